@@ -1,0 +1,64 @@
+//! Text in, clean text out: what a reader cannot see is taken away. Pure.
+
+/// Version of the cleaning rules. Vectors depend on them, so it is part of the fingerprint: raise it
+/// with every change of what [`clean`] returns.
+pub const VERSION: u32 = 1;
+
+/// Removes zero-width and control characters, turns every run of white space into one space, and
+/// trims both ends. `clean(clean(x)) == clean(x)`.
+///
+/// White space is the Unicode property `White_Space` and the information separators U+001C to
+/// U+001F, which part words in old data files.
+pub fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut space_due = false;
+    for c in text.chars() {
+        if is_space(c) {
+            space_due = !cleaned.is_empty();
+        } else if !is_invisible(c) {
+            if space_due {
+                cleaned.push(' ');
+                space_due = false;
+            }
+            cleaned.push(c);
+        }
+    }
+    cleaned
+}
+
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{1C}'..='\u{1F}')
+}
+
+/// Zero-width space, non-joiner, joiner, word joiner, byte order mark; control characters (Cc).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200B}' | '\u{200C}' | '\u{200D}' | '\u{2060}' | '\u{FEFF}') || c.is_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn takes_away_what_cannot_be_seen() {
+        assert_eq!(clean("\u{FEFF}a\u{200B}b\u{200C}c\u{200D}d\u{2060}e"), "abcde");
+        assert_eq!(clean(" \t a \u{200B} \r\n\u{3000}\u{A0} b\u{0}\u{7F}\u{9F} "), "a b");
+        assert_eq!(clean("今天\u{3000}天气"), "今天 天气");
+        assert_eq!(clean("a\u{1F}b"), "a b");
+        assert_eq!(clean(" \u{200B}\n\u{FEFF}"), "");
+    }
+
+    proptest! {
+        #[test]
+        fn is_idempotent_and_leaves_no_double_or_outer_space(text in "[\\PC\\s\u{200B}\u{FEFF}\u{0}\u{1C}\u{85}]*") {
+            let cleaned = clean(&text);
+            prop_assert_eq!(clean(&cleaned), cleaned.as_str());
+            prop_assert_eq!(cleaned.trim(), cleaned.as_str());
+            prop_assert!(!cleaned.contains("  "));
+            prop_assert!(cleaned.chars().all(|c| c == ' ' || !(is_space(c) || is_invisible(c))));
+            let visible = |t: &str| t.chars().filter(|&c| !is_space(c) && !is_invisible(c)).collect::<String>();
+            prop_assert_eq!(visible(&text), visible(&cleaned));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Arguments as typed (the only user of clap).
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Folders and JSONL in, one Parquet file of Qwen3-Embedding vectors out. Offline.
+#[derive(Debug, Parser)]
+#[command(name = "qwen3-index", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Embed documents into a Parquet file with the columns id, text and vector
+    #[command(after_help = BUILD_HELP)]
+    Build(Build),
+}
+
+const BUILD_HELP: &str = "\
+Examples:
+  qwen3-index build ./docs -o vectors.parquet --model ./Qwen3-Embedding-0.6B-ONNX
+  zcat crawl.jsonl.gz | qwen3-index build - -o crawl.parquet --text-field body --dim 256
+
+Exit codes: 0 all done; 1 failed, the old output untouched; 2 wrong usage; 3 done, but some documents
+failed (each is named on stderr).";
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Folders, text files (.txt, .md), JSON Lines files (.jsonl, .ndjson), or `-` for JSON Lines on
+    /// standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+
+    /// The Parquet file to write; the old one stays in place until the new one is whole
+    #[arg(short, long, value_name = "OUT.parquet")]
+    pub output: PathBuf,
+
+    /// The model: a folder with an ONNX export and its tokenizer.json and config.json, or the .onnx
+    /// file in one
+    #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "DIR|FILE.onnx")]
+    pub model: PathBuf,
+
+    /// Which ONNX file of the model folder [default: model.onnx]
+    #[arg(long, value_name = "NAME")]
+    pub model_file: Option<String>,
+
+    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
+    /// [default: the model's width]
+    #[arg(long, value_name = "N")]
+    pub dim: Option<usize>,
+
+    /// Put `Instruct: TEXT\nQuery:` before each text; Qwen3-Embedding wants it for queries, not for
+    /// documents
+    #[arg(long, value_name = "TEXT")]
+    pub instruction: Option<String>,
+
+    /// Tokens in one chunk, the end token included; longer texts are cut at sentence ends and the
+    /// vectors of their chunks averaged [default: 2048, or less where the model takes less]
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+
+    /// Write a row for each chunk (ids `doc#0`, `doc#1`, …) instead of one for each document
+    #[arg(long)]
+    pub chunks: bool,
+
+    /// JSON field with the id, a string or a number; lines without it are called `file:line`
+    #[arg(long, value_name = "FIELD", default_value = "id")]
+    pub id_field: String,
+
+    /// JSON field with the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    pub text_field: String,
+
+    /// Threads of the model [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+
+    /// Most tokens that go through the model together
+    #[arg(long, value_name = "N", default_value = "2048", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_tokens: u32,
+
+    /// Print nothing but warnings and failures
+    #[arg(short, long)]
+    pub quiet: bool,
+}

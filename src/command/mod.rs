@@ -1,0 +1,45 @@
+//! One file a subcommand: arguments as typed -> settings as usable -> the call.
+
+mod build;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::error::Usage;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All done.
+    Done = 0,
+    /// Failed; the old output is untouched.
+    Failed = 1,
+    /// The call is wrong.
+    Usage = 2,
+    /// Done, but some documents failed.
+    Partial = 3,
+}
+
+impl Exit {
+    /// The code for an error that ended the run.
+    pub fn of(error: &anyhow::Error) -> Self {
+        if error.is::<Usage>() { Exit::Usage } else { Exit::Failed }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// Whatever ended the run, in one line: file, cause, what to do.
+pub fn run(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Build(arguments) => build::run(arguments),
+    }
+}

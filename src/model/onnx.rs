@@ -1,0 +1,274 @@
+//! The engine: an ONNX graph of any of the kinds found in the wild, run by ONNX Runtime (with
+//! `runtime.rs`, the only user of ort).
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use half::{bf16, f16};
+use ndarray::{Array2, Array4, ArrayView2, Ix2, Ix3};
+use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
+
+use super::ModelFolder;
+use crate::batch::Batch;
+use crate::embed::Embedder;
+use crate::pool::{Pooling, pool};
+
+/// Names that hidden states `[batch, tokens, width]` go by, the first wins.
+const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidden_states"];
+
+/// The name that a vector pooled in the graph `[batch, width]` goes by. (`pooler_output` is another
+/// thing: BERT's, for classification.)
+const POOLED: &str = "sentence_embedding";
+
+/// What the graph asks for, and what it is fed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Feed {
+    /// Token ids `[batch, tokens]`.
+    Ids,
+    /// 1 for a token, 0 for padding.
+    Mask,
+    /// 0, 1, 2, … in each row.
+    Positions,
+    /// Zeros: one segment.
+    TokenTypes,
+    /// An empty cache `[batch, heads, 0, head_dim]`.
+    EmptyCache { heads: usize, head_dim: usize },
+}
+
+struct Input {
+    name: String,
+    feed: Feed,
+    element: TensorElementType,
+}
+
+/// What the graph gives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Output {
+    HiddenStates(Pooling),
+    Pooled,
+}
+
+/// A session, and how to feed it.
+pub struct OnnxEmbedder {
+    session: Session,
+    inputs: Vec<Input>,
+    output: Output,
+    /// Asks for the one output that is used: caches and the like are not computed.
+    options: RunOptions<HasSelectedOutputs>,
+    width: usize,
+}
+
+impl OnnxEmbedder {
+    /// Loads the graph on the CPU, with so many threads inside one operator.
+    ///
+    /// # Errors
+    /// Not an ONNX file, data missing, or inputs and outputs that no embedding model has.
+    pub fn load(environment: &Environment, folder: &ModelFolder, threads: usize) -> anyhow::Result<Self> {
+        let session = session(environment, &folder.onnx, threads)
+            .with_context(|| format!("model {}: cannot be loaded", folder.onnx.display()))?;
+        let in_model = || format!("model {}", folder.onnx.display());
+        let inputs = session
+            .inputs()
+            .iter()
+            .map(|outlet| input(outlet, folder))
+            .collect::<anyhow::Result<_>>()
+            .with_context(in_model)?;
+        let (name, output) = output(session.outputs(), folder).with_context(in_model)?;
+        let options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(name));
+        Ok(OnnxEmbedder { session, inputs, output, options, width: folder.width })
+    }
+}
+
+impl Embedder for OnnxEmbedder {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
+        let ids = batch.ids();
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.as_str(), input.value(batch, ids.view())?)))
+            .collect::<ort::Result<Vec<_>>>()?;
+        let outputs = self
+            .session
+            .run_with_options(inputs, &self.options)
+            .map_err(|e| anyhow!(one_line(&e.to_string())))?;
+        let rows = rows(&outputs[0], self.output, &batch.lengths())?;
+        if rows.ncols() != self.width {
+            bail!(
+                "its vectors have {} numbers, its config.json says {}; take the config.json of the model's own repository",
+                rows.ncols(),
+                self.width
+            );
+        }
+        Ok(rows)
+    }
+}
+
+fn session(environment: &Environment, path: &Path, threads: usize) -> anyhow::Result<Session> {
+    let build = || -> Result<Session, String> {
+        Session::builder(environment)
+            .map_err(|e| e.to_string())?
+            .with_optimization_level(GraphOptimizationLevel::Level3)
+            .map_err(|e| e.to_string())?
+            .with_intra_threads(threads)
+            .map_err(|e| e.to_string())?
+            // Patterns are kept for each shape ever seen, and nearly every batch has one of its own.
+            .with_memory_pattern(false)
+            .map_err(|e| e.to_string())?
+            .commit_from_file(path)
+            .map_err(|e| e.to_string())
+    };
+    build().map_err(|e| anyhow!("{}; is it a whole ONNX file, with its data beside it?", one_line(&e)))
+}
+
+/// The engine's messages have line breaks; an error of ours fits on a line.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn tensor(outlet: &Outlet) -> anyhow::Result<(TensorElementType, &[i64])> {
+    match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => Ok((*ty, shape)),
+        other => bail!("`{}` is a {other}, not a tensor; it is no embedding model", outlet.name()),
+    }
+}
+
+fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Input> {
+    let name = outlet.name();
+    let (element, shape) = tensor(outlet)?;
+    let feed = match name {
+        "input_ids" => Feed::Ids,
+        "attention_mask" => Feed::Mask,
+        "position_ids" => Feed::Positions,
+        "token_type_ids" => Feed::TokenTypes,
+        _ if name.starts_with("past_key_values.") => {
+            let from_config = folder.cache_shape.unwrap_or_default();
+            let known = |at: usize, config: usize| {
+                shape.get(at).and_then(|&n| usize::try_from(n).ok()).filter(|&n| n > 0).unwrap_or(config)
+            };
+            Feed::EmptyCache { heads: known(1, from_config.0), head_dim: known(3, from_config.1) }
+        }
+        _ => bail!(
+            "asks for an input `{name}`, which is not known here; use a plain feature-extraction export"
+        ),
+    };
+    let fits = match feed {
+        Feed::EmptyCache { .. } => matches!(
+            element,
+            TensorElementType::Float32 | TensorElementType::Float16 | TensorElementType::Bfloat16
+        ),
+        _ => matches!(element, TensorElementType::Int64 | TensorElementType::Int32),
+    };
+    if !fits {
+        bail!(
+            "its input `{name}` is {element}, which is not fed here; use a plain feature-extraction export"
+        );
+    }
+    Ok(Input { name: name.to_owned(), feed, element })
+}
+
+/// The output to ask for: hidden states, which are pooled here, before a vector that the graph has
+/// pooled, which may count on padding on the left.
+fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, Output)> {
+    let named = |name: &str| outlets.iter().find(|outlet| outlet.name() == name);
+    let hidden = HIDDEN_STATES.iter().find_map(|name| named(name));
+    let (outlet, output) = match (hidden, named(POOLED), outlets) {
+        (Some(outlet), ..) => (outlet, Output::HiddenStates(folder.pooling)),
+        (None, Some(outlet), _) => (outlet, Output::Pooled),
+        (None, None, [outlet]) if tensor(outlet)?.1.len() == 3 => {
+            (outlet, Output::HiddenStates(folder.pooling))
+        }
+        (None, None, [outlet]) if tensor(outlet)?.1.len() == 2 => (outlet, Output::Pooled),
+        _ => {
+            let names: Vec<&str> = outlets.iter().map(Outlet::name).take(4).collect();
+            bail!(
+                "has no output {} or {POOLED}, but {}; use a feature-extraction export",
+                HIDDEN_STATES.join(", "),
+                names.join(", ")
+            );
+        }
+    };
+    let (element, shape) = tensor(outlet)?;
+    let name = outlet.name();
+    match element {
+        TensorElementType::Float32 | TensorElementType::Float16 | TensorElementType::Bfloat16 => {}
+        _ => bail!(
+            "its output `{name}` is {element}: quantised vectors, without the scale that would make them numbers again; use an export with float output"
+        ),
+    }
+    match shape.last() {
+        Some(&last) if folder.vocabulary.is_some_and(|tokens| last == tokens as i64) => {
+            bail!(
+                "its output `{name}` has a number for each of {last} tokens: a model for generating text; use a feature-extraction export"
+            )
+        }
+        Some(&last) if last > 0 && last != folder.width as i64 => {
+            bail!(
+                "its output `{name}` has {last} numbers, its config.json says {}; take the config.json of the model's own repository",
+                folder.width
+            )
+        }
+        _ => Ok((name.to_owned(), output)),
+    }
+}
+
+impl Input {
+    fn value(&self, batch: &Batch, ids: ArrayView2<i64>) -> ort::Result<SessionInputValue<'static>> {
+        let integers = match self.feed {
+            Feed::Ids => ids.to_owned(),
+            Feed::Mask => batch.mask(),
+            Feed::Positions => Array2::from_shape_fn(ids.dim(), |(_, at)| at as i64),
+            Feed::TokenTypes => Array2::zeros(ids.dim()),
+            Feed::EmptyCache { heads, head_dim } => {
+                return empty_cache([ids.nrows(), heads, 0, head_dim], self.element);
+            }
+        };
+        if self.element == TensorElementType::Int32 {
+            // Token ids and positions are far below 2³¹.
+            return Ok(Tensor::from_array(integers.mapv(|x| x as i32))?.into());
+        }
+        Ok(Tensor::from_array(integers)?.into())
+    }
+}
+
+fn empty_cache(shape: [usize; 4], element: TensorElementType) -> ort::Result<SessionInputValue<'static>> {
+    Ok(match element {
+        TensorElementType::Float16 => Tensor::from_array(Array4::<f16>::zeros(shape))?.into(),
+        TensorElementType::Bfloat16 => Tensor::from_array(Array4::<bf16>::zeros(shape))?.into(),
+        _ => Tensor::from_array(Array4::<f32>::zeros(shape))?.into(),
+    })
+}
+
+fn rows(value: &DynValue, output: Output, lengths: &[usize]) -> anyhow::Result<Array2<f32>> {
+    match *value.data_type() {
+        TensorElementType::Float16 => rows_of::<f16>(value, output, lengths),
+        TensorElementType::Bfloat16 => rows_of::<bf16>(value, output, lengths),
+        _ => rows_of::<f32>(value, output, lengths),
+    }
+}
+
+fn rows_of<T>(value: &DynValue, output: Output, lengths: &[usize]) -> anyhow::Result<Array2<f32>>
+where
+    T: PrimitiveTensorElementType + Copy + Into<f32>,
+{
+    let array = value.try_extract_array::<T>()?;
+    let shape = array.shape().to_vec();
+    match output {
+        Output::HiddenStates(pooling) => match array.into_dimensionality::<Ix3>() {
+            Ok(hidden) if hidden.dim().0 == lengths.len() && lengths.iter().all(|&n| n <= hidden.dim().1) => {
+                Ok(pool(hidden, lengths, pooling))
+            }
+            _ => bail!("gave hidden states of shape {shape:?} for {} texts", lengths.len()),
+        },
+        Output::Pooled => match array.into_dimensionality::<Ix2>() {
+            Ok(pooled) if pooled.nrows() == lengths.len() => Ok(pooled.mapv(Into::into)),
+            _ => bail!("gave vectors of shape {shape:?} for {} texts", lengths.len()),
+        },
+    }
+}

@@ -1,0 +1,109 @@
+//! Finds out by trying how texts may be batched: some exports look batchable and are not.
+//!
+//! A dynamic int8 graph has one activation scale a tensor, so a vector changes with its batch mates; a
+//! graph that pools inside may take the last column, so a vector changes with padding; another has a
+//! batch of one written into a reshape. All three declare the same dynamic shapes.
+
+use std::fmt;
+
+use crate::batch::{Batch, Batching, ChunkKey};
+use crate::embed::{Embedder, Embedding, embed};
+use crate::tokenize::{Encoding, Tokenizer};
+
+/// Two vectors of one text are the same from this cosine on. Rounding in another order moves a float
+/// model by 1e-7 or less; what is caught here moves it by 1e-3 or more.
+const SAME: f64 = 0.99999;
+
+/// Texts in several scripts, each longer than [`LONG`] tokens.
+const TEXTS: [&str; 4] = [
+    "The committee approved the new budget on Tuesday, but asked for a second report on travel costs before the end of March.",
+    "図書館は月曜日を除いて毎日午前九時から午後八時まで開いており、貸し出しは一人十冊まで、期間は二週間です。返却は入口の箱へどうぞ。",
+    "El pan de masa madre necesita tiempo: la harina, el agua y la sal reposan toda la noche, y por la mañana se hornea a fuego alto.",
+    "fn main() { let total: u64 = (1..=100).filter(|n| n % 3 == 0).sum(); println!(\"{total}\"); } // 1683, checked by hand",
+];
+
+/// Tokens of the probe's texts, end token included.
+const SHORT: usize = 8;
+const LONG: usize = 24;
+
+/// What became of a text that had company.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Company {
+    /// The lowest cosine between a vector from a batch and the same text's vector alone.
+    Cosine(f64),
+    /// The engine refused the batch.
+    Refused,
+}
+
+impl Company {
+    fn harmless(self) -> bool {
+        matches!(self, Company::Cosine(cosine) if cosine >= SAME)
+    }
+}
+
+impl fmt::Display for Company {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Company::Cosine(cosine) => {
+                write!(f, "a text's vector changes with the other texts of its batch (cosine {cosine:.4})")
+            }
+            Company::Refused => write!(f, "it runs with one text at a time only"),
+        }
+    }
+}
+
+/// The result of the trial.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    /// With texts of the same length.
+    pub equal_lengths: Company,
+    /// With texts of different lengths, padded on the right.
+    pub padded: Company,
+}
+
+impl Probe {
+    /// The most company that does no harm.
+    pub fn batching(&self) -> Batching {
+        match (self.equal_lengths.harmless(), self.padded.harmless()) {
+            (true, true) => Batching::AnyLengths,
+            (true, false) => Batching::EqualLengths,
+            (false, _) => Batching::Alone,
+        }
+    }
+}
+
+/// Embeds a few texts alone, together at equal length, and together padded.
+///
+/// # Errors
+/// The model does not run with one text, or gives no finite vector for it.
+pub fn probe(embedder: &mut dyn Embedder, tokenizer: &Tokenizer) -> anyhow::Result<Probe> {
+    let equal = TEXTS.iter().map(|text| sample(tokenizer, text, LONG)).collect::<Result<Vec<_>, _>>()?;
+    let mixed =
+        vec![sample(tokenizer, TEXTS[0], SHORT)?, equal[1].clone(), sample(tokenizer, TEXTS[2], SHORT + 3)?];
+    Ok(Probe { equal_lengths: company(embedder, &equal)?, padded: company(embedder, &mixed)? })
+}
+
+/// The first tokens of the text, and its own last one.
+fn sample(tokenizer: &Tokenizer, text: &str, tokens: usize) -> anyhow::Result<Encoding> {
+    let encoding = tokenizer.encode(text)?;
+    let (last, start) = encoding.ids().split_last().unwrap_or_else(|| unreachable!("never empty"));
+    let mut ids = start[..start.len().min(tokens - 1)].to_vec();
+    ids.push(*last);
+    Ok(Encoding::new(ids))
+}
+
+fn company(embedder: &mut dyn Embedder, texts: &[Encoding]) -> anyhow::Result<Company> {
+    let mut alone = Vec::new();
+    for text in texts {
+        alone.extend(vectors(embedder, std::slice::from_ref(text))?);
+    }
+    let Ok(together) = vectors(embedder, texts) else { return Ok(Company::Refused) };
+    Ok(Company::Cosine(alone.iter().zip(&together).map(|(a, b)| a.cosine(b)).fold(1.0, f64::min)))
+}
+
+fn vectors(embedder: &mut dyn Embedder, texts: &[Encoding]) -> anyhow::Result<Vec<Embedding>> {
+    let keyed =
+        texts.iter().enumerate().map(|(document, text)| (ChunkKey { document, chunk: 0 }, text.clone()));
+    let embedded = embed(embedder, &Batch::new(keyed.collect()))?;
+    embedded.into_iter().map(|(_, vector)| Ok(vector?)).collect()
+}

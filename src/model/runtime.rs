@@ -1,0 +1,103 @@
+//! Finds and loads the ONNX Runtime library, once a process.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, bail};
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+
+/// The command that mends a missing library.
+const ADVICE: &str =
+    "install it with `scripts/setup` or `pip install onnxruntime`, or name the library in ORT_DYLIB_PATH";
+
+/// Folders of the system, as a dynamic linker knows them.
+const SYSTEM: [&str; 6] = [
+    "/usr/local/lib",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/opt/homebrew/lib",
+];
+
+static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+
+/// The one environment of the process. Loaded from the first of: `ORT_DYLIB_PATH`, the folder of this
+/// program, where `scripts/setup` puts it, the active Python environment, the system.
+///
+/// # Errors
+/// No library, with where it was looked for; or one that cannot be loaded or is too old.
+pub fn environment() -> anyhow::Result<&'static Environment> {
+    if let Some(environment) = ENVIRONMENT.get() {
+        return Ok(environment);
+    }
+    let library = find()?;
+    let environment = ort::init_from(&library)
+        .map_err(|e| {
+            anyhow::anyhow!("{e}; ONNX Runtime 1.{} or newer is needed: {ADVICE}", ort::MINOR_VERSION)
+        })?
+        .with_name("qwen3-index")
+        .with_telemetry(false)
+        .build()
+        .with_context(|| format!("ONNX Runtime {}", library.display()))?;
+    // Its warnings are about graphs, for people who write exporters; errors come back as errors.
+    environment.set_log_level(LogLevel::Fatal);
+    Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+fn find() -> anyhow::Result<PathBuf> {
+    if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            bail!("ORT_DYLIB_PATH names {}, which is no file; {ADVICE}", path.display());
+        }
+        return Ok(path);
+    }
+    let folders = folders();
+    folders.iter().find_map(|folder| library_in(folder)).with_context(|| {
+        let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        format!("ONNX Runtime is not installed: no {} in {}; {ADVICE}", PREFIX, looked.join(", "))
+    })
+}
+
+#[cfg(target_os = "macos")]
+const PREFIX: &str = "libonnxruntime.";
+#[cfg(not(target_os = "macos"))]
+const PREFIX: &str = "libonnxruntime.so";
+
+fn folders() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    folders.extend(env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())));
+    let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
+    folders.extend(data.map(|data| data.join("qwen3-index/lib")));
+    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+        folders.extend(env::var_os(variable).map(PathBuf::from).and_then(|root| capi(&root.join("lib"))));
+    }
+    folders.extend(
+        env::split_paths(&env::var_os("LD_LIBRARY_PATH").unwrap_or_default())
+            .filter(|path| !path.as_os_str().is_empty()),
+    );
+    folders.extend(SYSTEM.iter().map(PathBuf::from));
+    folders
+}
+
+/// Where the Python package `onnxruntime` keeps its library, below `lib/` of an environment.
+fn capi(lib: &Path) -> Option<PathBuf> {
+    let pythons = fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
+    let folders = pythons
+        .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python3")));
+    folders.map(|python| python.join("site-packages/onnxruntime/capi")).find(|capi| capi.is_dir())
+}
+
+/// The library with the plainest name: `libonnxruntime.so` before `libonnxruntime.so.1.31.1`.
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
+    let is_library = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+    let name = names.filter(|name| is_library(name)).min_by_key(|name| (name.len(), name.clone()))?;
+    Some(folder.join(name))
+}

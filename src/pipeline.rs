@@ -1,0 +1,313 @@
+//! The one place that knows the order of the stages, the threads and the bounds.
+//!
+//! ```text
+//! thread "prepare"                                         │ calling thread
+//! found ─ group ─► read, clean, chunk, tokenize (rayon) ───┼─► window ─ plan ─► embed ─ merge ─► row
+//!         256 documents or 4 MiB                   2 groups│   64 Ki tokens or 4,096 documents
+//! ```
+//!
+//! Every bound is on documents in memory; none depends on how many there are.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::mem;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use rayon::prelude::*;
+
+use crate::batch::{Batching, ChunkKey, plan};
+use crate::chunk::{Chunk, chunk};
+use crate::clean::clean;
+use crate::embed::{Embedder, Embedding, embed};
+use crate::error::{DocumentError, Failure};
+use crate::index::{Row, RowKind};
+use crate::merge;
+use crate::report::{Counts, Reporter};
+use crate::source::{Document, Fields, Found, LeftOut, Origin, Raw, Roots};
+use crate::tokenize::Tokenizer;
+
+/// What is read and tokenized side by side.
+const GROUP_DOCUMENTS: usize = 256;
+const GROUP_BYTES: u64 = 4 << 20;
+
+/// Groups that wait between the threads.
+const QUEUE_GROUPS: usize = 2;
+
+/// What batches are planned over: enough for texts of equal length to meet, and no more, since rows
+/// come out when their window is done.
+const WINDOW_TOKENS: usize = 64 << 10;
+const WINDOW_DOCUMENTS: usize = 4096;
+
+/// What a run does, as settled by the command.
+#[derive(Debug)]
+pub struct Settings {
+    /// Fields of JSONL.
+    pub fields: Fields,
+    /// Most tokens of a chunk.
+    pub max_tokens: usize,
+    /// What the model bears.
+    pub batching: Batching,
+    /// Most tokens of a batch.
+    pub batch_tokens: usize,
+    /// What a row stands for.
+    pub rows: RowKind,
+    /// Length of the vectors written.
+    pub dim: usize,
+}
+
+/// Takes every document below the roots through all stages; rows go to `sink` in the order in which
+/// the documents were found.
+///
+/// # Errors
+/// The engine or the sink failed. What is wrong with one document is counted and told instead.
+pub fn run(
+    roots: &Roots,
+    settings: &Settings,
+    tokenizer: &Tokenizer,
+    embedder: &mut dyn Embedder,
+    reporter: &Reporter,
+    sink: &mut dyn FnMut(Row) -> anyhow::Result<()>,
+) -> anyhow::Result<Counts> {
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(QUEUE_GROUPS);
+        scope.spawn(move || prepare(roots, settings, tokenizer, reporter, &sender));
+        Run { settings, embedder, reporter, sink, counts: Counts::default() }.consume(&receiver)
+    })
+}
+
+/// A clean document in its chunks; there is at least one.
+struct Chunked {
+    document: Document,
+    chunks: Vec<Chunk>,
+}
+
+impl Chunked {
+    fn tokens(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.encoding.len()).sum()
+    }
+}
+
+/// What the first half of the stages made of something found.
+enum Prepared {
+    Chunked(Chunked),
+    Empty,
+    Failed(Failure),
+    LeftOut(LeftOut),
+}
+
+/// Finds and prepares until there is no more, or nobody listens.
+fn prepare(
+    roots: &Roots,
+    settings: &Settings,
+    tokenizer: &Tokenizer,
+    reporter: &Reporter,
+    sender: &SyncSender<Vec<Prepared>>,
+) {
+    let mut ids = SeenIds::default();
+    let mut found = roots.documents();
+    loop {
+        let group = group(&mut found);
+        if group.is_empty() {
+            return;
+        }
+        let bytes = group.iter().map(size).sum();
+        let mut prepared: Vec<Prepared> =
+            group.into_par_iter().map(|found| prepare_one(found, settings, tokenizer)).collect();
+        for item in &mut prepared {
+            ids.check(item);
+        }
+        let tokens = prepared
+            .iter()
+            .map(|item| if let Prepared::Chunked(chunked) = item { chunked.tokens() } else { 0 })
+            .sum();
+        reporter.prepared(bytes, tokens);
+        if sender.send(prepared).is_err() {
+            return;
+        }
+    }
+}
+
+fn size(found: &Found) -> u64 {
+    if let Found::Raw(raw) = found { raw.size() } else { 0 }
+}
+
+fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    while group.len() < GROUP_DOCUMENTS && bytes < GROUP_BYTES {
+        let Some(next) = found.next() else { break };
+        bytes += size(&next);
+        group.push(next);
+    }
+    group
+}
+
+fn prepare_one(found: Found, settings: &Settings, tokenizer: &Tokenizer) -> Prepared {
+    match found {
+        Found::LeftOut(why) => Prepared::LeftOut(why),
+        Found::Failed(failure) => Prepared::Failed(failure),
+        Found::Raw(raw) => read_and_chunk(raw, settings, tokenizer).unwrap_or_else(Prepared::Failed),
+    }
+}
+
+fn read_and_chunk(raw: Raw, settings: &Settings, tokenizer: &Tokenizer) -> Result<Prepared, Failure> {
+    let mut document = raw.read(&settings.fields)?;
+    document.text = clean(&document.text);
+    if document.text.is_empty() {
+        return Ok(Prepared::Empty);
+    }
+    match chunk(&document.text, settings.max_tokens, tokenizer) {
+        Ok(chunks) => Ok(Prepared::Chunked(Chunked { document, chunks })),
+        Err(cause) => Err(Failure { place: document.place(), cause }),
+    }
+}
+
+/// Ids that have been given away, and where. Some tens of bytes a document: the id itself is kept as 16
+/// bytes of its BLAKE3 digest.
+#[derive(Default)]
+struct SeenIds(HashMap<[u8; 16], Origin>);
+
+impl SeenIds {
+    /// A document with a doubled id becomes a failure.
+    fn check(&mut self, item: &mut Prepared) {
+        let Prepared::Chunked(Chunked { document, .. }) = item else { return };
+        let mut key = [0; 16];
+        key.copy_from_slice(&blake3::hash(document.id.as_bytes()).as_bytes()[..16]);
+        match self.0.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(document.origin.clone());
+            }
+            Entry::Occupied(entry) => {
+                let first = entry.get().place(&document.id);
+                let cause = DocumentError::DuplicateId { id: document.id.clone(), first };
+                *item = Prepared::Failed(Failure { place: document.place(), cause });
+            }
+        }
+    }
+}
+
+/// The second half of the stages.
+struct Run<'a> {
+    settings: &'a Settings,
+    embedder: &'a mut dyn Embedder,
+    reporter: &'a Reporter,
+    sink: &'a mut dyn FnMut(Row) -> anyhow::Result<()>,
+    counts: Counts,
+}
+
+impl Run<'_> {
+    fn consume(mut self, groups: &Receiver<Vec<Prepared>>) -> anyhow::Result<Counts> {
+        let mut window = Vec::new();
+        let mut tokens = 0;
+        for item in groups.iter().flatten() {
+            match item {
+                Prepared::Chunked(chunked) => {
+                    self.counts.seen += 1;
+                    tokens += chunked.tokens();
+                    window.push(chunked);
+                }
+                Prepared::Empty => {
+                    self.counts.seen += 1;
+                    self.counts.empty += 1;
+                }
+                Prepared::Failed(failure) => {
+                    self.counts.seen += 1;
+                    self.fail(&failure);
+                }
+                Prepared::LeftOut(why) => *self.counts.left_out.entry(why).or_default() += 1,
+            }
+            if tokens >= WINDOW_TOKENS || window.len() >= WINDOW_DOCUMENTS {
+                self.embed(mem::take(&mut window))?;
+                tokens = 0;
+            }
+        }
+        self.embed(window)?;
+        assert!(self.counts.add_up(), "every document is accounted for: {:?}", self.counts);
+        Ok(self.counts)
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.counts.failed += 1;
+        self.reporter.failed(failure);
+    }
+
+    fn embed(&mut self, window: Vec<Chunked>) -> anyhow::Result<()> {
+        let mut chunks = Vec::new();
+        let mut pending: Vec<Pending> = Vec::new();
+        for Chunked { document, chunks: parts } in window {
+            let mut spans = Vec::new();
+            for (chunk, part) in parts.into_iter().enumerate() {
+                chunks.push((ChunkKey { document: pending.len(), chunk }, part.encoding));
+                spans.push(part.span);
+            }
+            let vectors = spans.iter().map(|_| None).collect();
+            pending.push(Pending { document, spans, vectors });
+        }
+        for batch in plan(chunks, self.settings.batching, self.settings.batch_tokens) {
+            for (key, vector) in embed(self.embedder, &batch)? {
+                let slot = &mut pending[key.document].vectors[key.chunk];
+                assert!(slot.is_none(), "one vector a chunk: {key:?}");
+                *slot = Some(vector);
+            }
+            self.counts.chunks += batch.len() as u64;
+            self.counts.tokens += batch.tokens() as u64;
+            self.reporter.embedded(batch.tokens());
+        }
+        pending.into_iter().try_for_each(|document| self.finish(document))
+    }
+
+    fn finish(&mut self, pending: Pending) -> anyhow::Result<()> {
+        let place = pending.document.place();
+        match pending.rows(self.settings) {
+            Ok(rows) => {
+                self.counts.embedded += 1;
+                for row in rows {
+                    (self.sink)(row)?;
+                }
+            }
+            Err(cause) => self.fail(&Failure { place, cause }),
+        }
+        self.reporter.document_done();
+        Ok(())
+    }
+}
+
+/// A document whose chunks are on their way through the model.
+struct Pending {
+    document: Document,
+    /// Of its chunks, in bytes of its text.
+    spans: Vec<Range<usize>>,
+    /// Of its chunks, as they come back.
+    vectors: Vec<Option<Result<Embedding, DocumentError>>>,
+}
+
+impl Pending {
+    /// One row, the vectors of the chunks merged; or a row a chunk. One chunk that failed fails the
+    /// document: the mean of the others would be a vector of another text.
+    fn rows(self, settings: &Settings) -> Result<Vec<Row>, DocumentError> {
+        let Pending { document: Document { id, text, .. }, spans, vectors } = self;
+        let vectors = vectors
+            .into_iter()
+            .map(|vector| vector.unwrap_or_else(|| panic!("a vector for each chunk of {id}")));
+        let vectors = vectors.collect::<Result<Vec<_>, _>>()?;
+        match settings.rows {
+            RowKind::Documents => {
+                Ok(vec![Row { id, text, vector: merge::mean(&vectors)?.cut(settings.dim)? }])
+            }
+            RowKind::Chunks => spans
+                .into_iter()
+                .zip(vectors)
+                .enumerate()
+                .map(|(number, (span, vector))| {
+                    Ok(Row {
+                        id: format!("{id}#{number}"),
+                        text: text[span].to_owned(),
+                        vector: vector.cut(settings.dim)?,
+                    })
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Hidden states of every token in, one vector a text out. Pure.
+
+use ndarray::{Array2, ArrayView3, Axis};
+use serde::{Deserialize, Serialize};
+
+/// Which tokens make the vector of a text, named as sentence-transformers names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The last token of the text (Qwen3-Embedding: the end token).
+    LastToken,
+    /// The mean over the tokens of the text.
+    Mean,
+    /// The first token.
+    Cls,
+}
+
+/// `[batch, tokens, width]` to `[batch, width]`. Texts are padded on the right; `lengths` are their
+/// tokens without padding.
+///
+/// # Panics
+/// If there are not as many lengths as texts, or a length is 0 or over the tokens there are.
+pub fn pool<T: Copy + Into<f32>>(hidden: ArrayView3<T>, lengths: &[usize], pooling: Pooling) -> Array2<f32> {
+    let (batch, tokens, width) = hidden.dim();
+    assert_eq!(batch, lengths.len(), "a length for each text");
+    let mut pooled = Array2::zeros((batch, width));
+    for ((text, &length), mut row) in hidden.outer_iter().zip(lengths).zip(pooled.rows_mut()) {
+        assert!(0 < length && length <= tokens, "{length} of {tokens} tokens");
+        match pooling {
+            Pooling::LastToken => row.assign(&text.row(length - 1).mapv(Into::into)),
+            Pooling::Cls => row.assign(&text.row(0).mapv(Into::into)),
+            Pooling::Mean => {
+                for token in text.axis_iter(Axis(0)).take(length) {
+                    row.zip_mut_with(&token, |sum, &x| *sum += x.into());
+                }
+                row /= length as f32;
+            }
+        }
+    }
+    pooled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn padding_is_never_pooled() {
+        let hidden = array![[[1.0f32, 2.0], [3.0, 4.0], [99.0, 99.0]], [[5.0, 6.0], [7.0, 8.0], [9.0, 10.0]]];
+        let pooled = |pooling| pool(hidden.view(), &[2, 3], pooling);
+        assert_eq!(pooled(Pooling::LastToken), array![[3.0, 4.0], [9.0, 10.0]]);
+        assert_eq!(pooled(Pooling::Mean), array![[2.0, 3.0], [7.0, 8.0]]);
+        assert_eq!(pooled(Pooling::Cls), array![[1.0, 2.0], [5.0, 6.0]]);
+    }
+}

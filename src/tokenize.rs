@@ -1,0 +1,112 @@
+//! Text in, token ids out, as the model wants them (the only user of tokenizers).
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use crate::error::{DocumentError, Usage};
+
+/// Token ids of one model input, special tokens included. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoding(Vec<u32>);
+
+impl Encoding {
+    /// # Panics
+    /// If there are no ids: a model gives no vector for nothing.
+    pub fn new(ids: Vec<u32>) -> Self {
+        assert!(!ids.is_empty(), "an encoding has at least its end token");
+        Encoding(ids)
+    }
+
+    /// The ids, in order.
+    pub fn ids(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// How many tokens the model sees.
+    #[allow(clippy::len_without_is_empty)] // Never empty, by construction.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A tokenizer, and what it puts around every text.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// Before the text: the instruction, or nothing.
+    prefix: String,
+    /// After the ids, where the tokenizer's own file leaves the end token out.
+    end: Option<u32>,
+    overhead: usize,
+}
+
+impl Tokenizer {
+    /// Loads a `tokenizer.json`. With `end_token` (for models that are pooled at the end token), every
+    /// encoding ends with that token, whether the file's post-processor appends it or not.
+    pub fn load(path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
+        let in_file = || format!("tokenizer {}", path.display());
+        let mut inner =
+            tokenizers::Tokenizer::from_file(path).map_err(|e| anyhow!("{e}")).with_context(in_file)?;
+        // Files found in the wild carry both: one cuts texts in silence, the other pads them.
+        inner.with_truncation(None).map_err(|e| anyhow!("{e}")).with_context(in_file)?;
+        inner.with_padding(None);
+        let end = match end_token {
+            None => None,
+            Some(token) => {
+                let id = inner.token_to_id(token).with_context(|| {
+                    format!("{}: has no token {token}, which the model needs at the end of each text; take the tokenizer.json of the model's own repository", in_file())
+                })?;
+                let appended = encode(&inner, "a").map_err(|e| anyhow!("{e}"))?.last() == Some(&id);
+                (!appended).then_some(id)
+            }
+        };
+        let mut tokenizer = Tokenizer { inner, prefix: String::new(), end, overhead: 0 };
+        tokenizer.measure_overhead()?;
+        Ok(tokenizer)
+    }
+
+    /// Puts the instruction before every text, in the form that Qwen3-Embedding was trained with
+    /// (`get_detailed_instruct` of its model card).
+    pub fn with_instruction(mut self, instruction: &str) -> anyhow::Result<Self> {
+        self.prefix = format!("Instruct: {instruction}\nQuery:");
+        self.measure_overhead()?;
+        Ok(self)
+    }
+
+    /// Adds end token (where the file does not) and prefix to the text, and encodes.
+    pub fn encode(&self, text: &str) -> Result<Encoding, DocumentError> {
+        let mut ids = if self.prefix.is_empty() {
+            encode(&self.inner, text)?
+        } else {
+            encode(&self.inner, &format!("{}{text}", self.prefix))?
+        };
+        ids.extend(self.end);
+        if ids.is_empty() {
+            return Err(DocumentError::Tokenizer("it has no tokens".into()));
+        }
+        Ok(Encoding(ids))
+    }
+
+    /// Tokens of the text alone, without prefix and special tokens.
+    pub fn count(&self, text: &str) -> Result<usize, DocumentError> {
+        let encoding =
+            self.inner.encode_fast(text, false).map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
+        Ok(encoding.len())
+    }
+
+    /// Tokens that every encoding has beside its text: instruction, start and end tokens.
+    pub fn overhead(&self) -> usize {
+        self.overhead
+    }
+
+    fn measure_overhead(&mut self) -> anyhow::Result<()> {
+        let prefix = encode(&self.inner, &self.prefix).map_err(|e| Usage(format!("instruction: {e}")))?;
+        self.overhead = prefix.len() + usize::from(self.end.is_some());
+        Ok(())
+    }
+}
+
+fn encode(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>, DocumentError> {
+    let encoding = tokenizer.encode_fast(text, true).map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
+    Ok(encoding.get_ids().to_vec())
+}
