@@ -47,10 +47,8 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
     let room = room.unwrap_or_else(|| panic!("max_tokens {max_tokens} leaves no room for text"));
     let chunker = Chunker { text, max_tokens, room, tokenizer };
     let mut chunks = Vec::new();
-    if text.len() <= room * BYTES_PER_TOKEN_MAX {
-        if chunker.emit(0..text.len(), &mut chunks)? {
-            return Ok(chunks);
-        }
+    if text.len() <= room * BYTES_PER_TOKEN_MAX && chunker.emit(0..text.len(), &mut chunks)? {
+        return Ok(chunks);
     }
     for span in balance(&chunker.atoms()?, room) {
         chunker.emit_or_halve(span, &mut chunks)?;
@@ -241,10 +239,7 @@ mod tests {
             let chunks = check(&text, 200);
             assert!(chunks.len() > 1);
             for chunk in texts(&text, &chunks) {
-                assert!(
-                    chunk.starts_with(&sentence[..6]) && chunk.ends_with(&sentence[sentence.len() - 4..]),
-                    "{chunk}"
-                );
+                assert!(chunk.starts_with(sentence) && chunk.ends_with(sentence), "{chunk}");
             }
         }
     }
@@ -276,7 +271,7 @@ mod tests {
     /// Takes seconds where it is linear; would take hours where it is not.
     #[test]
     fn long_texts_without_a_place_to_cut_are_linear() {
-        let bytes = 2_000_000;
+        let bytes = 500_000;
         for pattern in ["a", "今天天气", ".((((", ". 1", "e\u{301}\u{301}\u{301}", "🇯🇵"] {
             let text = clean(&pattern.repeat(bytes / pattern.len()));
             check(&text, 2048);

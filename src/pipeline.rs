@@ -9,9 +9,10 @@
 //! Every bound is on documents in memory; none depends on how many there are.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::mem;
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -38,7 +39,7 @@ const QUEUE_GROUPS: usize = 2;
 /// What batches are planned over: enough for texts of equal length to meet, and no more, since rows
 /// come out when their window is done.
 const WINDOW_TOKENS: usize = 64 << 10;
-const WINDOW_DOCUMENTS: usize = 4096;
+const WINDOW_DOCUMENTS: usize = 1024;
 
 /// What a run does, as settled by the command.
 #[derive(Debug)]
@@ -164,10 +165,20 @@ fn read_and_chunk(raw: Raw, settings: &Settings, tokenizer: &Tokenizer) -> Resul
     }
 }
 
-/// Ids that have been given away, and where. Some tens of bytes a document: the id itself is kept as 16
-/// bytes of its BLAKE3 digest.
+/// Ids that have been given away, and where: for each document 16 bytes of its id's BLAKE3 digest, and
+/// its origin in 8.
 #[derive(Default)]
-struct SeenIds(HashMap<[u8; 16], Origin>);
+struct SeenIds {
+    places: HashMap<[u8; 16], Place>,
+    files: Vec<Arc<Path>>,
+}
+
+/// An [`Origin`] whose file is one of [`SeenIds::files`]. Line 0 stands for none.
+#[derive(Clone, Copy)]
+struct Place {
+    file: u32,
+    line: u32,
+}
 
 impl SeenIds {
     /// A document with a doubled id becomes a failure.
@@ -175,16 +186,27 @@ impl SeenIds {
         let Prepared::Chunked(Chunked { document, .. }) = item else { return };
         let mut key = [0; 16];
         key.copy_from_slice(&blake3::hash(document.id.as_bytes()).as_bytes()[..16]);
-        match self.0.entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(document.origin.clone());
-            }
-            Entry::Occupied(entry) => {
-                let first = entry.get().place(&document.id);
-                let cause = DocumentError::DuplicateId { id: document.id.clone(), first };
-                *item = Prepared::Failed(Failure { place: document.place(), cause });
-            }
+        let place = self.place(&document.origin);
+        if let Some(first) = self.places.insert(key, place) {
+            self.places.insert(key, first);
+            let first = self.origin(first).place(&document.id);
+            let cause = DocumentError::DuplicateId { id: document.id.clone(), first };
+            *item = Prepared::Failed(Failure { place: document.place(), cause });
         }
+    }
+
+    fn place(&mut self, origin: &Origin) -> Place {
+        // Documents of one file, or below one root, come one after the other.
+        if !self.files.last().is_some_and(|file| Arc::ptr_eq(file, &origin.file)) {
+            self.files.push(origin.file.clone());
+        }
+        let line = origin.line.map_or(0, |line| u32::try_from(line).unwrap_or(u32::MAX));
+        Place { file: self.files.len() as u32 - 1, line }
+    }
+
+    fn origin(&self, place: Place) -> Origin {
+        let line = (place.line > 0).then_some(u64::from(place.line));
+        Origin { file: self.files[place.file as usize].clone(), line }
     }
 }
 

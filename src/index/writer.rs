@@ -20,12 +20,17 @@ use tempfile::NamedTempFile;
 
 use super::{Fingerprint, Row, element, schema};
 
-/// A row group holds about so many bytes: some thousand vectors, enough for a reader to skip by, few
-/// enough to buffer.
+/// A row group ends at so many rows or bytes: 16 MiB of vectors at 1024 numbers each, and no more than
+/// twice that where texts are long. Enough for a reader to go by, little enough to buffer.
+const ROW_GROUP_ROWS: usize = 4096;
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
+/// What is compressed, and decompressed by a reader, at a time. A page of vectors is buffered whole, with
+/// its levels.
+const PAGE_BYTES: usize = 256 << 10;
+
 /// Rows, or bytes of text, that are passed to the Parquet writer at a time.
-const BATCH_ROWS: usize = 1024;
+const BATCH_ROWS: usize = 256;
 const BATCH_TEXT_BYTES: usize = 4 << 20;
 
 /// How far from 1 the length of a vector may be: rounding of a thousand floats is far below.
@@ -171,6 +176,8 @@ fn properties(fingerprint: &Fingerprint) -> anyhow::Result<WriterProperties> {
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         // Ids and texts are all different, and so are vectors: a dictionary only costs memory.
         .set_dictionary_enabled(false)
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_column_statistics_enabled(vector, EnabledStatistics::None)
         .set_key_value_metadata(Some(vec![metadata]))
         .build())

@@ -47,7 +47,9 @@ impl Model {
             let fingerprint = scope.spawn(|| ModelFingerprint::of(&folder));
             let embedder = OnnxEmbedder::load(runtime, &folder, threads);
             let fingerprint = fingerprint.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            anyhow::Ok((embedder?, fingerprint?))
+            // In this order: of data that is missing, the digest's error says more than the engine's.
+            let fingerprint = fingerprint?;
+            anyhow::Ok((embedder?, fingerprint))
         })?;
         let probe = probe::probe(&mut embedder, &tokenizer)
             .with_context(|| format!("model {}: does not run", folder.onnx.display()))?;

@@ -43,22 +43,21 @@ impl Document {
     }
 }
 
-/// Where a document came from, in few bytes: one is kept for every document, to name both places of a
-/// doubled id.
+/// Where a document came from.
 #[derive(Debug, Clone)]
-pub enum Origin {
-    /// The file that the id names below this folder.
-    File(Arc<Path>),
-    /// A line of this file, counted from 1.
-    Line(Arc<Path>, u64),
+pub struct Origin {
+    /// The file of lines, or the folder below which the document's id is its file.
+    pub file: Arc<Path>,
+    /// The line, counted from 1, in a file of lines.
+    pub line: Option<u64>,
 }
 
 impl Origin {
     /// File, or file and line, of the document with this id.
     pub fn place(&self, id: &str) -> String {
-        match self {
-            Origin::File(folder) => folder.join(id).display().to_string(),
-            Origin::Line(file, number) => format!("{}:{number}", file.display()),
+        match self.line {
+            None => self.file.join(id).display().to_string(),
+            Some(line) => format!("{}:{line}", self.file.display()),
         }
     }
 }
@@ -103,11 +102,11 @@ impl Raw {
     pub fn read(self, fields: &Fields) -> Result<Document, Failure> {
         match self {
             Raw::File { id, base, path, .. } => match read_text(&path) {
-                Ok(text) => Ok(Document { id, text, origin: Origin::File(base) }),
+                Ok(text) => Ok(Document { id, text, origin: Origin { file: base, line: None } }),
                 Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
             },
             Raw::Line { file_id, file, number, bytes } => {
-                let origin = Origin::Line(file, number);
+                let origin = Origin { file, line: Some(number) };
                 match fields.parse(&bytes) {
                     Ok((id, text)) => {
                         Ok(Document { id: id.unwrap_or_else(|| format!("{file_id}:{number}")), text, origin })

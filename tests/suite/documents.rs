@@ -1,0 +1,120 @@
+//! Which documents are found, what they are called, and that each is accounted for.
+
+use std::os::unix::fs::symlink;
+
+use crate::util::{Playground, repository};
+
+fn ids(playground: &Playground, input: &str) -> Vec<String> {
+    playground.build(input, &[]).into_iter().map(|row| row.id).collect()
+}
+
+#[test]
+fn a_folder_gives_its_documents_in_the_order_of_their_names() {
+    let playground = Playground::new();
+    for name in ["b.md", "a/z.txt", "a/b/c.MARKDOWN", "a.txt", "今天.md", "c.text"] {
+        playground.write(&format!("docs/{name}"), name);
+    }
+    playground.write("docs/d.jsonl", "{\"id\":\"x\",\"text\":\"one\"}\n{\"text\":\"two\"}\n");
+    playground.write("docs/picture.png", "not looked at");
+    playground.write("docs/.hidden/e.txt", "not looked at");
+    symlink(playground.path("docs/a.txt"), playground.path("docs/link.txt")).unwrap();
+    let expected = ["a/b/c.MARKDOWN", "a/z.txt", "a.txt", "b.md", "c.text", "x", "d.jsonl:2", "今天.md"];
+    assert_eq!(ids(&playground, "docs"), expected);
+    assert_eq!(ids(&playground, "./docs/"), expected);
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    ran.says("8 documents: 8 embedded, 0 empty, 0 failed; left out: 1 hidden, 1 links, 1 of other kinds");
+}
+
+#[test]
+fn roots_can_be_folders_files_and_standard_input() {
+    let playground = Playground::new();
+    playground.write("one/a.txt", "first");
+    playground.write("two/a.txt", "second");
+    playground.write("note.md", "third");
+    assert_eq!(ids(&playground, "note.md"), ["note.md"]);
+    let arguments = ["build", "one", "./two/", "note.md", "-", "-o", "out.parquet"];
+    playground.run_with_stdin(&arguments, "{\"text\":\"fourth\"}\n{\"id\":7,\"text\":\"fifth\"}").expect(0);
+    let rows = crate::util::rows(&playground.path("out.parquet"));
+    let got: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.text.as_str())).collect();
+    let expected = [
+        ("one/a.txt", "first"),
+        ("two/a.txt", "second"),
+        ("note.md", "third"),
+        ("stdin:1", "fourth"),
+        ("7", "fifth"),
+    ];
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn the_text_is_clean_and_the_fields_are_those_asked_for() {
+    let playground = Playground::new();
+    playground
+        .write("a.jsonl", "{\"key\":\"k\",\"body\":\"\\ufeffa\\u200bb \\r\\n\\t c\\u0000\",\"text\":\"no\"}");
+    let rows = playground.build("a.jsonl", &["--id-field", "key", "--text-field", "body"]);
+    assert_eq!((rows[0].id.as_str(), rows[0].text.as_str()), ("k", "ab c"));
+}
+
+/// Invariant 3: every document is counted once, every failure named with its place, the rest is there.
+#[test]
+fn every_document_is_accounted_for() {
+    let playground = Playground::new();
+    playground.write("docs/a.txt", "good");
+    playground.write("docs/b.txt", b"not \xff text");
+    playground.write("docs/c.txt", " \u{200B}\n");
+    playground.write(
+        "docs/d.jsonl",
+        "{\"id\":\"d\",\"text\":\"good too\"}\n{\"id\":\n\n{\"id\":\"e\"}\n{\"id\":\"f\",\"text\":5}\n\
+         {\"id\":\"d\",\"text\":\"again\"}\n{\"id\":\"g\",\"text\":\"\\t\"}\n{\"id\":\"h\",\"text\":\"<|im_start|> nan\"}\n\
+         {\"id\":\"i\",\"text\":\"good three\"}\n[1]\n{\"id\":[],\"text\":\"x\"}\n",
+    );
+    let arguments = ["build", "docs", "-o", "out.parquet", "--model-file", "model_nan.onnx"];
+    let ran = playground.run(&arguments).expect(3);
+    ran.says("failed: docs/b.txt: not UTF-8 text (byte 4 is the first wrong one); save it as UTF-8")
+        .says("failed: docs/d.jsonl:2: not a JSON object: EOF while parsing a value at column 6;")
+        .says("failed: docs/d.jsonl:4: no field `text`; name the right one with --text-field")
+        .says("failed: docs/d.jsonl:5: field `text` is a number, expected a string;")
+        .says("failed: docs/d.jsonl:6: the id `d` was already used at docs/d.jsonl:1;")
+        .says("failed: docs/d.jsonl:8: the model gave a vector that is not finite")
+        .says("failed: docs/d.jsonl:10: not a JSON object: invalid type: sequence, expected a map at column")
+        .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a number;")
+        .says("13 documents: 3 embedded, 2 empty, 8 failed");
+    assert_eq!(ran.stderr.matches("failed: ").count(), 8, "{}", ran.story);
+    let ids: Vec<String> =
+        crate::util::rows(&playground.path("out.parquet")).into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, ["a.txt", "d", "i"]);
+}
+
+#[test]
+fn a_name_cannot_send_commands_to_the_terminal() {
+    let playground = Playground::new();
+    playground.write("docs/\u{1b}[31mred\n.txt", b"\xff");
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
+    ran.says("failed: docs/\\u{1b}[31mred\\n.txt: not UTF-8");
+    assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.story);
+}
+
+#[test]
+fn no_documents_give_an_empty_file() {
+    let playground = Playground::new();
+    std::fs::create_dir(playground.path("docs")).unwrap();
+    assert_eq!(playground.build("docs", &[]), []);
+}
+
+#[test]
+fn the_corpus_of_the_demo_goes_in_whole() {
+    let playground = Playground::new();
+    let ran = playground
+        .run(&["build", repository("fixtures/corpus").to_str().unwrap(), "-o", "out.parquet"])
+        .expect(0);
+    ran.says("37 documents: 36 embedded, 1 empty, 0 failed");
+    assert_eq!(ran.stdout, "", "results only");
+}
+
+#[test]
+fn quiet_says_nothing_when_nothing_is_wrong() {
+    let playground = Playground::new();
+    playground.write("a.txt", "text");
+    let ran = playground.run(&["build", "a.txt", "-o", "out.parquet", "-q"]).expect(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}

@@ -1,0 +1,353 @@
+//! What ends a run: one line, the file, what to do, the right code, the old output untouched.
+
+use std::fs;
+
+use crate::util::{Playground, Ran, repository};
+
+/// A run that cannot be: set up, arguments, code, and what must be said.
+struct Case {
+    name: &'static str,
+    set_up: fn(&Playground),
+    arguments: &'static [&'static str],
+    code: i32,
+    says: &'static [&'static str],
+}
+
+const NOTHING: fn(&Playground) = |_| {};
+
+const CASES: &[Case] = &[
+    Case {
+        name: "no such input",
+        set_up: NOTHING,
+        arguments: &["build", "nope", "-o", "out.parquet"],
+        code: 1,
+        says: &["input nope", "No such file"],
+    },
+    Case {
+        name: "input of an unknown kind",
+        set_up: |p| p.write("a.xyz", "text"),
+        arguments: &["build", "a.xyz", "-o", "out.parquet"],
+        code: 2,
+        says: &["input a.xyz", "unknown kind", ".txt", ".jsonl"],
+    },
+    Case {
+        name: "standard input twice",
+        set_up: NOTHING,
+        arguments: &["build", "-", "-", "-o", "out.parquet"],
+        code: 2,
+        says: &["named twice"],
+    },
+    Case {
+        name: "no such model",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "nope"],
+        code: 1,
+        says: &["model nope", "--model"],
+    },
+    Case {
+        name: "a model folder without a plain graph",
+        set_up: |p| {
+            p.write("m/onnx/model_q4.onnx", "");
+            p.write("m/model_f16.onnx", "");
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["model m", "no model.onnx", "--model-file", "model_f16.onnx, onnx/model_q4.onnx"],
+    },
+    Case {
+        name: "a model folder with nothing",
+        set_up: |p| p.write("m/readme", ""),
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["model m", "no model.onnx", "export the model"],
+    },
+    Case {
+        name: "--model-file with a file",
+        set_up: |p| p.write("m.onnx", ""),
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m.onnx", "--model-file", "n.onnx"],
+        code: 2,
+        says: &["m.onnx", "--model-file", "folder"],
+    },
+    Case {
+        name: "no tokenizer.json",
+        set_up: |p| p.write("m/onnx/model.onnx", ""),
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["no tokenizer.json in m/onnx/ or m/", "copy it"],
+    },
+    Case {
+        name: "a tokenizer.json that is none",
+        set_up: |p| {
+            model(p);
+            p.write("m/tokenizer.json", "{}");
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["tokenizer m/tokenizer.json"],
+    },
+    Case {
+        name: "no config.json",
+        set_up: |p| {
+            model(p);
+            fs::remove_file(p.path("m/config.json")).unwrap();
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["no config.json in m/onnx/ or m/", "copy it"],
+    },
+    Case {
+        name: "a config.json that is none",
+        set_up: |p| {
+            model(p);
+            p.write("m/config.json", "[]");
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["m/config.json", "cannot be understood", "repository"],
+    },
+    Case {
+        name: "a config.json of another width",
+        set_up: |p| {
+            model(p);
+            p.write("m/config.json", r#"{"model_type": "qwen3", "hidden_size": 1024}"#);
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["m/onnx/model.onnx", "64 numbers", "1024", "config.json"],
+    },
+    Case {
+        name: "another architecture without a pooling file",
+        set_up: |p| {
+            model(p);
+            p.write("m/config.json", r#"{"model_type": "bert", "hidden_size": 64}"#);
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["m/1_Pooling/config.json", "missing", "copy it"],
+    },
+    Case {
+        name: "a module that is not run",
+        set_up: |p| {
+            model(p);
+            p.write("m/config.json", r#"{"model_type": "bert", "hidden_size": 64}"#);
+            p.write("m/modules.json", r#"[{"type": "sentence_transformers.models.Dense"}]"#);
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["m/modules.json", "Dense"],
+    },
+    Case {
+        name: "not an ONNX file",
+        set_up: |p| {
+            model(p);
+            p.write("m/onnx/model.onnx", "this is no graph");
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["m/onnx/model.onnx", "cannot be loaded", "whole ONNX file"],
+    },
+    Case {
+        name: "half an ONNX file",
+        set_up: |p| {
+            model(p);
+            let whole = fs::read(repository("fixtures/qwen3-tiny/onnx/model.onnx")).unwrap();
+            p.write("m/onnx/model.onnx", &whole[..whole.len() / 2]);
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["m/onnx/model.onnx", "cannot be loaded", "whole ONNX file"],
+    },
+    Case {
+        name: "external data missing",
+        set_up: |p| {
+            model(p);
+            let graph = repository("fixtures/qwen3-tiny/onnx/model_external.onnx");
+            p.write("m/onnx/model.onnx", fs::read(graph).unwrap());
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["m/onnx/model.onnx", "external data m/onnx/model_external.onnx_data is missing", "copy it"],
+    },
+    Case {
+        name: "quantised output",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model-file", "model_uint8.onnx"],
+        code: 1,
+        says: &["model_uint8.onnx", "`sentence_embedding` is u8", "float output"],
+    },
+    Case {
+        name: "a dimension over the model's",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--dim", "4096"],
+        code: 2,
+        says: &["--dim 4096", "64 numbers", "32 to 64"],
+    },
+    Case {
+        name: "a dimension below the smallest",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--dim", "31"],
+        code: 2,
+        says: &["--dim 31", "32 to 64"],
+    },
+    Case {
+        name: "more tokens than the model takes",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--max-tokens", "99999"],
+        code: 2,
+        says: &["--max-tokens 99999", "32768"],
+    },
+    Case {
+        name: "no room beside the instruction",
+        set_up: NOTHING,
+        arguments: &[
+            "build",
+            "a.txt",
+            "-o",
+            "out.parquet",
+            "--max-tokens",
+            "30",
+            "--instruction",
+            "Find what answers the question",
+        ],
+        code: 2,
+        says: &["--max-tokens 30", "instruction"],
+    },
+    Case {
+        name: "no output folder",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "nope/out.parquet"],
+        code: 1,
+        says: &["output nope/out.parquet", "folder must exist"],
+    },
+    Case {
+        name: "an output folder that cannot be written",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "/proc/out.parquet"],
+        code: 1,
+        says: &["output /proc/out.parquet", "writable"],
+    },
+    Case {
+        name: "an output that is a folder",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "."],
+        code: 1,
+        says: &["output .", "is a folder"],
+    },
+];
+
+/// A copy of the tiny model with the plain graph only.
+fn model(playground: &Playground) {
+    for name in ["config.json", "tokenizer.json", "onnx/model.onnx"] {
+        let file = repository("fixtures/qwen3-tiny").join(name);
+        playground.write(&format!("m/{name}"), fs::read(file).unwrap());
+    }
+}
+
+#[test]
+fn each_error_is_one_line_that_helps_and_leaves_the_old_output() {
+    for case in CASES {
+        let playground = Playground::new();
+        playground.write("a.txt", "text");
+        playground.write("out.parquet", "the old file");
+        (case.set_up)(&playground);
+        let before = playground.listing();
+        let ran = playground.run(case.arguments);
+        check_error(&ran, case.code, case.says, case.name);
+        assert_eq!(playground.listing(), before, "{}: nothing half-written{}", case.name, ran.story);
+        assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), b"the old file", "{}", case.name);
+    }
+}
+
+fn check_error(ran: &Ran, code: i32, says: &[&str], name: &str) {
+    assert_eq!(ran.code, Some(code), "{name}{}", ran.story);
+    let errors: Vec<&str> =
+        ran.stderr.lines().filter(|line| line.starts_with("qwen3-index: error: ")).collect();
+    assert_eq!(errors.len(), 1, "{name}{}", ran.story);
+    assert_eq!(ran.stderr.lines().last(), Some(errors[0]), "{name}: the error is the last line{}", ran.story);
+    for part in says {
+        assert!(errors[0].contains(part), "{name}: not said: {part:?}{}", ran.story);
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_output() {
+    let playground = Playground::new();
+    let lines: String = (0..3000).map(|n| format!("{{\"text\":\"Document {n}\"}}\n")).collect();
+    playground.write("in.jsonl", lines);
+    playground.write("out.parquet", "the old file");
+    // A limit on the size of a file stands for the end of the disk; the signal that goes with it is ignored.
+    let limited = playground.command(&["build", "in.jsonl", "-o", "out.parquet"]);
+    let mut shell = std::process::Command::new("bash");
+    shell.arg("-c").arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"").arg(limited.get_program());
+    shell.args(limited.get_args()).current_dir(limited.get_current_dir().unwrap());
+    shell.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
+    let ran = playground.output(&mut shell, "");
+    check_error(
+        &ran,
+        1,
+        &["output out.parquet: cannot be written", "File too large", "make room"],
+        "full disk",
+    );
+    assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), b"the old file");
+    assert_eq!(playground.listing(), ["in.jsonl", "out.parquet"]);
+}
+
+#[test]
+fn a_missing_runtime_says_where_it_was_looked_for_and_what_mends_it() {
+    let playground = Playground::new();
+    playground.write("a.txt", "text");
+    // A copy, since the library may lie beside the binary.
+    fs::copy(env!("CARGO_BIN_EXE_qwen3-index"), playground.path("tool")).unwrap();
+    let mut command = std::process::Command::new(playground.path("tool"));
+    command.args(["build", "a.txt", "-o", "out.parquet", "--model"]).arg(repository("fixtures/qwen3-tiny"));
+    command.current_dir(playground.path("")).env_clear().env("XDG_DATA_HOME", playground.path("data"));
+    command.env("VIRTUAL_ENV", playground.path("venv"));
+    playground.write("venv/lib/python3.12/site-packages/onnxruntime/capi/readme", "no library");
+    let looked = playground.path("").display().to_string();
+    let ran = playground.output(&mut command, "");
+    let says = [
+        "ONNX Runtime is not installed",
+        &looked,
+        "data/qwen3-index/lib",
+        "python3.12/site-packages/onnxruntime/capi",
+        "/usr/lib",
+        "scripts/setup",
+        "ORT_DYLIB_PATH",
+    ];
+    check_error(&ran, 1, &says, "no runtime");
+
+    command.env("ORT_DYLIB_PATH", "nope.so");
+    check_error(
+        &playground.output(&mut command, ""),
+        1,
+        &["ORT_DYLIB_PATH names nope.so", "scripts/setup"],
+        "wrong path",
+    );
+
+    playground.write("fake.so", "no library");
+    command.env("ORT_DYLIB_PATH", playground.path("fake.so"));
+    check_error(
+        &playground.output(&mut command, ""),
+        1,
+        &["fake.so", "1.23 or newer", "scripts/setup"],
+        "no library",
+    );
+
+    // Found in each of the places, in order: a file there that is no library is what is complained about.
+    command.env_remove("ORT_DYLIB_PATH");
+    for place in ["venv/lib/python3.12/site-packages/onnxruntime/capi", "data/qwen3-index/lib", "."] {
+        let name = format!("{place}/libonnxruntime.so.9");
+        playground.write(&name, "no library");
+        let ran = playground.output(&mut command, "");
+        check_error(&ran, 1, &[name.trim_start_matches("./"), "1.23 or newer"], place);
+    }
+}
+
+#[test]
+fn help_has_an_example_for_each_subcommand_and_wrong_options_are_usage_errors() {
+    let playground = Playground::new();
+    let ran = playground.run(&["build", "--help"]).expect(0);
+    assert!(ran.stdout.contains("qwen3-index build ./docs -o vectors.parquet"), "{}", ran.story);
+    playground.run(&["build"]).expect(2);
+    playground.run(&["nope"]).expect(2);
+}

@@ -1,0 +1,161 @@
+//! The real pipeline with an engine that does what a test needs.
+
+use std::collections::HashMap;
+
+use anyhow::bail;
+use ndarray::Array2;
+use proptest::prelude::*;
+use qwen3_index::batch::{Batch, Batching};
+use qwen3_index::clean::clean;
+use qwen3_index::embed::{Embedder, Embedding};
+use qwen3_index::index::{Row, RowKind};
+use qwen3_index::pipeline::{self, Settings};
+use qwen3_index::report::{Counts, Reporter};
+use qwen3_index::source::{Fields, Roots};
+use qwen3_index::tokenize::{Encoding, Tokenizer};
+
+use crate::util::{Playground, jsonl, repository};
+
+const WIDTH: usize = 32;
+
+/// A vector that is different for each sequence of ids, NaN for one with the poison in it; every batch
+/// is written down, and after so many the engine fails.
+struct Fake {
+    poison: Option<u32>,
+    batches_max: usize,
+    batches: Vec<Vec<usize>>,
+}
+
+impl Fake {
+    fn vector(&self, ids: &[i64]) -> Vec<f32> {
+        if ids.iter().any(|&id| self.poison.is_some_and(|poison| id == i64::from(poison))) {
+            return vec![f32::NAN; WIDTH];
+        }
+        let mut state = 1u64;
+        for &id in ids {
+            state = state.wrapping_add(id as u64).wrapping_mul(6_364_136_223_846_793_005).rotate_left(17);
+        }
+        (0..WIDTH as u64)
+            .map(|n| (state.wrapping_mul(2 * n + 1) >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
+            .collect()
+    }
+}
+
+impl Embedder for Fake {
+    fn width(&self) -> usize {
+        WIDTH
+    }
+
+    fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
+        if self.batches.len() == self.batches_max {
+            bail!("the engine is out of order");
+        }
+        self.batches.push(batch.lengths());
+        let ids = batch.ids();
+        let rows = ids.rows().into_iter().zip(batch.lengths());
+        let values = rows.flat_map(|(row, length)| self.vector(&row.to_vec()[..length])).collect();
+        Ok(Array2::from_shape_vec((batch.len(), WIDTH), values).unwrap())
+    }
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::load(&repository("fixtures/qwen3-tiny/tokenizer.json"), Some("<|endoftext|>")).unwrap()
+}
+
+fn run(texts: &[String], fake: &mut Fake, settings: &Settings) -> anyhow::Result<(Counts, Vec<Row>)> {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
+    let roots = Roots::new(&[playground.path("in.jsonl")])?;
+    let mut rows = Vec::new();
+    let mut sink = |row| {
+        rows.push(row);
+        Ok(())
+    };
+    let counts = pipeline::run(&roots, settings, &tokenizer(), fake, &Reporter::new(true), &mut sink)?;
+    Ok((counts, rows))
+}
+
+fn settings(max_tokens: usize, batch_tokens: usize, rows: RowKind, batching: Batching) -> Settings {
+    let fields = Fields { id: "id".into(), text: "text".into() };
+    Settings { fields, max_tokens, batching, batch_tokens, rows, dim: WIDTH }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Invariant 1: whatever the lengths, the batches and the failures, a row has its own text's vector.
+    #[test]
+    fn a_vector_belongs_to_its_text(
+        texts in proptest::collection::vec("([a-z]{1,8}[ .]|今天。|<\\|im_start\\|>){0,40}", 0..60),
+        max_tokens in 17usize..80,
+        batch_tokens in 1usize..400,
+        alone in any::<bool>(),
+    ) {
+        let batching = if alone { Batching::Alone } else { Batching::EqualLengths };
+        let tokenizer = tokenizer();
+        let poison = tokenizer.encode("<|im_start|>").unwrap().ids()[0];
+        let mut fake = Fake { poison: Some(poison), batches_max: usize::MAX, batches: Vec::new() };
+        let (counts, rows) = run(&texts, &mut fake, &settings(max_tokens, batch_tokens, RowKind::Chunks, batching)).unwrap();
+        for row in &rows {
+            let ids: Vec<i64> = tokenizer.encode(&row.text).unwrap().ids().iter().map(|&id| id.into()).collect();
+            prop_assert_eq!(&row.vector, &Embedding::normalized(fake.vector(&ids)).unwrap());
+        }
+        let mut by_document: HashMap<usize, String> = HashMap::new();
+        for row in &rows {
+            let document = row.id.split('#').next().unwrap().parse().unwrap();
+            by_document.entry(document).or_default().push_str(&row.text.replace(' ', ""));
+        }
+        for (document, text) in texts.iter().enumerate() {
+            let text = clean(text).replace(' ', "");
+            let expected = if text.is_empty() || text.contains("<|im_start|>") { None } else { Some(text) };
+            prop_assert_eq!(by_document.remove(&document), expected);
+        }
+        prop_assert!(counts.add_up() && counts.seen == texts.len() as u64);
+        prop_assert!(fake.batches.iter().all(|batch| batch.len() == 1 || (!alone && batch.iter().sum::<usize>() <= batch_tokens)));
+    }
+}
+
+#[test]
+fn documents_come_out_in_the_order_in_which_they_went_in() {
+    let texts: Vec<String> = (0..9000).map(|n| "word ".repeat(1 + n * 7 % 13) + &n.to_string()).collect();
+    let mut fake = Fake { poison: None, batches_max: usize::MAX, batches: Vec::new() };
+    let (counts, rows) =
+        run(&texts, &mut fake, &settings(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
+    assert_eq!(counts.embedded, 9000);
+    assert!(rows.iter().enumerate().all(|(at, row)| row.id == at.to_string() && row.text == texts[at]));
+}
+
+#[test]
+fn equal_lengths_go_through_the_model_together() {
+    let texts: Vec<String> = (0..400).map(|n| format!("{}{}", "a".repeat(1 + n % 9), n % 10)).collect();
+    let mut fake = Fake { poison: None, batches_max: usize::MAX, batches: Vec::new() };
+    run(&texts, &mut fake, &settings(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
+    assert!(fake.batches.len() <= 10, "{:?}", fake.batches);
+    assert!(fake.batches.iter().all(|batch| batch.windows(2).all(|pair| pair[0] == pair[1])));
+}
+
+#[test]
+fn an_engine_that_fails_ends_the_run_with_its_words() {
+    let texts: Vec<String> = (0..3000).map(|n| "a ".repeat(1 + n % 100)).collect();
+    let mut fake = Fake { poison: None, batches_max: 3, batches: Vec::new() };
+    let error =
+        run(&texts, &mut fake, &settings(128, 128, RowKind::Documents, Batching::AnyLengths)).unwrap_err();
+    assert_eq!(error.to_string(), "the engine is out of order");
+}
+
+#[test]
+#[should_panic(expected = "one row a chunk")]
+fn an_engine_that_gives_too_few_rows_is_a_bug_and_never_papered_over() {
+    struct Short;
+    impl Embedder for Short {
+        fn width(&self) -> usize {
+            WIDTH
+        }
+        fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
+            Ok(Array2::ones((batch.len() - 1, WIDTH)))
+        }
+    }
+    let key = qwen3_index::batch::ChunkKey { document: 0, chunk: 0 };
+    let batch = Batch::new(vec![(key, Encoding::new(vec![1])), (key, Encoding::new(vec![2]))]);
+    let _ = qwen3_index::embed::embed(&mut Short, &batch);
+}

@@ -1,0 +1,181 @@
+//! Running the binary, reading what it wrote, and the golden vectors.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use arrow::array::AsArray;
+use arrow::datatypes::Float32Type;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A folder of a test's own, in which the binary runs.
+pub struct Playground(TempDir);
+
+/// What a run of the binary left.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    /// Command, folder and output, for a failing test.
+    pub story: String,
+}
+
+impl Playground {
+    pub fn new() -> Self {
+        Playground(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Names below the folder, sorted.
+    pub fn listing(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The binary, in this folder, with the tiny model.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qwen3-index"));
+        command.args(arguments).current_dir(self.0.path());
+        command.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with_stdin(arguments, "")
+    }
+
+    pub fn run_with_stdin(&self, arguments: &[&str], stdin: &str) -> Ran {
+        self.output(&mut self.command(arguments), stdin)
+    }
+
+    pub fn output(&self, command: &mut Command, stdin: &str) -> Ran {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A run that fails early does not read it.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let (stdout, stderr) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+        let (stdout, stderr) = (stdout.unwrap(), stderr.unwrap());
+        let mut story = String::new();
+        write!(story, "\n{command:?}\nin {:?}\nfiles {:?}\n", self.0.path(), self.listing()).unwrap();
+        write!(story, "code {:?}\nstdout:\n{stdout}\nstderr:\n{stderr}", output.status.code()).unwrap();
+        Ran { code: output.status.code(), stdout, stderr, story }
+    }
+
+    /// Runs `build INPUT -o out.parquet` with more arguments, and reads what it wrote.
+    pub fn build(&self, input: &str, more: &[&str]) -> Vec<Row> {
+        let mut arguments = vec!["build", input, "-o", "out.parquet"];
+        arguments.extend(more);
+        self.run(&arguments).expect(0);
+        rows(&self.path("out.parquet"))
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.story);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(&self, part: &str) -> &Self {
+        assert!(self.stderr.contains(part), "not said: {part:?}{}", self.story);
+        self
+    }
+}
+
+/// A row of a file, as read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub id: String,
+    pub text: String,
+    pub vector: Vec<f32>,
+}
+
+pub fn rows(path: &Path) -> Vec<Row> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    let mut rows = Vec::new();
+    for batch in reader.build().unwrap() {
+        let batch = batch.unwrap();
+        let (ids, texts) = (batch["id"].as_string::<i32>(), batch["text"].as_string::<i32>());
+        let vectors = batch["vector"].as_fixed_size_list();
+        for at in 0..batch.num_rows() {
+            let vector = vectors.value(at).as_primitive::<Float32Type>().values().to_vec();
+            rows.push(Row { id: ids.value(at).to_owned(), text: texts.value(at).to_owned(), vector });
+        }
+    }
+    rows
+}
+
+/// The tool's metadata of a file, as JSON.
+pub fn fingerprint(path: &Path) -> serde_json::Value {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    let metadata = reader.metadata().file_metadata().key_value_metadata().unwrap();
+    let entry = metadata.iter().find(|entry| entry.key == "qwen3-index").unwrap();
+    serde_json::from_str(entry.value.as_ref().unwrap()).unwrap()
+}
+
+/// A text and its vector as transformers computes it, alone.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Golden {
+    pub text: String,
+    pub instruction: Option<String>,
+    pub ids: Vec<u32>,
+    pub vector: Vec<f32>,
+}
+
+pub fn golden() -> Vec<Golden> {
+    json_lines("fixtures/golden/qwen3-tiny.jsonl")
+}
+
+pub fn json_lines<T: for<'a> Deserialize<'a>>(path: &str) -> Vec<T> {
+    let text = fs::read_to_string(repository(path)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// JSON Lines of texts, each with its place as id.
+pub fn jsonl<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let line = |(id, text)| serde_json::json!({"id": id, "text": text}).to_string() + "\n";
+    texts.into_iter().enumerate().map(line).collect()
+}
+
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// A fixed shuffle, so that a failing test fails again.
+pub fn shuffled<T>(mut items: Vec<T>) -> Vec<T> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for at in (1..items.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(at, (state >> 33) as usize % (at + 1));
+    }
+    items
+}

@@ -1,0 +1,168 @@
+//! A vector depends on its text and the settings alone, and the file says on which.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+
+use crate::util::{Playground, Row, cosine, fingerprint, golden, jsonl, repository};
+
+/// A corpus with texts of one chunk and of many, and of equal lengths.
+fn mixed(playground: &Playground) {
+    let mut texts: Vec<String> = golden().into_iter().map(|text| text.text).collect();
+    let handbook = repository("fixtures/corpus/en/handbook/support-handbook.md");
+    texts.insert(5, fs::read_to_string(handbook).unwrap());
+    texts.push(texts.join("。"));
+    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
+}
+
+fn assert_same(rows: &[Row], others: &[Row], what: &str) {
+    assert_eq!(rows.len(), others.len());
+    for (row, other) in rows.iter().zip(others) {
+        assert_eq!((&row.id, &row.text), (&other.id, &other.text));
+        let cosine = cosine(&row.vector, &other.vector);
+        assert!(cosine > 0.99999, "{what}: {cosine} for {}", row.id);
+    }
+}
+
+/// Invariant 2, through the binary.
+#[test]
+fn a_vector_never_depends_on_its_neighbours() {
+    let playground = Playground::new();
+    mixed(&playground);
+    for file in ["model.onnx", "model_quantized.onnx", "model_pooled.onnx"] {
+        let build = |more: &[&str]| {
+            playground.build("in.jsonl", &[&["--max-tokens", "100", "--model-file", file], more].concat())
+        };
+        let alone = build(&["--batch-tokens", "1"]);
+        assert_same(&alone, &build(&[]), file);
+        assert_same(&alone, &build(&["--batch-tokens", "60", "--threads", "1"]), file);
+    }
+}
+
+/// Invariant 7: to the bit.
+#[test]
+fn a_smaller_index_is_a_slice_of_a_bigger_one() {
+    let playground = Playground::new();
+    mixed(&playground);
+    let full = playground.build("in.jsonl", &["--max-tokens", "100"]);
+    for dim in [32, 33, 48, 64] {
+        let small = playground.build("in.jsonl", &["--max-tokens", "100", "--dim", &dim.to_string()]);
+        for (small, full) in small.iter().zip(&full) {
+            assert_eq!(small.vector, normalized(&full.vector[..dim]), "{} at {dim}", full.id);
+        }
+    }
+}
+
+fn normalized(vector: &[f32]) -> Vec<f32> {
+    let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    // A vector of the full width is one already; dividing again could move a last bit.
+    if (length - 1.0).abs() < 1e-7 && vector.len() == 64 {
+        return vector.to_vec();
+    }
+    vector.iter().map(|&x| (f64::from(x) / length) as f32).collect()
+}
+
+#[test]
+fn a_document_is_the_mean_of_its_chunks_and_the_chunks_are_its_text() {
+    let playground = Playground::new();
+    mixed(&playground);
+    let documents = playground.build("in.jsonl", &["--max-tokens", "100"]);
+    let mut chunks =
+        playground.build("in.jsonl", &["--max-tokens", "100", "--chunks"]).into_iter().peekable();
+    let mut most = 0;
+    for document in &documents {
+        let (mut text, mut sum, mut count) = (String::new(), vec![0.0f32; 64], 0);
+        while let Some(chunk) = chunks.next_if(|chunk| chunk.id == format!("{}#{count}", document.id)) {
+            assert!(cosine(&chunk.vector, &chunk.vector) > 0.0);
+            text.push_str(&chunk.text);
+            sum.iter_mut().zip(&chunk.vector).for_each(|(sum, x)| *sum += x);
+            count += 1;
+        }
+        most = most.max(count);
+        let letters = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
+        assert_eq!(letters(&text), letters(&document.text));
+        assert!(cosine(&sum, &document.vector) > 0.999_999, "{}", document.id);
+    }
+    assert_eq!(chunks.next(), None);
+    assert!(most > 10, "the test needs a document of many chunks");
+}
+
+/// Invariant 6.
+#[test]
+fn the_file_says_what_its_vectors_depend_on() {
+    let playground = Playground::new();
+    playground.write("a.txt", "text");
+    let of = |more: &[&str]| {
+        playground.build("a.txt", more);
+        fingerprint(&playground.path("out.parquet"))
+    };
+    let plain = of(&[]);
+    assert_eq!(plain["tool"], concat!("qwen3-index ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(plain["model"]["pooling"], "lasttoken");
+    assert_eq!(
+        (&plain["dim"], &plain["max_tokens"], &plain["rows"]),
+        (&64.into(), &2048.into(), &"documents".into())
+    );
+    assert_eq!(plain, of(&["--threads", "1", "--batch-tokens", "99"]), "how it was run does not matter");
+    for more in [
+        &["--dim", "32"][..],
+        &["--instruction", "x"],
+        &["--max-tokens", "99"],
+        &["--chunks"],
+        &["--model-file", "model_external.onnx"],
+        &["--model", repository("fixtures/bert-tiny").to_str().unwrap(), "--max-tokens", "64"],
+    ] {
+        assert_ne!(plain, of(more), "{more:?}");
+    }
+}
+
+/// The digest covers external data: the same graph with other weights is another model.
+#[test]
+fn other_weights_in_external_data_are_another_fingerprint() {
+    let playground = Playground::new();
+    playground.write("a.txt", "text");
+    let model = repository("fixtures/qwen3-tiny");
+    for name in ["config.json", "tokenizer.json", "onnx/model_external.onnx"] {
+        playground.write(&format!("model/{name}"), fs::read(model.join(name)).unwrap());
+    }
+    let mut weights = fs::read(model.join("onnx/model_external.onnx_data")).unwrap();
+    let mut of = || {
+        playground.write("model/onnx/model_external.onnx_data", &weights);
+        playground.build("a.txt", &["--model", "model/onnx/model_external.onnx"]);
+        weights[1] ^= 1;
+        fingerprint(&playground.path("out.parquet"))["model"]["weights"].clone()
+    };
+    assert_ne!(of(), of());
+}
+
+/// Invariant 8: peak memory with ten times the documents is at most a tenth more.
+#[test]
+fn memory_does_not_grow_with_the_corpus() {
+    let playground = Playground::new();
+    let peak = |documents: usize| {
+        let mut lines = String::new();
+        for n in 0..documents {
+            writeln!(lines, "{{\"text\":\"Document number {n} is about parcel {}.\"}}", n * 7919 % 1000)
+                .unwrap();
+        }
+        playground.write("in.jsonl", lines);
+        peak_kib(playground.command(&["build", "in.jsonl", "-o", "out.parquet", "-q"]))
+    };
+    let (small, large) = (peak(2_000), peak(20_000));
+    println!("peak memory: {small} KiB with 2,000 documents, {large} KiB with 20,000");
+    assert!(large as f64 <= small as f64 * 1.1, "{small} KiB, {large} KiB");
+}
+
+/// Peak resident memory of a command, which must succeed.
+fn peak_kib(command: Command) -> u64 {
+    let script = "import resource, subprocess, sys\n\
+                  subprocess.run(sys.argv[1:], check=True)\n\
+                  print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let mut python = Command::new("python3");
+    python.arg("-c").arg(script).arg(command.get_program()).args(command.get_args());
+    python.current_dir(command.get_current_dir().unwrap());
+    python.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
