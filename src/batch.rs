@@ -81,8 +81,8 @@ impl Batch {
 /// Sorts the chunks by length, longest first, and puts equal lengths together: as many as `max_tokens`
 /// holds, at least one.
 ///
-/// Lengths are not mixed even where the model would bear it: on a CPU a batch of 256 tokens costs as
-/// little per token as one of 4096, so padding is pure loss.
+/// Lengths are not mixed even where the model would bear it ([`Batching::AnyLengths`]): on a CPU a batch
+/// of 256 tokens costs as little per token as one of 4096, so padding is pure loss.
 pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_tokens: usize) -> Vec<Batch> {
     chunks.sort_by_key(|(key, encoding)| (std::cmp::Reverse(encoding.len()), *key));
     let mut batches: Vec<Batch> = Vec::new();

@@ -26,8 +26,11 @@ Examples:
   qwen3-index build ./docs -o vectors.parquet --model ./Qwen3-Embedding-0.6B-ONNX
   zcat crawl.jsonl.gz | qwen3-index build - -o crawl.parquet --text-field body --dim 256
 
-Exit codes: 0 all done; 1 failed, the old output untouched; 2 wrong usage; 3 done, but some documents
-failed (each is named on stderr).";
+Exit codes:
+  0  all done
+  1  failed, the old output untouched
+  2  wrong usage
+  3  done, but some documents failed; each is named on stderr";
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
@@ -78,7 +81,7 @@ pub struct Build {
     pub text_field: String,
 
     /// Threads of the model [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
 
     /// Most tokens that go through the model together

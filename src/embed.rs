@@ -1,6 +1,6 @@
 //! A batch in, an [`Embedding`] a chunk out; what stands between pipeline and engine.
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::Array2;
 
 use crate::batch::{Batch, ChunkKey};
 use crate::error::DocumentError;
@@ -58,14 +58,6 @@ impl Embedding {
     }
 }
 
-impl TryFrom<ArrayView1<'_, f32>> for Embedding {
-    type Error = DocumentError;
-
-    fn try_from(row: ArrayView1<'_, f32>) -> Result<Self, DocumentError> {
-        Embedding::normalized(row.iter().copied())
-    }
-}
-
 /// What became of a chunk.
 pub type Embedded = (ChunkKey, Result<Embedding, DocumentError>);
 
@@ -79,5 +71,9 @@ pub type Embedded = (ChunkKey, Result<Embedding, DocumentError>);
 pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<Embedded>> {
     let hidden = embedder.forward(batch)?;
     assert_eq!(hidden.dim(), (batch.len(), embedder.width()), "one row a chunk");
-    Ok(batch.keys().zip(hidden.rows()).map(|(key, row)| (key, Embedding::try_from(row))).collect())
+    Ok(batch
+        .keys()
+        .zip(hidden.rows())
+        .map(|(key, row)| (key, Embedding::normalized(row.iter().copied())))
+        .collect())
 }

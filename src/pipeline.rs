@@ -3,7 +3,7 @@
 //! ```text
 //! thread "prepare"                                         │ calling thread
 //! found ─ group ─► read, clean, chunk, tokenize (rayon) ───┼─► window ─ plan ─► embed ─ merge ─► row
-//!         256 documents or 4 MiB                   2 groups│   64 Ki tokens or 4,096 documents
+//!         256 documents or 4 MiB                   2 groups│   64 Ki tokens or 1,024 documents
 //! ```
 //!
 //! Every bound is on documents in memory; none depends on how many there are.
@@ -11,11 +11,13 @@
 use std::collections::HashMap;
 use std::mem;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use anyhow::Context;
 use rayon::prelude::*;
 
 use crate::batch::{Batching, ChunkKey, plan};
@@ -41,11 +43,14 @@ const QUEUE_GROUPS: usize = 2;
 const WINDOW_TOKENS: usize = 64 << 10;
 const WINDOW_DOCUMENTS: usize = 1024;
 
-/// What a run does, as settled by the command.
-#[derive(Debug)]
-pub struct Settings {
+/// What is to be done, as settled by the command.
+pub struct Job {
+    /// Where the documents are.
+    pub roots: Roots,
     /// Fields of JSONL.
     pub fields: Fields,
+    /// The model's, with the instruction.
+    pub tokenizer: Tokenizer,
     /// Most tokens of a chunk.
     pub max_tokens: usize,
     /// What the model bears.
@@ -64,18 +69,21 @@ pub struct Settings {
 /// # Errors
 /// The engine or the sink failed. What is wrong with one document is counted and told instead.
 pub fn run(
-    roots: &Roots,
-    settings: &Settings,
-    tokenizer: &Tokenizer,
+    job: &Arc<Job>,
     embedder: &mut dyn Embedder,
-    reporter: &Reporter,
+    reporter: &Arc<Reporter>,
     sink: &mut dyn FnMut(Row) -> anyhow::Result<()>,
 ) -> anyhow::Result<Counts> {
-    thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(QUEUE_GROUPS);
-        scope.spawn(move || prepare(roots, settings, tokenizer, reporter, &sender));
-        Run { settings, embedder, reporter, sink, counts: Counts::default() }.consume(&receiver)
-    })
+    let (sender, receiver) = sync_channel(QUEUE_GROUPS);
+    let producer = {
+        let (job, reporter) = (job.clone(), reporter.clone());
+        thread::spawn(move || prepare(&job, &reporter, &sender))
+    };
+    // After an error the producer is left behind: it may wait for standard input, for as long as it takes.
+    let counts = Run { job, embedder, reporter, sink, counts: Counts::default() }.consume(&receiver)?;
+    // It has hung up, so it is done; if by a panic, then not all documents have come.
+    producer.join().unwrap_or_else(|panic| resume_unwind(panic));
+    Ok(counts)
 }
 
 /// A clean document in its chunks; there is at least one.
@@ -99,15 +107,9 @@ enum Prepared {
 }
 
 /// Finds and prepares until there is no more, or nobody listens.
-fn prepare(
-    roots: &Roots,
-    settings: &Settings,
-    tokenizer: &Tokenizer,
-    reporter: &Reporter,
-    sender: &SyncSender<Vec<Prepared>>,
-) {
+fn prepare(job: &Job, reporter: &Reporter, sender: &SyncSender<Vec<Prepared>>) {
     let mut ids = SeenIds::default();
-    let mut found = roots.documents();
+    let mut found = job.roots.documents();
     loop {
         let group = group(&mut found);
         if group.is_empty() {
@@ -115,7 +117,7 @@ fn prepare(
         }
         let bytes = group.iter().map(size).sum();
         let mut prepared: Vec<Prepared> =
-            group.into_par_iter().map(|found| prepare_one(found, settings, tokenizer)).collect();
+            group.into_par_iter().map(|found| prepare_one(found, job)).collect();
         for item in &mut prepared {
             ids.check(item);
         }
@@ -145,21 +147,21 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-fn prepare_one(found: Found, settings: &Settings, tokenizer: &Tokenizer) -> Prepared {
+fn prepare_one(found: Found, job: &Job) -> Prepared {
     match found {
         Found::LeftOut(why) => Prepared::LeftOut(why),
         Found::Failed(failure) => Prepared::Failed(failure),
-        Found::Raw(raw) => read_and_chunk(raw, settings, tokenizer).unwrap_or_else(Prepared::Failed),
+        Found::Raw(raw) => read_and_chunk(raw, job).unwrap_or_else(Prepared::Failed),
     }
 }
 
-fn read_and_chunk(raw: Raw, settings: &Settings, tokenizer: &Tokenizer) -> Result<Prepared, Failure> {
-    let mut document = raw.read(&settings.fields)?;
+fn read_and_chunk(raw: Raw, job: &Job) -> Result<Prepared, Failure> {
+    let mut document = raw.read(&job.fields)?;
     document.text = clean(&document.text);
     if document.text.is_empty() {
         return Ok(Prepared::Empty);
     }
-    match chunk(&document.text, settings.max_tokens, tokenizer) {
+    match chunk(&document.text, job.max_tokens, &job.tokenizer) {
         Ok(chunks) => Ok(Prepared::Chunked(Chunked { document, chunks })),
         Err(cause) => Err(Failure { place: document.place(), cause }),
     }
@@ -212,7 +214,7 @@ impl SeenIds {
 
 /// The second half of the stages.
 struct Run<'a> {
-    settings: &'a Settings,
+    job: &'a Job,
     embedder: &'a mut dyn Embedder,
     reporter: &'a Reporter,
     sink: &'a mut dyn FnMut(Row) -> anyhow::Result<()>,
@@ -267,8 +269,12 @@ impl Run<'_> {
             let vectors = spans.iter().map(|_| None).collect();
             pending.push(Pending { document, spans, vectors });
         }
-        for batch in plan(chunks, self.settings.batching, self.settings.batch_tokens) {
-            for (key, vector) in embed(self.embedder, &batch)? {
+        for batch in plan(chunks, self.job.batching, self.job.batch_tokens) {
+            let embedded = embed(self.embedder, &batch).with_context(|| {
+                let first = batch.keys().next().map(|key| pending[key.document].document.place());
+                format!("at {} and {} more texts", first.unwrap_or_default(), batch.len() - 1)
+            })?;
+            for (key, vector) in embedded {
                 let slot = &mut pending[key.document].vectors[key.chunk];
                 assert!(slot.is_none(), "one vector a chunk: {key:?}");
                 *slot = Some(vector);
@@ -282,7 +288,7 @@ impl Run<'_> {
 
     fn finish(&mut self, pending: Pending) -> anyhow::Result<()> {
         let place = pending.document.place();
-        match pending.rows(self.settings) {
+        match pending.rows(self.job) {
             Ok(rows) => {
                 self.counts.embedded += 1;
                 for row in rows {
@@ -308,16 +314,14 @@ struct Pending {
 impl Pending {
     /// One row, the vectors of the chunks merged; or a row a chunk. One chunk that failed fails the
     /// document: the mean of the others would be a vector of another text.
-    fn rows(self, settings: &Settings) -> Result<Vec<Row>, DocumentError> {
+    fn rows(self, job: &Job) -> Result<Vec<Row>, DocumentError> {
         let Pending { document: Document { id, text, .. }, spans, vectors } = self;
         let vectors = vectors
             .into_iter()
             .map(|vector| vector.unwrap_or_else(|| panic!("a vector for each chunk of {id}")));
         let vectors = vectors.collect::<Result<Vec<_>, _>>()?;
-        match settings.rows {
-            RowKind::Documents => {
-                Ok(vec![Row { id, text, vector: merge::mean(&vectors)?.cut(settings.dim)? }])
-            }
+        match job.rows {
+            RowKind::Documents => Ok(vec![Row { id, text, vector: merge::mean(&vectors)?.cut(job.dim)? }]),
             RowKind::Chunks => spans
                 .into_iter()
                 .zip(vectors)
@@ -326,7 +330,7 @@ impl Pending {
                     Ok(Row {
                         id: format!("{id}#{number}"),
                         text: text[span].to_owned(),
-                        vector: vector.cut(settings.dim)?,
+                        vector: vector.cut(job.dim)?,
                     })
                 })
                 .collect(),

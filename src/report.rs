@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -86,7 +87,7 @@ impl Reporter {
     /// `quiet` leaves only notes about what went wrong.
     pub fn new(quiet: bool) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
+        let bar = ProgressBar::with_draw_target(Some(1), target);
         // The template is a constant, checked by a test.
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style.progress_chars("━╸ "));
@@ -199,13 +200,14 @@ const TEMPLATE: &str = "{bar:30} {percent:>3}%  {msg}";
 
 /// One line on stderr, under the tool's name. Control characters, which a file's name may hold, are
 /// shown and not sent to the terminal.
-#[allow(clippy::print_stderr)] // The one place that prints there.
 pub fn eprint_line(message: &str) {
-    let shown: String = message
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
-    eprintln!("qwen3-index: {shown}");
+    let mut line = String::from("qwen3-index: ");
+    for c in message.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line.push('\n');
+    // A run goes on though nobody reads its log any more.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 #[cfg(test)]

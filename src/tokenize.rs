@@ -44,7 +44,8 @@ impl Tokenizer {
     /// Loads a `tokenizer.json`. With `end_token` (for models that are pooled at the end token), every
     /// encoding ends with that token, whether the file's post-processor appends it or not.
     pub fn load(path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
-        let in_file = || format!("tokenizer {}", path.display());
+        let in_file =
+            || format!("tokenizer {}: take the tokenizer.json of the model's own repository", path.display());
         let mut inner =
             tokenizers::Tokenizer::from_file(path).map_err(|e| anyhow!("{e}")).with_context(in_file)?;
         // Files found in the wild carry both: one cuts texts in silence, the other pads them.
@@ -53,9 +54,10 @@ impl Tokenizer {
         let end = match end_token {
             None => None,
             Some(token) => {
-                let id = inner.token_to_id(token).with_context(|| {
-                    format!("{}: has no token {token}, which the model needs at the end of each text; take the tokenizer.json of the model's own repository", in_file())
-                })?;
+                let id = inner
+                    .token_to_id(token)
+                    .with_context(|| format!("no token {token}, which must end each text"))
+                    .with_context(in_file)?;
                 let appended = encode(&inner, "a").map_err(|e| anyhow!("{e}"))?.last() == Some(&id);
                 (!appended).then_some(id)
             }
@@ -92,6 +94,11 @@ impl Tokenizer {
         let encoding =
             self.inner.encode_fast(text, false).map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
         Ok(encoding.len())
+    }
+
+    /// One more than the highest id that it gives.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
     /// Tokens that every encoding has beside its text: instruction, start and end tokens.

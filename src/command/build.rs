@@ -1,17 +1,19 @@
 //! `build`: documents in, one Parquet file out.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use anyhow::ensure;
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::Exit;
 use crate::cli::Build;
 use crate::error::Usage;
-use crate::index::{Fingerprint, IndexWriter, RowKind};
+use crate::index::{Fingerprint, IndexWriter, Metadata, RowKind};
 use crate::model::Model;
-use crate::pipeline::{self, Settings};
+use crate::pipeline::{self, Job};
 use crate::report::{Reporter, tokens_per_second};
 use crate::source::{Fields, Roots};
 use crate::tokenize::Tokenizer;
@@ -25,51 +27,58 @@ const DIM_MIN: usize = 32;
 
 pub fn run(arguments: Build) -> anyhow::Result<Exit> {
     let started = Instant::now();
-    let reporter = Reporter::new(arguments.quiet);
+    let reporter = Arc::new(Reporter::new(arguments.quiet));
     let roots = Roots::new(&arguments.inputs)?;
     let threads = threads(&arguments);
-    let mut model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
+    let model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
     if let Some(warning) = model.warning() {
         reporter.warn(&warning);
     }
+    let Model { folder, tokenizer, mut embedder, probe, fingerprint } = model;
     let tokenizer = match &arguments.instruction {
-        Some(instruction) => model.tokenizer.with_instruction(instruction)?,
-        None => model.tokenizer,
+        Some(instruction) => tokenizer.with_instruction(instruction)?,
+        None => tokenizer,
     };
-    let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
-    let settings = Settings {
+    let job = Arc::new(Job {
+        roots,
         fields: Fields { id: arguments.id_field, text: arguments.text_field },
-        max_tokens: max_tokens(arguments.max_tokens, model.folder.max_tokens, &tokenizer)?,
-        batching: model.probe.batching(),
+        max_tokens: max_tokens(arguments.max_tokens, folder.max_tokens()?, &tokenizer)?,
+        tokenizer,
+        batching: probe.batching(),
         batch_tokens: arguments.batch_tokens as usize,
-        rows,
-        dim: dim(arguments.dim, model.fingerprint.width)?,
-    };
-    let fingerprint = Fingerprint {
+        rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
+        dim: dim(arguments.dim, fingerprint.width)?,
+    });
+    let metadata = Metadata {
         tool: concat!("qwen3-index ", env!("CARGO_PKG_VERSION")).to_owned(),
-        model: model.fingerprint,
-        dim: settings.dim,
-        instruction: arguments.instruction,
-        max_tokens: settings.max_tokens,
-        rows,
-        cleaning: clean::VERSION,
-        chunking: chunk::VERSION,
+        model_file: folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        fingerprint: Fingerprint {
+            model: fingerprint,
+            dim: job.dim,
+            instruction: arguments.instruction,
+            max_tokens: job.max_tokens,
+            rows: job.rows,
+            cleaning: clean::VERSION,
+            chunking: chunk::VERSION,
+        },
     };
-    let mut writer = IndexWriter::create(&arguments.output, &fingerprint)?;
+    let mut writer = IndexWriter::create(&arguments.output, &metadata)?;
     reporter.info(&format!(
         "model {}, {} numbers a vector, CPU, {threads} threads",
-        model.folder.onnx.display(),
-        settings.dim
+        folder.onnx.display(),
+        job.dim
     ));
     let embedding = Instant::now();
-    let counts = thread::scope(|scope| {
-        scope.spawn(|| roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
-        pipeline::run(&roots, &settings, &tokenizer, &mut model.embedder, &reporter, &mut |row| {
-            writer.push(row)
-        })
-    });
+    measure(&job, &reporter);
+    let counts = pipeline::run(&job, &mut embedder, &reporter, &mut |row| writer.push(row));
     reporter.finish();
     let counts = counts?;
+    // One bad document costs itself; all of them are a wrong field or folder, and no new index.
+    ensure!(
+        counts.embedded > 0 || counts.failed == 0,
+        "no document could be embedded: {counts}; mend what failed first (output {} is untouched)",
+        arguments.output.display()
+    );
     let speed = tokens_per_second(counts.tokens, embedding.elapsed());
     let published = writer.publish()?;
     reporter.info(&counts.to_string());
@@ -83,6 +92,12 @@ pub fn run(arguments: Build) -> anyhow::Result<Exit> {
         started.elapsed().as_secs_f64(),
     ));
     Ok(if counts.failed == 0 { Exit::Done } else { Exit::Partial })
+}
+
+/// Walks the roots a second time, beside the run, to know how much there is to do.
+fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
+    let (job, reporter) = (job.clone(), reporter.clone());
+    thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
 }
 
 fn threads(arguments: &Build) -> usize {
@@ -109,7 +124,7 @@ fn max_tokens(asked: Option<usize>, model: Option<usize>, tokenizer: &Tokenizer)
     }
     if max_tokens < least {
         return Err(Usage(format!(
-            "--max-tokens {max_tokens}: at least {least} are needed, {} for the instruction and special tokens and {} for text",
+            "{max_tokens} tokens in a chunk are too few: {} go to the instruction and special tokens, and {} are needed for text; shorten --instruction or raise --max-tokens",
             tokenizer.overhead(),
             chunk::ROOM_MIN
         )));

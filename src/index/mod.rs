@@ -1,7 +1,7 @@
 //! The Parquet file: what is in it, how it is written and put in place (the only user of arrow and
 //! parquet).
 
-mod fingerprint;
+mod metadata;
 mod writer;
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::embed::Embedding;
 
-pub use fingerprint::{Fingerprint, RowKind};
+pub use metadata::{Fingerprint, Metadata, RowKind};
 pub use writer::{IndexWriter, Published};
 
 /// One row of the file.

@@ -3,6 +3,7 @@
 //! The new file is written beside the old one, flushed to disk, read again, and renamed over it.
 
 use std::fs::{File, Permissions};
+use std::io::Read;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
-use super::{Fingerprint, Row, element, schema};
+use super::{Metadata, Row, element, schema};
 
-/// A row group ends at so many rows or bytes: 16 MiB of vectors at 1024 numbers each, and no more than
-/// twice that where texts are long. Enough for a reader to go by, little enough to buffer.
+/// A row group ends with the batch in which it comes to so many rows or bytes (16 MiB of vectors at 1024
+/// numbers each): enough for a reader to go by, little enough to buffer.
 const ROW_GROUP_ROWS: usize = 4096;
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
@@ -29,12 +30,15 @@ const ROW_GROUP_BYTES: usize = 32 << 20;
 /// its levels.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Rows, or bytes of text, that are passed to the Parquet writer at a time.
+/// Rows, or bytes of ids and texts, that are passed to the Parquet writer at a time.
 const BATCH_ROWS: usize = 256;
-const BATCH_TEXT_BYTES: usize = 4 << 20;
+const BATCH_STRING_BYTES: usize = 4 << 20;
 
 /// How far from 1 the length of a vector may be: rounding of a thousand floats is far below.
 const LENGTH_TOLERANCE: f64 = 1e-4;
+
+/// The first bytes of every Parquet file.
+const PARQUET_MAGIC: &[u8] = b"PAR1";
 
 /// A file that has been put in place.
 #[derive(Debug)]
@@ -53,29 +57,32 @@ pub struct IndexWriter {
     rows: usize,
     ids: Vec<String>,
     texts: Vec<String>,
-    text_bytes: usize,
+    string_bytes: usize,
     vectors: Vec<f32>,
+    group_bytes: usize,
 }
 
 impl IndexWriter {
-    /// Starts a file beside `out`.
+    /// Starts a file beside `out`, or beside what `out` is a link to.
     ///
     /// # Errors
-    /// The folder does not exist or cannot be written.
-    pub fn create(out: &Path, fingerprint: &Fingerprint) -> anyhow::Result<Self> {
-        ensure!(!out.is_dir(), "output {}: is a folder; name a file in it", out.display());
-        let file = temporary(out)
+    /// The folder does not exist or cannot be written; `out` is there and is no Parquet file.
+    pub fn create(out: &Path, metadata: &Metadata) -> anyhow::Result<Self> {
+        let out = replaceable(out)?;
+        let dim = metadata.fingerprint.dim;
+        let file = temporary(&out)
             .map_err(|e| anyhow!("output {}: {e}; its folder must exist and be writable", out.display()))?;
-        let writer = ArrowWriter::try_new(file, schema(fingerprint.dim), Some(properties(fingerprint)?))?;
+        let writer = ArrowWriter::try_new(file, schema(dim), Some(properties(metadata)?))?;
         Ok(IndexWriter {
-            out: out.to_owned(),
-            dim: fingerprint.dim,
+            out,
+            dim,
             writer,
             rows: 0,
             ids: Vec::new(),
             texts: Vec::new(),
-            text_bytes: 0,
+            string_bytes: 0,
             vectors: Vec::new(),
+            group_bytes: 0,
         })
     }
 
@@ -89,11 +96,11 @@ impl IndexWriter {
     pub fn push(&mut self, row: Row) -> anyhow::Result<()> {
         assert_eq!(row.vector.values().len(), self.dim, "a vector of the file's dimension");
         self.vectors.extend_from_slice(row.vector.values());
-        self.text_bytes += row.text.len();
+        self.string_bytes += row.id.len() + row.text.len();
         self.ids.push(row.id);
         self.texts.push(row.text);
         self.rows += 1;
-        if self.ids.len() >= BATCH_ROWS || self.text_bytes >= BATCH_TEXT_BYTES {
+        if self.ids.len() >= BATCH_ROWS || self.string_bytes >= BATCH_STRING_BYTES {
             self.flush().map_err(|e| self.cannot_write(&e))?;
         }
         Ok(())
@@ -115,23 +122,27 @@ impl IndexWriter {
         let bytes = file.as_file().metadata().map_err(|e| cannot_write(e.into()))?.len();
         file.persist(&out).map_err(|e| cannot_write(e.error.into()))?;
         // The rename itself is on disk only when the folder is.
-        File::open(folder_of(&out))
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| cannot_write(e.into()))?;
+        File::open(folder_of(&out)).and_then(|folder| folder.sync_all()).map_err(|e| {
+            anyhow!(
+                "output {}: is in place, but its folder cannot be flushed ({e}); check the disk",
+                out.display()
+            )
+        })?;
         Ok(Published { rows, bytes })
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
+        self.group_bytes += mem::take(&mut self.string_bytes) + size_of_val(self.vectors.as_slice());
         let vectors = Float32Array::from(mem::take(&mut self.vectors));
         let vectors = FixedSizeListArray::try_new(element(), self.dim as i32, Arc::new(vectors), None)?;
         let ids = StringArray::from(mem::take(&mut self.ids));
         let texts = StringArray::from(mem::take(&mut self.texts));
-        self.text_bytes = 0;
         let batch =
             RecordBatch::try_new(schema(self.dim), vec![Arc::new(ids), Arc::new(texts), Arc::new(vectors)])?;
         self.writer.write(&batch)?;
-        if self.writer.in_progress_size() >= ROW_GROUP_BYTES {
+        if self.group_bytes >= ROW_GROUP_BYTES {
             self.writer.flush()?;
+            self.group_bytes = 0;
         }
         Ok(())
     }
@@ -143,9 +154,36 @@ impl IndexWriter {
 
 fn cannot_write(out: &Path, cause: &anyhow::Error) -> anyhow::Error {
     anyhow!(
-        "output {}: cannot be written: {cause:#}; make room or choose another place with -o (the old file is untouched)",
+        "output {}: cannot be written: {cause}; make room or choose another place with -o (the old file is untouched)",
         out.display()
     )
+}
+
+/// The file to replace: a link is followed. What is there must be Parquet, by its first bytes: a slip of
+/// the hand must not cost a document or a device.
+fn replaceable(out: &Path) -> anyhow::Result<PathBuf> {
+    let refuse = |what: &str| anyhow!("output {}: {what}; name a file that is new or Parquet", out.display());
+    if out.file_name().is_none() || out.as_os_str().as_encoded_bytes().ends_with(b"/") || out.is_dir() {
+        return Err(refuse("is a folder"));
+    }
+    let file = match out.symlink_metadata() {
+        Err(_) => return Ok(out.to_owned()),
+        Ok(there) if there.is_symlink() => {
+            out.canonicalize().map_err(|e| refuse(&format!("is a broken link ({e})")))?
+        }
+        Ok(_) => out.to_owned(),
+    };
+    if !file.is_file() {
+        return Err(refuse("is no regular file"));
+    }
+    let mut start = Vec::new();
+    let read =
+        File::open(&file).and_then(|file| file.take(PARQUET_MAGIC.len() as u64).read_to_end(&mut start));
+    read.map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+    if !start.is_empty() && start != PARQUET_MAGIC {
+        return Err(refuse("is no Parquet file and would be lost"));
+    }
+    Ok(file)
 }
 
 fn folder_of(out: &Path) -> &Path {
@@ -169,9 +207,9 @@ fn temporary(out: &Path) -> std::io::Result<NamedTempFile> {
     builder.tempfile_in(folder_of(out))
 }
 
-fn properties(fingerprint: &Fingerprint) -> anyhow::Result<WriterProperties> {
+fn properties(metadata: &Metadata) -> anyhow::Result<WriterProperties> {
     let vector = ColumnPath::from(vec!["vector".to_owned(), "list".to_owned(), "element".to_owned()]);
-    let metadata = KeyValue::new(Fingerprint::KEY.to_owned(), serde_json::to_string(fingerprint)?);
+    let metadata = KeyValue::new(Metadata::KEY.to_owned(), serde_json::to_string(metadata)?);
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         // Ids and texts are all different, and so are vectors: a dictionary only costs memory.
@@ -185,19 +223,28 @@ fn properties(fingerprint: &Fingerprint) -> anyhow::Result<WriterProperties> {
 
 /// Reads every page back: as many rows, of the same schema, with vectors of length 1.
 fn verify(path: &Path, rows: usize, dim: usize) -> anyhow::Result<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
-    ensure!(reader.schema().fields() == schema(dim).fields(), "the schema differs");
+    let open = || anyhow::Ok(ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?);
+    let whole = open()?;
+    ensure!(whole.schema().fields() == schema(dim).fields(), "the schema differs");
     let mut seen = 0;
-    for batch in reader.build()? {
-        let batch = batch?;
-        seen += batch.num_rows();
-        let vectors = batch["vector"].as_fixed_size_list();
-        ensure!(vectors.null_count() == 0, "a vector is missing");
-        for vector in vectors.values().as_primitive::<Float32Type>().values().chunks(dim) {
-            let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-            ensure!((length - 1.0).abs() <= LENGTH_TOLERANCE, "a vector has length {length}");
+    // A group at a time: a batch that spans two could hold more text than a batch can.
+    for group in 0..whole.metadata().num_row_groups() {
+        for batch in open()?.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS).build()? {
+            let batch = batch?;
+            seen += batch.num_rows();
+            check_vectors(&batch, dim)?;
         }
     }
     ensure!(seen == rows, "{seen} rows instead of {rows}");
+    Ok(())
+}
+
+fn check_vectors(batch: &RecordBatch, dim: usize) -> anyhow::Result<()> {
+    let vectors = batch["vector"].as_fixed_size_list();
+    ensure!(vectors.null_count() == 0, "a vector is missing");
+    for vector in vectors.values().as_primitive::<Float32Type>().values().chunks(dim) {
+        let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        ensure!((length - 1.0).abs() <= LENGTH_TOLERANCE, "a vector has length {length}");
+    }
     Ok(())
 }

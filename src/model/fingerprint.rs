@@ -6,11 +6,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use super::ModelFolder;
 use crate::pool::Pooling;
 
 /// Bytes read at a time.
@@ -21,60 +20,45 @@ const BLOCK: usize = 1 << 20;
 /// (subgraphs have tensors too) without a parser for the whole format.
 const LOCATION: &[u8] = b"\x0a\x08location\x12";
 
-/// Longest name of an external data file that is found: one byte of protobuf length.
-const NAME_BYTES_MAX: usize = 127;
+/// Bytes of the longest name that a file system takes, and of its length as a protobuf varint.
+const NAME_BYTES_MAX: usize = 4096;
+const VARINT_BYTES: usize = 2;
 
 /// The model's part of a fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFingerprint {
     /// `model_type` of its configuration.
     pub architecture: String,
-    /// Name of the graph file; for people, since the digest says more.
-    pub file: String,
     /// BLAKE3 of the graph and of the external data that it names, in the order of their names.
     pub weights: String,
     /// BLAKE3 of `tokenizer.json`.
     pub tokenizer: String,
-    /// How hidden states become a vector.
-    pub pooling: Pooling,
+    /// How hidden states become a vector; `None` where the graph does that itself.
+    pub pooling: Option<Pooling>,
     /// Length of the vectors.
     pub width: usize,
 }
 
-impl ModelFingerprint {
-    /// Reads every byte of the files.
-    ///
-    /// # Errors
-    /// A file that cannot be read; external data that is missing.
-    pub fn of(folder: &ModelFolder) -> anyhow::Result<Self> {
-        Ok(ModelFingerprint {
-            architecture: folder.architecture.clone(),
-            file: folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            weights: weights(&folder.onnx)?,
-            tokenizer: digest(&folder.tokenizer)?,
-            pooling: folder.pooling,
-            width: folder.width,
-        })
-    }
-}
-
-fn weights(onnx: &Path) -> anyhow::Result<String> {
+/// The BLAKE3 digest of the graph and of the external data that it names, in the order of their names.
+///
+/// # Errors
+/// A file that cannot be read. Data that is missing is the engine's to refuse.
+pub fn weights(onnx: &Path) -> anyhow::Result<String> {
     let mut hasher = blake3::Hasher::new();
     for name in hash(onnx, &mut hasher)? {
         let path = onnx.with_file_name(&name);
-        if !path.is_file() {
-            bail!(
-                "model {}: its external data {} is missing; copy it into the same folder, under that name",
-                onnx.display(),
-                path.display()
-            );
+        if path.is_file() {
+            hash(&path, &mut hasher)?;
         }
-        hash(&path, &mut hasher)?;
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn digest(path: &Path) -> anyhow::Result<String> {
+/// The BLAKE3 digest of one file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn digest(path: &Path) -> anyhow::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hash(path, &mut hasher)?;
     Ok(hasher.finalize().to_hex().to_string())
@@ -86,7 +70,7 @@ fn hash(path: &Path, hasher: &mut blake3::Hasher) -> anyhow::Result<BTreeSet<Str
     let mut file = File::open(path).with_context(in_file)?;
     let mut names = BTreeSet::new();
     // What is kept of the block before, so that a name across the border is found.
-    let kept_max = LOCATION.len() + 1 + NAME_BYTES_MAX;
+    let kept_max = LOCATION.len() + VARINT_BYTES + NAME_BYTES_MAX;
     let mut buffer = vec![0; kept_max + BLOCK];
     let mut kept = 0;
     loop {
@@ -103,9 +87,48 @@ fn hash(path: &Path, hasher: &mut blake3::Hasher) -> anyhow::Result<BTreeSet<Str
     }
 }
 
+/// The names that stand behind [`LOCATION`], each after its length.
 fn locations(bytes: &[u8]) -> impl Iterator<Item = String> {
     memmem::find_iter(bytes, LOCATION).filter_map(|at| {
-        let (&length, rest) = bytes[at + LOCATION.len()..].split_first()?;
-        Some(std::str::from_utf8(rest.get(..usize::from(length))?).ok()?.to_owned())
+        let rest = &bytes[at + LOCATION.len()..];
+        let (length, name) = match *rest {
+            [low @ 0..0x80, ref name @ ..] => (usize::from(low), name),
+            [low, high @ 0..0x80, ref name @ ..] => (usize::from(low & 0x7F) | usize::from(high) << 7, name),
+            _ => return None,
+        };
+        Some(std::str::from_utf8(name.get(..length)?).ok()?.to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_external_data_are_found_wherever_they_stand() {
+        let folder = tempfile::tempdir().unwrap();
+        let (short, long) = ("weights.bin".to_owned(), "w".repeat(200));
+        for before in [0, BLOCK - 12, BLOCK - 5, BLOCK, 3 * BLOCK - 100] {
+            let mut bytes = vec![7; before];
+            for name in [&short, &long] {
+                bytes.extend_from_slice(LOCATION);
+                let length = name.len() as u8;
+                if name.len() < 0x80 {
+                    bytes.push(length)
+                } else {
+                    bytes.extend([length | 0x80, 1])
+                }
+                bytes.extend_from_slice(name.as_bytes());
+            }
+            let path = folder.path().join("model.onnx");
+            std::fs::write(&path, &bytes).unwrap();
+            let mut hasher = blake3::Hasher::new();
+            let names = hash(&path, &mut hasher).unwrap();
+            assert_eq!(
+                names.into_iter().collect::<Vec<_>>(),
+                [long.clone(), short.clone()].into_iter().rev().collect::<Vec<_>>()
+            );
+            assert_eq!(hasher.finalize(), blake3::hash(&bytes));
+        }
+    }
 }

@@ -23,8 +23,11 @@ const QWEN3: &str = "qwen3";
 #[derive(Debug, Deserialize)]
 struct Config {
     model_type: String,
-    hidden_size: usize,
+    hidden_size: Option<usize>,
+    /// DistilBERT's name for `hidden_size`.
+    dim: Option<usize>,
     max_position_embeddings: Option<usize>,
+    pad_token_id: Option<usize>,
     num_attention_heads: Option<usize>,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
@@ -38,18 +41,9 @@ pub struct ModelFolder {
     pub onnx: PathBuf,
     /// `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// How hidden states become a vector.
-    pub pooling: Pooling,
-    /// Tokens that the model can take, where its configuration says so.
-    pub max_tokens: Option<usize>,
-    /// Length of the vectors.
-    pub width: usize,
-    /// Key and value heads, and numbers in each, of a cache; where the configuration says so.
-    pub cache_shape: Option<(usize, usize)>,
-    /// Tokens in the vocabulary.
-    pub vocabulary: Option<usize>,
-    /// `model_type` of the configuration.
-    pub architecture: String,
+    /// Where its other files may lie, the first wins.
+    folders: Vec<PathBuf>,
+    config: Config,
 }
 
 impl ModelFolder {
@@ -59,36 +53,125 @@ impl ModelFolder {
     /// A file that is missing or cannot be understood, with its path and what to do.
     pub fn open(path: &Path, file: Option<&str>) -> anyhow::Result<Self> {
         let onnx = graph(path, file)?;
-        let parent = onnx.parent().unwrap_or(Path::new(""));
-        // Hub repositories keep the graphs in `onnx/` and all else above it.
-        let mut folders = vec![parent.to_owned()];
-        if parent.file_name().is_some_and(|name| name == "onnx") {
-            folders.push(parent.parent().unwrap_or(Path::new("")).to_owned());
-        }
-        let tokenizer = beside(&onnx, &folders, "tokenizer.json")?;
-        let config_path = beside(&onnx, &folders, "config.json")?;
-        let config: Config = json(&config_path)?;
-        let root = config_path.parent().unwrap_or(Path::new(""));
-        let heads = config.num_key_value_heads.or(config.num_attention_heads);
-        // head_dim is its own number in Qwen3: 128, where hidden_size / heads is 64.
-        let head_dim =
-            config.head_dim.or_else(|| config.num_attention_heads.map(|n| config.hidden_size / n.max(1)));
-        Ok(ModelFolder {
-            pooling: pooling(&config, root)?,
-            max_tokens: max_tokens(&config, root)?,
-            width: config.hidden_size,
-            cache_shape: heads.zip(head_dim),
-            vocabulary: config.vocab_size,
-            architecture: config.model_type,
-            onnx,
-            tokenizer,
-        })
+        let folders = folders(&onnx);
+        let needed = |name: &str| {
+            find(&folders, name).with_context(|| {
+                let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+                format!(
+                    "model {}: no {name} in {}; copy it there from the model's own repository",
+                    onnx.display(),
+                    looked.join(" or ")
+                )
+            })
+        };
+        let (tokenizer, config) = (needed("tokenizer.json")?, json(&needed("config.json")?)?);
+        Ok(ModelFolder { onnx, tokenizer, folders, config })
+    }
+
+    /// `model_type` of the configuration.
+    pub fn architecture(&self) -> &str {
+        &self.config.model_type
+    }
+
+    /// Length of the hidden states, where the configuration says so.
+    pub fn width(&self) -> Option<usize> {
+        self.config.hidden_size.or(self.config.dim)
+    }
+
+    /// Tokens in the vocabulary, where the configuration says so.
+    pub fn vocabulary(&self) -> Option<usize> {
+        self.config.vocab_size
+    }
+
+    /// Key and value heads, and numbers in each, of a cache; where the configuration says so.
+    pub fn cache_shape(&self) -> Option<(usize, usize)> {
+        let heads = self.config.num_attention_heads?;
+        // head_dim is a number of its own in Qwen3: 128, where hidden_size / heads is 64.
+        let head_dim = self.config.head_dim.or_else(|| self.width()?.checked_div(heads))?;
+        Some((self.config.num_key_value_heads.unwrap_or(heads), head_dim))
     }
 
     /// The token that must end every text, for a model that is pooled there.
     pub fn end_token(&self) -> Option<&'static str> {
-        (self.architecture == QWEN3).then_some("<|endoftext|>")
+        (self.config.model_type == QWEN3).then_some("<|endoftext|>")
     }
+
+    /// Tokens that the model can take, where its files say so.
+    ///
+    /// # Errors
+    /// A file that cannot be understood.
+    pub fn max_tokens(&self) -> anyhow::Result<Option<usize>> {
+        // These number positions from behind the padding token's, so that fewer are left.
+        let reserved = match self.config.model_type.as_str() {
+            "roberta" | "xlm-roberta" | "camembert" | "mpnet" => self.config.pad_token_id.unwrap_or(1) + 1,
+            _ => 0,
+        };
+        let positions = self.config.max_position_embeddings.map(|n| n.saturating_sub(reserved));
+        let sentence = self.optional("sentence_bert_config.json")?;
+        let sentence = sentence
+            .and_then(|(_, settings)| usize::try_from(settings.get("max_seq_length")?.as_u64()?).ok());
+        Ok([positions, sentence].into_iter().flatten().min())
+    }
+
+    /// How hidden states become a vector.
+    ///
+    /// # Errors
+    /// No file that says so, or a pooling that is not known here.
+    pub fn pooling(&self) -> anyhow::Result<Pooling> {
+        if self.config.model_type == QWEN3 {
+            return Ok(Pooling::LastToken);
+        }
+        self.refuse_unknown_modules()?;
+        let name = "1_Pooling/config.json";
+        let Some((path, settings)) = self.optional(name)? else {
+            bail!(
+                "model {}: no {name}, so how a {} model is pooled cannot be known; copy it from the model's own repository",
+                self.onnx.display(),
+                self.config.model_type
+            );
+        };
+        pooling_of(&settings).with_context(|| {
+            format!(
+                "{}: names no pooling that is known here (lasttoken, mean or cls); use another model",
+                path.display()
+            )
+        })
+    }
+
+    /// A Dense layer behind the pooling is not in the graph: without it the vectors would be wrong.
+    fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
+        let Some((path, modules)) = self.optional("modules.json")? else { return Ok(()) };
+        let modules = modules.as_array().into_iter().flatten();
+        for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
+            let name = kind.rsplit('.').next().unwrap_or(kind);
+            if !["Transformer", "Pooling", "Normalize"].contains(&name) {
+                bail!(
+                    "{}: the model ends in a `{name}` module, which is not run here, so its vectors would be wrong; use another model",
+                    path.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A configuration file that need not be there.
+    fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
+        find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
+    }
+}
+
+/// The graph's folder; hub repositories keep the graphs in `onnx/` and all else above it.
+fn folders(onnx: &Path) -> Vec<PathBuf> {
+    let here = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
+    let parent = here(onnx.parent().unwrap_or(Path::new("")));
+    // Of `.` only the absolute path has the name.
+    let is_onnx = std::path::absolute(&parent).is_ok_and(|path| path.ends_with("onnx"));
+    let above = parent.file_name().and_then(|_| parent.parent()).map_or(PathBuf::from(".."), here);
+    if is_onnx { vec![parent, above] } else { vec![parent] }
+}
+
+fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
+    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
@@ -133,46 +216,10 @@ fn graphs(folder: &Path) -> Vec<String> {
     names
 }
 
-fn beside(onnx: &Path, folders: &[PathBuf], name: &str) -> anyhow::Result<PathBuf> {
-    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.with_context(|| {
-        let looked: Vec<String> = folders.iter().map(|folder| format!("{}/", folder.display())).collect();
-        format!(
-            "model {}: no {name} in {}; copy it there from the model's own repository",
-            onnx.display(),
-            looked.join(" or ")
-        )
-    })
-}
-
 fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).with_context(|| {
         format!("{}: cannot be understood; take the file of the model's own repository", path.display())
-    })
-}
-
-/// A configuration file that need not be there.
-fn optional_json(path: &Path) -> anyhow::Result<Option<Value>> {
-    if path.is_file() { json(path).map(Some) } else { Ok(None) }
-}
-
-fn pooling(config: &Config, root: &Path) -> anyhow::Result<Pooling> {
-    if config.model_type == QWEN3 {
-        return Ok(Pooling::LastToken);
-    }
-    let modules = optional_json(&root.join("modules.json"))?;
-    refuse_unknown_modules(modules.as_ref(), root)?;
-    let path = root.join("1_Pooling/config.json");
-    let Some(settings) = optional_json(&path)? else {
-        bail!(
-            "{}: is missing, so how a {} model is pooled cannot be known; copy it from the model's own repository",
-            path.display(),
-            config.model_type
-        );
-    };
-    pooling_of(&settings).with_context(|| {
-        format!("{}: names no pooling that is known here (lasttoken, mean or cls)", path.display())
     })
 }
 
@@ -196,31 +243,6 @@ fn pooling_of(settings: &Value) -> Option<Pooling> {
         ["pooling_mode_cls_token"] => Some(Pooling::Cls),
         _ => None,
     }
-}
-
-/// A Dense layer behind the pooling is not in the graph: without it the vectors would be wrong.
-fn refuse_unknown_modules(modules: Option<&Value>, root: &Path) -> anyhow::Result<()> {
-    let kinds = modules
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|module| module.get("type")?.as_str());
-    for kind in kinds {
-        let name = kind.rsplit('.').next().unwrap_or(kind);
-        if !["Transformer", "Pooling", "Normalize"].contains(&name) {
-            bail!(
-                "{}: the model ends in a `{name}` module, which is not run here, so its vectors would be wrong; use another model",
-                root.join("modules.json").display()
-            );
-        }
-    }
-    Ok(())
-}
-
-fn max_tokens(config: &Config, root: &Path) -> anyhow::Result<Option<usize>> {
-    let settings = optional_json(&root.join("sentence_bert_config.json"))?;
-    let sentence = settings.and_then(|s| s.get("max_seq_length")?.as_u64()).map(|n| n as usize);
-    Ok([config.max_position_embeddings, sentence].into_iter().flatten().min())
 }
 
 #[cfg(test)]

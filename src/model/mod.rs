@@ -9,9 +9,10 @@ mod runtime;
 use std::path::Path;
 use std::thread;
 
-use anyhow::Context;
+use anyhow::ensure;
 
 use crate::batch::Batching;
+use crate::embed::Embedder;
 use crate::tokenize::Tokenizer;
 
 pub use fingerprint::ModelFingerprint;
@@ -41,18 +42,28 @@ impl Model {
     pub fn load(path: &Path, file: Option<&str>, threads: usize) -> anyhow::Result<Self> {
         let folder = ModelFolder::open(path, file)?;
         let tokenizer = Tokenizer::load(&folder.tokenizer, folder.end_token())?;
+        let (ids, vocabulary) = (tokenizer.vocabulary(), folder.vocabulary().unwrap_or(usize::MAX));
+        ensure!(
+            ids <= vocabulary,
+            "tokenizer {}: has ids up to {ids}, but the model takes {vocabulary}; take the tokenizer.json of the model's own repository",
+            folder.tokenizer.display()
+        );
         let runtime = runtime::environment()?;
-        let (mut embedder, fingerprint) = thread::scope(|scope| {
+        let (embedder, weights) = thread::scope(|scope| {
             // Gigabytes are read twice, side by side: by the engine and for the digest.
-            let fingerprint = scope.spawn(|| ModelFingerprint::of(&folder));
+            let weights = scope.spawn(|| fingerprint::weights(&folder.onnx));
             let embedder = OnnxEmbedder::load(runtime, &folder, threads);
-            let fingerprint = fingerprint.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            // In this order: of data that is missing, the digest's error says more than the engine's.
-            let fingerprint = fingerprint?;
-            anyhow::Ok((embedder?, fingerprint))
-        })?;
-        let probe = probe::probe(&mut embedder, &tokenizer)
-            .with_context(|| format!("model {}: does not run", folder.onnx.display()))?;
+            (embedder, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let mut embedder = embedder?;
+        let probe = probe::probe(&mut embedder, &tokenizer)?;
+        let fingerprint = ModelFingerprint {
+            architecture: folder.architecture().to_owned(),
+            weights: weights?,
+            tokenizer: fingerprint::digest(&folder.tokenizer)?,
+            pooling: embedder.pooling(),
+            width: embedder.width(),
+        };
         Ok(Model { folder, tokenizer, embedder, probe, fingerprint })
     }
 

@@ -1,9 +1,9 @@
 //! The engine: an ONNX graph of any of the kinds found in the wild, run by ONNX Runtime (with
 //! `runtime.rs`, the only user of ort).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use half::{bf16, f16};
 use ndarray::{Array2, Array4, ArrayView2, Ix2, Ix3};
 use ort::environment::Environment;
@@ -59,6 +59,7 @@ pub struct OnnxEmbedder {
     /// Asks for the one output that is used: caches and the like are not computed.
     options: RunOptions<HasSelectedOutputs>,
     width: usize,
+    path: PathBuf,
 }
 
 impl OnnxEmbedder {
@@ -76,9 +77,35 @@ impl OnnxEmbedder {
             .map(|outlet| input(outlet, folder))
             .collect::<anyhow::Result<_>>()
             .with_context(in_model)?;
-        let (name, output) = output(session.outputs(), folder).with_context(in_model)?;
+        let (name, output, width) = output(session.outputs(), folder).with_context(in_model)?;
         let options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(name));
-        Ok(OnnxEmbedder { session, inputs, output, options, width: folder.width })
+        Ok(OnnxEmbedder { session, inputs, output, options, width, path: folder.onnx.clone() })
+    }
+
+    /// How hidden states become a vector; `None` where the graph does that itself.
+    pub fn pooling(&self) -> Option<Pooling> {
+        match self.output {
+            Output::HiddenStates(pooling) => Some(pooling),
+            Output::Pooled => None,
+        }
+    }
+
+    fn run(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
+        let ids = batch.ids();
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.as_str(), input.value(batch, ids.view())?)))
+            .collect::<ort::Result<Vec<_>>>()?;
+        let outputs = self.session.run_with_options(inputs, &self.options)?;
+        let rows = rows(&outputs[0], self.output, &batch.lengths())?;
+        ensure!(
+            rows.ncols() == self.width,
+            "its vectors have {} numbers, its config.json says {}; take the config.json of the model's own repository",
+            rows.ncols(),
+            self.width
+        );
+        Ok(rows)
     }
 }
 
@@ -88,25 +115,10 @@ impl Embedder for OnnxEmbedder {
     }
 
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
-        let ids = batch.ids();
-        let inputs = self
-            .inputs
-            .iter()
-            .map(|input| Ok((input.name.as_str(), input.value(batch, ids.view())?)))
-            .collect::<ort::Result<Vec<_>>>()?;
-        let outputs = self
-            .session
-            .run_with_options(inputs, &self.options)
-            .map_err(|e| anyhow!(one_line(&e.to_string())))?;
-        let rows = rows(&outputs[0], self.output, &batch.lengths())?;
-        if rows.ncols() != self.width {
-            bail!(
-                "its vectors have {} numbers, its config.json says {}; take the config.json of the model's own repository",
-                rows.ncols(),
-                self.width
-            );
-        }
-        Ok(rows)
+        self.run(batch).map_err(|e| {
+            let (texts, tokens) = (batch.len(), batch.ids().ncols());
+            anyhow!("model {}: failed on {texts} texts of {tokens} tokens: {}; try another export of the model, or smaller --batch-tokens and --max-tokens", self.path.display(), one_line(&format!("{e:#}")))
+        })
     }
 }
 
@@ -148,7 +160,7 @@ fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Input> {
         "position_ids" => Feed::Positions,
         "token_type_ids" => Feed::TokenTypes,
         _ if name.starts_with("past_key_values.") => {
-            let from_config = folder.cache_shape.unwrap_or_default();
+            let from_config = folder.cache_shape().unwrap_or_default();
             let known = |at: usize, config: usize| {
                 shape.get(at).and_then(|&n| usize::try_from(n).ok()).filter(|&n| n > 0).unwrap_or(config)
             };
@@ -173,18 +185,17 @@ fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Input> {
     Ok(Input { name: name.to_owned(), feed, element })
 }
 
-/// The output to ask for: hidden states, which are pooled here, before a vector that the graph has
+/// The output to ask for, and the width of its vectors: hidden states, which are pooled here, before a vector that the graph has
 /// pooled, which may count on padding on the left.
-fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, Output)> {
+fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, Output, usize)> {
     let named = |name: &str| outlets.iter().find(|outlet| outlet.name() == name);
     let hidden = HIDDEN_STATES.iter().find_map(|name| named(name));
-    let (outlet, output) = match (hidden, named(POOLED), outlets) {
-        (Some(outlet), ..) => (outlet, Output::HiddenStates(folder.pooling)),
-        (None, Some(outlet), _) => (outlet, Output::Pooled),
-        (None, None, [outlet]) if tensor(outlet)?.1.len() == 3 => {
-            (outlet, Output::HiddenStates(folder.pooling))
+    let (outlet, is_pooled) = match (hidden, named(POOLED), outlets) {
+        (Some(outlet), ..) => (outlet, false),
+        (None, Some(outlet), _) => (outlet, true),
+        (None, None, [outlet]) if matches!(tensor(outlet)?.1.len(), 2 | 3) => {
+            (outlet, tensor(outlet)?.1.len() == 2)
         }
-        (None, None, [outlet]) if tensor(outlet)?.1.len() == 2 => (outlet, Output::Pooled),
         _ => {
             let names: Vec<&str> = outlets.iter().map(Outlet::name).take(4).collect();
             bail!(
@@ -202,20 +213,24 @@ fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, O
             "its output `{name}` is {element}: quantised vectors, without the scale that would make them numbers again; use an export with float output"
         ),
     }
-    match shape.last() {
-        Some(&last) if folder.vocabulary.is_some_and(|tokens| last == tokens as i64) => {
-            bail!(
-                "its output `{name}` has a number for each of {last} tokens: a model for generating text; use a feature-extraction export"
-            )
-        }
-        Some(&last) if last > 0 && last != folder.width as i64 => {
-            bail!(
-                "its output `{name}` has {last} numbers, its config.json says {}; take the config.json of the model's own repository",
-                folder.width
-            )
-        }
-        _ => Ok((name.to_owned(), output)),
+    let last = shape.last().and_then(|&last| usize::try_from(last).ok()).filter(|&last| last > 0);
+    if last.is_some() && last == folder.vocabulary() {
+        bail!(
+            "its output `{name}` has a number for each token: a model for generating text; use a feature-extraction export"
+        );
     }
+    let width = match (last, folder.width()) {
+        // A graph that pools may have a layer behind that, which changes the width.
+        (Some(graph), _) if is_pooled => graph,
+        (Some(graph), Some(config)) if graph != config => bail!(
+            "its output `{name}` has {graph} numbers, its config.json says {config}; take the config.json of the model's own repository"
+        ),
+        (graph, config) => graph.or(config).context(
+            "neither the graph nor config.json (hidden_size) says how long its vectors are; take the config.json of the model's own repository",
+        )?,
+    };
+    let output = if is_pooled { Output::Pooled } else { Output::HiddenStates(folder.pooling()?) };
+    Ok((name.to_owned(), output, width))
 }
 
 impl Input {

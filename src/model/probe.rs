@@ -14,7 +14,7 @@ use crate::tokenize::{Encoding, Tokenizer};
 /// model by 1e-7 or less; what is caught here moves it by 1e-3 or more.
 const SAME: f64 = 0.99999;
 
-/// Texts in several scripts, each longer than [`LONG`] tokens.
+/// Texts in several scripts.
 const TEXTS: [&str; 4] = [
     "The committee approved the new budget on Tuesday, but asked for a second report on travel costs before the end of March.",
     "図書館は月曜日を除いて毎日午前九時から午後八時まで開いており、貸し出しは一人十冊まで、期間は二週間です。返却は入口の箱へどうぞ。",
@@ -22,9 +22,8 @@ const TEXTS: [&str; 4] = [
     "fn main() { let total: u64 = (1..=100).filter(|n| n % 3 == 0).sum(); println!(\"{total}\"); } // 1683, checked by hand",
 ];
 
-/// Tokens of the probe's texts, end token included.
-const SHORT: usize = 8;
-const LONG: usize = 24;
+/// Tokens that are taken of each, end token included.
+const TOKENS_MAX: usize = 24;
 
 /// What became of a text that had company.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,19 +76,18 @@ impl Probe {
 /// # Errors
 /// The model does not run with one text, or gives no finite vector for it.
 pub fn probe(embedder: &mut dyn Embedder, tokenizer: &Tokenizer) -> anyhow::Result<Probe> {
-    let equal = TEXTS.iter().map(|text| sample(tokenizer, text, LONG)).collect::<Result<Vec<_>, _>>()?;
-    let mixed =
-        vec![sample(tokenizer, TEXTS[0], SHORT)?, equal[1].clone(), sample(tokenizer, TEXTS[2], SHORT + 3)?];
+    let texts = TEXTS.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
+    // A tokenizer with long tokens may have fewer for one of them.
+    let tokens = texts.iter().map(Encoding::len).fold(TOKENS_MAX, usize::min);
+    let equal: Vec<Encoding> = texts.iter().map(|text| first(text, tokens)).collect();
+    let mixed = vec![first(&texts[0], tokens / 3), equal[1].clone(), first(&texts[2], tokens / 2)];
     Ok(Probe { equal_lengths: company(embedder, &equal)?, padded: company(embedder, &mixed)? })
 }
 
-/// The first tokens of the text, and its own last one.
-fn sample(tokenizer: &Tokenizer, text: &str, tokens: usize) -> anyhow::Result<Encoding> {
-    let encoding = tokenizer.encode(text)?;
-    let (last, start) = encoding.ids().split_last().unwrap_or_else(|| unreachable!("never empty"));
-    let mut ids = start[..start.len().min(tokens - 1)].to_vec();
-    ids.push(*last);
-    Ok(Encoding::new(ids))
+/// So many tokens: the first of the text, and its own last one.
+fn first(text: &Encoding, tokens: usize) -> Encoding {
+    let (start, end) = text.ids().split_at(text.len() - 1);
+    Encoding::new([&start[..tokens.max(1) - 1], end].concat())
 }
 
 fn company(embedder: &mut dyn Embedder, texts: &[Encoding]) -> anyhow::Result<Company> {

@@ -75,9 +75,7 @@ fn folders() -> Vec<PathBuf> {
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
     folders.extend(data.map(|data| data.join("qwen3-index/lib")));
-    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
-        folders.extend(env::var_os(variable).map(PathBuf::from).and_then(|root| capi(&root.join("lib"))));
-    }
+    folders.extend(pythons().iter().flat_map(|root| capi(&root.join("lib"))));
     folders.extend(
         env::split_paths(&env::var_os("LD_LIBRARY_PATH").unwrap_or_default())
             .filter(|path| !path.as_os_str().is_empty()),
@@ -86,12 +84,24 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Where the Python package `onnxruntime` keeps its library, below `lib/` of an environment.
-fn capi(lib: &Path) -> Option<PathBuf> {
-    let pythons = fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
-    let folders = pythons
+/// Where Python packages may be installed: the active environment, that of the first `python3` on the
+/// path, and this user's.
+fn pythons() -> Vec<PathBuf> {
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(env::var_os).into_iter().flatten().map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).find(|folder| folder.join("python3").exists());
+    let on_path = on_path.and_then(|bin| Some(bin.parent()?.to_owned()));
+    let user = env::var_os("HOME").map(|home| PathBuf::from(home).join(".local"));
+    active.chain(on_path).chain(user).collect()
+}
+
+/// Where the package `onnxruntime` keeps its library, in each Python below `lib/` that has it.
+fn capi(lib: &Path) -> Vec<PathBuf> {
+    let pythons = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
+    let pythons = pythons
         .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python3")));
-    folders.map(|python| python.join("site-packages/onnxruntime/capi")).find(|capi| capi.is_dir())
+    let packages = pythons.flat_map(|python| [python.join("site-packages"), python.join("dist-packages")]);
+    packages.map(|packages| packages.join("onnxruntime/capi")).filter(|capi| capi.is_dir()).collect()
 }
 
 /// The library with the plainest name: `libonnxruntime.so` before `libonnxruntime.so.1.31.1`.

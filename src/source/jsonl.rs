@@ -20,7 +20,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Id, where there is one, and text of one line. A numeric id is taken as its digits.
+    /// Id, where there is one, and text of one line. A whole number is taken as its digits.
     pub fn parse(&self, line: &[u8]) -> Result<(Option<String>, String), DocumentError> {
         let not_text = |e: std::str::Utf8Error| DocumentError::NotUtf8 { offset: e.valid_up_to() };
         let line = std::str::from_utf8(line).map_err(not_text)?;
@@ -29,8 +29,16 @@ impl Fields {
         let id = match object.remove(&self.id) {
             None => None,
             Some(Value::String(id)) => Some(id),
-            Some(Value::Number(id)) => Some(id.to_string()),
-            Some(other) => return Err(wrong_type(&self.id, "a string or a number", &other, "--id-field")),
+            // Only these have one way to be written: 1e2 and 100000000000000000000001 would be rounded.
+            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Some(id.to_string()),
+            Some(other) => {
+                return Err(wrong_type(
+                    &self.id,
+                    "a string or a whole number of 64 bits",
+                    &other,
+                    "--id-field",
+                ));
+            }
         };
         match object.remove(&self.text) {
             Some(Value::String(text)) => Ok((id, text)),

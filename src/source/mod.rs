@@ -230,14 +230,21 @@ fn root(name: &Path) -> anyhow::Result<Root> {
     if name.as_os_str() == STDIN {
         return Ok(Root::Stdin);
     }
-    let metadata = fs::metadata(name).with_context(|| format!("input {}", name.display()))?;
+    let in_input =
+        || format!("input {}: check that it exists and that this user may read it", name.display());
+    let metadata = fs::metadata(name).with_context(in_input)?;
     // `./docs/` and `docs` are the same root and give the same ids.
     let path: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
+    // A root is opened once at the start: one that cannot be read is no folder without documents.
     if metadata.is_dir() {
+        fs::read_dir(name).with_context(in_input)?;
         return Ok(Root::Folder(path));
     }
     match Kind::of(&path) {
-        Some(kind) if metadata.is_file() => Ok(Root::File(path, kind)),
+        Some(kind) if metadata.is_file() => {
+            fs::File::open(name).with_context(in_input)?;
+            Ok(Root::File(path, kind))
+        }
         _ => Err(Usage(format!(
             "input {}: unknown kind; give a folder, or a file that ends in {}",
             name.display(),
@@ -345,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_paths_with_slashes_and_keep_every_byte() {
+    fn ids_are_paths_with_slashes_on_every_system() {
         use std::os::unix::ffi::OsStrExt;
         assert_eq!(id_of(Path::new("a/b.txt")), "a/b.txt");
         assert_eq!(id_of(Path::new("/srv/docs/今天.md")), "/srv/docs/今天.md");

@@ -1,6 +1,8 @@
 //! What ends a run: one line, the file, what to do, the right code, the old output untouched.
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use crate::util::{Playground, Ran, repository};
 
@@ -15,13 +17,16 @@ struct Case {
 
 const NOTHING: fn(&Playground) = |_| {};
 
+/// An output that is there must start like Parquet to be replaced.
+const OLD: &str = "PAR1 the old file";
+
 const CASES: &[Case] = &[
     Case {
         name: "no such input",
         set_up: NOTHING,
         arguments: &["build", "nope", "-o", "out.parquet"],
         code: 1,
-        says: &["input nope", "No such file"],
+        says: &["input nope", "check that it exists", "No such file"],
     },
     Case {
         name: "input of an unknown kind",
@@ -73,7 +78,7 @@ const CASES: &[Case] = &[
         set_up: |p| p.write("m/onnx/model.onnx", ""),
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["no tokenizer.json in m/onnx/ or m/", "copy it"],
+        says: &["no tokenizer.json in m/onnx or m;", "copy it"],
     },
     Case {
         name: "a tokenizer.json that is none",
@@ -83,7 +88,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["tokenizer m/tokenizer.json"],
+        says: &["tokenizer m/tokenizer.json", "repository"],
     },
     Case {
         name: "no config.json",
@@ -93,7 +98,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["no config.json in m/onnx/ or m/", "copy it"],
+        says: &["no config.json in m/onnx or m;", "copy it"],
     },
     Case {
         name: "a config.json that is none",
@@ -123,7 +128,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/1_Pooling/config.json", "missing", "copy it"],
+        says: &["m/onnx/model.onnx", "no 1_Pooling/config.json", "copy it"],
     },
     Case {
         name: "a module that is not run",
@@ -166,7 +171,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "external data m/onnx/model_external.onnx_data is missing", "copy it"],
+        says: &["m/onnx/model.onnx", "m/onnx/model_external.onnx_data", "does not exist", "data beside it"],
     },
     Case {
         name: "quantised output",
@@ -210,7 +215,55 @@ const CASES: &[Case] = &[
             "Find what answers the question",
         ],
         code: 2,
-        says: &["--max-tokens 30", "instruction"],
+        says: &["30 tokens", "--instruction", "--max-tokens"],
+    },
+    Case {
+        name: "a tokenizer without the end token",
+        set_up: |p| {
+            model(p);
+            fs::copy(repository("fixtures/bert-tiny/tokenizer.json"), p.path("m/tokenizer.json")).unwrap();
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["tokenizer m/tokenizer.json", "no token <|endoftext|>", "repository"],
+    },
+    Case {
+        name: "a tokenizer with more tokens than the model",
+        set_up: |p| {
+            model(p);
+            p.write("m/config.json", r#"{"model_type": "qwen3", "hidden_size": 64, "vocab_size": 500}"#);
+        },
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
+        code: 1,
+        says: &["tokenizer m/tokenizer.json", "560", "500", "repository"],
+    },
+    Case {
+        name: "a field that no line has",
+        set_up: |p| p.write("a.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}"),
+        arguments: &["build", "a.jsonl", "-o", "out.parquet", "--text-field", "body"],
+        code: 1,
+        says: &["no document could be embedded", "2 failed", "out.parquet is untouched"],
+    },
+    Case {
+        name: "an output that is an input",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "a.txt"],
+        code: 1,
+        says: &["output a.txt", "no Parquet file and would be lost"],
+    },
+    Case {
+        name: "an output that is a device",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "/dev/null"],
+        code: 1,
+        says: &["output /dev/null", "no regular file"],
+    },
+    Case {
+        name: "an output that ends like a folder",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "new.parquet/"],
+        code: 1,
+        says: &["output new.parquet/", "is a folder"],
     },
     Case {
         name: "no output folder",
@@ -248,13 +301,13 @@ fn each_error_is_one_line_that_helps_and_leaves_the_old_output() {
     for case in CASES {
         let playground = Playground::new();
         playground.write("a.txt", "text");
-        playground.write("out.parquet", "the old file");
+        playground.write("out.parquet", OLD);
         (case.set_up)(&playground);
         let before = playground.listing();
         let ran = playground.run(case.arguments);
         check_error(&ran, case.code, case.says, case.name);
         assert_eq!(playground.listing(), before, "{}: nothing half-written{}", case.name, ran.story);
-        assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), b"the old file", "{}", case.name);
+        assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), OLD.as_bytes(), "{}", case.name);
     }
 }
 
@@ -269,18 +322,24 @@ fn check_error(ran: &Ran, code: i32, says: &[&str], name: &str) {
     }
 }
 
+/// The binary with a limit on the size of a file, which stands for the end of the disk; the signal that
+/// goes with it is ignored.
+fn limited(playground: &Playground, arguments: &[&str]) -> Command {
+    let command = playground.command(arguments);
+    let mut shell = Command::new("bash");
+    shell.arg("-c").arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"").arg(command.get_program());
+    shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+    shell.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
+    shell
+}
+
 #[test]
 fn a_full_disk_leaves_the_old_output() {
     let playground = Playground::new();
     let lines: String = (0..3000).map(|n| format!("{{\"text\":\"Document {n}\"}}\n")).collect();
     playground.write("in.jsonl", lines);
-    playground.write("out.parquet", "the old file");
-    // A limit on the size of a file stands for the end of the disk; the signal that goes with it is ignored.
-    let limited = playground.command(&["build", "in.jsonl", "-o", "out.parquet"]);
-    let mut shell = std::process::Command::new("bash");
-    shell.arg("-c").arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"").arg(limited.get_program());
-    shell.args(limited.get_args()).current_dir(limited.get_current_dir().unwrap());
-    shell.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
+    playground.write("out.parquet", OLD);
+    let mut shell = limited(&playground, &["build", "in.jsonl", "-o", "out.parquet"]);
     let ran = playground.output(&mut shell, "");
     check_error(
         &ran,
@@ -288,8 +347,25 @@ fn a_full_disk_leaves_the_old_output() {
         &["output out.parquet: cannot be written", "File too large", "make room"],
         "full disk",
     );
-    assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), b"the old file");
+    assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), OLD.as_bytes());
     assert_eq!(playground.listing(), ["in.jsonl", "out.parquet"]);
+}
+
+/// A producer that goes on for ever must not keep the error back.
+#[test]
+fn an_error_is_told_while_standard_input_is_open() {
+    let playground = Playground::new();
+    let mut shell = limited(&playground, &["build", "-", "-o", "out.parquet", "--batch-tokens", "64"]);
+    let mut child = shell.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // More than a few windows, in texts that do not compress; then nothing, but no end either.
+    let lines: String = (0..6000u64)
+        .map(|n| format!("{{\"text\":\"{:x}\"}}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        .collect();
+    let _ = stdin.write_all(lines.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -298,7 +374,7 @@ fn a_missing_runtime_says_where_it_was_looked_for_and_what_mends_it() {
     playground.write("a.txt", "text");
     // A copy, since the library may lie beside the binary.
     fs::copy(env!("CARGO_BIN_EXE_qwen3-index"), playground.path("tool")).unwrap();
-    let mut command = std::process::Command::new(playground.path("tool"));
+    let mut command = Command::new(playground.path("tool"));
     command.args(["build", "a.txt", "-o", "out.parquet", "--model"]).arg(repository("fixtures/qwen3-tiny"));
     command.current_dir(playground.path("")).env_clear().env("XDG_DATA_HOME", playground.path("data"));
     command.env("VIRTUAL_ENV", playground.path("venv"));

@@ -1,6 +1,7 @@
 //! The real pipeline with an engine that does what a test needs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::bail;
 use ndarray::Array2;
@@ -9,7 +10,7 @@ use qwen3_index::batch::{Batch, Batching};
 use qwen3_index::clean::clean;
 use qwen3_index::embed::{Embedder, Embedding};
 use qwen3_index::index::{Row, RowKind};
-use qwen3_index::pipeline::{self, Settings};
+use qwen3_index::pipeline::{self, Job};
 use qwen3_index::report::{Counts, Reporter};
 use qwen3_index::source::{Fields, Roots};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
@@ -62,22 +63,30 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::load(&repository("fixtures/qwen3-tiny/tokenizer.json"), Some("<|endoftext|>")).unwrap()
 }
 
-fn run(texts: &[String], fake: &mut Fake, settings: &Settings) -> anyhow::Result<(Counts, Vec<Row>)> {
+fn run(texts: &[String], fake: &mut Fake, job: Job) -> anyhow::Result<(Counts, Vec<Row>)> {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
-    let roots = Roots::new(&[playground.path("in.jsonl")])?;
+    let job = Job { roots: Roots::new(&[playground.path("in.jsonl")])?, ..job };
     let mut rows = Vec::new();
     let mut sink = |row| {
         rows.push(row);
         Ok(())
     };
-    let counts = pipeline::run(&roots, settings, &tokenizer(), fake, &Reporter::new(true), &mut sink)?;
+    let counts = pipeline::run(&Arc::new(job), fake, &Arc::new(Reporter::new(true)), &mut sink)?;
     Ok((counts, rows))
 }
 
-fn settings(max_tokens: usize, batch_tokens: usize, rows: RowKind, batching: Batching) -> Settings {
-    let fields = Fields { id: "id".into(), text: "text".into() };
-    Settings { fields, max_tokens, batching, batch_tokens, rows, dim: WIDTH }
+fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind, batching: Batching) -> Job {
+    Job {
+        roots: Roots::new(&[]).unwrap(),
+        fields: Fields { id: "id".into(), text: "text".into() },
+        tokenizer: tokenizer(),
+        max_tokens,
+        batching,
+        batch_tokens,
+        rows,
+        dim: WIDTH,
+    }
 }
 
 proptest! {
@@ -86,16 +95,17 @@ proptest! {
     /// Invariant 1: whatever the lengths, the batches and the failures, a row has its own text's vector.
     #[test]
     fn a_vector_belongs_to_its_text(
-        texts in proptest::collection::vec("([a-z]{1,8}[ .]|今天。|<\\|im_start\\|>){0,40}", 0..60),
+        texts in proptest::collection::vec("([a-z]{1,8}[ .]|今天。|7){0,40}", 0..60),
         max_tokens in 17usize..80,
         batch_tokens in 1usize..400,
         alone in any::<bool>(),
     ) {
         let batching = if alone { Batching::Alone } else { Batching::EqualLengths };
         let tokenizer = tokenizer();
-        let poison = tokenizer.encode("<|im_start|>").unwrap().ids()[0];
+        // A digit is always a token of its own.
+        let poison = tokenizer.encode("7").unwrap().ids()[0];
         let mut fake = Fake { poison: Some(poison), batches_max: usize::MAX, batches: Vec::new() };
-        let (counts, rows) = run(&texts, &mut fake, &settings(max_tokens, batch_tokens, RowKind::Chunks, batching)).unwrap();
+        let (counts, rows) = run(&texts, &mut fake, job(max_tokens, batch_tokens, RowKind::Chunks, batching)).unwrap();
         for row in &rows {
             let ids: Vec<i64> = tokenizer.encode(&row.text).unwrap().ids().iter().map(|&id| id.into()).collect();
             prop_assert_eq!(&row.vector, &Embedding::normalized(fake.vector(&ids)).unwrap());
@@ -107,7 +117,7 @@ proptest! {
         }
         for (document, text) in texts.iter().enumerate() {
             let text = clean(text).replace(' ', "");
-            let expected = if text.is_empty() || text.contains("<|im_start|>") { None } else { Some(text) };
+            let expected = if text.is_empty() || text.contains('7') { None } else { Some(text) };
             prop_assert_eq!(by_document.remove(&document), expected);
         }
         prop_assert!(counts.add_up() && counts.seen == texts.len() as u64);
@@ -120,7 +130,7 @@ fn documents_come_out_in_the_order_in_which_they_went_in() {
     let texts: Vec<String> = (0..9000).map(|n| "word ".repeat(1 + n * 7 % 13) + &n.to_string()).collect();
     let mut fake = Fake { poison: None, batches_max: usize::MAX, batches: Vec::new() };
     let (counts, rows) =
-        run(&texts, &mut fake, &settings(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
+        run(&texts, &mut fake, job(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
     assert_eq!(counts.embedded, 9000);
     assert!(rows.iter().enumerate().all(|(at, row)| row.id == at.to_string() && row.text == texts[at]));
 }
@@ -129,7 +139,7 @@ fn documents_come_out_in_the_order_in_which_they_went_in() {
 fn equal_lengths_go_through_the_model_together() {
     let texts: Vec<String> = (0..400).map(|n| format!("{}{}", "a".repeat(1 + n % 9), n % 10)).collect();
     let mut fake = Fake { poison: None, batches_max: usize::MAX, batches: Vec::new() };
-    run(&texts, &mut fake, &settings(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
+    run(&texts, &mut fake, job(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
     assert!(fake.batches.len() <= 10, "{:?}", fake.batches);
     assert!(fake.batches.iter().all(|batch| batch.windows(2).all(|pair| pair[0] == pair[1])));
 }
@@ -138,9 +148,9 @@ fn equal_lengths_go_through_the_model_together() {
 fn an_engine_that_fails_ends_the_run_with_its_words() {
     let texts: Vec<String> = (0..3000).map(|n| "a ".repeat(1 + n % 100)).collect();
     let mut fake = Fake { poison: None, batches_max: 3, batches: Vec::new() };
-    let error =
-        run(&texts, &mut fake, &settings(128, 128, RowKind::Documents, Batching::AnyLengths)).unwrap_err();
-    assert_eq!(error.to_string(), "the engine is out of order");
+    let error = run(&texts, &mut fake, job(128, 128, RowKind::Documents, Batching::AnyLengths)).unwrap_err();
+    let said = format!("{error:#}");
+    assert!(said.starts_with("at ") && said.ends_with(": the engine is out of order"), "{said}");
 }
 
 #[test]

@@ -132,7 +132,7 @@ pub fn rows(path: &Path) -> Vec<Row> {
 }
 
 /// The tool's metadata of a file, as JSON.
-pub fn fingerprint(path: &Path) -> serde_json::Value {
+pub fn metadata(path: &Path) -> serde_json::Value {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let metadata = reader.metadata().file_metadata().key_value_metadata().unwrap();
     let entry = metadata.iter().find(|entry| entry.key == "qwen3-index").unwrap();

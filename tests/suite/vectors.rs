@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
-use crate::util::{Playground, Row, cosine, fingerprint, golden, jsonl, repository};
+use crate::util::{Playground, Row, cosine, golden, jsonl, metadata, repository};
 
 /// A corpus with texts of one chunk and of many, and of equal lengths.
 fn mixed(playground: &Playground) {
@@ -36,6 +36,28 @@ fn a_vector_never_depends_on_its_neighbours() {
         let alone = build(&["--batch-tokens", "1"]);
         assert_same(&alone, &build(&[]), file);
         assert_same(&alone, &build(&["--batch-tokens", "60", "--threads", "1"]), file);
+    }
+}
+
+/// The trial at load time says what it costs, and only where it costs something.
+#[test]
+fn a_model_that_cannot_be_batched_is_said_to_be_slow_in_one_line() {
+    let playground = Playground::new();
+    playground.write("a.txt", "text");
+    for (file, why) in [
+        ("model_quantized.onnx", Some("changes with the other texts of its batch (cosine 0.9")),
+        ("model_batch1.onnx", Some("it runs with one text at a time only")),
+        ("model_pooled.onnx", None),
+        ("model.onnx", None),
+    ] {
+        let ran = playground.run(&["build", "a.txt", "-o", "out.parquet", "--model-file", file]).expect(0);
+        let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("warning: ")).collect();
+        assert_eq!(warnings.len(), usize::from(why.is_some()), "{}", ran.story);
+        assert!(
+            warnings.iter().all(|line| line.contains(why.unwrap()) && line.contains(file)),
+            "{}",
+            ran.story
+        );
     }
 }
 
@@ -73,7 +95,6 @@ fn a_document_is_the_mean_of_its_chunks_and_the_chunks_are_its_text() {
     for document in &documents {
         let (mut text, mut sum, mut count) = (String::new(), vec![0.0f32; 64], 0);
         while let Some(chunk) = chunks.next_if(|chunk| chunk.id == format!("{}#{count}", document.id)) {
-            assert!(cosine(&chunk.vector, &chunk.vector) > 0.0);
             text.push_str(&chunk.text);
             sum.iter_mut().zip(&chunk.vector).for_each(|(sum, x)| *sum += x);
             count += 1;
@@ -94,10 +115,11 @@ fn the_file_says_what_its_vectors_depend_on() {
     playground.write("a.txt", "text");
     let of = |more: &[&str]| {
         playground.build("a.txt", more);
-        fingerprint(&playground.path("out.parquet"))
+        metadata(&playground.path("out.parquet"))["fingerprint"].clone()
     };
     let plain = of(&[]);
-    assert_eq!(plain["tool"], concat!("qwen3-index ", env!("CARGO_PKG_VERSION")));
+    let tool = metadata(&playground.path("out.parquet"))["tool"].clone();
+    assert_eq!(tool, concat!("qwen3-index ", env!("CARGO_PKG_VERSION")));
     assert_eq!(plain["model"]["pooling"], "lasttoken");
     assert_eq!(
         (&plain["dim"], &plain["max_tokens"], &plain["rows"]),
@@ -130,7 +152,7 @@ fn other_weights_in_external_data_are_another_fingerprint() {
         playground.write("model/onnx/model_external.onnx_data", &weights);
         playground.build("a.txt", &["--model", "model/onnx/model_external.onnx"]);
         weights[1] ^= 1;
-        fingerprint(&playground.path("out.parquet"))["model"]["weights"].clone()
+        metadata(&playground.path("out.parquet"))["fingerprint"]["model"]["weights"].clone()
     };
     assert_ne!(of(), of());
 }

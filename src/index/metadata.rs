@@ -1,4 +1,4 @@
-//! Everything that a vector of the file depends on, kept in the file's metadata.
+//! Everything that a vector of the file depends on, and what made the file: its metadata.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,6 @@ pub enum RowKind {
 /// Two files with equal fingerprints have equal vectors for equal texts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// `qwen3-index` and its version.
-    pub tool: String,
     /// The model.
     pub model: ModelFingerprint,
     /// Length of the vectors in the file.
@@ -35,7 +33,18 @@ pub struct Fingerprint {
     pub chunking: u32,
 }
 
-impl Fingerprint {
-    /// The key of the file's metadata under which the fingerprint stands, as JSON.
+/// What the file says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Metadata {
+    /// `qwen3-index` and its version.
+    pub tool: String,
+    /// Name of the model's graph, for people: the fingerprint has its digest.
+    pub model_file: String,
+    /// What the vectors depend on.
+    pub fingerprint: Fingerprint,
+}
+
+impl Metadata {
+    /// The key of the file's metadata under which this stands, as JSON.
     pub const KEY: &str = "qwen3-index";
 }
