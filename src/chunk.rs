@@ -122,29 +122,41 @@ impl Chunker<'_> {
         self.emit_or_halve(middle..span.end, chunks)
     }
 
-    /// Where to cut a span of more than one character: at the space nearest to its middle, if that is in
-    /// the middle half; else between characters as a reader sees them (grapheme clusters); else
+    /// Where to cut a span of more than one character, near its middle: before a Markdown heading, list
+    /// item or table row (white space is one space here, so that is what is left to see of a paragraph's
+    /// end); else between words; else between characters as a reader sees them (grapheme clusters); else
     /// between code points.
     ///
     /// # Panics
     /// If the span is one code point: no limit that is allowed is smaller than that.
     fn middle(&self, span: &Range<usize>) -> usize {
         let text = &self.text[span.clone()];
-        let (quarter, half) =
-            (text.floor_char_boundary(text.len() / 4), text.ceil_char_boundary(text.len() / 2));
-        let end = text.ceil_char_boundary(text.len() * 3 / 4);
-        let before = text[quarter..half].rfind(' ').map(|at| quarter + at);
-        let after = text[half..end].find(' ').map(|at| half + at);
-        let space = match (before, after) {
-            (Some(before), Some(after)) if after - half < half - before => Some(after),
-            (Some(before), _) => Some(before),
-            (None, after) => after,
-        };
-        let cut = space.filter(|&at| at > 0).or_else(|| between_graphemes(text, half)).unwrap_or(half);
+        let half = text.ceil_char_boundary(text.len() / 2);
+        let cut = nearest_space(text, half, starts_block)
+            .or_else(|| nearest_space(text, half, |_| true))
+            .or_else(|| between_graphemes(text, half))
+            .unwrap_or(half);
         let cut = if cut == text.len() { text.floor_char_boundary(text.len() - 1) } else { cut };
         assert!(0 < cut && cut < text.len(), "a limit below one character");
         span.start + cut
     }
+}
+
+/// In the middle half of the text, the space nearest to `near` with what is wanted behind it.
+fn nearest_space(text: &str, near: usize, wanted: fn(&str) -> bool) -> Option<usize> {
+    let start = text.ceil_char_boundary(text.len() / 4).max(1);
+    let end = text.ceil_char_boundary(text.len() * 3 / 4).max(start);
+    let spaces = text[start..end].match_indices(' ').map(|(at, _)| start + at);
+    spaces.filter(|&at| wanted(&text[at + 1..])).min_by_key(|&at| at.abs_diff(near))
+}
+
+/// Whether a Markdown heading, list item or table row starts here.
+fn starts_block(text: &str) -> bool {
+    let text = match text.trim_start_matches('#') {
+        behind if behind.len() < text.len() => behind,
+        _ => text.strip_prefix(['-', '*', '+', '|']).unwrap_or("no marker"),
+    };
+    text.starts_with(' ')
 }
 
 /// The first boundary between grapheme clusters at or after `near`, if one is close.
@@ -240,6 +252,17 @@ mod tests {
             assert!(chunks.len() > 1);
             for chunk in texts(&text, &chunks) {
                 assert!(chunk.starts_with(sentence) && chunk.ends_with(sentence), "{chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn cuts_before_headings_and_list_items_where_sentences_do_not_end() {
+        for marker in ["## ", "- ", "| "] {
+            let text = format!("{marker}Heading of the chapter on parcels and what is in them ").repeat(20);
+            let text = clean(&text);
+            for chunk in texts(&text, &check(&text, 200)) {
+                assert!(chunk.starts_with(marker) && chunk.ends_with("in them"), "{chunk}");
             }
         }
     }

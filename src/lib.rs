@@ -2,19 +2,19 @@
 //!
 //! The modules, in the order that data flows through them; `ARCHITECTURE.md` draws it.
 
-pub mod batch; // Encoding -> Batch
-pub mod chunk; // clean text -> Chunk, with its Encoding
-pub mod clean; // text -> clean text
-pub mod embed; // Batch -> Embedding
-pub mod error;
-pub mod index; // Row -> the Parquet file
-pub mod merge; // Embeddings of chunks -> Embedding of a document
-pub mod model; // a model folder -> an Embedder, probed
-pub mod pipeline; // all of the above, in order, on threads
-pub mod pool; // hidden states -> one vector a text
-pub mod report; // what a person sees while it runs, and after
 pub mod source; // roots -> Document
-pub mod tokenize; // text -> Encoding // what can go wrong with one document
+pub mod clean; // text -> clean text
+pub mod chunk; // clean text -> Chunk, with its Encoding
+pub mod tokenize; // text -> Encoding
+pub mod batch; // Encoding -> Batch
+pub mod model; // a model folder -> an Embedder, probed
+pub mod embed; // Batch -> Embedding
+pub mod pool; // hidden states -> one vector a text
+pub mod merge; // Embeddings of chunks -> Embedding of a document
+pub mod index; // Row -> the Parquet file
+pub mod pipeline; // all of the above, in order, on threads
 
+pub mod report; // what a person sees while it runs, and after
+pub mod error; // what can go wrong with one document
 pub mod cli; // arguments as typed
 pub mod command; // arguments as typed -> settings as usable -> the call

@@ -12,7 +12,7 @@ use super::Exit;
 use crate::cli::Build;
 use crate::error::Usage;
 use crate::index::{Fingerprint, IndexWriter, Metadata, RowKind};
-use crate::model::Model;
+use crate::model::{Model, OnnxEmbedder};
 use crate::pipeline::{self, Job};
 use crate::report::{Reporter, tokens_per_second};
 use crate::source::{Fields, Roots};
@@ -27,71 +27,85 @@ const DIM_MIN: usize = 32;
 
 pub fn run(arguments: Build) -> anyhow::Result<Exit> {
     let started = Instant::now();
+    let output = arguments.output.clone();
     let reporter = Arc::new(Reporter::new(arguments.quiet));
-    let roots = Roots::new(&arguments.inputs)?;
-    let threads = threads(&arguments);
-    let model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
-    if let Some(warning) = model.warning() {
-        reporter.warn(&warning);
-    }
-    let Model { folder, tokenizer, mut embedder, probe, fingerprint } = model;
-    let tokenizer = match &arguments.instruction {
-        Some(instruction) => tokenizer.with_instruction(instruction)?,
-        None => tokenizer,
-    };
-    let job = Arc::new(Job {
-        roots,
-        fields: Fields { id: arguments.id_field, text: arguments.text_field },
-        max_tokens: max_tokens(arguments.max_tokens, folder.max_tokens()?, &tokenizer)?,
-        tokenizer,
-        batching: probe.batching(),
-        batch_tokens: arguments.batch_tokens as usize,
-        rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
-        dim: dim(arguments.dim, fingerprint.width)?,
-    });
-    let metadata = Metadata {
-        tool: concat!("qwen3-index ", env!("CARGO_PKG_VERSION")).to_owned(),
-        model_file: folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        fingerprint: Fingerprint {
-            model: fingerprint,
-            dim: job.dim,
-            instruction: arguments.instruction,
-            max_tokens: job.max_tokens,
-            rows: job.rows,
-            cleaning: clean::VERSION,
-            chunking: chunk::VERSION,
-        },
-    };
-    let mut writer = IndexWriter::create(&arguments.output, &metadata)?;
-    reporter.info(&format!(
-        "model {}, {} numbers a vector, CPU, {threads} threads",
-        folder.onnx.display(),
-        job.dim
-    ));
-    let embedding = Instant::now();
+    let Settled { job, metadata, mut embedder } = settle(arguments, &reporter)?;
+    let mut writer = IndexWriter::create(&output, &metadata)?;
     measure(&job, &reporter);
+    let embedding = Instant::now();
     let counts = pipeline::run(&job, &mut embedder, &reporter, &mut |row| writer.push(row));
     reporter.finish();
     let counts = counts?;
+    let speed = tokens_per_second(counts.tokens, embedding.elapsed());
     // One bad document costs itself; all of them are a wrong field or folder, and no new index.
     ensure!(
         counts.embedded > 0 || counts.failed == 0,
         "no document could be embedded: {counts}; mend what failed first (output {} is untouched)",
-        arguments.output.display()
+        output.display()
     );
-    let speed = tokens_per_second(counts.tokens, embedding.elapsed());
     let published = writer.publish()?;
     reporter.info(&counts.to_string());
     reporter.info(&format!(
         "{} rows, {} in {}; {} tokens in {} chunks, {:.1} s, {speed}",
         HumanCount(published.rows as u64),
         DecimalBytes(published.bytes),
-        arguments.output.display(),
+        output.display(),
         HumanCount(counts.tokens),
         HumanCount(counts.chunks),
         started.elapsed().as_secs_f64(),
     ));
     Ok(if counts.failed == 0 { Exit::Done } else { Exit::Partial })
+}
+
+/// Arguments that have been checked against each other and the model.
+struct Settled {
+    job: Arc<Job>,
+    metadata: Metadata,
+    embedder: OnnxEmbedder,
+}
+
+fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
+    let roots = Roots::new(&arguments.inputs)?;
+    let threads = threads(&arguments);
+    let model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
+    if let Some(warning) = model.warning() {
+        reporter.warn(&warning);
+    }
+    let tokenizer = match &arguments.instruction {
+        Some(instruction) => model.tokenizer.with_instruction(instruction)?,
+        None => model.tokenizer,
+    };
+    let fingerprint = Fingerprint {
+        dim: dim(arguments.dim, model.fingerprint.width)?,
+        max_tokens: max_tokens(arguments.max_tokens, model.folder.max_tokens()?, &tokenizer)?,
+        model: model.fingerprint,
+        instruction: arguments.instruction,
+        rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
+        cleaning: clean::VERSION,
+        chunking: chunk::VERSION,
+    };
+    let onnx = model.folder.onnx;
+    reporter.info(&format!(
+        "model {}, {} numbers a vector, CPU, {threads} threads",
+        onnx.display(),
+        fingerprint.dim
+    ));
+    let job = Job {
+        roots,
+        fields: Fields { id: arguments.id_field, text: arguments.text_field },
+        tokenizer,
+        max_tokens: fingerprint.max_tokens,
+        batching: model.probe.batching(),
+        batch_tokens: arguments.batch_tokens as usize,
+        rows: fingerprint.rows,
+        dim: fingerprint.dim,
+    };
+    let metadata = Metadata {
+        tool: concat!("qwen3-index ", env!("CARGO_PKG_VERSION")).to_owned(),
+        model_file: onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        fingerprint,
+    };
+    Ok(Settled { job: Arc::new(job), metadata, embedder: model.embedder })
 }
 
 /// Walks the roots a second time, beside the run, to know how much there is to do.
