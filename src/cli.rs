@@ -35,8 +35,8 @@ Exit codes:
 /// Arguments of `build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// Folders, text files (.txt, .md), JSON Lines files (.jsonl, .ndjson), or `-` for JSON Lines on
-    /// standard input
+    /// Folders, text files (.txt, .md), JSON Lines files (.jsonl, .ndjson), each also as .gz or .zst, or
+    /// `-` for JSON Lines on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
@@ -72,13 +72,35 @@ pub struct Build {
     #[arg(long)]
     pub chunks: bool,
 
-    /// JSON field with the id, a string or a number; lines without it are called `file:line`
+    /// JSON field with the id, a string or a whole number (`a.b` is field b of object a); lines without
+    /// it are called `file:line`
     #[arg(long, value_name = "FIELD", default_value = "id")]
     pub id_field: String,
 
-    /// JSON field with the text
-    #[arg(long, value_name = "FIELD", default_value = "text")]
-    pub text_field: String,
+    /// JSON field with the text; repeat it to join several, such as a title and a body
+    #[arg(long = "text-field", value_name = "FIELD", default_value = "text")]
+    pub text_fields: Vec<String>,
+
+    /// Take only these files of a folder, whatever they end in; a pattern as in .gitignore, repeatable
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+
+    /// Leave out these files and folders; a pattern as in .gitignore, repeatable. A file .qwen3ignore at
+    /// the top of a folder does the same
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
+    /// Take hidden files and folders too
+    #[arg(long)]
+    pub hidden: bool,
+
+    /// Follow links
+    #[arg(long)]
+    pub follow: bool,
+
+    /// Encoding of the text files, such as gb18030 or windows-1252 [default: found out for each]
+    #[arg(long, value_name = "NAME")]
+    pub encoding: Option<String>,
 
     /// Threads of the model [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]

@@ -12,20 +12,37 @@ pub enum DocumentError {
     /// The file or folder could not be opened or read.
     #[error("cannot be read: {0}; check that it exists and that this user may read it")]
     Unreadable(#[from] io::Error),
-    /// The folder walk met a link that leads back to one of its parents, or the like.
-    #[error("cannot be walked: {0}")]
-    Walk(String),
+    /// A link that leads back to one of its parents.
+    #[error("a link back to {ancestor}, which it lies in; remove it, or leave out --follow")]
+    LinkLoop {
+        /// Where it leads.
+        ancestor: String,
+    },
     /// More bytes than one document may have.
     #[error("larger than {max} bytes, the limit for one document; split it")]
     TooLarge {
         /// The limit, in bytes.
         max: u64,
     },
-    /// Bytes that are not UTF-8.
-    #[error("not UTF-8 text (byte {offset} is the first wrong one); save it as UTF-8")]
+    /// A line of JSON that is not UTF-8, as JSON must be.
+    #[error(
+        "not UTF-8 (byte {offset} of the line is the first wrong one), as JSON must be; convert the file"
+    )]
     NotUtf8 {
         /// Where the first invalid sequence starts, in bytes.
         offset: usize,
+    },
+    /// A file whose bytes are something else, whatever its name says.
+    #[error("not text but {found}; rename it for what it is, or leave it out with --exclude")]
+    NotText {
+        /// What it is.
+        found: &'static str,
+    },
+    /// Bytes that the encoding does not have.
+    #[error("cannot be decoded as {encoding}; name its encoding with --encoding, or save it as UTF-8")]
+    Undecodable {
+        /// The encoding that was tried.
+        encoding: &'static str,
     },
     /// A line that is not a JSON object.
     #[error("not a JSON object: {0}; each line must be one, like {{\"id\": \"1\", \"text\": \"…\"}}")]

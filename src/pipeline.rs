@@ -28,7 +28,7 @@ use crate::error::{DocumentError, Failure};
 use crate::index::{Row, RowKind};
 use crate::merge;
 use crate::report::{Counts, Reporter};
-use crate::source::{Document, Fields, Found, LeftOut, Origin, Raw, Roots};
+use crate::source::{Document, Found, LeftOut, Origin, Raw, Reading, Roots};
 use crate::tokenize::Tokenizer;
 
 /// What is read and tokenized side by side.
@@ -47,8 +47,8 @@ const WINDOW_DOCUMENTS: usize = 1024;
 pub struct Job {
     /// Where the documents are.
     pub roots: Roots,
-    /// Fields of JSONL.
-    pub fields: Fields,
+    /// How they are read.
+    pub reading: Reading,
     /// The model's, with the instruction.
     pub tokenizer: Tokenizer,
     /// Most tokens of a chunk.
@@ -156,7 +156,7 @@ fn prepare_one(found: Found, job: &Job) -> Prepared {
 }
 
 fn read_and_chunk(raw: Raw, job: &Job) -> Result<Prepared, Failure> {
-    let mut document = raw.read(&job.fields)?;
+    let mut document = raw.read(&job.reading)?;
     document.text = clean(&document.text);
     if document.text.is_empty() {
         return Ok(Prepared::Empty);
@@ -229,6 +229,9 @@ impl Run<'_> {
             match item {
                 Prepared::Chunked(chunked) => {
                     self.counts.seen += 1;
+                    if let Some(encoding) = chunked.document.encoding {
+                        *self.counts.decoded.entry(encoding).or_default() += 1;
+                    }
                     tokens += chunked.tokens();
                     window.push(chunked);
                 }

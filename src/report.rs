@@ -26,6 +26,8 @@ pub struct Counts {
     pub empty: u64,
     /// Those that something is wrong with, each told by name.
     pub failed: u64,
+    /// Documents in another encoding than UTF-8.
+    pub decoded: BTreeMap<&'static str, u64>,
     /// What was found and is no document by rule.
     pub left_out: BTreeMap<LeftOut, u64>,
     /// Model inputs.
@@ -51,10 +53,14 @@ impl fmt::Display for Counts {
             HumanCount(self.empty),
             HumanCount(self.failed)
         )?;
+        for (at, (encoding, count)) in self.decoded.iter().enumerate() {
+            write!(f, "{} {} {encoding}", if at == 0 { "; decoded:" } else { "," }, HumanCount(*count))?;
+        }
         for (at, (why, count)) in self.left_out.iter().enumerate() {
             let what = match why {
                 LeftOut::Hidden => "hidden",
                 LeftOut::Link => "links",
+                LeftOut::Excluded => "excluded",
                 LeftOut::OtherKind => "of other kinds",
                 LeftOut::Special => "sockets, pipes or devices",
             };

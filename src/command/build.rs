@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::ensure;
+use encoding_rs::Encoding;
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::Exit;
@@ -15,7 +16,7 @@ use crate::index::{Fingerprint, IndexWriter, Metadata, RowKind};
 use crate::model::{Model, OnnxEmbedder};
 use crate::pipeline::{self, Job};
 use crate::report::{Reporter, tokens_per_second};
-use crate::source::{Fields, Roots};
+use crate::source::{Fields, Filter, Reading, Roots};
 use crate::tokenize::Tokenizer;
 use crate::{chunk, clean};
 
@@ -65,7 +66,9 @@ struct Settled {
 }
 
 fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
-    let roots = Roots::new(&arguments.inputs)?;
+    let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
+    let roots = Roots::new(&arguments.inputs, filter)?;
+    let encoding = arguments.encoding.as_deref().map(encoding).transpose()?;
     let threads = threads(&arguments);
     let model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
     if let Some(warning) = model.warning() {
@@ -92,7 +95,7 @@ fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
     ));
     let job = Job {
         roots,
-        fields: Fields { id: arguments.id_field, text: arguments.text_field },
+        reading: Reading { fields: Fields { id: arguments.id_field, text: arguments.text_fields }, encoding },
         tokenizer,
         max_tokens: fingerprint.max_tokens,
         batching: model.probe.batching(),
@@ -117,6 +120,11 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
 fn threads(arguments: &Build) -> usize {
     let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     arguments.threads.map_or_else(cores, usize::from)
+}
+
+fn encoding(name: &str) -> Result<&'static Encoding, Usage> {
+    Encoding::for_label(name.as_bytes())
+        .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name as on the web, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
 }
 
 fn dim(asked: Option<usize>, width: usize) -> Result<usize, Usage> {

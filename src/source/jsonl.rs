@@ -1,7 +1,7 @@
 //! JSON Lines in, a [`Raw`] a line out; a line in, id and text out (the only user of `serde_json` for
 //! documents).
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,13 +10,14 @@ use serde_json::{Map, Value};
 use super::{DOCUMENT_BYTES_MAX, Found, Raw};
 use crate::error::{DocumentError, Failure};
 
-/// Which fields of a line are the document.
+/// Which fields of a line are the document. `a.b` is the field `b` of the object `a`, unless there is a field
+/// of that whole name.
 #[derive(Debug, Clone)]
 pub struct Fields {
     /// The field with the id; a line without it is called `file:line`.
     pub id: String,
-    /// The field with the text.
-    pub text: String,
+    /// The fields with the text, in the order in which they are joined.
+    pub text: Vec<String>,
 }
 
 impl Fields {
@@ -24,28 +25,50 @@ impl Fields {
     pub fn parse(&self, line: &[u8]) -> Result<(Option<String>, String), DocumentError> {
         let not_text = |e: std::str::Utf8Error| DocumentError::NotUtf8 { offset: e.valid_up_to() };
         let line = std::str::from_utf8(line).map_err(not_text)?;
-        let mut object: Map<String, Value> =
+        let object: Map<String, Value> =
             serde_json::from_str(line).map_err(|e| DocumentError::NotJson(reason(&e)))?;
-        let id = match object.remove(&self.id) {
-            None => None,
-            Some(Value::String(id)) => Some(id),
+        Ok((self.id(&object)?, self.text(&object)?))
+    }
+
+    fn id(&self, object: &Map<String, Value>) -> Result<Option<String>, DocumentError> {
+        match find(object, &self.id) {
+            None => Ok(None),
+            Some(Value::String(id)) => Ok(Some(id.clone())),
             // Only these have one way to be written: 1e2 and 100000000000000000000001 would be rounded.
-            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Some(id.to_string()),
+            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
             Some(other) => {
-                return Err(wrong_type(
-                    &self.id,
-                    "a string or a whole number of 64 bits",
-                    &other,
-                    "--id-field",
-                ));
+                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, "--id-field"))
             }
-        };
-        match object.remove(&self.text) {
-            Some(Value::String(text)) => Ok((id, text)),
-            Some(other) => Err(wrong_type(&self.text, "a string", &other, "--text-field")),
-            None => Err(DocumentError::FieldMissing { field: self.text.clone(), option: "--text-field" }),
         }
     }
+
+    /// The fields that are there, each in a line of its own; one of them must be.
+    fn text(&self, object: &Map<String, Value>) -> Result<String, DocumentError> {
+        let mut texts = Vec::new();
+        for field in &self.text {
+            match find(object, field) {
+                None => {}
+                Some(Value::String(text)) => texts.push(text.as_str()),
+                Some(other) => return Err(wrong_type(field, "a string", other, "--text-field")),
+            }
+        }
+        if texts.is_empty() {
+            return Err(DocumentError::FieldMissing {
+                field: self.text.join("` or `"),
+                option: "--text-field",
+            });
+        }
+        Ok(texts.join("\n"))
+    }
+}
+
+/// A field that is there and is not null.
+fn find<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let found = object.get(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        find(object.get(first)?.as_object()?, rest)
+    });
+    found.filter(|value| !value.is_null())
 }
 
 /// The parser's words, without its line number: for one line that is always 1.
@@ -67,21 +90,26 @@ fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'stat
 
 /// The lines of one file or stream. Blank lines are no documents.
 pub struct Lines {
-    reader: Option<Box<dyn BufRead + Send>>,
+    reader: Option<BufReader<Box<dyn Read + Send>>>,
     file: Arc<Path>,
     file_id: Arc<str>,
     number: u64,
 }
 
 impl Lines {
-    pub fn new(reader: Box<dyn BufRead + Send>, file: &Path, file_id: String) -> Self {
-        Lines { reader: Some(reader), file: file.into(), file_id: file_id.into(), number: 0 }
+    pub fn new(reader: Box<dyn Read + Send>, file: &Path, file_id: String) -> Self {
+        Lines {
+            reader: Some(BufReader::with_capacity(1 << 16, reader)),
+            file: file.into(),
+            file_id: file_id.into(),
+            number: 0,
+        }
     }
 
     /// The next line, or the error that ends the file: after a failed read nothing more is known of it.
     fn line(&mut self) -> Option<Result<Vec<u8>, DocumentError>> {
         let reader = self.reader.as_mut()?;
-        match read_line(reader.as_mut()) {
+        match read_line(reader) {
             Ok(Some(line)) => Some(line),
             Ok(None) => {
                 self.reader = None;
@@ -117,7 +145,7 @@ impl Iterator for Lines {
 
 /// One line without its end, a byte order mark at its start removed; `None` at the end of the file.
 /// Of a line over the limit no more than the limit is held.
-fn read_line(reader: &mut (dyn BufRead + Send)) -> io::Result<Option<Result<Vec<u8>, DocumentError>>> {
+fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>, DocumentError>>> {
     let mut line = Vec::new();
     if reader.take(DOCUMENT_BYTES_MAX + 1).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
@@ -136,17 +164,19 @@ fn read_line(reader: &mut (dyn BufRead + Send)) -> io::Result<Option<Result<Vec<
 
 #[cfg(test)]
 mod tests {
+    use super::super::Reading;
     use super::*;
 
     #[test]
     fn every_line_is_a_document_or_a_failure_with_its_number() {
         let input = b"\xEF\xBB\xBF{\"id\":\"a\",\"text\":\"1\"}\r\n\n  \n{\"id\":7,\"text\":\"2\"}\n{\"text\":\"3\"}\nnope".to_vec();
         let lines = Lines::new(Box::new(io::Cursor::new(input)), Path::new("f.jsonl"), "f.jsonl".into());
-        let fields = Fields { id: "id".into(), text: "text".into() };
+        let fields = Fields { id: "id".into(), text: vec!["text".into()] };
+        let reading = Reading { fields, encoding: None };
         let found: Vec<String> = lines
             .map(|found| match found {
                 Found::Raw(raw) => raw
-                    .read(&fields)
+                    .read(&reading)
                     .map_or_else(|f| format!("{}: {}", f.place, f.cause), |d| format!("{}={}", d.id, d.text)),
                 other => format!("{other:?}"),
             })
@@ -158,5 +188,23 @@ mod tests {
             found[3]
         );
         assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn fields_may_lie_deep_and_be_several() {
+        let parse = |line: &str, id: &str, text: &[&str]| {
+            let fields = Fields { id: id.into(), text: text.iter().map(|&name| name.into()).collect() };
+            fields.parse(line.as_bytes()).map_err(|e| e.to_string())
+        };
+        let line =
+            r#"{"a": {"b": {"c": "deep"}, "n": null}, "a.b.c": "whole", "t": "title", "k": {"id": -3}}"#;
+        assert_eq!(parse(line, "k.id", &["a.b.c"]), Ok((Some("-3".into()), "whole".into())));
+        assert_eq!(parse(line, "a.n", &["t", "a.b.d", "a.n"]), Ok((None, "title".into())));
+        assert_eq!(
+            parse(&line.replace("a.b.c", "x"), "x", &["t", "a.b.c"]),
+            Ok((Some("whole".into()), "title\ndeep".into()))
+        );
+        assert!(parse(line, "x", &["a.b.d", "a.n"]).unwrap_err().starts_with("no field `a.b.d` or `a.n`;"));
+        assert!(parse(line, "a", &["t"]).unwrap_err().starts_with("field `a` is an object,"));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Finding is cheap and lazy; reading ([`Raw::read`]) is not, and is left to the caller's threads.
 
+mod decode;
+mod filter;
 mod jsonl;
 mod walk;
 
@@ -11,11 +13,15 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use encoding_rs::Encoding;
+use ignore::gitignore::Gitignore;
 
 use crate::error::{DocumentError, Failure, Usage};
+use decode::decode;
 use jsonl::Lines;
 use walk::{Entry, Walk};
 
+pub use filter::Filter;
 pub use jsonl::Fields;
 
 /// The name that stands for JSONL on standard input.
@@ -34,6 +40,8 @@ pub struct Document {
     pub text: String,
     /// Where it came from.
     pub origin: Origin,
+    /// The encoding that the file was in, where that was not UTF-8.
+    pub encoding: Option<&'static str>,
 }
 
 impl Document {
@@ -73,6 +81,8 @@ pub enum Raw {
         base: Arc<Path>,
         /// The file.
         path: PathBuf,
+        /// What it is packed with.
+        packing: Option<Packing>,
         /// Its size when it was found, in bytes.
         size: u64,
     },
@@ -99,18 +109,26 @@ impl Raw {
     }
 
     /// Reads, decodes and parses.
-    pub fn read(self, fields: &Fields) -> Result<Document, Failure> {
+    pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
-            Raw::File { id, base, path, .. } => match read_text(&path) {
-                Ok(text) => Ok(Document { id, text, origin: Origin { file: base, line: None } }),
-                Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
-            },
+            Raw::File { id, base, path, packing, .. } => {
+                let bytes = read_bytes(&path, packing);
+                match bytes.and_then(|bytes| decode(bytes, reading.encoding)) {
+                    Ok((text, encoding)) => {
+                        Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding })
+                    }
+                    Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
+                }
+            }
             Raw::Line { file_id, file, number, bytes } => {
                 let origin = Origin { file, line: Some(number) };
-                match fields.parse(&bytes) {
-                    Ok((id, text)) => {
-                        Ok(Document { id: id.unwrap_or_else(|| format!("{file_id}:{number}")), text, origin })
-                    }
+                match reading.fields.parse(&bytes) {
+                    Ok((id, text)) => Ok(Document {
+                        id: id.unwrap_or_else(|| format!("{file_id}:{number}")),
+                        text,
+                        origin,
+                        encoding: None,
+                    }),
                     Err(cause) => Err(Failure { place: origin.place(""), cause }),
                 }
             }
@@ -118,13 +136,30 @@ impl Raw {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, DocumentError> {
+/// How documents are read.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The fields of JSONL.
+    pub fields: Fields,
+    /// The encoding of text files, where it is not to be found out.
+    pub encoding: Option<&'static Encoding>,
+}
+
+fn read_bytes(path: &Path, packing: Option<Packing>) -> Result<Vec<u8>, DocumentError> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    unpack(fs::File::open(path)?, packing)?.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
         return Err(DocumentError::TooLarge { max: DOCUMENT_BYTES_MAX });
     }
-    String::from_utf8(bytes).map_err(|e| DocumentError::NotUtf8 { offset: e.utf8_error().valid_up_to() })
+    Ok(bytes)
+}
+
+fn unpack(file: fs::File, packing: Option<Packing>) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match packing {
+        None => Box::new(file),
+        Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
+        Some(Packing::Zstd) => Box::new(zstd::Decoder::new(file)?),
+    })
 }
 
 /// What the search for documents comes upon.
@@ -145,13 +180,15 @@ pub enum LeftOut {
     Hidden,
     /// A symbolic link.
     Link,
+    /// A pattern says so.
+    Excluded,
     /// A kind of file that is not read.
     OtherKind,
     /// A socket, pipe or device.
     Special,
 }
 
-/// The kinds of files that are read, known by their ending.
+/// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// One document.
@@ -160,15 +197,40 @@ enum Kind {
     Jsonl,
 }
 
-impl Kind {
-    const ENDINGS: &str = ".txt .text .md .markdown .jsonl .ndjson";
+/// What a file is packed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// `.gz`
+    Gzip,
+    /// `.zst`
+    Zstd,
+}
 
-    fn of(path: &Path) -> Option<Kind> {
-        match path.extension()?.to_ascii_lowercase().to_str()? {
-            "txt" | "text" | "md" | "markdown" => Some(Kind::Text),
-            "jsonl" | "ndjson" => Some(Kind::Jsonl),
+/// What is known of a file by the ending of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    kind: Kind,
+    packing: Option<Packing>,
+}
+
+impl Form {
+    const ENDINGS: &str = ".txt .text .md .markdown .jsonl .ndjson, with .gz or .zst behind it or not";
+
+    fn of(path: &Path) -> Option<Form> {
+        let ending =
+            |path: &Path| Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned());
+        let packing = match ending(path)?.as_str() {
+            "gz" => Some(Packing::Gzip),
+            "zst" => Some(Packing::Zstd),
             _ => None,
-        }
+        };
+        let inner = if packing.is_some() { path.with_extension("") } else { path.to_owned() };
+        let kind = match ending(&inner)?.as_str() {
+            "txt" | "text" | "md" | "markdown" => Kind::Text,
+            "jsonl" | "ndjson" => Kind::Jsonl,
+            _ => return None,
+        };
+        Some(Form { kind, packing })
     }
 }
 
@@ -176,26 +238,30 @@ impl Kind {
 #[derive(Debug)]
 enum Root {
     Stdin,
-    File(PathBuf, Kind),
-    Folder(PathBuf),
+    File(PathBuf, Form),
+    /// With the patterns of its own ignore file.
+    Folder(PathBuf, Gitignore),
 }
 
 /// The roots of a run.
 #[derive(Debug)]
-pub struct Roots(Vec<Root>);
+pub struct Roots {
+    roots: Vec<Root>,
+    filter: Filter,
+}
 
 impl Roots {
     /// Checks that every root exists and can be a source.
     ///
     /// # Errors
     /// [`Usage`] for a file of an unknown kind or standard input named twice; an error of the run for
-    /// a root that does not exist.
-    pub fn new(names: &[PathBuf]) -> anyhow::Result<Self> {
+    /// a root that does not exist or cannot be read.
+    pub fn new(names: &[PathBuf], filter: Filter) -> anyhow::Result<Self> {
         let roots = names.iter().map(|name| root(name)).collect::<anyhow::Result<Vec<_>>>()?;
         if roots.iter().filter(|root| matches!(root, Root::Stdin)).count() > 1 {
             return Err(Usage(format!("`{STDIN}` (standard input) is named twice; name it once")).into());
         }
-        Ok(Roots(roots))
+        Ok(Roots { roots, filter })
     }
 
     /// Every document below the roots, in the order of the roots and, below each, of the names.
@@ -203,22 +269,27 @@ impl Roots {
     /// An id is the path below the root, or the file's name; with several roots it starts with the
     /// root as it was named, so that they cannot collide. A line of JSONL without an id is `file:line`.
     pub fn documents(&self) -> impl Iterator<Item = Found> + '_ {
-        let prefixed = self.0.len() > 1;
-        self.0.iter().flat_map(move |root| Documents::of(root, prefixed))
+        let prefixed = self.roots.len() > 1;
+        self.roots.iter().flat_map(move |root| Documents::of(root, &self.filter, prefixed))
     }
 
-    /// Bytes of all documents below the roots, or `None` where standard input is one of them.
-    /// A walk of its own, without reading: what progress is measured against.
+    /// Bytes of all documents below the roots; `None` where that is not to be known, since standard input
+    /// is one of them or a file is packed. A walk of its own, without reading: what progress is measured
+    /// against.
     pub fn total_bytes(&self) -> Option<u64> {
         let mut total = 0;
-        for root in &self.0 {
+        for root in &self.roots {
             match root {
-                Root::Stdin => return None,
+                Root::Stdin | Root::File(_, Form { packing: Some(_), .. }) => return None,
                 Root::File(path, _) => total += fs::metadata(path).map_or(0, |m| m.len()),
-                Root::Folder(path) => {
-                    total += Walk::new(path)
-                        .map(|entry| if let Entry::File(file) = entry { file.size } else { 0 })
-                        .sum::<u64>();
+                Root::Folder(path, ignored) => {
+                    for entry in Walk::new(path, &self.filter, ignored) {
+                        match entry {
+                            Entry::File(file) if file.form.packing.is_some() => return None,
+                            Entry::File(file) => total += file.size,
+                            Entry::LeftOut(_) | Entry::Failed(_) => {}
+                        }
+                    }
                 }
             }
         }
@@ -238,43 +309,46 @@ fn root(name: &Path) -> anyhow::Result<Root> {
     // A root is opened once at the start: one that cannot be read is no folder without documents.
     if metadata.is_dir() {
         fs::read_dir(name).with_context(in_input)?;
-        return Ok(Root::Folder(path));
+        return Ok(Root::Folder(path, filter::ignore_file(name)?));
     }
-    match Kind::of(&path) {
-        Some(kind) if metadata.is_file() => {
+    match Form::of(&path) {
+        Some(form) if metadata.is_file() => {
             fs::File::open(name).with_context(in_input)?;
-            Ok(Root::File(path, kind))
+            Ok(Root::File(path, form))
         }
         _ => Err(Usage(format!(
             "input {}: unknown kind; give a folder, or a file that ends in {}",
             name.display(),
-            Kind::ENDINGS
+            Form::ENDINGS
         ))
         .into()),
     }
 }
 
 /// The documents of one root.
-enum Documents {
+enum Documents<'a> {
     One(Option<Found>),
     Lines(Lines),
-    Folder { walk: Walk, base: Arc<Path>, prefix: PathBuf, lines: Option<Lines> },
+    Folder { walk: Box<Walk<'a>>, base: Arc<Path>, prefix: PathBuf, lines: Option<Lines> },
 }
 
-impl Documents {
-    fn of(root: &Root, prefixed: bool) -> Self {
+impl<'a> Documents<'a> {
+    fn of(root: &'a Root, filter: &'a Filter, prefixed: bool) -> Self {
         match root {
-            Root::Stdin => Documents::Lines(Lines::new(
-                Box::new(io::BufReader::new(io::stdin())),
-                Path::new("stdin"),
-                "stdin".into(),
-            )),
-            Root::Folder(path) => {
+            Root::Stdin => {
+                Documents::Lines(Lines::new(Box::new(io::stdin()), Path::new("stdin"), "stdin".into()))
+            }
+            Root::Folder(path, ignored) => {
                 let (base, prefix) =
                     if prefixed { (Path::new(""), path.clone()) } else { (path.as_path(), PathBuf::new()) };
-                Documents::Folder { walk: Walk::new(path), base: base.into(), prefix, lines: None }
+                Documents::Folder {
+                    walk: Box::new(Walk::new(path, filter, ignored)),
+                    base: base.into(),
+                    prefix,
+                    lines: None,
+                }
             }
-            Root::File(path, kind) => {
+            Root::File(path, form) => {
                 let parent = path.parent().unwrap_or(Path::new(""));
                 let (base, below) = if prefixed {
                     (Path::new(""), path.as_path())
@@ -282,7 +356,7 @@ impl Documents {
                     (parent, Path::new(path.file_name().unwrap_or_default()))
                 };
                 let size = fs::metadata(path).map_or(0, |m| m.len());
-                let file = walk::File { path: path.clone(), below: below.to_owned(), kind: *kind, size };
+                let file = walk::File { path: path.clone(), below: below.to_owned(), form: *form, size };
                 match open(file, base.into(), Path::new("")) {
                     Ok(lines) => Documents::Lines(lines),
                     Err(found) => Documents::One(Some(found)),
@@ -295,18 +369,17 @@ impl Documents {
 /// A file of lines is opened; any other is found, and opened later.
 fn open(file: walk::File, base: Arc<Path>, prefix: &Path) -> Result<Lines, Found> {
     let id = id_of(&prefix.join(&file.below));
-    match file.kind {
-        Kind::Text => Err(Found::Raw(Raw::File { id, base, path: file.path, size: file.size })),
-        Kind::Jsonl => match fs::File::open(&file.path) {
-            Ok(opened) => {
-                Ok(Lines::new(Box::new(io::BufReader::with_capacity(1 << 16, opened)), &file.path, id))
-            }
+    let packing = file.form.packing;
+    match file.form.kind {
+        Kind::Text => Err(Found::Raw(Raw::File { id, base, path: file.path, packing, size: file.size })),
+        Kind::Jsonl => match fs::File::open(&file.path).and_then(|opened| unpack(opened, packing)) {
+            Ok(opened) => Ok(Lines::new(opened, &file.path, id)),
             Err(e) => Err(Found::Failed(Failure { place: file.path.display().to_string(), cause: e.into() })),
         },
     }
 }
 
-impl Iterator for Documents {
+impl Iterator for Documents<'_> {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
@@ -330,32 +403,65 @@ impl Iterator for Documents {
     }
 }
 
-/// The path with `/` between its parts on every system; a byte that is not Unicode as `\xff`.
+/// The path with `/` between its parts on every system. A part that is not Unicode has its other bytes as
+/// `\xff`, and a part with such a thing in its name has its backslashes doubled: so no two names have the
+/// same id, and each can be had back from it.
 fn id_of(below: &Path) -> String {
     let mut id = String::new();
     for part in below.components() {
         if !id.is_empty() && !id.ends_with('/') {
             id.push('/');
         }
-        for chunk in part.as_os_str().as_encoded_bytes().utf8_chunks() {
-            id.push_str(chunk.valid());
-            for byte in chunk.invalid() {
-                id.push_str(&format!("\\x{byte:02x}"));
-            }
+        match part.as_os_str().to_str() {
+            Some(name) if !name.contains("\\x") => id.push_str(name),
+            _ => escape(part.as_os_str().as_encoded_bytes(), &mut id),
         }
     }
     id
 }
 
+fn escape(name: &[u8], id: &mut String) {
+    for chunk in name.utf8_chunks() {
+        id.push_str(&chunk.valid().replace('\\', "\\\\"));
+        id.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn ids_are_paths_with_slashes_on_every_system() {
-        use std::os::unix::ffi::OsStrExt;
         assert_eq!(id_of(Path::new("a/b.txt")), "a/b.txt");
         assert_eq!(id_of(Path::new("/srv/docs/今天.md")), "/srv/docs/今天.md");
-        assert_eq!(id_of(Path::new(std::ffi::OsStr::from_bytes(b"a\xffb.txt"))), "a\\xffb.txt");
+        assert_eq!(id_of(Path::new(OsStr::from_bytes(b"a\xffb.txt"))), "a\\xffb.txt");
+        assert_eq!(id_of(Path::new("a\\b.txt")), "a\\b.txt");
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_names_have_the_same_id(names in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(b"ax\\f\xff\xc3\xa9".to_vec()), 1..5), 0..60)) {
+            let mut seen = HashMap::new();
+            for name in names {
+                let other = seen.insert(id_of(Path::new(OsStr::from_bytes(&name))), name.clone());
+                prop_assert!(other.is_none_or(|other| other == name));
+            }
+        }
+    }
+
+    #[test]
+    fn forms_are_known_by_the_ending() {
+        let form = |name: &str| Form::of(Path::new(name)).map(|form| (form.kind, form.packing));
+        assert_eq!(form("a.TXT"), Some((Kind::Text, None)));
+        assert_eq!(form("a.b.md.gz"), Some((Kind::Text, Some(Packing::Gzip))));
+        assert_eq!(form("a.jsonl.zst"), Some((Kind::Jsonl, Some(Packing::Zstd))));
+        assert_eq!(form("a.gz"), None);
+        assert_eq!(form("txt"), None);
     }
 }

@@ -1,11 +1,14 @@
 //! A folder in, its files out, sorted by name so that two runs see the same order (the only user of
 //! walkdir). Nothing is opened here.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use ignore::gitignore::Gitignore;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Kind, LeftOut};
+use super::filter::Filter;
+use super::{Form, Kind, LeftOut};
 use crate::error::{DocumentError, Failure};
 
 /// A regular file of a known kind.
@@ -13,7 +16,7 @@ pub struct File {
     pub path: PathBuf,
     /// The path below the root.
     pub below: PathBuf,
-    pub kind: Kind,
+    pub form: Form,
     /// In bytes.
     pub size: u64,
 }
@@ -25,28 +28,33 @@ pub enum Entry {
     Failed(Failure),
 }
 
-/// The walk over one root. The root itself may be a link or hidden; below it, links are not followed
-/// and hidden names are left out.
-pub struct Walk {
+/// The walk over one root. The root itself may be a link or hidden.
+pub struct Walk<'a> {
     root: PathBuf,
+    filter: &'a Filter,
+    ignored: &'a Gitignore,
     entries: walkdir::IntoIter,
 }
 
-impl Walk {
-    pub fn new(root: &Path) -> Self {
+impl<'a> Walk<'a> {
+    pub fn new(root: &Path, filter: &'a Filter, ignored: &'a Gitignore) -> Self {
         // The empty path is how the current folder looks once `./` is gone from it.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
-        Walk { root: start.to_owned(), entries: WalkDir::new(start).sort_by_file_name().into_iter() }
+        let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
+        Walk { root: start.to_owned(), filter, ignored, entries }
     }
 
     /// `None` for a folder, which the walk goes on into.
     fn entry(&mut self, entry: DirEntry) -> Option<Entry> {
         let kind = entry.file_type();
-        if entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".") {
+        let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path()).to_owned();
+        if entry.depth() > 0
+            && let Some(why) = self.left_out_by_name(&below, kind.is_dir())
+        {
             if kind.is_dir() {
                 self.entries.skip_current_dir();
             }
-            return Some(Entry::LeftOut(LeftOut::Hidden));
+            return Some(Entry::LeftOut(why));
         }
         if kind.is_dir() {
             return None;
@@ -57,17 +65,33 @@ impl Walk {
         if !kind.is_file() {
             return Some(Entry::LeftOut(LeftOut::Special));
         }
-        let Some(kind) = Kind::of(entry.path()) else { return Some(Entry::LeftOut(LeftOut::OtherKind)) };
-        let size = match entry.metadata() {
-            Ok(metadata) => metadata.len(),
-            Err(e) => return Some(failed(&e)),
+        let form = match (Form::of(&below), self.filter.includes(&below)) {
+            (_, Some(false)) => return Some(Entry::LeftOut(LeftOut::Excluded)),
+            (Some(form), _) => form,
+            // Asked for by name, so it is taken for text.
+            (None, Some(true)) => Form { kind: Kind::Text, packing: None },
+            (None, None) => return Some(Entry::LeftOut(LeftOut::OtherKind)),
         };
-        let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path()).to_owned();
-        Some(Entry::File(File { path: entry.into_path(), below, kind, size }))
+        match entry.metadata() {
+            Ok(metadata) => {
+                Some(Entry::File(File { path: entry.into_path(), below, form, size: metadata.len() }))
+            }
+            Err(e) => Some(failed(&e)),
+        }
+    }
+
+    fn left_out_by_name(&self, below: &Path, is_folder: bool) -> Option<LeftOut> {
+        let is_hidden = below.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_hidden && !self.filter.hidden {
+            return Some(LeftOut::Hidden);
+        }
+        let excluded =
+            self.filter.excludes(below, is_folder) || self.ignored.matched(below, is_folder).is_ignore();
+        excluded.then_some(LeftOut::Excluded)
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for Walk<'_> {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
@@ -85,9 +109,10 @@ impl Iterator for Walk {
 
 fn failed(error: &walkdir::Error) -> Entry {
     let place = error.path().map_or_else(String::new, |path| path.display().to_string());
-    let cause = match error.io_error() {
-        Some(e) => DocumentError::Unreadable(std::io::Error::new(e.kind(), e.to_string())),
-        None => DocumentError::Walk(error.to_string()),
+    let cause = match (error.loop_ancestor(), error.io_error()) {
+        (Some(ancestor), _) => DocumentError::LinkLoop { ancestor: ancestor.display().to_string() },
+        (None, Some(e)) => DocumentError::Unreadable(io::Error::new(e.kind(), e.to_string())),
+        (None, None) => DocumentError::Unreadable(io::Error::other(error.to_string())),
     };
     Entry::Failed(Failure { place, cause })
 }

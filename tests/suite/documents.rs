@@ -60,7 +60,7 @@ fn the_text_is_clean_and_the_fields_are_those_asked_for() {
 fn every_document_is_accounted_for() {
     let playground = Playground::new();
     playground.write("docs/a.txt", "good");
-    playground.write("docs/b.txt", b"not \xff text");
+    playground.write("docs/b.txt", b"not \x01\xff text");
     playground.write("docs/c.txt", " \u{200B}\n");
     playground.write(
         "docs/d.jsonl",
@@ -70,7 +70,7 @@ fn every_document_is_accounted_for() {
     );
     let arguments = ["build", "docs", "-o", "out.parquet", "--model-file", "model_nan.onnx"];
     let ran = playground.run(&arguments).expect(3);
-    ran.says("failed: docs/b.txt: not UTF-8 text (byte 4 is the first wrong one); save it as UTF-8")
+    ran.says("failed: docs/b.txt: not text but binary data; rename it")
         .says("failed: docs/d.jsonl:2: not a JSON object: EOF while parsing a value at column 6;")
         .says("failed: docs/d.jsonl:4: no field `text`; name the right one with --text-field")
         .says("failed: docs/d.jsonl:5: field `text` is a number, expected a string;")
@@ -89,10 +89,10 @@ fn every_document_is_accounted_for() {
 #[test]
 fn a_name_cannot_send_commands_to_the_terminal() {
     let playground = Playground::new();
-    playground.write("docs/\u{1b}[31mred\n.txt", b"\xff");
+    playground.write("docs/\u{1b}[31mred\n.txt", b"\x01\xff");
     playground.write("docs/good.txt", "good");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/\\u{1b}[31mred\\n.txt: not UTF-8");
+    ran.says("failed: docs/\\u{1b}[31mred\\n.txt: not text");
     assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.story);
 }
 
@@ -126,7 +126,7 @@ fn quiet_says_nothing_when_nothing_is_wrong() {
 fn a_lost_stderr_does_not_end_the_run() {
     let playground = Playground::new();
     playground.write("docs/a.txt", "good");
-    playground.write("docs/b.txt", b"\xff");
+    playground.write("docs/b.txt", b"\x01\xff");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let status = playground.command(&["build", "docs", "-o", "out.parquet"]).stderr(full).status().unwrap();
     assert_eq!(status.code(), Some(3));
@@ -155,4 +155,95 @@ fn large_documents_are_written_and_read_back() {
     let rows = playground.build("in.jsonl", &[]);
     assert_eq!(rows.len(), 12);
     assert!(rows.iter().all(|row| row.id == format!("{}{large}", row.text)));
+}
+
+#[test]
+fn packed_files_are_read_and_a_broken_one_is_named() {
+    use std::io::Write;
+    let playground = Playground::new();
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    // Two members in one file, as log rotation makes them.
+    playground.write("docs/a.txt.gz", [gzip("one "), gzip("two")].concat());
+    playground.write("docs/b.jsonl.gz", gzip("{\"text\":\"three\"}\n{\"text\":\"four\"}"));
+    playground.write("docs/c.md.zst", zstd::encode_all(&b"five"[..], 3).unwrap());
+    playground.write("docs/d.txt.gz", &gzip(&"six ".repeat(1000))[..20]);
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
+    ran.says("failed: docs/d.txt.gz: cannot be read: ");
+    let rows = crate::util::rows(&playground.path("out.parquet"));
+    let got: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.text.as_str())).collect();
+    let expected =
+        [("a.txt.gz", "one two"), ("b.jsonl.gz:1", "three"), ("b.jsonl.gz:2", "four"), ("c.md.zst", "five")];
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn other_encodings_are_decoded_and_said_or_forced() {
+    let playground = Playground::new();
+    let chinese = "员工因公出差产生的交通费、住宿费和伙食补助，凭发票在十五个工作日内报销。";
+    let gbk = encoding_rs::GBK.encode(chinese).0;
+    playground.write("docs/a.txt", &gbk);
+    playground.write("docs/b.txt", "plain".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+    playground.write("docs/c.txt", "utf-8 今天");
+    playground.write("docs/d.txt", "%PDF-1.7 by another name");
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
+    ran.says("4 documents: 3 embedded, 0 empty, 1 failed; decoded: 1 GBK, 1 UTF-16LE");
+    ran.says("failed: docs/d.txt: not text but PDF;");
+    let texts: Vec<_> =
+        crate::util::rows(&playground.path("out.parquet")).into_iter().map(|row| row.text).collect();
+    assert_eq!(texts, [chinese, "plain", "utf-8 今天"]);
+
+    playground.write("one.txt", &gbk);
+    assert_eq!(playground.build("one.txt", &["--encoding", "gb18030"])[0].text, chinese);
+    let ran = playground.run(&["build", "one.txt", "-o", "out.parquet", "--encoding", "utf-8"]).expect(1);
+    ran.says("failed: one.txt: cannot be decoded as UTF-8; name its encoding with --encoding");
+    playground
+        .run(&["build", "one.txt", "-o", "out.parquet", "--encoding", "nope"])
+        .expect(2)
+        .says("--encoding nope: unknown");
+}
+
+#[test]
+fn patterns_and_options_say_what_the_walk_takes() {
+    let playground = Playground::new();
+    for name in
+        ["a.md", "b.txt", "c.log", "drafts/d.md", "sub/drafts/e.md", "sub/f.md", ".hidden/g.md", "notes/h.md"]
+    {
+        playground.write(&format!("docs/{name}"), name);
+    }
+    playground.write("docs/.qwen3ignore", "# not for search\n/notes/\n");
+    playground.write("elsewhere/i.md", "i");
+    symlink(playground.path("elsewhere"), playground.path("docs/sub/link")).unwrap();
+    symlink(playground.path("docs"), playground.path("docs/sub/loop")).unwrap();
+    let ids = |code, more: &[&str]| {
+        let ran = playground.run(&[&["build", "docs", "-o", "out.parquet"], more].concat()).expect(code);
+        let rows = crate::util::rows(&playground.path("out.parquet"));
+        (rows.into_iter().map(|row| row.id).collect::<Vec<_>>().join(" "), ran)
+    };
+    assert_eq!(ids(0, &[]).0, "a.md b.txt drafts/d.md sub/drafts/e.md sub/f.md");
+    assert_eq!(ids(0, &["--exclude", "drafts/"]).0, "a.md b.txt sub/f.md");
+    assert_eq!(ids(0, &["--include", "*.md", "--exclude", "/drafts"]).0, "a.md sub/drafts/e.md sub/f.md");
+    assert_eq!(ids(0, &["--include", "*.log", "--include", "/sub/"]).0, "c.log sub/drafts/e.md sub/f.md");
+    assert_eq!(ids(0, &["--hidden"]).0, ".hidden/g.md a.md b.txt drafts/d.md sub/drafts/e.md sub/f.md");
+    let (got, ran) = ids(3, &["--follow"]);
+    assert_eq!(got, "a.md b.txt drafts/d.md sub/drafts/e.md sub/f.md sub/link/i.md");
+    ran.says("failed: docs/sub/loop: a link back to docs, which it lies in;");
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--exclude", "a[b"]).expect(2);
+    ran.says("--exclude a[b: ").says(".gitignore");
+    playground.write("docs/.qwen3ignore", "a[b");
+    playground.run(&["build", "docs", "-o", "out.parquet"]).expect(1).says("docs/.qwen3ignore: ");
+}
+
+/// A pipe would be waited for without end.
+#[test]
+fn special_files_are_never_opened() {
+    let playground = Playground::new();
+    playground.write("docs/a.txt", "text");
+    let made = std::process::Command::new("mkfifo").arg(playground.path("docs/b.txt")).status().unwrap();
+    assert!(made.success());
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    ran.says("left out: 1 sockets, pipes or devices");
 }

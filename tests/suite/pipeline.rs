@@ -12,7 +12,7 @@ use qwen3_index::embed::{Embedder, Embedding};
 use qwen3_index::index::{Row, RowKind};
 use qwen3_index::pipeline::{self, Job};
 use qwen3_index::report::{Counts, Reporter};
-use qwen3_index::source::{Fields, Roots};
+use qwen3_index::source::{Fields, Filter, Reading, Roots};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 
 use crate::util::{Playground, jsonl, repository};
@@ -66,7 +66,7 @@ fn tokenizer() -> Tokenizer {
 fn run(texts: &[String], fake: &mut Fake, job: Job) -> anyhow::Result<(Counts, Vec<Row>)> {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
-    let job = Job { roots: Roots::new(&[playground.path("in.jsonl")])?, ..job };
+    let job = Job { roots: Roots::new(&[playground.path("in.jsonl")], filter())?, ..job };
     let mut rows = Vec::new();
     let mut sink = |row| {
         rows.push(row);
@@ -76,10 +76,14 @@ fn run(texts: &[String], fake: &mut Fake, job: Job) -> anyhow::Result<(Counts, V
     Ok((counts, rows))
 }
 
+fn filter() -> Filter {
+    Filter::new(&[], &[], false, false).unwrap()
+}
+
 fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind, batching: Batching) -> Job {
     Job {
-        roots: Roots::new(&[]).unwrap(),
-        fields: Fields { id: "id".into(), text: "text".into() },
+        roots: Roots::new(&[], filter()).unwrap(),
+        reading: Reading { fields: Fields { id: "id".into(), text: vec!["text".into()] }, encoding: None },
         tokenizer: tokenizer(),
         max_tokens,
         batching,
