@@ -11,8 +11,8 @@ use crate::error::DocumentError;
 const NOT_TEXT: [(&[u8], &str); 5] = [
     (b"%PDF-", "PDF"),
     (b"PK\x03\x04", "a ZIP archive (or an Office document)"),
-    (b"\x1f\x8b", "gzip; end the name in .gz"),
-    (b"\x28\xb5\x2f\xfd", "zstd; end the name in .zst"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"PAR1", "Parquet"),
 ];
 

@@ -217,13 +217,7 @@ impl Form {
     const ENDINGS: &str = ".txt .text .md .markdown .jsonl .ndjson, with .gz or .zst behind it or not";
 
     fn of(path: &Path) -> Option<Form> {
-        let ending =
-            |path: &Path| Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned());
-        let packing = match ending(path)?.as_str() {
-            "gz" => Some(Packing::Gzip),
-            "zst" => Some(Packing::Zstd),
-            _ => None,
-        };
+        let packing = Packing::of(path);
         let inner = if packing.is_some() { path.with_extension("") } else { path.to_owned() };
         let kind = match ending(&inner)?.as_str() {
             "txt" | "text" | "md" | "markdown" => Kind::Text,
@@ -232,6 +226,25 @@ impl Form {
         };
         Some(Form { kind, packing })
     }
+
+    /// Of a file that was asked for by name, whatever it ends in.
+    fn text(path: &Path) -> Form {
+        Form { kind: Kind::Text, packing: Packing::of(path) }
+    }
+}
+
+impl Packing {
+    fn of(path: &Path) -> Option<Packing> {
+        match ending(path)?.as_str() {
+            "gz" => Some(Packing::Gzip),
+            "zst" => Some(Packing::Zstd),
+            _ => None,
+        }
+    }
+}
+
+fn ending(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned())
 }
 
 /// One root, checked.

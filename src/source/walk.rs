@@ -8,7 +8,7 @@ use ignore::gitignore::Gitignore;
 use walkdir::{DirEntry, WalkDir};
 
 use super::filter::Filter;
-use super::{Form, Kind, LeftOut};
+use super::{Form, LeftOut};
 use crate::error::{DocumentError, Failure};
 
 /// A regular file of a known kind.
@@ -68,8 +68,7 @@ impl<'a> Walk<'a> {
         let form = match (Form::of(&below), self.filter.includes(&below)) {
             (_, Some(false)) => return Some(Entry::LeftOut(LeftOut::Excluded)),
             (Some(form), _) => form,
-            // Asked for by name, so it is taken for text.
-            (None, Some(true)) => Form { kind: Kind::Text, packing: None },
+            (None, Some(true)) => Form::text(&below),
             (None, None) => return Some(Entry::LeftOut(LeftOut::OtherKind)),
         };
         match entry.metadata() {
