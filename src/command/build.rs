@@ -16,7 +16,7 @@ use crate::index::{Fingerprint, IndexWriter, Metadata, RowKind};
 use crate::model::{Model, OnnxEmbedder};
 use crate::pipeline::{self, Job};
 use crate::report::{Reporter, tokens_per_second};
-use crate::source::{Fields, Filter, Reading, Roots};
+use crate::source::{Fields, Filter, Reading, Roots, extract};
 use crate::tokenize::Tokenizer;
 use crate::{chunk, clean};
 
@@ -84,6 +84,7 @@ fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
         model: model.fingerprint,
         instruction: arguments.instruction,
         rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
+        extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,
     };

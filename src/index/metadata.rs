@@ -27,6 +27,8 @@ pub struct Fingerprint {
     pub max_tokens: usize,
     /// What a row stands for.
     pub rows: RowKind,
+    /// Version of the rules by which text is taken out of files.
+    pub extraction: u32,
     /// Version of the cleaning rules.
     pub cleaning: u32,
     /// Version of the chunking rules.

@@ -3,6 +3,7 @@
 //! Finding is cheap and lazy; reading ([`Raw::read`]) is not, and is left to the caller's threads.
 
 mod decode;
+pub mod extract;
 mod filter;
 mod jsonl;
 mod walk;
@@ -18,6 +19,7 @@ use ignore::gitignore::Gitignore;
 
 use crate::error::{DocumentError, Failure, Usage};
 use decode::decode;
+use extract::markdown;
 use jsonl::Lines;
 use walk::{Entry, Walk};
 
@@ -81,8 +83,8 @@ pub enum Raw {
         base: Arc<Path>,
         /// The file.
         path: PathBuf,
-        /// What it is packed with.
-        packing: Option<Packing>,
+        /// What it holds, and how that is packed.
+        form: Form,
         /// Its size when it was found, in bytes.
         size: u64,
     },
@@ -111,10 +113,11 @@ impl Raw {
     /// Reads, decodes and parses.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
-            Raw::File { id, base, path, packing, .. } => {
-                let bytes = read_bytes(&path, packing);
+            Raw::File { id, base, path, form, .. } => {
+                let bytes = read_bytes(&path, form.packing);
                 match bytes.and_then(|bytes| decode(bytes, reading.encoding)) {
                     Ok((text, encoding)) => {
+                        let text = if form.kind == Kind::Markdown { markdown(&text) } else { text };
                         Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding })
                     }
                     Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
@@ -190,9 +193,11 @@ pub enum LeftOut {
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// One document.
+pub enum Kind {
+    /// One document, as it stands.
     Text,
+    /// One document.
+    Markdown,
     /// A document a line.
     Jsonl,
 }
@@ -208,7 +213,7 @@ pub enum Packing {
 
 /// What is known of a file by the ending of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Form {
+pub struct Form {
     kind: Kind,
     packing: Option<Packing>,
 }
@@ -220,7 +225,8 @@ impl Form {
         let packing = Packing::of(path);
         let inner = if packing.is_some() { path.with_extension("") } else { path.to_owned() };
         let kind = match ending(&inner)?.as_str() {
-            "txt" | "text" | "md" | "markdown" => Kind::Text,
+            "txt" | "text" => Kind::Text,
+            "md" | "markdown" => Kind::Markdown,
             "jsonl" | "ndjson" => Kind::Jsonl,
             _ => return None,
         };
@@ -382,10 +388,12 @@ impl<'a> Documents<'a> {
 /// A file of lines is opened; any other is found, and opened later.
 fn open(file: walk::File, base: Arc<Path>, prefix: &Path) -> Result<Lines, Found> {
     let id = id_of(&prefix.join(&file.below));
-    let packing = file.form.packing;
-    match file.form.kind {
-        Kind::Text => Err(Found::Raw(Raw::File { id, base, path: file.path, packing, size: file.size })),
-        Kind::Jsonl => match fs::File::open(&file.path).and_then(|opened| unpack(opened, packing)) {
+    let form = file.form;
+    match form.kind {
+        Kind::Text | Kind::Markdown => {
+            Err(Found::Raw(Raw::File { id, base, path: file.path, form, size: file.size }))
+        }
+        Kind::Jsonl => match fs::File::open(&file.path).and_then(|opened| unpack(opened, form.packing)) {
             Ok(opened) => Ok(Lines::new(opened, &file.path, id)),
             Err(e) => Err(Found::Failed(Failure { place: file.path.display().to_string(), cause: e.into() })),
         },
@@ -472,7 +480,7 @@ mod tests {
     fn forms_are_known_by_the_ending() {
         let form = |name: &str| Form::of(Path::new(name)).map(|form| (form.kind, form.packing));
         assert_eq!(form("a.TXT"), Some((Kind::Text, None)));
-        assert_eq!(form("a.b.md.gz"), Some((Kind::Text, Some(Packing::Gzip))));
+        assert_eq!(form("a.b.md.gz"), Some((Kind::Markdown, Some(Packing::Gzip))));
         assert_eq!(form("a.jsonl.zst"), Some((Kind::Jsonl, Some(Packing::Zstd))));
         assert_eq!(form("a.gz"), None);
         assert_eq!(form("txt"), None);

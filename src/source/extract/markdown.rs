@@ -1,0 +1,79 @@
+//! Markdown in, its text out (the only user of pulldown-cmark).
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+/// The text without front matter, link targets and the marks of images and emphasis. Code is kept, and so
+/// are the marks of headings, list items and table cells: they are what tells a block's start once white
+/// space is cleaned, to readers and when a long text is cut.
+pub fn markdown(source: &str) -> String {
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
+    let mut text = String::with_capacity(source.len());
+    let mut in_front_matter = false;
+    for event in Parser::new_ext(source, options) {
+        match event {
+            Event::Start(Tag::MetadataBlock(_)) => in_front_matter = true,
+            Event::End(TagEnd::MetadataBlock(_)) => in_front_matter = false,
+            Event::Start(Tag::Heading { level, .. }) => {
+                text.extend(std::iter::repeat_n('#', level as usize));
+                text.push(' ');
+            }
+            Event::Start(Tag::Item) => text.push_str("- "),
+            Event::Start(Tag::TableCell) => text.push_str("| "),
+            Event::End(TagEnd::TableCell) => text.push(' '),
+            Event::End(end) if ends_block(end) => text.push('\n'),
+            Event::Text(part) | Event::Code(part) if !in_front_matter => text.push_str(&part),
+            Event::Html(part) | Event::InlineHtml(part) => text.push_str(&part),
+            Event::SoftBreak | Event::HardBreak | Event::Rule => text.push('\n'),
+            _ => {}
+        }
+    }
+    text
+}
+
+fn ends_block(end: TagEnd) -> bool {
+    !matches!(end, TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Link | TagEnd::Image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clean::clean;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_a_person_reads_stays_and_targets_go() {
+        let source = "---\ntitle: Secret\n---\n# The *plan*\n\nSee [our **rules**](https://example.org/r?q=1 \"hint\") \
+                      or <https://a.example>.\n![A red door](img/door.png)\n\n- one\n- two\n  wrapped\n\n\
+                      ```rust\nlet x = \"[not](a link)\";\n```\n\n| a | b |\n|---|---|\n| 1 | `2` |\n\n今天[天气](x.md)很好。\n\n[ref]: https://gone.example\n";
+        let expected = "# The plan See our rules or https://a.example. A red door - one - two wrapped \
+                        let x = \"[not](a link)\"; | a | b | 1 | 2 今天天气很好。";
+        assert_eq!(clean(&markdown(source)), expected);
+        assert_eq!(clean(&markdown("+++\ntitle = 'x'\n+++\ntext")), "text");
+        assert_eq!(
+            clean(&markdown("text --- not front matter\n\n---\n\nmore")),
+            "text --- not front matter more"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn plain_words_are_never_lost(words in proptest::collection::vec("[a-zA-Z今天气]{1,8}", 0..60), breaks in proptest::collection::vec("( |\n|\n\n|\n- |\n\n## |\n> )", 60)) {
+            let source: String = words.iter().zip(&breaks).flat_map(|(word, gap)| [word.as_str(), gap]).collect();
+            let kept = markdown(&source);
+            let kept: Vec<&str> = kept.split(|c: char| c.is_whitespace() || matches!(c, '#' | '-')).filter(|word| !word.is_empty()).collect();
+            prop_assert_eq!(kept, words.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+    }
+
+    /// Brackets and emphasis that nest are where parsers of Markdown have been quadratic.
+    #[test]
+    fn hostile_markdown_is_read_in_linear_time() {
+        for pattern in ["[", "![", "*a_", "> ", "- ", "`", "<a", "[a](", "|\n|-", "\\", "&#"] {
+            markdown(&pattern.repeat(300_000 / pattern.len()));
+        }
+    }
+}
