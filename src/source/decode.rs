@@ -19,12 +19,16 @@ const NOT_TEXT: [(&[u8], &str); 5] = [
 /// A text, and the encoding that it was in where that was not UTF-8.
 pub type Decoded = (String, Option<&'static str>);
 
-/// Decodes by `forced`, or else by a byte order mark, as UTF-8, as UTF-16 without a mark, or as the legacy
-/// encoding that it looks most like.
+/// Decodes by a byte order mark; or else by `forced`; or else as UTF-8, as UTF-16 without a mark, as the text
+/// `declares` of itself, or as the legacy encoding that it looks most like.
 ///
 /// # Errors
 /// Not text, or bytes that the encoding does not have: never a replacement character in their place.
-pub fn decode(bytes: Vec<u8>, forced: Option<&'static Encoding>) -> Result<Decoded, DocumentError> {
+pub fn decode(
+    bytes: Vec<u8>,
+    forced: Option<&'static Encoding>,
+    declares: fn(&[u8]) -> Option<&'static Encoding>,
+) -> Result<Decoded, DocumentError> {
     if let Some((_, what)) = NOT_TEXT.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(DocumentError::NotText { found: what });
     }
@@ -47,6 +51,10 @@ pub fn decode(bytes: Vec<u8>, forced: Option<&'static Encoding>) -> Result<Decod
     };
     if bytes.iter().any(|&byte| is_binary(byte)) {
         return Err(DocumentError::NotText { found: "binary data" });
+    }
+    // A declaration that is wrong, as many are, does not fit the bytes.
+    if let Some(decoded) = declares(&bytes).and_then(|encoding| decode_as(&bytes, encoding).ok()) {
+        return Ok(decoded);
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(&bytes, true);
@@ -81,8 +89,13 @@ fn is_binary(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::decode as decode_declared;
     use super::*;
     use proptest::prelude::*;
+
+    fn decode(bytes: Vec<u8>, forced: Option<&'static Encoding>) -> Result<Decoded, DocumentError> {
+        decode_declared(bytes, forced, |_| None)
+    }
 
     const CHINESE: &str = "员工因公出差产生的交通费、住宿费和伙食补助，凭发票在十五个工作日内报销。";
     const TRADITIONAL: &str = "員工因公出差產生的交通費、住宿費和伙食補助，憑發票在十五個工作日內報銷。";

@@ -19,7 +19,7 @@ use ignore::gitignore::Gitignore;
 
 use crate::error::{DocumentError, Failure, Usage};
 use decode::decode;
-use extract::markdown;
+use extract::{declared_encoding, html, markdown};
 use jsonl::Lines;
 use walk::{Entry, Walk};
 
@@ -114,10 +114,15 @@ impl Raw {
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
             Raw::File { id, base, path, form, .. } => {
+                let declares = if form.kind == Kind::Html { declared_encoding } else { |_: &[u8]| None };
                 let bytes = read_bytes(&path, form.packing);
-                match bytes.and_then(|bytes| decode(bytes, reading.encoding)) {
+                match bytes.and_then(|bytes| decode(bytes, reading.encoding, declares)) {
                     Ok((text, encoding)) => {
-                        let text = if form.kind == Kind::Markdown { markdown(&text) } else { text };
+                        let text = match form.kind {
+                            Kind::Markdown => markdown(&text),
+                            Kind::Html => html(&text),
+                            Kind::Text | Kind::Jsonl => text,
+                        };
                         Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding })
                     }
                     Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
@@ -198,6 +203,8 @@ pub enum Kind {
     Text,
     /// One document.
     Markdown,
+    /// One document.
+    Html,
     /// A document a line.
     Jsonl,
 }
@@ -219,7 +226,8 @@ pub struct Form {
 }
 
 impl Form {
-    const ENDINGS: &str = ".txt .text .md .markdown .jsonl .ndjson, with .gz or .zst behind it or not";
+    const ENDINGS: &str =
+        ".txt .text .md .markdown .html .htm .xhtml .jsonl .ndjson, with .gz or .zst behind it or not";
 
     fn of(path: &Path) -> Option<Form> {
         let packing = Packing::of(path);
@@ -227,6 +235,7 @@ impl Form {
         let kind = match ending(&inner)?.as_str() {
             "txt" | "text" => Kind::Text,
             "md" | "markdown" => Kind::Markdown,
+            "html" | "htm" | "xhtml" => Kind::Html,
             "jsonl" | "ndjson" => Kind::Jsonl,
             _ => return None,
         };
@@ -390,7 +399,7 @@ fn open(file: walk::File, base: Arc<Path>, prefix: &Path) -> Result<Lines, Found
     let id = id_of(&prefix.join(&file.below));
     let form = file.form;
     match form.kind {
-        Kind::Text | Kind::Markdown => {
+        Kind::Text | Kind::Markdown | Kind::Html => {
             Err(Found::Raw(Raw::File { id, base, path: file.path, form, size: file.size }))
         }
         Kind::Jsonl => match fs::File::open(&file.path).and_then(|opened| unpack(opened, form.packing)) {

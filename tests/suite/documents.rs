@@ -249,3 +249,18 @@ fn special_files_are_never_opened() {
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
     ran.says("left out: 1 sockets, pipes or devices");
 }
+
+#[test]
+fn markdown_and_html_give_the_text_that_a_person_reads() {
+    let playground = Playground::new();
+    playground.write("docs/a.md", "---\ntitle: x\n---\n# Plan\nSee [rules](https://example.org/secret).");
+    playground.write(
+        "docs/b.html",
+        "<title>Hours</title><nav>Home</nav><p>Open <b>daily</b></p><script>x</script>",
+    );
+    let page = "<meta charset=big5><p>員工因公出差</p>";
+    playground.write("docs/c.htm", encoding_rs::BIG5.encode(page).0);
+    let rows = playground.build("docs", &[]);
+    let texts: Vec<_> = rows.iter().map(|row| row.text.as_str()).collect();
+    assert_eq!(texts, ["# Plan See rules.", "Hours Open daily", "員工因公出差"]);
+}
