@@ -5,26 +5,28 @@
 mod decode;
 pub mod extract;
 mod filter;
+mod form;
 mod jsonl;
+mod raw;
 mod walk;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use encoding_rs::Encoding;
 use ignore::gitignore::Gitignore;
 
-use crate::error::{DocumentError, Failure, Usage};
-use decode::decode;
-use extract::{declared_encoding, html, markdown};
+use crate::error::{Failure, Usage};
+use form::Kind;
 use jsonl::Lines;
 use walk::{Entry, Walk};
 
 pub use filter::Filter;
+pub use form::Form;
 pub use jsonl::Fields;
+pub use raw::{Raw, Reading};
 
 /// The name that stands for JSONL on standard input.
 const STDIN: &str = "-";
@@ -72,104 +74,6 @@ impl Origin {
     }
 }
 
-/// A document that has been found but not read.
-#[derive(Debug)]
-pub enum Raw {
-    /// A text file.
-    File {
-        /// The document's id.
-        id: String,
-        /// The folder that the id is relative to.
-        base: Arc<Path>,
-        /// The file.
-        path: PathBuf,
-        /// What it holds, and how that is packed.
-        form: Form,
-        /// Its size when it was found, in bytes.
-        size: u64,
-    },
-    /// A line of JSONL.
-    Line {
-        /// The file's id, for lines without one.
-        file_id: Arc<str>,
-        /// The file.
-        file: Arc<Path>,
-        /// The line, counted from 1.
-        number: u64,
-        /// What stands there, without the line end.
-        bytes: Vec<u8>,
-    },
-}
-
-impl Raw {
-    /// Bytes on disk, for progress and for bounding what is in memory.
-    pub fn size(&self) -> u64 {
-        match self {
-            Raw::File { size, .. } => *size,
-            Raw::Line { bytes, .. } => bytes.len() as u64,
-        }
-    }
-
-    /// Reads, decodes and parses.
-    pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
-        match self {
-            Raw::File { id, base, path, form, .. } => {
-                let declares = if form.kind == Kind::Html { declared_encoding } else { |_: &[u8]| None };
-                let bytes = read_bytes(&path, form.packing);
-                match bytes.and_then(|bytes| decode(bytes, reading.encoding, declares)) {
-                    Ok((text, encoding)) => {
-                        let text = match form.kind {
-                            Kind::Markdown => markdown(&text),
-                            Kind::Html => html(&text),
-                            Kind::Text | Kind::Jsonl => text,
-                        };
-                        Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding })
-                    }
-                    Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
-                }
-            }
-            Raw::Line { file_id, file, number, bytes } => {
-                let origin = Origin { file, line: Some(number) };
-                match reading.fields.parse(&bytes) {
-                    Ok((id, text)) => Ok(Document {
-                        id: id.unwrap_or_else(|| format!("{file_id}:{number}")),
-                        text,
-                        origin,
-                        encoding: None,
-                    }),
-                    Err(cause) => Err(Failure { place: origin.place(""), cause }),
-                }
-            }
-        }
-    }
-}
-
-/// How documents are read.
-#[derive(Debug, Clone)]
-pub struct Reading {
-    /// The fields of JSONL.
-    pub fields: Fields,
-    /// The encoding of text files, where it is not to be found out.
-    pub encoding: Option<&'static Encoding>,
-}
-
-fn read_bytes(path: &Path, packing: Option<Packing>) -> Result<Vec<u8>, DocumentError> {
-    let mut bytes = Vec::new();
-    unpack(fs::File::open(path)?, packing)?.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
-        return Err(DocumentError::TooLarge { max: DOCUMENT_BYTES_MAX });
-    }
-    Ok(bytes)
-}
-
-fn unpack(file: fs::File, packing: Option<Packing>) -> io::Result<Box<dyn Read + Send>> {
-    Ok(match packing {
-        None => Box::new(file),
-        Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
-        Some(Packing::Zstd) => Box::new(zstd::Decoder::new(file)?),
-    })
-}
-
 /// What the search for documents comes upon.
 #[derive(Debug)]
 pub enum Found {
@@ -194,72 +98,6 @@ pub enum LeftOut {
     OtherKind,
     /// A socket, pipe or device.
     Special,
-}
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// One document, as it stands.
-    Text,
-    /// One document.
-    Markdown,
-    /// One document.
-    Html,
-    /// A document a line.
-    Jsonl,
-}
-
-/// What a file is packed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
-    /// `.gz`
-    Gzip,
-    /// `.zst`
-    Zstd,
-}
-
-/// What is known of a file by the ending of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
-    kind: Kind,
-    packing: Option<Packing>,
-}
-
-impl Form {
-    const ENDINGS: &str =
-        ".txt .text .md .markdown .html .htm .xhtml .jsonl .ndjson, with .gz or .zst behind it or not";
-
-    fn of(path: &Path) -> Option<Form> {
-        let packing = Packing::of(path);
-        let inner = if packing.is_some() { path.with_extension("") } else { path.to_owned() };
-        let kind = match ending(&inner)?.as_str() {
-            "txt" | "text" => Kind::Text,
-            "md" | "markdown" => Kind::Markdown,
-            "html" | "htm" | "xhtml" => Kind::Html,
-            "jsonl" | "ndjson" => Kind::Jsonl,
-            _ => return None,
-        };
-        Some(Form { kind, packing })
-    }
-
-    /// Of a file that was asked for by name, whatever it ends in.
-    fn text(path: &Path) -> Form {
-        Form { kind: Kind::Text, packing: Packing::of(path) }
-    }
-}
-
-impl Packing {
-    fn of(path: &Path) -> Option<Packing> {
-        match ending(path)?.as_str() {
-            "gz" => Some(Packing::Gzip),
-            "zst" => Some(Packing::Zstd),
-            _ => None,
-        }
-    }
-}
-
-fn ending(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned())
 }
 
 /// One root, checked.
@@ -402,7 +240,7 @@ fn open(file: walk::File, base: Arc<Path>, prefix: &Path) -> Result<Lines, Found
         Kind::Text | Kind::Markdown | Kind::Html => {
             Err(Found::Raw(Raw::File { id, base, path: file.path, form, size: file.size }))
         }
-        Kind::Jsonl => match fs::File::open(&file.path).and_then(|opened| unpack(opened, form.packing)) {
+        Kind::Jsonl => match form.open(&file.path) {
             Ok(opened) => Ok(Lines::new(opened, &file.path, id)),
             Err(e) => Err(Found::Failed(Failure { place: file.path.display().to_string(), cause: e.into() })),
         },
@@ -483,15 +321,5 @@ mod tests {
                 prop_assert!(other.is_none_or(|other| other == name));
             }
         }
-    }
-
-    #[test]
-    fn forms_are_known_by_the_ending() {
-        let form = |name: &str| Form::of(Path::new(name)).map(|form| (form.kind, form.packing));
-        assert_eq!(form("a.TXT"), Some((Kind::Text, None)));
-        assert_eq!(form("a.b.md.gz"), Some((Kind::Markdown, Some(Packing::Gzip))));
-        assert_eq!(form("a.jsonl.zst"), Some((Kind::Jsonl, Some(Packing::Zstd))));
-        assert_eq!(form("a.gz"), None);
-        assert_eq!(form("txt"), None);
     }
 }
