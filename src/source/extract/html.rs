@@ -50,14 +50,38 @@ const BLOCKS: [&str; 31] = [
     "option",
 ];
 
-/// Title and body, without scripts, styles, menus, controls and what is hidden. Headings, list items and
-/// table cells are marked as in Markdown, the alternative text stands for an image.
+/// Title and main content (the body, where no element says that it is that), without scripts, styles, menus,
+/// controls and what is hidden. Headings, list items and table cells are marked as in Markdown, the
+/// alternative text stands for an image.
 pub fn html(source: &str) -> String {
     let dom = parse_document(RcDom::default(), ParseOpts::default()).one(source);
     let mut text = title(&dom.document).unwrap_or_default();
     text.push('\n');
-    write_text(&dom.document, &mut text);
+    let title_bytes = text.len();
+    if let Some(main) = main_content(&dom.document) {
+        write_text(&main, &mut text);
+    }
+    // A script may fill an empty one when the page is shown.
+    if text[title_bytes..].trim().is_empty() {
+        write_text(&dom.document, &mut text);
+    }
     text
+}
+
+/// The one element that is the page's main content by name or role: around it stand banners, key bindings
+/// and the like. Where there are several, none is.
+fn main_content(document: &Handle) -> Option<Handle> {
+    let mut found = None;
+    let mut left = vec![document.clone()];
+    while let Some(node) = left.pop() {
+        left.extend(node.children.borrow().iter().cloned());
+        let NodeData::Element { name, attrs, .. } = &node.data else { continue };
+        let is_main = &*name.local == "main" || attribute(&attrs.borrow(), "role") == Some("main");
+        if is_main && found.replace(node.clone()).is_some() {
+            return None;
+        }
+    }
+    found
 }
 
 /// The encoding that a page declares in its first kilobyte, as browsers look for it.
@@ -159,6 +183,10 @@ mod tests {
         let expected =
             "Returns & refunds ## How Send it back within 30 days. - one - two | a | b Café 今天a door";
         assert_eq!(clean(&html(page)), expected);
+        let page = "<title>T</title><h1>Banner</h1><div role=main><p>in</div><p>out";
+        assert_eq!(clean(&html(page)), "T in");
+        assert_eq!(clean(&html("<main>one</main><main>two</main>")), "one two");
+        assert_eq!(clean(&html("<main> </main><p>all there is")), "all there is");
         assert_eq!(clean(&html("just text")), "just text");
         assert_eq!(clean(&html("")), "");
     }
