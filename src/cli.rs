@@ -35,7 +35,7 @@ Exit codes:
 /// Arguments of `build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// Folders, files (.txt, .md, .html), JSON Lines files (.jsonl, .ndjson), each also as .gz or .zst, or
+    /// Folders, text files (.txt, .md), JSON Lines files (.jsonl, .ndjson), each also as .gz or .zst, or
     /// `-` for JSON Lines on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,

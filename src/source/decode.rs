@@ -19,16 +19,12 @@ const NOT_TEXT: [(&[u8], &str); 5] = [
 /// A text, and the encoding that it was in where that was not UTF-8.
 pub type Decoded = (String, Option<&'static str>);
 
-/// Decodes by a byte order mark; or else by `forced`; or else as UTF-8, as UTF-16 without a mark, as the text
-/// `declares` of itself, or as the legacy encoding that it looks most like.
+/// Decodes by a byte order mark; or else by `forced`; or else as UTF-8, as UTF-16 without a mark, or as the
+/// legacy encoding that it looks most like.
 ///
 /// # Errors
 /// Not text, or bytes that the encoding does not have: never a replacement character in their place.
-pub fn decode(
-    bytes: Vec<u8>,
-    forced: Option<&'static Encoding>,
-    declares: fn(&[u8]) -> Option<&'static Encoding>,
-) -> Result<Decoded, DocumentError> {
+pub fn decode(bytes: Vec<u8>, forced: Option<&'static Encoding>) -> Result<Decoded, DocumentError> {
     if let Some((_, what)) = NOT_TEXT.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(DocumentError::NotText { found: what });
     }
@@ -41,6 +37,9 @@ pub fn decode(
     if let Some(encoding) = utf16_without_mark(&bytes) {
         return decode_as(&bytes, encoding);
     }
+    if is_binary(&bytes) {
+        return Err(DocumentError::NotText { found: "binary data" });
+    }
     // All of it is ASCII, so it would be taken for UTF-8; this sequence switches to Japanese.
     if bytes.is_ascii() && memmem::find(&bytes, b"\x1b$").is_some() {
         return decode_as(&bytes, ISO_2022_JP);
@@ -49,16 +48,18 @@ pub fn decode(
         Ok(text) => return Ok((text, None)),
         Err(e) => e.into_bytes(),
     };
-    if bytes.iter().any(|&byte| is_binary(byte)) {
-        return Err(DocumentError::NotText { found: "binary data" });
-    }
-    // A declaration that is wrong, as many are, does not fit the bytes.
-    if let Some(decoded) = declares(&bytes).and_then(|encoding| decode_as(&bytes, encoding).ok()) {
-        return Ok(decoded);
+    if is_damaged_utf8(&bytes) {
+        return Err(DocumentError::Undecodable { encoding: UTF_8.name() });
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(&bytes, true);
-    decode_as(&bytes, detector.guess(None, Utf8Detection::Deny))
+    let guess = detector.guess(None, Utf8Detection::Deny);
+    let (text, encoding) = decode_as(&bytes, guess)?;
+    // No text has these, so the guess is wrong; cleaning would take them away in silence.
+    if text.contains(|c| matches!(c, '\u{80}'..='\u{9F}')) {
+        return Err(DocumentError::Undecodable { encoding: guess.name() });
+    }
+    Ok((text, encoding))
 }
 
 fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, DocumentError> {
@@ -82,20 +83,28 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// Control characters that no text has. U+001A stands at the end of DOS files, escape before colours.
-fn is_binary(byte: u8) -> bool {
-    matches!(byte, 0..=0x08 | 0x0E..=0x19 | 0x1C..=0x1F)
+/// A zero, or more than one control character in a hundred bytes: a few stand in old logs and manuals.
+fn is_binary(bytes: &[u8]) -> bool {
+    let control = |byte: &&u8| matches!(byte, 1..=0x08 | 0x0E..=0x19 | 0x1C..=0x1F);
+    bytes.contains(&0) || bytes.iter().filter(control).count() > bytes.len() / 100
+}
+
+/// UTF-8 with a few bytes wrong or cut off. A single-byte encoding has a character for every byte, so it
+/// would fit, and make nonsense of all the others.
+fn is_damaged_utf8(bytes: &[u8]) -> bool {
+    let (mut whole, mut broken) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        whole += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        broken += usize::from(!chunk.invalid().is_empty());
+    }
+    // In a legacy encoding, bytes that happen to be a sequence of UTF-8 are the exception.
+    whole > broken
 }
 
 #[cfg(test)]
 mod tests {
-    use super::decode as decode_declared;
     use super::*;
     use proptest::prelude::*;
-
-    fn decode(bytes: Vec<u8>, forced: Option<&'static Encoding>) -> Result<Decoded, DocumentError> {
-        decode_declared(bytes, forced, |_| None)
-    }
 
     const CHINESE: &str = "员工因公出差产生的交通费、住宿费和伙食补助，凭发票在十五个工作日内报销。";
     const TRADITIONAL: &str = "員工因公出差產生的交通費、住宿費和伙食補助，憑發票在十五個工作日內報銷。";
@@ -147,7 +156,16 @@ mod tests {
         for bytes in [b"%PDF-1.7\nplain".to_vec(), b"PK\x03\x04word".to_vec(), png] {
             assert!(matches!(decode(bytes, None), Err(DocumentError::NotText { .. })));
         }
+        let tar = b"x.txt\0\0ustar\0\0hello".to_vec();
+        let cyrillic: Vec<u8> = RUSSIAN.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [tar, cyrillic] {
+            assert!(matches!(decode(bytes, None), Err(DocumentError::NotText { .. })));
+        }
         let half = [CHINESE.as_bytes(), b"\xff"].concat();
+        for damaged in [half.clone(), CHINESE.as_bytes()[..CHINESE.len() - 1].to_vec()] {
+            let decoded = decode(damaged, None);
+            assert!(matches!(decoded, Err(DocumentError::Undecodable { encoding: "UTF-8" })), "{decoded:?}");
+        }
         assert!(matches!(decode(half, Some(UTF_8)), Err(DocumentError::Undecodable { encoding: "UTF-8" })));
         assert!(matches!(
             decode(b"\xff\xfea\0\0\xd8".to_vec(), None),

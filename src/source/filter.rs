@@ -36,9 +36,14 @@ impl Filter {
         self.exclude.matched(below, is_folder).is_ignore()
     }
 
-    /// Whether a file is asked for by name: `None` where none is.
+    /// Whether a file is asked for, by its own name or its folder's: `None` where none is.
     pub fn includes(&self, below: &Path) -> Option<bool> {
         Some(self.include.as_ref()?.matched_path_or_any_parents(below, false).is_ignore())
+    }
+
+    /// Whether a file is asked for by its own name, so that it is taken whatever it ends in.
+    pub fn names(&self, below: &Path) -> bool {
+        self.include.as_ref().is_some_and(|include| include.matched(below, false).is_ignore())
     }
 }
 

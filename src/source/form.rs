@@ -13,8 +13,6 @@ pub enum Kind {
     Text,
     /// One document.
     Markdown,
-    /// One document.
-    Html,
     /// A document a line.
     Jsonl,
 }
@@ -39,8 +37,7 @@ pub struct Form {
 
 impl Form {
     /// What a file may end in.
-    pub const ENDINGS: &str =
-        ".txt .text .md .markdown .html .htm .xhtml .jsonl .ndjson, with .gz or .zst behind it or not";
+    pub const ENDINGS: &str = ".txt .text .md .markdown .jsonl .ndjson, with .gz or .zst behind it or not";
 
     /// What the name says, if it says anything.
     pub fn of(path: &Path) -> Option<Form> {
@@ -49,7 +46,6 @@ impl Form {
         let kind = match ending(&inner)?.as_str() {
             "txt" | "text" => Kind::Text,
             "md" | "markdown" => Kind::Markdown,
-            "html" | "htm" | "xhtml" => Kind::Html,
             "jsonl" | "ndjson" => Kind::Jsonl,
             _ => return None,
         };

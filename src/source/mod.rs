@@ -237,7 +237,7 @@ fn open(file: walk::File, base: Arc<Path>, prefix: &Path) -> Result<Lines, Found
     let id = id_of(&prefix.join(&file.below));
     let form = file.form;
     match form.kind {
-        Kind::Text | Kind::Markdown | Kind::Html => {
+        Kind::Text | Kind::Markdown => {
             Err(Found::Raw(Raw::File { id, base, path: file.path, form, size: file.size }))
         }
         Kind::Jsonl => match form.open(&file.path) {

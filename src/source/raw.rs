@@ -7,10 +7,13 @@ use std::sync::Arc;
 use encoding_rs::Encoding;
 
 use super::decode::{Decoded, decode};
-use super::extract::{declared_encoding, html, markdown};
+use super::extract::markdown;
 use super::form::{Form, Kind};
 use super::{DOCUMENT_BYTES_MAX, Document, Fields, Origin};
 use crate::error::{DocumentError, Failure};
+
+/// How much larger a packed text is likely to be, at most.
+const PACKED: u64 = 20;
 
 /// A document that has been found but not read.
 #[derive(Debug)]
@@ -42,9 +45,10 @@ pub enum Raw {
 }
 
 impl Raw {
-    /// Bytes on disk, for progress and for bounding what is in memory.
+    /// Bytes it will have in memory, about: for progress, and for bounding what is in memory.
     pub fn size(&self) -> u64 {
         match self {
+            Raw::File { size, form: Form { packing: Some(_), .. }, .. } => size * PACKED,
             Raw::File { size, .. } => *size,
             Raw::Line { bytes, .. } => bytes.len() as u64,
         }
@@ -86,11 +90,9 @@ pub struct Reading {
 
 fn read_file(path: &Path, form: Form, forced: Option<&'static Encoding>) -> Result<Decoded, DocumentError> {
     let bytes = read_bytes(path, form)?;
-    let declares = if form.kind == Kind::Html { declared_encoding } else { |_: &[u8]| None };
-    let (text, encoding) = decode(bytes, forced, declares)?;
+    let (text, encoding) = decode(bytes, forced)?;
     let text = match form.kind {
         Kind::Markdown => markdown(&text),
-        Kind::Html => html(&text),
         Kind::Text | Kind::Jsonl => text,
     };
     Ok((text, encoding))

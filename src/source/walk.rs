@@ -68,14 +68,23 @@ impl<'a> Walk<'a> {
         let form = match (Form::of(&below), self.filter.includes(&below)) {
             (_, Some(false)) => return Some(Entry::LeftOut(LeftOut::Excluded)),
             (Some(form), _) => form,
-            (None, Some(true)) => Form::text(&below),
-            (None, None) => return Some(Entry::LeftOut(LeftOut::OtherKind)),
+            (None, _) if self.filter.names(&below) => Form::text(&below),
+            (None, _) => return Some(Entry::LeftOut(LeftOut::OtherKind)),
         };
         match entry.metadata() {
             Ok(metadata) => {
                 Some(Entry::File(File { path: entry.into_path(), below, form, size: metadata.len() }))
             }
             Err(e) => Some(failed(&e)),
+        }
+    }
+
+    /// A broken link or a loop, unless its name is left out anyway.
+    fn failed(&self, error: &walkdir::Error) -> Entry {
+        let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok());
+        match below.filter(|_| error.depth() > 0).and_then(|below| self.left_out_by_name(below, false)) {
+            Some(why) => Entry::LeftOut(why),
+            None => failed(error),
         }
     }
 
@@ -97,7 +106,7 @@ impl Iterator for Walk<'_> {
         loop {
             let found = match self.entries.next()? {
                 Ok(entry) => self.entry(entry),
-                Err(e) => Some(failed(&e)),
+                Err(e) => Some(self.failed(&e)),
             };
             if found.is_some() {
                 return found;

@@ -6,17 +6,10 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 /// are the marks of headings, list items and table cells: they are what tells a block's start once white
 /// space is cleaned, to readers and when a long text is cut.
 pub fn markdown(source: &str) -> String {
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
-        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
+    let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
     let mut text = String::with_capacity(source.len());
-    let mut in_front_matter = false;
-    for event in Parser::new_ext(source, options) {
+    for event in Parser::new_ext(&source[front_matter_bytes(source)..], options) {
         match event {
-            Event::Start(Tag::MetadataBlock(_)) => in_front_matter = true,
-            Event::End(TagEnd::MetadataBlock(_)) => in_front_matter = false,
             Event::Start(Tag::Heading { level, .. }) => {
                 text.extend(std::iter::repeat_n('#', level as usize));
                 text.push(' ');
@@ -25,13 +18,32 @@ pub fn markdown(source: &str) -> String {
             Event::Start(Tag::TableCell) => text.push_str("| "),
             Event::End(TagEnd::TableCell) => text.push(' '),
             Event::End(end) if ends_block(end) => text.push('\n'),
-            Event::Text(part) | Event::Code(part) if !in_front_matter => text.push_str(&part),
-            Event::Html(part) | Event::InlineHtml(part) => text.push_str(&part),
+            Event::Text(part) | Event::Code(part) | Event::Html(part) | Event::InlineHtml(part) => {
+                text.push_str(&part);
+            }
             Event::SoftBreak | Event::HardBreak | Event::Rule => text.push('\n'),
             _ => {}
         }
     }
     text
+}
+
+/// How long the block of settings at the top is, between lines of `---` or `+++`. The parser's own option
+/// would take text between two rules anywhere for one.
+fn front_matter_bytes(source: &str) -> usize {
+    let mut lines = source.split_inclusive('\n');
+    let Some(first) = lines.next() else { return 0 };
+    let fence = first.trim_start_matches('\u{FEFF}').trim_end();
+    let mut bytes = first.len();
+    if fence == "---" || fence == "+++" {
+        for line in lines {
+            bytes += line.len();
+            if line.trim_end() == fence {
+                return bytes;
+            }
+        }
+    }
+    0
 }
 
 fn ends_block(end: TagEnd) -> bool {

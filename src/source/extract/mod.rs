@@ -1,9 +1,7 @@
 //! What a file holds in, the text that a person would read out. Pure.
 
-mod html;
 mod markdown;
 
-pub use html::{declared_encoding, html};
 pub use markdown::markdown;
 
 /// Version of the extraction rules. Vectors depend on them, so it is part of the fingerprint: raise it
