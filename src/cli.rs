@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
+
+/// What parses a [`Cli`].
+pub use clap::Parser;
 
 /// Folders and JSONL in, one Parquet file of Qwen3-Embedding vectors out. Offline.
 #[derive(Debug, Parser)]

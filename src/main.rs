@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use qwen3_index::cli::Cli;
+use qwen3_index::cli::{Cli, Parser};
 use qwen3_index::command::{self, Exit};
 use qwen3_index::report::eprint_line;
 

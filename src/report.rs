@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Failure;
 use crate::source::LeftOut;
+
+/// Numbers and sizes as a person reads them.
+pub use indicatif::{DecimalBytes, HumanCount};
 
 /// In a log, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(30);

@@ -6,8 +6,6 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::ensure;
-use encoding_rs::Encoding;
-use indicatif::{DecimalBytes, HumanCount};
 
 use super::Exit;
 use crate::cli::Build;
@@ -15,8 +13,8 @@ use crate::error::Usage;
 use crate::index::{Fingerprint, IndexWriter, Metadata, RowKind};
 use crate::model::{Model, OnnxEmbedder};
 use crate::pipeline::{self, Job};
-use crate::report::{Reporter, tokens_per_second};
-use crate::source::{Fields, Filter, Reading, Roots, extract};
+use crate::report::{DecimalBytes, HumanCount, Reporter, tokens_per_second};
+use crate::source::{Charset, Fields, Filter, Reading, Roots, extract};
 use crate::tokenize::Tokenizer;
 use crate::{chunk, clean};
 
@@ -123,8 +121,8 @@ fn threads(arguments: &Build) -> usize {
     arguments.threads.map_or_else(cores, usize::from)
 }
 
-fn encoding(name: &str) -> Result<&'static Encoding, Usage> {
-    Encoding::for_label(name.as_bytes())
+fn encoding(name: &str) -> Result<&'static Charset, Usage> {
+    Charset::for_label(name.as_bytes())
         .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name as on the web, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
 }
 

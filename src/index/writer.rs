@@ -12,7 +12,9 @@ use anyhow::{anyhow, ensure};
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::Float32Type;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -101,7 +103,7 @@ impl IndexWriter {
         self.texts.push(row.text);
         self.rows += 1;
         if self.ids.len() >= BATCH_ROWS || self.string_bytes >= BATCH_STRING_BYTES {
-            self.flush().map_err(|e| self.cannot_write(&e))?;
+            self.flush().map_err(|e| cannot_write(&self.out, &e))?;
         }
         Ok(())
     }
@@ -111,7 +113,7 @@ impl IndexWriter {
     /// # Errors
     /// It cannot be written or reads back differently; the old file is untouched.
     pub fn publish(mut self) -> anyhow::Result<Published> {
-        self.flush().map_err(|e| self.cannot_write(&e))?;
+        self.flush().map_err(|e| cannot_write(&self.out, &e))?;
         let IndexWriter { out, dim, writer, rows, .. } = self;
         let cannot_write = |e: anyhow::Error| cannot_write(&out, &e);
         let file = writer.into_inner().map_err(|e| cannot_write(e.into()))?;
@@ -145,10 +147,6 @@ impl IndexWriter {
             self.group_bytes = 0;
         }
         Ok(())
-    }
-
-    fn cannot_write(&self, cause: &anyhow::Error) -> anyhow::Error {
-        cannot_write(&self.out, cause)
     }
 }
 
@@ -223,13 +221,14 @@ fn properties(metadata: &Metadata) -> anyhow::Result<WriterProperties> {
 
 /// Reads every page back: as many rows, of the same schema, with vectors of length 1.
 fn verify(path: &Path, rows: usize, dim: usize) -> anyhow::Result<()> {
-    let open = || anyhow::Ok(ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?);
-    let whole = open()?;
-    ensure!(whole.schema().fields() == schema(dim).fields(), "the schema differs");
+    let file = File::open(path)?;
+    let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
+    ensure!(footer.schema().fields() == schema(dim).fields(), "the schema differs");
     let mut seen = 0;
     // A group at a time: a batch that spans two could hold more text than a batch can.
-    for group in 0..whole.metadata().num_row_groups() {
-        for batch in open()?.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS).build()? {
+    for group in 0..footer.metadata().num_row_groups() {
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, footer.clone());
+        for batch in reader.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS).build()? {
             let batch = batch?;
             seen += batch.num_rows();
             check_vectors(&batch, dim)?;

@@ -9,7 +9,7 @@ mod runtime;
 use std::path::Path;
 use std::thread;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::batch::Batching;
 use crate::embed::Embedder;
@@ -56,7 +56,8 @@ impl Model {
             (embedder, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let mut embedder = embedder?;
-        let probe = probe::probe(&mut embedder, &tokenizer)?;
+        let probe = probe::probe(&mut embedder, &tokenizer)
+            .with_context(|| format!("model {}: cannot embed a sample text", folder.onnx.display()))?;
         let fingerprint = ModelFingerprint {
             architecture: folder.architecture().to_owned(),
             weights: weights?,

@@ -123,20 +123,17 @@ impl Embedder for OnnxEmbedder {
 }
 
 fn session(environment: &Environment, path: &Path, threads: usize) -> anyhow::Result<Session> {
-    let build = || -> Result<Session, String> {
-        Session::builder(environment)
-            .map_err(|e| e.to_string())?
-            .with_optimization_level(GraphOptimizationLevel::Level3)
-            .map_err(|e| e.to_string())?
-            .with_intra_threads(threads)
-            .map_err(|e| e.to_string())?
+    let build = || -> ort::Result<Session> {
+        Session::builder(environment)?
+            .with_optimization_level(GraphOptimizationLevel::Level3)?
+            .with_intra_threads(threads)?
             // Patterns are kept for each shape ever seen, and nearly every batch has one of its own.
-            .with_memory_pattern(false)
-            .map_err(|e| e.to_string())?
+            .with_memory_pattern(false)?
             .commit_from_file(path)
-            .map_err(|e| e.to_string())
     };
-    build().map_err(|e| anyhow!("{}; is it a whole ONNX file, with its data beside it?", one_line(&e)))
+    build().map_err(|e| {
+        anyhow!("{}; is it a whole ONNX file, with its data beside it?", one_line(&e.to_string()))
+    })
 }
 
 /// The engine's messages have line breaks; an error of ours fits on a line.

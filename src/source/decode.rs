@@ -6,6 +6,9 @@ use memchr::memmem;
 
 use crate::error::DocumentError;
 
+/// An encoding of text. (`tokenize::Encoding` is the other kind.)
+pub use encoding_rs::Encoding as Charset;
+
 /// Files that are not text though their name says so, by their first bytes. Others show by the control
 /// characters in them; these may have none for a long time.
 const NOT_TEXT: [(&[u8], &str); 5] = [

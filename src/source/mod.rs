@@ -16,13 +16,14 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use ignore::gitignore::Gitignore;
 
 use crate::error::{Failure, Usage};
+use filter::Patterns;
 use form::Kind;
 use jsonl::Lines;
 use walk::{Entry, Walk};
 
+pub use decode::Charset;
 pub use filter::Filter;
 pub use form::Form;
 pub use jsonl::Fields;
@@ -106,7 +107,7 @@ enum Root {
     Stdin,
     File(PathBuf, Form),
     /// With the patterns of its own ignore file.
-    Folder(PathBuf, Gitignore),
+    Folder(PathBuf, Patterns),
 }
 
 /// The roots of a run.
@@ -148,8 +149,8 @@ impl Roots {
             match root {
                 Root::Stdin | Root::File(_, Form { packing: Some(_), .. }) => return None,
                 Root::File(path, _) => total += fs::metadata(path).map_or(0, |m| m.len()),
-                Root::Folder(path, ignored) => {
-                    for entry in Walk::new(path, &self.filter, ignored) {
+                Root::Folder(path, of_root) => {
+                    for entry in Walk::new(path, &self.filter, of_root) {
                         match entry {
                             Entry::File(file) if file.form.packing.is_some() => return None,
                             Entry::File(file) => total += file.size,
@@ -175,7 +176,7 @@ fn root(name: &Path) -> anyhow::Result<Root> {
     // A root is opened once at the start: one that cannot be read is no folder without documents.
     if metadata.is_dir() {
         fs::read_dir(name).with_context(in_input)?;
-        return Ok(Root::Folder(path, filter::ignore_file(name)?));
+        return Ok(Root::Folder(path, Patterns::of_root(name)?));
     }
     match Form::of(&path) {
         Some(form) if metadata.is_file() => {
@@ -204,11 +205,11 @@ impl<'a> Documents<'a> {
             Root::Stdin => {
                 Documents::Lines(Lines::new(Box::new(io::stdin()), Path::new("stdin"), "stdin".into()))
             }
-            Root::Folder(path, ignored) => {
+            Root::Folder(path, of_root) => {
                 let (base, prefix) =
                     if prefixed { (Path::new(""), path.clone()) } else { (path.as_path(), PathBuf::new()) };
                 Documents::Folder {
-                    walk: Box::new(Walk::new(path, filter, ignored)),
+                    walk: Box::new(Walk::new(path, filter, of_root)),
                     base: base.into(),
                     prefix,
                     lines: None,

@@ -4,9 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use encoding_rs::Encoding;
-
-use super::decode::{Decoded, decode};
+use super::decode::{Charset, Decoded, decode};
 use super::extract::markdown;
 use super::form::{Form, Kind};
 use super::{DOCUMENT_BYTES_MAX, Document, Fields, Origin};
@@ -85,10 +83,10 @@ pub struct Reading {
     /// The fields of JSONL.
     pub fields: Fields,
     /// The encoding of text files, where it is not to be found out.
-    pub encoding: Option<&'static Encoding>,
+    pub encoding: Option<&'static Charset>,
 }
 
-fn read_file(path: &Path, form: Form, forced: Option<&'static Encoding>) -> Result<Decoded, DocumentError> {
+fn read_file(path: &Path, form: Form, forced: Option<&'static Charset>) -> Result<Decoded, DocumentError> {
     let bytes = read_bytes(path, form)?;
     let (text, encoding) = decode(bytes, forced)?;
     let text = match form.kind {

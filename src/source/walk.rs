@@ -4,10 +4,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::Gitignore;
 use walkdir::{DirEntry, WalkDir};
 
-use super::filter::Filter;
+use super::filter::{Filter, Patterns};
 use super::{Form, LeftOut};
 use crate::error::{DocumentError, Failure};
 
@@ -32,16 +31,16 @@ pub enum Entry {
 pub struct Walk<'a> {
     root: PathBuf,
     filter: &'a Filter,
-    ignored: &'a Gitignore,
+    of_root: &'a Patterns,
     entries: walkdir::IntoIter,
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(root: &Path, filter: &'a Filter, ignored: &'a Gitignore) -> Self {
+    pub fn new(root: &Path, filter: &'a Filter, of_root: &'a Patterns) -> Self {
         // The empty path is how the current folder looks once `./` is gone from it.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
-        Walk { root: start.to_owned(), filter, ignored, entries }
+        Walk { root: start.to_owned(), filter, of_root, entries }
     }
 
     /// `None` for a folder, which the walk goes on into.
@@ -93,9 +92,7 @@ impl<'a> Walk<'a> {
         if is_hidden && !self.filter.hidden {
             return Some(LeftOut::Hidden);
         }
-        let excluded =
-            self.filter.excludes(below, is_folder) || self.ignored.matched(below, is_folder).is_ignore();
-        excluded.then_some(LeftOut::Excluded)
+        self.filter.excludes(self.of_root, below, is_folder).then_some(LeftOut::Excluded)
     }
 }
 
