@@ -28,22 +28,37 @@ pub fn markdown(source: &str) -> String {
     text
 }
 
-/// How long the block of settings at the top is, between lines of `---` or `+++`. The parser's own option
-/// would take text between two rules anywhere for one.
+/// How long the block of settings at the top is, between lines of `---` (YAML) or `+++` (TOML). The parser's
+/// own option would take text between two rules anywhere for one; so may a text that starts with a rule,
+/// unless its first line is a setting.
 fn front_matter_bytes(source: &str) -> usize {
     let mut lines = source.split_inclusive('\n');
     let Some(first) = lines.next() else { return 0 };
     let fence = first.trim_start_matches('\u{FEFF}').trim_end();
+    let sign = match fence {
+        "---" => ':',
+        "+++" => '=',
+        _ => return 0,
+    };
     let mut bytes = first.len();
-    if fence == "---" || fence == "+++" {
-        for line in lines {
-            bytes += line.len();
-            if line.trim_end() == fence {
-                return bytes;
-            }
+    let mut has_setting = None;
+    for line in lines {
+        bytes += line.len();
+        if line.trim_end() == fence {
+            return if has_setting.unwrap_or(true) { bytes } else { 0 };
+        }
+        if !line.trim().is_empty() && !line.starts_with('#') {
+            has_setting.get_or_insert_with(|| is_setting(line, sign));
         }
     }
     0
+}
+
+/// `key: value` or `key = value`, the key one word, or a table of TOML.
+fn is_setting(line: &str, sign: char) -> bool {
+    let key = line.split_once(sign).map(|(key, _)| key.trim());
+    key.is_some_and(|key| !key.is_empty() && !key.contains(char::is_whitespace))
+        || (sign == '=' && line.starts_with('['))
 }
 
 fn ends_block(end: TagEnd) -> bool {
@@ -65,6 +80,10 @@ mod tests {
                         let x = \"[not](a link)\"; | a | b | 1 | 2 今天天气很好。";
         assert_eq!(clean(&markdown(source)), expected);
         assert_eq!(clean(&markdown("+++\ntitle = 'x'\n+++\ntext")), "text");
+        assert_eq!(clean(&markdown("---\n# made by hand\n\ntags:\n- a\n---\ntext")), "text");
+        assert_eq!(clean(&markdown("---\n---\ntext")), "text");
+        let rules = "---\nA text that starts with a rule: not a setting.\n\n---\n\nmore";
+        assert_eq!(clean(&markdown(rules)), "A text that starts with a rule: not a setting. more");
         assert_eq!(
             clean(&markdown("text --- not front matter\n\n---\n\nmore")),
             "text --- not front matter more"
