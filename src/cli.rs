@@ -21,7 +21,10 @@ pub struct Cli {
 pub enum Command {
     /// Embed documents into a Parquet file with the columns id, text and vector
     #[command(after_help = BUILD_HELP)]
-    Build(Build),
+    Build(Box<Build>),
+    /// What a run starts to read files that could break their reader
+    #[command(hide = true)]
+    Worker,
 }
 
 const BUILD_HELP: &str = "\
@@ -38,8 +41,8 @@ Exit codes:
 /// Arguments of `build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// Folders, text files (.txt, .md), JSON Lines files (.jsonl, .ndjson), each also as .gz or .zst, or
-    /// `-` for JSON Lines on standard input
+    /// Folders, or files: text, Markdown, HTML, PDF, DOCX, and with a document a row JSON Lines, CSV, TSV
+    /// and Parquet; all but Parquet also as .gz or .zst. `-` is JSON Lines on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
@@ -75,14 +78,19 @@ pub struct Build {
     #[arg(long)]
     pub chunks: bool,
 
-    /// JSON field with the id, a string or a whole number (`a.b` is field b of object a); lines without
-    /// it are called `file:line`
+    /// Field or column with the id, a string or a whole number (`a.b` is field b of object a); rows
+    /// without it are called `file:line`
     #[arg(long, value_name = "FIELD", default_value = "id")]
     pub id_field: String,
 
-    /// JSON field with the text; repeat it to join several, such as a title and a body
+    /// Field or column with the text; repeat it to join several, such as a title and a body
     #[arg(long = "text-field", value_name = "FIELD", default_value = "text")]
     pub text_fields: Vec<String>,
+
+    /// Field, column or setting of Markdown's front matter that becomes a column of the output, with its
+    /// JSON type; repeatable
+    #[arg(long, value_name = "FIELD")]
+    pub keep: Vec<String>,
 
     /// Take only these files of a folder, whatever they end in; a pattern as in .gitignore, repeatable
     #[arg(long, value_name = "GLOB")]
@@ -101,9 +109,21 @@ pub struct Build {
     #[arg(long)]
     pub follow: bool,
 
-    /// Encoding of the text files, such as gb18030 or windows-1252 [default: found out for each]
+    /// Encoding of texts, CSV and TSV, such as gb18030 or windows-1252 [default: found out for each]
     #[arg(long, value_name = "NAME")]
     pub encoding: Option<String>,
+
+    /// Most MiB of one document, unpacked: a file, or a row of one
+    #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub max_document_mib: u64,
+
+    /// Most seconds to take the text out of one document
+    #[arg(long, value_name = "N", default_value = "60", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_document_seconds: u64,
+
+    /// How many times larger than it is packed a file may be
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_expansion: u64,
 
     /// Threads of the model [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]

@@ -6,23 +6,49 @@
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 /// Why one document has no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// The file or folder could not be opened or read.
     #[error("cannot be read: {0}; check that it exists and that this user may read it")]
-    Unreadable(#[from] io::Error),
+    Unreadable(io::Error),
+    /// What is in the file is not as it should be.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// Its text took too long to take out.
+    #[error(
+        "its text was not out after {seconds} seconds; allow more with --max-document-seconds, or leave it out with --exclude"
+    )]
+    TooSlow {
+        /// The limit, in seconds.
+        seconds: u64,
+    },
+    /// The process that should have taken its text out did not live to do so.
+    #[error("its reader crashed, or took more than {} GiB of memory; it may be damaged: save it again, or leave it out with --exclude", memory_max >> 30)]
+    Crashed {
+        /// Memory that the process may have, in bytes.
+        memory_max: u64,
+    },
+    /// No process could be started for it.
+    #[error("no process can be started to read it: {0}; check the limits on processes and memory")]
+    NoWorker(io::Error),
+    /// A row with more or fewer values than the header.
+    #[error(
+        "{values} values in a row of {columns} columns; put values that hold the separator or a line end in quotes"
+    )]
+    ColumnCount {
+        /// In the header.
+        columns: u64,
+        /// In the row.
+        values: u64,
+    },
     /// A link that leads back to one of its parents.
     #[error("a link back to {ancestor}, which it lies in; remove it, or leave out --follow")]
     LinkLoop {
         /// Where it leads.
         ancestor: String,
-    },
-    /// More bytes than one document may have.
-    #[error("larger than {max} bytes, the limit for one document; split it")]
-    TooLarge {
-        /// The limit, in bytes.
-        max: u64,
     },
     /// A line of JSON that is not UTF-8, as JSON must be.
     #[error(
@@ -81,6 +107,66 @@ pub enum DocumentError {
     /// A vector with a NaN or an infinity, or of length zero.
     #[error("the model gave a vector that is not finite or is zero; try another export of the model (fp32)")]
     NotFinite,
+}
+
+impl From<io::Error> for DocumentError {
+    /// A reader of ours has its own reasons to fail.
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<ContentError>() {
+            Ok(content) => content.into(),
+            Err(error) => DocumentError::Unreadable(error),
+        }
+    }
+}
+
+/// What is wrong inside a file. It crosses from one process to another.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+pub enum ContentError {
+    /// More bytes than one document may have.
+    #[error("larger than {max} bytes; allow more with --max-document-mib, or split it")]
+    TooLarge {
+        /// The limit, in bytes.
+        max: u64,
+    },
+    /// Packed data that expands beyond all measure.
+    #[error("unpacks to more than {max} times its size; allow more with --max-expansion if you trust it")]
+    Expands {
+        /// The limit.
+        max: u64,
+    },
+    /// It cannot be parsed.
+    #[error("not readable as {kind}: {reason}; open it and save it again, or leave it out with --exclude")]
+    Damaged {
+        /// The kind of file.
+        kind: String,
+        /// The parser's words.
+        reason: String,
+    },
+    /// It is encrypted.
+    #[error("needs a password; save it without one")]
+    Password,
+    /// There is nothing in it but pictures.
+    #[error("has no text inside, as pages that were scanned have none; run OCR over it first")]
+    NoText,
+    /// There is text, but most of it is shapes without characters.
+    #[error("its fonts don't say which characters they show; run OCR over it first")]
+    NoUnicode,
+    /// No column with the text.
+    #[error("no column `{column}` (there are: {columns}); name the right one with --text-field")]
+    ColumnMissing {
+        /// The one asked for.
+        column: String,
+        /// Those that are there.
+        columns: String,
+    },
+    /// The settings at the top of a document cannot be parsed.
+    #[error("its front matter is not {syntax}: {reason}; mend it, or run without --keep")]
+    FrontMatter {
+        /// YAML or TOML.
+        syntax: String,
+        /// The parser's words.
+        reason: String,
+    },
 }
 
 /// A document that could not be embedded: where it is, and why.

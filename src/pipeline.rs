@@ -109,13 +109,13 @@ enum Prepared {
 /// Finds and prepares until there is no more, or nobody listens.
 fn prepare(job: &Job, reporter: &Reporter, sender: &SyncSender<Vec<Prepared>>) {
     let mut ids = SeenIds::default();
-    let mut found = job.roots.documents();
+    let mut found = job.roots.documents(&job.reading);
     loop {
         let group = group(&mut found);
         if group.is_empty() {
             return;
         }
-        let bytes = group.iter().map(size).sum();
+        let bytes = group.iter().map(progress).sum();
         let mut prepared: Vec<Prepared> =
             group.into_par_iter().map(|found| prepare_one(found, job)).collect();
         for item in &mut prepared {
@@ -134,6 +134,10 @@ fn prepare(job: &Job, reporter: &Reporter, sender: &SyncSender<Vec<Prepared>>) {
 
 fn size(found: &Found) -> u64 {
     if let Found::Raw(raw) = found { raw.size() } else { 0 }
+}
+
+fn progress(found: &Found) -> u64 {
+    if let Found::Raw(raw) = found { raw.progress() } else { 0 }
 }
 
 fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
@@ -318,13 +322,16 @@ impl Pending {
     /// One row, the vectors of the chunks merged; or a row a chunk. One chunk that failed fails the
     /// document: the mean of the others would be a vector of another text.
     fn rows(self, job: &Job) -> Result<Vec<Row>, DocumentError> {
-        let Pending { document: Document { id, text, .. }, spans, vectors } = self;
+        let Pending { document: Document { id, text, kept, .. }, spans, vectors } = self;
         let vectors = vectors
             .into_iter()
             .map(|vector| vector.unwrap_or_else(|| panic!("a vector for each chunk of {id}")));
         let vectors = vectors.collect::<Result<Vec<_>, _>>()?;
         match job.rows {
-            RowKind::Documents => Ok(vec![Row { id, text, vector: merge::mean(&vectors)?.cut(job.dim)? }]),
+            RowKind::Documents => {
+                let vector = merge::mean(&vectors)?.cut(job.dim)?;
+                Ok(vec![Row { id, text, vector, kept }])
+            }
             RowKind::Chunks => spans
                 .into_iter()
                 .zip(vectors)
@@ -334,6 +341,7 @@ impl Pending {
                         id: format!("{id}#{number}"),
                         text: text[span].to_owned(),
                         vector: vector.cut(job.dim)?,
+                        kept: kept.clone(),
                     })
                 })
                 .collect(),

@@ -1,20 +1,22 @@
 //! `build`: documents in, one Parquet file out.
 
+use std::env;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use super::Exit;
 use crate::cli::Build;
 use crate::error::Usage;
-use crate::index::{Fingerprint, IndexWriter, Metadata, RowKind};
+use crate::index::{COLUMNS, Fingerprint, IndexWriter, Metadata, RowKind};
 use crate::model::{Model, OnnxEmbedder};
 use crate::pipeline::{self, Job};
 use crate::report::{DecimalBytes, HumanCount, Reporter, tokens_per_second};
-use crate::source::{Charset, Fields, Filter, Reading, Roots, extract};
+use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
 use crate::tokenize::Tokenizer;
 use crate::{chunk, clean};
 
@@ -29,7 +31,7 @@ pub fn run(arguments: Build) -> anyhow::Result<Exit> {
     let output = arguments.output.clone();
     let reporter = Arc::new(Reporter::new(arguments.quiet));
     let Settled { job, metadata, mut embedder } = settle(arguments, &reporter)?;
-    let mut writer = IndexWriter::create(&output, &metadata)?;
+    let mut writer = IndexWriter::create(&output, &metadata, &job.reading.fields.keep)?;
     measure(&job, &reporter);
     let embedding = Instant::now();
     let counts = pipeline::run(&job, &mut embedder, &reporter, &mut |row| writer.push(row));
@@ -43,6 +45,9 @@ pub fn run(arguments: Build) -> anyhow::Result<Exit> {
         output.display()
     );
     let published = writer.publish()?;
+    for column in &published.empty_columns {
+        reporter.warn(&format!("--keep {column}: no document has it, so the column is empty"));
+    }
     reporter.info(&counts.to_string());
     reporter.info(&format!(
         "{} rows, {} in {}; {} tokens in {} chunks, {:.1} s, {speed}",
@@ -66,7 +71,7 @@ struct Settled {
 fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
     let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
     let roots = Roots::new(&arguments.inputs, filter)?;
-    let encoding = arguments.encoding.as_deref().map(encoding).transpose()?;
+    let reading = reading(&arguments)?;
     let threads = threads(&arguments);
     let model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
     if let Some(warning) = model.warning() {
@@ -94,7 +99,7 @@ fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
     ));
     let job = Job {
         roots,
-        reading: Reading { fields: Fields { id: arguments.id_field, text: arguments.text_fields }, encoding },
+        reading,
         tokenizer,
         max_tokens: fingerprint.max_tokens,
         batching: model.probe.batching(),
@@ -119,6 +124,42 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
 fn threads(arguments: &Build) -> usize {
     let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     arguments.threads.map_or_else(cores, usize::from)
+}
+
+fn reading(arguments: &Build) -> anyhow::Result<Reading> {
+    let limits = Limits {
+        document_bytes: arguments.max_document_mib << 20,
+        seconds: arguments.max_document_seconds,
+        expansion: arguments.max_expansion,
+    };
+    Ok(Reading {
+        fields: Fields {
+            id: arguments.id_field.clone(),
+            text: arguments.text_fields.clone(),
+            keep: keep(&arguments.keep)?,
+        },
+        encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
+        workers: Workers::new(this_program()?, limits),
+        limits,
+    })
+}
+
+fn keep(names: &[String]) -> Result<Vec<String>, Usage> {
+    for (at, name) in names.iter().enumerate() {
+        if COLUMNS.contains(&name.as_str()) || names[..at].contains(name) {
+            return Err(Usage(format!("--keep {name}: the output has a column of this name already")));
+        }
+    }
+    Ok(names.to_vec())
+}
+
+/// For the workers. On Linux this is the program that runs, even when its file has been replaced since.
+fn this_program() -> anyhow::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(running.to_owned());
+    }
+    env::current_exe().context("this program cannot be found; start it by its path")
 }
 
 fn encoding(name: &str) -> Result<&'static Charset, Usage> {

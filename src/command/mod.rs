@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::error::Usage;
+use crate::source;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ impl From<Exit> for ExitCode {
 /// Whatever ended the run, in one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
-        Command::Build(arguments) => build::run(arguments),
+        Command::Build(arguments) => build::run(*arguments),
+        Command::Worker => Ok(source::serve().map(|()| Exit::Done)?),
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{anyhow, ensure};
-use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::Float32Type;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
@@ -21,7 +21,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
-use super::{Metadata, Row, element, schema};
+use super::kept::KeptColumn;
+use super::{COLUMNS, Metadata, Row, element, schema};
 
 /// A row group ends with the batch in which it comes to so many rows or bytes (16 MiB of vectors at 1024
 /// numbers each): enough for a reader to go by, little enough to buffer.
@@ -49,41 +50,49 @@ pub struct Published {
     pub rows: usize,
     /// Its size.
     pub bytes: u64,
+    /// Columns that were to be kept and that no document has.
+    pub empty_columns: Vec<String>,
 }
 
 /// Writes one file.
 pub struct IndexWriter {
     out: PathBuf,
     dim: usize,
+    properties: WriterProperties,
     writer: ArrowWriter<NamedTempFile>,
     rows: usize,
     ids: Vec<String>,
     texts: Vec<String>,
     string_bytes: usize,
     vectors: Vec<f32>,
+    kept: Vec<KeptColumn>,
     group_bytes: usize,
 }
 
 impl IndexWriter {
-    /// Starts a file beside `out`, or beside what `out` is a link to.
+    /// Starts a file beside `out`, or beside what `out` is a link to. `keep` names its further columns.
     ///
     /// # Errors
     /// The folder does not exist or cannot be written; `out` is there and is no Parquet file.
-    pub fn create(out: &Path, metadata: &Metadata) -> anyhow::Result<Self> {
+    pub fn create(out: &Path, metadata: &Metadata, keep: &[String]) -> anyhow::Result<Self> {
         let out = replaceable(out)?;
         let dim = metadata.fingerprint.dim;
+        let kept: Vec<KeptColumn> = keep.iter().map(|name| KeptColumn::new(name)).collect();
+        let properties = properties(metadata)?;
         let file = temporary(&out)
             .map_err(|e| anyhow!("output {}: {e}; its folder must exist and be writable", out.display()))?;
-        let writer = ArrowWriter::try_new(file, schema(dim), Some(properties(metadata)?))?;
+        let writer = ArrowWriter::try_new(file, schema(dim, &kept), Some(properties.clone()))?;
         Ok(IndexWriter {
             out,
             dim,
+            properties,
             writer,
             rows: 0,
             ids: Vec::new(),
             texts: Vec::new(),
             string_bytes: 0,
             vectors: Vec::new(),
+            kept,
             group_bytes: 0,
         })
     }
@@ -94,13 +103,15 @@ impl IndexWriter {
     /// The disk is full, or the like.
     ///
     /// # Panics
-    /// If the vector is not of the file's dimension.
+    /// If the vector is not of the file's dimension, or there is not a value for each column that is kept.
     pub fn push(&mut self, row: Row) -> anyhow::Result<()> {
         assert_eq!(row.vector.values().len(), self.dim, "a vector of the file's dimension");
+        assert_eq!(row.kept.len(), self.kept.len(), "a value a column");
         self.vectors.extend_from_slice(row.vector.values());
         self.string_bytes += row.id.len() + row.text.len();
         self.ids.push(row.id);
         self.texts.push(row.text);
+        self.kept.iter_mut().zip(row.kept).for_each(|(column, value)| column.push(value));
         self.rows += 1;
         if self.ids.len() >= BATCH_ROWS || self.string_bytes >= BATCH_STRING_BYTES {
             self.flush().map_err(|e| cannot_write(&self.out, &e))?;
@@ -114,11 +125,11 @@ impl IndexWriter {
     /// It cannot be written or reads back differently; the old file is untouched.
     pub fn publish(mut self) -> anyhow::Result<Published> {
         self.flush().map_err(|e| cannot_write(&self.out, &e))?;
-        let IndexWriter { out, dim, writer, rows, .. } = self;
+        let IndexWriter { out, dim, writer, rows, kept, .. } = self;
         let cannot_write = |e: anyhow::Error| cannot_write(&out, &e);
         let file = writer.into_inner().map_err(|e| cannot_write(e.into()))?;
         file.as_file().sync_all().map_err(|e| cannot_write(e.into()))?;
-        verify(file.path(), rows, dim).map_err(|e| {
+        verify(file.path(), rows, dim, &kept).map_err(|e| {
             anyhow!("output {}: does not read back as written ({e:#}); check the disk", out.display())
         })?;
         let bytes = file.as_file().metadata().map_err(|e| cannot_write(e.into()))?.len();
@@ -130,23 +141,50 @@ impl IndexWriter {
                 out.display()
             )
         })?;
-        Ok(Published { rows, bytes })
+        let empty_columns =
+            kept.iter().filter(|column| column.is_empty()).map(|column| column.name().to_owned()).collect();
+        Ok(Published { rows, bytes, empty_columns })
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        self.group_bytes += mem::take(&mut self.string_bytes) + size_of_val(self.vectors.as_slice());
+        // All of them, so no short cut.
+        let widened = self.kept.iter_mut().filter_map(|column| column.widen().then_some(())).count();
+        if widened > 0 {
+            self.start_again()?;
+        }
+        let bytes = mem::take(&mut self.string_bytes) + size_of_val(self.vectors.as_slice());
         let vectors = Float32Array::from(mem::take(&mut self.vectors));
         let vectors = FixedSizeListArray::try_new(element(), self.dim as i32, Arc::new(vectors), None)?;
         let ids = StringArray::from(mem::take(&mut self.ids));
         let texts = StringArray::from(mem::take(&mut self.texts));
-        let batch =
-            RecordBatch::try_new(schema(self.dim), vec![Arc::new(ids), Arc::new(texts), Arc::new(vectors)])?;
-        self.writer.write(&batch)?;
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(texts), Arc::new(vectors)];
+        columns.extend(self.kept.iter_mut().map(KeptColumn::take));
+        self.write(columns, bytes)
+    }
+
+    fn write(&mut self, columns: Vec<ArrayRef>, bytes: usize) -> anyhow::Result<()> {
+        self.writer.write(&RecordBatch::try_new(schema(self.dim, &self.kept), columns)?)?;
+        self.group_bytes += bytes;
         if self.group_bytes >= ROW_GROUP_BYTES {
             self.writer.flush()?;
             self.group_bytes = 0;
         }
         Ok(())
+    }
+
+    /// Writes what is written already into a new file, since a column of it has got another type. At most
+    /// a few times a column.
+    fn start_again(&mut self) -> anyhow::Result<()> {
+        let schema = schema(self.dim, &self.kept);
+        let writer = ArrowWriter::try_new(temporary(&self.out)?, schema, Some(self.properties.clone()))?;
+        let old = mem::replace(&mut self.writer, writer).into_inner()?;
+        self.group_bytes = 0;
+        for_each_batch(old.path(), |batch| {
+            let (always, kept) = batch.columns().split_at(COLUMNS.len());
+            let kept = kept.iter().zip(&self.kept).map(|(array, column)| column.convert(array));
+            let columns = always.iter().cloned().chain(kept).collect();
+            self.write(columns, batch.get_array_memory_size())
+        })
     }
 }
 
@@ -220,21 +258,27 @@ fn properties(metadata: &Metadata) -> anyhow::Result<WriterProperties> {
 }
 
 /// Reads every page back: as many rows, of the same schema, with vectors of length 1.
-fn verify(path: &Path, rows: usize, dim: usize) -> anyhow::Result<()> {
+fn verify(path: &Path, rows: usize, dim: usize, kept: &[KeptColumn]) -> anyhow::Result<()> {
+    let mut seen = 0;
+    for_each_batch(path, |batch| {
+        ensure!(batch.schema().fields() == schema(dim, kept).fields(), "the schema differs");
+        seen += batch.num_rows();
+        check_vectors(&batch, dim)
+    })?;
+    ensure!(seen == rows, "{seen} rows instead of {rows}");
+    Ok(())
+}
+
+/// Reads a file a row group at a time: a batch that spans two could hold more text than a batch can.
+fn for_each_batch(path: &Path, mut f: impl FnMut(RecordBatch) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let file = File::open(path)?;
     let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
-    ensure!(footer.schema().fields() == schema(dim).fields(), "the schema differs");
-    let mut seen = 0;
-    // A group at a time: a batch that spans two could hold more text than a batch can.
     for group in 0..footer.metadata().num_row_groups() {
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, footer.clone());
         for batch in reader.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS).build()? {
-            let batch = batch?;
-            seen += batch.num_rows();
-            check_vectors(&batch, dim)?;
+            f(batch?)?;
         }
     }
-    ensure!(seen == rows, "{seen} rows instead of {rows}");
     Ok(())
 }
 

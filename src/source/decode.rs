@@ -1,13 +1,16 @@
-//! Bytes of a text file in, text out (the only user of encoding_rs and chardetng). Pure.
+//! Bytes of a text in, text out (the only user of encoding_rs, encoding_rs_io and chardetng).
+
+use std::io::{BufRead, BufReader, Read};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
+use encoding_rs_io::DecodeReaderBytesBuilder;
 use memchr::memmem;
 
 use crate::error::DocumentError;
 
 /// An encoding of text. (`tokenize::Encoding` is the other kind.)
-pub use encoding_rs::Encoding as Charset;
+pub use encoding_rs::{Encoding as Charset, UTF_8};
 
 /// Files that are not text though their name says so, by their first bytes. Others show by the control
 /// characters in them; these may have none for a long time.
@@ -19,50 +22,149 @@ const NOT_TEXT: [(&[u8], &str); 5] = [
     (b"PAR1", "Parquet"),
 ];
 
+/// How much of a stream is looked at to find its encoding.
+const START_BYTES: usize = 64 << 10;
+
 /// A text, and the encoding that it was in where that was not UTF-8.
 pub type Decoded = (String, Option<&'static str>);
 
-/// Decodes by a byte order mark; or else by `forced`; or else as UTF-8, as UTF-16 without a mark, or as the
-/// legacy encoding that it looks most like.
+/// Decodes by a byte order mark; or else by `forced`; or else as UTF-8, as UTF-16 without a mark, as what it
+/// declares itself to be, or as the legacy encoding that it looks most like.
 ///
 /// # Errors
 /// Not text, or bytes that the encoding does not have: never a replacement character in their place.
-pub fn decode(bytes: Vec<u8>, forced: Option<&'static Encoding>) -> Result<Decoded, DocumentError> {
-    if let Some((_, what)) = NOT_TEXT.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Err(DocumentError::NotText { found: what });
-    }
+pub fn decode(
+    bytes: Vec<u8>,
+    forced: Option<&'static Encoding>,
+    declared: Option<&'static Encoding>,
+) -> Result<Decoded, DocumentError> {
+    refuse_known_kinds(&bytes)?;
     if let Some((encoding, mark)) = Encoding::for_bom(&bytes) {
         return decode_as(&bytes[mark..], encoding);
     }
-    if let Some(encoding) = forced {
-        return decode_as(&bytes, encoding);
-    }
-    if let Some(encoding) = utf16_without_mark(&bytes) {
+    if let Some(encoding) = forced.or_else(|| utf16_without_mark(&bytes)) {
         return decode_as(&bytes, encoding);
     }
     if is_binary(&bytes) {
         return Err(DocumentError::NotText { found: "binary data" });
     }
-    // All of it is ASCII, so it would be taken for UTF-8; this sequence switches to Japanese.
-    if bytes.is_ascii() && memmem::find(&bytes, b"\x1b$").is_some() {
+    if is_iso_2022_jp(&bytes) {
         return decode_as(&bytes, ISO_2022_JP);
     }
     let bytes = match String::from_utf8(bytes) {
         Ok(text) => return Ok((text, None)),
         Err(e) => e.into_bytes(),
     };
+    if let Some(Ok(decoded)) = declared.map(|encoding| decode_as(&bytes, encoding))
+        && !has_c1_control(&decoded.0)
+    {
+        return Ok(decoded);
+    }
     if is_damaged_utf8(&bytes) {
         return Err(DocumentError::Undecodable { encoding: UTF_8.name() });
     }
-    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    detector.feed(&bytes, true);
-    let guess = detector.guess(None, Utf8Detection::Deny);
+    let guess = guess(&bytes);
     let (text, encoding) = decode_as(&bytes, guess)?;
+    if has_only_lone_symbols(&text)
+        && let Ok(western) = decode_as(&bytes, WINDOWS_1252)
+        && !has_c1_control(&western.0)
+    {
+        return Ok(western);
+    }
     // No text has these, so the guess is wrong; cleaning would take them away in silence.
-    if text.contains(|c| matches!(c, '\u{80}'..='\u{9F}')) {
+    if has_c1_control(&text) {
         return Err(DocumentError::Undecodable { encoding: guess.name() });
     }
     Ok((text, encoding))
+}
+
+/// Decodes a file of rows as it is read, by its start. Wrong bytes become U+FFFD, or stay as they are where the
+/// encoding is UTF-8: it is for the reader of rows to look, since they cost one row only.
+///
+/// # Errors
+/// Not text, or the stream cannot be read.
+pub fn stream(
+    reader: Box<dyn Read + Send>,
+    forced: Option<&'static Encoding>,
+) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
+    let mut reader = BufReader::with_capacity(START_BYTES, reader);
+    let start = reader.fill_buf()?;
+    refuse_known_kinds(start)?;
+    let encoding = match Encoding::for_bom(start).map(|(encoding, _)| encoding).or(forced) {
+        Some(encoding) => encoding,
+        None => encoding_of_start(start)?,
+    };
+    if encoding == UTF_8 {
+        return Ok((Box::new(reader), None));
+    }
+    let decoder = DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(reader);
+    Ok((Box::new(decoder), Some(encoding.name())))
+}
+
+fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
+    if let Some(encoding) = utf16_without_mark(start) {
+        return Ok(encoding);
+    }
+    if is_binary(start) {
+        return Err(DocumentError::NotText { found: "binary data" });
+    }
+    if is_iso_2022_jp(start) {
+        return Ok(ISO_2022_JP);
+    }
+    // The last character may have been cut.
+    let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
+    Ok(if is_utf8 || is_damaged_utf8(start) { UTF_8 } else { guess(start) })
+}
+
+/// The encoding that a page of HTML declares in its first kilobyte, as browsers look for it
+/// (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>), or that an XML
+/// declaration names.
+pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
+    let start = bytes[..bytes.len().min(1024)].to_ascii_lowercase();
+    ["charset=", "encoding="].iter().find_map(|name| {
+        let behind = &start[memmem::find(&start, name.as_bytes())? + name.len()..];
+        let behind = behind.strip_prefix(b"\"").or(behind.strip_prefix(b"'")).unwrap_or(behind);
+        let label = behind.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).next()?;
+        // The declaration could not be read if it were UTF-16; the other is no text's.
+        Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
+    })
+}
+
+fn refuse_known_kinds(start: &[u8]) -> Result<(), DocumentError> {
+    match NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)) {
+        Some((_, found)) => Err(DocumentError::NotText { found }),
+        None => Ok(()),
+    }
+}
+
+fn guess(bytes: &[u8]) -> &'static Encoding {
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(bytes, true);
+    detector.guess(None, Utf8Detection::Deny)
+}
+
+/// All of it is ASCII, so it would be taken for UTF-8; this sequence switches to Japanese.
+fn is_iso_2022_jp(bytes: &[u8]) -> bool {
+    bytes.is_ascii() && memmem::find(bytes, b"\x1b$").is_some()
+}
+
+fn has_c1_control(text: &str) -> bool {
+    text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
+}
+
+/// Text of an alphabet has a sign or an accent now and then, where Chinese, Japanese and Korean have one such
+/// character after the other: a degree sign before a letter is read as one of theirs.
+fn has_only_lone_symbols(text: &str) -> bool {
+    let is_wide = |c: char| c >= '\u{2E80}';
+    let mut before = false;
+    for c in text.chars() {
+        let wide = is_wide(c);
+        if wide && before {
+            return false;
+        }
+        before = wide;
+    }
+    text.contains(is_wide)
 }
 
 fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, DocumentError> {
@@ -134,12 +236,57 @@ mod tests {
             let (bytes, _, had_unmappable) = encoding.encode(text);
             assert!(!had_unmappable);
             assert_eq!(
-                decode(bytes.to_vec(), None).unwrap(),
+                decode(bytes.to_vec(), None, None).unwrap(),
                 (text.to_owned(), Some(encoding.name())),
                 "{label}"
             );
-            assert_eq!(decode(bytes.into_owned(), Some(encoding)).unwrap().0, text);
+            assert_eq!(decode(bytes.into_owned(), Some(encoding), None).unwrap().0, text);
         }
+    }
+
+    #[test]
+    fn a_lone_symbol_is_no_chinese() {
+        for text in ["Store at 25°C, 10 µm filter", "© 2024 Café Núñez"] {
+            let (bytes, encoding, _) = WINDOWS_1252.encode(text);
+            let decoded = decode(bytes.into_owned(), None, None).unwrap();
+            assert_eq!(decoded, (text.to_owned(), Some(encoding.name())));
+        }
+    }
+
+    #[test]
+    fn a_page_is_what_it_declares_where_it_can_be() {
+        let declared = |page: &str| declared(page.as_bytes()).map(Encoding::name);
+        assert_eq!(declared("<meta charset=\"GB2312\">"), Some("GBK"));
+        assert_eq!(declared("<META http-equiv=x content='text/html; Charset=shift_jis'>"), Some("Shift_JIS"));
+        assert_eq!(declared("<?xml version='1.0' encoding='EUC-JP'?>"), Some("EUC-JP"));
+        assert_eq!(declared("<meta charset=nonsense>"), None);
+        assert_eq!(declared("<meta charset=utf-16>"), None);
+        assert_eq!(declared("<p>no charset"), None);
+        let greek = Encoding::for_label(b"windows-1253").unwrap();
+        let bytes = greek.encode("καλημέρα").0.into_owned();
+        assert_eq!(decode(bytes, None, Some(greek)).unwrap().0, "καλημέρα");
+        let said_wrong = decode("今天".into(), None, Some(greek)).unwrap();
+        assert_eq!(said_wrong, ("今天".to_owned(), None));
+    }
+
+    #[test]
+    fn a_stream_is_decoded_by_its_start() {
+        let read = |bytes: Vec<u8>, forced| {
+            let (mut reader, encoding) = stream(Box::new(std::io::Cursor::new(bytes)), forced).unwrap();
+            let mut text = Vec::new();
+            reader.read_to_end(&mut text).unwrap();
+            (String::from_utf8(text).unwrap(), encoding)
+        };
+        let long = CHINESE.repeat(5000);
+        let (gbk, ..) = encoding_rs::GBK.encode(&long);
+        assert_eq!(read(gbk.to_vec(), None), (long.clone(), Some("GBK")));
+        assert_eq!(read(gbk.into_owned(), Encoding::for_label(b"gb18030")).0, long);
+        assert_eq!(read(long.clone().into_bytes(), None), (long.clone(), None));
+        let utf16: Vec<u8> = format!("\u{FEFF}{long}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for forced in [None, Some(UTF_8)] {
+            assert_eq!(read(utf16.clone(), forced), (long.clone(), Some("UTF-16LE")));
+        }
+        assert!(stream(Box::new(&b"%PDF-1.7"[..]), Some(UTF_8)).is_err());
     }
 
     #[test]
@@ -148,8 +295,8 @@ mod tests {
             let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
             let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
             let expected = text.trim_start_matches('\u{FEFF}').to_owned();
-            assert_eq!(decode(le, None).unwrap(), (expected.clone(), Some("UTF-16LE")), "mark {mark}");
-            assert_eq!(decode(be, None).unwrap(), (expected, Some("UTF-16BE")), "mark {mark}");
+            assert_eq!(decode(le, None, None).unwrap(), (expected.clone(), Some("UTF-16LE")), "mark {mark}");
+            assert_eq!(decode(be, None, None).unwrap(), (expected, Some("UTF-16BE")), "mark {mark}");
         }
     }
 
@@ -157,21 +304,24 @@ mod tests {
     fn what_is_no_text_is_refused() {
         let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
         for bytes in [b"%PDF-1.7\nplain".to_vec(), b"PK\x03\x04word".to_vec(), png] {
-            assert!(matches!(decode(bytes, None), Err(DocumentError::NotText { .. })));
+            assert!(matches!(decode(bytes, None, None), Err(DocumentError::NotText { .. })));
         }
         let tar = b"x.txt\0\0ustar\0\0hello".to_vec();
         let cyrillic: Vec<u8> = RUSSIAN.encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [tar, cyrillic] {
-            assert!(matches!(decode(bytes, None), Err(DocumentError::NotText { .. })));
+            assert!(matches!(decode(bytes, None, None), Err(DocumentError::NotText { .. })));
         }
         let half = [CHINESE.as_bytes(), b"\xff"].concat();
         for damaged in [half.clone(), CHINESE.as_bytes()[..CHINESE.len() - 1].to_vec()] {
-            let decoded = decode(damaged, None);
+            let decoded = decode(damaged, None, None);
             assert!(matches!(decoded, Err(DocumentError::Undecodable { encoding: "UTF-8" })), "{decoded:?}");
         }
-        assert!(matches!(decode(half, Some(UTF_8)), Err(DocumentError::Undecodable { encoding: "UTF-8" })));
         assert!(matches!(
-            decode(b"\xff\xfea\0\0\xd8".to_vec(), None),
+            decode(half, Some(UTF_8), None),
+            Err(DocumentError::Undecodable { encoding: "UTF-8" })
+        ));
+        assert!(matches!(
+            decode(b"\xff\xfea\0\0\xd8".to_vec(), None, None),
             Err(DocumentError::Undecodable { .. })
         ));
     }
@@ -179,8 +329,8 @@ mod tests {
     proptest! {
         #[test]
         fn utf_8_is_always_itself_and_nothing_is_ever_replaced(text in "\\PC*", bytes in any::<Vec<u8>>()) {
-            prop_assert_eq!(decode(text.clone().into_bytes(), None).unwrap(), (text, None));
-            if let Ok((text, encoding)) = decode(bytes.clone(), None) {
+            prop_assert_eq!(decode(text.clone().into_bytes(), None, None).unwrap(), (text, None));
+            if let Ok((text, encoding)) = decode(bytes.clone(), None, None) {
                 // Only these have a code for the replacement character itself.
                 let may = encoding.is_none_or(|name| name.starts_with("UTF-16") || name.starts_with("GB") || name == "gb18030");
                 prop_assert!(may || !text.contains('\u{FFFD}'), "{:?}", encoding);

@@ -6,35 +6,46 @@ mod decode;
 pub mod extract;
 mod filter;
 mod form;
-mod jsonl;
 mod raw;
+mod rows;
 mod walk;
+mod worker;
 
 use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Failure, Usage};
 use filter::Patterns;
 use form::Kind;
-use jsonl::Lines;
+use rows::RowIter;
 use walk::{Entry, Walk};
 
 pub use decode::Charset;
 pub use filter::Filter;
 pub use form::Form;
-pub use jsonl::Fields;
 pub use raw::{Raw, Reading};
+pub use rows::Fields;
+pub use worker::{Workers, serve};
 
 /// The name that stands for JSONL on standard input.
 const STDIN: &str = "-";
 
-/// Bytes of one document: a file, or a line of JSONL. Offsets in a Parquet string column are 32 bits,
-/// and cleaning holds a second copy.
-const DOCUMENT_BYTES_MAX: u64 = 1 << 30;
+/// How much one document may take.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of it, unpacked: of a file, or of a row of one. At most 2^30, since offsets in a string column of
+    /// Parquet are 32 bits.
+    pub document_bytes: u64,
+    /// Seconds until its text is taken out.
+    pub seconds: u64,
+    /// How many times larger than they are packed its contents may be.
+    pub expansion: u64,
+}
 
 /// One text with its identity, as read.
 #[derive(Debug)]
@@ -47,6 +58,8 @@ pub struct Document {
     pub origin: Origin,
     /// The encoding that the file was in, where that was not UTF-8.
     pub encoding: Option<&'static str>,
+    /// The values of [`Fields::keep`], null where there is none.
+    pub kept: Vec<Value>,
 }
 
 impl Document {
@@ -59,9 +72,9 @@ impl Document {
 /// Where a document came from.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file of lines, or the folder below which the document's id is its file.
+    /// The file of rows, or the folder below which the document's id is its file.
     pub file: Arc<Path>,
-    /// The line, counted from 1, in a file of lines.
+    /// The line or row, counted from 1, in a file of rows.
     pub line: Option<u64>,
 }
 
@@ -135,32 +148,25 @@ impl Roots {
     ///
     /// An id is the path below the root, or the file's name; with several roots it starts with the
     /// root as it was named, so that they cannot collide. A line of JSONL without an id is `file:line`.
-    pub fn documents(&self) -> impl Iterator<Item = Found> + '_ {
+    pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
         let prefixed = self.roots.len() > 1;
-        self.roots.iter().flat_map(move |root| Documents::of(root, &self.filter, prefixed))
+        self.roots.iter().flat_map(move |root| Documents::of(root, self, reading, prefixed))
     }
 
-    /// Bytes of all documents below the roots; `None` where that is not to be known, since standard input
-    /// is one of them or a file is packed. A walk of its own, without reading: what progress is measured
-    /// against.
+    /// Bytes of all files below the roots; `None` where that is not to be known, since standard input is one
+    /// of them. A walk of its own, without reading: what progress is measured against.
     pub fn total_bytes(&self) -> Option<u64> {
-        let mut total = 0;
-        for root in &self.roots {
-            match root {
-                Root::Stdin | Root::File(_, Form { packing: Some(_), .. }) => return None,
-                Root::File(path, _) => total += fs::metadata(path).map_or(0, |m| m.len()),
+        let of_entry = |entry| if let Entry::File(file) = entry { file.size } else { 0 };
+        self.roots
+            .iter()
+            .map(|root| match root {
+                Root::Stdin => None,
+                Root::File(path, _) => Some(fs::metadata(path).map_or(0, |m| m.len())),
                 Root::Folder(path, of_root) => {
-                    for entry in Walk::new(path, &self.filter, of_root) {
-                        match entry {
-                            Entry::File(file) if file.form.packing.is_some() => return None,
-                            Entry::File(file) => total += file.size,
-                            Entry::LeftOut(_) | Entry::Failed(_) => {}
-                        }
-                    }
+                    Some(Walk::new(path, &self.filter, of_root).map(of_entry).sum())
                 }
-            }
-        }
-        Some(total)
+            })
+            .sum()
     }
 }
 
@@ -195,25 +201,25 @@ fn root(name: &Path) -> anyhow::Result<Root> {
 /// The documents of one root.
 enum Documents<'a> {
     One(Option<Found>),
-    Lines(Lines),
-    Folder { walk: Box<Walk<'a>>, base: Arc<Path>, prefix: PathBuf, lines: Option<Lines> },
+    Rows(RowIter),
+    Folder {
+        walk: Box<Walk<'a>>,
+        base: Arc<Path>,
+        prefix: PathBuf,
+        rows: Option<RowIter>,
+        reading: &'a Reading,
+    },
 }
 
 impl<'a> Documents<'a> {
-    fn of(root: &'a Root, filter: &'a Filter, prefixed: bool) -> Self {
+    fn of(root: &'a Root, roots: &'a Roots, reading: &'a Reading, prefixed: bool) -> Self {
         match root {
-            Root::Stdin => {
-                Documents::Lines(Lines::new(Box::new(io::stdin()), Path::new("stdin"), "stdin".into()))
-            }
+            Root::Stdin => Documents::Rows(rows::stdin(reading)),
             Root::Folder(path, of_root) => {
                 let (base, prefix) =
                     if prefixed { (Path::new(""), path.clone()) } else { (path.as_path(), PathBuf::new()) };
-                Documents::Folder {
-                    walk: Box::new(Walk::new(path, filter, of_root)),
-                    base: base.into(),
-                    prefix,
-                    lines: None,
-                }
+                let walk = Box::new(Walk::new(path, &roots.filter, of_root));
+                Documents::Folder { walk, base: base.into(), prefix, rows: None, reading }
             }
             Root::File(path, form) => {
                 let parent = path.parent().unwrap_or(Path::new(""));
@@ -224,8 +230,8 @@ impl<'a> Documents<'a> {
                 };
                 let size = fs::metadata(path).map_or(0, |m| m.len());
                 let file = walk::File { path: path.clone(), below: below.to_owned(), form: *form, size };
-                match open(file, base.into(), Path::new("")) {
-                    Ok(lines) => Documents::Lines(lines),
+                match open(file, base.into(), Path::new(""), reading) {
+                    Ok(rows) => Documents::Rows(rows),
                     Err(found) => Documents::One(Some(found)),
                 }
             }
@@ -233,18 +239,13 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// A file of lines is opened; any other is found, and opened later.
-fn open(file: walk::File, base: Arc<Path>, prefix: &Path) -> Result<Lines, Found> {
-    let id = id_of(&prefix.join(&file.below));
-    let form = file.form;
+/// A file of rows is opened; any other is found, and opened later.
+fn open(file: walk::File, base: Arc<Path>, prefix: &Path, reading: &Reading) -> Result<RowIter, Found> {
+    let walk::File { path, below, form, size } = file;
+    let id = id_of(&prefix.join(below));
     match form.kind {
-        Kind::Text | Kind::Markdown => {
-            Err(Found::Raw(Raw::File { id, base, path: file.path, form, size: file.size }))
-        }
-        Kind::Jsonl => match form.open(&file.path) {
-            Ok(opened) => Ok(Lines::new(opened, &file.path, id)),
-            Err(e) => Err(Found::Failed(Failure { place: file.path.display().to_string(), cause: e.into() })),
-        },
+        Kind::Text | Kind::Markup(_) => Err(Found::Raw(Raw::File { id, base, path, form, size })),
+        Kind::Rows(kind) => rows::open(&path, id, form, kind, reading).map_err(Found::Failed),
     }
 }
 
@@ -254,14 +255,14 @@ impl Iterator for Documents<'_> {
     fn next(&mut self) -> Option<Found> {
         match self {
             Documents::One(found) => found.take(),
-            Documents::Lines(lines) => lines.next(),
-            Documents::Folder { walk, base, prefix, lines } => loop {
-                if let Some(found) = lines.as_mut().and_then(Lines::next) {
+            Documents::Rows(rows) => rows.next(),
+            Documents::Folder { walk, base, prefix, rows, reading } => loop {
+                if let Some(found) = rows.as_mut().and_then(Iterator::next) {
                     return Some(found);
                 }
                 match walk.next()? {
-                    Entry::File(file) => match open(file, base.clone(), prefix) {
-                        Ok(opened) => *lines = Some(opened),
+                    Entry::File(file) => match open(file, base.clone(), prefix, reading) {
+                        Ok(opened) => *rows = Some(opened),
                         Err(found) => return Some(found),
                     },
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),

@@ -4,11 +4,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::decode::{Charset, Decoded, decode};
-use super::extract::markdown;
-use super::form::{Form, Kind};
-use super::{DOCUMENT_BYTES_MAX, Document, Fields, Origin};
-use crate::error::{DocumentError, Failure};
+use serde_json::Value;
+
+use super::decode::{self, Charset, decode};
+use super::form::{Form, Kind, Markup};
+use super::rows::{Fields, Record, parse_json};
+use super::worker::Workers;
+use super::{Document, Limits, Origin};
+use crate::error::{ContentError, DocumentError, Failure};
 
 /// How much larger a packed text is likely to be, at most.
 const PACKED: u64 = 20;
@@ -16,7 +19,7 @@ const PACKED: u64 = 20;
 /// A document that has been found but not read.
 #[derive(Debug)]
 pub enum Raw {
-    /// A text file.
+    /// A file.
     File {
         /// The document's id.
         id: String,
@@ -29,47 +32,70 @@ pub enum Raw {
         /// Its size when it was found, in bytes.
         size: u64,
     },
-    /// A line of JSONL.
-    Line {
-        /// The file's id, for lines without one.
+    /// A row of a file.
+    Row {
+        /// The file's id, for rows without one.
         file_id: Arc<str>,
         /// The file.
         file: Arc<Path>,
-        /// The line, counted from 1.
+        /// The line or row, counted from 1.
         number: u64,
-        /// What stands there, without the line end.
-        bytes: Vec<u8>,
+        /// What stands there.
+        content: Content,
+        /// What it was decoded from, where that was not UTF-8.
+        encoding: Option<&'static str>,
+        /// Bytes of the file that were read for it.
+        progress: u64,
     },
 }
 
+/// A row, as far as it has been read.
+#[derive(Debug)]
+pub enum Content {
+    /// A JSON object, in bytes.
+    Json(Vec<u8>),
+    /// The columns asked for.
+    Record(Record),
+}
+
 impl Raw {
-    /// Bytes it will have in memory, about: for progress, and for bounding what is in memory.
+    /// Bytes it will have in memory, about: for bounding what is there.
     pub fn size(&self) -> u64 {
         match self {
             Raw::File { size, form: Form { packing: Some(_), .. }, .. } => size * PACKED,
             Raw::File { size, .. } => *size,
-            Raw::Line { bytes, .. } => bytes.len() as u64,
+            Raw::Row { content: Content::Json(bytes), .. } => bytes.len() as u64,
+            Raw::Row { content: Content::Record(record), .. } => {
+                record.values().filter_map(Value::as_str).map(str::len).sum::<usize>() as u64
+            }
+        }
+    }
+
+    /// Bytes of its file that it stands for, packed as they are.
+    pub fn progress(&self) -> u64 {
+        match self {
+            Raw::File { size, .. } => *size,
+            Raw::Row { progress, .. } => *progress,
         }
     }
 
     /// Reads, decodes and parses.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
-            Raw::File { id, base, path, form, .. } => match read_file(&path, form, reading.encoding) {
-                Ok((text, encoding)) => {
-                    Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding })
+            Raw::File { id, base, path, form, .. } => {
+                let origin = Origin { file: base, line: None };
+                match reading.file(&path, form) {
+                    Ok(Text { text, encoding, kept }) => Ok(Document { id, text, origin, encoding, kept }),
+                    Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
                 }
-                Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
-            },
-            Raw::Line { file_id, file, number, bytes } => {
+            }
+            Raw::Row { file_id, file, number, content, encoding, .. } => {
                 let origin = Origin { file, line: Some(number) };
-                match reading.fields.parse(&bytes) {
-                    Ok((id, text)) => Ok(Document {
-                        id: id.unwrap_or_else(|| format!("{file_id}:{number}")),
-                        text,
-                        origin,
-                        encoding: None,
-                    }),
+                match reading.row(&content, encoding) {
+                    Ok((id, Text { text, encoding, kept })) => {
+                        let id = id.unwrap_or_else(|| format!("{file_id}:{number}"));
+                        Ok(Document { id, text, origin, encoding, kept })
+                    }
                     Err(cause) => Err(Failure { place: origin.place(""), cause }),
                 }
             }
@@ -78,29 +104,83 @@ impl Raw {
 }
 
 /// How documents are read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Reading {
-    /// The fields of JSONL.
+    /// The columns of rows.
     pub fields: Fields,
-    /// The encoding of text files, where it is not to be found out.
+    /// The encoding of texts, where it is not to be found out.
     pub encoding: Option<&'static Charset>,
+    /// How much a document may take.
+    pub limits: Limits,
+    /// Who takes texts out of files.
+    pub workers: Workers,
 }
 
-fn read_file(path: &Path, form: Form, forced: Option<&'static Charset>) -> Result<Decoded, DocumentError> {
-    let bytes = read_bytes(path, form)?;
-    let (text, encoding) = decode(bytes, forced)?;
-    let text = match form.kind {
-        Kind::Markdown => markdown(&text),
-        Kind::Text | Kind::Jsonl => text,
-    };
-    Ok((text, encoding))
+/// What a document holds.
+struct Text {
+    text: String,
+    encoding: Option<&'static str>,
+    kept: Vec<Value>,
 }
 
-fn read_bytes(path: &Path, form: Form) -> Result<Vec<u8>, DocumentError> {
-    let mut bytes = Vec::new();
-    form.open(path)?.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
-        return Err(DocumentError::TooLarge { max: DOCUMENT_BYTES_MAX });
+impl Reading {
+    fn file(&self, path: &Path, form: Form) -> Result<Text, DocumentError> {
+        let bytes = self.bytes(path, form)?;
+        let Kind::Markup(markup) = form.kind else {
+            let (text, encoding) = decode(bytes, self.encoding, None)?;
+            return Ok(Text { text, encoding, kept: self.fields.kept(&Record::new()) });
+        };
+        let (bytes, encoding) = if markup.is_text() {
+            let declared = if markup == Markup::Markdown { None } else { decode::declared(&bytes) };
+            let (text, encoding) = decode(bytes, self.encoding, declared)?;
+            (text.into_bytes(), encoding)
+        } else {
+            (bytes, None)
+        };
+        let extracted = self.workers.extract(markup, &bytes, !self.fields.keep.is_empty())?;
+        Ok(Text { text: extracted.text, encoding, kept: self.fields.kept(&extracted.front_matter) })
     }
-    Ok(bytes)
+
+    fn bytes(&self, path: &Path, form: Form) -> Result<Vec<u8>, DocumentError> {
+        let max = self.limits.document_bytes;
+        let mut bytes = Vec::new();
+        form.open(path, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > max {
+            return Err(ContentError::TooLarge { max }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// The id, where there is one, and the text.
+    fn row(
+        &self,
+        content: &Content,
+        encoding: Option<&'static str>,
+    ) -> Result<(Option<String>, Text), DocumentError> {
+        let parsed = match content {
+            Content::Json(line) => self.fields.of(&parse_json(line)?)?,
+            Content::Record(record) => self.fields.of(record)?,
+        };
+        match encoding {
+            // A stream cannot fail in the middle of a row: it puts this in the place of wrong bytes.
+            Some(encoding) if parsed.text.contains(char::REPLACEMENT_CHARACTER) => {
+                Err(DocumentError::Undecodable { encoding })
+            }
+            _ => Ok((parsed.id, Text { text: parsed.text, encoding, kept: parsed.kept })),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Reading {
+    /// The defaults, without workers.
+    pub fn for_test() -> Self {
+        let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
+        Reading {
+            fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
+            encoding: None,
+            limits,
+            workers: Workers::new(PathBuf::new(), limits),
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Which documents are found, what they are called, and that each is accounted for.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::util::{Playground, repository};
+use crate::util::Playground;
 
 fn ids(playground: &Playground, input: &str) -> Vec<String> {
     playground.build(input, &[]).into_iter().map(|row| row.id).collect()
@@ -99,18 +100,8 @@ fn a_name_cannot_send_commands_to_the_terminal() {
 #[test]
 fn no_documents_give_an_empty_file() {
     let playground = Playground::new();
-    std::fs::create_dir(playground.path("docs")).unwrap();
+    fs::create_dir(playground.path("docs")).unwrap();
     assert_eq!(playground.build("docs", &[]), []);
-}
-
-#[test]
-fn the_corpus_of_the_demo_goes_in_whole() {
-    let playground = Playground::new();
-    let ran = playground
-        .run(&["build", repository("fixtures/corpus").to_str().unwrap(), "-o", "out.parquet"])
-        .expect(0);
-    ran.says("37 documents: 36 embedded, 1 empty, 0 failed");
-    assert_eq!(ran.stdout, "", "results only");
 }
 
 #[test]
@@ -127,7 +118,7 @@ fn a_lost_stderr_does_not_end_the_run() {
     let playground = Playground::new();
     playground.write("docs/a.txt", "good");
     playground.write("docs/b.txt", b"\x01\xff");
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let status = playground.command(&["build", "docs", "-o", "out.parquet"]).stderr(full).status().unwrap();
     assert_eq!(status.code(), Some(3));
     assert_eq!(crate::util::rows(&playground.path("out.parquet")).len(), 1);

@@ -5,6 +5,7 @@
 mod documents;
 mod errors;
 mod golden;
+mod kinds;
 mod pipeline;
 mod readers;
 mod util;

@@ -12,7 +12,7 @@ use qwen3_index::embed::{Embedder, Embedding};
 use qwen3_index::index::{Row, RowKind};
 use qwen3_index::pipeline::{self, Job};
 use qwen3_index::report::{Counts, Reporter};
-use qwen3_index::source::{Fields, Filter, Reading, Roots};
+use qwen3_index::source::{Fields, Filter, Limits, Reading, Roots, Workers};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 
 use crate::util::{Playground, jsonl, repository};
@@ -76,6 +76,16 @@ fn run(texts: &[String], fake: &mut Fake, job: Job) -> anyhow::Result<(Counts, V
     Ok((counts, rows))
 }
 
+fn reading() -> Reading {
+    let limits = Limits { document_bytes: 1 << 20, seconds: 10, expansion: 100 };
+    Reading {
+        fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
+        encoding: None,
+        limits,
+        workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
+    }
+}
+
 fn filter() -> Filter {
     Filter::new(&[], &[], false, false).unwrap()
 }
@@ -83,7 +93,7 @@ fn filter() -> Filter {
 fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind, batching: Batching) -> Job {
     Job {
         roots: Roots::new(&[], filter()).unwrap(),
-        reading: Reading { fields: Fields { id: "id".into(), text: vec!["text".into()] }, encoding: None },
+        reading: reading(),
         tokenizer: tokenizer(),
         max_tokens,
         batching,

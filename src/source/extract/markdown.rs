@@ -2,19 +2,20 @@
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// The text without front matter, link targets and the marks of images and emphasis. Code is kept, and so
+/// The text without link targets and the marks of images and emphasis. Code is kept, and so
 /// are the marks of headings, list items and table cells: they are what tells a block's start once white
 /// space is cleaned, to readers and when a long text is cut.
 pub fn markdown(source: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
     let mut text = String::with_capacity(source.len());
-    for event in Parser::new_ext(&source[front_matter_bytes(source)..], options) {
+    for event in Parser::new_ext(source, options) {
         match event {
             Event::Start(Tag::Heading { level, .. }) => {
                 text.extend(std::iter::repeat_n('#', level as usize));
                 text.push(' ');
             }
-            Event::Start(Tag::Item) => text.push_str("- "),
+            // A list in a list stands behind the item's text without a paragraph's end between.
+            Event::Start(Tag::Item) => text.push_str("\n- "),
             Event::Start(Tag::TableCell) => text.push_str("| "),
             Event::End(TagEnd::TableCell) => text.push(' '),
             Event::End(end) if ends_block(end) => text.push('\n'),
@@ -26,39 +27,6 @@ pub fn markdown(source: &str) -> String {
         }
     }
     text
-}
-
-/// How long the block of settings at the top is, between lines of `---` (YAML) or `+++` (TOML). The parser's
-/// own option would take text between two rules anywhere for one; so may a text that starts with a rule,
-/// unless its first line is a setting.
-fn front_matter_bytes(source: &str) -> usize {
-    let mut lines = source.split_inclusive('\n');
-    let Some(first) = lines.next() else { return 0 };
-    let fence = first.trim_start_matches('\u{FEFF}').trim_end();
-    let sign = match fence {
-        "---" => ':',
-        "+++" => '=',
-        _ => return 0,
-    };
-    let mut bytes = first.len();
-    let mut has_setting = None;
-    for line in lines {
-        bytes += line.len();
-        if line.trim_end() == fence {
-            return if has_setting.unwrap_or(true) { bytes } else { 0 };
-        }
-        if !line.trim().is_empty() && !line.starts_with('#') {
-            has_setting.get_or_insert_with(|| is_setting(line, sign));
-        }
-    }
-    0
-}
-
-/// `key: value` or `key = value`, the key one word, or a table of TOML.
-fn is_setting(line: &str, sign: char) -> bool {
-    let key = line.split_once(sign).map(|(key, _)| key.trim());
-    key.is_some_and(|key| !key.is_empty() && !key.contains(char::is_whitespace))
-        || (sign == '=' && line.starts_with('['))
 }
 
 fn ends_block(end: TagEnd) -> bool {
@@ -73,21 +41,12 @@ mod tests {
 
     #[test]
     fn what_a_person_reads_stays_and_targets_go() {
-        let source = "---\ntitle: Secret\n---\n# The *plan*\n\nSee [our **rules**](https://example.org/r?q=1 \"hint\") \
-                      or <https://a.example>.\n![A red door](img/door.png)\n\n- one\n- two\n  wrapped\n\n\
+        let source = "# The *plan*\n\nSee [our **rules**](https://example.org/r?q=1 \"hint\") \
+                      or <https://a.example>.\n![A red door](img/door.png)\n\n- one\n- two\n  wrapped\n  - three\n\n\
                       ```rust\nlet x = \"[not](a link)\";\n```\n\n| a | b |\n|---|---|\n| 1 | `2` |\n\n今天[天气](x.md)很好。\n\n[ref]: https://gone.example\n";
-        let expected = "# The plan See our rules or https://a.example. A red door - one - two wrapped \
+        let expected = "# The plan See our rules or https://a.example. A red door - one - two wrapped - three \
                         let x = \"[not](a link)\"; | a | b | 1 | 2 今天天气很好。";
         assert_eq!(clean(&markdown(source)), expected);
-        assert_eq!(clean(&markdown("+++\ntitle = 'x'\n+++\ntext")), "text");
-        assert_eq!(clean(&markdown("---\n# made by hand\n\ntags:\n- a\n---\ntext")), "text");
-        assert_eq!(clean(&markdown("---\n---\ntext")), "text");
-        let rules = "---\nA text that starts with a rule: not a setting.\n\n---\n\nmore";
-        assert_eq!(clean(&markdown(rules)), "A text that starts with a rule: not a setting. more");
-        assert_eq!(
-            clean(&markdown("text --- not front matter\n\n---\n\nmore")),
-            "text --- not front matter more"
-        );
     }
 
     proptest! {

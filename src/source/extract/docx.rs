@@ -1,0 +1,231 @@
+//! DOCX in, its text out (the only user of zip and roxmltree).
+//!
+//! The parts and elements are those of ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
+
+use std::collections::HashMap;
+use std::io::{Cursor, Read};
+use std::mem;
+
+use roxmltree::{Document, Node};
+use zip::ZipArchive;
+
+use super::super::Limits;
+use super::super::decode::{declared, decode};
+use super::super::form::{EXPANDED_FREELY, Markup};
+use super::damaged;
+use crate::error::ContentError;
+
+/// Levels of headings that Markdown has a mark for.
+const LEVELS: usize = 6;
+
+/// Text of paragraphs, tables and text boxes in order, then of footnotes and endnotes. Headings, list items and
+/// table cells are marked as in Markdown. What was deleted with changes tracked, hidden text, field codes,
+/// comments, headers and footers are left out.
+pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
+    let mut package = Package {
+        archive: ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(Markup::Docx, e))?,
+        limits,
+    };
+    let of_package = package.related("")?;
+    let main = of_package.get("officeDocument").ok_or_else(|| damaged(Markup::Docx, "no document in it"))?;
+    let of_main = package.related(main)?;
+    let mut part = |name: Option<&String>| name.map_or(Ok(None), |name| package.part(name));
+    let styles = part(of_main.get("styles"))?;
+    let styles = styles.as_deref().map(parse).transpose()?;
+    let styles = styles.as_ref().map(|xml| styles_of(xml.root_element())).unwrap_or_default();
+    let mut text = String::new();
+    for name in [Some(main), of_main.get("footnotes"), of_main.get("endnotes")] {
+        let Some(xml) = part(name)? else { continue };
+        let xml = parse(&xml)?;
+        let root = xml.root_element();
+        if !matches!(root.tag_name().name(), "document" | "footnotes" | "endnotes") {
+            return Err(damaged(Markup::Docx, "what is in it is no text document"));
+        }
+        write_text(root, &styles, &mut text);
+    }
+    Ok(text)
+}
+
+struct Package<'a> {
+    archive: ZipArchive<Cursor<&'a [u8]>>,
+    limits: Limits,
+}
+
+impl Package<'_> {
+    /// The XML of a part, if there is such a part.
+    fn part(&mut self, name: &str) -> Result<Option<String>, ContentError> {
+        let Some(at) = self.archive.index_for_name(name) else { return Ok(None) };
+        let part = self.archive.by_index(at).map_err(|e| damaged(Markup::Docx, e))?;
+        let (packed, max) = (part.compressed_size(), self.limits.document_bytes);
+        let expanded_max = packed.saturating_mul(self.limits.expansion).max(EXPANDED_FREELY);
+        let mut xml = Vec::new();
+        part.take(max.min(expanded_max) + 1).read_to_end(&mut xml).map_err(|e| damaged(Markup::Docx, e))?;
+        match xml.len() as u64 {
+            bytes if bytes > max => Err(ContentError::TooLarge { max }),
+            bytes if bytes > expanded_max => Err(ContentError::Expands { max: self.limits.expansion }),
+            _ => {
+                let declared = declared(&xml);
+                decode(xml, None, declared).map(|(xml, _)| Some(xml)).map_err(|e| damaged(Markup::Docx, e))
+            }
+        }
+    }
+
+    /// The parts that a part refers to, by the last word of their type.
+    fn related(&mut self, name: &str) -> Result<HashMap<String, String>, ContentError> {
+        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let Some(xml) = self.part(&in_folder(folder, &format!("_rels/{file}.rels")))? else {
+            return Ok(HashMap::new());
+        };
+        let xml = parse(&xml)?;
+        let relations = xml.root_element().children().filter_map(|relation| {
+            let kind = relation.attribute("Type")?.rsplit('/').next()?;
+            let target = relation.attribute("Target")?;
+            let target = target.strip_prefix('/').map_or_else(|| in_folder(folder, target), str::to_owned);
+            Some((kind.to_owned(), target))
+        });
+        Ok(relations.collect())
+    }
+}
+
+fn in_folder(folder: &str, file: &str) -> String {
+    if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") }
+}
+
+fn parse(xml: &str) -> Result<Document<'_>, ContentError> {
+    Document::parse(xml).map_err(|e| damaged(Markup::Docx, e))
+}
+
+/// What a paragraph's style makes of it.
+#[derive(Clone, Copy, Default)]
+struct Style {
+    /// 1 for a heading of the first level.
+    heading: Option<usize>,
+    is_list: bool,
+}
+
+impl Style {
+    /// Its own properties, and of those that it doesn't set the one's it is based on.
+    fn of(properties: Option<Node>, base: Style) -> Style {
+        let property = |name| properties.and_then(|properties| child(properties, name));
+        let level = property("outlineLvl").and_then(|level| value(level)?.parse::<usize>().ok());
+        let list = property("numPr").and_then(|list| value(child(list, "numId")?)).map(|id| id != "0");
+        Style {
+            // Level 9 is the body.
+            heading: level.map_or(base.heading, |level| (level < 9).then_some(level + 1)),
+            is_list: list.unwrap_or(base.is_list),
+        }
+    }
+
+    fn mark(self) -> &'static str {
+        const MARKS: [&str; LEVELS] = ["# ", "## ", "### ", "#### ", "##### ", "###### "];
+        match self.heading {
+            Some(level) => MARKS[level.clamp(1, LEVELS) - 1],
+            None if self.is_list => "- ",
+            None => "",
+        }
+    }
+}
+
+type Styles<'a> = HashMap<&'a str, Style>;
+
+fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
+    let nodes: HashMap<&str, Node> =
+        elements(root, "style").filter_map(|style| Some((attribute(style, "styleId")?, style))).collect();
+    let resolve = |id: &str| {
+        // Each style at most once: a circle is not forbidden by the file format.
+        let mut chain = Vec::new();
+        let mut next = nodes.get(id).copied();
+        while let Some(style) = next.filter(|_| chain.len() < nodes.len()) {
+            chain.push(style);
+            next = child(style, "basedOn").and_then(value).and_then(|base| nodes.get(base).copied());
+        }
+        chain.iter().rev().fold(Style::default(), |base, style| Style::of(child(*style, "pPr"), base))
+    };
+    nodes.keys().map(|&id| (id, resolve(id))).collect()
+}
+
+/// What is left to do; a document can be deeper than a stack of calls.
+enum Step<'a, 'input> {
+    Visit(Node<'a, 'input>),
+    Write(&'static str),
+    EndParagraph,
+}
+
+fn write_text(root: Node, styles: &Styles, text: &mut String) {
+    let mut steps = vec![Step::Visit(root)];
+    // Text boxes, which stand in the middle of the paragraph that they are anchored to.
+    let mut boxes = Vec::new();
+    while let Some(step) = steps.pop() {
+        let node = match step {
+            Step::Visit(node) => node,
+            Step::Write(part) => {
+                text.push_str(part);
+                continue;
+            }
+            Step::EndParagraph => {
+                text.push('\n');
+                steps.extend(mem::take(&mut boxes).into_iter().rev());
+                continue;
+            }
+        };
+        let children = || node.children().rev().map(Step::Visit);
+        match node.tag_name().name() {
+            _ if is_left_out(node) => {}
+            "t" => text.push_str(node.text().unwrap_or_default()),
+            "tab" | "br" | "cr" | "ptab" => text.push(' '),
+            "noBreakHyphen" => text.push('-'),
+            "p" => {
+                let properties = child(node, "pPr");
+                let style = properties.and_then(|p| value(child(p, "pStyle")?)).and_then(|id| styles.get(id));
+                text.push('\n');
+                text.push_str(Style::of(properties, style.copied().unwrap_or_default()).mark());
+                steps.push(Step::EndParagraph);
+                steps.extend(children());
+            }
+            "tc" => {
+                text.push_str("| ");
+                steps.push(Step::Write(" "));
+                steps.extend(children());
+            }
+            "txbxContent" => boxes.extend(node.children().map(Step::Visit)),
+            _ => steps.extend(children()),
+        }
+    }
+}
+
+fn is_left_out(node: Node) -> bool {
+    match node.tag_name().name() {
+        // Properties, among them tab stops by the name of tabs; deleted or moved away; separators of notes.
+        "pPr" | "rPr" | "sectPr" | "tblPr" | "del" | "moveFrom" => true,
+        "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
+        "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
+        // The same once more, for programs that know less.
+        "Fallback" => node.prev_sibling_element().is_some(),
+        _ => false,
+    }
+}
+
+/// A property that is there is on, unless it says otherwise.
+fn is_on(property: Node) -> bool {
+    !matches!(value(property), Some("0" | "false" | "off"))
+}
+
+fn elements<'a, 'input>(
+    node: Node<'a, 'input>,
+    name: &'static str,
+) -> impl Iterator<Item = Node<'a, 'input>> {
+    node.children().filter(move |child| child.tag_name().name() == name)
+}
+
+fn child<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
+    elements(node, name).next()
+}
+
+fn value<'a>(node: Node<'a, '_>) -> Option<&'a str> {
+    attribute(node, "val")
+}
+
+/// By its local name: strict and transitional documents differ in the namespace.
+fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    node.attributes().find(|attribute| attribute.name() == name).map(|attribute| attribute.value())
+}

@@ -1,0 +1,181 @@
+//! HTML in, its text out (the only user of html5ever, xml5ever and markup5ever_rcdom).
+
+use html5ever::tendril::TendrilSink;
+use html5ever::{Attribute, ParseOpts, parse_document};
+use markup5ever_rcdom::{Handle, NodeData, RcDom};
+
+/// Elements whose text is no part of what a person reads of a page: code, menus, controls.
+const SKIPPED: [&str; 16] = [
+    "script", "style", "noscript", "noframes", "noembed", "template", "head", "svg", "iframe", "object",
+    "nav", "menu", "button", "select", "textarea", "datalist",
+];
+
+/// Roles that make a menu of any element.
+const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "toolbar"];
+
+/// Elements that part what is before and behind them, as the rendering section of the HTML standard has it
+/// (<https://html.spec.whatwg.org/#flow-content-3>).
+#[rustfmt::skip]
+const BLOCKS: [&str; 39] = [
+    "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "dialog",
+    "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr",
+    "legend", "listing", "main", "ol", "p", "plaintext", "pre", "rt", "search", "section", "summary", "table",
+    "tbody", "tr", "ul", "xmp",
+];
+
+/// Title and main content (the body, where no element says that it is that), without scripts, styles, menus,
+/// controls and what is hidden. Headings, list items and table cells are marked as in Markdown, the
+/// alternative text stands for an image.
+pub fn html(source: &str) -> String {
+    // Pages with an XML declaration are XHTML, whatever they are called, unless nothing comes of that.
+    if source.trim_start().starts_with("<?xml") {
+        let text = xhtml(source);
+        if !text.trim().is_empty() {
+            return text;
+        }
+    }
+    text(&parse_document(RcDom::default(), ParseOpts::default()).one(source))
+}
+
+/// The same of a page in XML, where any element can end in itself.
+pub fn xhtml(source: &str) -> String {
+    text(&xml5ever::driver::parse_document(RcDom::default(), Default::default()).one(source))
+}
+
+fn text(dom: &RcDom) -> String {
+    let mut text = title(&dom.document).unwrap_or_default();
+    text.push('\n');
+    let title_bytes = text.len();
+    if let Some(main) = main_content(&dom.document) {
+        write_text(&main, &mut text);
+    }
+    // A script may fill an empty one when the page is shown.
+    if text[title_bytes..].trim().is_empty() {
+        write_text(&dom.document, &mut text);
+    }
+    text
+}
+
+/// The one element that is the page's main content by name or role: around it stand banners, key bindings
+/// and the like. Where there are several, none is.
+fn main_content(document: &Handle) -> Option<Handle> {
+    let mut found = None;
+    let mut left = vec![document.clone()];
+    while let Some(node) = left.pop() {
+        left.extend(node.children.borrow().iter().cloned());
+        let NodeData::Element { name, attrs, .. } = &node.data else { continue };
+        let is_main = &*name.local == "main" || attribute(&attrs.borrow(), "role") == Some("main");
+        if is_main && found.replace(node.clone()).is_some() {
+            return None;
+        }
+    }
+    found
+}
+
+/// What is left to do at some depth: trees can be deeper than a stack of calls.
+enum Step {
+    Visit(Handle),
+    Write(&'static str),
+}
+
+fn write_text(root: &Handle, text: &mut String) {
+    let mut steps = vec![Step::Visit(root.clone())];
+    while let Some(step) = steps.pop() {
+        let node = match step {
+            Step::Write(part) => {
+                text.push_str(part);
+                continue;
+            }
+            Step::Visit(node) => node,
+        };
+        match &node.data {
+            NodeData::Text { contents } => text.push_str(&contents.borrow()),
+            NodeData::Element { name, attrs, .. } => {
+                let (before, after) = match &*name.local {
+                    local if is_skipped(local, &attrs.borrow()) => continue,
+                    "h1" => ("\n# ", "\n"),
+                    "h2" => ("\n## ", "\n"),
+                    "h3" => ("\n### ", "\n"),
+                    "h4" => ("\n#### ", "\n"),
+                    "h5" => ("\n##### ", "\n"),
+                    "h6" => ("\n###### ", "\n"),
+                    "li" => ("\n- ", "\n"),
+                    "td" | "th" => ("| ", " "),
+                    "img" => {
+                        text.push_str(attribute(&attrs.borrow(), "alt").unwrap_or_default());
+                        continue;
+                    }
+                    local if BLOCKS.contains(&local) => ("\n", "\n"),
+                    _ => ("", ""),
+                };
+                text.push_str(before);
+                steps.push(Step::Write(after));
+                push_children(&node, &mut steps);
+            }
+            NodeData::Document => push_children(&node, &mut steps),
+            _ => {}
+        }
+    }
+}
+
+fn push_children(node: &Handle, steps: &mut Vec<Step>) {
+    steps.extend(node.children.borrow().iter().rev().cloned().map(Step::Visit));
+}
+
+fn is_skipped(name: &str, attributes: &[Attribute]) -> bool {
+    SKIPPED.contains(&name)
+        || attribute(attributes, "hidden").is_some()
+        || attribute(attributes, "aria-hidden") == Some("true")
+        || attribute(attributes, "role").is_some_and(|role| SKIPPED_ROLES.contains(&role))
+}
+
+fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
+    attributes.iter().find(|attribute| &*attribute.name.local == name).map(|attribute| &*attribute.value)
+}
+
+/// The text of the first `title`, which stands in `head`.
+fn title(document: &Handle) -> Option<String> {
+    let child = |node: &Handle, wanted: &str| {
+        let children = node.children.borrow();
+        let is_wanted =
+            |child: &&Handle| matches!(&child.data, NodeData::Element { name, .. } if &*name.local == wanted);
+        children.iter().find(is_wanted).cloned()
+    };
+    let title = child(&child(&child(document, "html")?, "head")?, "title")?;
+    let mut text = String::new();
+    for part in title.children.borrow().iter() {
+        write_text(part, &mut text);
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clean::clean;
+
+    #[test]
+    fn what_a_person_reads_stays() {
+        let page = "<!DOCTYPE html><html><head><title>Returns &amp; refunds</title><style>p{}</style></head><body>\
+                    <nav><a href='/'>Home</a></nav><div role='menu'>File</div><script>let x = '<p>';</script>\
+                    <h2>How</h2><p>Send it <b>ba</b>ck<br>within <a href='x'>30 days</a>.</p>\
+                    <ul><li>one<li>two</ul><table><tr><th>a<td>b</table>\
+                    <p hidden>gone<p>Caf&eacute; &#20170;天<img src='d.png' alt='a door'></p><!-- gone --></body></html>";
+        let expected =
+            "Returns & refunds ## How Send it back within 30 days. - one - two | a | b Café 今天a door";
+        assert_eq!(clean(&html(page)), expected);
+        let page = "<title>T</title><h1>Banner</h1><div role=main><p>in</div><p>out";
+        assert_eq!(clean(&html(page)), "T in");
+        assert_eq!(clean(&html("<main>one</main><main>two</main>")), "one two");
+        assert_eq!(clean(&html("<main> </main><p>all there is")), "all there is");
+        assert_eq!(clean(&html("just text")), "just text");
+        assert_eq!(clean(&html("")), "");
+    }
+
+    #[test]
+    fn elements_of_xhtml_end_in_themselves() {
+        let page = "<?xml version='1.0'?><!DOCTYPE html><html xmlns='http://www.w3.org/1999/xhtml'><head><title>A &amp; B</title>\
+                    <script src='x.js'/></head><body><a id='top'/><p>one&#160;two<br/>three</p><p><![CDATA[4 < 5]]></p></body></html>";
+        assert_eq!(clean(&html(page)), "A & B one two three 4 < 5");
+    }
+}

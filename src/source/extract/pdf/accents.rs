@@ -1,0 +1,58 @@
+//! Letters that are drawn as a letter and an accent, as old TeX fonts do.
+
+/// An accent lies over a letter where the two overlap by this much, in ems.
+const OVERLAP: f64 = 0.15;
+
+/// Joins an accent and the letter it lies over, whichever was drawn first, to
+/// the letter and a combining mark. Says whether it did.
+pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
+    let mut chars = next.chars();
+    let (Some(last), Some(first), None) = (text.chars().next_back(), chars.next(), chars.next()) else {
+        return false;
+    };
+    if overlap < OVERLAP {
+        return false;
+    }
+    match (combining(last), combining(first)) {
+        (Some(mark), None) if first.is_alphabetic() => {
+            text.pop();
+            text.push(with_dot(first));
+            text.push(mark);
+            true
+        }
+        (None, Some(mark)) if last.is_alphabetic() => {
+            text.pop();
+            text.push(with_dot(last));
+            text.push(mark);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn with_dot(letter: char) -> char {
+    match letter {
+        '\u{131}' => 'i',
+        '\u{237}' => 'j',
+        other => other,
+    }
+}
+
+fn combining(accent: char) -> Option<char> {
+    Some(match accent {
+        '`' => '\u{300}',
+        '\u{B4}' => '\u{301}',
+        '^' | '\u{2C6}' => '\u{302}',
+        '~' | '\u{2DC}' => '\u{303}',
+        '\u{AF}' | '\u{2C9}' => '\u{304}',
+        '\u{2D8}' => '\u{306}',
+        '\u{2D9}' => '\u{307}',
+        '\u{A8}' => '\u{308}',
+        '\u{2DA}' => '\u{30A}',
+        '\u{2DD}' => '\u{30B}',
+        '\u{2C7}' => '\u{30C}',
+        '\u{B8}' => '\u{327}',
+        '\u{2DB}' => '\u{328}',
+        _ => return None,
+    })
+}

@@ -1,0 +1,102 @@
+//! Characters of embedded East Asian fonts that have no `/ToUnicode` table.
+//!
+//! Such a font names one of the Adobe character collections; its codes are
+//! turned into characters by the tables of that collection.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use hayro_interpret::font::Glyph;
+use hayro_interpret::hayro_cmap::{BfString, CMap, CMapName, CidFamily, load_embedded};
+use hayro_interpret::hayro_syntax::Pdf;
+use hayro_interpret::hayro_syntax::object::{Array, Dict, Name, Object, Stream, String as PdfString};
+
+/// The fonts of a file whose characters follow from their collection.
+pub struct Fonts<'a> {
+    file: &'a Pdf,
+    /// By the name of the font without its subset tag; looked for when first
+    /// needed, since that reads every object of the file.
+    by_name: OnceCell<HashMap<String, Collection>>,
+}
+
+struct Collection {
+    /// Code to character identifier.
+    encoding: CMap,
+    /// Character identifier to Unicode.
+    unicode: CMap,
+}
+
+impl<'a> Fonts<'a> {
+    pub fn new(file: &'a Pdf) -> Self {
+        Self { file, by_name: OnceCell::new() }
+    }
+
+    /// The character of a glyph for which the file gives none.
+    pub fn unicode(&self, glyph: &Glyph<'_>) -> Option<String> {
+        let Glyph::Outline(outline) = glyph else {
+            return None;
+        };
+        let name = outline.font_data()?.postscript_name?;
+        let by_name = self.by_name.get_or_init(|| find_fonts(self.file));
+        by_name.get(&name)?.unicode(glyph.char_code())
+    }
+}
+
+impl Collection {
+    fn new(font: &Dict<'_>) -> Option<Self> {
+        let descendant = font.get::<Array<'_>>(b"DescendantFonts".as_slice())?.iter::<Dict<'_>>().next()?;
+        let system = descendant.get::<Dict<'_>>(b"CIDSystemInfo".as_slice())?;
+        let registry = system.get::<PdfString<'_>>(b"Registry".as_slice())?;
+        let ordering = system.get::<PdfString<'_>>(b"Ordering".as_slice())?;
+        let family = CidFamily::from_registry_ordering(registry.as_bytes(), ordering.as_bytes());
+        let unicode = CMap::parse(load_embedded(family.ucs2_cmap()?)?, load_embedded)?;
+        Some(Self { encoding: encoding(font)?, unicode })
+    }
+
+    fn unicode(&self, code: u32) -> Option<String> {
+        let cid = [2, 1, 3, 4].iter().find_map(|len| self.encoding.lookup_cid_code(code, *len))?;
+        match self.unicode.lookup_bf_string(cid)? {
+            BfString::Char(character) => Some(character.to_string()),
+            BfString::String(text) => Some(text),
+        }
+    }
+}
+
+fn encoding(font: &Dict<'_>) -> Option<CMap> {
+    if let Some(stream) = font.get::<Stream<'_>>(b"Encoding".as_slice()) {
+        return CMap::parse(&stream.decoded_data().ok()?, load_embedded);
+    }
+    let name = font.get::<Name<'_>>(b"Encoding".as_slice())?;
+    match CMapName::from_bytes(name.as_ref()) {
+        CMapName::IdentityH => Some(CMap::identity_h()),
+        CMapName::IdentityV => Some(CMap::identity_v()),
+        known => CMap::parse(load_embedded(known)?, load_embedded),
+    }
+}
+
+fn find_fonts(file: &Pdf) -> HashMap<String, Collection> {
+    let mut found = HashMap::new();
+    for object in file.objects() {
+        let Object::Dict(font) = object else { continue };
+        let is_composite =
+            font.get::<Name<'_>>(b"Subtype".as_slice()).is_some_and(|subtype| subtype.as_ref() == b"Type0");
+        if !is_composite || font.contains_key(b"ToUnicode".as_slice()) {
+            continue;
+        }
+        let Some(name) = font.get::<Name<'_>>(b"BaseFont".as_slice()) else {
+            continue;
+        };
+        if let Some(collection) = Collection::new(&font) {
+            found.insert(without_tag(name.as_str()).to_owned(), collection);
+        }
+    }
+    found
+}
+
+/// A font name without the tag of a subset (`ABCDEF+`).
+fn without_tag(name: &str) -> &str {
+    match name.split_once('+') {
+        Some((tag, rest)) if tag.len() == 6 => rest,
+        _ => name,
+    }
+}

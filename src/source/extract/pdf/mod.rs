@@ -1,0 +1,110 @@
+//! PDF in, its text out (the only user of hayro-interpret).
+//!
+//! The interpreter runs what each page draws; [`glyphs`] collects the characters with their places, [`lines`] puts
+//! them into lines and the lines in order, [`paragraphs`] joins the lines.
+
+mod accents;
+mod collections;
+mod glyphs;
+mod lines;
+mod paragraphs;
+mod rtl;
+
+use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
+use hayro_interpret::{InterpreterCache, InterpreterSettings};
+use unicode_normalization::UnicodeNormalization;
+
+use super::super::form::Markup;
+use super::damaged;
+use crate::error::ContentError;
+
+/// The text of the pages in reading order, a line a paragraph.
+///
+/// # Errors
+/// Damaged, encrypted, or without characters: an empty text of a PDF always has a reason.
+pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
+    let file = Pdf::new(bytes.to_vec()).map_err(cannot_load)?;
+    if file.pages().is_empty() {
+        return Err(damaged(Markup::Pdf, "it has no pages"));
+    }
+    let cache = InterpreterCache::new();
+    let fonts = collections::Fonts::new(&file);
+    let mut text = String::new();
+    let (mut mapped, mut unmapped) = (0, 0);
+    for page in file.pages().iter() {
+        let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
+        mapped += drawn.glyphs.len();
+        unmapped += drawn.unmapped;
+        paragraphs::append(&mut text, &lines::order(&lines::group(&drawn.glyphs)));
+    }
+    let text = paragraphs::resolve_hyphens(&text);
+    match text.trim() {
+        _ if unmapped > mapped => Err(ContentError::NoUnicode),
+        "" => Err(ContentError::NoText),
+        // Accents that were drawn beside their letters, and letters in forms that only fonts know.
+        _ => Ok(text.nfc().collect()),
+    }
+}
+
+fn cannot_load(error: LoadPdfError) -> ContentError {
+    match error {
+        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => ContentError::Password,
+        LoadPdfError::Decryption(_) => damaged(Markup::Pdf, "its encryption is of an unknown kind"),
+        LoadPdfError::Invalid => damaged(Markup::Pdf, "its structure is broken"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of one page with this content, and Helvetica as `/F`.
+    fn file(content: &str) -> Vec<u8> {
+        let objects = [
+            "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
+            "<</Type/Pages/Kids[3 0 R]/Count 1>>".to_owned(),
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>"
+                .to_owned(),
+            format!("<</Length {}>>stream\n{content}\nendstream", content.len()),
+            "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>".to_owned(),
+        ];
+        let mut file = "%PDF-1.4\n".to_owned();
+        for (at, object) in objects.iter().enumerate() {
+            file += &format!("{} 0 obj\n{object}\nendobj\n", at + 1);
+        }
+        file += "trailer<</Root 1 0 R/Size 6>>\n%%EOF\n";
+        file.into_bytes()
+    }
+
+    #[test]
+    fn what_a_page_shows_is_read_as_a_person_reads_it() {
+        for (content, expected) in [
+            // Kerning is no space, a wide gap is one.
+            ("BT /F 10 Tf 9 200 Td [(Th)20(e)-300(end)] TJ ET", "The end\n"),
+            (
+                "BT /F 10 Tf 12 TL 9 200 Td (a long line with one exam-)Tj T* (ple of it)Tj ET",
+                "a long line with one example of it\n",
+            ),
+            (
+                "BT /F 10 Tf 12 TL 9 200 Td (one line that is wide enough)Tj T* (ends.)Tj T* (Another line that is just as wide)Tj ET",
+                "one line that is wide enough ends.\nAnother line that is just as wide\n",
+            ),
+            // Bold by drawing twice; text on its side; text that stands for what is drawn.
+            ("BT /F 10 Tf 2 Tr 9 200 Td (Bold) Tj ET", "Bold\n"),
+            (
+                "BT /F 10 Tf 0 1 -1 0 100 20 Tm (upwards we go)Tj 0 -12 Td (and on we go)Tj ET",
+                "upwards we go and on we go\n",
+            ),
+            ("/Span<</ActualText(Kiss)>>BDC BT /F 10 Tf 9 9 Td (KiB)Tj ET EMC", "Kiss\n"),
+        ] {
+            assert_eq!(pdf(&file(content)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_pdf_without_text_says_why() {
+        assert!(matches!(pdf(b"no pdf"), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(b""), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(&file("0 0 9 9 re f")), Err(ContentError::NoText)));
+    }
+}

@@ -1,0 +1,127 @@
+//! JSON Lines in, a row a line out.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::super::decode;
+use super::super::form::Unpacked;
+use super::super::raw::Content;
+use super::{Found, Reading, Record, Source};
+use crate::error::{ContentError, DocumentError};
+
+/// The fields of one line.
+pub fn parse(line: &[u8]) -> Result<Record, DocumentError> {
+    let not_text = |e: std::str::Utf8Error| DocumentError::NotUtf8 { offset: e.valid_up_to() };
+    let line = std::str::from_utf8(line).map_err(not_text)?;
+    serde_json::from_str(line).map_err(|e| DocumentError::NotJson(reason(&e)))
+}
+
+/// The parser's words, without its line number: for one line that is always 1.
+fn reason(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
+}
+
+/// The lines of one file or stream. Blank lines are no documents.
+pub struct Lines {
+    reader: Option<BufReader<Box<dyn Read + Send>>>,
+    source: Source,
+    number: u64,
+    bytes_max: u64,
+}
+
+impl Lines {
+    pub fn open(unpacked: Unpacked, mut source: Source, reading: &Reading) -> Result<Self, DocumentError> {
+        // JSON is UTF-8, whatever --encoding says of texts; some shells write UTF-16 all the same.
+        let (reader, encoding) = decode::stream(Box::new(unpacked), Some(decode::UTF_8))?;
+        source.encoding = encoding;
+        Ok(Lines::new(reader, source, reading))
+    }
+
+    pub fn new(reader: Box<dyn Read + Send>, source: Source, reading: &Reading) -> Self {
+        let reader = Some(BufReader::with_capacity(1 << 16, reader));
+        Lines { reader, source, number: 0, bytes_max: reading.limits.document_bytes }
+    }
+
+    /// The next line, or the error that ends the file: after a failed read nothing more is known of it.
+    fn line(&mut self) -> Option<Result<Vec<u8>, DocumentError>> {
+        let reader = self.reader.as_mut()?;
+        match read_line(reader, self.bytes_max) {
+            Ok(Some(line)) => Some(line),
+            Ok(None) => {
+                self.reader = None;
+                None
+            }
+            Err(e) => {
+                self.reader = None;
+                Some(Err(e.into()))
+            }
+        }
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        loop {
+            let line = self.line()?;
+            self.number += 1;
+            match line {
+                Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => {}
+                Ok(bytes) => return Some(self.source.row(self.number, Content::Json(bytes))),
+                Err(cause) => return Some(self.source.failed(self.number, cause)),
+            }
+        }
+    }
+}
+
+/// One line without its end, a byte order mark at its start removed; `None` at the end of the file.
+/// Of a line over the limit no more than the limit is held.
+fn read_line(reader: &mut impl BufRead, max: u64) -> io::Result<Option<Result<Vec<u8>, DocumentError>>> {
+    let mut line = Vec::new();
+    if reader.take(max + 1).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.ends_with(b"\n") {
+        line.pop();
+    } else if line.len() as u64 > max {
+        reader.skip_until(b'\n')?;
+        return Ok(Some(Err(ContentError::TooLarge { max }.into())));
+    }
+    if line.starts_with(b"\xEF\xBB\xBF") {
+        line.drain(..3);
+    }
+    Ok(Some(Ok(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_line_is_a_document_or_a_failure_with_its_number() {
+        let input = b"\xEF\xBB\xBF{\"id\":\"a\",\"text\":\"1\"}\r\n\n  \n{\"id\":7,\"text\":\"2\"}\n{\"text\":\"3\"}\n{\"text\":\"a line that is too long\"}\nnope".to_vec();
+        let mut reading = Reading::for_test();
+        reading.limits.document_bytes = 25;
+        let source = Source::new(Path::new("f.jsonl"), "f.jsonl".into());
+        let lines = Lines::new(Box::new(io::Cursor::new(input)), source, &reading);
+        let found: Vec<String> = lines
+            .map(|found| match found {
+                Found::Raw(raw) => raw
+                    .read(&reading)
+                    .map_or_else(|f| format!("{}: {}", f.place, f.cause), |d| format!("{}={}", d.id, d.text)),
+                Found::Failed(failure) => format!("{}: {}", failure.place, failure.cause),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(found[..3], ["a=1", "7=2", "f.jsonl:5=3"]);
+        assert!(found[3].starts_with("f.jsonl:6: larger than 25 bytes"), "{}", found[3]);
+        assert!(
+            found[4].starts_with("f.jsonl:7: not a JSON object: expected ident at column 2;"),
+            "{}",
+            found[4]
+        );
+        assert_eq!(found.len(), 5);
+    }
+}

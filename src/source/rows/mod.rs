@@ -1,0 +1,219 @@
+//! Files with a document a row: each row becomes a [`Raw`], the columns asked for become a document.
+
+mod csv;
+mod jsonl;
+pub mod parquet;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Found;
+use super::form::{Form, Rows};
+use super::raw::{Content, Raw, Reading};
+use crate::error::{ContentError, DocumentError, Failure};
+
+pub use jsonl::parse as parse_json;
+
+/// A row's columns, or a line's fields, by name.
+pub type Record = Map<String, Value>;
+
+/// Which columns of a row are the document. `a.b` is the field `b` of the object `a`, unless there is a
+/// column of that whole name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fields {
+    /// The one with the id; a row without it is called `file:line`.
+    pub id: String,
+    /// Those with the text, in the order in which they are joined.
+    pub text: Vec<String>,
+    /// Those that become columns of the index.
+    pub keep: Vec<String>,
+}
+
+/// What a row says of its document.
+#[derive(Debug, PartialEq)]
+pub struct Parsed {
+    /// Its id, where there is one.
+    pub id: Option<String>,
+    /// Its text.
+    pub text: String,
+    /// The values of [`Fields::keep`], null where there is none.
+    pub kept: Vec<Value>,
+}
+
+impl Fields {
+    /// A whole number is taken as its digits.
+    pub fn of(&self, record: &Record) -> Result<Parsed, DocumentError> {
+        Ok(Parsed { id: self.id(record)?, text: self.text(record)?, kept: self.kept(record) })
+    }
+
+    /// The values of [`Fields::keep`].
+    pub fn kept(&self, record: &Record) -> Vec<Value> {
+        self.keep.iter().map(|name| find(record, name).cloned().unwrap_or(Value::Null)).collect()
+    }
+
+    fn id(&self, record: &Record) -> Result<Option<String>, DocumentError> {
+        match find(record, &self.id) {
+            None => Ok(None),
+            Some(Value::String(id)) => Ok(Some(id.clone())),
+            // Only these have one way to be written: 1e2 and 100000000000000000000001 would be rounded.
+            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
+            Some(other) => {
+                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, "--id-field"))
+            }
+        }
+    }
+
+    /// The fields that are there, each in a line of its own; one of them must be.
+    fn text(&self, record: &Record) -> Result<String, DocumentError> {
+        let mut texts = Vec::new();
+        for field in &self.text {
+            match find(record, field) {
+                None => {}
+                Some(Value::String(text)) => texts.push(text.as_str()),
+                Some(other) => return Err(wrong_type(field, "a string", other, "--text-field")),
+            }
+        }
+        if texts.is_empty() {
+            return Err(DocumentError::FieldMissing {
+                field: self.text.join("` or `"),
+                option: "--text-field",
+            });
+        }
+        Ok(texts.join("\n"))
+    }
+
+    /// The columns to read of a table that has these, by their place in it.
+    ///
+    /// # Errors
+    /// None of them holds text: no row could be a document.
+    pub fn columns(&self, header: &[String]) -> Result<Vec<usize>, ContentError> {
+        let is_asked = |name: &str, asked: &String| {
+            asked == name || asked.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+        };
+        if !header.iter().any(|name| self.text.iter().any(|asked| is_asked(name, asked))) {
+            return Err(ContentError::ColumnMissing {
+                column: self.text.join("` or `"),
+                columns: header.join(", "),
+            });
+        }
+        let asked = || self.text.iter().chain([&self.id]).chain(&self.keep);
+        let is_wanted = |name: &String| asked().any(|asked| is_asked(name, asked));
+        Ok((0..header.len()).filter(|&at| is_wanted(&header[at])).collect())
+    }
+}
+
+/// A field that is there and is not null.
+fn find<'a>(record: &'a Record, name: &str) -> Option<&'a Value> {
+    let found = record.get(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        find(record.get(first)?.as_object()?, rest)
+    });
+    found.filter(|value| !value.is_null())
+}
+
+fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'static str) -> DocumentError {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    DocumentError::FieldType { field: field.to_owned(), expected, found, option }
+}
+
+/// The rows of one file.
+pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
+
+/// Opens a file of rows.
+pub fn open(path: &Path, id: String, form: Form, rows: Rows, reading: &Reading) -> Result<RowIter, Failure> {
+    let opened = || -> Result<RowIter, DocumentError> {
+        let mut source = Source::new(path, id);
+        if rows == Rows::Parquet {
+            return Ok(Box::new(parquet::Rows::open(path, source, reading)?));
+        }
+        let unpacked = form.open(path, &reading.limits)?;
+        source.taken = unpacked.taken();
+        Ok(match rows {
+            Rows::Csv => Box::new(csv::Rows::open(unpacked, None, source, reading)?),
+            Rows::Tsv => Box::new(csv::Rows::open(unpacked, Some(b'\t'), source, reading)?),
+            Rows::Jsonl | Rows::Parquet => Box::new(jsonl::Lines::open(unpacked, source, reading)?),
+        })
+    };
+    opened().map_err(|cause| Failure { place: path.display().to_string(), cause })
+}
+
+/// JSON Lines on standard input.
+pub fn stdin(reading: &Reading) -> RowIter {
+    const NAME: &str = "stdin";
+    let source = Source::new(Path::new(NAME), NAME.to_owned());
+    Box::new(jsonl::Lines::new(Box::new(std::io::stdin()), source, reading))
+}
+
+/// What all rows of one file have in common.
+pub struct Source {
+    file: Arc<Path>,
+    file_id: Arc<str>,
+    /// What it was decoded from, where that was not UTF-8.
+    encoding: Option<&'static str>,
+    /// How many of the file's bytes have been read, and how many of them a row has answered for.
+    taken: Arc<AtomicU64>,
+    told: u64,
+}
+
+impl Source {
+    fn new(file: &Path, id: String) -> Self {
+        Source { file: file.into(), file_id: id.into(), encoding: None, taken: Arc::default(), told: 0 }
+    }
+
+    fn row(&mut self, number: u64, content: Content) -> Found {
+        let taken = self.taken.load(Relaxed);
+        let progress = taken - std::mem::replace(&mut self.told, taken);
+        Found::Raw(Raw::Row {
+            file_id: self.file_id.clone(),
+            file: self.file.clone(),
+            number,
+            content,
+            encoding: self.encoding,
+            progress,
+        })
+    }
+
+    fn failed(&self, number: u64, cause: impl Into<DocumentError>) -> Found {
+        let place = format!("{}:{number}", self.file.display());
+        Found::Failed(Failure { place, cause: cause.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_may_lie_deep_and_be_several() {
+        let parse = |line: &str, id: &str, text: &[&str]| {
+            let text = text.iter().map(|&name| name.into()).collect();
+            let fields = Fields { id: id.into(), text, keep: vec!["k".into(), "k.id".into(), "none".into()] };
+            fields.of(&serde_json::from_str(line).unwrap()).map_err(|e| e.to_string())
+        };
+        let line =
+            r#"{"a": {"b": {"c": "deep"}, "n": null}, "a.b.c": "whole", "t": "title", "k": {"id": -3}}"#;
+        let kept = vec![serde_json::json!({"id": -3}), serde_json::json!(-3), Value::Null];
+        let parsed = |id: Option<&str>, text: &str| {
+            Ok(Parsed { id: id.map(str::to_owned), text: text.into(), kept: kept.clone() })
+        };
+        assert_eq!(parse(line, "k.id", &["a.b.c"]), parsed(Some("-3"), "whole"));
+        assert_eq!(parse(line, "a.n", &["t", "a.b.d", "a.n"]), parsed(None, "title"));
+        assert_eq!(
+            parse(&line.replace("a.b.c", "x"), "x", &["t", "a.b.c"]),
+            parsed(Some("whole"), "title\ndeep")
+        );
+        assert!(parse(line, "x", &["a.b.d", "a.n"]).unwrap_err().starts_with("no field `a.b.d` or `a.n`;"));
+        assert!(parse(line, "a", &["t"]).unwrap_err().starts_with("field `a` is an object,"));
+    }
+}

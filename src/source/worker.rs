@@ -1,0 +1,215 @@
+//! Processes beside this one that read what can break its reader: a file that makes one crash, hang or take too
+//! much memory costs its document, not the run.
+//!
+//! A worker is this program again, with a hidden subcommand. It takes requests on its standard input, each a line
+//! of JSON and then the bytes of the document, and gives answers on its standard output, each a line of JSON.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Limits;
+use super::extract::{Extracted, extract};
+use super::form::Markup;
+use super::rows::{Fields, Record, parquet};
+use crate::error::{ContentError, DocumentError};
+
+/// The hidden subcommand.
+const SUBCOMMAND: &str = "worker";
+
+/// Memory that a worker may ask for, in bytes. The tree of an ordinary page is ten times its size.
+const MEMORY_MAX: u64 = 2 << 30;
+
+/// Answers that wait to be taken.
+const QUEUE_ANSWERS: usize = 64;
+
+/// What a worker is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// The text of a document, whose bytes follow: one [`Extracted`] is the answer.
+    Extract {
+        markup: Markup,
+        bytes: u64,
+        limits: Limits,
+        /// Whether the settings at the top of it are asked for.
+        front_matter: bool,
+    },
+    /// The rows of a Parquet file: the answers are `()` once it is open, then a [`Record`] each, then none.
+    Rows { path: OsString, fields: Fields },
+}
+
+/// What it answers.
+pub type Answer<T> = Result<T, ContentError>;
+
+/// The workers of a run: as many as have been needed at the same time.
+#[derive(Debug)]
+pub struct Workers {
+    program: PathBuf,
+    limits: Limits,
+    idle: Mutex<Vec<Worker>>,
+}
+
+impl Workers {
+    /// Starts none yet. `program` is this program.
+    pub fn new(program: PathBuf, limits: Limits) -> Self {
+        Workers { program, limits, idle: Mutex::default() }
+    }
+
+    /// The text of a document.
+    pub fn extract(
+        &self,
+        markup: Markup,
+        content: &[u8],
+        front_matter: bool,
+    ) -> Result<Extracted, DocumentError> {
+        let mut worker = self.take()?;
+        let bytes = content.len() as u64;
+        worker.send(&Request::Extract { markup, bytes, limits: self.limits, front_matter }, content)?;
+        let answer = worker.receive()?;
+        // One that gave no answer is not used again.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        Ok(answer?)
+    }
+
+    /// A worker of one's own.
+    pub fn take(&self) -> Result<Worker, DocumentError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| Worker::start(&self.program, self.limits).map_err(DocumentError::NoWorker), Ok)
+    }
+}
+
+/// One process; killed when dropped.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    requests: BufWriter<ChildStdin>,
+    answers: Receiver<Vec<u8>>,
+    limits: Limits,
+}
+
+impl Worker {
+    fn start(program: &Path, limits: Limits) -> io::Result<Self> {
+        let mut child = Command::new(program)
+            .arg(SUBCOMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // What a crash has to say is for those who mend it; they run the worker by hand.
+            .stderr(Stdio::null())
+            .spawn()?;
+        let no_pipe = || io::Error::other("no pipe");
+        let requests = BufWriter::new(child.stdin.take().ok_or_else(no_pipe)?);
+        let output = child.stdout.take().ok_or_else(no_pipe)?;
+        let (sender, answers) = sync_channel(QUEUE_ANSWERS);
+        // A thread, since a pipe cannot be read with a time limit.
+        thread::spawn(move || forward(output, &sender));
+        Ok(Worker { child, requests, answers, limits })
+    }
+
+    /// Asks; one or more answers are to be received.
+    pub fn send(&mut self, request: &Request, content: &[u8]) -> Result<(), DocumentError> {
+        let mut write = || {
+            serde_json::to_writer(&mut self.requests, request)?;
+            self.requests.write_all(b"\n")?;
+            self.requests.write_all(content)?;
+            self.requests.flush()
+        };
+        write().map_err(|_| self.crashed())
+    }
+
+    /// Waits for an answer, for as long as one document may take.
+    pub fn receive<T: DeserializeOwned>(&self) -> Result<Answer<T>, DocumentError> {
+        let seconds = self.limits.seconds;
+        match self.answers.recv_timeout(Duration::from_secs(seconds)) {
+            Ok(answer) => serde_json::from_slice(&answer).map_err(|_| self.crashed()),
+            Err(RecvTimeoutError::Timeout) => Err(DocumentError::TooSlow { seconds }),
+            Err(RecvTimeoutError::Disconnected) => Err(self.crashed()),
+        }
+    }
+
+    fn crashed(&self) -> DocumentError {
+        DocumentError::Crashed { memory_max: MEMORY_MAX }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Whether it is gone already or is made to, there is nothing to be said.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn forward(output: ChildStdout, sender: &SyncSender<Vec<u8>>) {
+    let mut lines = BufReader::new(output).split(b'\n');
+    // A read that fails and a receiver that is gone end the same way as a process that does.
+    while let Some(Ok(line)) = lines.next() {
+        if sender.send(line).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a worker does until nobody asks any more.
+///
+/// # Errors
+/// A request that cannot be read or an answer that cannot be written: the other process is gone.
+pub fn serve() -> io::Result<()> {
+    limit_memory()?;
+    let mut requests = io::stdin().lock();
+    let mut answers = BufWriter::new(io::stdout().lock());
+    let mut line = String::new();
+    while requests.read_line(&mut line)? > 0 {
+        match serde_json::from_str(&line)? {
+            Request::Extract { markup, bytes, limits, front_matter } => {
+                let mut content = Vec::new();
+                requests.by_ref().take(bytes).read_to_end(&mut content)?;
+                answer(&mut answers, &extract(markup, &content, limits, front_matter))?;
+            }
+            Request::Rows { path, fields } => send_rows(Path::new(&path), &fields, &mut answers)?,
+        }
+        answers.flush()?;
+        line.clear();
+    }
+    Ok(())
+}
+
+fn send_rows(path: &Path, fields: &Fields, answers: &mut impl Write) -> io::Result<()> {
+    let rows = match parquet::open(path, fields) {
+        Ok(rows) => rows,
+        Err(e) => return answer::<()>(answers, &Err(e)),
+    };
+    answer(answers, &Ok(()))?;
+    for row in rows {
+        let row = parquet::record(row).map(Some);
+        answer(answers, &row)?;
+        if row.is_err() {
+            return Ok(());
+        }
+    }
+    answer::<Option<Record>>(answers, &Ok(None))
+}
+
+fn answer<T: Serialize>(answers: &mut impl Write, answer: &Answer<T>) -> io::Result<()> {
+    serde_json::to_writer(&mut *answers, answer)?;
+    answers.write_all(b"\n")
+}
+
+#[cfg(unix)]
+fn limit_memory() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = Rlimit { current: Some(MEMORY_MAX), maximum: Some(MEMORY_MAX) };
+    Ok(setrlimit(Resource::As, limit)?)
+}
+
+#[cfg(not(unix))]
+fn limit_memory() -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Files of every kind: the text that comes out, and the columns that are kept.
+
+use std::fs::{self, File};
+use std::io::Write;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Deserialize;
+
+use crate::util::{Playground, repository, rows};
+
+/// `fixtures/expected.jsonl` is not made by this tool: it says what a person reads.
+#[test]
+fn the_corpus_gives_the_text_that_a_person_reads() {
+    let playground = Playground::new();
+    let corpus = repository("fixtures/corpus");
+    let ran = playground.run(&["build", corpus.to_str().unwrap(), "-o", "out.parquet"]).expect(0);
+    ran.says("113 documents: 109 embedded, 4 empty, 0 failed;")
+        .says("decoded: 1 EUC-JP, 8 GBK, 1 Shift_JIS, 7 UTF-16LE, 7 windows-1252");
+    assert_eq!(ran.stdout, "", "results only");
+    let expected = fs::read_to_string(repository("fixtures/expected.jsonl")).unwrap();
+    let mut expected = expected.lines().map(|line| serde_json::from_str::<Expected>(line).unwrap());
+    for row in rows(&playground.path("out.parquet")) {
+        let Expected { id, text } = expected.next().unwrap();
+        assert_eq!((row.id, row.text), (id, text));
+    }
+    assert!(expected.next().is_none());
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    id: String,
+    text: String,
+}
+
+fn ids_and_texts(playground: &Playground) -> Vec<(String, String)> {
+    rows(&playground.path("out.parquet")).into_iter().map(|row| (row.id, row.text)).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|&(id, text)| (id.to_owned(), text.to_owned())).collect()
+}
+
+#[test]
+fn tables_give_a_document_a_row() {
+    let playground = Playground::new();
+    playground.write(
+        "docs/a.csv",
+        "\u{FEFF}id,Title,text\r\n1,x,\"one, two\"\r\n\r\n,y,\"line\nbreak\"\r\n3,z\r\n4,\"\",\"said \"\"so\"\"\"\r\n5,,\r\n",
+    );
+    playground.write("docs/b.csv", "id;text\n1b;uno, dos\n");
+    playground.write("docs/c.tsv", "text\tid\none, \"quoted\" no more\tc\n");
+    playground.write("docs/d.csv", "text\nalone\n");
+    playground.write("docs/e.csv", "");
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
+    ran.says("failed: docs/a.csv:4: 2 values in a row of 3 columns;")
+        .says("8 documents: 6 embedded, 1 empty, 1 failed");
+    let expected = [
+        ("1", "one, two"),
+        ("a.csv:3", "line break"),
+        ("4", "said \"so\""),
+        ("1b", "uno, dos"),
+        ("c", "one, \"quoted\" no more"),
+        ("d.csv:2", "alone"),
+    ];
+    assert_eq!(ids_and_texts(&playground), pairs(&expected));
+    playground
+        .run(&["build", "docs/a.csv", "-o", "out.parquet", "--text-field", "Title", "--text-field", "text"])
+        .expect(3);
+    assert_eq!(ids_and_texts(&playground)[0].1, "x one, two");
+}
+
+#[test]
+fn lines_in_other_encodings_are_read() {
+    let playground = Playground::new();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    playground.write(
+        "docs/a.jsonl",
+        utf16("\u{FEFF}{\"id\":\"a\",\"text\":\"今天\"}\r\n{\"id\":\"b\",\"text\":\"天气\"}"),
+    );
+    let (csv, ..) = encoding_rs::SHIFT_JIS.encode("id,text\nc,図書館は月曜日を除いて毎日開いています。\n");
+    playground.write("docs/b.csv", csv);
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    ran.says("decoded: 1 Shift_JIS, 2 UTF-16LE");
+    let expected = [("a", "今天"), ("b", "天气"), ("c", "図書館は月曜日を除いて毎日開いています。")];
+    assert_eq!(ids_and_texts(&playground), pairs(&expected));
+    // A wrong byte costs its row only.
+    let mut csv = encoding_rs::SHIFT_JIS.encode("id,text\na,図書館\nb,毎日").0.into_owned();
+    csv.splice(10..12, [0xFF, 0xFF]);
+    playground.write("one.csv", csv);
+    let ran = playground.run(&["build", "one.csv", "-o", "out.parquet", "--encoding", "shift_jis"]).expect(3);
+    ran.says("failed: one.csv:2: cannot be decoded as Shift_JIS;");
+    assert_eq!(ids_and_texts(&playground), pairs(&[("b", "毎日")]));
+}
+
+/// All rows of a file in one batch.
+fn batch(playground: &Playground) -> RecordBatch {
+    let file = File::open(playground.path("out.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let schema = reader.schema().clone();
+    concat_batches(&schema, &reader.build().unwrap().map(Result::unwrap).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn kept_columns_have_the_types_of_their_values() {
+    let playground = Playground::new();
+    let mut lines = String::new();
+    // More rows than are written at a time, and the values that widen a column come late.
+    for n in 0..600 {
+        let (score, mixed) = if n < 500 { ("1", "true") } else { ("0.5", "\"text\"") };
+        lines += &format!(
+            "{{\"id\":{n},\"text\":\"text {n}\",\"n\":{n},\"score\":{score},\"mixed\":{mixed},\"meta\":{{\"lang\":\"es\",\"tags\":[1,\"b\"]}},\"ok\":true,\"late\":{}}}\n",
+            if n == 599 { "7" } else { "null" }
+        );
+    }
+    playground.write("a.jsonl", lines);
+    let keep = ["n", "score", "mixed", "meta.lang", "meta.tags", "ok", "late", "none"];
+    let mut arguments = vec!["build", "a.jsonl", "-o", "out.parquet"];
+    keep.iter().for_each(|name| arguments.extend(["--keep", name]));
+    let ran = playground.run(&arguments).expect(0);
+    ran.says("warning: --keep none: no document has it, so the column is empty");
+    let batch = batch(&playground);
+    let types: Vec<_> = keep.iter().map(|name| batch[*name].data_type().clone()).collect();
+    use DataType::{Boolean, Float64, Int64, Utf8};
+    assert_eq!(types, [Int64, Float64, Utf8, Utf8, Utf8, Boolean, Int64, Utf8]);
+    assert_eq!(batch["n"].as_primitive::<Int64Type>().values()[..], (0..600).collect::<Vec<_>>());
+    assert_eq!(batch["score"].as_primitive::<Float64Type>().values()[499..501], [1.0, 0.5]);
+    assert_eq!(
+        (batch["mixed"].as_string::<i32>().value(0), batch["mixed"].as_string::<i32>().value(599)),
+        ("true", "text")
+    );
+    assert_eq!(batch["meta.lang"].as_string::<i32>().value(3), "es");
+    assert_eq!(batch["meta.tags"].as_string::<i32>().value(3), "[1,\"b\"]");
+    assert!(batch["ok"].as_boolean().value(599));
+    assert_eq!((batch["late"].null_count(), batch["late"].as_primitive::<Int64Type>().value(599)), (599, 7));
+    assert_eq!(batch["none"].null_count(), 600);
+    // Each row still has its own id, text and vector.
+    for (at, row) in rows(&playground.path("out.parquet")).iter().enumerate() {
+        assert_eq!((row.id.clone(), row.text.clone()), (at.to_string(), format!("text {at}")));
+    }
+}
+
+#[test]
+fn every_kind_gives_what_it_has_to_keep() {
+    let playground = Playground::new();
+    playground.write("docs/a.md", "---\nlang: es\nyear: 2026\n---\nfrom Markdown");
+    playground.write("docs/b.txt", "from text");
+    playground.write("docs/c.csv", "id,text,lang,year\nc,from CSV,ja,\n");
+    fs::copy(repository("fixtures/corpus/ratings.parquet"), playground.path("docs/d.parquet")).unwrap();
+    let arguments = ["build", "docs", "-o", "out.parquet", "--keep", "lang", "--keep", "year", "--chunks"];
+    playground.run(&arguments).expect(0);
+    let batch = batch(&playground);
+    let strings = |name: &str| -> Vec<Option<String>> {
+        batch[name].as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect()
+    };
+    let some = |value: &str| Some(value.to_owned());
+    assert_eq!(strings("id")[..3], [some("a.md#0"), some("b.txt#0"), some("c#0")]);
+    assert_eq!(strings("lang")[..3], [some("es"), None, some("ja")]);
+    let years = batch["year"].as_primitive::<Int64Type>();
+    assert_eq!((years.value(0), years.is_null(1), years.is_null(2)), (2026, true, true));
+    assert!(years.value(3) > 2000 && strings("lang")[3].is_some());
+
+    playground.run(&["build", "docs", "-o", "out.parquet", "--keep", "text"]).expect(2).says("--keep text: ");
+    playground.write("docs/a.md", "---\nlang: [es\n---\nfrom Markdown");
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--keep", "lang"]).expect(3);
+    ran.says("failed: docs/a.md: its front matter is not YAML: ");
+    playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+}
+
+/// What would take all memory, all time or all space costs its document, and the rest is there.
+#[test]
+fn bounds_cost_a_document_not_the_run() {
+    let playground = Playground::new();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let bomb = vec![b' '; 64 << 20];
+    playground.write("docs/a.txt", "good");
+    playground.write("docs/b.txt.gz", gzip(&bomb));
+    playground.write(
+        "docs/c.jsonl.zst",
+        zstd::encode_all(&[&b"{\"text\":\"before\"}\n"[..], &bomb].concat()[..], 3).unwrap(),
+    );
+    playground.write("docs/d.txt", "x".repeat(3 << 20));
+    playground
+        .write("docs/e.jsonl", format!("{{\"text\":\"{}\"}}\n{{\"text\":\"short\"}}\n", "x".repeat(3 << 20)));
+    playground.write("docs/f.csv", format!("text\n\"{}", "x\n".repeat(3 << 20)));
+    // Each open element is opened again in each paragraph: 47 KB would become 2 GB.
+    playground.write("docs/g.html", (0..4700).map(|n| format!("<p><b a{n}>")).collect::<String>());
+    let arguments =
+        ["build", "docs", "-o", "out.parquet", "--max-document-mib", "2", "--max-document-seconds", "20"];
+    let ran = playground.run(&arguments).expect(3);
+    ran.says("failed: docs/b.txt.gz: larger than 2097152 bytes; allow more with --max-document-mib")
+        .says("failed: docs/c.jsonl.zst:2: ")
+        .says("failed: docs/d.txt: larger than 2097152 bytes;")
+        .says("failed: docs/e.jsonl:1: larger than 2097152 bytes;")
+        .says("failed: docs/f.csv:2: larger than 2097152 bytes;")
+        .says("failed: docs/g.html: its ");
+    assert_eq!(ran.stderr.matches("failed: ").count(), 6, "{}", ran.story);
+    let expected = [("a.txt", "good"), ("c.jsonl.zst:1", "before"), ("e.jsonl:2", "short")];
+    assert_eq!(ids_and_texts(&playground), pairs(&expected));
+    let ran = playground.run(&["build", "docs/b.txt.gz", "docs/a.txt", "-o", "out.parquet"]).expect(3);
+    ran.says("failed: docs/b.txt.gz: unpacks to more than 100 times its size;");
+    playground.run(&["build", "docs/b.txt.gz", "-o", "out.parquet", "--max-expansion", "5000"]).expect(0);
+}
