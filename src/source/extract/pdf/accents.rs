@@ -3,8 +3,8 @@
 /// An accent lies over a letter where the two overlap by this much, in ems.
 const OVERLAP: f64 = 0.15;
 
-/// Joins an accent and the letter it lies over, whichever was drawn first, to
-/// the letter and a combining mark. Says whether it did.
+/// Joins an accent and the letter it lies over, whichever was drawn first, to the letter and a combining mark.
+/// Says whether it did.
 pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     let mut chars = next.chars();
     let (Some(last), Some(first), None) = (text.chars().next_back(), chars.next(), chars.next()) else {

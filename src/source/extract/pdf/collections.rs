@@ -1,7 +1,7 @@
 //! Characters of embedded East Asian fonts that have no `/ToUnicode` table.
 //!
-//! Such a font names one of the Adobe character collections; its codes are
-//! turned into characters by the tables of that collection.
+//! Such a font names one of the Adobe character collections; its codes are turned into characters by the tables
+//! of that collection.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -14,8 +14,8 @@ use hayro_interpret::hayro_syntax::object::{Array, Dict, Name, Object, Stream, S
 /// The fonts of a file whose characters follow from their collection.
 pub struct Fonts<'a> {
     file: &'a Pdf,
-    /// By the name of the font without its subset tag; looked for when first
-    /// needed, since that reads every object of the file.
+    /// By the name of the font without its subset tag; looked for when first needed, since that reads every
+    /// object of the file.
     by_name: OnceCell<HashMap<String, Collection>>,
 }
 

@@ -12,15 +12,14 @@ use hayro_interpret::{
     InterpreterSettings, SoftMask, interpret_page,
 };
 
+use super::super::super::decode::Charset;
 use super::collections::Fonts;
 
-/// The most glyphs taken from one page.
-const MOST_GLYPHS: usize = 2_000_000;
 /// Glyph space units of one em.
 const EM: f64 = 1000.0;
 
-/// One drawn glyph. `along` and `down` are its place on axes turned with the
-/// text: `along` grows in reading direction, `down` from line to line.
+/// One drawn glyph. `along` and `down` are its place on axes turned with the text: `along` grows in reading
+/// direction, `down` from line to line.
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub text: String,
@@ -90,8 +89,8 @@ struct Collector<'a> {
     drawn: Drawn,
     shown: Rect,
     fonts: &'a Fonts<'a>,
-    /// Places of the glyphs so far: a bold face made by drawing twice, and the
-    /// outline drawn after the fill, must not repeat the text.
+    /// Places of the glyphs so far: a bold face made by drawing twice, and the outline drawn after the fill, must
+    /// not repeat the text.
     seen: HashSet<(String, i32, i32)>,
     /// The open marked content: the replacement text not yet used up, if any.
     marked: Vec<Option<String>>,
@@ -103,9 +102,6 @@ impl<'a> Collector<'a> {
     }
 
     fn add(&mut self, glyph: &Glyph<'_>, transform: Affine, stretch: f64, mode: WritingMode) {
-        if self.drawn.glyphs.len() >= MOST_GLYPHS {
-            return;
-        }
         let Some(text) = self.text_of(glyph) else {
             self.drawn.unmapped += 1;
             return;
@@ -118,12 +114,12 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The characters of a glyph, where an open replacement text (`/ActualText`)
-    /// comes before what the font says.
+    /// The characters of a glyph, where an open replacement text (`/ActualText`) comes before what the font says.
     fn text_of(&mut self, glyph: &Glyph<'_>) -> Option<String> {
         match self.marked.iter_mut().rev().flatten().next() {
             Some(replacement) => Some(std::mem::take(replacement)),
-            None => unicode(glyph, self.fonts),
+            // A table may say that it doesn't know.
+            None => unicode(glyph, self.fonts).filter(|text| !text.contains(char::REPLACEMENT_CHARACTER)),
         }
     }
 
@@ -157,8 +153,7 @@ fn width(glyph: &Glyph<'_>) -> f64 {
     width.map_or(EM / 2.0, f64::from)
 }
 
-/// Finds the place of a glyph; `None` where it is not on the shown page or its
-/// numbers are of no use.
+/// Finds the place of a glyph; `None` where it is not on the shown page or its numbers are of no use.
 fn place(
     text: String,
     glyph: &Glyph<'_>,
@@ -180,17 +175,16 @@ fn place(
     }
     let (turn, origin, advance) = match mode {
         WritingMode::Horizontal => (Turn::of(right), origin, width(glyph) / EM * size * stretch),
-        // Down the middle of the column: from the origin of horizontal writing,
-        // which the transform leads to, half a width aside and an ascent up.
+        // Down the middle of the column: from the origin of horizontal writing, which the transform leads to,
+        // half a width aside and an ascent up.
         WritingMode::Vertical => (Turn::of(-up), transform * Point::new(EM * 0.5, EM * 0.88), size),
     };
     let (along, down) = turn.axes(origin);
     Some(Placed { text, turn, along, down, advance, size })
 }
 
-/// The horizontal scaling of a run, as a share of its size. A font that stands
-/// in for a missing one is stretched glyph by glyph, which says nothing about
-/// the advance: only a scaling which all glyphs share counts.
+/// The horizontal scaling of a run, as a share of its size. A font that stands in for a missing one is stretched
+/// glyph by glyph, which says nothing about the advance: only a scaling which all glyphs share counts.
 fn run_stretch(run: &GlyphRun<'_, '_>, transform: Affine) -> f64 {
     let ratio = |m: Affine| {
         let [a, b, c, d, ..] = (transform * m).as_coeffs();
@@ -216,7 +210,7 @@ impl<'a> Device<'a> for Collector<'_> {
     fn begin_marked_content(&mut self, _: &[u8], properties: Option<&Dict<'_>>) {
         let replacement = properties
             .and_then(|dict| dict.get::<object::String<'_>>(b"ActualText".as_slice()))
-            .map(|text| decode_text_string(text.as_bytes()));
+            .and_then(|text| text_string(text.as_bytes()));
         self.marked.push(replacement);
     }
 
@@ -234,15 +228,12 @@ impl<'a> Device<'a> for Collector<'_> {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// Decodes a text string of the document: UTF-16, UTF-8 or, nearly, Latin-1.
-fn decode_text_string(bytes: &[u8]) -> String {
-    if let Some(rest) = bytes.strip_prefix(&[0xFE, 0xFF]) {
-        let (units, _) = rest.as_chunks::<2>();
-        let units: Vec<u16> = units.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
-        return String::from_utf16_lossy(&units);
+/// A text string of the document: with a byte order mark in that encoding, otherwise nearly Latin-1.
+fn text_string(bytes: &[u8]) -> Option<String> {
+    match Charset::for_bom(bytes) {
+        Some((encoding, mark)) => encoding
+            .decode_without_bom_handling_and_without_replacement(&bytes[mark..])
+            .map(|text| text.into_owned()),
+        None => Some(bytes.iter().copied().map(char::from).collect()),
     }
-    if let Some(rest) = bytes.strip_prefix(&[0xEF, 0xBB, 0xBF]) {
-        return String::from_utf8_lossy(rest).into_owned();
-    }
-    bytes.iter().copied().map(char::from).collect()
 }

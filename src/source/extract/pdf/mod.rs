@@ -1,7 +1,7 @@
 //! PDF in, its text out (the only user of hayro-interpret).
 //!
-//! The interpreter runs what each page draws; [`glyphs`] collects the characters with their places, [`lines`] puts
-//! them into lines and the lines in order, [`paragraphs`] joins the lines.
+//! The interpreter runs what each page draws; [`glyphs`] collects the characters with their places, [`lines`]
+//! puts them into lines and the lines in order, [`paragraphs`] joins the lines.
 
 mod accents;
 mod collections;
@@ -10,6 +10,7 @@ mod lines;
 mod paragraphs;
 mod rtl;
 
+use hayro_interpret::hayro_syntax::object::Dict;
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use hayro_interpret::{InterpreterCache, InterpreterSettings};
 use unicode_normalization::UnicodeNormalization;
@@ -27,6 +28,9 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     if file.pages().is_empty() {
         return Err(damaged(Markup::Pdf, "it has no pages"));
     }
+    if !is_whole(&file) {
+        return Err(damaged(Markup::Pdf, "some of its pages are missing"));
+    }
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
     let mut text = String::new();
@@ -35,15 +39,28 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
         let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
         mapped += drawn.glyphs.len();
         unmapped += drawn.unmapped;
-        paragraphs::append(&mut text, &lines::order(&lines::group(&drawn.glyphs)));
+        paragraphs::append(&mut text, lines::order(&lines::group(&drawn.glyphs)));
     }
-    let text = paragraphs::resolve_hyphens(&text);
     match text.trim() {
         _ if unmapped > mapped => Err(ContentError::NoUnicode),
         "" => Err(ContentError::NoText),
-        // Accents that were drawn beside their letters, and letters in forms that only fonts know.
+        // Accents that were drawn beside their letters.
         _ => Ok(text.nfc().collect()),
     }
+}
+
+/// Whether all pages are there that the file says it has, with what they show: a part of a document is not the
+/// document.
+fn is_whole(file: &Pdf) -> bool {
+    let count = file
+        .xref()
+        .get::<Dict>(file.xref().root_id())
+        .and_then(|root| root.get::<Dict>(b"Pages".as_slice())?.get::<i32>(b"Count".as_slice()));
+    let pages = file.pages();
+    count.is_some_and(|count| usize::try_from(count).is_ok_and(|count| count <= pages.len()))
+        && pages
+            .iter()
+            .all(|page| !page.raw().contains_key(b"Contents".as_slice()) || page.page_stream().is_some())
 }
 
 fn cannot_load(error: LoadPdfError) -> ContentError {
@@ -106,5 +123,8 @@ mod tests {
         assert!(matches!(pdf(b"no pdf"), Err(ContentError::Damaged { .. })));
         assert!(matches!(pdf(b""), Err(ContentError::Damaged { .. })));
         assert!(matches!(pdf(&file("0 0 9 9 re f")), Err(ContentError::NoText)));
+        let with_more = String::from_utf8(file("BT /F 10 Tf 9 9 Td (one page of two) Tj ET")).unwrap();
+        let with_more = with_more.replace("Kids[3 0 R]/Count 1", "Kids[3 0 R 7 0 R]/Count 2");
+        assert!(matches!(pdf(with_more.as_bytes()), Err(ContentError::Damaged { .. })));
     }
 }

@@ -1,70 +1,39 @@
-//! Right-to-left scripts: glyphs are drawn from left to right, and the line is
-//! turned to the order in which it is read.
+//! Right-to-left scripts: glyphs are drawn from left to right, and a line is turned to the order in which it is
+//! read (the only user of unicode-bidi).
 
-/// Puts a line of drawn characters into reading order. Returns `None` where it
-/// holds no right-to-left script, and so is in order.
+use unicode_bidi::{BidiClass, BidiInfo, Level, bidi_class};
+
+/// Puts a line of drawn characters into reading order. `None` where it holds no right-to-left script, and so is
+/// in order.
 pub fn logical(line: &str) -> Option<String> {
-    let right = line.chars().filter(|c| is_rtl(*c)).count();
+    let count = |of: &[BidiClass]| line.chars().filter(|c| of.contains(&bidi_class(*c))).count();
+    let right = count(&[BidiClass::R, BidiClass::AL]);
     if right == 0 {
         return None;
     }
-    let left = line.chars().filter(|c| is_ltr(*c) && c.is_alphabetic()).count();
-    let mut chars: Vec<char> = line.chars().collect();
-    if right >= left {
-        reverse(&mut chars);
-        reverse_runs(&mut chars, is_ltr, is_rtl);
-    } else {
-        reverse_runs(&mut chars, is_rtl, is_ltr);
+    let level = if right >= count(&[BidiClass::L]) { Level::rtl() } else { Level::ltr() };
+    // What turns reading order to drawing order nearly always turns it back.
+    let info = BidiInfo::new(line, Some(level));
+    let paragraph = info.paragraphs.first()?;
+    let (levels, runs) = info.visual_runs(paragraph, paragraph.range.clone());
+    let mut text = String::with_capacity(line.len());
+    for run in runs {
+        if levels[run.start].is_rtl() {
+            text.extend(line[run].chars().rev().map(mirrored));
+        } else {
+            text.push_str(&line[run]);
+        }
     }
-    Some(chars.into_iter().collect())
+    Some(text)
 }
 
-/// Reverses each stretch from the first to the last character of a script that
-/// is not broken by a character of the other.
-fn reverse_runs(chars: &mut [char], inside: fn(char) -> bool, outside: fn(char) -> bool) {
-    let mut start = 0;
-    while let Some(from) = chars[start..].iter().position(|c| inside(*c)).map(|at| start + at) {
-        let stop = chars[from..].iter().position(|c| outside(*c)).map_or(chars.len(), |at| from + at);
-        let to = chars[from..stop].iter().rposition(|c| inside(*c)).map_or(stop, |at| from + at + 1);
-        reverse(&mut chars[from..to]);
-        start = to;
-    }
-}
-
-/// Reverses characters; brackets change their side with it.
-fn reverse(chars: &mut [char]) {
-    chars.reverse();
-    for c in chars {
-        *c = mirrored(*c);
-    }
-}
-
+/// A bracket on the other side.
 fn mirrored(c: char) -> char {
-    match c {
-        '(' => ')',
-        ')' => '(',
-        '[' => ']',
-        ']' => '[',
-        '{' => '}',
-        '}' => '{',
-        '<' => '>',
-        '>' => '<',
-        '«' => '»',
-        '»' => '«',
-        other => other,
+    const PAIRS: &str = "()[]{}<>«»";
+    match PAIRS.chars().position(|bracket| bracket == c) {
+        Some(at) => PAIRS.chars().nth(at ^ 1).unwrap_or(c),
+        None => c,
     }
-}
-
-/// Hebrew, Arabic, Syriac, Thaana, `NKo` and their presentation forms, without
-/// digits.
-fn is_rtl(c: char) -> bool {
-    let digit = matches!(c, '\u{660}'..='\u{669}' | '\u{6F0}'..='\u{6F9}');
-    !digit && matches!(c, '\u{590}'..='\u{8FF}' | '\u{FB1D}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFC}')
-}
-
-/// Whatever runs from left to right, digits among it.
-fn is_ltr(c: char) -> bool {
-    c.is_alphanumeric() && !is_rtl(c)
 }
 
 #[cfg(test)]
@@ -72,7 +41,7 @@ mod tests {
     use super::logical;
 
     #[test]
-    fn turns_lines() {
+    fn lines_are_turned() {
         assert_eq!(logical("plain (text)"), None);
         assert_eq!(logical("(דה) 12 גבא").as_deref(), Some("אבג 12 (הד)"));
         assert_eq!(logical("one גבא two").as_deref(), Some("one אבג two"));
