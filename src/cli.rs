@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 /// What parses a [`Cli`].
 pub use clap::Parser;
 
-/// Folders and JSONL in, one Parquet file of Qwen3-Embedding vectors out. Offline.
+/// Folders of documents in, one Parquet file of Qwen3-Embedding vectors out. Offline.
 #[derive(Debug, Parser)]
 #[command(name = "qwen3-index", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {

@@ -1,4 +1,4 @@
-//! Folders and JSONL in, one Parquet file of Qwen3-Embedding vectors out.
+//! Folders of documents in, one Parquet file of Qwen3-Embedding vectors out.
 //!
 //! The modules, in the order that data flows through them; `ARCHITECTURE.md` draws it.
 
