@@ -162,7 +162,7 @@ fn forward(output: ChildStdout, sender: &SyncSender<Vec<u8>>) {
 /// # Errors
 /// A request that cannot be read or an answer that cannot be written: the other process is gone.
 pub fn serve() -> io::Result<()> {
-    limit_memory()?;
+    limit_resources()?;
     let mut requests = io::stdin().lock();
     let mut answers = BufWriter::new(io::stdout().lock());
     let mut line = String::new();
@@ -203,13 +203,18 @@ fn answer<T: Serialize>(answers: &mut impl Write, answer: &Answer<T>) -> io::Res
 }
 
 #[cfg(unix)]
-fn limit_memory() -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let limit = Rlimit { current: Some(MEMORY_MAX), maximum: Some(MEMORY_MAX) };
-    Ok(setrlimit(Resource::As, limit)?)
+fn limit_resources() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = |resource, max: u64| {
+        let max = Some(getrlimit(resource).maximum.map_or(max, |hard| hard.min(max)));
+        setrlimit(resource, Rlimit { current: max, maximum: max })
+    };
+    limit(Resource::As, MEMORY_MAX)?;
+    // A crash is expected now and then; it leaves nothing on disk.
+    Ok(limit(Resource::Core, 0)?)
 }
 
 #[cfg(not(unix))]
-fn limit_memory() -> io::Result<()> {
+fn limit_resources() -> io::Result<()> {
     Ok(())
 }

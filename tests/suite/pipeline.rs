@@ -12,7 +12,7 @@ use qwen3_index::embed::{Embedder, Embedding};
 use qwen3_index::index::{Row, RowKind};
 use qwen3_index::pipeline::{self, Job};
 use qwen3_index::report::{Counts, Reporter};
-use qwen3_index::source::{Fields, Filter, Limits, Reading, Roots, Workers};
+use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 
 use crate::util::{Playground, jsonl, repository};
@@ -182,4 +182,28 @@ fn an_engine_that_gives_too_few_rows_is_a_bug_and_never_papered_over() {
     let key = qwen3_index::batch::ChunkKey { document: 0, chunk: 0 };
     let batch = Batch::new(vec![(key, Encoding::new(vec![1])), (key, Encoding::new(vec![2]))]);
     let _ = qwen3_index::embed::embed(&mut Short, &batch);
+}
+
+/// Between the walk and the reading, other programs write.
+#[test]
+fn a_file_may_vanish_or_grow_before_it_is_read() {
+    let playground = Playground::new();
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        playground.write(&format!("docs/{name}"), "text");
+    }
+    let (roots, reading) = (Roots::new(&[playground.path("docs")], filter()).unwrap(), reading());
+    let found: Vec<Found> = roots.documents(&reading).collect();
+    std::fs::remove_file(playground.path("docs/a.txt")).unwrap();
+    playground.write("docs/b.txt", "text that has grown");
+    let read: Vec<_> = found
+        .into_iter()
+        .map(|found| match found {
+            Found::Raw(raw) => {
+                raw.read(&reading).map(|document| document.text).map_err(|failure| failure.place)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let gone = playground.path("docs/a.txt").display().to_string();
+    assert_eq!(read, [Err(gone), Ok("text that has grown".into()), Ok("text".into())]);
 }

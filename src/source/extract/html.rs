@@ -4,10 +4,10 @@ use html5ever::tendril::TendrilSink;
 use html5ever::{Attribute, ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
-/// Elements whose text is no part of what a person reads of a page: code, menus, controls.
-const SKIPPED: [&str; 16] = [
+/// Elements whose text is no part of what a person reads of a page: code, menus, controls, how a word is pronounced.
+const SKIPPED: [&str; 18] = [
     "script", "style", "noscript", "noframes", "noembed", "template", "head", "svg", "iframe", "object",
-    "nav", "menu", "button", "select", "textarea", "datalist",
+    "nav", "menu", "button", "select", "textarea", "datalist", "rt", "rp",
 ];
 
 /// Roles that make a menu of any element.
@@ -16,10 +16,10 @@ const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "to
 /// Elements that part what is before and behind them, as the rendering section of the HTML standard has it
 /// (<https://html.spec.whatwg.org/#flow-content-3>).
 #[rustfmt::skip]
-const BLOCKS: [&str; 39] = [
+const BLOCKS: [&str; 38] = [
     "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "dialog",
     "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr",
-    "legend", "listing", "main", "ol", "p", "plaintext", "pre", "rt", "search", "section", "summary", "table",
+    "legend", "listing", "main", "ol", "p", "plaintext", "pre", "search", "section", "summary", "table",
     "tbody", "tr", "ul", "xmp",
 ];
 
@@ -125,6 +125,7 @@ fn push_children(node: &Handle, steps: &mut Vec<Step>) {
 fn is_skipped(name: &str, attributes: &[Attribute]) -> bool {
     SKIPPED.contains(&name)
         || attribute(attributes, "hidden").is_some()
+        || attribute(attributes, "style").is_some_and(|style| style.replace(' ', "").contains("display:none"))
         || attribute(attributes, "aria-hidden") == Some("true")
         || attribute(attributes, "role").is_some_and(|role| SKIPPED_ROLES.contains(&role))
 }
@@ -160,7 +161,7 @@ mod tests {
                     <nav><a href='/'>Home</a></nav><div role='menu'>File</div><script>let x = '<p>';</script>\
                     <h2>How</h2><p>Send it <b>ba</b>ck<br>within <a href='x'>30 days</a>.</p>\
                     <ul><li>one<li>two</ul><table><tr><th>a<td>b</table>\
-                    <p hidden>gone<p>Caf&eacute; &#20170;天<img src='d.png' alt='a door'></p><!-- gone --></body></html>";
+                    <p hidden>gone<p style='color:red; display: none'>gone<p>Caf&eacute; <ruby>今<rp>(<rt>jin</ruby>&#22825;<img src='d.png' alt='a door'></p><!-- gone --></body></html>";
         let expected =
             "Returns & refunds ## How Send it back within 30 days. - one - two | a | b Café 今天a door";
         assert_eq!(clean(&html(page)), expected);
