@@ -14,6 +14,9 @@ pub enum DocumentError {
     /// The file or folder could not be opened or read.
     #[error("cannot be read: {0}; check that it exists and that this user may read it")]
     Unreadable(io::Error),
+    /// What ends a file of rows before its end.
+    #[error("{0} (what is behind it in the file is not read)")]
+    RestNotRead(Box<DocumentError>),
     /// What is in the file is not as it should be.
     #[error(transparent)]
     Content(#[from] ContentError),
@@ -142,6 +145,20 @@ pub enum ContentError {
         /// The parser's words.
         reason: String,
     },
+    /// It is something else than its name says.
+    #[error("not {kind} but {found}; rename it for what it is, or leave it out with --exclude")]
+    OtherKind {
+        /// What it is called.
+        kind: String,
+        /// What it is.
+        found: String,
+    },
+    /// An index that this tool made, in a folder of documents.
+    #[error("an index that this tool made; name it by itself if it is to be read")]
+    OwnIndex,
+    /// A quote that is not closed, or closed in the middle of a value.
+    #[error("a quote is never closed, or has more text behind it; double the quotes inside of values")]
+    Quotes,
     /// It is encrypted.
     #[error("needs a password; save it without one")]
     Password,

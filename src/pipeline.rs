@@ -3,7 +3,7 @@
 //! ```text
 //! thread "prepare"                                         │ calling thread
 //! found ─ group ─► read, clean, chunk, tokenize (rayon) ───┼─► window ─ plan ─► embed ─ merge ─► row
-//!         256 documents or 4 MiB                   2 groups│   64 Ki tokens or 1,024 documents
+//!         256 documents or 4 MiB                   2 groups│   64 Ki tokens, 1,024 documents or 64 MiB
 //! ```
 //!
 //! Every bound is on documents in memory; none depends on how many there are.
@@ -19,6 +19,7 @@ use std::thread;
 
 use anyhow::Context;
 use rayon::prelude::*;
+use serde_json::Value;
 
 use crate::batch::{Batching, ChunkKey, plan};
 use crate::chunk::{Chunk, chunk};
@@ -42,6 +43,9 @@ const QUEUE_GROUPS: usize = 2;
 /// come out when their window is done.
 const WINDOW_TOKENS: usize = 64 << 10;
 const WINDOW_DOCUMENTS: usize = 1024;
+
+/// And no more in memory than this, of texts and of what is kept with them.
+const WINDOW_BYTES: usize = 64 << 20;
 
 /// What is to be done, as settled by the command.
 pub struct Job {
@@ -95,6 +99,11 @@ struct Chunked {
 impl Chunked {
     fn tokens(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.encoding.len()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        let kept = self.document.kept.iter().filter_map(Value::as_str).map(str::len);
+        self.document.text.len() + kept.sum::<usize>()
     }
 }
 
@@ -228,7 +237,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn consume(mut self, groups: &Receiver<Vec<Prepared>>) -> anyhow::Result<Counts> {
         let mut window = Vec::new();
-        let mut tokens = 0;
+        let (mut tokens, mut bytes) = (0, 0);
         for item in groups.iter().flatten() {
             match item {
                 Prepared::Chunked(chunked) => {
@@ -237,6 +246,7 @@ impl Run<'_> {
                         *self.counts.decoded.entry(encoding).or_default() += 1;
                     }
                     tokens += chunked.tokens();
+                    bytes += chunked.bytes();
                     window.push(chunked);
                 }
                 Prepared::Empty => {
@@ -249,9 +259,9 @@ impl Run<'_> {
                 }
                 Prepared::LeftOut(why) => *self.counts.left_out.entry(why).or_default() += 1,
             }
-            if tokens >= WINDOW_TOKENS || window.len() >= WINDOW_DOCUMENTS {
+            if tokens >= WINDOW_TOKENS || bytes >= WINDOW_BYTES || window.len() >= WINDOW_DOCUMENTS {
                 self.embed(mem::take(&mut window))?;
-                tokens = 0;
+                (tokens, bytes) = (0, 0);
             }
         }
         self.embed(window)?;

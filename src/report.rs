@@ -66,6 +66,7 @@ impl fmt::Display for Counts {
                 LeftOut::Excluded => "excluded",
                 LeftOut::OtherKind => "of other kinds",
                 LeftOut::Special => "sockets, pipes or devices",
+                LeftOut::Index => "indexes of this tool",
             };
             write!(f, "{} {} {what}", if at == 0 { "; left out:" } else { "," }, HumanCount(*count))?;
         }
@@ -207,12 +208,18 @@ impl Reporter {
 
 const TEMPLATE: &str = "{bar:30} {percent:>3}%  {msg}";
 
+/// A line is no longer than this, in characters: what is wrong with a document may quote it.
+const LINE_MAX: usize = 1000;
+
 /// One line on stderr, under the tool's name. Control characters, which a file's name may hold, are
 /// shown and not sent to the terminal.
 pub fn eprint_line(message: &str) {
     let mut line = String::from("qwen3-index: ");
-    for c in message.chars() {
+    for c in message.chars().take(LINE_MAX) {
         if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    if message.chars().nth(LINE_MAX).is_some() {
+        line.push('…');
     }
     line.push('\n');
     // A run goes on though nobody reads its log any more.

@@ -71,6 +71,7 @@ struct Settled {
 fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
     let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
     let roots = Roots::new(&arguments.inputs, filter)?;
+    check_not_input(&arguments)?;
     let reading = reading(&arguments)?;
     let threads = threads(&arguments);
     let model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
@@ -126,6 +127,17 @@ fn threads(arguments: &Build) -> usize {
     arguments.threads.map_or_else(cores, usize::from)
 }
 
+/// What is written must not be what is read.
+fn check_not_input(arguments: &Build) -> Result<(), Usage> {
+    let Ok(output) = arguments.output.canonicalize() else { return Ok(()) };
+    match arguments.inputs.iter().find(|input| input.canonicalize().is_ok_and(|input| input == output)) {
+        Some(input) => {
+            Err(Usage(format!("input {}: is the output too; name another with -o", input.display())))
+        }
+        None => Ok(()),
+    }
+}
+
 fn reading(arguments: &Build) -> anyhow::Result<Reading> {
     let limits = Limits {
         document_bytes: arguments.max_document_mib << 20,
@@ -145,10 +157,13 @@ fn reading(arguments: &Build) -> anyhow::Result<Reading> {
 }
 
 fn keep(names: &[String]) -> Result<Vec<String>, Usage> {
-    for (at, name) in names.iter().enumerate() {
-        if COLUMNS.contains(&name.as_str()) || names[..at].contains(name) {
+    // Readers of the file may not tell capital letters from small ones.
+    let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
+    for name in names {
+        if name.is_empty() || taken.contains(&name.to_lowercase()) {
             return Err(Usage(format!("--keep {name}: the output has a column of this name already")));
         }
+        taken.push(name.to_lowercase());
     }
     Ok(names.to_vec())
 }
@@ -159,7 +174,7 @@ fn this_program() -> anyhow::Result<PathBuf> {
     if running.exists() {
         return Ok(running.to_owned());
     }
-    env::current_exe().context("this program cannot be found; start it by its path")
+    env::current_exe().context("this program cannot be found, to be started again; see that /proc is mounted")
 }
 
 fn encoding(name: &str) -> Result<&'static Charset, Usage> {

@@ -128,6 +128,8 @@ fn text(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
+        // A whole number may have been a float's neighbour before, and 1 become 1.0.
+        Value::Number(number) => Some(number.to_string().trim_end_matches(".0").to_owned()),
         other => Some(other.to_string()),
     }
 }
@@ -156,6 +158,7 @@ mod tests {
             (json!([1, large]), DataType::Int64, json!([1, large])),
             (json!([1, 2.5, null]), DataType::Float64, json!([1.0, 2.5, null])),
             (json!([large, 2.5]), DataType::Utf8, json!([large.to_string(), "2.5"])),
+            (json!([1, 2.5, "x"]), DataType::Utf8, json!(["1", "2.5", "x"])),
             (json!([u64::MAX]), DataType::Utf8, json!([u64::MAX.to_string()])),
             (json!([true, 1]), DataType::Utf8, json!(["true", "1"])),
             (json!(["1", {"a": [1]}]), DataType::Utf8, json!(["1", "{\"a\":[1]}"])),

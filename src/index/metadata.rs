@@ -48,5 +48,5 @@ pub struct Metadata {
 
 impl Metadata {
     /// The key of the file's metadata under which this stands, as JSON.
-    pub const KEY: &str = "qwen3-index";
+    pub const KEY: &str = env!("CARGO_PKG_NAME");
 }

@@ -26,7 +26,7 @@ pub struct Row {
     /// Of the file's dimension.
     pub vector: Embedding,
     /// The values of the columns that are kept.
-    pub kept: Vec<Value>,
+    pub kept: Arc<[Value]>,
 }
 
 /// Columns that every file has.

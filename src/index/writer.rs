@@ -19,6 +19,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::kept::KeptColumn;
@@ -33,7 +34,7 @@ const ROW_GROUP_BYTES: usize = 32 << 20;
 /// its levels.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Rows, or bytes of ids and texts, that are passed to the Parquet writer at a time.
+/// Rows, or bytes of strings, that are passed to the Parquet writer at a time.
 const BATCH_ROWS: usize = 256;
 const BATCH_STRING_BYTES: usize = 4 << 20;
 
@@ -108,10 +109,11 @@ impl IndexWriter {
         assert_eq!(row.vector.values().len(), self.dim, "a vector of the file's dimension");
         assert_eq!(row.kept.len(), self.kept.len(), "a value a column");
         self.vectors.extend_from_slice(row.vector.values());
-        self.string_bytes += row.id.len() + row.text.len();
+        let kept = row.kept.iter().filter_map(Value::as_str).map(str::len);
+        self.string_bytes += row.id.len() + row.text.len() + kept.sum::<usize>();
         self.ids.push(row.id);
         self.texts.push(row.text);
-        self.kept.iter_mut().zip(row.kept).for_each(|(column, value)| column.push(value));
+        self.kept.iter_mut().zip(row.kept.iter()).for_each(|(column, value)| column.push(value.clone()));
         self.rows += 1;
         if self.ids.len() >= BATCH_ROWS || self.string_bytes >= BATCH_STRING_BYTES {
             self.flush().map_err(|e| cannot_write(&self.out, &e))?;

@@ -1,6 +1,6 @@
 //! Bytes of a text in, text out (the only user of encoding_rs, encoding_rs_io and chardetng).
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, Cursor, Read};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
@@ -14,7 +14,8 @@ pub use encoding_rs::{Encoding as Charset, UTF_8};
 
 /// Files that are not text though their name says so, by their first bytes. Others show by the control
 /// characters in them; these may have none for a long time.
-const NOT_TEXT: [(&[u8], &str); 5] = [
+const NOT_TEXT: [(&[u8], &str); 6] = [
+    (b"\xd0\xcf\x11\xe0", "an Office document that is old or has a password"),
     (b"%PDF-", "PDF"),
     (b"PK\x03\x04", "a ZIP archive (or an Office document)"),
     (b"\x1f\x8b", "gzip"),
@@ -23,7 +24,7 @@ const NOT_TEXT: [(&[u8], &str); 5] = [
 ];
 
 /// How much of a stream is looked at to find its encoding.
-const START_BYTES: usize = 64 << 10;
+const START_BYTES: u64 = 64 << 10;
 
 /// A text, and the encoding that it was in where that was not UTF-8.
 pub type Decoded = (String, Option<&'static str>);
@@ -39,10 +40,17 @@ pub fn decode(
     declared: Option<&'static Encoding>,
 ) -> Result<Decoded, DocumentError> {
     refuse_known_kinds(&bytes)?;
+    refuse_utf_32(&bytes)?;
     if let Some((encoding, mark)) = Encoding::for_bom(&bytes) {
         return decode_as(&bytes[mark..], encoding);
     }
-    if let Some(encoding) = forced.or_else(|| utf16_without_mark(&bytes)) {
+    if let Some(encoding) = forced {
+        if is_binary(&bytes) && ![UTF_16LE, UTF_16BE].contains(&encoding) {
+            return Err(DocumentError::NotText { found: "binary data" });
+        }
+        return decode_as(&bytes, encoding);
+    }
+    if let Some(encoding) = utf16_without_mark(&bytes) {
         return decode_as(&bytes, encoding);
     }
     if is_binary(&bytes) {
@@ -55,21 +63,18 @@ pub fn decode(
         Ok(text) => return Ok((text, None)),
         Err(e) => e.into_bytes(),
     };
+    if is_damaged_utf8(&bytes) {
+        return Err(DocumentError::Undecodable { encoding: UTF_8.name() });
+    }
     if let Some(Ok(decoded)) = declared.map(|encoding| decode_as(&bytes, encoding))
         && !has_c1_control(&decoded.0)
     {
         return Ok(decoded);
     }
-    if is_damaged_utf8(&bytes) {
-        return Err(DocumentError::Undecodable { encoding: UTF_8.name() });
-    }
     let guess = guess(&bytes);
     let (text, encoding) = decode_as(&bytes, guess)?;
-    if has_only_lone_symbols(&text)
-        && let Ok(western) = decode_as(&bytes, WINDOWS_1252)
-        && !has_c1_control(&western.0)
-    {
-        return Ok(western);
+    if has_only_accents(&text) {
+        return Err(DocumentError::Undecodable { encoding: declared.unwrap_or(guess).name() });
     }
     // No text has these, so the guess is wrong; cleaning would take them away in silence.
     if has_c1_control(&text) {
@@ -87,18 +92,53 @@ pub fn stream(
     reader: Box<dyn Read + Send>,
     forced: Option<&'static Encoding>,
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
-    let mut reader = BufReader::with_capacity(START_BYTES, reader);
-    let start = reader.fill_buf()?;
-    refuse_known_kinds(start)?;
-    let encoding = match Encoding::for_bom(start).map(|(encoding, _)| encoding).or(forced) {
+    let (start, reader) = peek(reader, START_BYTES)?;
+    refuse_known_kinds(&start)?;
+    refuse_utf_32(&start)?;
+    let encoding = match Encoding::for_bom(&start).map(|(encoding, _)| encoding).or(forced) {
         Some(encoding) => encoding,
-        None => encoding_of_start(start)?,
+        None => encoding_of_start(&start)?,
     };
     if encoding == UTF_8 {
-        return Ok((Box::new(reader), None));
+        return Ok((reader, None));
     }
     let decoder = DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(reader);
     Ok((Box::new(decoder), Some(encoding.name())))
+}
+
+/// The same of JSON Lines, which are UTF-8, or UTF-16 with a mark. A line of zeros is one bad line, but what starts
+/// like no object and has zeros in it is no such file.
+pub fn json_stream(
+    reader: Box<dyn Read + Send>,
+) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
+    let (start, reader) = peek(reader, START_BYTES)?;
+    let has_mark = Encoding::for_bom(&start).is_some();
+    if !has_mark && !start.trim_ascii_start().starts_with(b"{") && start.contains(&0) {
+        refuse_known_kinds(&start)?;
+        return Err(DocumentError::NotText { found: "binary data" });
+    }
+    stream(reader, Some(UTF_8))
+}
+
+/// The start of a stream, and the stream with that before it again. An error behind the start comes in its place.
+pub fn peek(mut reader: Box<dyn Read + Send>, bytes: u64) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
+    let mut start = Vec::new();
+    let read = reader.by_ref().take(bytes).read_to_end(&mut start);
+    let again = Cursor::new(start.clone());
+    match read {
+        Ok(_) => Ok((start, Box::new(again.chain(reader)))),
+        Err(e) if start.is_empty() => Err(e),
+        Err(e) => Ok((start, Box::new(again.chain(Failing(Some(e)))))),
+    }
+}
+
+/// What is left of a stream that has failed.
+struct Failing(Option<io::Error>);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
 }
 
 fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
@@ -131,16 +171,32 @@ pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 fn refuse_known_kinds(start: &[u8]) -> Result<(), DocumentError> {
-    match NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)) {
-        Some((_, found)) => Err(DocumentError::NotText { found }),
+    match known_kind(start) {
+        Some(found) => Err(DocumentError::NotText { found }),
         None => Ok(()),
     }
 }
 
+/// It starts like UTF-16 whose first character is a zero, which no text has.
+fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
+    match start {
+        [0xFF, 0xFE, 0, 0, ..] => Err(DocumentError::Undecodable { encoding: "UTF-32LE" }),
+        _ => Ok(()),
+    }
+}
+
+/// What a file is by its first bytes, where that is no text.
+pub fn known_kind(start: &[u8]) -> Option<&'static str> {
+    NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, kind)| *kind)
+}
+
 fn guess(bytes: &[u8]) -> &'static Encoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    detector.feed(bytes, true);
-    detector.guess(None, Utf8Detection::Deny)
+    // A character that is cut at the end says nothing about the encoding.
+    detector.feed(bytes, false);
+    let guess = detector.guess(None, Utf8Detection::Deny);
+    let (text, _) = guess.decode_without_bom_handling(bytes);
+    if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
 }
 
 /// All of it is ASCII, so it would be taken for UTF-8; this sequence switches to Japanese.
@@ -148,14 +204,28 @@ fn is_iso_2022_jp(bytes: &[u8]) -> bool {
     bytes.is_ascii() && memmem::find(bytes, b"\x1b$").is_some()
 }
 
+/// Words of the Latin alphabet have an accent or a sign now and then. Where these are more than the plain letters, it
+/// is a damaged text in another encoding: a single-byte one has a character for every byte.
+pub fn has_only_accents(text: &str) -> bool {
+    let accents = text.chars().filter(|c| matches!(c, '\u{A0}'..='\u{17F}')).count();
+    // A price or a degree alone is no such text.
+    accents > 8 && accents > text.chars().filter(char::is_ascii_alphabetic).count()
+}
+
 fn has_c1_control(text: &str) -> bool {
     text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
 }
 
 /// Text of an alphabet has a sign or an accent now and then, where Chinese, Japanese and Korean have one such
-/// character after the other: a degree sign before a letter is read as one of theirs.
+/// character after the other: a degree sign before a letter is read as one of theirs, though a rare one. Those that
+/// do stand alone are of dates, amounts and counts.
 fn has_only_lone_symbols(text: &str) -> bool {
-    let is_wide = |c: char| c >= '\u{2E80}';
+    const STAND_ALONE: &str =
+        "年月日時时分秒元円天个個人名号號点點件回台本枚頁页章万億亿週周歳岁米年년월일원명개회";
+    let is_wide = |c: char| c >= '\u{2E80}' && c != char::REPLACEMENT_CHARACTER;
+    if text.contains(|c| STAND_ALONE.contains(c)) {
+        return false;
+    }
     let mut before = false;
     for c in text.chars() {
         let wide = is_wide(c);
@@ -169,7 +239,10 @@ fn has_only_lone_symbols(text: &str) -> bool {
 
 fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, DocumentError> {
     match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-        Some(text) => Ok((text.into_owned(), (encoding != UTF_8).then(|| encoding.name()))),
+        Some(text) => {
+            refuse_known_kinds(text.as_bytes())?;
+            Ok((text.into_owned(), (encoding != UTF_8).then(|| encoding.name())))
+        }
         None => Err(DocumentError::Undecodable { encoding: encoding.name() }),
     }
 }
@@ -191,7 +264,8 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
 /// A zero, or more than one control character in a hundred bytes: a few stand in old logs and manuals.
 fn is_binary(bytes: &[u8]) -> bool {
     let control = |byte: &&u8| matches!(byte, 1..=0x08 | 0x0E..=0x19 | 0x1C..=0x1F);
-    bytes.contains(&0) || bytes.iter().filter(control).count() > bytes.len() / 100
+    let controls = bytes.iter().filter(control).count();
+    bytes.contains(&0) || controls > 1 && controls * 100 > bytes.len()
 }
 
 /// UTF-8 with a few bytes wrong or cut off. A single-byte encoding has a character for every byte, so it
@@ -246,11 +320,17 @@ mod tests {
 
     #[test]
     fn a_lone_symbol_is_no_chinese() {
-        for text in ["Store at 25°C, 10 µm filter", "© 2024 Café Núñez"] {
-            let (bytes, encoding, _) = WINDOWS_1252.encode(text);
-            let decoded = decode(bytes.into_owned(), None, None).unwrap();
+        let both = |text: &str, encoding: &'static Encoding| {
+            let bytes = encoding.encode(text).0.into_owned();
+            let decoded = decode(bytes.clone(), None, None).unwrap();
             assert_eq!(decoded, (text.to_owned(), Some(encoding.name())));
+            let (_, of_stream) = stream(Box::new(Cursor::new(bytes)), None).unwrap();
+            assert_eq!(of_stream, Some(encoding.name()));
+        };
+        for text in ["Store at 25°C, 10 µm filter", "© 2024 Café Núñez"] {
+            both(text, WINDOWS_1252);
         }
+        both("Invoice 2024年5月3日 Total 500元 (30天 net)", encoding_rs::GBK);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Form {
             Some(Packing::Gzip) => Box::new(MultiGzDecoder::new(BufReader::new(file))),
             Some(Packing::Zstd) => Box::new(zstd::Decoder::new(file)?),
         };
-        Ok(Unpacked { inner, taken, given: 0, expansion_max: limits.expansion })
+        Ok(Unpacked { inner, packing: self.packing, taken, given: 0, expansion_max: limits.expansion })
     }
 }
 
@@ -165,6 +165,7 @@ pub const EXPANDED_FREELY: u64 = 16 << 20;
 /// A file's bytes, unpacked. Fails where they become too many for what they were unpacked from.
 pub struct Unpacked {
     inner: Box<dyn Read + Send>,
+    packing: Option<Packing>,
     taken: Arc<AtomicU64>,
     given: u64,
     expansion_max: u64,
@@ -175,11 +176,24 @@ impl Unpacked {
     pub fn taken(&self) -> Arc<AtomicU64> {
         self.taken.clone()
     }
+
+    /// The unpacker's own errors; those of the system have a number.
+    fn damaged(&self, error: io::Error) -> io::Error {
+        let kind = match self.packing {
+            Some(Packing::Gzip) => "gzip",
+            Some(Packing::Zstd) => "zstd",
+            None => return error,
+        };
+        if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+            return error;
+        }
+        io::Error::other(ContentError::Damaged { kind: kind.to_owned(), reason: error.to_string() })
+    }
 }
 
 impl Read for Unpacked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
+        let read = self.inner.read(buffer).map_err(|e| self.damaged(e))?;
         self.given += read as u64;
         if self.given > EXPANDED_FREELY && self.given / self.expansion_max > self.taken.load(Relaxed) {
             return Err(io::Error::other(ContentError::Expands { max: self.expansion_max }));

@@ -19,7 +19,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Failure, Usage};
+use crate::error::{ContentError, DocumentError, Failure, Usage};
 use filter::Patterns;
 use form::Kind;
 use rows::RowIter;
@@ -59,7 +59,7 @@ pub struct Document {
     /// The encoding that the file was in, where that was not UTF-8.
     pub encoding: Option<&'static str>,
     /// The values of [`Fields::keep`], null where there is none.
-    pub kept: Vec<Value>,
+    pub kept: Arc<[Value]>,
 }
 
 impl Document {
@@ -112,6 +112,8 @@ pub enum LeftOut {
     OtherKind,
     /// A socket, pipe or device.
     Special,
+    /// An index that this tool made.
+    Index,
 }
 
 /// One root, checked.
@@ -230,7 +232,7 @@ impl<'a> Documents<'a> {
                 };
                 let size = fs::metadata(path).map_or(0, |m| m.len());
                 let file = walk::File { path: path.clone(), below: below.to_owned(), form: *form, size };
-                match open(file, base.into(), Path::new(""), reading) {
+                match open(file, base.into(), Path::new(""), true, reading) {
                     Ok(rows) => Documents::Rows(rows),
                     Err(found) => Documents::One(Some(found)),
                 }
@@ -240,12 +242,23 @@ impl<'a> Documents<'a> {
 }
 
 /// A file of rows is opened; any other is found, and opened later.
-fn open(file: walk::File, base: Arc<Path>, prefix: &Path, reading: &Reading) -> Result<RowIter, Found> {
+fn open(
+    file: walk::File,
+    base: Arc<Path>,
+    prefix: &Path,
+    is_root: bool,
+    reading: &Reading,
+) -> Result<RowIter, Found> {
     let walk::File { path, below, form, size } = file;
     let id = id_of(&prefix.join(below));
     match form.kind {
         Kind::Text | Kind::Markup(_) => Err(Found::Raw(Raw::File { id, base, path, form, size })),
-        Kind::Rows(kind) => rows::open(&path, id, form, kind, reading).map_err(Found::Failed),
+        Kind::Rows(kind) => {
+            rows::open(&path, id, form, kind, is_root, reading).map_err(|failure| match failure.cause {
+                DocumentError::Content(ContentError::OwnIndex) => Found::LeftOut(LeftOut::Index),
+                _ => Found::Failed(failure),
+            })
+        }
     }
 }
 
@@ -261,7 +274,7 @@ impl Iterator for Documents<'_> {
                     return Some(found);
                 }
                 match walk.next()? {
-                    Entry::File(file) => match open(file, base.clone(), prefix, reading) {
+                    Entry::File(file) => match open(file, base.clone(), prefix, false, reading) {
                         Ok(opened) => *rows = Some(opened),
                         Err(found) => return Some(found),
                     },

@@ -4,11 +4,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use memchr::memmem;
 use serde_json::Value;
 
 use super::decode::{self, Charset, decode};
 use super::form::{Form, Kind, Markup};
-use super::rows::{Fields, Record, parse_json};
+use super::rows::{Fields, Parsed, Record, parse_json};
 use super::worker::Workers;
 use super::{Document, Limits, Origin};
 use crate::error::{ContentError, DocumentError, Failure};
@@ -120,7 +121,7 @@ pub struct Reading {
 struct Text {
     text: String,
     encoding: Option<&'static str>,
-    kept: Vec<Value>,
+    kept: Arc<[Value]>,
 }
 
 impl Reading {
@@ -157,18 +158,25 @@ impl Reading {
         content: &Content,
         encoding: Option<&'static str>,
     ) -> Result<(Option<String>, Text), DocumentError> {
-        let parsed = match content {
+        // A stream cannot fail in the middle of a row: it puts a sign in the place of wrong bytes.
+        let is_damaged = match content {
+            Content::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
+            Content::Record(record) => record.values().any(is_damaged),
+        };
+        if let Some(encoding) = encoding.filter(|_| is_damaged) {
+            return Err(DocumentError::Undecodable { encoding });
+        }
+        let Parsed { id, text, kept } = match content {
             Content::Json(line) => self.fields.of(&parse_json(line)?)?,
             Content::Record(record) => self.fields.of(record)?,
         };
-        match encoding {
-            // A stream cannot fail in the middle of a row: it puts this in the place of wrong bytes.
-            Some(encoding) if parsed.text.contains(char::REPLACEMENT_CHARACTER) => {
-                Err(DocumentError::Undecodable { encoding })
-            }
-            _ => Ok((parsed.id, Text { text: parsed.text, encoding, kept: parsed.kept })),
-        }
+        Ok((id, Text { text, encoding, kept }))
     }
+}
+
+fn is_damaged(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    text.contains(char::REPLACEMENT_CHARACTER) || decode::has_only_accents(text)
 }
 
 #[cfg(test)]

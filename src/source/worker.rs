@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Limits;
 use super::extract::{Extracted, extract};
 use super::form::Markup;
-use super::rows::{Fields, Record, parquet};
+use super::rows::{Fields, Record, Table};
 use crate::error::{ContentError, DocumentError};
 
 /// The hidden subcommand.
@@ -28,8 +28,8 @@ const SUBCOMMAND: &str = "worker";
 /// Memory that a worker may ask for, in bytes. The tree of an ordinary page is ten times its size.
 const MEMORY_MAX: u64 = 2 << 30;
 
-/// Answers that wait to be taken.
-const QUEUE_ANSWERS: usize = 64;
+/// Answers that wait to be taken. Each may be as large as a document, and the pipe holds what is smaller.
+const QUEUE_ANSWERS: usize = 1;
 
 /// What a worker is asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,8 +42,9 @@ pub enum Request {
         /// Whether the settings at the top of it are asked for.
         front_matter: bool,
     },
-    /// The rows of a Parquet file: the answers are `()` once it is open, then a [`Record`] each, then none.
-    Rows { path: OsString, fields: Fields },
+    /// The rows of a Parquet file: the answers are `()` once it is open, then a [`Record`] each, then none. After
+    /// an error other than a row that is too large nothing more comes.
+    Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
 }
 
 /// What it answers.
@@ -70,19 +71,28 @@ impl Workers {
         content: &[u8],
         front_matter: bool,
     ) -> Result<Extracted, DocumentError> {
-        let mut worker = self.take()?;
-        let bytes = content.len() as u64;
-        worker.send(&Request::Extract { markup, bytes, limits: self.limits, front_matter }, content)?;
-        let answer = worker.receive()?;
-        // One that gave no answer is not used again.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-        Ok(answer?)
+        let request =
+            Request::Extract { markup, bytes: content.len() as u64, limits: self.limits, front_matter };
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let is_new = idle.is_none();
+        let mut worker = idle.map_or_else(|| self.start(), Ok)?;
+        match worker.ask(&request, content) {
+            Ok(answer) => {
+                // One that gave no answer is not used again.
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+                Ok(answer?)
+            }
+            // It may have been gone before: a system that is short of memory ends processes.
+            Err(DocumentError::Crashed { .. }) if !is_new => {
+                self.start()?.ask(&request, content).and_then(|answer| Ok(answer?))
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// A worker of one's own.
-    pub fn take(&self) -> Result<Worker, DocumentError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| Worker::start(&self.program, self.limits).map_err(DocumentError::NoWorker), Ok)
+    pub fn start(&self) -> Result<Worker, DocumentError> {
+        Worker::start(&self.program, self.limits).map_err(DocumentError::NoWorker)
     }
 }
 
@@ -109,8 +119,17 @@ impl Worker {
         let output = child.stdout.take().ok_or_else(no_pipe)?;
         let (sender, answers) = sync_channel(QUEUE_ANSWERS);
         // A thread, since a pipe cannot be read with a time limit.
-        thread::spawn(move || forward(output, &sender));
+        thread::Builder::new().spawn(move || forward(output, &sender))?;
         Ok(Worker { child, requests, answers, limits })
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        content: &[u8],
+    ) -> Result<Answer<T>, DocumentError> {
+        self.send(request, content)?;
+        self.receive()
     }
 
     /// Asks; one or more answers are to be received.
@@ -169,11 +188,16 @@ pub fn serve() -> io::Result<()> {
     while requests.read_line(&mut line)? > 0 {
         match serde_json::from_str(&line)? {
             Request::Extract { markup, bytes, limits, front_matter } => {
+                // The limit of the other process is of no use once that is gone.
+                limit_seconds(limits.seconds)?;
                 let mut content = Vec::new();
                 requests.by_ref().take(bytes).read_to_end(&mut content)?;
                 answer(&mut answers, &extract(markup, &content, limits, front_matter))?;
             }
-            Request::Rows { path, fields } => send_rows(Path::new(&path), &fields, &mut answers)?,
+            Request::Rows { path, fields, limits, is_root } => {
+                let table = Table::open(Path::new(&path), &fields, limits, is_root);
+                send_rows(table, &mut answers)?;
+            }
         }
         answers.flush()?;
         line.clear();
@@ -181,16 +205,18 @@ pub fn serve() -> io::Result<()> {
     Ok(())
 }
 
-fn send_rows(path: &Path, fields: &Fields, answers: &mut impl Write) -> io::Result<()> {
-    let rows = match parquet::open(path, fields) {
-        Ok(rows) => rows,
+fn send_rows(table: Answer<Table>, answers: &mut impl Write) -> io::Result<()> {
+    let table = match table {
+        Ok(table) => table,
         Err(e) => return answer::<()>(answers, &Err(e)),
     };
     answer(answers, &Ok(()))?;
-    for row in rows {
-        let row = parquet::record(row).map(Some);
+    for row in table {
+        let row = row.map(Some);
         answer(answers, &row)?;
-        if row.is_err() {
+        if let Err(error) = row
+            && !matches!(error, ContentError::TooLarge { .. })
+        {
             return Ok(());
         }
     }
@@ -214,7 +240,23 @@ fn limit_resources() -> io::Result<()> {
     Ok(limit(Resource::Core, 0)?)
 }
 
+/// So much more time on the processor.
+#[cfg(unix)]
+fn limit_seconds(seconds: u64) -> io::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;
+    let mut limit = getrlimit(Resource::Cpu);
+    limit.current =
+        Some(used.saturating_add(seconds).saturating_add(1)).min(limit.maximum.or(Some(u64::MAX)));
+    Ok(setrlimit(Resource::Cpu, limit)?)
+}
+
 #[cfg(not(unix))]
 fn limit_resources() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn limit_seconds(_: u64) -> io::Result<()> {
     Ok(())
 }

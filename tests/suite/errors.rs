@@ -248,8 +248,8 @@ const CASES: &[Case] = &[
         name: "an output that is an input",
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "a.txt"],
-        code: 1,
-        says: &["output a.txt", "no Parquet file and would be lost"],
+        code: 2,
+        says: &["input a.txt", "is the output too", "-o"],
     },
     Case {
         name: "an output that is a device",

@@ -55,9 +55,11 @@ fn tables_give_a_document_a_row() {
     playground.write("docs/c.tsv", "text\tid\none, \"quoted\" no more\tc\n");
     playground.write("docs/d.csv", "text\nalone\n");
     playground.write("docs/e.csv", "");
+    playground.write("docs/f.csv", "sep=|\r\nid|text\r\nf|a, b\r\n");
+    playground.write("docs/g.tsv", "id\ttext\ng\t\"The first word\nh\t\"two\" words\n");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
     ran.says("failed: docs/a.csv:4: 2 values in a row of 3 columns;")
-        .says("8 documents: 6 embedded, 1 empty, 1 failed");
+        .says("11 documents: 9 embedded, 1 empty, 1 failed");
     let expected = [
         ("1", "one, two"),
         ("a.csv:3", "line break"),
@@ -65,6 +67,9 @@ fn tables_give_a_document_a_row() {
         ("1b", "uno, dos"),
         ("c", "one, \"quoted\" no more"),
         ("d.csv:2", "alone"),
+        ("f", "a, b"),
+        ("g", "\"The first word"),
+        ("h", "\"two\" words"),
     ];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
     playground
@@ -168,6 +173,23 @@ fn every_kind_gives_what_it_has_to_keep() {
     let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--keep", "lang"]).expect(3);
     ran.says("failed: docs/a.md: its front matter is not YAML: ");
     playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+}
+
+/// In a folder of documents the index of last night is none, and would bring back what has been removed.
+#[test]
+fn an_index_is_not_read_unless_it_is_named() {
+    let playground = Playground::new();
+    playground.write("docs/a.md", "one");
+    playground.write("docs/b.md", "two");
+    let arguments = ["build", "docs", "-o", "docs/index.parquet"];
+    playground.run(&arguments).expect(0);
+    fs::copy(playground.path("docs/index.parquet"), playground.path("docs/old.parquet")).unwrap();
+    fs::remove_file(playground.path("docs/b.md")).unwrap();
+    let ran = playground.run(&arguments).expect(0);
+    ran.says("1 documents: 1 embedded, 0 empty, 0 failed; left out: 2 indexes of this tool");
+    playground.run(&["build", "docs/old.parquet", "-o", "out.parquet"]).expect(0);
+    assert_eq!(ids_and_texts(&playground), pairs(&[("a.md", "one"), ("b.md", "two")]));
+    playground.run(&["build", "out.parquet", "-o", "./out.parquet"]).expect(2).says("is the output too");
 }
 
 /// What would take all memory, all time or all space costs its document, and the rest is there.

@@ -10,9 +10,9 @@ use roxmltree::{Document, Node};
 use zip::ZipArchive;
 
 use super::super::Limits;
-use super::super::decode::{declared, decode};
+use super::super::decode::{declared, decode, known_kind};
 use super::super::form::{EXPANDED_FREELY, Markup};
-use super::damaged;
+use super::{damaged, other_kind};
 use crate::error::ContentError;
 
 /// Levels of headings that Markdown has a mark for.
@@ -22,6 +22,9 @@ const LEVELS: usize = 6;
 /// table cells are marked as in Markdown. What was deleted with changes tracked, hidden text, field codes,
 /// comments, headers and footers are left out.
 pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
+    if let Some(found) = known_kind(bytes).filter(|_| !bytes.starts_with(b"PK")) {
+        return Err(other_kind(Markup::Docx, found));
+    }
     let mut package = Package {
         archive: ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(Markup::Docx, e))?,
         limits,
@@ -30,12 +33,20 @@ pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
     let main = of_package.get("officeDocument").ok_or_else(|| damaged(Markup::Docx, "no document in it"))?;
     let of_main = package.related(main)?;
     let mut part = |name: Option<&String>| name.map_or(Ok(None), |name| package.part(name));
+    if of_main.contains_key("aFChunk") {
+        return Err(damaged(
+            Markup::Docx,
+            "a part of it is in another format (altChunk) that only Word reads",
+        ));
+    }
     let styles = part(of_main.get("styles"))?;
     let styles = styles.as_deref().map(parse).transpose()?;
     let styles = styles.as_ref().map(|xml| styles_of(xml.root_element())).unwrap_or_default();
     let mut text = String::new();
     for name in [Some(main), of_main.get("footnotes"), of_main.get("endnotes")] {
-        let Some(xml) = part(name)? else { continue };
+        let Some(name) = name else { continue };
+        let xml =
+            part(Some(name))?.ok_or_else(|| damaged(Markup::Docx, format!("its part {name} is missing")))?;
         let xml = parse(&xml)?;
         let root = xml.root_element();
         if !matches!(root.tag_name().name(), "document" | "footnotes" | "endnotes") {
@@ -54,7 +65,13 @@ struct Package<'a> {
 impl Package<'_> {
     /// The XML of a part, if there is such a part.
     fn part(&mut self, name: &str) -> Result<Option<String>, ContentError> {
-        let Some(at) = self.archive.index_for_name(name) else { return Ok(None) };
+        // Names are compared without case (ECMA-376 part 2), and some programs write the wrong slash.
+        let is_it = |other: &str| other.replace('\\', "/").eq_ignore_ascii_case(name);
+        let Some(at) = (0..self.archive.len())
+            .find(|&at| matches!(self.archive.name_for_index(at), Some(Ok(other)) if is_it(&other)))
+        else {
+            return Ok(None);
+        };
         let part = self.archive.by_index(at).map_err(|e| damaged(Markup::Docx, e))?;
         let (packed, max) = (part.compressed_size(), self.limits.document_bytes);
         let expanded_max = packed.saturating_mul(self.limits.expansion).max(EXPANDED_FREELY);
@@ -65,7 +82,8 @@ impl Package<'_> {
             bytes if bytes > expanded_max => Err(ContentError::Expands { max: self.limits.expansion }),
             _ => {
                 let declared = declared(&xml);
-                decode(xml, None, declared).map(|(xml, _)| Some(xml)).map_err(|e| damaged(Markup::Docx, e))
+                let decoded = decode(xml, None, declared).map(|(xml, _)| Some(xml));
+                decoded.map_err(|_| damaged(Markup::Docx, format!("its part {name} is no text")))
             }
         }
     }
@@ -139,9 +157,18 @@ fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
             chain.push(style);
             next = child(style, "basedOn").and_then(value).and_then(|base| nodes.get(base).copied());
         }
-        chain.iter().rev().fold(Style::default(), |base, style| Style::of(child(*style, "pPr"), base))
+        chain.iter().rev().fold(Style::default(), |base, style| {
+            let by_name = Style { heading: heading_by_name(*style).or(base.heading), ..base };
+            Style::of(child(*style, "pPr"), by_name)
+        })
     };
     nodes.keys().map(|&id| (id, resolve(id))).collect()
+}
+
+/// The level in the name of a built-in style, which is English whatever the program's language.
+fn heading_by_name(style: Node) -> Option<usize> {
+    let name = child(style, "name").and_then(value)?.to_ascii_lowercase();
+    name.strip_prefix("heading ")?.parse().ok().filter(|level| (1..=9).contains(level))
 }
 
 /// What is left to do; a document can be deeper than a stack of calls.
@@ -171,7 +198,10 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
         let children = || node.children().rev().map(Step::Visit);
         match node.tag_name().name() {
             _ if is_left_out(node) => {}
-            "t" => text.push_str(node.text().unwrap_or_default()),
+            "t" => node
+                .children()
+                .filter_map(|part| part.text().filter(|_| part.is_text()))
+                .for_each(|part| text.push_str(part)),
             "tab" | "br" | "cr" | "ptab" => text.push(' '),
             "noBreakHyphen" => text.push('-'),
             "p" => {
@@ -196,7 +226,12 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
 fn is_left_out(node: Node) -> bool {
     match node.tag_name().name() {
         // Properties, among them tab stops by the name of tabs; deleted or moved away; separators of notes.
-        "pPr" | "rPr" | "sectPr" | "tblPr" | "del" | "moveFrom" => true,
+        // And how a word is pronounced.
+        "pPr" | "rPr" | "sectPr" | "tblPr" | "del" | "moveFrom" | "rt" => true,
+        // What stands in a form until it is filled in.
+        "sdtContent" => node
+            .prev_sibling_element()
+            .is_some_and(|properties| child(properties, "showingPlcHdr").is_some_and(is_on)),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
         "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
         // The same once more, for programs that know less.

@@ -33,7 +33,8 @@ fn find(source: &str) -> Option<(FrontMatter<'_>, &str)> {
     let mut end = first.len();
     let mut has_setting = None;
     for line in lines {
-        if line.trim_end() == fence {
+        // YAML has an end of its own.
+        if line.trim_end() == fence || sign == ':' && line.trim_end() == "..." {
             let settings = &source[first.len()..end];
             let settings =
                 if sign == ':' { FrontMatter::Yaml(settings) } else { FrontMatter::Toml(settings) };
@@ -59,7 +60,11 @@ impl FrontMatter<'_> {
     pub fn parse(&self) -> Result<Record, ContentError> {
         let parsed = match self {
             FrontMatter::Yaml(text) if text.trim().is_empty() => Ok(Value::Null),
-            FrontMatter::Yaml(text) => serde_saphyr::from_str(text).map_err(|e| ("YAML", e.to_string())),
+            FrontMatter::Yaml(text) => {
+                // `country: NO` is a country.
+                let options = serde_saphyr::options! { strict_booleans: true };
+                serde_saphyr::from_str_with_options(text, options).map_err(|e| ("YAML", e.to_string()))
+            }
             FrontMatter::Toml(text) => match text.parse() {
                 Ok(table) => Ok(json(toml::Value::Table(table))),
                 Err::<_, toml::de::Error>(e) => Err(("TOML", e.message().to_owned())),
@@ -102,6 +107,7 @@ mod tests {
             ("\u{FEFF}+++\ntitle = 'x'\n+++\ntext", "text"),
             ("---\n# made by hand\n\ntags:\n- a\n---\r\ntext", "text"),
             ("---\n---\ntext", "text"),
+            ("---\ntitle: x\n...\ntext", "text"),
             ("+++\n[a]\nb = 1\n+++\ntext", "text"),
         ] {
             assert_eq!(split(source).1, body, "{source}");
@@ -125,6 +131,7 @@ mod tests {
         let toml = "+++\ntitle = 'Plan'\ndraft = false\nn = 3\ntags = ['a', 'b']\ndate = 2026-01-02\n+++\n";
         assert_eq!(parse(toml).unwrap(), expected);
         assert_eq!(parse("---\n---\n").unwrap(), serde_json::json!({}));
+        assert_eq!(parse("---\ncountry: NO\n---\n").unwrap(), serde_json::json!({"country": "NO"}));
         assert!(parse("---\na: [1\n---\n").is_err());
         assert!(parse("+++\na = \n+++\n").is_err());
     }

@@ -4,10 +4,28 @@ use html5ever::tendril::TendrilSink;
 use html5ever::{Attribute, ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
-/// Elements whose text is no part of what a person reads of a page: code, menus, controls, how a word is pronounced.
-const SKIPPED: [&str; 18] = [
-    "script", "style", "noscript", "noframes", "noembed", "template", "head", "svg", "iframe", "object",
-    "nav", "menu", "button", "select", "textarea", "datalist", "rt", "rp",
+/// Elements whose text is no part of what a person reads of a page: code, menus, controls, how a word is pronounced,
+/// the source of a formula.
+const SKIPPED: [&str; 19] = [
+    "script",
+    "style",
+    "noscript",
+    "noframes",
+    "noembed",
+    "template",
+    "head",
+    "svg",
+    "iframe",
+    "object",
+    "nav",
+    "menu",
+    "select",
+    "textarea",
+    "datalist",
+    "rt",
+    "rp",
+    "annotation",
+    "annotation-xml",
 ];
 
 /// Roles that make a menu of any element.
@@ -23,37 +41,43 @@ const BLOCKS: [&str; 38] = [
     "tbody", "tr", "ul", "xmp",
 ];
 
+/// Elements whose button is text with a switch on it, as in lists of questions that open.
+const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
+
 /// Title and main content (the body, where no element says that it is that), without scripts, styles, menus,
 /// controls and what is hidden. Headings, list items and table cells are marked as in Markdown, the
 /// alternative text stands for an image.
 pub fn html(source: &str) -> String {
-    // Pages with an XML declaration are XHTML, whatever they are called, unless nothing comes of that.
+    // Pages with an XML declaration are XHTML, whatever they are called.
     if source.trim_start().starts_with("<?xml") {
-        let text = xhtml(source);
-        if !text.trim().is_empty() {
-            return text;
-        }
+        return xhtml(source);
     }
     text(&parse_document(RcDom::default(), ParseOpts::default()).one(source))
 }
 
-/// The same of a page in XML, where any element can end in itself.
+/// The same of a page in XML, where any element can end in itself. One whose elements are not nested as XML has it
+/// is HTML.
 pub fn xhtml(source: &str) -> String {
-    text(&xml5ever::driver::parse_document(RcDom::default(), Default::default()).one(source))
+    let dom = xml5ever::driver::parse_document(RcDom::default(), Default::default()).one(source);
+    let is_page = child(&dom.document, "html").is_some();
+    // The parser goes on as well as it can, and only says in words that it had to.
+    let is_nested = !dom.errors.borrow().iter().any(|error| error.contains("match tag"));
+    if is_page && is_nested {
+        return text(&dom);
+    }
+    text(&parse_document(RcDom::default(), ParseOpts::default()).one(source))
 }
 
 fn text(dom: &RcDom) -> String {
-    let mut text = title(&dom.document).unwrap_or_default();
-    text.push('\n');
-    let title_bytes = text.len();
-    if let Some(main) = main_content(&dom.document) {
-        write_text(&main, &mut text);
+    let mut body = String::new();
+    write_text(&dom.document, &mut body);
+    let mut main = String::new();
+    if let Some(element) = main_content(&dom.document) {
+        write_text(&element, &mut main);
     }
-    // A script may fill an empty one when the page is shown.
-    if text[title_bytes..].trim().is_empty() {
-        write_text(&dom.document, &mut text);
-    }
-    text
+    // A script may fill one when the page is shown: then the text is elsewhere.
+    let content = if 10 * main.trim().len() > body.trim().len() { main } else { body };
+    format!("{}\n{content}", title(&dom.document).unwrap_or_default())
 }
 
 /// The one element that is the page's main content by name or role: around it stand banners, key bindings
@@ -74,25 +98,32 @@ fn main_content(document: &Handle) -> Option<Handle> {
 
 /// What is left to do at some depth: trees can be deeper than a stack of calls.
 enum Step {
-    Visit(Handle),
+    /// With whether it stands in one of [`TITLES`].
+    Visit(Handle, bool),
     Write(&'static str),
 }
 
 fn write_text(root: &Handle, text: &mut String) {
-    let mut steps = vec![Step::Visit(root.clone())];
+    let mut steps = vec![Step::Visit(root.clone(), false)];
     while let Some(step) = steps.pop() {
-        let node = match step {
+        let (node, in_title) = match step {
+            Step::Visit(node, in_title) => (node, in_title),
             Step::Write(part) => {
                 text.push_str(part);
                 continue;
             }
-            Step::Visit(node) => node,
         };
         match &node.data {
             NodeData::Text { contents } => text.push_str(&contents.borrow()),
             NodeData::Element { name, attrs, .. } => {
+                let attributes = attrs.borrow();
+                let is_button = &*name.local == "button";
                 let (before, after) = match &*name.local {
-                    local if is_skipped(local, &attrs.borrow()) => continue,
+                    local if is_hidden(local, &attributes) || is_button && !in_title => continue,
+                    // An icon; but a whole page is marked so while a dialogue is open on it.
+                    _ if attribute(&attributes, "aria-hidden") == Some("true") && !holds_page(&node) => {
+                        continue;
+                    }
                     "h1" => ("\n# ", "\n"),
                     "h2" => ("\n## ", "\n"),
                     "h3" => ("\n### ", "\n"),
@@ -101,33 +132,46 @@ fn write_text(root: &Handle, text: &mut String) {
                     "h6" => ("\n###### ", "\n"),
                     "li" => ("\n- ", "\n"),
                     "td" | "th" => ("| ", " "),
-                    "img" => {
-                        text.push_str(attribute(&attrs.borrow(), "alt").unwrap_or_default());
-                        continue;
-                    }
+                    "img" => (attribute(&attributes, "alt").unwrap_or_default(), ""),
                     local if BLOCKS.contains(&local) => ("\n", "\n"),
                     _ => ("", ""),
                 };
                 text.push_str(before);
                 steps.push(Step::Write(after));
-                push_children(&node, &mut steps);
+                push_children(&node, in_title || TITLES.contains(&&*name.local), &mut steps);
             }
-            NodeData::Document => push_children(&node, &mut steps),
+            NodeData::Document => push_children(&node, false, &mut steps),
             _ => {}
         }
     }
 }
 
-fn push_children(node: &Handle, steps: &mut Vec<Step>) {
-    steps.extend(node.children.borrow().iter().rev().cloned().map(Step::Visit));
+fn holds_page(node: &Handle) -> bool {
+    let mut left = vec![node.clone()];
+    while let Some(node) = left.pop() {
+        if matches!(&node.data, NodeData::Element { name, .. } if matches!(&*name.local, "main" | "article" | "h1"))
+        {
+            return true;
+        }
+        left.extend(node.children.borrow().iter().cloned());
+    }
+    false
 }
 
-fn is_skipped(name: &str, attributes: &[Attribute]) -> bool {
+fn push_children(node: &Handle, in_title: bool, steps: &mut Vec<Step>) {
+    steps.extend(node.children.borrow().iter().rev().map(|child| Step::Visit(child.clone(), in_title)));
+}
+
+fn is_hidden(name: &str, attributes: &[Attribute]) -> bool {
+    let attribute = |name| attribute(attributes, name);
+    let role = attribute("role").unwrap_or_default();
+    // What a tab or a switch shows is there to be read.
+    let is_panel = matches!(role, "tabpanel" | "region");
     SKIPPED.contains(&name)
-        || attribute(attributes, "hidden").is_some()
-        || attribute(attributes, "style").is_some_and(|style| style.replace(' ', "").contains("display:none"))
-        || attribute(attributes, "aria-hidden") == Some("true")
-        || attribute(attributes, "role").is_some_and(|role| SKIPPED_ROLES.contains(&role))
+        || SKIPPED_ROLES.contains(&role)
+        || attribute("hidden").is_some() && !is_panel
+        || attribute("style").is_some_and(|style| style.replace(' ', "").contains("display:none"))
+            && !is_panel
 }
 
 fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
@@ -136,18 +180,18 @@ fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
 
 /// The text of the first `title`, which stands in `head`.
 fn title(document: &Handle) -> Option<String> {
-    let child = |node: &Handle, wanted: &str| {
-        let children = node.children.borrow();
-        let is_wanted =
-            |child: &&Handle| matches!(&child.data, NodeData::Element { name, .. } if &*name.local == wanted);
-        children.iter().find(is_wanted).cloned()
-    };
     let title = child(&child(&child(document, "html")?, "head")?, "title")?;
     let mut text = String::new();
     for part in title.children.borrow().iter() {
         write_text(part, &mut text);
     }
     Some(text)
+}
+
+fn child(node: &Handle, wanted: &str) -> Option<Handle> {
+    let is_wanted =
+        |child: &&Handle| matches!(&child.data, NodeData::Element { name, .. } if &*name.local == wanted);
+    node.children.borrow().iter().find(is_wanted).cloned()
 }
 
 #[cfg(test)]
@@ -170,6 +214,9 @@ mod tests {
         assert_eq!(clean(&html("<main>one</main><main>two</main>")), "one two");
         assert_eq!(clean(&html("<main> </main><p>all there is")), "all there is");
         assert_eq!(clean(&html("just text")), "just text");
+        let page = "<h2><button>How?</button></h2><div role=region hidden>So.</div><button>Send</button>\
+                    <div aria-hidden=true><h1>Behind a dialogue</h1></div><i aria-hidden=true>x</i>";
+        assert_eq!(clean(&html(page)), "## How? So. # Behind a dialogue");
         assert_eq!(clean(&html("")), "");
     }
 
@@ -178,5 +225,11 @@ mod tests {
         let page = "<?xml version='1.0'?><!DOCTYPE html><html xmlns='http://www.w3.org/1999/xhtml'><head><title>A &amp; B</title>\
                     <script src='x.js'/></head><body><a id='top'/><p>one&#160;two<br/>three</p><p><![CDATA[4 < 5]]></p></body></html>";
         assert_eq!(clean(&html(page)), "A & B one two three 4 < 5");
+        for soup in [
+            "<?xml version='1.0'?><html><head><title>T</title></head><body><img src=l.png alt=Logo><p>All</body></html>",
+            "<?xml version='1.0'?><HTML><STYLE>p {}</STYLE><TITLE>T</TITLE><BODY><IMG ALT=Logo><P>All</BODY></HTML>",
+        ] {
+            assert!(clean(&html(soup)).ends_with("Logo All"), "{}", clean(&html(soup)));
+        }
     }
 }

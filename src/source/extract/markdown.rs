@@ -1,15 +1,24 @@
 //! Markdown in, its text out (the only user of pulldown-cmark).
 
+use std::mem;
+
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// The text without link targets and the marks of images and emphasis. Code is kept, and so
+/// The text without HTML tags, link targets and the marks of images and emphasis. Code is kept, and so
 /// are the marks of headings, list items and table cells: they are what tells a block's start once white
 /// space is cleaned, to readers and when a long text is cut.
 pub fn markdown(source: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
     let mut text = String::with_capacity(source.len());
+    // The lines of a block of HTML.
+    let mut html = String::new();
     for event in Parser::new_ext(source, options) {
         match event {
+            Event::Html(line) => html.push_str(&line),
+            Event::End(TagEnd::HtmlBlock) => {
+                text.push_str(&super::html::html(&mem::take(&mut html)));
+                text.push('\n');
+            }
             Event::Start(Tag::Heading { level, .. }) => {
                 text.extend(std::iter::repeat_n('#', level as usize));
                 text.push(' ');
@@ -19,9 +28,9 @@ pub fn markdown(source: &str) -> String {
             Event::Start(Tag::TableCell) => text.push_str("| "),
             Event::End(TagEnd::TableCell) => text.push(' '),
             Event::End(end) if ends_block(end) => text.push('\n'),
-            Event::Text(part) | Event::Code(part) | Event::Html(part) | Event::InlineHtml(part) => {
-                text.push_str(&part);
-            }
+            Event::Text(part) | Event::Code(part) => text.push_str(&part),
+            // Tags only; what stands between them is text.
+            Event::InlineHtml(tag) if tag.starts_with("<br") => text.push('\n'),
             Event::SoftBreak | Event::HardBreak | Event::Rule => text.push('\n'),
             _ => {}
         }

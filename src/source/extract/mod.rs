@@ -57,6 +57,10 @@ pub fn extract(
     }
 }
 
+fn other_kind(markup: Markup, found: &str) -> ContentError {
+    ContentError::OtherKind { kind: markup.name().to_owned(), found: found.to_owned() }
+}
+
 fn damaged(markup: Markup, reason: impl ToString) -> ContentError {
     ContentError::Damaged { kind: markup.name().to_owned(), reason: reason.to_string() }
 }

@@ -1,7 +1,7 @@
 //! Comma-, semicolon- or tab-separated values with a header in, a row a record out (the only user of the crate
 //! csv).
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
@@ -17,18 +17,19 @@ use crate::error::{ContentError, DocumentError};
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// How much of a file is looked at to find its separator.
-const START_BYTES: usize = 64 << 10;
+const START_BYTES: u64 = 64 << 10;
 
 /// The records of one file. Empty lines are no documents.
 pub struct Rows {
     reader: Option<Reader<Bounded>>,
     source: Source,
     columns: Vec<Column>,
-    /// Of the last row, as a spreadsheet counts: the header is row 1.
+    /// Of the last row, empty lines not counted: the header is row 1.
     number: u64,
     bytes_max: u64,
 }
 
+/// One that is asked for; of several with the same name the first.
 struct Column {
     at: usize,
     name: String,
@@ -45,17 +46,31 @@ impl Rows {
     ) -> Result<Self, DocumentError> {
         let (reader, encoding) = decode::stream(Box::new(unpacked), reading.encoding)?;
         source.encoding = encoding;
-        let mut start = BufReader::with_capacity(START_BYTES, reader);
-        let separator = separator.map_or_else(|| find_separator(&mut start), Ok)?;
+        let (start, mut reader) = decode::peek(reader, START_BYTES)?;
+        let said = said_separator(&start);
+        if let Some((_, line)) = said {
+            io::copy(&mut reader.by_ref().take(line), &mut io::sink())?;
+        }
+        let said = said.map(|(separator, _)| separator).or(separator);
+        let separator = said.unwrap_or_else(|| find_separator(&start));
+        let is_quoted = separator != b'\t' || is_quoted(&start, separator);
         let bytes_max = reading.limits.document_bytes;
-        let bounded = Bounded { inner: Box::new(start), max: bytes_max, left: bytes_max };
-        let mut reader = ReaderBuilder::new().delimiter(separator).from_reader(bounded);
+        let bounded = Bounded {
+            inner: reader,
+            quotes: is_quoted.then(|| Quotes::new(separator)),
+            is_wrong: false,
+            max: bytes_max,
+            left: bytes_max,
+        };
+        let mut reader = ReaderBuilder::new().delimiter(separator).quoting(is_quoted).from_reader(bounded);
         let header = header(reader.byte_headers().map_err(error)?)?;
         // A file without a single line.
         if header.is_empty() {
             return Ok(Rows { reader: None, source, columns: Vec::new(), number: 1, bytes_max });
         }
-        let columns = reading.fields.columns(&header)?.into_iter().map(|at| {
+        let columns =
+            reading.fields.columns(&header)?.into_iter().filter(|&at| !header[..at].contains(&header[at]));
+        let columns = columns.map(|at| {
             let name = header[at].clone();
             Column { at, is_text: reading.fields.text.contains(&name), name }
         });
@@ -66,8 +81,7 @@ impl Rows {
         let mut record = Record::new();
         for Column { at, name, is_text } in &self.columns {
             let value = text(row.get(*at).unwrap_or_default())?;
-            // Of two columns with the same name the first counts, as in a lookup by name.
-            if (*is_text || !value.is_empty()) && !record.contains_key(name) {
+            if *is_text || !value.is_empty() {
                 record.insert(name.clone(), Value::String(value));
             }
         }
@@ -92,10 +106,13 @@ impl Iterator for Rows {
             }),
             Err(cause) => {
                 // A row of another length is one bad row; after a failed read nothing more is known.
-                if !matches!(cause, DocumentError::ColumnCount { .. }) {
-                    self.reader = None;
-                }
-                Some(self.source.failed(self.number, cause))
+                Some(match cause {
+                    DocumentError::ColumnCount { .. } => self.source.failed(self.number, cause),
+                    _ => {
+                        self.reader = None;
+                        self.source.failed_from(self.number, cause)
+                    }
+                })
             }
         }
     }
@@ -122,12 +139,28 @@ fn error(e: csv::Error) -> DocumentError {
     }
 }
 
+/// The separator that a spreadsheet names in a line of its own before the header (`sep=;`), and the bytes of that
+/// line.
+fn said_separator(start: &[u8]) -> Option<(u8, u64)> {
+    let behind = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).strip_prefix(b"sep=")?;
+    let (&separator, behind) = behind.split_first()?;
+    let ends = behind.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    Some((separator, (start.len() - behind.len() + ends) as u64))
+}
+
+/// Tables of tabs are written with quotes or without: then what stands there is a character like others.
+fn is_quoted(start: &[u8], separator: u8) -> bool {
+    let mut quotes = Quotes::new(separator);
+    let is_wrong = quotes.first_wrong(start).is_some();
+    let is_whole = (start.len() as u64) < START_BYTES;
+    !(is_wrong || is_whole && quotes.is_open())
+}
+
 /// The separator that stands most often in the header; a comma where none does.
-fn find_separator(start: &mut impl BufRead) -> Result<u8, DocumentError> {
-    let start = start.fill_buf()?.trim_ascii_start();
+fn find_separator(start: &[u8]) -> u8 {
     let mut counts = [0usize; SEPARATORS.len()];
     let mut is_quoted = false;
-    for byte in start {
+    for byte in start.trim_ascii_start() {
         match byte {
             b'"' => is_quoted = !is_quoted,
             b'\n' | b'\r' if !is_quoted => break,
@@ -139,20 +172,77 @@ fn find_separator(start: &mut impl BufRead) -> Result<u8, DocumentError> {
         }
     }
     let most = counts.iter().max().copied().unwrap_or_default();
-    let at = counts.iter().position(|&count| count == most).unwrap_or_default();
-    Ok(SEPARATORS[at])
+    SEPARATORS[counts.iter().position(|&count| count == most).unwrap_or_default()]
 }
 
-/// A reader that fails where one record takes too much: a quote that is never closed would take all the rest.
+/// Follows the quotes of RFC 4180. The parser takes what is wrong about them as it can, which may make one value of
+/// many rows.
+struct Quotes {
+    separator: u8,
+    place: QuotePlace,
+}
+
+#[derive(Clone, Copy)]
+enum QuotePlace {
+    ValueStart,
+    InValue,
+    InQuotes,
+    BehindQuotes,
+}
+
+impl Quotes {
+    fn new(separator: u8) -> Self {
+        Quotes { separator, place: QuotePlace::ValueStart }
+    }
+
+    /// Where the first byte stands that may not be there.
+    fn first_wrong(&mut self, bytes: &[u8]) -> Option<usize> {
+        bytes.iter().position(|&byte| {
+            use QuotePlace::{BehindQuotes, InQuotes, InValue, ValueStart};
+            let is_end = byte == self.separator || matches!(byte, b'\n' | b'\r');
+            self.place = match (self.place, byte) {
+                (InQuotes, b'"') => BehindQuotes,
+                (InQuotes, _) => InQuotes,
+                (ValueStart | BehindQuotes, b'"') => InQuotes,
+                (_, _) if is_end => ValueStart,
+                (BehindQuotes, b' ') => BehindQuotes,
+                (BehindQuotes, _) => return true,
+                (ValueStart | InValue, _) => InValue,
+            };
+            false
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.place, QuotePlace::InQuotes)
+    }
+}
+
+/// A reader that fails where quotes are wrong, and where one record takes too much: a quote that is never closed
+/// would take all the rest.
 struct Bounded {
     inner: Box<dyn Read + Send>,
+    quotes: Option<Quotes>,
+    is_wrong: bool,
     max: u64,
     left: u64,
 }
 
 impl Read for Bounded {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
+        if self.is_wrong {
+            return Err(io::Error::other(ContentError::Quotes));
+        }
+        let mut read = self.inner.read(buffer)?;
+        if let Some(quotes) = &mut self.quotes {
+            // What is before it is good.
+            if let Some(wrong) = quotes.first_wrong(&buffer[..read]) {
+                (read, self.is_wrong) = (wrong, true);
+            }
+            if read == 0 && (self.is_wrong || quotes.is_open()) {
+                return Err(io::Error::other(ContentError::Quotes));
+            }
+        }
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
             None => return Err(io::Error::other(ContentError::TooLarge { max: self.max })),

@@ -3,7 +3,6 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::super::decode;
-use super::super::form::Unpacked;
 use super::super::raw::Content;
 use super::{Found, Reading, Record, Source};
 use crate::error::{ContentError, DocumentError};
@@ -29,9 +28,13 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub fn open(unpacked: Unpacked, mut source: Source, reading: &Reading) -> Result<Self, DocumentError> {
-        // JSON is UTF-8, whatever --encoding says of texts; some shells write UTF-16 all the same.
-        let (reader, encoding) = decode::stream(Box::new(unpacked), Some(decode::UTF_8))?;
+    pub fn open(
+        bytes: impl Read + Send + 'static,
+        mut source: Source,
+        reading: &Reading,
+    ) -> Result<Self, DocumentError> {
+        // Whatever --encoding says of texts.
+        let (reader, encoding) = decode::json_stream(Box::new(bytes))?;
         source.encoding = encoding;
         Ok(Lines::new(reader, source, reading))
     }
@@ -52,7 +55,7 @@ impl Lines {
             }
             Err(e) => {
                 self.reader = None;
-                Some(Err(e.into()))
+                Some(Err(DocumentError::RestNotRead(Box::new(e.into()))))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 mod csv;
 mod jsonl;
-pub mod parquet;
+mod parquet;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::raw::{Content, Raw, Reading};
 use crate::error::{ContentError, DocumentError, Failure};
 
 pub use jsonl::parse as parse_json;
+pub use parquet::Table;
 
 /// A row's columns, or a line's fields, by name.
 pub type Record = Map<String, Value>;
@@ -41,7 +42,7 @@ pub struct Parsed {
     /// Its text.
     pub text: String,
     /// The values of [`Fields::keep`], null where there is none.
-    pub kept: Vec<Value>,
+    pub kept: Arc<[Value]>,
 }
 
 impl Fields {
@@ -51,14 +52,19 @@ impl Fields {
     }
 
     /// The values of [`Fields::keep`].
-    pub fn kept(&self, record: &Record) -> Vec<Value> {
-        self.keep.iter().map(|name| find(record, name).cloned().unwrap_or(Value::Null)).collect()
+    pub fn kept(&self, record: &Record) -> Arc<[Value]> {
+        let kept = |name: &String| match find(record, name) {
+            // No column has a type for these.
+            Some(nested @ (Value::Array(_) | Value::Object(_))) => Value::String(nested.to_string()),
+            found => found.cloned().unwrap_or(Value::Null),
+        };
+        self.keep.iter().map(kept).collect()
     }
 
     fn id(&self, record: &Record) -> Result<Option<String>, DocumentError> {
         match find(record, &self.id) {
-            None => Ok(None),
-            Some(Value::String(id)) => Ok(Some(id.clone())),
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(id)) => Ok((!id.is_empty()).then(|| id.clone())),
             // Only these have one way to be written: 1e2 and 100000000000000000000001 would be rounded.
             Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
             Some(other) => {
@@ -67,12 +73,13 @@ impl Fields {
         }
     }
 
-    /// The fields that are there, each in a line of its own; one of them must be.
+    /// The fields that are there, each in a line of its own; one of them must be. Null is an empty text.
     fn text(&self, record: &Record) -> Result<String, DocumentError> {
         let mut texts = Vec::new();
         for field in &self.text {
             match find(record, field) {
                 None => {}
+                Some(Value::Null) => texts.push(""),
                 Some(Value::String(text)) => texts.push(text.as_str()),
                 Some(other) => return Err(wrong_type(field, "a string", other, "--text-field")),
             }
@@ -97,7 +104,7 @@ impl Fields {
         if !header.iter().any(|name| self.text.iter().any(|asked| is_asked(name, asked))) {
             return Err(ContentError::ColumnMissing {
                 column: self.text.join("` or `"),
-                columns: header.join(", "),
+                columns: shortened(header),
             });
         }
         let asked = || self.text.iter().chain([&self.id]).chain(&self.keep);
@@ -106,13 +113,21 @@ impl Fields {
     }
 }
 
-/// A field that is there and is not null.
+/// The names of the columns, the first of very many.
+fn shortened(names: &[String]) -> String {
+    const MOST: usize = 12;
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
+    }
+}
+
+/// The field of that whole name, or else the one at the end of a path of objects.
 fn find<'a>(record: &'a Record, name: &str) -> Option<&'a Value> {
-    let found = record.get(name).or_else(|| {
-        let (first, rest) = name.split_once('.')?;
-        find(record.get(first)?.as_object()?, rest)
-    });
-    found.filter(|value| !value.is_null())
+    record.get(name).or_else(|| {
+        name.match_indices('.')
+            .find_map(|(at, _)| find(record.get(&name[..at])?.as_object()?, &name[at + 1..]))
+    })
 }
 
 fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'static str) -> DocumentError {
@@ -130,12 +145,20 @@ fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'stat
 /// The rows of one file.
 pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
 
-/// Opens a file of rows.
-pub fn open(path: &Path, id: String, form: Form, rows: Rows, reading: &Reading) -> Result<RowIter, Failure> {
+/// Opens a file of rows. An index that this tool made is one only where it is named as a root: in a folder of
+/// documents it is what came of them last night.
+pub fn open(
+    path: &Path,
+    id: String,
+    form: Form,
+    rows: Rows,
+    is_root: bool,
+    reading: &Reading,
+) -> Result<RowIter, Failure> {
     let opened = || -> Result<RowIter, DocumentError> {
         let mut source = Source::new(path, id);
         if rows == Rows::Parquet {
-            return Ok(Box::new(parquet::Rows::open(path, source, reading)?));
+            return Ok(Box::new(parquet::Rows::open(path, source, is_root, reading)?));
         }
         let unpacked = form.open(path, &reading.limits)?;
         source.taken = unpacked.taken();
@@ -152,7 +175,10 @@ pub fn open(path: &Path, id: String, form: Form, rows: Rows, reading: &Reading) 
 pub fn stdin(reading: &Reading) -> RowIter {
     const NAME: &str = "stdin";
     let source = Source::new(Path::new(NAME), NAME.to_owned());
-    Box::new(jsonl::Lines::new(Box::new(std::io::stdin()), source, reading))
+    match jsonl::Lines::open(std::io::stdin(), source, reading) {
+        Ok(lines) => Box::new(lines),
+        Err(cause) => Box::new(std::iter::once(Found::Failed(Failure { place: NAME.to_owned(), cause }))),
+    }
 }
 
 /// What all rows of one file have in common.
@@ -184,9 +210,14 @@ impl Source {
         })
     }
 
-    fn failed(&self, number: u64, cause: impl Into<DocumentError>) -> Found {
+    /// What is behind it cannot be read either.
+    fn failed_from(&self, number: u64, cause: DocumentError) -> Found {
+        self.failed(number, DocumentError::RestNotRead(Box::new(cause)))
+    }
+
+    fn failed(&self, number: u64, cause: DocumentError) -> Found {
         let place = format!("{}:{number}", self.file.display());
-        Found::Failed(Failure { place, cause: cause.into() })
+        Found::Failed(Failure { place, cause })
     }
 }
 
@@ -203,17 +234,20 @@ mod tests {
         };
         let line =
             r#"{"a": {"b": {"c": "deep"}, "n": null}, "a.b.c": "whole", "t": "title", "k": {"id": -3}}"#;
-        let kept = vec![serde_json::json!({"id": -3}), serde_json::json!(-3), Value::Null];
+        let kept = vec!["{\"id\":-3}".into(), serde_json::json!(-3), Value::Null];
         let parsed = |id: Option<&str>, text: &str| {
-            Ok(Parsed { id: id.map(str::to_owned), text: text.into(), kept: kept.clone() })
+            Ok(Parsed { id: id.map(str::to_owned), text: text.into(), kept: kept.clone().into() })
         };
         assert_eq!(parse(line, "k.id", &["a.b.c"]), parsed(Some("-3"), "whole"));
-        assert_eq!(parse(line, "a.n", &["t", "a.b.d", "a.n"]), parsed(None, "title"));
+        assert_eq!(parse(line, "a.n", &["t", "a.b.d", "a.n"]), parsed(None, "title\n"));
         assert_eq!(
             parse(&line.replace("a.b.c", "x"), "x", &["t", "a.b.c"]),
             parsed(Some("whole"), "title\ndeep")
         );
-        assert!(parse(line, "x", &["a.b.d", "a.n"]).unwrap_err().starts_with("no field `a.b.d` or `a.n`;"));
+        assert!(parse(line, "x", &["a.b.d", "n"]).unwrap_err().starts_with("no field `a.b.d` or `n`;"));
+        assert_eq!(parse(line, "x", &["a.b.d", "a.n"]), parsed(None, ""));
         assert!(parse(line, "a", &["t"]).unwrap_err().starts_with("field `a` is an object,"));
+        let line = line.replace("a.b.c", "a.b").replace("\"whole\"", "{\"x\": \"behind a dot\"}");
+        assert_eq!(parse(&line, "x", &["a.b.x"]), parsed(None, "behind a dot"));
     }
 }

@@ -1,17 +1,20 @@
 //! Parquet in, a row a document out. A damaged file can break its reader in any way, so a worker reads it; in this
 //! process are only its rows.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use parquet::basic::LogicalType;
+use parquet::file::metadata::KeyValue;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
-use parquet::schema::types::Type;
+use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
+use super::super::Limits;
 use super::super::raw::Content;
 use super::super::worker::{Request, Worker};
 use super::{Fields, Found, Reading, Record, Source};
@@ -25,13 +28,19 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn open(path: &Path, source: Source, reading: &Reading) -> Result<Self, DocumentError> {
+    pub fn open(
+        path: &Path,
+        source: Source,
+        is_root: bool,
+        reading: &Reading,
+    ) -> Result<Self, DocumentError> {
         // Opened here too, for the reasons that only the system can give.
         let size = File::open(path)?.metadata()?.len();
         // How far the reader is in it is not to be seen.
         source.taken.store(size, Relaxed);
-        let mut worker = reading.workers.take()?;
-        worker.send(&Request::Rows { path: path.into(), fields: reading.fields.clone() }, &[])?;
+        let mut worker = reading.workers.start()?;
+        let (fields, limits) = (reading.fields.clone(), reading.limits);
+        worker.send(&Request::Rows { path: path.into(), fields, limits, is_root }, &[])?;
         worker.receive::<()>()??;
         Ok(Rows { worker: Some(worker), source, number: 0 })
     }
@@ -43,41 +52,103 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Found> {
         let worker = self.worker.as_mut()?;
         self.number += 1;
-        let cause = match worker.receive::<Option<Record>>() {
-            Ok(Ok(Some(record))) => return Some(self.source.row(self.number, Content::Record(record))),
-            Ok(Ok(None)) => None,
-            Ok(Err(damaged)) => Some(DocumentError::from(damaged)),
-            Err(broken) => Some(broken),
-        };
-        self.worker = None;
-        cause.map(|cause| self.source.failed(self.number, cause))
+        match worker.receive::<Option<Record>>() {
+            Ok(Ok(Some(record))) => Some(self.source.row(self.number, Content::Record(record))),
+            Ok(Err(too_large @ ContentError::TooLarge { .. })) => {
+                Some(self.source.failed(self.number, too_large.into()))
+            }
+            Ok(Ok(None)) => {
+                self.worker = None;
+                None
+            }
+            Ok(Err(damaged)) => {
+                self.worker = None;
+                Some(self.source.failed_from(self.number, damaged.into()))
+            }
+            Err(broken) => {
+                self.worker = None;
+                Some(self.source.failed_from(self.number, broken))
+            }
+        }
     }
 }
 
 /// What the worker reads: rows with the columns asked for.
-pub fn open(path: &Path, fields: &Fields) -> Result<RowIter<'static>, ContentError> {
-    let reader = SerializedFileReader::new(File::open(path).map_err(damaged)?).map_err(damaged)?;
-    let schema = reader.metadata().file_metadata().schema();
-    let columns = schema.get_fields();
-    let header: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
-    let wanted = fields.columns(&header)?.into_iter().map(|at| Arc::clone(&columns[at])).collect();
-    let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build().map_err(damaged)?;
-    RowIter::from_file_into(Box::new(reader)).project(Some(projection)).map_err(damaged)
+pub struct Table {
+    rows: RowIter<'static>,
+    /// Names of the columns that hold UUIDs.
+    uuids: HashSet<String>,
+    bytes_max: u64,
 }
 
-/// The record of a row. Strings that the schema doesn't say are strings are taken as such.
-pub fn record(row: parquet::errors::Result<Row>) -> Result<Record, ContentError> {
-    let row = row.map_err(damaged)?;
-    let value = |field: &Field| match field {
-        Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
-            Ok(text) => Value::from(text),
-            Err(_) => Value::from(bytes.data()),
-        },
-        other => other.to_json_value(),
-    };
-    Ok(row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect())
+impl Table {
+    pub fn open(path: &Path, fields: &Fields, limits: Limits, is_root: bool) -> Result<Self, ContentError> {
+        let reader = SerializedFileReader::new(File::open(path).map_err(damaged)?).map_err(damaged)?;
+        let metadata = reader.metadata().file_metadata();
+        // As the metadata of an index is called.
+        let is_own = |pair: &KeyValue| pair.key == env!("CARGO_PKG_NAME");
+        if !is_root && metadata.key_value_metadata().is_some_and(|pairs| pairs.iter().any(is_own)) {
+            return Err(ContentError::OwnIndex);
+        }
+        let schema = metadata.schema();
+        let columns = schema.get_fields();
+        let header: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
+        let wanted: Vec<_> = fields.columns(&header)?.into_iter().map(|at| columns[at].clone()).collect();
+        let is_uuid =
+            |column: &&TypePtr| column.get_basic_info().logical_type_ref() == Some(&LogicalType::Uuid);
+        let uuids = wanted.iter().filter(is_uuid).map(|column| column.name().to_owned()).collect();
+        let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build();
+        let rows = RowIter::from_file_into(Box::new(reader));
+        let rows = rows.project(Some(projection.map_err(damaged)?)).map_err(damaged)?;
+        Ok(Table { rows, uuids, bytes_max: limits.document_bytes })
+    }
+
+    fn record(&self, row: &Row) -> Result<Record, ContentError> {
+        let record: Record =
+            row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect();
+        let bytes: usize = record.values().filter_map(Value::as_str).map(str::len).sum();
+        match self.bytes_max {
+            max if bytes as u64 > max => Err(ContentError::TooLarge { max }),
+            _ => Ok(record),
+        }
+    }
+
+    /// Strings that the schema doesn't say are strings are taken as such.
+    fn value(&self, name: &str, field: &Field) -> Value {
+        match field {
+            Field::Bytes(bytes) if self.uuids.contains(name) => uuid(bytes.data()).into(),
+            Field::Bytes(bytes) => {
+                std::str::from_utf8(bytes.data()).map_or_else(|_| Value::from(bytes.data()), Value::from)
+            }
+            other => other.to_json_value(),
+        }
+    }
+}
+
+impl Iterator for Table {
+    type Item = Result<Record, ContentError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.rows.next()?.map_err(damaged).and_then(|row| self.record(&row)))
+    }
+}
+
+/// In groups of 8, 4, 4, 4 and 12 digits, as RFC 9562 writes it.
+fn uuid(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        text.push_str(if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" });
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 fn damaged(reason: impl ToString) -> ContentError {
-    ContentError::Damaged { kind: "Parquet".to_owned(), reason: reason.to_string() }
+    let reason = reason.to_string();
+    let reason = if reason.contains("encrypted") {
+        "it is encrypted"
+    } else {
+        reason.trim_start_matches("Parquet error: ")
+    };
+    ContentError::Damaged { kind: "Parquet".to_owned(), reason: reason.to_owned() }
 }

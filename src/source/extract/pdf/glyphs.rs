@@ -67,6 +67,7 @@ pub struct Drawn {
     pub glyphs: Vec<Placed>,
     /// Glyphs of which the file does not say the character.
     pub unmapped: usize,
+    pub has_picture: bool,
 }
 
 /// Runs the content of a page and returns its glyphs in drawing order.
@@ -223,7 +224,10 @@ impl<'a> Device<'a> for Collector<'_> {
     fn push_clip_path(&mut self, _: &ClipPath) {}
     fn push_clip_rect(&mut self, _: &Rect) {}
     fn push_transparency_group(&mut self, _: f32, _: Option<SoftMask<'a>>, _: BlendMode) {}
-    fn draw_image(&mut self, _: Image<'a, '_>, _: ImageDrawProps<'a>) {}
+    fn draw_image(&mut self, _: Image<'a, '_>, _: ImageDrawProps<'a>) {
+        self.drawn.has_picture = true;
+    }
+
     fn pop_clip(&mut self) {}
     fn pop_transparency_group(&mut self) {}
 }

@@ -100,6 +100,8 @@ fn push_plain(text: &mut String, character: char) {
             text.extend(std::iter::once(character).nfkc());
         }
         '\u{AD}' => text.push('-'),
+        // The bullet of the font Symbol, as word processors write it.
+        '\u{F0B7}' => text.push('•'),
         c if c.is_control() => {}
         c => text.push(c),
     }

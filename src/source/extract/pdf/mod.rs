@@ -13,10 +13,12 @@ mod rtl;
 use hayro_interpret::hayro_syntax::object::Dict;
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use hayro_interpret::{InterpreterCache, InterpreterSettings};
+use memchr::memmem;
 use unicode_normalization::UnicodeNormalization;
 
+use super::super::decode::known_kind;
 use super::super::form::Markup;
-use super::damaged;
+use super::{damaged, other_kind};
 use crate::error::ContentError;
 
 /// The text of the pages in reading order, a line a paragraph.
@@ -24,6 +26,10 @@ use crate::error::ContentError;
 /// # Errors
 /// Damaged, encrypted, or without characters: an empty text of a PDF always has a reason.
 pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
+    // The mark may stand behind what a mail program or server put before it.
+    if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
+        return Err(other_kind(Markup::Pdf, kind_of(bytes)));
+    }
     let file = Pdf::new(bytes.to_vec()).map_err(cannot_load)?;
     if file.pages().is_empty() {
         return Err(damaged(Markup::Pdf, "it has no pages"));
@@ -34,18 +40,30 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
     let mut text = String::new();
-    let (mut mapped, mut unmapped) = (0, 0);
+    let mut pictures = 0;
     for page in file.pages().iter() {
         let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
-        mapped += drawn.glyphs.len();
-        unmapped += drawn.unmapped;
+        if drawn.unmapped > drawn.glyphs.len() {
+            return Err(ContentError::NoUnicode);
+        }
+        pictures += usize::from(drawn.has_picture && drawn.glyphs.is_empty());
         paragraphs::append(&mut text, lines::order(&lines::group(&drawn.glyphs)));
     }
-    match text.trim() {
-        _ if unmapped > mapped => Err(ContentError::NoUnicode),
-        "" => Err(ContentError::NoText),
-        // Accents that were drawn beside their letters.
-        _ => Ok(text.nfc().collect()),
+    // A cover and scanned pages, or nothing at all.
+    if text.trim().is_empty() || 2 * pictures > file.pages().len() {
+        return Err(ContentError::NoText);
+    }
+    // Accents that were drawn beside their letters.
+    Ok(text.nfc().collect())
+}
+
+fn kind_of(bytes: &[u8]) -> &'static str {
+    let start = bytes[..bytes.len().min(1024)].trim_ascii_start().to_ascii_lowercase();
+    match known_kind(bytes) {
+        Some(kind) => kind,
+        None if start.is_empty() => "empty",
+        None if start.starts_with(b"<!doctype html") || start.starts_with(b"<html") => "HTML",
+        None => "something else",
     }
 }
 
@@ -120,8 +138,15 @@ mod tests {
 
     #[test]
     fn a_pdf_without_text_says_why() {
-        assert!(matches!(pdf(b"no pdf"), Err(ContentError::Damaged { .. })));
-        assert!(matches!(pdf(b""), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(b"%PDF-1.4 and no more"), Err(ContentError::Damaged { .. })));
+        for (other, kind) in [
+            ("", "empty"),
+            ("<!DOCTYPE html><p>Log in", "HTML"),
+            ("PK\x03\x04", "a ZIP archive (or an Office document)"),
+        ] {
+            let read = pdf(other.as_bytes());
+            assert!(matches!(&read, Err(ContentError::OtherKind { found, .. }) if found == kind), "{read:?}");
+        }
         assert!(matches!(pdf(&file("0 0 9 9 re f")), Err(ContentError::NoText)));
         let with_more = String::from_utf8(file("BT /F 10 Tf 9 9 Td (one page of two) Tj ET")).unwrap();
         let with_more = with_more.replace("Kids[3 0 R]/Count 1", "Kids[3 0 R 7 0 R]/Count 2");

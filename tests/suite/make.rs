@@ -1,0 +1,112 @@
+//! Small files of every kind, made by hand.
+
+use std::io::{Cursor, Write};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use zip::write::{SimpleFileOptions, ZipWriter};
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// With a checksum at its end, as the command-line tool writes it.
+pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn utf16le(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+pub fn utf16be(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
+/// A ZIP archive of files with their contents.
+pub fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in files {
+        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// An Office package: what its relationships say is its main part, and that part.
+pub fn package(main: &str, content: &[u8]) -> Vec<u8> {
+    zip(&[("_rels/.rels", relationships(main).as_bytes()), (main, content)])
+}
+
+pub fn relationships(main: &str) -> String {
+    const TYPE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument";
+    format!(
+        "<?xml version=\"1.0\"?><Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\">\
+         <Relationship Id=\"r1\" Type=\"{TYPE}\" Target=\"{main}\"/></Relationships>"
+    )
+}
+
+/// The part of a text document with one paragraph; the text is not escaped.
+pub fn document_xml(text: &str) -> String {
+    const NAMESPACE: &str = "http://schemas.openxmlformats.org/wordprocessingml/2006/main";
+    format!(
+        "<w:document xmlns:w=\"{NAMESPACE}\"><w:body><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:body></w:document>"
+    )
+}
+
+pub fn docx(text: &str) -> Vec<u8> {
+    package("word/document.xml", document_xml(text).as_bytes())
+}
+
+/// A PDF of one page that draws this, with Helvetica as `/F`, and more entries of the trailer.
+pub fn pdf_page(content: &str, trailer: &str) -> Vec<u8> {
+    let page =
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>";
+    pdf_objects(
+        &[
+            "<</Type/Catalog/Pages 2 0 R>>",
+            "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            page,
+            &format!("<</Length {}>>stream\n{content}\nendstream", content.len()),
+            "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        ],
+        trailer,
+    )
+}
+
+/// One line of text, without brackets in it.
+pub fn pdf(text: &str) -> Vec<u8> {
+    pdf_page(&format!("BT /F 10 Tf 9 200 Td ({text}) Tj ET"), "")
+}
+
+/// Objects numbered from 1, the first of them the catalog.
+pub fn pdf_objects(objects: &[&str], trailer: &str) -> Vec<u8> {
+    let mut file = "%PDF-1.4\n".to_owned();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (at, object) in objects.iter().enumerate() {
+        table += &format!("{:010} 00000 n \n", file.len());
+        file += &format!("{} 0 obj\n{object}\nendobj\n", at + 1);
+    }
+    let (start, size) = (file.len(), objects.len() + 1);
+    file += &format!("{table}trailer\n<</Root 1 0 R/Size {size}{trailer}>>\nstartxref\n{start}\n%%EOF\n");
+    file.into_bytes()
+}
+
+/// A Parquet file of these columns.
+pub fn parquet(columns: &[(&str, ArrayRef)]) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns.iter().cloned()).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+pub fn strings(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
