@@ -109,7 +109,7 @@ pub struct Build {
     #[arg(long)]
     pub follow: bool,
 
-    /// Encoding of texts, CSV and TSV, such as gb18030 or windows-1252 [default: found out for each]
+    /// Encoding of text, Markdown, HTML, CSV and TSV, such as gb18030 or windows-1252 [default: found out for each]
     #[arg(long, value_name = "NAME")]
     pub encoding: Option<String>,
 

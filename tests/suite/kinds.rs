@@ -186,7 +186,7 @@ fn an_index_is_not_read_unless_it_is_named() {
     fs::copy(playground.path("docs/index.parquet"), playground.path("docs/old.parquet")).unwrap();
     fs::remove_file(playground.path("docs/b.md")).unwrap();
     let ran = playground.run(&arguments).expect(0);
-    ran.says("1 documents: 1 embedded, 0 empty, 0 failed; left out: 2 indexes of this tool");
+    ran.says("1 documents: 1 embedded, 0 empty, 0 failed; left out: 1 hidden, 2 indexes of this tool");
     playground.run(&["build", "docs/old.parquet", "-o", "out.parquet"]).expect(0);
     assert_eq!(ids_and_texts(&playground), pairs(&[("a.md", "one"), ("b.md", "two")]));
     playground.run(&["build", "out.parquet", "-o", "./out.parquet"]).expect(2).says("is the output too");
