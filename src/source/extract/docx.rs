@@ -264,3 +264,69 @@ fn value<'a>(node: Node<'a, '_>) -> Option<&'a str> {
 fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     node.attributes().find(|attribute| attribute.name() == name).map(|attribute| attribute.value())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+    use crate::clean::clean;
+
+    fn package(parts: &[(&str, &str)]) -> Vec<u8> {
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, xml) in parts {
+            archive.start_file(*name, SimpleFileOptions::default()).unwrap();
+            archive.write_all(xml.as_bytes()).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
+    }
+
+    fn relations(relations: &[(&str, &str)]) -> String {
+        let relation =
+            |(kind, target): &(&str, &str)| format!("<Relationship Type=\"x/{kind}\" Target=\"{target}\"/>");
+        format!("<Relationships>{}</Relationships>", relations.iter().map(relation).collect::<String>())
+    }
+
+    fn read(main: &str, document: &str, styles: &str) -> Result<String, ContentError> {
+        let package = package(&[
+            ("_rels/.rels", &relations(&[("officeDocument", "word/document.xml")])),
+            ("word/_rels/document.xml.rels", &relations(&[("styles", "styles.xml")])),
+            (main, &format!("<w:document xmlns:w=\"w\"><w:body>{document}</w:body></w:document>")),
+            ("word/styles.xml", &format!("<w:styles xmlns:w=\"w\">{styles}</w:styles>")),
+        ]);
+        let limits = Limits { document_bytes: 1 << 20, seconds: 1, expansion: 100 };
+        docx(&package, limits).map(|text| clean(&text))
+    }
+
+    #[test]
+    fn what_a_person_reads_is_taken() {
+        let styles = "<w:style w:styleId=\"1\"><w:name w:val=\"heading 2\"/></w:style>\
+                      <w:style w:styleId=\"a\"><w:basedOn w:val=\"1\"/></w:style>\
+                      <w:style w:styleId=\"b\"><w:basedOn w:val=\"c\"/></w:style><w:style w:styleId=\"c\"><w:basedOn w:val=\"b\"/></w:style>";
+        let paragraph = |style: &str, runs: &str| {
+            format!("<w:p><w:pPr><w:pStyle w:val=\"{style}\"/></w:pPr>{runs}</w:p>")
+        };
+        let document = [
+            paragraph("a", "<w:r><w:t>Ti</w:t></w:r><w:r><w:t>tle</w:t></w:r>"),
+            paragraph("b", "<w:r><w:t>one<!-- --> two</w:t><w:tab/><w:t>three</w:t></w:r>"),
+            paragraph("", "<w:ruby><w:rt><w:r><w:t>とう</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>東</w:t></w:r></w:rubyBase></w:ruby><w:r><w:t>京</w:t></w:r>"),
+            "<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent><w:p><w:r><w:t>Click here</w:t></w:r></w:p></w:sdtContent></w:sdt>".to_owned(),
+        ]
+        .concat();
+        for main in ["word/document.xml", "Word\\Document.xml"] {
+            assert_eq!(read(main, &document, styles).unwrap(), "## Title one two three 東京");
+        }
+    }
+
+    #[test]
+    fn a_document_without_its_text_is_damaged() {
+        assert!(matches!(read("word/other.xml", "", ""), Err(ContentError::Damaged { .. })));
+        assert!(matches!(
+            docx(b"\xd0\xcf\x11\xe0", Limits { document_bytes: 1, seconds: 1, expansion: 1 }),
+            Err(ContentError::OtherKind { .. })
+        ));
+    }
+}
