@@ -12,7 +12,7 @@ use crate::tokenize::{Encoding, Tokenizer};
 
 /// Version of the chunking rules. Vectors depend on them, so it is part of the fingerprint: raise it
 /// with every change of where [`chunk`] cuts.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The smallest room for text in a chunk, in tokens. One character is at most 12 bytes after NFC, and a
 /// token at least one byte, so that every character fits.
@@ -21,6 +21,10 @@ pub const ROOM_MIN: usize = 16;
 /// Bytes a token that a text may have and still be encoded whole at first. Longer ones have more than
 /// one chunk nearly always, and the cost of encoding is bounded.
 const BYTES_PER_TOKEN_MAX: usize = 16;
+
+/// Bytes a token that most texts have at most, in any script. A longer one is encoded whole only if its sentences
+/// say that it may fit: it would be in vain nearly always.
+const BYTES_PER_TOKEN_LIKELY: usize = 5;
 
 /// Part of a text, and the token ids the model gets for it.
 #[derive(Debug, Clone)]
@@ -47,10 +51,17 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
     let room = room.unwrap_or_else(|| panic!("max_tokens {max_tokens} leaves no room for text"));
     let chunker = Chunker { text, max_tokens, room, tokenizer };
     let mut chunks = Vec::new();
-    if text.len() <= room * BYTES_PER_TOKEN_MAX && chunker.emit(0..text.len(), &mut chunks)? {
+    let is_likely_to_fit = text.len() <= room * BYTES_PER_TOKEN_LIKELY;
+    if is_likely_to_fit && chunker.emit(0..text.len(), &mut chunks)? {
         return Ok(chunks);
     }
-    for span in balance(&chunker.atoms()?, room) {
+    let atoms = chunker.atoms()?;
+    // The whole can have fewer tokens than its sentences: one fewer where two meet, as the space between is counted.
+    let tokens: usize = atoms.iter().map(|atom| atom.tokens).sum();
+    if !is_likely_to_fit && tokens <= room + atoms.len() && chunker.emit(0..text.len(), &mut chunks)? {
+        return Ok(chunks);
+    }
+    for span in balance(&atoms, room) {
         chunker.emit_or_halve(span, &mut chunks)?;
     }
     Ok(chunks)

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Limits;
 use super::extract::{Extracted, extract};
 use super::form::Markup;
-use super::rows::{Fields, Record, Table};
+use super::rows::{Fields, Table};
 use crate::error::{ContentError, DocumentError};
 
 /// The hidden subcommand.
@@ -27,6 +28,9 @@ const SUBCOMMAND: &str = "worker";
 
 /// Memory that a worker may ask for, in bytes. The tree of an ordinary page is ten times its size.
 const MEMORY_MAX: u64 = 2 << 30;
+
+/// A kind of file in messages.
+const PARQUET: &str = "Parquet";
 
 /// Answers that wait to be taken. Each may be as large as a document, and the pipe holds what is smaller.
 const QUEUE_ANSWERS: usize = 1;
@@ -42,7 +46,7 @@ pub enum Request {
         /// Whether the settings at the top of it are asked for.
         front_matter: bool,
     },
-    /// The rows of a Parquet file: the answers are `()` once it is open, then a [`Record`] each, then none. After
+    /// The rows of a Parquet file: the answers are `()` once it is open, then a record each, then none. After
     /// an error other than a row that is too large nothing more comes.
     Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
 }
@@ -192,10 +196,11 @@ pub fn serve() -> io::Result<()> {
                 limit_seconds(limits.seconds)?;
                 let mut content = Vec::new();
                 requests.by_ref().take(bytes).read_to_end(&mut content)?;
-                answer(&mut answers, &extract(markup, &content, limits, front_matter))?;
+                let extracted = guarded(markup.name(), || extract(markup, &content, limits, front_matter));
+                answer(&mut answers, &extracted)?;
             }
             Request::Rows { path, fields, limits, is_root } => {
-                let table = Table::open(Path::new(&path), &fields, limits, is_root);
+                let table = guarded(PARQUET, || Table::open(Path::new(&path), &fields, limits, is_root));
                 send_rows(table, &mut answers)?;
             }
         }
@@ -206,21 +211,25 @@ pub fn serve() -> io::Result<()> {
 }
 
 fn send_rows(table: Answer<Table>, answers: &mut impl Write) -> io::Result<()> {
-    let table = match table {
+    let mut table = match table {
         Ok(table) => table,
         Err(e) => return answer::<()>(answers, &Err(e)),
     };
     answer(answers, &Ok(()))?;
-    for row in table {
-        let row = row.map(Some);
+    loop {
+        let row = guarded(PARQUET, || table.next().transpose());
         answer(answers, &row)?;
-        if let Err(error) = row
-            && !matches!(error, ContentError::TooLarge { .. })
-        {
+        if !matches!(row, Ok(Some(_)) | Err(ContentError::TooLarge { .. })) {
             return Ok(());
         }
     }
-    answer::<Option<Record>>(answers, &Ok(None))
+}
+
+/// A panic is a reader's way to say that a file is damaged.
+fn guarded<T>(kind: &str, read: impl FnOnce() -> Answer<T>) -> Answer<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(ContentError::Damaged { kind: kind.to_owned(), reason: "its reader gave up".to_owned() })
+    })
 }
 
 fn answer<T: Serialize>(answers: &mut impl Write, answer: &Answer<T>) -> io::Result<()> {

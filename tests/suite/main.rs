@@ -5,11 +5,13 @@
 mod bad_inputs;
 mod documents;
 mod errors;
+mod fuzz;
 mod golden;
 mod kinds;
 mod make;
 mod mixed;
 mod pipeline;
 mod readers;
+mod throughput;
 mod util;
 mod vectors;

@@ -21,6 +21,9 @@ use super::super::form::Markup;
 use super::{damaged, other_kind};
 use crate::error::ContentError;
 
+/// Signs and ornaments that no character stands for; more than these and a third of a file are text.
+const UNMAPPED_FREELY: usize = 20;
+
 /// The text of the pages in reading order, a line a paragraph.
 ///
 /// # Errors
@@ -40,14 +43,19 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
     let mut text = String::new();
-    let mut pictures = 0;
+    let (mut mapped, mut unmapped, mut pictures) = (0, 0, 0);
     for page in file.pages().iter() {
         let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
+        mapped += drawn.glyphs.len();
+        unmapped += drawn.unmapped;
         if drawn.unmapped > drawn.glyphs.len() {
             return Err(ContentError::NoUnicode);
         }
         pictures += usize::from(drawn.has_picture && drawn.glyphs.is_empty());
         paragraphs::append(&mut text, lines::order(&lines::group(&drawn.glyphs)));
+    }
+    if unmapped > UNMAPPED_FREELY.max(mapped / 2) {
+        return Err(ContentError::NoUnicode);
     }
     // A cover and scanned pages, or nothing at all.
     if text.trim().is_empty() || 2 * pictures > file.pages().len() {

@@ -1,0 +1,715 @@
+//! Damaged documents of every kind through the real reading code with the real worker processes: what cargo-fuzz
+//! would do, bounded in time and the same at each run.
+//!
+//! Every input follows from the seed, its kind and its number, so a finding can be had again. Environment variables
+//! `QWEN3_INDEX_FUZZ_SEED` and `QWEN3_INDEX_FUZZ_SECONDS` (a kind) are for longer runs.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{Cursor, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arrow::record_batch::RecordBatch;
+use flate2::Compression;
+use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
+use memchr::memmem;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression as Codec, Encoding};
+use parquet::file::properties::WriterProperties;
+use qwen3_index::chunk::chunk;
+use qwen3_index::clean::clean;
+use qwen3_index::error::{DocumentError, Failure};
+use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
+use qwen3_index::tokenize::Tokenizer;
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
+
+use crate::util::{Playground, repository};
+
+/// Threads that read side by side; each takes every second input.
+const THREADS: u64 = 2;
+
+/// Seconds for each kind where nothing else is said; before a change is merged it is more.
+const SECONDS: u64 = 1;
+
+/// Seconds that one document may take, and that one input may.
+const DOCUMENT_SECONDS: u64 = 10;
+const INPUT_SECONDS: u64 = 3 * DOCUMENT_SECONDS;
+
+/// An input larger than this says nothing that a smaller one doesn't.
+const INPUT_BYTES: usize = 256 << 10;
+
+/// Bytes that a token inserted many times makes, at most.
+const COPIES_BYTES: usize = 48 << 10;
+
+/// One input in so many is read twice.
+const TWICE: u64 = 16;
+
+/// Files of one column on which the library parquet 60.1 panics, one byte of each changed: about one damaged file in
+/// 12,000 does that.
+const PANICS_OF_PARQUET: [(usize, u8, &str); 3] = [
+    (9, 0x00, "util/bit_util.rs: range end index 4 out of range for slice of length 0"),
+    (14, 0x04, "column/reader/decoder.rs: Decoder for dict should have been set"),
+    (96, 0x01, "file/metadata/mod.rs: column start and length should not be negative"),
+];
+
+/// The smallest file of Parquet, with the text `a` in two rows.
+const SMALL_PARQUET: &[u8; 175] = b"PAR1\x15\x00\x15\x14\x15\x14,\x15\x04\x15\x00\x15\x06\x15\x06\x1c\x00\x00\x00\
+    \x01\x00\x00\x00a\x01\x00\x00\x00a\x15\x04\x19,5\x00\x18\x06schema\x15\x02\x00\x15\x0c%\x00\x18\x04text%\x00L\x1c\
+    \x00\x00\x00\x16\x04\x19\x1c\x19\x1c&\x00\x1c\x15\x0c\x19%\x06\x00\x19\x18\x04text\x15\x00\x16\x04\x16:\x16:&\x08I\
+    \x1c\x15\x00\x15\x00\x15\x02\x00<\x16\x04\x19\x06\x19\x06\x00\x00\x00\x16:\x16\x04&\x08\x16:\x00(\x20\
+    parquet-cpp-arrow version 26.0.1\x19\x1c\x1c\x00\x00\x00\x86\x00\x00\x00PAR1";
+
+/// A generator of numbers (SplitMix64): small, and its numbers never change.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64, kind: &str, number: u64) -> Self {
+        let mut dice = Dice(seed);
+        for byte in kind.bytes() {
+            dice.0 ^= u64::from(byte);
+            dice.next();
+        }
+        dice.0 ^= number.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        dice
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `end`, which is not 0.
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn one_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+
+    /// From 0 to `max`, the small as likely as the large: each number of bits has the same chance.
+    fn size(&mut self, max: usize) -> usize {
+        let bits = self.below(max.max(1).ilog2() as usize + 1);
+        self.below((2 << bits).min(max + 1))
+    }
+
+    /// A piece of something so long, mostly a short one.
+    fn piece(&mut self, length: usize) -> Range<usize> {
+        let start = self.below(length + 1);
+        start..start + self.size(length - start)
+    }
+}
+
+/// What a kind's inputs are made of.
+struct Kind {
+    name: &'static str,
+    /// What a file of it ends in, and a real document.
+    seeds: Vec<(String, Vec<u8>)>,
+    /// What means something in it, to be inserted in many copies.
+    tokens: &'static [&'static str],
+    /// What opens and closes, to be nested.
+    pairs: &'static [(&'static str, &'static str)],
+    /// Where the bytes that mean something lie.
+    layer: Layer,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Layer {
+    /// The file's.
+    Plain,
+    /// The parts of an archive.
+    Zip,
+    /// The streams of a PDF, too.
+    Pdf,
+    Gzip,
+}
+
+#[rustfmt::skip]
+const TEXT_TOKENS: &[&str] = &[
+    "\u{FEFF}", "\u{200B}", "e\u{301}", "\u{1F469}\u{1F3FD}\u{200D}", ".((((", ". 1", "a", " ", "\r", "\x1b$B", "\x7f",
+];
+#[rustfmt::skip]
+const MARKDOWN_TOKENS: &[&str] = &[
+    "[", "![", "](", "[a](", "*a_", "**", "`", "~~", "> ", "- ", "1. ", "# ", "|\n|-", "|", "<a", "<!--", "&#", "&",
+    "\\", "[^1]", "[^1]: ", "[a]: ", "\n---\n", "+++\n", "---\na: [", "\t", "```", "<b a1><p>", "{{", "\n\n", "$$",
+];
+#[rustfmt::skip]
+const HTML_TOKENS: &[&str] = &[
+    "<b a1><p>", "<p>", "<b>", "<table>", "<tr><td>", "<select>", "<template>", "<svg>", "<math>", "</p>", "</br>",
+    "<a href='", "<!--", "<![CDATA[", "&", "&#", "&#x1F600;", "&notin", "<", ">", "\"", "<script>", "<plaintext>",
+    "<li>", "<main>", "<form>", "<button>", "<nobr>", "<frameset>", "<?xml ?>", "<meta charset=gbk>", "<title>",
+    "</html>", "=",
+];
+#[rustfmt::skip]
+const XML_TOKENS: &[&str] = &[
+    "<b a1='1'>", "<w:p>", "</w:p>", "<w:t>", "<", ">", "&", "&amp;", "&#", "&#xFFFD;", "&#x1F600;", "\"",
+    "<![CDATA[", "]]>", "<!--", "-->", "<?a ?>", "<!DOCTYPE a [<!ENTITY b '", "<w:txbxContent>", "<w:tc>",
+    "xmlns:a='b' ", "<w:del>", "<w:basedOn w:val=\"Heading1\"/>", "<w:outlineLvl w:val=\"9\"/>",
+];
+#[rustfmt::skip]
+const PDF_TOKENS: &[&str] = &[
+    "<<", ">>", "[", "]", "(", ")", "<", ">", "/", "%", "obj\n", "endobj\n", "stream\n", "endstream\n", "1 0 R ",
+    "5 0 R ", "/Kids[2 0 R]", "/Parent 3 0 R", "/Length 99999999", "/Filter[/FlateDecode/FlateDecode]", "BT ", "ET ",
+    "q ", "Q ", "/F1 9 Tf ", "1e38 0 0 1e-38 0 0 cm ", "1 0 0 1 9 9 Tm ", "(abc)Tj ", "[(a)-999(b)]TJ ", "T* ",
+    "/Fm0 Do ", "0 0 9 9 re W n ", "/Span<</ActualText(a)>>BDC ", "EMC ", "beginbfrange\n",
+    "<0000><FFFF><0000>\n", "begincmap\n", "BI /W 9 /H 9 ID ", "EI ",
+];
+#[rustfmt::skip]
+const TABLE_TOKENS: &[&str] = &[
+    "\"", "\"\"", ",", ";", "\t", "|", "\n", "\r", "\r\n", "\"\n", ",\"", "id,text\n", "\0", "\u{FEFF}", "a",
+];
+#[rustfmt::skip]
+const JSON_TOKENS: &[&str] = &[
+    "[", "{", "{\"a\":", "}", "]", "\"", ",", ":", "\\", "\\u", "\\ud800", "\\udc00", "\\u0000", "\\ufffd", "{{",
+    "\n", "1e308", "{\"text\":\"a\"}\n", "\"text\":\"a\",", "null", "-", "\r", "\u{FEFF}",
+];
+const PARQUET_TOKENS: &[&str] =
+    &["PAR1", "\x15", "\x19", "\x1c", "\0", "\x7f", "\u{80}\u{1}", "schema", "UTF8"];
+
+const PLAIN_PAIRS: &[(&str, &str)] = &[("(", ")"), ("\"", "\"")];
+#[rustfmt::skip]
+const MARKDOWN_PAIRS: &[(&str, &str)] =
+    &[("[", "](a)"), ("*", "*"), ("> ", "\n"), ("![", "](b)"), ("<b>", "</b>"), ("[", "]")];
+#[rustfmt::skip]
+const HTML_PAIRS: &[(&str, &str)] = &[
+    ("<div>", "</div>"), ("<b>", "</b>"), ("<a>", "</p>"), ("<table><td>", "</table>"), ("<ul><li>", "</ul>"),
+    ("<template>", "</template>"), ("<svg><desc>", "</svg>"),
+];
+#[rustfmt::skip]
+const XML_PAIRS: &[(&str, &str)] = &[
+    ("<div>", "</div>"), ("<w:p>", "</w:p>"), ("<w:tbl><w:tr><w:tc>", "</w:tc></w:tr></w:tbl>"), ("<w:r>", "</w:r>"),
+    ("<w:p><w:r><w:txbxContent>", "</w:txbxContent></w:r></w:p>"), ("<mc:Fallback>", "</mc:Fallback>"),
+];
+#[rustfmt::skip]
+const PDF_PAIRS: &[(&str, &str)] = &[
+    ("<<", ">>"), ("[", "]"), ("(", ")"), ("q ", "Q "), ("<</A ", ">>"), ("/A BMC ", "EMC "), ("{", "}"),
+];
+const JSON_PAIRS: &[(&str, &str)] = &[("[", "]"), ("{\"a\":", "}"), ("{\"text\":", "}")];
+
+/// In the place of a number.
+#[rustfmt::skip]
+const NUMBERS: &[&str] = &[
+    "0", "-1", "1e308", "-1e38", "1e-38", "255", "65536", "2147483648", "4294967295", "9223372036854775807",
+    "18446744073709551616", "99999999999999999999999999",
+];
+
+fn kinds() -> Vec<Kind> {
+    let kind = |name, endings: &[&str], tokens, pairs, layer| Kind {
+        name,
+        seeds: corpus(endings),
+        tokens,
+        pairs,
+        layer,
+    };
+    let mut kinds = vec![
+        kind("text", &["txt"], TEXT_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("Markdown", &["md"], MARKDOWN_TOKENS, MARKDOWN_PAIRS, Layer::Plain),
+        kind("HTML", &["html"], HTML_TOKENS, HTML_PAIRS, Layer::Plain),
+        kind("XHTML", &["xhtml"], XML_TOKENS, XML_PAIRS, Layer::Plain),
+        kind("PDF", &["pdf"], PDF_TOKENS, PDF_PAIRS, Layer::Pdf),
+        kind("DOCX", &["docx"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("CSV", &["csv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("TSV", &["tsv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("JSONL", &["jsonl"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
+        kind("Parquet", &["parquet"], PARQUET_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("gzip", &["txt", "md", "html", "csv", "jsonl", "gz"], HTML_TOKENS, JSON_PAIRS, Layer::Gzip),
+    ];
+    kinds[0].seeds.extend(in_other_encodings());
+    kinds[9].seeds.extend(in_other_codecs());
+    for (ending, bytes) in &mut kinds[10].seeds {
+        if ending != "gz" {
+            *bytes = gzip(bytes);
+            ending.push_str(".gz");
+        } else {
+            "html.gz".clone_into(ending);
+        }
+    }
+    kinds
+}
+
+/// The files of the corpus with these endings, in the order of their names.
+fn corpus(endings: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let mut paths: Vec<PathBuf> = walkdir::WalkDir::new(repository("fixtures/corpus"))
+        .sort_by_file_name()
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .collect();
+    let ending = |path: &Path| path.extension().map(|ending| ending.to_string_lossy().into_owned());
+    paths.retain(|path| ending(path).is_some_and(|ending| endings.contains(&ending.as_str())));
+    paths.iter().map(|path| (ending(path).unwrap(), fs::read(path).unwrap())).collect()
+}
+
+/// The corpus has a few encodings only.
+fn in_other_encodings() -> Vec<(String, Vec<u8>)> {
+    let expected = fs::read_to_string(repository("fixtures/expected.jsonl")).unwrap();
+    let text = |of: &str| {
+        let line = expected.lines().find(|line| line.contains(of)).unwrap();
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned()
+    };
+    let (chinese, japanese, spanish) = (text("zh/云的分类"), text("ja/台風"), text("es/la-gota"));
+    let mut texts: Vec<Vec<u8>> = [
+        (&chinese, encoding_rs::GB18030),
+        (&chinese, encoding_rs::GBK),
+        (&japanese, encoding_rs::SHIFT_JIS),
+        (&japanese, encoding_rs::EUC_JP),
+        (&japanese, encoding_rs::ISO_2022_JP),
+        (&spanish, encoding_rs::WINDOWS_1252),
+    ]
+    .iter()
+    .map(|(text, encoding)| encoding.encode(text).0.into_owned())
+    .collect();
+    texts.push(format!("\u{FEFF}{spanish}").encode_utf16().flat_map(u16::to_be_bytes).collect());
+    texts.push(spanish.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    texts.into_iter().map(|bytes| ("txt".to_owned(), bytes)).collect()
+}
+
+/// The corpus has one file of Parquet, as one program writes it.
+fn in_other_codecs() -> Vec<(String, Vec<u8>)> {
+    let file = File::open(repository("fixtures/corpus/ratings.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+    let properties = WriterProperties::builder;
+    let all = [
+        properties().set_compression(Codec::UNCOMPRESSED),
+        properties()
+            .set_compression(Codec::UNCOMPRESSED)
+            .set_dictionary_enabled(false)
+            .set_encoding(Encoding::PLAIN),
+        properties().set_compression(Codec::ZSTD(Default::default())).set_dictionary_enabled(false),
+        properties().set_compression(Codec::GZIP(Default::default())).set_max_row_group_row_count(Some(7)),
+        properties().set_compression(Codec::LZ4_RAW),
+        properties().set_compression(Codec::BROTLI(Default::default())),
+    ];
+    let write = |properties: WriterProperties| {
+        let mut writer = ArrowWriter::try_new(Vec::new(), batches[0].schema(), Some(properties)).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        ("parquet".to_owned(), writer.into_inner().unwrap())
+    };
+    all.into_iter().map(|builder| write(builder.build())).collect()
+}
+
+/// A damaged document.
+struct Input {
+    ending: String,
+    bytes: Vec<u8>,
+    /// What is damaged in it, before it was packed, where that is known.
+    content: Vec<u8>,
+}
+
+impl Kind {
+    fn input(&self, seed: u64, number: u64) -> Input {
+        let mut dice = Dice::new(seed, self.name, number);
+        let (ending, seed) = &self.seeds[dice.below(self.seeds.len())];
+        let inside = !dice.one_in(4);
+        let (bytes, content) = match self.layer {
+            Layer::Zip if inside => self.mutated_parts(seed, &mut dice),
+            Layer::Pdf if inside => self.mutated_stream(seed, &mut dice),
+            Layer::Gzip => {
+                let content = gunzip(seed);
+                let mutated = self.mutated(if inside { &content } else { seed }, &mut dice);
+                if inside { (gzip(&mutated), mutated) } else { (mutated, content) }
+            }
+            _ => (self.mutated(seed, &mut dice), Vec::new()),
+        };
+        Input { ending: ending.clone(), bytes, content }
+    }
+
+    fn mutated(&self, bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        let more = if dice.one_in(2) { 0 } else { dice.size(7) };
+        for _ in 0..=more {
+            self.mutate(&mut bytes, dice);
+        }
+        bytes.truncate(INPUT_BYTES);
+        bytes
+    }
+
+    fn mutate(&self, bytes: &mut Vec<u8>, dice: &mut Dice) {
+        let piece = dice.piece(bytes.len());
+        let at = piece.start;
+        match dice.below(16) {
+            0 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << dice.below(8)),
+            1 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = dice.next() as u8),
+            2 => drop(bytes.drain(piece)),
+            3 => {
+                let times = 1 + dice.size(COPIES_BYTES / (piece.len() + 1));
+                let copies = bytes[piece].repeat(times);
+                bytes.splice(at..at, copies);
+            }
+            4 => {
+                let moved: Vec<u8> = bytes.drain(piece).collect();
+                let to = dice.below(bytes.len() + 1);
+                bytes.splice(to..to, moved);
+            }
+            5 => {
+                let other = &self.seeds[dice.below(self.seeds.len())].1;
+                let other = &other[dice.piece(other.len())];
+                bytes.splice(piece, other.iter().copied());
+            }
+            6 => bytes.truncate(at),
+            7 | 8 => {
+                let token = dice.pick(self.tokens);
+                let copies = token.repeat(1 + dice.size(COPIES_BYTES / token.len()));
+                bytes.splice(at..at, copies.bytes());
+            }
+            9 => change_number(bytes, dice),
+            10 => {
+                let (open, close) = self.pairs[dice.below(self.pairs.len())];
+                let depth = 1 + dice.size(COPIES_BYTES / (open.len() + close.len()));
+                bytes.splice(piece.end..piece.end, close.repeat(depth).bytes());
+                bytes.splice(at..at, open.repeat(depth).bytes());
+            }
+            // Tokens of which each is different from the one before.
+            11 => {
+                let token = dice.pick(self.tokens);
+                let copies: String = (0..dice.size(300)).map(|n| format!("{token}{n}")).collect();
+                bytes.splice(at..at, copies.bytes());
+            }
+            // Something nested behind the end of a tag: XML stays well-formed.
+            _ => {
+                let at = at + bytes[at..].iter().position(|&byte| byte == b'>').map_or(0, |end| end + 1);
+                let (open, close) = self.pairs[dice.below(self.pairs.len())];
+                let depth = 1 + dice.size(COPIES_BYTES / (open.len() + close.len()));
+                let nested = [open.repeat(depth), close.repeat(depth)].concat();
+                bytes.splice(at..at, nested.bytes());
+            }
+        }
+    }
+
+    /// One of the parts that are read is mutated.
+    fn mutated_parts(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
+        const MAIN: &str = "word/document.xml";
+        const READ: [&str; 6] = [
+            MAIN,
+            MAIN,
+            "word/styles.xml",
+            "word/footnotes.xml",
+            "_rels/.rels",
+            "word/_rels/document.xml.rels",
+        ];
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let chosen = dice.pick(&READ);
+        let mut mutated = Vec::new();
+        for at in 0..archive.len() {
+            let mut part = archive.by_index(at).unwrap();
+            let name = part.name().unwrap().into_owned();
+            let mut content = Vec::new();
+            part.read_to_end(&mut content).unwrap();
+            if name == chosen {
+                content = self.mutated(&content, dice);
+                mutated.clone_from(&content);
+            }
+            writer.start_file(name, SimpleFileOptions::default()).unwrap();
+            writer.write_all(&content).unwrap();
+        }
+        (writer.finish().unwrap().into_inner(), mutated)
+    }
+
+    /// One of the packed streams is mutated; its length is wrong then, which readers mend.
+    fn mutated_stream(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
+        const START: &[u8] = b"stream";
+        let starts: Vec<usize> = memmem::find_iter(bytes, START)
+            .filter(|&at| !bytes[..at].ends_with(b"end"))
+            .map(|at| at + START.len())
+            .map(|at| at + bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count())
+            .collect();
+        let start = starts[dice.below(starts.len())];
+        let end = start + memmem::find(&bytes[start..], b"endstream").unwrap();
+        let mut content = Vec::new();
+        if ZlibDecoder::new(&bytes[start..end]).read_to_end(&mut content).is_err() {
+            return (self.mutated(bytes, dice), Vec::new());
+        }
+        let mutated = self.mutated(&content, dice);
+        let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&mutated).unwrap();
+        ([&bytes[..start], &packed.finish().unwrap(), &bytes[end..]].concat(), mutated)
+    }
+}
+
+/// Puts another number in the place of one.
+fn change_number(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    let from = dice.below(bytes.len() + 1);
+    let Some(start) = bytes[from..].iter().position(u8::is_ascii_digit).map(|at| from + at) else { return };
+    let length = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    bytes.splice(start..start + length, dice.pick(NUMBERS).bytes());
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut content).unwrap();
+    content
+}
+
+/// What reads the inputs, as `src/pipeline.rs` does.
+struct Reader {
+    reading: Reading,
+    tokenizer: Arc<Tokenizer>,
+    max_tokens: usize,
+}
+
+impl Reader {
+    fn new(tokenizer: &Arc<Tokenizer>, thread: u64, seconds: u64) -> Self {
+        let limits = Limits { document_bytes: 1 << 20, seconds, expansion: 100 };
+        // One thread asks for front matter, the other doesn't.
+        let keep = if thread == 0 { vec!["lang".to_owned()] } else { Vec::new() };
+        Reader {
+            reading: Reading {
+                fields: Fields { id: "id".into(), text: vec!["text".into()], keep },
+                encoding: None,
+                limits,
+                workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
+            },
+            tokenizer: tokenizer.clone(),
+            max_tokens: if thread == 0 { 48 } else { 512 },
+        }
+    }
+
+    fn read(&self, path: &Path) -> Vec<Result<Document, Failure>> {
+        let roots = Roots::new(&[path.to_owned()], Filter::new(&[], &[], false, false).unwrap()).unwrap();
+        let found = roots.documents(&self.reading).map(|found| match found {
+            Found::Raw(raw) => raw.read(&self.reading),
+            Found::Failed(failure) => Err(failure),
+            Found::LeftOut(why) => panic!("left out: {why:?}"),
+        });
+        found.collect()
+    }
+
+    /// Takes an input through the stages.
+    fn check(&self, path: &Path, input: &Input, twice: bool) -> Outcome {
+        let results = self.read(path);
+        let mut outcome = Outcome::default();
+        for result in &results {
+            match result {
+                Ok(document) => {
+                    outcome.documents += 1;
+                    outcome.wrong.extend(self.wrong_in(document, input));
+                }
+                Err(Failure { cause, .. }) => {
+                    outcome.failures += 1;
+                    let is_lost =
+                        matches!(cause, DocumentError::Crashed { .. } | DocumentError::TooSlow { .. });
+                    outcome.wrong.extend(is_lost.then(|| cause.to_string()));
+                }
+            }
+        }
+        if twice && outcome.wrong.is_empty() && told(&results) != told(&self.read(path)) {
+            outcome.wrong.push("not the same twice".to_owned());
+        }
+        outcome
+    }
+
+    fn wrong_in(&self, document: &Document, input: &Input) -> Option<String> {
+        let may_have = may_have_replacement(&input.bytes) || may_have_replacement(&input.content);
+        if document.text.contains(char::REPLACEMENT_CHARACTER) && !may_have {
+            return Some("a replacement character that was not there".to_owned());
+        }
+        let text = clean(&document.text);
+        if clean(&text) != text {
+            return Some("cleaned twice it is another text".to_owned());
+        }
+        match chunk(&text, self.max_tokens, &self.tokenizer) {
+            Ok(chunks) if chunks.iter().any(|chunk| chunk.encoding.len() > self.max_tokens) => {
+                Some("a chunk over the limit".to_owned())
+            }
+            Ok(_) => None,
+            Err(e) => Some(e.to_string()),
+        }
+    }
+}
+
+/// What came of an input.
+#[derive(Default)]
+struct Outcome {
+    documents: u64,
+    failures: u64,
+    wrong: Vec<String>,
+}
+
+/// Whether an input has U+FFFD itself: in UTF-8, UTF-16 or GB18030, as an escape, or as what the standard of HTML
+/// makes of a reference to no character.
+fn may_have_replacement(bytes: &[u8]) -> bool {
+    let own: [&[u8]; 6] = [b"\xEF\xBF\xBD", b"\xFF\xFD", b"\xFD\xFF", b"\x84\x31\xA4\x37", b"&#", b"\\u"];
+    own.iter().any(|own| memmem::find(bytes, own).is_some())
+}
+
+/// What results say, to compare them.
+fn told(results: &[Result<Document, Failure>]) -> Vec<String> {
+    let tell = |result: &Result<Document, Failure>| match result {
+        Ok(document) => format!("{document:?}"),
+        Err(failure) => format!("{}: {}", failure.place, failure.cause),
+    };
+    results.iter().map(tell).collect()
+}
+
+/// How many inputs a kind has had, and what came of them.
+#[derive(Default)]
+struct Tally {
+    inputs: u64,
+    documents: u64,
+    failures: u64,
+    findings: Vec<String>,
+}
+
+/// What is the same for all inputs of a kind.
+struct Round<'a> {
+    kind: &'a Kind,
+    seed: u64,
+    end: Instant,
+    playground: &'a Playground,
+    tally: Mutex<Tally>,
+}
+
+impl Round<'_> {
+    fn run(&self, tokenizer: &Arc<Tokenizer>, first: u64) {
+        let reader = Arc::new(Reader::new(tokenizer, first, DOCUMENT_SECONDS));
+        for number in (first..).step_by(THREADS as usize) {
+            if Instant::now() > self.end {
+                return;
+            }
+            let input = self.kind.input(self.seed, number);
+            let path = self.playground.path(&format!("{}-{number}.{}", self.kind.name, input.ending));
+            fs::write(&path, &input.bytes).unwrap();
+            let outcome = outcome(&reader, &path, input, number.is_multiple_of(TWICE));
+            self.count(&path, &outcome);
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    fn count(&self, path: &Path, outcome: &Outcome) {
+        let mut tally = self.tally.lock().unwrap();
+        tally.inputs += 1;
+        tally.documents += outcome.documents;
+        tally.failures += outcome.failures;
+        if let Some(first) = outcome.wrong.first() {
+            tally.findings.push(format!("{}: {first}", self.keep(path)));
+        }
+    }
+
+    /// A finding, where it can be had again.
+    fn keep(&self, path: &Path) -> String {
+        let folder = repository("target/fuzz");
+        fs::create_dir_all(&folder).unwrap();
+        let kept = folder.join(format!("{:x}-{}", self.seed, path.file_name().unwrap().display()));
+        fs::copy(path, &kept).unwrap();
+        kept.display().to_string()
+    }
+}
+
+/// On a thread of its own, which may panic or never end.
+fn outcome(reader: &Arc<Reader>, path: &Path, input: Input, twice: bool) -> Outcome {
+    let (sender, receiver) = sync_channel(1);
+    let (reader, path) = (reader.clone(), path.to_owned());
+    let thread = thread::spawn(move || sender.send(reader.check(&path, &input, twice)));
+    let wrong = match receiver.recv_timeout(Duration::from_secs(INPUT_SECONDS)) {
+        Ok(outcome) => {
+            thread.join().unwrap().unwrap();
+            return outcome;
+        }
+        Err(RecvTimeoutError::Timeout) => format!("not done after {INPUT_SECONDS} seconds"),
+        Err(RecvTimeoutError::Disconnected) => "a panic in this process".to_owned(),
+    };
+    Outcome { wrong: vec![wrong], ..Outcome::default() }
+}
+
+fn setting<T: FromStr>(name: &str, default: T) -> T {
+    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn tokenizer() -> Arc<Tokenizer> {
+    let path = repository("fixtures/qwen3-tiny/tokenizer.json");
+    Arc::new(Tokenizer::load(&path, Some("<|endoftext|>")).unwrap())
+}
+
+#[test]
+fn damaged_documents_cost_themselves_only() {
+    let seed = setting("QWEN3_INDEX_FUZZ_SEED", 1);
+    let seconds = setting("QWEN3_INDEX_FUZZ_SECONDS", SECONDS);
+    let only: String = setting("QWEN3_INDEX_FUZZ_KIND", String::new());
+    let tokenizer = tokenizer();
+    let playground = Playground::new();
+    let mut findings = Vec::new();
+    for kind in kinds().iter().filter(|kind| only.is_empty() || kind.name == only) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let round = Round { kind, seed, end, playground: &playground, tally: Mutex::default() };
+        thread::scope(|scope| {
+            for first in 0..THREADS {
+                let (round, tokenizer) = (&round, &tokenizer);
+                scope.spawn(move || round.run(tokenizer, first));
+            }
+        });
+        let tally = round.tally.into_inner().unwrap();
+        let Tally { inputs, documents, failures, .. } = tally;
+        println!(
+            "fuzz: seed {seed}, {}: {inputs} inputs, {documents} documents, {failures} failures",
+            kind.name
+        );
+        findings.extend(tally.findings);
+    }
+    assert!(findings.is_empty(), "seed {seed}, {} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+/// What was found, in the smallest form: it costs its rows, and the next file is read.
+#[test]
+fn panics_of_the_library_parquet_are_failures() {
+    let playground = Playground::new();
+    let reader = Reader::new(&tokenizer(), 0, DOCUMENT_SECONDS);
+    let read = |bytes: &[u8]| {
+        playground.write("a.parquet", bytes);
+        reader.read(&playground.path("a.parquet"))
+    };
+    let texts = |results: &[Result<Document, Failure>]| -> Vec<String> {
+        results.iter().flatten().map(|document| document.text.clone()).collect()
+    };
+    for (at, byte, why) in PANICS_OF_PARQUET {
+        let mut bytes = *SMALL_PARQUET;
+        bytes[at] = byte;
+        let results = read(&bytes);
+        assert!(matches!(results.last(), Some(Err(_))), "{why}: {:?}", told(&results));
+        assert_eq!(texts(&read(SMALL_PARQUET)), ["a", "a"]);
+    }
+}
+
+/// Parsers of HTML and XML look through all open elements for each new one, so a megabyte of these takes half a
+/// minute: it costs itself, at the limit.
+#[test]
+fn deep_elements_take_no_longer_than_a_document_may() {
+    let playground = Playground::new();
+    let reader = Reader::new(&tokenizer(), 0, 1);
+    for (ending, open) in [("html", "<main>"), ("html", "<div>"), ("html", "<ul><li>"), ("xhtml", "<p>")] {
+        let (deep, next) = (format!("deep.{ending}"), format!("next.{ending}"));
+        playground.write(&deep, open.repeat((1 << 20) / open.len()));
+        playground.write(&next, "<html><body><p>text</p></body></html>");
+        let start = Instant::now();
+        let results = reader.read(&playground.path(&deep));
+        assert!(start.elapsed() < Duration::from_secs(5), "{open}: {:?}", start.elapsed());
+        let is_fair = |result: &Result<Document, Failure>| match result {
+            Ok(_) => true,
+            Err(failure) => matches!(failure.cause, DocumentError::TooSlow { seconds: 1 }),
+        };
+        assert!(results.iter().all(is_fair), "{open}: {:?}", told(&results));
+        assert_eq!(reader.read(&playground.path(&next))[0].as_ref().unwrap().text.trim(), "text");
+    }
+}

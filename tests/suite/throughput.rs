@@ -1,0 +1,432 @@
+//! How fast documents are read, beside the bare libraries on the same bytes: a table, by `scripts/bench_reading`.
+//!
+//! What is measured is CPU time, of this process and of the workers that it has started and ended, on one thread. Each
+//! figure is the median of five; the whole corpus of a kind is read as often as it takes to fill a good part of a
+//! second.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use hayro_interpret::font::GlyphRun;
+use hayro_interpret::hayro_syntax::Pdf;
+use hayro_interpret::kurbo::{Affine, BezPath, Rect};
+use hayro_interpret::{
+    BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache,
+    InterpreterSettings, SoftMask, interpret_page,
+};
+use html5ever::tendril::TendrilSink;
+use markup5ever_rcdom::RcDom;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::Type;
+use qwen3_index::chunk::chunk;
+use qwen3_index::clean::clean;
+use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
+use qwen3_index::tokenize::Tokenizer;
+use serde_json::{Value, json};
+use zip::ZipArchive;
+
+use crate::util::{Playground, json_lines, repository};
+
+/// Of the corpus of a kind, about.
+const CORPUS_BYTES: usize = 10 << 20;
+const CORPUS_DOCUMENTS: usize = 4000;
+
+/// Documents larger than this would be all of the corpus.
+const DOCUMENT_BYTES: u64 = 512 << 10;
+
+/// Tokens of a chunk where nothing else is said.
+const MAX_TOKENS: usize = 2048;
+
+const RUNS: usize = 5;
+const SECONDS_A_RUN: f64 = 0.4;
+
+/// Of the system's clock, in which it tells CPU times, on every Linux.
+const TICKS_A_SECOND: f64 = 100.0;
+
+/// What a library does with the bytes of a file, the least that it has to do for us.
+type Bare = fn(&Path);
+
+/// Documents of one kind.
+struct Corpus {
+    name: &'static str,
+    folder: PathBuf,
+    bare: Bare,
+}
+
+#[test]
+#[ignore = "a measurement: scripts/bench_reading"]
+fn reading_beside_the_bare_libraries() {
+    let playground = Playground::new();
+    let only = env::var("QWEN3_INDEX_BENCH_KIND").unwrap_or_default();
+    let path = env::var_os("QWEN3_INDEX_BENCH_TOKENIZER")
+        .map_or_else(|| repository("fixtures/qwen3-tiny/tokenizer.json"), PathBuf::from);
+    let tokenizers = Tokenizers {
+        ours: Tokenizer::load(&path, Some("<|endoftext|>")).unwrap(),
+        bare: tokenizers::Tokenizer::from_file(&path).unwrap(),
+    };
+    println!("tokenizer: {} tokens", tokenizers.ours.vocabulary());
+    println!(
+        "| kind | documents | MB | KB each | read MB/s | bare | ratio | whole MB/s | bare | ratio | M characters/s | k tokens/s |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    for corpus in corpora(&playground, &only) {
+        println!("{}", measure(&corpus, &tokenizers));
+    }
+}
+
+struct Tokenizers {
+    ours: Tokenizer,
+    bare: tokenizers::Tokenizer,
+}
+
+fn measure(corpus: &Corpus, tokenizers: &Tokenizers) -> String {
+    let Corpus { name, folder, bare } = corpus;
+    let files = files(folder);
+    let bytes: u64 = files.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+    let mut texts = Vec::new();
+    let mut failed = 0;
+    read(folder, |document| match document {
+        Some(document) => texts.push(clean(&document.text)),
+        None => failed += 1,
+    });
+    let mut tokens = 0;
+    let reading = seconds(|| read(folder, |document| drop(black_box(document))));
+    let bare_reading = seconds(|| files.iter().for_each(|file| bare(file)));
+    let whole = seconds(|| {
+        tokens = 0;
+        read(folder, |document| tokens += document.map_or(0, |document| prepare(&document, tokenizers)));
+    });
+    let bare_whole = seconds(|| {
+        files.iter().for_each(|file| bare(file));
+        for text in &texts {
+            black_box(tokenizers.bare.encode_fast(text.as_str(), true).unwrap());
+        }
+    });
+    let megabytes = bytes as f64 / 1e6;
+    let characters: usize = texts.iter().map(|text| text.chars().count()).sum();
+    let documents = texts.len() + failed;
+    let mut row = format!("| {name} | {documents}");
+    if failed > 0 {
+        write!(row, " ({failed} failed)").unwrap();
+    }
+    write!(row, " | {megabytes:.1} | {:.1}", megabytes * 1e3 / documents as f64).unwrap();
+    for (ours, bare) in [(reading, bare_reading), (whole, bare_whole)] {
+        write!(row, " | {:.1} | {:.1} | {:.2}", megabytes / ours, megabytes / bare, bare / ours).unwrap();
+    }
+    write!(row, " | {:.2} | {:.0} |", characters as f64 / 1e6 / whole, tokens as f64 / 1e3 / whole).unwrap();
+    row
+}
+
+/// As `src/pipeline.rs` does; how many tokens come out.
+fn prepare(document: &Document, tokenizers: &Tokenizers) -> usize {
+    let chunks = chunk(&clean(&document.text), MAX_TOKENS, &tokenizers.ours).unwrap();
+    chunks.iter().map(|chunk| chunk.encoding.len()).sum()
+}
+
+/// Every document below a folder, `None` for a failure. The workers are ended, so that their time counts.
+fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
+    let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
+    let reading = Reading {
+        fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
+        encoding: None,
+        limits,
+        workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
+    };
+    let filter = Filter::new(&[], &[], false, false).unwrap();
+    let roots = Roots::new(&[folder.to_owned()], filter).unwrap();
+    for found in roots.documents(&reading) {
+        match found {
+            Found::Raw(raw) => take(raw.read(&reading).ok()),
+            Found::Failed(_) => take(None),
+            Found::LeftOut(_) => {}
+        }
+    }
+}
+
+/// CPU seconds that it takes once.
+fn seconds(mut what: impl FnMut()) -> f64 {
+    let mut runs: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let start = cpu_seconds();
+            let mut times = 0.0;
+            while cpu_seconds() - start < SECONDS_A_RUN {
+                what();
+                times += 1.0;
+            }
+            (cpu_seconds() - start) / times
+        })
+        .collect();
+    runs.sort_by(f64::total_cmp);
+    runs[RUNS / 2]
+}
+
+/// In user and system mode, of this process and of those that it has waited for (see `man 5 proc`).
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let behind_name = stat.rsplit(')').next().unwrap();
+    let times = behind_name.split_whitespace().skip(11).take(4);
+    times.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / TICKS_A_SECOND
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+}
+
+/// Those with `only` in their names.
+fn corpora(playground: &Playground, only: &str) -> Vec<Corpus> {
+    let mut corpora = Vec::new();
+    let mut add =
+        |name: &'static str, ending: &str, contents: &mut dyn Iterator<Item = Vec<u8>>, bare: Bare| {
+            if !name.contains(only) {
+                return;
+            }
+            let folder = playground.path(name);
+            let mut bytes = 0;
+            for (number, content) in contents.enumerate().take(CORPUS_DOCUMENTS) {
+                playground.write(&format!("{name}/{number}.{ending}"), &content);
+                bytes += content.len();
+                if bytes > CORPUS_BYTES {
+                    break;
+                }
+            }
+            if bytes > 0 {
+                corpora.push(Corpus { name, folder, bare });
+            }
+        };
+    let lines_turned = |ending| varied(fixtures(ending), turn_lines);
+    let as_they_are = |ending| varied(fixtures(ending), |bytes, _| bytes.to_vec());
+    let chinese = || fixtures("txt").into_iter().filter(|(path, _)| path.contains("zh/"));
+    let gbk = chinese().map(|(_, text)| encoding_rs::GBK.encode(&utf8(&text)).0.into_owned()).collect();
+    let texts = fixtures("txt").into_iter().map(|(_, text)| utf8(&text).into_bytes()).collect();
+    add("text UTF-8", "txt", &mut varied_of(texts, turn_lines), bare_text);
+    add("text UTF-8, real", "txt", &mut tree(system_documents(), &["copyright", "README"]), bare_text);
+    add("text GBK", "txt", &mut varied_of(gbk, turn_lines), bare_gbk);
+    add("Markdown", "md", &mut lines_turned("md"), bare_markdown);
+    add("Markdown, real", "md", &mut tree(cargo_sources(), &[".md"]), bare_markdown);
+    add("HTML", "html", &mut as_they_are("html"), bare_html);
+    add("HTML, real", "html", &mut tree(rust_documents(), &[".html"]), bare_html);
+    add("PDF", "pdf", &mut as_they_are("pdf"), bare_pdf);
+    add("DOCX", "docx", &mut as_they_are("docx"), bare_docx);
+    let rows = rows();
+    add("JSONL", "jsonl", &mut [jsonl(&rows)].into_iter(), bare_jsonl);
+    add("CSV", "csv", &mut [csv(&rows)].into_iter(), bare_csv);
+    add("Parquet", "parquet", &mut [parquet(&rows)].into_iter(), bare_parquet);
+    corpora
+}
+
+/// The files of the corpus of one kind, with their paths.
+fn fixtures(ending: &str) -> Vec<(String, Vec<u8>)> {
+    let paths = files(&repository("fixtures/corpus")).into_iter();
+    let named = paths.filter(|path| path.extension().is_some_and(|of_path| of_path == ending));
+    named.map(|path| (path.display().to_string(), fs::read(path).unwrap())).collect()
+}
+
+fn varied(files: Vec<(String, Vec<u8>)>, vary: fn(&[u8], usize) -> Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
+    varied_of(files.into_iter().map(|(_, bytes)| bytes).collect(), vary)
+}
+
+/// One after the other, again and again, a little different each time.
+fn varied_of(files: Vec<Vec<u8>>, vary: fn(&[u8], usize) -> Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
+    (0..).map(move |n| vary(&files[n % files.len()], n / files.len()))
+}
+
+/// The first lines behind the last.
+fn turn_lines(text: &[u8], by: usize) -> Vec<u8> {
+    let mut lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
+    let by = by % lines.len();
+    lines.rotate_left(by);
+    lines.concat()
+}
+
+/// A text of the corpus, whatever its encoding.
+fn utf8(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) if bytes.starts_with(b"\xFF\xFE") => encoding_rs::UTF_16LE.decode(bytes).0.into_owned(),
+        Err(_) => encoding_rs::GBK.decode(bytes).0.into_owned(),
+    }
+}
+
+/// Files of a real tree, if there is one, whose names end so; spread over the tree.
+fn tree(folder: PathBuf, endings: &[&str]) -> impl Iterator<Item = Vec<u8>> {
+    let mut found = files(&folder);
+    found.retain(|path| endings.iter().any(|ending| path.as_os_str().to_string_lossy().ends_with(ending)));
+    found.retain(|path| fs::metadata(path).is_ok_and(|file| (200..DOCUMENT_BYTES).contains(&file.len())));
+    let step = (found.len() / CORPUS_DOCUMENTS).max(1);
+    found.into_iter().step_by(step).filter_map(|path| fs::read(path).ok())
+}
+
+fn system_documents() -> PathBuf {
+    "/usr/share/doc".into()
+}
+
+fn rust_documents() -> PathBuf {
+    let output = std::process::Command::new("rustc").args(["--print", "sysroot"]).output();
+    let sysroot = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    Path::new(&sysroot.unwrap_or_default()).join("share/doc/rust/html")
+}
+
+fn cargo_sources() -> PathBuf {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).unwrap_or_default();
+    home.join("registry/src")
+}
+
+/// Texts of the corpus and numbers.
+struct Row {
+    id: String,
+    text: String,
+    stars: i64,
+    lang: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    let texts: Vec<BTreeMap<String, Value>> = json_lines("fixtures/expected.jsonl");
+    let texts = texts.iter().map(|row| row["text"].as_str().unwrap()).filter(|text| text.len() < 4000);
+    let texts: Vec<&str> = texts.collect();
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    while bytes < CORPUS_BYTES {
+        let n = rows.len();
+        let text = format!("{n}: {}", texts[n % texts.len()].replace(". ", ".\n"));
+        bytes += text.len();
+        rows.push(Row { id: format!("row-{n:06}"), text, stars: n as i64 % 5, lang: "en" });
+    }
+    rows
+}
+
+fn jsonl(rows: &[Row]) -> Vec<u8> {
+    let line = |row: &Row| {
+        let Row { id, text, stars, lang } = row;
+        json!({"id": id, "text": text, "stars": stars, "meta": {"lang": lang, "tags": ["a", "b"]}})
+            .to_string()
+            + "\n"
+    };
+    rows.iter().map(line).collect::<String>().into_bytes()
+}
+
+fn csv(rows: &[Row]) -> Vec<u8> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    writer.write_record(["id", "text", "stars", "lang"]).unwrap();
+    for Row { id, text, stars, lang } in rows {
+        writer.write_record([id, text, &stars.to_string(), *lang]).unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+fn parquet(rows: &[Row]) -> Vec<u8> {
+    let strings =
+        |of: fn(&Row) -> &str| Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef;
+    let stars = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.stars))) as ArrayRef;
+    let columns = [
+        ("id", strings(|row| &row.id)),
+        ("text", strings(|row| &row.text)),
+        ("stars", stars),
+        ("lang", strings(|row| row.lang)),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn bare_text(path: &Path) {
+    black_box(encoding_rs::UTF_8.decode(&fs::read(path).unwrap()));
+}
+
+fn bare_gbk(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(&bytes, true);
+    black_box(detector.guess(None, Utf8Detection::Deny).decode(&bytes));
+}
+
+fn bare_markdown(path: &Path) {
+    use pulldown_cmark::{Options, Parser};
+    let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
+    let bytes = fs::read(path).unwrap();
+    let source = String::from_utf8_lossy(&bytes);
+    Parser::new_ext(&source, options).for_each(|event| drop(black_box(event)));
+}
+
+fn bare_html(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    let source = String::from_utf8_lossy(&bytes);
+    black_box(html5ever::parse_document(RcDom::default(), Default::default()).one(&*source));
+}
+
+fn bare_pdf(path: &Path) {
+    let file = Pdf::new(fs::read(path).unwrap()).unwrap();
+    let cache = InterpreterCache::new();
+    for page in file.pages().iter() {
+        let (width, height) = page.render_dimensions();
+        let shown = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
+        let start = Affine::new(page.initial_transform(true).as_coeffs());
+        let mut context = Context::new(start, shown, &cache, page.xref(), InterpreterSettings::default());
+        interpret_page(page, &mut context, &mut Nothing);
+    }
+}
+
+/// Draws nothing.
+struct Nothing;
+
+impl<'a> Device<'a> for Nothing {
+    fn draw_glyph_run(&mut self, run: &GlyphRun<'_, 'a>, _: DrawProps<'a>, _: &DrawMode) {
+        black_box(run.glyphs());
+    }
+    fn draw_path(&mut self, _: &BezPath, _: DrawProps<'a>, _: &DrawMode) {}
+    fn draw_rect(&mut self, _: &Rect, _: DrawProps<'a>, _: &DrawMode) {}
+    fn push_clip_path(&mut self, _: &ClipPath) {}
+    fn push_clip_rect(&mut self, _: &Rect) {}
+    fn push_transparency_group(&mut self, _: f32, _: Option<SoftMask<'a>>, _: BlendMode) {}
+    fn draw_image(&mut self, _: Image<'a, '_>, _: ImageDrawProps<'a>) {}
+    fn pop_clip(&mut self) {}
+    fn pop_transparency_group(&mut self) {}
+}
+
+/// The text, and the styles that say which paragraphs are headings.
+fn bare_docx(path: &Path) {
+    let mut archive = ZipArchive::new(Cursor::new(fs::read(path).unwrap())).unwrap();
+    for part in ["word/styles.xml", "word/document.xml"] {
+        let mut xml = String::new();
+        archive.by_name(part).unwrap().read_to_string(&mut xml).unwrap();
+        black_box(roxmltree::Document::parse(&xml).unwrap());
+    }
+}
+
+fn bare_jsonl(path: &Path) {
+    for line in BufReader::new(File::open(path).unwrap()).split(b'\n') {
+        black_box(serde_json::from_slice::<Value>(&line.unwrap()).unwrap());
+    }
+}
+
+fn bare_csv(path: &Path) {
+    for record in ::csv::Reader::from_path(path).unwrap().byte_records() {
+        black_box(record.unwrap());
+    }
+}
+
+/// The two columns that are read of it.
+fn bare_parquet(path: &Path) {
+    let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+    let schema = reader.metadata().file_metadata().schema();
+    let wanted = schema.get_fields()[..2].to_vec();
+    let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build().unwrap();
+    for row in reader.get_row_iter(Some(projection)).unwrap() {
+        black_box(row.unwrap());
+    }
+}
