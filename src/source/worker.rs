@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Limits;
 use super::extract::{Extracted, extract};
 use super::form::Markup;
-use super::rows::{Fields, Table};
+use super::rows::{Fields, Record, Sent, Table};
 use crate::error::{ContentError, DocumentError};
 
 /// The hidden subcommand.
@@ -46,8 +46,7 @@ pub enum Request {
         /// Whether the settings at the top of it are asked for.
         front_matter: bool,
     },
-    /// The rows of a Parquet file: the answers are `()` once it is open, then a record each, then none. After
-    /// an error other than a row that is too large nothing more comes.
+    /// The rows of a Parquet file: the answers are `()` once it is open, then rows as [`Sent`].
     Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
 }
 
@@ -217,12 +216,16 @@ fn send_rows(table: Answer<Table>, answers: &mut impl Write) -> io::Result<()> {
     };
     answer(answers, &Ok(()))?;
     loop {
-        let row = guarded(PARQUET, || table.next().transpose());
-        answer(answers, &row)?;
-        if !matches!(row, Ok(Some(_)) | Err(ContentError::TooLarge { .. })) {
+        let sent = guarded::<Sent>(PARQUET, || Ok(table.take()));
+        answer(answers, &sent)?;
+        if !sent.is_ok_and(|sent| sent.last().is_some_and(goes_on)) {
             return Ok(());
         }
     }
+}
+
+fn goes_on(row: &Answer<Record>) -> bool {
+    matches!(row, Ok(_) | Err(ContentError::TooLarge { .. }))
 }
 
 /// A panic is a reader's way to say that a file is damaged.

@@ -17,7 +17,7 @@ use super::raw::{Content, Raw, Reading};
 use crate::error::{ContentError, DocumentError, Failure};
 
 pub use jsonl::parse as parse_json;
-pub use parquet::Table;
+pub use parquet::{Sent, Table};
 
 /// A row's columns, or a line's fields, by name.
 pub type Record = Map<String, Value>;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::vec;
 
 use parquet::basic::LogicalType;
 use parquet::file::metadata::KeyValue;
@@ -20,9 +21,17 @@ use super::super::worker::{Request, Worker};
 use super::{Fields, Found, Reading, Record, Source};
 use crate::error::{ContentError, DocumentError};
 
+/// Rows that are sent together, or as many as come to so many bytes.
+const SENT_ROWS: usize = 256;
+const SENT_BYTES: usize = 64 << 10;
+
+/// Rows as a worker sends them; none at the end. After one that is damaged there are no more.
+pub type Sent = Vec<Result<Record, ContentError>>;
+
 /// The rows of one file.
 pub struct Rows {
     worker: Option<Worker>,
+    sent: vec::IntoIter<Result<Record, ContentError>>,
     source: Source,
     number: u64,
 }
@@ -42,7 +51,7 @@ impl Rows {
         let (fields, limits) = (reading.fields.clone(), reading.limits);
         worker.send(&Request::Rows { path: path.into(), fields, limits, is_root }, &[])?;
         worker.receive::<()>()??;
-        Ok(Rows { worker: Some(worker), source, number: 0 })
+        Ok(Rows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
     }
 }
 
@@ -50,26 +59,31 @@ impl Iterator for Rows {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
-        let worker = self.worker.as_mut()?;
-        self.number += 1;
-        match worker.receive::<Option<Record>>() {
-            Ok(Ok(Some(record))) => Some(self.source.row(self.number, Content::Record(record))),
-            Ok(Err(too_large @ ContentError::TooLarge { .. })) => {
-                Some(self.source.failed(self.number, too_large.into()))
-            }
-            Ok(Ok(None)) => {
-                self.worker = None;
-                None
-            }
-            Ok(Err(damaged)) => {
-                self.worker = None;
-                Some(self.source.failed_from(self.number, damaged.into()))
-            }
-            Err(broken) => {
-                self.worker = None;
-                Some(self.source.failed_from(self.number, broken))
+        if self.sent.as_slice().is_empty() {
+            let worker = self.worker.as_mut()?;
+            match worker.receive::<Sent>().and_then(|sent| Ok(sent?)) {
+                Ok(sent) => self.sent = sent.into_iter(),
+                Err(cause) => {
+                    self.worker = None;
+                    return Some(self.source.failed_from(self.number + 1, cause));
+                }
             }
         }
+        let Some(row) = self.sent.next() else {
+            self.worker = None;
+            return None;
+        };
+        self.number += 1;
+        Some(match row {
+            Ok(record) => self.source.row(self.number, Content::Record(record)),
+            Err(too_large @ ContentError::TooLarge { .. }) => {
+                self.source.failed(self.number, too_large.into())
+            }
+            Err(damaged) => {
+                self.worker = None;
+                self.source.failed_from(self.number, damaged.into())
+            }
+        })
     }
 }
 
@@ -103,14 +117,29 @@ impl Table {
         Ok(Table { rows, uuids, bytes_max: limits.document_bytes })
     }
 
-    fn record(&self, row: &Row) -> Result<Record, ContentError> {
-        let record: Record =
-            row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect();
-        let bytes: usize = record.values().filter_map(Value::as_str).map(str::len).sum();
-        match self.bytes_max {
-            max if bytes as u64 > max => Err(ContentError::TooLarge { max }),
-            _ => Ok(record),
+    /// The next rows.
+    pub fn take(&mut self) -> Sent {
+        let mut sent = Vec::new();
+        let mut bytes = 0;
+        while sent.len() < SENT_ROWS && bytes < SENT_BYTES {
+            let record = match self.rows.next() {
+                None => break,
+                Some(Ok(row)) => self.record(&row),
+                Some(Err(e)) => {
+                    sent.push(Err(damaged(e)));
+                    break;
+                }
+            };
+            let size: usize = record.values().filter_map(Value::as_str).map(str::len).sum();
+            bytes += size;
+            let max = self.bytes_max;
+            sent.push(if size as u64 > max { Err(ContentError::TooLarge { max }) } else { Ok(record) });
         }
+        sent
+    }
+
+    fn record(&self, row: &Row) -> Record {
+        row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect()
     }
 
     /// Strings that the schema doesn't say are strings are taken as such.
@@ -122,14 +151,6 @@ impl Table {
             }
             other => other.to_json_value(),
         }
-    }
-}
-
-impl Iterator for Table {
-    type Item = Result<Record, ContentError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(self.rows.next()?.map_err(damaged).and_then(|row| self.record(&row)))
     }
 }
 
