@@ -4,10 +4,12 @@
 
 mod decode;
 pub mod extract;
+mod fields;
 mod filter;
 mod form;
 mod raw;
 mod rows;
+mod serve;
 mod walk;
 mod worker;
 
@@ -26,11 +28,12 @@ use rows::RowIter;
 use walk::{Entry, Walk};
 
 pub use decode::Charset;
+pub use fields::Fields;
 pub use filter::Filter;
 pub use form::Form;
 pub use raw::{Raw, Reading};
-pub use rows::Fields;
-pub use worker::{Workers, serve};
+pub use serve::serve;
+pub use worker::Workers;
 
 /// The name that stands for JSONL on standard input.
 const STDIN: &str = "-";

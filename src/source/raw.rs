@@ -8,8 +8,9 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::decode::{self, Charset, decode};
+use super::fields::{Fields, Parsed, Record};
 use super::form::{Form, Kind, Markup};
-use super::rows::{Fields, Parsed, Record, parse_json};
+use super::rows::parse_json;
 use super::worker::Workers;
 use super::{Document, Limits, Origin};
 use crate::error::{ContentError, DocumentError, Failure};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::rows::Record;
+use super::super::fields::Record;
 use crate::error::ContentError;
 
 /// The block of settings at the top, as it stands there.

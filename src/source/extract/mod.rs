@@ -9,8 +9,8 @@ mod pdf;
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use super::fields::Record;
 use super::form::Markup;
-use super::rows::Record;
 use crate::error::ContentError;
 
 /// Version of the extraction rules. Vectors depend on them, so it is part of the fingerprint: raise it

@@ -7,9 +7,10 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
 
 use super::super::decode;
+use super::super::fields::Record;
 use super::super::form::Unpacked;
 use super::super::raw::Content;
-use super::{Found, Reading, Record, Source};
+use super::{Found, Reading, Source};
 use crate::error::{ContentError, DocumentError};
 
 /// What may stand between two values where the ending of the file's name doesn't say it: spreadsheets write a

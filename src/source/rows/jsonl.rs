@@ -3,8 +3,9 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::super::decode;
+use super::super::fields::Record;
 use super::super::raw::Content;
-use super::{Found, Reading, Record, Source};
+use super::{Found, Reading, Source};
 use crate::error::{ContentError, DocumentError};
 
 /// The fields of one line.

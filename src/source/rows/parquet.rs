@@ -16,22 +16,20 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::super::Limits;
+use super::super::fields::{Fields, Record};
 use super::super::raw::Content;
-use super::super::worker::{Request, Worker};
-use super::{Fields, Found, Reading, Record, Source};
+use super::super::worker::{Answer, Request, Sent, Worker};
+use super::{Found, Reading, Source};
 use crate::error::{ContentError, DocumentError};
 
 /// Rows that are sent together, or as many as come to so many bytes.
 const SENT_ROWS: usize = 256;
 const SENT_BYTES: usize = 64 << 10;
 
-/// Rows as a worker sends them; none at the end. After one that is damaged there are no more.
-pub type Sent = Vec<Result<Record, ContentError>>;
-
 /// The rows of one file.
 pub struct Rows {
     worker: Option<Worker>,
-    sent: vec::IntoIter<Result<Record, ContentError>>,
+    sent: vec::IntoIter<Answer<Record>>,
     source: Source,
     number: u64,
 }

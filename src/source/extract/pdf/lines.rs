@@ -4,7 +4,6 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::accents;
 use super::glyphs::{Placed, Turn};
-use super::paragraphs::is_cjk;
 use super::rtl;
 
 /// A space is read where glyphs of a word script stand this far apart, in ems.
@@ -144,4 +143,11 @@ pub fn group(glyphs: &[Placed]) -> Vec<Line> {
 pub fn order(lines: &[Line]) -> impl Iterator<Item = &Line> {
     let turns = [Turn::Right, Turn::Down, Turn::Up, Turn::Left];
     turns.into_iter().flat_map(|turn| lines.iter().filter(move |line| line.turn == turn))
+}
+
+/// Han, kana, and their punctuation: written without spaces.
+pub fn is_cjk(c: char) -> bool {
+    matches!(c,
+        '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
+        | '\u{FE30}'..='\u{FE4F}' | '\u{FF00}'..='\u{FFEF}' | '\u{20000}'..='\u{3FFFF}')
 }

@@ -1,6 +1,6 @@
 //! Lines to paragraphs: what stands between the end of one and the start of the next.
 
-use super::lines::Line;
+use super::lines::{Line, is_cjk};
 
 /// The widest step to the next line of a paragraph, in ems.
 const WIDEST_STEP: f64 = 2.2;
@@ -10,13 +10,6 @@ const ALIGNED: f64 = 0.6;
 
 /// How far a first line stands in or out, or text behind the mark of a list item, in ems.
 const INDENT: f64 = 4.0;
-
-/// Han, kana, and their punctuation: written without spaces.
-pub fn is_cjk(c: char) -> bool {
-    matches!(c,
-        '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
-        | '\u{FE30}'..='\u{FE4F}' | '\u{FF00}'..='\u{FFEF}' | '\u{20000}'..='\u{3FFFF}')
-}
 
 /// The paragraph that is being put together.
 struct Open<'a> {

@@ -1,0 +1,110 @@
+//! What a worker does: requests in, answers out, within its limits.
+
+use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::extract::extract;
+use super::fields::Record;
+use super::rows::Table;
+use super::worker::{Answer, MEMORY_MAX, Request, Sent};
+use crate::error::ContentError;
+
+/// A kind of file in messages.
+const PARQUET: &str = "Parquet";
+
+/// Answers until nobody asks any more.
+///
+/// # Errors
+/// A request that cannot be read or an answer that cannot be written: the other process is gone.
+pub fn serve() -> io::Result<()> {
+    limit_resources()?;
+    let mut requests = io::stdin().lock();
+    let mut answers = BufWriter::new(io::stdout().lock());
+    let mut line = String::new();
+    while requests.read_line(&mut line)? > 0 {
+        match serde_json::from_str(&line)? {
+            Request::Extract { markup, bytes, limits, front_matter } => {
+                // The limit of the other process is of no use once that is gone.
+                limit_seconds(limits.seconds)?;
+                let mut content = Vec::new();
+                requests.by_ref().take(bytes).read_to_end(&mut content)?;
+                let extracted = guarded(markup.name(), || extract(markup, &content, limits, front_matter));
+                answer(&mut answers, &extracted)?;
+            }
+            Request::Rows { path, fields, limits, is_root } => {
+                let table = guarded(PARQUET, || Table::open(Path::new(&path), &fields, limits, is_root));
+                send_rows(table, &mut answers)?;
+            }
+        }
+        answers.flush()?;
+        line.clear();
+    }
+    Ok(())
+}
+
+fn send_rows(table: Answer<Table>, answers: &mut impl Write) -> io::Result<()> {
+    let mut table = match table {
+        Ok(table) => table,
+        Err(e) => return answer::<()>(answers, &Err(e)),
+    };
+    answer(answers, &Ok(()))?;
+    loop {
+        let sent = guarded::<Sent>(PARQUET, || Ok(table.take()));
+        answer(answers, &sent)?;
+        if !sent.is_ok_and(|sent| sent.last().is_some_and(goes_on)) {
+            return Ok(());
+        }
+    }
+}
+
+fn goes_on(row: &Answer<Record>) -> bool {
+    matches!(row, Ok(_) | Err(ContentError::TooLarge { .. }))
+}
+
+/// A panic is a reader's way to say that a file is damaged.
+fn guarded<T>(kind: &str, read: impl FnOnce() -> Answer<T>) -> Answer<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(ContentError::Damaged { kind: kind.to_owned(), reason: "its reader gave up".to_owned() })
+    })
+}
+
+fn answer<T: Serialize>(answers: &mut impl Write, answer: &Answer<T>) -> io::Result<()> {
+    serde_json::to_writer(&mut *answers, answer)?;
+    answers.write_all(b"\n")
+}
+
+#[cfg(unix)]
+fn limit_resources() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = |resource, max: u64| {
+        let max = Some(getrlimit(resource).maximum.map_or(max, |hard| hard.min(max)));
+        setrlimit(resource, Rlimit { current: max, maximum: max })
+    };
+    limit(Resource::As, MEMORY_MAX)?;
+    // A crash is expected now and then; it leaves nothing on disk.
+    Ok(limit(Resource::Core, 0)?)
+}
+
+/// So much more time on the processor.
+#[cfg(unix)]
+fn limit_seconds(seconds: u64) -> io::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;
+    let mut limit = getrlimit(Resource::Cpu);
+    limit.current =
+        Some(used.saturating_add(seconds).saturating_add(1)).min(limit.maximum.or(Some(u64::MAX)));
+    Ok(setrlimit(Resource::Cpu, limit)?)
+}
+
+#[cfg(not(unix))]
+fn limit_resources() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn limit_seconds(_: u64) -> io::Result<()> {
+    Ok(())
+}
