@@ -163,7 +163,7 @@ pub enum ContentError {
     #[error("needs a password; save it without one")]
     Password,
     /// There is nothing in it but pictures.
-    #[error("has no text inside, as pages that were scanned have none; run OCR over it first")]
+    #[error("most of its pages have no text, as scanned ones have none; run OCR over it first")]
     NoText,
     /// There is text, but most of it is shapes without characters.
     #[error("its fonts don't say which characters they show; run OCR over it first")]

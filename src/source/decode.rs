@@ -48,7 +48,12 @@ pub fn decode(
         if is_binary(&bytes) && ![UTF_16LE, UTF_16BE].contains(&encoding) {
             return Err(DocumentError::NotText { found: "binary data" });
         }
-        return decode_as(&bytes, encoding);
+        return match decode_as(&bytes, encoding)? {
+            (text, Some(name)) if !name.starts_with("UTF") && has_c1_control(&text) => {
+                Err(DocumentError::Undecodable { encoding: name })
+            }
+            decoded => Ok(decoded),
+        };
     }
     if let Some(encoding) = utf16_without_mark(&bytes) {
         return decode_as(&bytes, encoding);
@@ -71,7 +76,7 @@ pub fn decode(
     {
         return Ok(decoded);
     }
-    let guess = guess(&bytes);
+    let guess = guess(&bytes, true);
     let (text, encoding) = decode_as(&bytes, guess)?;
     if has_only_accents(&text) {
         return Err(DocumentError::Undecodable { encoding: declared.unwrap_or(guess).name() });
@@ -153,7 +158,14 @@ fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
     }
     // The last character may have been cut.
     let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
-    Ok(if is_utf8 || is_damaged_utf8(start) { UTF_8 } else { guess(start) })
+    if is_utf8 || is_damaged_utf8(start) {
+        return Ok(UTF_8);
+    }
+    let guess = guess(start, (start.len() as u64) < START_BYTES);
+    match has_only_accents(&guess.decode_without_bom_handling(start).0) {
+        true => Err(DocumentError::Undecodable { encoding: guess.name() }),
+        false => Ok(guess),
+    }
 }
 
 /// The encoding that a page of HTML declares in its first kilobyte, as browsers look for it
@@ -190,10 +202,10 @@ pub fn known_kind(start: &[u8]) -> Option<&'static str> {
     NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, kind)| *kind)
 }
 
-fn guess(bytes: &[u8]) -> &'static Encoding {
+/// A character that is cut at the end says nothing about the encoding, unless the text is whole.
+fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    // A character that is cut at the end says nothing about the encoding.
-    detector.feed(bytes, false);
+    detector.feed(bytes, is_whole);
     let guess = detector.guess(None, Utf8Detection::Deny);
     let (text, _) = guess.decode_without_bom_handling(bytes);
     if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
@@ -204,15 +216,17 @@ fn is_iso_2022_jp(bytes: &[u8]) -> bool {
     bytes.is_ascii() && memmem::find(bytes, b"\x1b$").is_some()
 }
 
-/// Words of the Latin alphabet have an accent or a sign now and then. Where these are more than the plain letters, it
-/// is a damaged text in another encoding: a single-byte one has a character for every byte.
-pub fn has_only_accents(text: &str) -> bool {
-    let accents = text.chars().filter(|c| matches!(c, '\u{A0}'..='\u{17F}')).count();
-    // A price or a degree alone is no such text.
-    accents > 8 && accents > text.chars().filter(char::is_ascii_alphabetic).count()
+/// Words of the Latin alphabet have an accent or a sign now and then. Where most of these stand four and more in a
+/// row, it is a damaged text in another encoding: a single-byte one has a character for every byte.
+fn has_only_accents(text: &str) -> bool {
+    let runs = text.split(|c| !matches!(c, '\u{A0}'..='\u{17F}')).map(|run| run.chars().count());
+    let (accents, in_rows) = runs
+        .fold((0, 0), |(accents, in_rows), run| (accents + run, in_rows + if run >= 4 { run } else { 0 }));
+    accents > 8 && 2 * in_rows > accents
 }
 
-fn has_c1_control(text: &str) -> bool {
+/// Control characters that no text has, but a text in another encoding than the one it is taken for.
+pub fn has_c1_control(text: &str) -> bool {
     text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
 }
 
@@ -329,6 +343,13 @@ mod tests {
         };
         for text in ["Store at 25°C, 10 µm filter", "© 2024 Café Núñez"] {
             both(text, WINDOWS_1252);
+        }
+        for (text, encoding) in [
+            ("Минск", "windows-1251"),
+            ("Αθήνα", "windows-1253"),
+            ("10° 20° 30° 40° 50° 60° 70° 80° 90°", "windows-1252"),
+        ] {
+            both(text, Encoding::for_label(encoding.as_bytes()).unwrap());
         }
         both("Invoice 2024年5月3日 Total 500元 (30天 net)", encoding_rs::GBK);
     }

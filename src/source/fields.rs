@@ -101,6 +101,20 @@ impl Fields {
     }
 }
 
+/// Bytes that a record has in memory, about.
+pub fn bytes(record: &Record) -> usize {
+    fn of(value: &Value) -> usize {
+        size_of::<Value>()
+            + match value {
+                Value::String(text) => text.len(),
+                Value::Array(values) => values.iter().map(of).sum(),
+                Value::Object(record) => bytes(record),
+                Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            }
+    }
+    record.iter().map(|(name, value)| name.len() + of(value)).sum()
+}
+
 /// The names of the columns, the first of very many.
 fn shortened(names: &[String]) -> String {
     const MOST: usize = 12;

@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::decode::{self, Charset, decode};
-use super::fields::{Fields, Parsed, Record};
+use super::fields::{self, Fields, Parsed, Record};
 use super::form::{Form, Kind, Markup};
 use super::rows::parse_json;
 use super::worker::Workers;
@@ -67,9 +67,7 @@ impl Raw {
             Raw::File { size, form: Form { packing: Some(_), .. }, .. } => size * PACKED,
             Raw::File { size, .. } => *size,
             Raw::Row { content: Content::Json(bytes), .. } => bytes.len() as u64,
-            Raw::Row { content: Content::Record(record), .. } => {
-                record.values().filter_map(Value::as_str).map(str::len).sum::<usize>() as u64
-            }
+            Raw::Row { content: Content::Record(record), .. } => fields::bytes(record) as u64,
         }
     }
 
@@ -162,7 +160,7 @@ impl Reading {
         // A stream cannot fail in the middle of a row: it puts a sign in the place of wrong bytes.
         let is_damaged = match content {
             Content::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
-            Content::Record(record) => record.values().any(is_damaged),
+            Content::Record(record) => record.values().filter_map(Value::as_str).any(is_damaged),
         };
         if let Some(encoding) = encoding.filter(|_| is_damaged) {
             return Err(DocumentError::Undecodable { encoding });
@@ -175,9 +173,8 @@ impl Reading {
     }
 }
 
-fn is_damaged(value: &Value) -> bool {
-    let text = value.as_str().unwrap_or_default();
-    text.contains(char::REPLACEMENT_CHARACTER) || decode::has_only_accents(text)
+fn is_damaged(text: &str) -> bool {
+    text.contains(char::REPLACEMENT_CHARACTER) || decode::has_c1_control(text)
 }
 
 #[cfg(test)]

@@ -6,11 +6,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::Limits;
 use super::extract::extract;
-use super::fields::Record;
+use super::fields;
 use super::rows::Table;
 use super::worker::{Answer, MEMORY_MAX, Request, Sent};
 use crate::error::ContentError;
+
+/// Rows that are sent together, or as many as come to so many bytes.
+const SENT_ROWS: usize = 256;
+const SENT_BYTES: usize = 64 << 10;
 
 /// A kind of file in messages.
 const PARQUET: &str = "Parquet";
@@ -35,8 +40,9 @@ pub fn serve() -> io::Result<()> {
                 answer(&mut answers, &extracted)?;
             }
             Request::Rows { path, fields, limits, is_root } => {
+                limit_seconds(limits.seconds)?;
                 let table = guarded(PARQUET, || Table::open(Path::new(&path), &fields, limits, is_root));
-                send_rows(table, &mut answers)?;
+                send_rows(table, limits, &mut answers)?;
             }
         }
         answers.flush()?;
@@ -45,23 +51,37 @@ pub fn serve() -> io::Result<()> {
     Ok(())
 }
 
-fn send_rows(table: Answer<Table>, answers: &mut impl Write) -> io::Result<()> {
+fn send_rows(table: Answer<Table>, limits: Limits, answers: &mut impl Write) -> io::Result<()> {
     let mut table = match table {
         Ok(table) => table,
         Err(e) => return answer::<()>(answers, &Err(e)),
     };
     answer(answers, &Ok(()))?;
     loop {
-        let sent = guarded::<Sent>(PARQUET, || Ok(table.take()));
-        answer(answers, &sent)?;
-        if !sent.is_ok_and(|sent| sent.last().is_some_and(goes_on)) {
+        answers.flush()?;
+        limit_seconds(limits.seconds)?;
+        let sent = take_rows(&mut table);
+        answer(answers, &Ok(&sent))?;
+        if !matches!(sent.last(), Some(Ok(_) | Err(ContentError::TooLarge { .. }))) {
             return Ok(());
         }
     }
 }
 
-fn goes_on(row: &Answer<Record>) -> bool {
-    matches!(row, Ok(_) | Err(ContentError::TooLarge { .. }))
+fn take_rows(table: &mut Table) -> Sent {
+    let mut sent = Sent::new();
+    let mut bytes = 0;
+    while sent.len() < SENT_ROWS && bytes < SENT_BYTES {
+        let row = guarded(PARQUET, || table.next().transpose());
+        let Some(row) = row.transpose() else { break };
+        bytes += row.as_ref().map_or(0, fields::bytes);
+        let is_damaged = matches!(&row, Err(e) if !matches!(e, ContentError::TooLarge { .. }));
+        sent.push(row);
+        if is_damaged {
+            break;
+        }
+    }
+    sent
 }
 
 /// A panic is a reader's way to say that a file is damaged.

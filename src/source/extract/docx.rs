@@ -106,7 +106,15 @@ impl Package<'_> {
 }
 
 fn in_folder(folder: &str, file: &str) -> String {
-    if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") }
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in file.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 fn parse(xml: &str) -> Result<Document<'_>, ContentError> {
@@ -229,9 +237,7 @@ fn is_left_out(node: Node) -> bool {
         // And how a word is pronounced.
         "pPr" | "rPr" | "sectPr" | "tblPr" | "del" | "moveFrom" | "rt" => true,
         // What stands in a form until it is filled in.
-        "sdtContent" => node
-            .prev_sibling_element()
-            .is_some_and(|properties| child(properties, "showingPlcHdr").is_some_and(is_on)),
+        "sdt" => child(node, "sdtPr").and_then(|p| child(p, "showingPlcHdr")).is_some_and(is_on),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
         "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
         // The same once more, for programs that know less.
@@ -293,7 +299,7 @@ mod tests {
     fn read(main: &str, document: &str, styles: &str) -> Result<String, ContentError> {
         let package = package(&[
             ("_rels/.rels", &relations(&[("officeDocument", "word/document.xml")])),
-            ("word/_rels/document.xml.rels", &relations(&[("styles", "styles.xml")])),
+            ("word/_rels/document.xml.rels", &relations(&[("styles", "../word/./styles.xml")])),
             (main, &format!("<w:document xmlns:w=\"w\"><w:body>{document}</w:body></w:document>")),
             ("word/styles.xml", &format!("<w:styles xmlns:w=\"w\">{styles}</w:styles>")),
         ]);

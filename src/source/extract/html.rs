@@ -3,6 +3,7 @@
 use html5ever::tendril::TendrilSink;
 use html5ever::{Attribute, ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
+use memchr::memmem;
 
 /// Elements whose text is no part of what a person reads of a page: code, menus, controls, how a word is pronounced,
 /// the source of a formula.
@@ -41,6 +42,9 @@ const BLOCKS: [&str; 38] = [
     "tbody", "tr", "ul", "xmp",
 ];
 
+/// The namespace of XHTML.
+const XHTML: &str = "http://www.w3.org/1999/xhtml";
+
 /// Elements whose button is text with a switch on it, as in lists of questions that open.
 const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 
@@ -48,11 +52,20 @@ const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 /// controls and what is hidden. Headings, list items and table cells are marked as in Markdown, the
 /// alternative text stands for an image.
 pub fn html(source: &str) -> String {
-    // Pages with an XML declaration are XHTML, whatever they are called.
-    if source.trim_start().starts_with("<?xml") {
+    // Pages that say they are XHTML are, whatever they are called.
+    let start = &source.as_bytes()[..source.len().min(1024)];
+    if source.trim_start().starts_with("<?xml") || memmem::find(start, XHTML.as_bytes()).is_some() {
         return xhtml(source);
     }
     text(&parse_document(RcDom::default(), ParseOpts::default()).one(source))
+}
+
+/// The text of a piece of a page.
+pub fn fragment(source: &str) -> String {
+    let dom = parse_document(RcDom::default(), ParseOpts::default()).one(source);
+    let mut text = String::new();
+    write_text(&dom.document, &mut text);
+    text
 }
 
 /// The same of a page in XML, where any element can end in itself. One whose elements are not nested as XML has it
@@ -119,11 +132,9 @@ fn write_text(root: &Handle, text: &mut String) {
                 let attributes = attrs.borrow();
                 let is_button = &*name.local == "button";
                 let (before, after) = match &*name.local {
-                    local if is_hidden(local, &attributes) || is_button && !in_title => continue,
-                    // An icon; but a whole page is marked so while a dialogue is open on it.
-                    _ if attribute(&attributes, "aria-hidden") == Some("true") && !holds_page(&node) => {
-                        continue;
-                    }
+                    local if is_left_out(local, &attributes) || is_button && !in_title => continue,
+                    // A whole page is hidden until a script shows it, or while a dialogue is open on it.
+                    local if is_hidden(&attributes) && local != "body" && !holds_page(&node) => continue,
                     "h1" => ("\n# ", "\n"),
                     "h2" => ("\n## ", "\n"),
                     "h3" => ("\n### ", "\n"),
@@ -162,13 +173,15 @@ fn push_children(node: &Handle, in_title: bool, steps: &mut Vec<Step>) {
     steps.extend(node.children.borrow().iter().rev().map(|child| Step::Visit(child.clone(), in_title)));
 }
 
-fn is_hidden(name: &str, attributes: &[Attribute]) -> bool {
+fn is_left_out(name: &str, attributes: &[Attribute]) -> bool {
+    SKIPPED.contains(&name) || attribute(attributes, "role").is_some_and(|role| SKIPPED_ROLES.contains(&role))
+}
+
+fn is_hidden(attributes: &[Attribute]) -> bool {
     let attribute = |name| attribute(attributes, name);
-    let role = attribute("role").unwrap_or_default();
     // What a tab or a switch shows is there to be read.
-    let is_panel = matches!(role, "tabpanel" | "region");
-    SKIPPED.contains(&name)
-        || SKIPPED_ROLES.contains(&role)
+    let is_panel = matches!(attribute("role"), Some("tabpanel" | "region"));
+    attribute("aria-hidden") == Some("true")
         || attribute("hidden").is_some() && !is_panel
         || attribute("style").is_some_and(|style| style.replace(' ', "").contains("display:none"))
             && !is_panel
@@ -214,6 +227,7 @@ mod tests {
         assert_eq!(clean(&html("<main>one</main><main>two</main>")), "one two");
         assert_eq!(clean(&html("<main> </main><p>all there is")), "all there is");
         assert_eq!(clean(&html("just text")), "just text");
+        assert_eq!(clean(&html("<body hidden><p>shown by a script</p></body>")), "shown by a script");
         let page = "<h2><button>How?</button></h2><div role=region hidden>So.</div><button>Send</button>\
                     <div aria-hidden=true><h1>Behind a dialogue</h1></div><i aria-hidden=true>x</i>";
         assert_eq!(clean(&html(page)), "## How? So. # Behind a dialogue");

@@ -16,7 +16,7 @@ pub fn markdown(source: &str) -> String {
         match event {
             Event::Html(line) => html.push_str(&line),
             Event::End(TagEnd::HtmlBlock) => {
-                text.push_str(&super::html::html(&mem::take(&mut html)));
+                text.push_str(&super::html::fragment(&mem::take(&mut html)));
                 text.push('\n');
             }
             Event::Start(Tag::Heading { level, .. }) => {

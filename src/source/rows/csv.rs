@@ -2,6 +2,7 @@
 //! csv).
 
 use std::io::{self, Read};
+use std::mem;
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
@@ -19,6 +20,9 @@ const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// How much of a file is looked at to find its separator.
 const START_BYTES: u64 = 64 << 10;
+
+/// A byte order mark in UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The records of one file. Empty lines are no documents.
 pub struct Rows {
@@ -48,13 +52,14 @@ impl Rows {
         let (reader, encoding) = decode::stream(Box::new(unpacked), reading.encoding)?;
         source.encoding = encoding;
         let (start, mut reader) = decode::peek(reader, START_BYTES)?;
-        let said = said_separator(&start);
-        if let Some((_, line)) = said {
-            io::copy(&mut reader.by_ref().take(line), &mut io::sink())?;
-        }
+        let mark = if start.starts_with(MARK) { MARK.len() } else { 0 };
+        let said = said_separator(&start[mark..]);
+        let head = mark + said.map_or(0, |(_, line)| line);
+        io::copy(&mut reader.by_ref().take(head as u64), &mut io::sink())?;
+        let start = &start[head..];
         let said = said.map(|(separator, _)| separator).or(separator);
-        let separator = said.unwrap_or_else(|| find_separator(&start));
-        let is_quoted = separator != b'\t' || is_quoted(&start, separator);
+        let separator = said.unwrap_or_else(|| find_separator(start));
+        let is_quoted = separator != b'\t' || is_quoted(start, separator);
         let bytes_max = reading.limits.document_bytes;
         let bounded = Bounded {
             inner: reader,
@@ -142,11 +147,12 @@ fn error(e: csv::Error) -> DocumentError {
 
 /// The separator that a spreadsheet names in a line of its own before the header (`sep=;`), and the bytes of that
 /// line.
-fn said_separator(start: &[u8]) -> Option<(u8, u64)> {
-    let behind = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).strip_prefix(b"sep=")?;
-    let (&separator, behind) = behind.split_first()?;
+fn said_separator(start: &[u8]) -> Option<(u8, usize)> {
+    let is_quoted = start.starts_with(b"\"");
+    let (&separator, behind) = start[usize::from(is_quoted)..].strip_prefix(b"sep=")?.split_first()?;
+    let behind = if is_quoted { behind.strip_prefix(b"\"")? } else { behind };
     let ends = behind.iter().take_while(|byte| b"\r\n".contains(byte)).count();
-    Some((separator, (start.len() - behind.len() + ends) as u64))
+    Some((separator, start.len() - behind.len() + ends))
 }
 
 /// Tables of tabs are written with quotes or without: then what stands there is a character like others.
@@ -181,6 +187,10 @@ fn find_separator(start: &[u8]) -> u8 {
 struct Quotes {
     separator: u8,
     place: QuotePlace,
+    /// Separators in this line, in the header, and whether this line began within quotes.
+    separators: usize,
+    of_header: Option<usize>,
+    began_in_quotes: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -189,29 +199,41 @@ enum QuotePlace {
     InValue,
     InQuotes,
     BehindQuotes,
+    BehindSpace,
 }
 
 impl Quotes {
     fn new(separator: u8) -> Self {
-        Quotes { separator, place: QuotePlace::ValueStart }
+        let place = QuotePlace::ValueStart;
+        Quotes { separator, place, separators: 0, of_header: None, began_in_quotes: false }
     }
 
     /// Where the first byte stands that may not be there.
     fn first_wrong(&mut self, bytes: &[u8]) -> Option<usize> {
         bytes.iter().position(|&byte| {
-            use QuotePlace::{BehindQuotes, InQuotes, InValue, ValueStart};
+            use QuotePlace::{BehindQuotes, BehindSpace, InQuotes, InValue, ValueStart};
             let is_end = byte == self.separator || matches!(byte, b'\n' | b'\r');
             self.place = match (self.place, byte) {
                 (InQuotes, b'"') => BehindQuotes,
                 (InQuotes, _) => InQuotes,
                 (ValueStart | BehindQuotes, b'"') => InQuotes,
                 (_, _) if is_end => ValueStart,
-                (BehindQuotes, b' ') => BehindQuotes,
-                (BehindQuotes, _) => return true,
+                (BehindQuotes | BehindSpace, b' ') => BehindSpace,
+                (BehindQuotes | BehindSpace, _) => return true,
                 (ValueStart | InValue, _) => InValue,
             };
-            false
+            self.separators += usize::from(byte == self.separator);
+            byte == b'\n' && self.is_row_in_quotes()
         })
+    }
+
+    /// Whether the line that ends here is a row within quotes. Of tabs there are none in a text, as there are commas.
+    fn is_row_in_quotes(&mut self) -> bool {
+        let separators = mem::take(&mut self.separators);
+        let of_header = *self.of_header.get_or_insert(separators);
+        let is_open = self.is_open();
+        let began_in_quotes = mem::replace(&mut self.began_in_quotes, is_open);
+        self.separator == b'\t' && began_in_quotes && of_header > 0 && separators == of_header
     }
 
     fn is_open(&self) -> bool {

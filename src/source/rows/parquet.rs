@@ -16,15 +16,11 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::super::Limits;
-use super::super::fields::{Fields, Record};
+use super::super::fields::{self, Fields, Record};
 use super::super::raw::Content;
 use super::super::worker::{Answer, Request, Sent, Worker};
 use super::{Found, Reading, Source};
 use crate::error::{ContentError, DocumentError};
-
-/// Rows that are sent together, or as many as come to so many bytes.
-const SENT_ROWS: usize = 256;
-const SENT_BYTES: usize = 64 << 10;
 
 /// The rows of one file.
 pub struct Rows {
@@ -115,29 +111,13 @@ impl Table {
         Ok(Table { rows, uuids, bytes_max: limits.document_bytes })
     }
 
-    /// The next rows.
-    pub fn take(&mut self) -> Sent {
-        let mut sent = Vec::new();
-        let mut bytes = 0;
-        while sent.len() < SENT_ROWS && bytes < SENT_BYTES {
-            let record = match self.rows.next() {
-                None => break,
-                Some(Ok(row)) => self.record(&row),
-                Some(Err(e)) => {
-                    sent.push(Err(damaged(e)));
-                    break;
-                }
-            };
-            let size: usize = record.values().filter_map(Value::as_str).map(str::len).sum();
-            bytes += size;
-            let max = self.bytes_max;
-            sent.push(if size as u64 > max { Err(ContentError::TooLarge { max }) } else { Ok(record) });
+    fn record(&self, row: &Row) -> Answer<Record> {
+        let record: Record =
+            row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect();
+        match self.bytes_max {
+            max if fields::bytes(&record) as u64 > max => Err(ContentError::TooLarge { max }),
+            _ => Ok(record),
         }
-        sent
-    }
-
-    fn record(&self, row: &Row) -> Record {
-        row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect()
     }
 
     /// Strings that the schema doesn't say are strings are taken as such.
@@ -149,6 +129,14 @@ impl Table {
             }
             other => other.to_json_value(),
         }
+    }
+}
+
+impl Iterator for Table {
+    type Item = Answer<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.rows.next()?.map_err(damaged).and_then(|row| self.record(&row)))
     }
 }
 

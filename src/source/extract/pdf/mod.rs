@@ -48,7 +48,7 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
         let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
         mapped += drawn.glyphs.len();
         unmapped += drawn.unmapped;
-        if drawn.unmapped > drawn.glyphs.len() {
+        if drawn.unmapped > UNMAPPED_FREELY.max(drawn.glyphs.len()) {
             return Err(ContentError::NoUnicode);
         }
         pictures += usize::from(drawn.has_picture && drawn.glyphs.is_empty());
