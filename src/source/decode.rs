@@ -202,11 +202,20 @@ pub fn known_kind(start: &[u8]) -> Option<&'static str> {
     NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, kind)| *kind)
 }
 
-/// A character that is cut at the end says nothing about the encoding, unless the text is whole.
+/// Non-ASCII bytes from which on a text looks like its encoding even if its last character is cut.
+const SURE_BYTES: usize = 64;
+
+/// What bytes look most like. A character that is cut at the end says nothing of the start of a file; at the end of
+/// a whole one it rules an encoding out, unless the text is so long that it must be damaged.
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
-    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    detector.feed(bytes, is_whole);
-    let guess = detector.guess(None, Utf8Detection::Deny);
+    let detect = |is_end| {
+        let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+        detector.feed(bytes, is_end);
+        detector.guess(None, Utf8Detection::Deny)
+    };
+    let of_start = detect(false);
+    let is_sure = || bytes.iter().filter(|byte| !byte.is_ascii()).count() > SURE_BYTES;
+    let guess = if is_whole && (of_start.is_single_byte() || !is_sure()) { detect(true) } else { of_start };
     let (text, _) = guess.decode_without_bom_handling(bytes);
     if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
 }

@@ -56,10 +56,11 @@ fn tables_give_a_document_a_row() {
     playground.write("docs/d.csv", "text\nalone\n");
     playground.write("docs/e.csv", "");
     playground.write("docs/f.csv", "sep=|\r\nid|text\r\nf|a, b\r\n");
-    playground.write("docs/g.tsv", "id\ttext\ng\t\"The first word\nh\t\"two\" words\n");
+    playground.write("docs/g.tsv", "id\ttext\ng\t\"The first word\nh\tof two rows\ni\tends here\"\n");
+    playground.write("docs/j.csv", "\u{FEFF}\"a,\"\"b\"\"\",text\n1,one\n");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
     ran.says("failed: docs/a.csv:4: 2 values in a row of 3 columns;")
-        .says("11 documents: 9 embedded, 1 empty, 1 failed");
+        .says("13 documents: 11 embedded, 1 empty, 1 failed");
     let expected = [
         ("1", "one, two"),
         ("a.csv:3", "line break"),
@@ -69,7 +70,9 @@ fn tables_give_a_document_a_row() {
         ("d.csv:2", "alone"),
         ("f", "a, b"),
         ("g", "\"The first word"),
-        ("h", "\"two\" words"),
+        ("h", "of two rows"),
+        ("i", "ends here\""),
+        ("j.csv:2", "one"),
     ];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
     playground
