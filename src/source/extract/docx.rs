@@ -233,9 +233,9 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
 
 fn is_left_out(node: Node) -> bool {
     match node.tag_name().name() {
-        // Properties, among them tab stops by the name of tabs; deleted or moved away; separators of notes.
-        // And how a word is pronounced.
-        "pPr" | "rPr" | "sectPr" | "tblPr" | "del" | "moveFrom" | "rt" => true,
+        // Properties, among them tab stops by the name of tabs; what was moved away (deleted text has an element of
+        // its own); how a word is pronounced.
+        "pPr" | "rPr" | "sectPr" | "tblPr" | "moveFrom" | "rt" => true,
         // What stands in a form until it is filled in.
         "sdt" => child(node, "sdtPr").and_then(|p| child(p, "showingPlcHdr")).is_some_and(is_on),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
