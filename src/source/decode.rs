@@ -23,8 +23,8 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
 ];
 
-/// How much of a stream is looked at to find its encoding.
-const START_BYTES: u64 = 64 << 10;
+/// How much of a stream is looked at to find how it is written.
+pub const START_BYTES: u64 = 64 << 10;
 
 /// A text, and the encoding that it was in where that was not UTF-8.
 pub type Decoded = (String, Option<&'static str>);
@@ -97,14 +97,15 @@ pub fn stream(
     reader: Box<dyn Read + Send>,
     forced: Option<&'static Encoding>,
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
-    let (start, reader) = peek(reader, START_BYTES)?;
+    let (start, mut reader) = peek(reader)?;
     refuse_known_kinds(&start)?;
     refuse_utf_32(&start)?;
-    let encoding = match Encoding::for_bom(&start).map(|(encoding, _)| encoding).or(forced) {
-        Some(encoding) => encoding,
-        None => encoding_of_start(&start)?,
+    let (encoding, mark) = match Encoding::for_bom(&start) {
+        Some(marked) => marked,
+        None => (forced.map_or_else(|| encoding_of_start(&start), Ok)?, 0),
     };
     if encoding == UTF_8 {
+        skip(&mut reader, mark)?;
         return Ok((reader, None));
     }
     let decoder = DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(reader);
@@ -116,7 +117,7 @@ pub fn stream(
 pub fn json_stream(
     reader: Box<dyn Read + Send>,
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
-    let (start, reader) = peek(reader, START_BYTES)?;
+    let (start, reader) = peek(reader)?;
     let has_mark = Encoding::for_bom(&start).is_some();
     if !has_mark && !start.trim_ascii_start().starts_with(b"{") && start.contains(&0) {
         refuse_known_kinds(&start)?;
@@ -126,15 +127,20 @@ pub fn json_stream(
 }
 
 /// The start of a stream, and the stream with that before it again. An error behind the start comes in its place.
-pub fn peek(mut reader: Box<dyn Read + Send>, bytes: u64) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
+pub fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut start = Vec::new();
-    let read = reader.by_ref().take(bytes).read_to_end(&mut start);
+    let read = reader.by_ref().take(START_BYTES).read_to_end(&mut start);
     let again = Cursor::new(start.clone());
     match read {
         Ok(_) => Ok((start, Box::new(again.chain(reader)))),
         Err(e) if start.is_empty() => Err(e),
         Err(e) => Ok((start, Box::new(again.chain(Failing(Some(e)))))),
     }
+}
+
+/// Reads bytes of a stream that are not wanted.
+pub fn skip(reader: &mut impl Read, bytes: usize) -> io::Result<u64> {
+    io::copy(&mut reader.take(bytes as u64), &mut io::sink())
 }
 
 /// What is left of a stream that has failed.
@@ -208,14 +214,14 @@ const SURE_BYTES: usize = 64;
 /// What bytes look most like. A character that is cut at the end says nothing of the start of a file; at the end of
 /// a whole one it rules an encoding out, unless the text is so long that it must be damaged.
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
-    let detect = |is_end| {
-        let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-        detector.feed(bytes, is_end);
-        detector.guess(None, Utf8Detection::Deny)
-    };
-    let of_start = detect(false);
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(bytes, false);
+    let mut guess = detector.guess(None, Utf8Detection::Deny);
     let is_sure = || bytes.iter().filter(|byte| !byte.is_ascii()).count() > SURE_BYTES;
-    let guess = if is_whole && (of_start.is_single_byte() || !is_sure()) { detect(true) } else { of_start };
+    if is_whole && (guess.is_single_byte() || !is_sure()) {
+        detector.feed(b"", true);
+        guess = detector.guess(None, Utf8Detection::Deny);
+    }
     let (text, _) = guess.decode_without_bom_handling(bytes);
     if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
 }

@@ -9,16 +9,13 @@ use serde::Serialize;
 use super::Limits;
 use super::extract::extract;
 use super::fields;
-use super::rows::Table;
+use super::rows::{PARQUET, Table};
 use super::worker::{Answer, MEMORY_MAX, Request, Sent};
 use crate::error::ContentError;
 
 /// Rows that are sent together, or as many as come to so many bytes.
 const SENT_ROWS: usize = 256;
 const SENT_BYTES: usize = 64 << 10;
-
-/// A kind of file in messages.
-const PARQUET: &str = "Parquet";
 
 /// Answers until nobody asks any more.
 ///

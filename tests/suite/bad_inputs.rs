@@ -14,7 +14,7 @@ use crate::make::{
     document_xml, docx, gzip, package, parquet, pdf, pdf_objects, pdf_page, relationships, strings, utf16be,
     utf16le, zip, zstd,
 };
-use crate::util::{Playground, Ran, repository, rows};
+use crate::util::{Playground, Ran, ids_and_texts, repository, rows};
 
 /// A bad file, and what is said of it.
 struct Bad {
@@ -422,7 +422,7 @@ fn pairs<const N: usize>(rows: [(&str, &str); N]) -> Vec<(String, String)> {
 }
 
 fn written(playground: &Playground, output: &str) -> Vec<(String, String)> {
-    sorted(rows(&playground.path(output)).into_iter().map(|row| (row.id, row.text)))
+    sorted(ids_and_texts(&playground.path(output)))
 }
 
 #[track_caller]

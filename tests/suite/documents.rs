@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use crate::make::{gzip, utf16le};
 use crate::util::Playground;
 
 fn ids(playground: &Playground, input: &str) -> Vec<String> {
@@ -150,13 +151,8 @@ fn large_documents_are_written_and_read_back() {
 
 #[test]
 fn packed_files_are_read_and_a_broken_one_is_named() {
-    use std::io::Write;
     let playground = Playground::new();
-    let gzip = |text: &str| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(text.as_bytes()).unwrap();
-        encoder.finish().unwrap()
-    };
+    let gzip = |text: &str| gzip(text.as_bytes());
     // Two members in one file, as log rotation makes them.
     playground.write("docs/a.txt.gz", [gzip("one "), gzip("two")].concat());
     playground.write("docs/b.jsonl.gz", gzip("{\"text\":\"three\"}\n{\"text\":\"four\"}"));
@@ -177,7 +173,7 @@ fn other_encodings_are_decoded_and_said_or_forced() {
     let chinese = "员工因公出差产生的交通费、住宿费和伙食补助，凭发票在十五个工作日内报销。";
     let gbk = encoding_rs::GBK.encode(chinese).0;
     playground.write("docs/a.txt", &gbk);
-    playground.write("docs/b.txt", "plain".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+    playground.write("docs/b.txt", utf16le("plain"));
     playground.write("docs/c.txt", "utf-8 今天");
     playground.write("docs/d.txt", "%PDF-1.7 by another name");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);

@@ -1,7 +1,6 @@
 //! Files of every kind: the text that comes out, and the columns that are kept.
 
 use std::fs::{self, File};
-use std::io::Write;
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::concat_batches;
@@ -10,7 +9,8 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
-use crate::util::{Playground, repository, rows};
+use crate::make::{gzip, utf16le};
+use crate::util::{Playground, json_lines, repository, rows};
 
 /// `fixtures/expected.jsonl` is not made by this tool: it says what a person reads.
 #[test]
@@ -21,8 +21,7 @@ fn the_corpus_gives_the_text_that_a_person_reads() {
     ran.says("113 documents: 109 embedded, 4 empty, 0 failed;")
         .says("decoded: 1 EUC-JP, 8 GBK, 1 Shift_JIS, 7 UTF-16LE, 7 windows-1252");
     assert_eq!(ran.stdout, "", "results only");
-    let expected = fs::read_to_string(repository("fixtures/expected.jsonl")).unwrap();
-    let mut expected = expected.lines().map(|line| serde_json::from_str::<Expected>(line).unwrap());
+    let mut expected = json_lines::<Expected>("fixtures/expected.jsonl").into_iter();
     for row in rows(&playground.path("out.parquet")) {
         let Expected { id, text } = expected.next().unwrap();
         assert_eq!((row.id, row.text), (id, text));
@@ -37,7 +36,7 @@ struct Expected {
 }
 
 fn ids_and_texts(playground: &Playground) -> Vec<(String, String)> {
-    rows(&playground.path("out.parquet")).into_iter().map(|row| (row.id, row.text)).collect()
+    crate::util::ids_and_texts(&playground.path("out.parquet"))
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -84,10 +83,9 @@ fn tables_give_a_document_a_row() {
 #[test]
 fn lines_in_other_encodings_are_read() {
     let playground = Playground::new();
-    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     playground.write(
         "docs/a.jsonl",
-        utf16("\u{FEFF}{\"id\":\"a\",\"text\":\"今天\"}\r\n{\"id\":\"b\",\"text\":\"天气\"}"),
+        utf16le("\u{FEFF}{\"id\":\"a\",\"text\":\"今天\"}\r\n{\"id\":\"b\",\"text\":\"天气\"}"),
     );
     let (csv, ..) = encoding_rs::SHIFT_JIS.encode("id,text\nc,図書館は月曜日を除いて毎日開いています。\n");
     playground.write("docs/b.csv", csv);
@@ -199,11 +197,6 @@ fn an_index_is_not_read_unless_it_is_named() {
 #[test]
 fn bounds_cost_a_document_not_the_run() {
     let playground = Playground::new();
-    let gzip = |bytes: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
     let bomb = vec![b' '; 64 << 20];
     playground.write("docs/a.txt", "good");
     playground.write("docs/b.txt.gz", gzip(&bomb));

@@ -94,6 +94,11 @@ impl Playground {
     }
 }
 
+/// Ids and texts of a file's rows.
+pub fn ids_and_texts(path: &Path) -> Vec<(String, String)> {
+    rows(path).into_iter().map(|row| (row.id, row.text)).collect()
+}
+
 impl Ran {
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {

@@ -57,14 +57,13 @@ pub fn html(source: &str) -> String {
     if source.trim_start().starts_with("<?xml") || memmem::find(start, XHTML.as_bytes()).is_some() {
         return xhtml(source);
     }
-    text(&parse_document(RcDom::default(), ParseOpts::default()).one(source))
+    text(&parse(source))
 }
 
 /// The text of a piece of a page.
 pub fn fragment(source: &str) -> String {
-    let dom = parse_document(RcDom::default(), ParseOpts::default()).one(source);
     let mut text = String::new();
-    write_text(&dom.document, &mut text);
+    write_text(&parse(source).document, &mut text);
     text
 }
 
@@ -78,7 +77,11 @@ pub fn xhtml(source: &str) -> String {
     if is_page && is_nested {
         return text(&dom);
     }
-    text(&parse_document(RcDom::default(), ParseOpts::default()).one(source))
+    text(&parse(source))
+}
+
+fn parse(source: &str) -> RcDom {
+    parse_document(RcDom::default(), ParseOpts::default()).one(source)
 }
 
 fn text(dom: &RcDom) -> String {

@@ -18,12 +18,6 @@ use crate::error::{ContentError, DocumentError};
 /// semicolon where the comma is the decimal sign.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// How much of a file is looked at to find its separator.
-const START_BYTES: u64 = 64 << 10;
-
-/// A byte order mark in UTF-8.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
-
 /// The records of one file. Empty lines are no documents.
 pub struct Rows {
     reader: Option<Reader<Bounded>>,
@@ -51,11 +45,10 @@ impl Rows {
     ) -> Result<Self, DocumentError> {
         let (reader, encoding) = decode::stream(Box::new(unpacked), reading.encoding)?;
         source.encoding = encoding;
-        let (start, mut reader) = decode::peek(reader, START_BYTES)?;
-        let mark = if start.starts_with(MARK) { MARK.len() } else { 0 };
-        let said = said_separator(&start[mark..]);
-        let head = mark + said.map_or(0, |(_, line)| line);
-        io::copy(&mut reader.by_ref().take(head as u64), &mut io::sink())?;
+        let (start, mut reader) = decode::peek(reader)?;
+        let said = said_separator(&start);
+        let head = said.map_or(0, |(_, line)| line);
+        decode::skip(&mut reader, head)?;
         let start = &start[head..];
         let said = said.map(|(separator, _)| separator).or(separator);
         let separator = said.unwrap_or_else(|| find_separator(start));
@@ -159,7 +152,7 @@ fn said_separator(start: &[u8]) -> Option<(u8, usize)> {
 fn is_quoted(start: &[u8], separator: u8) -> bool {
     let mut quotes = Quotes::new(separator);
     let is_wrong = quotes.first_wrong(start).is_some();
-    let is_whole = (start.len() as u64) < START_BYTES;
+    let is_whole = (start.len() as u64) < decode::START_BYTES;
     !(is_wrong || is_whole && quotes.is_open())
 }
 

@@ -44,22 +44,6 @@ impl Lines {
         let reader = Some(BufReader::with_capacity(1 << 16, reader));
         Lines { reader, source, number: 0, bytes_max: reading.limits.document_bytes }
     }
-
-    /// The next line, or the error that ends the file: after a failed read nothing more is known of it.
-    fn line(&mut self) -> Option<Result<Vec<u8>, DocumentError>> {
-        let reader = self.reader.as_mut()?;
-        match read_line(reader, self.bytes_max) {
-            Ok(Some(line)) => Some(line),
-            Ok(None) => {
-                self.reader = None;
-                None
-            }
-            Err(e) => {
-                self.reader = None;
-                Some(Err(DocumentError::RestNotRead(Box::new(e.into()))))
-            }
-        }
-    }
 }
 
 impl Iterator for Lines {
@@ -67,13 +51,22 @@ impl Iterator for Lines {
 
     fn next(&mut self) -> Option<Found> {
         loop {
-            let line = self.line()?;
+            let read = read_line(self.reader.as_mut()?, self.bytes_max);
             self.number += 1;
-            match line {
-                Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => {}
-                Ok(bytes) => return Some(self.source.row(self.number, Content::Json(bytes))),
-                Err(cause) => return Some(self.source.failed(self.number, cause)),
-            }
+            return match read {
+                Ok(Some(Ok(bytes))) if bytes.iter().all(u8::is_ascii_whitespace) => continue,
+                Ok(Some(Ok(bytes))) => Some(self.source.row(self.number, Content::Json(bytes))),
+                Ok(Some(Err(cause))) => Some(self.source.failed(self.number, cause)),
+                Ok(None) => {
+                    self.reader = None;
+                    None
+                }
+                // After a failed read nothing more is known of the file.
+                Err(e) => {
+                    self.reader = None;
+                    Some(self.source.failed_from(self.number, e.into()))
+                }
+            };
         }
     }
 }

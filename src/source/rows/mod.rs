@@ -4,6 +4,7 @@ mod csv;
 mod jsonl;
 mod parquet;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,7 +15,7 @@ use super::raw::{Content, Raw, Reading};
 use crate::error::{DocumentError, Failure};
 
 pub use jsonl::parse as parse_json;
-pub use parquet::Table;
+pub use parquet::{KIND as PARQUET, Table};
 
 /// The rows of one file.
 pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
@@ -31,15 +32,16 @@ pub fn open(
 ) -> Result<RowIter, Failure> {
     let opened = || -> Result<RowIter, DocumentError> {
         let mut source = Source::new(path, id);
-        if rows == Rows::Parquet {
-            return Ok(Box::new(parquet::Rows::open(path, source, is_root, reading)?));
-        }
-        let unpacked = form.open(path, &reading.limits)?;
-        source.taken = unpacked.taken();
+        let unpacked = |source: &mut Source| {
+            let unpacked = form.open(path, &reading.limits)?;
+            source.taken = unpacked.taken();
+            io::Result::Ok(unpacked)
+        };
         Ok(match rows {
-            Rows::Csv => Box::new(csv::Rows::open(unpacked, None, source, reading)?),
-            Rows::Tsv => Box::new(csv::Rows::open(unpacked, Some(b'\t'), source, reading)?),
-            Rows::Jsonl | Rows::Parquet => Box::new(jsonl::Lines::open(unpacked, source, reading)?),
+            Rows::Jsonl => Box::new(jsonl::Lines::open(unpacked(&mut source)?, source, reading)?),
+            Rows::Csv => Box::new(csv::Rows::open(unpacked(&mut source)?, None, source, reading)?),
+            Rows::Tsv => Box::new(csv::Rows::open(unpacked(&mut source)?, Some(b'\t'), source, reading)?),
+            Rows::Parquet => Box::new(parquet::Rows::open(path, source, is_root, reading)?),
         })
     };
     opened().map_err(|cause| Failure { place: path.display().to_string(), cause })
@@ -49,7 +51,7 @@ pub fn open(
 pub fn stdin(reading: &Reading) -> RowIter {
     const NAME: &str = "stdin";
     let source = Source::new(Path::new(NAME), NAME.to_owned());
-    match jsonl::Lines::open(std::io::stdin(), source, reading) {
+    match jsonl::Lines::open(io::stdin(), source, reading) {
         Ok(lines) => Box::new(lines),
         Err(cause) => Box::new(std::iter::once(Found::Failed(Failure { place: NAME.to_owned(), cause }))),
     }

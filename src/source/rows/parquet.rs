@@ -22,6 +22,9 @@ use super::super::worker::{Answer, Request, Sent, Worker};
 use super::{Found, Reading, Source};
 use crate::error::{ContentError, DocumentError};
 
+/// Its name in messages.
+pub const KIND: &str = "Parquet";
+
 /// The rows of one file.
 pub struct Rows {
     worker: Option<Worker>,
@@ -157,5 +160,5 @@ fn damaged(reason: impl ToString) -> ContentError {
     } else {
         reason.trim_start_matches("Parquet error: ")
     };
-    ContentError::Damaged { kind: "Parquet".to_owned(), reason: reason.to_owned() }
+    ContentError::Damaged { kind: KIND.to_owned(), reason: reason.to_owned() }
 }
