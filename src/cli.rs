@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+
+use crate::report::LogFormat;
 
 /// What parses a [`Cli`].
 pub use clap::Parser;
@@ -14,6 +17,15 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+
+    /// How lines on stderr are written: for people, or as a JSON object each
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text",
+          value_parser = PossibleValuesParser::new(["text", "json"]).map(|name| log_format(&name)))]
+    pub log_format: LogFormat,
+}
+
+fn log_format(name: &str) -> LogFormat {
+    if name == "json" { LogFormat::Json } else { LogFormat::Text }
 }
 
 /// The subcommands.
@@ -33,10 +45,12 @@ Examples:
   zcat crawl.jsonl.gz | qwen3-index build - -o crawl.parquet --text-field body --dim 256
 
 Exit codes:
-  0  all done
-  1  failed, the old output untouched
-  2  wrong usage
-  3  done, but some documents failed; each is named on stderr";
+  0    all done
+  1    failed, the old output untouched
+  2    wrong usage
+  3    done, but some documents failed; each is named on stderr
+  4    another run holds this output
+  130  interrupted (143: terminated); what is done is kept, and the next run goes on from there";
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
@@ -124,6 +138,30 @@ pub struct Build {
     /// How many times larger than it is packed a file may be
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_expansion: u64,
+
+    /// Make all vectors anew, instead of taking those of unchanged texts from the old output
+    #[arg(long)]
+    pub rebuild: bool,
+
+    /// Go on where an input is missing or has no documents, though the old output has some
+    #[arg(long)]
+    pub allow_empty: bool,
+
+    /// Go on where more than half of the old output's documents are gone
+    #[arg(long)]
+    pub allow_shrink: bool,
+
+    /// Write what changes in the output to a Parquet file too: id, op (added, changed, removed), text, vector
+    #[arg(long, value_name = "FILE.parquet")]
+    pub delta: Option<PathBuf>,
+
+    /// Write what the run did to a JSON file, however it ends
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+
+    /// Only read and count: say what a run would embed and how long that takes, and write nothing
+    #[arg(long, conflicts_with = "delta")]
+    pub dry_run: bool,
 
     /// Threads of the model [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]

@@ -2,13 +2,16 @@
 
 use ndarray::Array2;
 
-use crate::batch::{Batch, ChunkKey};
+use crate::batch::{Batch, Batching, ChunkKey};
 use crate::error::DocumentError;
 
 /// An engine that runs a model.
 pub trait Embedder {
     /// Length of the vectors.
     fn width(&self) -> usize;
+
+    /// How much company its texts may have.
+    fn batching(&self) -> Batching;
 
     /// Pooled hidden states `[chunks of the batch, width]`, in the order of the batch, of any length.
     ///
@@ -50,6 +53,16 @@ impl Embedding {
     /// The numbers.
     pub fn values(&self) -> &[f32] {
         &self.0
+    }
+
+    /// The numbers alone.
+    pub fn into_values(self) -> Box<[f32]> {
+        self.0
+    }
+
+    /// One that was stored as it was made: finite and of length 1, as whoever stored it has to see to.
+    pub fn stored(values: Box<[f32]>) -> Self {
+        Embedding(values)
     }
 
     /// Cosine similarity, from -1 to 1.

@@ -193,6 +193,19 @@ pub struct Failure {
     pub place: String,
     /// What went wrong.
     pub cause: DocumentError,
+    /// What has no row because of it.
+    pub lost: Lost,
+}
+
+/// What has no row because of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// The document with this id.
+    Document(String),
+    /// There is no telling: a folder or a file of rows from there on, a line without a readable id.
+    Unknown,
+    /// Nothing: the id has its row.
+    Nothing,
 }
 
 /// A call that is wrong whatever the machine's state: exit code 2.

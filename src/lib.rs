@@ -4,16 +4,21 @@
 
 pub mod source; // roots -> Document
 pub mod clean; // text -> clean text
+pub mod digest; // clean text -> what it is recognised by
 pub mod chunk; // clean text -> Chunk, with its Encoding
 pub mod tokenize; // text -> Encoding
 pub mod batch; // Encoding -> Batch
 pub mod model; // a model folder -> an Embedder, probed
 pub mod embed; // Batch -> Embedding
 pub mod pool; // hidden states -> one vector a text
+pub mod journal; // Embedding -> disk, at once
 pub mod merge; // Embeddings of chunks -> Embedding of a document
 pub mod index; // Row -> the Parquet file
+pub mod stale; // what of the old file stands for what cannot be read today
 pub mod pipeline; // all of the above, in order, on threads
 
+pub mod lock; // one run at a time
+pub mod interrupt; // Ctrl-C
 pub mod report; // what a person sees while it runs, and after
 pub mod error; // what can go wrong with one document
 pub mod cli; // arguments as typed

@@ -4,14 +4,18 @@ use std::process::ExitCode;
 
 use qwen3_index::cli::{Cli, Parser};
 use qwen3_index::command::{self, Exit};
-use qwen3_index::report::eprint_line;
+use qwen3_index::report::{Level, eprint_line};
 
 fn main() -> ExitCode {
-    match command::run(Cli::parse()) {
+    let cli = Cli::parse();
+    let format = cli.log_format;
+    match command::run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprint_line(&format!("error: {error:#}"));
-            Exit::of(&error).into()
+            let exit = Exit::of(&error);
+            let details = serde_json::json!({"exit_code": exit as u8});
+            eprint_line(format, Level::Error, &format!("{error:#}"), details);
+            exit.into()
         }
     }
 }

@@ -1,15 +1,22 @@
-//! What a person sees while it runs, and after (the only user of indicatif; all of it on stderr).
+//! What a person, or a program that watches, is told while it runs, and after (the only user of indicatif and chrono).
+//! All of it on stderr, but the report.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::io::{self, Write};
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::error::Failure;
+use crate::index::Fingerprint;
 use crate::source::LeftOut;
 
 /// Numbers and sizes as a person reads them.
@@ -18,44 +25,96 @@ pub use indicatif::{DecimalBytes, HumanCount};
 /// In a log, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
+/// Names that a report has room for, of failures and of stale documents each.
+const NAMES_MAX: usize = 10_000;
+
+/// How lines on stderr are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line, with the time.
+    Json,
+}
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// How a run goes.
+    Info,
+    /// Something is not as it should be, though the run goes on.
+    Warning,
+    /// A document has no row.
+    Failed,
+    /// A document has the row of the last run.
+    Stale,
+    /// The run has ended.
+    Error,
+}
+
 /// What became of the documents.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Documents found.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Documents {
+    /// Found.
     pub seen: u64,
-    /// Those with rows in the file.
+    /// Of which something went through the model in this run.
     pub embedded: u64,
-    /// Those with nothing in them after cleaning.
+    /// Whose vectors were there: from the old output, an interrupted run, or an equal text in this one.
+    pub reused: u64,
+    /// With nothing in them after cleaning.
     pub empty: u64,
-    /// Those that something is wrong with, each told by name.
+    /// Something is wrong with them; each is told by name.
     pub failed: u64,
-    /// Documents in another encoding than UTF-8.
+    /// Cannot be read today, and have the rows of the old output.
+    pub stale: u64,
+    /// Were in the old output, and neither they nor their texts are in the inputs any more.
+    pub gone: u64,
+    /// In another encoding than UTF-8.
     pub decoded: BTreeMap<&'static str, u64>,
-    /// What was found and is no document by rule.
+    /// Found, and no document by rule.
     pub left_out: BTreeMap<LeftOut, u64>,
-    /// Model inputs.
+}
+
+/// What the model had to do.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Work {
+    /// Inputs of the model.
     pub chunks: u64,
     /// Tokens in them.
     pub tokens: u64,
+    /// Time in the model.
+    #[serde(skip)]
+    pub embedding: Duration,
+    /// Tokens that went through it in this time: all, unless it was a trial.
+    #[serde(skip)]
+    pub tokens_timed: u64,
 }
 
-impl Counts {
-    /// Whether every document is accounted for.
-    pub fn add_up(&self) -> bool {
-        self.seen == self.embedded + self.empty + self.failed
+impl Work {
+    /// How fast tokens go through the model, once some have.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        (self.tokens_timed > 0).then(|| self.tokens_timed as f64 / self.embedding.as_secs_f64().max(1e-3))
     }
 }
 
-impl fmt::Display for Counts {
+impl Documents {
+    /// Whether every document is accounted for.
+    pub fn add_up(&self) -> bool {
+        self.seen == self.embedded + self.reused + self.empty + self.failed
+    }
+}
+
+impl fmt::Display for Documents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} documents: {} embedded, {} empty, {} failed",
-            HumanCount(self.seen),
-            HumanCount(self.embedded),
-            HumanCount(self.empty),
-            HumanCount(self.failed)
-        )?;
+        write!(f, "{} documents: {} embedded", HumanCount(self.seen), HumanCount(self.embedded))?;
+        if self.reused > 0 {
+            write!(f, ", {} reused", HumanCount(self.reused))?;
+        }
+        write!(f, ", {} empty, {} failed", HumanCount(self.empty), HumanCount(self.failed))?;
+        if self.stale > 0 {
+            write!(f, "; {} kept from the last run", HumanCount(self.stale))?;
+        }
         for (at, (encoding, count)) in self.decoded.iter().enumerate() {
             write!(f, "{} {} {encoding}", if at == 0 { "; decoded:" } else { "," }, HumanCount(*count))?;
         }
@@ -74,14 +133,111 @@ impl fmt::Display for Counts {
     }
 }
 
-/// How fast tokens went through the model.
-pub fn tokens_per_second(tokens: u64, elapsed: Duration) -> String {
-    format!("{} tokens/s", HumanCount((tokens as f64 / elapsed.as_secs_f64().max(1e-3)) as u64))
+/// A number of tokens a second.
+pub fn tokens_per_second(tokens: f64) -> String {
+    format!("{} tokens/s", HumanCount(tokens as u64))
+}
+
+/// A length of time as a person reads it.
+pub fn human_seconds(seconds: f64) -> String {
+    HumanDuration(Duration::from_secs_f64(seconds.clamp(0.0, 1e12))).to_string()
+}
+
+/// The time, as in RFC 3339.
+pub fn now() -> String {
+    DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A run, for programs: `docs/report.schema.json` says what each part is.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Of this report's form.
+    pub format: u32,
+    /// `qwen3-index` and its version.
+    pub tool: &'static str,
+    /// When it began, by the machine's clock.
+    pub started: String,
+    /// The output.
+    pub output: String,
+    /// Whether nothing was embedded or written.
+    pub dry_run: bool,
+    /// As of the process.
+    pub exit_code: u8,
+    /// What ended the run, if it did not come to its end.
+    pub error: Option<String>,
+    /// What became of the documents.
+    pub documents: Documents,
+    /// What the model had to do.
+    #[serde(flatten)]
+    pub work: Work,
+    /// While it was at work.
+    pub tokens_per_second: Option<f64>,
+    /// Vectors that an interrupted run had made.
+    pub chunks_resumed: usize,
+    /// What is in the output, once it is in place.
+    pub rows: Option<Rows>,
+    /// By the clock on the wall, for each stage; reading goes on beside the others.
+    pub seconds: Seconds,
+    /// Of this process at its largest, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+    /// What the vectors depend on, once it is known.
+    pub fingerprint: Option<Fingerprint>,
+    /// The first of them.
+    pub failures: Vec<Named>,
+    /// The first of their ids.
+    pub stale: Vec<String>,
+}
+
+/// Rows of the output.
+#[derive(Debug, Serialize)]
+pub struct Rows {
+    /// In it.
+    pub total: usize,
+    /// With new ids.
+    pub added: usize,
+    /// With other texts, vectors or kept values.
+    pub changed: usize,
+    /// That it had before.
+    pub removed: usize,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+/// Seconds.
+#[derive(Debug, Default, Serialize)]
+pub struct Seconds {
+    /// Checking the old output.
+    pub old_output: f64,
+    /// Loading the model, or finding out that it is the same.
+    pub model: f64,
+    /// In the model.
+    pub embedding: f64,
+    /// Writing, checking and putting in place.
+    pub writing: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// A failure.
+#[derive(Debug, Serialize)]
+pub struct Named {
+    place: String,
+    reason: String,
+    /// Whether the row of the last run is kept.
+    stale: bool,
+}
+
+/// Bytes of memory that this process has had at most.
+pub fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    Some(kib.parse::<u64>().ok()? << 10)
 }
 
 /// A progress bar on a terminal, a line now and then in a log; notes between.
 pub struct Reporter {
     quiet: bool,
+    format: LogFormat,
     bar: ProgressBar,
     /// When the first tokens came out of the model.
     started: OnceLock<Instant>,
@@ -91,12 +247,15 @@ pub struct Reporter {
     tokens_prepared: AtomicU64,
     tokens_embedded: AtomicU64,
     documents: AtomicU64,
+    failures: Mutex<Vec<Named>>,
+    stale: Mutex<Vec<String>>,
 }
 
 impl Reporter {
     /// `quiet` leaves only notes about what went wrong.
-    pub fn new(quiet: bool) -> Self {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    pub fn new(quiet: bool, format: LogFormat) -> Self {
+        let is_hidden = quiet || format == LogFormat::Json;
+        let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(1), target);
         // The template is a constant, checked by a test.
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
@@ -104,6 +263,7 @@ impl Reporter {
         }
         Reporter {
             quiet,
+            format,
             bar,
             started: OnceLock::new(),
             last_line: Mutex::new(Instant::now()),
@@ -112,24 +272,46 @@ impl Reporter {
             tokens_prepared: AtomicU64::new(0),
             tokens_embedded: AtomicU64::new(0),
             documents: AtomicU64::new(0),
+            failures: Mutex::default(),
+            stale: Mutex::default(),
         }
     }
 
     /// Tells how a run goes; silent when quiet.
     pub fn info(&self, message: &str) {
-        if !self.quiet {
-            self.print(message);
-        }
+        self.info_with(message, Value::Null);
     }
 
     /// Tells what is not as it should be, though the run goes on.
     pub fn warn(&self, message: &str) {
-        self.print(&format!("warning: {message}"));
+        self.print(Level::Warning, message, Value::Null);
     }
 
-    /// Names a document that has no row, and why.
-    pub fn failed(&self, failure: &Failure) {
-        self.print(&format!("failed: {}: {}", failure.place, failure.cause));
+    /// Names a document that could not be read or embedded, and why; it has no row, or that of the last run.
+    pub fn failed(&self, failure: &Failure, is_stale: bool) {
+        let (place, reason) = (failure.place.clone(), failure.cause.to_string());
+        let details = json!({"place": place, "reason": reason});
+        if is_stale {
+            self.print(Level::Stale, &format!("{place}: {reason}; its row of the last run is kept"), details);
+        } else {
+            self.print(Level::Failed, &format!("{place}: {reason}"), details);
+        }
+        push(lock(&self.failures), Named { place, reason, stale: is_stale });
+    }
+
+    /// Names a document that has the row of the last run. `is_told` where its failure was by its name.
+    pub fn stale(&self, id: &str, is_told: bool) {
+        if !is_told {
+            let message =
+                format!("{id}: is behind a failure, if it is still there; its row of the last run is kept");
+            self.print(Level::Stale, &message, json!({"id": id}));
+        }
+        push(lock(&self.stale), id.to_owned());
+    }
+
+    /// The failures and the stale documents named so far, of very many the first.
+    pub fn take_names(&self) -> (Vec<Named>, Vec<String>) {
+        (mem::take(&mut *lock(&self.failures)), mem::take(&mut *lock(&self.stale)))
     }
 
     /// Sets what progress is measured against.
@@ -143,13 +325,27 @@ impl Reporter {
         self.tokens_prepared.fetch_add(tokens as u64, Relaxed);
     }
 
+    /// Takes back what was ready for the model and need not go through it.
+    pub fn not_needed(&self, tokens: usize) {
+        self.tokens_prepared.fetch_sub(tokens as u64, Relaxed);
+    }
+
     /// Counts what came out of it.
     pub fn embedded(&self, tokens: usize) {
-        let now = Instant::now();
-        self.started.get_or_init(|| now);
+        self.started.get_or_init(Instant::now);
         self.tokens_embedded.fetch_add(tokens as u64, Relaxed);
+        self.show();
+    }
+
+    /// Counts a document whose rows are on their way to the file.
+    pub fn document_done(&self) {
+        self.documents.fetch_add(1, Relaxed);
+    }
+
+    /// Shows where the run is: at once on a terminal, now and then in a log.
+    pub fn show(&self) {
         if self.bar.is_hidden() {
-            self.line(now);
+            self.line();
         } else {
             let (done, left) = (self.tokens_embedded.load(Relaxed), self.tokens_left());
             self.bar.set_length(done + left.unwrap_or(0));
@@ -158,21 +354,25 @@ impl Reporter {
         }
     }
 
-    /// Counts a document whose rows are on their way to the file.
-    pub fn document_done(&self) {
-        self.documents.fetch_add(1, Relaxed);
-    }
-
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    fn line(&self, now: Instant) {
-        let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(*last) >= LINE_EVERY {
-            *last = now;
-            self.info(&self.state());
+    fn info_with(&self, message: &str, details: Value) {
+        if !self.quiet {
+            self.print(Level::Info, message, details);
+        }
+    }
+
+    fn line(&self) {
+        let mut last = lock(&self.last_line);
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            let (documents, tokens) = (self.documents.load(Relaxed), self.tokens_embedded.load(Relaxed));
+            let details =
+                json!({"documents": documents, "tokens": tokens, "tokens_left": self.tokens_left()});
+            self.info_with(&self.state(), details);
         }
     }
 
@@ -181,7 +381,11 @@ impl Reporter {
         let documents = HumanCount(self.documents.load(Relaxed));
         let elapsed = self.started.get().map_or(Duration::ZERO, Instant::elapsed);
         let tokens = self.tokens_embedded.load(Relaxed);
-        let mut state = format!("{documents} documents, {}", tokens_per_second(tokens, elapsed));
+        let mut state = format!("{documents} documents");
+        if tokens > 0 {
+            let speed = tokens as f64 / elapsed.as_secs_f64().max(1e-3);
+            state.push_str(&format!(", {}", tokens_per_second(speed)));
+        }
         if let Some(left) = self.tokens_left() {
             let left = elapsed.mul_f64(left as f64 / tokens.max(1) as f64);
             state.push_str(&format!(", {} left", HumanDuration(left)));
@@ -201,8 +405,18 @@ impl Reporter {
         Some(tokens.saturating_sub(self.tokens_embedded.load(Relaxed)) + unread as u64)
     }
 
-    fn print(&self, message: &str) {
-        self.bar.suspend(|| eprint_line(message));
+    fn print(&self, level: Level, message: &str, details: Value) {
+        self.bar.suspend(|| eprint_line(self.format, level, message, details));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn push<T>(mut names: MutexGuard<'_, Vec<T>>, name: T) {
+    if names.len() < NAMES_MAX {
+        names.push(name);
     }
 }
 
@@ -211,16 +425,33 @@ const TEMPLATE: &str = "{bar:30} {percent:>3}%  {msg}";
 /// A line is no longer than this, in characters: what is wrong with a document may quote it.
 const LINE_MAX: usize = 1000;
 
-/// One line on stderr, under the tool's name. Control characters, which a file's name may hold, are
-/// shown and not sent to the terminal.
-pub fn eprint_line(message: &str) {
-    let mut line = String::from("qwen3-index: ");
+/// One line on stderr: under the tool's name, or as an object with the members of `details`. Control characters, which
+/// a file's name may hold, are shown and not sent to the terminal.
+pub fn eprint_line(format: LogFormat, level: Level, message: &str, details: Value) {
+    let mut shown = String::new();
     for c in message.chars().take(LINE_MAX) {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     if message.chars().nth(LINE_MAX).is_some() {
-        line.push('…');
+        shown.push('…');
     }
+    let mut line = match format {
+        LogFormat::Json => {
+            let mut line = Map::new();
+            line.insert("time".into(), now().into());
+            line.insert("level".into(), json!(level));
+            line.insert("message".into(), shown.into());
+            line.extend(details.as_object().cloned().unwrap_or_default());
+            Value::Object(line).to_string()
+        }
+        LogFormat::Text => match level {
+            Level::Info => format!("qwen3-index: {shown}"),
+            Level::Warning => format!("qwen3-index: warning: {shown}"),
+            Level::Failed => format!("qwen3-index: failed: {shown}"),
+            Level::Stale => format!("qwen3-index: stale: {shown}"),
+            Level::Error => format!("qwen3-index: error: {shown}"),
+        },
+    };
     line.push('\n');
     // A run goes on though nobody reads its log any more.
     let _ = io::stderr().write_all(line.as_bytes());

@@ -31,6 +31,7 @@ impl Encoding {
 }
 
 /// A tokenizer, and what it puts around every text.
+#[derive(Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Before the text: the instruction, or nothing.
@@ -69,10 +70,11 @@ impl Tokenizer {
 
     /// Puts the instruction before every text, in the form that Qwen3-Embedding was trained with
     /// (`get_detailed_instruct` of its model card).
-    pub fn with_instruction(mut self, instruction: &str) -> anyhow::Result<Self> {
-        self.prefix = format!("Instruct: {instruction}\nQuery:");
-        self.measure_overhead()?;
-        Ok(self)
+    pub fn with_instruction(&self, instruction: &str) -> anyhow::Result<Self> {
+        let prefix = format!("Instruct: {instruction}\nQuery:");
+        let mut tokenizer = Tokenizer { prefix, ..self.clone() };
+        tokenizer.measure_overhead()?;
+        Ok(tokenizer)
     }
 
     /// Adds end token (where the file does not) and prefix to the text, and encodes.

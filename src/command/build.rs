@@ -1,21 +1,32 @@
 //! `build`: documents in, one Parquet file out.
 
 use std::env;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::Exit;
 use crate::cli::Build;
+use crate::embed::Embedder;
 use crate::error::Usage;
-use crate::index::{COLUMNS, Fingerprint, IndexWriter, Metadata, RowKind};
-use crate::model::{Model, OnnxEmbedder};
-use crate::pipeline::{self, Job};
-use crate::report::{DecimalBytes, HumanCount, Reporter, tokens_per_second};
+use crate::index::{
+    COLUMNS, Fingerprint, IndexFile, IndexWriter, MAGIC, Metadata, Old, Place, RowKind, Unusable, Written,
+};
+use crate::interrupt;
+use crate::journal::{Header, Journal};
+use crate::lock::{Lock, LockError};
+use crate::model::{LoadedModel, Model};
+use crate::pipeline::{self, Engine, Job};
+use crate::report::{
+    DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
+    tokens_per_second,
+};
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
 use crate::tokenize::Tokenizer;
 use crate::{chunk, clean};
@@ -26,94 +37,333 @@ const MAX_TOKENS: usize = 2048;
 /// The smallest dimension that Qwen3-Embedding was trained for.
 const DIM_MIN: usize = 32;
 
-pub fn run(arguments: Build) -> anyhow::Result<Exit> {
+/// The program and its version.
+const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
+
+/// Files that belong to an output while a run is at work, or was interrupted.
+const LOCK: &str = "lock";
+const JOURNAL: &str = "journal";
+
+pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
     let started = Instant::now();
-    let output = arguments.output.clone();
-    let reporter = Arc::new(Reporter::new(arguments.quiet));
-    let Settled { job, metadata, mut embedder } = settle(arguments, &reporter)?;
-    let mut writer = IndexWriter::create(&output, &metadata, &job.reading.fields.keep)?;
-    measure(&job, &reporter);
-    let embedding = Instant::now();
-    let counts = pipeline::run(&job, &mut embedder, &reporter, &mut |row| writer.push(row));
+    let reporter = Arc::new(Reporter::new(arguments.quiet, format));
+    let mut report = Report {
+        format: 1,
+        tool: TOOL,
+        started: now(),
+        output: arguments.output.display().to_string(),
+        dry_run: arguments.dry_run,
+        ..Report::default()
+    };
+    check_files(&arguments)?;
+    let place =
+        arguments.report.as_ref().map(|path| Place::new("--report", path, b"{", "JSON")).transpose()?;
+    interrupt::listen().context("signals cannot be listened to")?;
+    let result = build(&arguments, &reporter, &mut report);
     reporter.finish();
-    let counts = counts?;
-    let speed = tokens_per_second(counts.tokens, embedding.elapsed());
-    // One bad document costs itself; all of them are a wrong field or folder, and no new index.
-    ensure!(
-        counts.embedded > 0 || counts.failed == 0,
-        "no document could be embedded: {counts}; mend what failed first (output {} is untouched)",
-        output.display()
-    );
-    let published = writer.publish()?;
-    for column in &published.empty_columns {
-        reporter.warn(&format!("--keep {column}: no document has it, so the column is empty"));
+    // The run that holds the output has its own report to write.
+    let place = place.filter(|_| !matches!(&result, Err(e) if Exit::of(e) == Exit::Held));
+    let Some(place) = place else { return result };
+    let exit = result.as_ref().map_or_else(Exit::of, |&exit| exit);
+    report.exit_code = exit as u8;
+    report.error = result.as_ref().err().map(|e| format!("{e:#}"));
+    report.seconds.total = started.elapsed().as_secs_f64();
+    report.peak_memory_bytes = peak_memory();
+    (report.failures, report.stale) = reporter.take_names();
+    // The run has come to its end, good or bad, whether that can be written down or not.
+    if let Err(e) = write_report(&place, &report) {
+        reporter.warn(&format!("{e:#}"));
     }
-    reporter.info(&counts.to_string());
-    reporter.info(&format!(
-        "{} rows, {} in {}; {} tokens in {} chunks, {:.1} s, {speed}",
-        HumanCount(published.rows as u64),
-        DecimalBytes(published.bytes),
-        output.display(),
-        HumanCount(counts.tokens),
-        HumanCount(counts.chunks),
-        started.elapsed().as_secs_f64(),
-    ));
-    Ok(if counts.failed == 0 { Exit::Done } else { Exit::Partial })
+    result
 }
 
-/// Arguments that have been checked against each other and the model.
+fn write_report(place: &Place, report: &Report) -> anyhow::Result<()> {
+    let mut file = place.temporary()?;
+    serde_json::to_writer_pretty(&mut file, report)?;
+    file.write_all(b"\n").map_err(|e| place.cannot_write(&e))?;
+    place.put(file).map(drop)
+}
+
+fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> anyhow::Result<Exit> {
+    let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
+    let roots = Roots::new(&arguments.inputs, filter, arguments.allow_empty)?;
+    let reading = reading(arguments)?;
+    let mut place = Place::new("output", &arguments.output, MAGIC, "Parquet")?;
+    let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, MAGIC, "Parquet"));
+    let delta = delta.transpose()?;
+    let _lock = if arguments.dry_run { None } else { lock(&place, reporter)? };
+    let model = Model::open(&arguments.model, arguments.model_file.as_deref())?;
+
+    let started = Instant::now();
+    let old = old_file(&mut place, arguments, reporter)?;
+    report.seconds.old_output = started.elapsed().as_secs_f64();
+
+    let settled = settle(arguments, roots, reading, model, old, reporter, &mut report.seconds)?;
+    report.fingerprint = Some(settled.metadata.fingerprint.clone());
+    run_settled(arguments, &place, delta.as_ref(), settled, reporter, report)
+}
+
+/// What is written must be neither what is read nor what else is written.
+fn check_files(arguments: &Build) -> Result<(), Usage> {
+    // A file that is new has no real path yet.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut taken: Vec<(PathBuf, String)> =
+        arguments.inputs.iter().map(|input| (real(input), format!("input {}", input.display()))).collect();
+    for (option, path) in [
+        ("-o", Some(&arguments.output)),
+        ("--delta", arguments.delta.as_ref()),
+        ("--report", arguments.report.as_ref()),
+    ] {
+        let Some(path) = path else { continue };
+        if let Some((_, other)) = taken.iter().find(|(there, _)| *there == real(path)) {
+            return Err(Usage(format!("{other}: is the output too; name another with {option}")));
+        }
+        taken.push((real(path), format!("{option} {}", path.display())));
+    }
+    Ok(())
+}
+
+/// `None` where the file system knows no locks.
+fn lock(place: &Place, reporter: &Reporter) -> anyhow::Result<Option<Lock>> {
+    match Lock::take(&place.beside(LOCK), &mut place.options()) {
+        Ok(lock) => {
+            place.clean()?;
+            Ok(Some(lock))
+        }
+        Err(LockError::Failed(e)) if e.kind() == io::ErrorKind::Unsupported => {
+            reporter.warn(&format!(
+                "{place}: its file system has no locks ({e}); see that no other run writes it"
+            ));
+            Ok(None)
+        }
+        Err(LockError::Failed(e)) => Err(place.not_writable(&e)),
+        Err(held) => Err(anyhow::Error::new(held).context(place.to_string())),
+    }
+}
+
+/// What is there from the last run.
+fn old_file(place: &mut Place, arguments: &Build, reporter: &Reporter) -> anyhow::Result<Option<IndexFile>> {
+    if !place.is_taken() {
+        return Ok(None);
+    }
+    match IndexFile::open(place.path()) {
+        Ok(file) => Ok(Some(file)),
+        Err(Unusable::Foreign) => bail!(
+            "{place}: is a Parquet file that this tool did not make, and would be lost; choose another place with -o"
+        ),
+        Err(Unusable::Damaged(e)) => {
+            let kept = place.keep();
+            let will = if arguments.dry_run { "would be" } else { "will be" };
+            reporter.warn(&format!(
+                "{place}: is damaged ({e:#}); all is embedded anew, and it {will} kept as {}",
+                kept.display()
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// Arguments that have been checked against each other, the model and the old output.
 struct Settled {
     job: Arc<Job>,
     metadata: Metadata,
-    embedder: OnnxEmbedder,
+    model: Model,
+    /// Where it had to be loaded to know what it is.
+    loaded: Option<LoadedModel>,
+    threads: usize,
 }
 
-fn settle(arguments: Build, reporter: &Reporter) -> anyhow::Result<Settled> {
-    let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
-    let roots = Roots::new(&arguments.inputs, filter)?;
-    check_not_input(&arguments)?;
-    let reading = reading(&arguments)?;
-    let threads = threads(&arguments);
-    let model = Model::load(&arguments.model, arguments.model_file.as_deref(), threads)?;
-    if let Some(warning) = model.warning() {
-        reporter.warn(&warning);
-    }
+fn settle(
+    arguments: &Build,
+    roots: Roots,
+    reading: Reading,
+    mut model: Model,
+    old: Option<IndexFile>,
+    reporter: &Reporter,
+    seconds: &mut Seconds,
+) -> anyhow::Result<Settled> {
+    let started = Instant::now();
+    let threads = threads(arguments);
+    let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
+    let known = before.as_ref().map(|before| model.fingerprint_as(&before.model)).transpose()?.flatten();
+    let loaded = if known.is_none() { Some(model.load(threads)?) } else { None };
+    seconds.model = started.elapsed().as_secs_f64();
+    let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {
+        unreachable!("a model that is not known is loaded")
+    };
     let tokenizer = match &arguments.instruction {
         Some(instruction) => model.tokenizer.with_instruction(instruction)?,
-        None => model.tokenizer,
+        None => model.tokenizer.clone(),
     };
     let fingerprint = Fingerprint {
-        dim: dim(arguments.dim, model.fingerprint.width)?,
+        dim: dim(arguments.dim, of_model.width)?,
         max_tokens: max_tokens(arguments.max_tokens, model.folder.max_tokens()?, &tokenizer)?,
-        model: model.fingerprint,
-        instruction: arguments.instruction,
+        model: of_model,
+        instruction: arguments.instruction.clone(),
         rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
         extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,
     };
-    let onnx = model.folder.onnx;
-    reporter.info(&format!(
-        "model {}, {} numbers a vector, CPU, {threads} threads",
-        onnx.display(),
-        fingerprint.dim
-    ));
+    let old = old.map(|file| {
+        let differences = match &before {
+            Some(before) => before.differences(&fingerprint),
+            None => vec!["the version of this tool".to_owned()],
+        };
+        if !differences.is_empty() && !arguments.rebuild {
+            let parts = differences.join(", ");
+            reporter.warn(&format!(
+                "the old output was made with other settings, so all is embedded anew: {parts}"
+            ));
+        }
+        let has_vectors = differences.is_empty() && !arguments.rebuild;
+        Old { is_same: has_vectors && before.as_ref() == Some(&fingerprint), has_vectors, file }
+    });
     let job = Job {
         roots,
         reading,
         tokenizer,
         max_tokens: fingerprint.max_tokens,
-        batching: model.probe.batching(),
         batch_tokens: arguments.batch_tokens as usize,
         rows: fingerprint.rows,
         dim: fingerprint.dim,
+        old,
+        allow_empty: arguments.allow_empty,
+        allow_shrink: arguments.allow_shrink,
+        is_dry: arguments.dry_run,
     };
     let metadata = Metadata {
-        tool: concat!("qwen3-index ", env!("CARGO_PKG_VERSION")).to_owned(),
-        model_file: onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        tool: TOOL.to_owned(),
+        model_file: model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         fingerprint,
     };
-    Ok(Settled { job: Arc::new(job), metadata, embedder: model.embedder })
+    Ok(Settled { job: Arc::new(job), metadata, model, loaded, threads })
+}
+
+fn run_settled(
+    arguments: &Build,
+    place: &Place,
+    delta: Option<&Place>,
+    settled: Settled,
+    reporter: &Arc<Reporter>,
+    report: &mut Report,
+) -> anyhow::Result<Exit> {
+    let Settled { job, metadata, model, mut loaded, threads } = settled;
+    let header = Header::new(metadata.fingerprint.model.clone(), arguments.rebuild);
+    let mut journal = open_journal(place, &header, arguments.dry_run)?;
+    report.chunks_resumed = journal.resumed();
+    if journal.resumed() > 0 {
+        let count = HumanCount(journal.resumed() as u64);
+        reporter
+            .info(&format!("an earlier run was interrupted: going on with the {count} vectors that it made"));
+    }
+    let dim = metadata.fingerprint.dim;
+    let mut seconds_load = 0.0;
+    let mut load = || {
+        let started = Instant::now();
+        let loaded = loaded.take().map_or_else(|| model.load(threads), Ok)?;
+        seconds_load += started.elapsed().as_secs_f64();
+        let onnx = model.folder.onnx.display();
+        ensure!(loaded.fingerprint == header.model, "model {onnx}: has changed during this run; run again");
+        if let Some(warning) = loaded.warning() {
+            reporter.warn(&format!("model {onnx}: {warning}"));
+        }
+        reporter.info(&format!("model {onnx}, {dim} numbers a vector, CPU, {threads} threads"));
+        Ok(Box::new(loaded.embedder) as Box<dyn Embedder>)
+    };
+    measure(&job, reporter);
+    let mut writer = IndexWriter::new(place, job.old.as_ref(), metadata, &job.reading.fields.keep);
+    let mut writing = 0.0;
+    let mut sink = |rows| {
+        let started = Instant::now();
+        writer.push(rows)?;
+        writing += started.elapsed().as_secs_f64();
+        reporter.show();
+        Ok(())
+    };
+    let engine = Engine {
+        load: &mut load,
+        journal: &mut journal,
+        sink: &mut sink,
+        documents: &mut report.documents,
+        work: &mut report.work,
+    };
+    let ran = pipeline::run(&job, engine, reporter);
+    reporter.finish();
+    report.seconds.model += seconds_load;
+    report.seconds.embedding = report.work.embedding.as_secs_f64();
+    report.tokens_per_second = report.work.tokens_per_second();
+    ran?;
+    let documents = &report.documents;
+    // One bad document costs itself; all of them are a wrong field or folder, and no new index.
+    ensure!(
+        documents.embedded + documents.reused + documents.stale > 0 || documents.failed == 0,
+        "no document could be embedded: {documents}; mend what failed first (output {} is untouched)",
+        arguments.output.display()
+    );
+    let exit = if documents.failed == 0 { Exit::Done } else { Exit::Partial };
+    if arguments.dry_run {
+        print_plan(report)?;
+        return Ok(exit);
+    }
+    let started = Instant::now();
+    let written = writer.publish(delta)?;
+    report.seconds.writing = writing + started.elapsed().as_secs_f64();
+    journal
+        .remove()
+        .with_context(|| format!("{place}: is in place, but what was kept for it cannot be removed"))?;
+    tell(&written, reporter, report);
+    Ok(exit)
+}
+
+fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<Journal> {
+    let path = place.beside(JOURNAL);
+    let journal = match is_dry {
+        true => Journal::look(&path, header),
+        false => Journal::open(&path, header, &mut place.options()),
+    };
+    journal.with_context(|| format!("{}: cannot be opened; remove it if it is damaged", path.display()))
+}
+
+/// What became of the documents and the file.
+fn tell(written: &Written, reporter: &Reporter, report: &mut Report) {
+    let Written { rows, bytes, is_new, changes, empty_columns, warnings } = written;
+    for column in empty_columns {
+        reporter.warn(&format!("--keep {column}: no document has it, so the column is empty"));
+    }
+    warnings.iter().for_each(|warning| reporter.warn(warning));
+    reporter.info(&report.documents.to_string());
+    let counts = [changes.added.len(), changes.changed.len(), changes.removed.len()];
+    let [added, changed, removed] = counts;
+    let mut line = format!("{} rows", HumanCount(*rows as u64));
+    let _ = match is_new {
+        true => write!(
+            line,
+            " ({added} added, {changed} changed, {removed} removed), {} in {}",
+            DecimalBytes(*bytes),
+            report.output
+        ),
+        false => write!(line, ", as before: {} is left as it was", report.output),
+    };
+    if let Some(speed) = report.tokens_per_second {
+        let (tokens, chunks) = (HumanCount(report.work.tokens), HumanCount(report.work.chunks));
+        let _ = write!(line, "; {tokens} tokens in {chunks} chunks, {}", tokens_per_second(speed));
+    }
+    reporter.info(&line);
+    report.rows = Some(Rows { total: *rows, added, changed, removed, bytes: *bytes });
+}
+
+/// What a dry run has found out, on standard output.
+fn print_plan(report: &Report) -> io::Result<()> {
+    let (documents, work) = (&report.documents, &report.work);
+    let mut out = io::stdout().lock();
+    writeln!(out, "{documents}; {} gone", HumanCount(documents.gone))?;
+    write!(out, "{} tokens in {} chunks to embed", HumanCount(work.tokens), HumanCount(work.chunks))?;
+    if let Some(speed) = report.tokens_per_second {
+        let time = human_seconds(work.tokens as f64 / speed);
+        write!(out, ": {time} at {}", tokens_per_second(speed))?;
+    }
+    writeln!(out)
 }
 
 /// Walks the roots a second time, beside the run, to know how much there is to do.
@@ -125,17 +375,6 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
 fn threads(arguments: &Build) -> usize {
     let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     arguments.threads.map_or_else(cores, usize::from)
-}
-
-/// What is written must not be what is read.
-fn check_not_input(arguments: &Build) -> Result<(), Usage> {
-    let Ok(output) = arguments.output.canonicalize() else { return Ok(()) };
-    match arguments.inputs.iter().find(|input| input.canonicalize().is_ok_and(|input| input == output)) {
-        Some(input) => {
-            Err(Usage(format!("input {}: is the output too; name another with -o", input.display())))
-        }
-        None => Ok(()),
-    }
 }
 
 fn reading(arguments: &Build) -> anyhow::Result<Reading> {

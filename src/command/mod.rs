@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::error::Usage;
+use crate::interrupt::Interrupted;
+use crate::lock::LockError;
 use crate::source;
 
 /// How a run ended.
@@ -20,12 +22,26 @@ pub enum Exit {
     Usage = 2,
     /// Done, but some documents failed.
     Partial = 3,
+    /// Another run has this output.
+    Held = 4,
+    /// By Ctrl-C (SIGINT).
+    Interrupted = 130,
+    /// By SIGTERM.
+    Terminated = 143,
 }
 
 impl Exit {
     /// The code for an error that ended the run.
     pub fn of(error: &anyhow::Error) -> Self {
-        if error.is::<Usage>() { Exit::Usage } else { Exit::Failed }
+        if error.is::<Usage>() {
+            Exit::Usage
+        } else if matches!(error.downcast_ref(), Some(LockError::Held(_))) {
+            Exit::Held
+        } else if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+            if interrupted.is_terminated() { Exit::Terminated } else { Exit::Interrupted }
+        } else {
+            Exit::Failed
+        }
     }
 }
 
@@ -41,7 +57,7 @@ impl From<Exit> for ExitCode {
 /// Whatever ended the run, in one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
-        Command::Build(arguments) => build::run(*arguments),
+        Command::Build(arguments) => build::run(*arguments, cli.log_format),
         Command::Worker => Ok(source::serve().map(|()| Exit::Done)?),
     }
 }

@@ -62,25 +62,20 @@ impl KeptType {
     }
 }
 
-/// A column with the values that are still to be written.
-#[derive(Debug)]
+/// A column, as far as its values are known.
+#[derive(Debug, Clone)]
 pub struct KeptColumn {
     name: String,
     kind: KeptType,
-    values: Vec<Value>,
 }
 
 impl KeptColumn {
     pub fn new(name: &str) -> Self {
-        KeptColumn { name: name.to_owned(), kind: KeptType::Null, values: Vec::new() }
+        KeptColumn { name: name.to_owned(), kind: KeptType::Null }
     }
 
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    pub fn push(&mut self, value: Value) {
-        self.values.push(value);
     }
 
     /// Whether it has had no value so far.
@@ -92,39 +87,36 @@ impl KeptColumn {
         Field::new(&self.name, self.kind.data_type(), true)
     }
 
-    /// Takes a wider type where its new values need one. Whether that is another type in the file.
-    pub fn widen(&mut self) -> bool {
-        let before = self.kind;
-        self.kind = self.values.iter().map(KeptType::of).fold(before, KeptType::join);
-        self.kind.data_type() != before.data_type()
+    /// Takes a wider type where this value needs one. Whether that is another type in the file.
+    pub fn widen(&mut self, value: &Value) -> bool {
+        let before = self.kind.data_type();
+        self.kind = self.kind.join(KeptType::of(value));
+        self.kind.data_type() != before
     }
 
-    /// The values since the last call.
-    pub fn take(&mut self) -> ArrayRef {
-        array(&std::mem::take(&mut self.values), self.kind)
-    }
-
-    /// An array of a narrower type that this column had before.
-    pub fn convert(&self, narrow: &ArrayRef) -> ArrayRef {
-        if *narrow.data_type() == self.kind.data_type() {
-            return narrow.clone();
+    /// What goes into the file.
+    pub fn array<'a>(&self, values: impl Iterator<Item = &'a Value>) -> ArrayRef {
+        match self.kind {
+            KeptType::Boolean => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
+            KeptType::Whole | KeptType::LargeWhole => {
+                Arc::new(values.map(Value::as_i64).collect::<Int64Array>())
+            }
+            KeptType::Float => Arc::new(values.map(Value::as_f64).collect::<Float64Array>()),
+            KeptType::Text | KeptType::Null => Arc::new(values.map(rendered).collect::<StringArray>()),
         }
-        array(&values(narrow), self.kind)
+    }
+
+    /// A value of a column with the same rendered values and another type, as it would have come from a document.
+    pub fn revive(&self, value: &Value) -> Value {
+        match rendered(value) {
+            Some(text) if self.kind != KeptType::Text => serde_json::from_str(&text).unwrap_or(Value::Null),
+            text => text.into(),
+        }
     }
 }
 
-fn array(values: &[Value], kind: KeptType) -> ArrayRef {
-    match kind {
-        KeptType::Boolean => Arc::new(values.iter().map(Value::as_bool).collect::<BooleanArray>()),
-        KeptType::Whole | KeptType::LargeWhole => {
-            Arc::new(values.iter().map(Value::as_i64).collect::<Int64Array>())
-        }
-        KeptType::Float => Arc::new(values.iter().map(Value::as_f64).collect::<Float64Array>()),
-        KeptType::Text | KeptType::Null => Arc::new(values.iter().map(text).collect::<StringArray>()),
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
+/// As it stands in a column of text; the same for a value however wide the column's type is.
+fn rendered(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
@@ -134,7 +126,22 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn values(array: &ArrayRef) -> Vec<Value> {
+/// What two rows with equal kept values have in common, whatever the types of the columns; and bytes of text.
+pub fn digest(values: &[Value]) -> (u64, usize) {
+    let mut hasher = blake3::Hasher::new();
+    let mut bytes = 0;
+    for text in values.iter().map(rendered) {
+        hasher.update(&[text.is_some().into()]);
+        let text = text.unwrap_or_default();
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        bytes += text.len();
+    }
+    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), bytes)
+}
+
+/// The values of a column of a file.
+pub fn values(array: &ArrayRef) -> Vec<Value> {
     let value = |at| match array.data_type() {
         _ if array.is_null(at) => Value::Null,
         DataType::Boolean => array.as_boolean().value(at).into(),
@@ -167,20 +174,24 @@ mod tests {
             // All at once, and each value as late as can be.
             let rows = rows.as_array().unwrap();
             let mut column = KeptColumn::new("x");
-            rows.iter().for_each(|value| column.push(value.clone()));
-            column.widen();
-            let at_once = column.take();
-            let mut late = KeptColumn::new("x");
-            let mut arrays: Vec<ArrayRef> = Vec::new();
-            for value in rows {
-                late.push(value.clone());
-                late.widen();
-                arrays = arrays.iter().map(|array| late.convert(array)).collect();
-                arrays.push(late.take());
-            }
-            assert_eq!((column.field(), late.field().data_type()), (late.field(), &kind));
+            rows.iter().for_each(|value| _ = column.widen(value));
+            assert_eq!(column.field().data_type(), &kind);
+            let at_once = column.array(rows.iter());
             assert_eq!(Value::Array(values(&at_once)), expected);
-            assert_eq!(Value::Array(arrays.iter().flat_map(values).collect()), expected);
+            let mut late = KeptColumn::new("x");
+            let mut written: Vec<Value> = Vec::new();
+            for (at, value) in rows.iter().enumerate() {
+                late.widen(value);
+                let revived: Vec<Value> = written.iter().map(|value| late.revive(value)).collect();
+                written = values(&late.array(revived.iter().chain([&rows[at]])));
+            }
+            assert_eq!(Value::Array(written), expected);
+            // A column that was wider yesterday.
+            let text = KeptColumn { name: String::new(), kind: KeptType::Text }.array(rows.iter());
+            let revived: Vec<Value> = values(&text).iter().map(|value| column.revive(value)).collect();
+            assert_eq!(&column.array(revived.iter()), &at_once);
+            assert_eq!(digest(&values(&text)), digest(rows));
+            assert_eq!(digest(&values(&at_once)), digest(rows));
         }
     }
 }

@@ -16,6 +16,7 @@ pub enum RowKind {
 
 /// Two files with equal fingerprints have equal vectors for equal texts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// The model.
     pub model: ModelFingerprint,
@@ -33,6 +34,31 @@ pub struct Fingerprint {
     pub cleaning: u32,
     /// Version of the chunking rules.
     pub chunking: u32,
+}
+
+impl Fingerprint {
+    /// Why vectors of a file with this fingerprint are of no use where `wanted` is asked for: each part that
+    /// differs. Longer vectors are of use, since shorter ones are slices of them; and so are vectors of texts that
+    /// came about in another way, since they are looked up by the text.
+    pub fn differences(&self, wanted: &Fingerprint) -> Vec<String> {
+        let mut parts = Vec::new();
+        let mut differ = |is_other: bool, part: String| {
+            if is_other {
+                parts.push(part);
+            }
+        };
+        let (old, new) = (&self.model, &wanted.model);
+        differ(old.weights != new.weights || old.architecture != new.architecture, "the model".into());
+        differ(old.tokenizer != new.tokenizer, "the tokenizer".into());
+        differ(old.pooling != new.pooling, "the pooling".into());
+        differ(self.dim < wanted.dim, format!("--dim ({} before, now {})", self.dim, wanted.dim));
+        differ(self.instruction != wanted.instruction, "--instruction".into());
+        let (before, now) = (self.max_tokens, wanted.max_tokens);
+        differ(before != now, format!("--max-tokens ({before} before, now {now})"));
+        differ(self.rows != wanted.rows, "--chunks".into());
+        differ(self.chunking != wanted.chunking, "how this version cuts long texts".into());
+        parts
+    }
 }
 
 /// What the file says of itself.

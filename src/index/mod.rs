@@ -1,32 +1,115 @@
-//! The Parquet file: what is in it, how it is written and put in place (the only user of arrow; parquet is also
-//! read by `source`).
+//! The Parquet file: what is in it, how it is read, written and put in place (the only user of arrow; parquet is
+//! also read by `source`).
 
+mod delta;
+mod file;
 mod kept;
 mod metadata;
+mod place;
+mod table;
 mod writer;
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-
-use crate::embed::Embedding;
-use kept::KeptColumn;
 use serde_json::Value;
 
+use crate::digest::Digest;
+use crate::embed::Embedding;
+use crate::error::DocumentError;
+use kept::KeptColumn;
+
+pub use delta::{Changes, write_delta};
+pub use file::{IndexFile, MAGIC, Old, Unusable};
 pub use metadata::{Fingerprint, Metadata, RowKind};
-pub use writer::{IndexWriter, Published};
+pub use place::Place;
+pub use writer::{IndexWriter, Written};
 
 /// One row of the file.
 #[derive(Debug)]
 pub struct Row {
     /// Unique in the file.
-    pub id: String,
+    pub id: RowId,
     /// The clean text that the vector stands for.
     pub text: String,
-    /// Of the file's dimension.
-    pub vector: Embedding,
+    /// Its vector.
+    pub vector: Vector,
     /// The values of the columns that are kept.
     pub kept: Arc<[Value]>,
+}
+
+/// What a row is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowId {
+    /// The document.
+    pub document: String,
+    /// The number of the chunk, from 0, where a row is one.
+    pub chunk: Option<u32>,
+}
+
+impl RowId {
+    /// Takes a row's id apart again.
+    fn parse(id: &str, rows: RowKind) -> Self {
+        if rows == RowKind::Chunks
+            && let Some((document, number)) = id.rsplit_once('#')
+            && let Ok(number) = number.parse()
+        {
+            return RowId { document: document.to_owned(), chunk: Some(number) };
+        }
+        RowId { document: id.to_owned(), chunk: None }
+    }
+
+    /// What the document is recognised by.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.document)
+    }
+}
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.chunk {
+            None => f.write_str(&self.document),
+            Some(chunk) => write!(f, "{}#{chunk}", self.document),
+        }
+    }
+}
+
+/// Where a row's vector is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Vector {
+    /// Here, of the file's dimension.
+    New(Embedding),
+    /// In that row of the old file.
+    Old(u32),
+}
+
+impl Vector {
+    /// The one that has been made here.
+    ///
+    /// # Panics
+    /// If it is in the old file.
+    pub fn made(self) -> Embedding {
+        match self {
+            Vector::New(embedding) => embedding,
+            Vector::Old(row) => panic!("row {row} of the old file where a vector is wanted"),
+        }
+    }
+
+    /// Its first `dim` numbers, normalized again. Those in the old file are cut when they are read.
+    ///
+    /// # Errors
+    /// [`DocumentError::NotFinite`] where those are all zero.
+    pub fn cut(self, dim: usize) -> Result<Self, DocumentError> {
+        match self {
+            Vector::New(embedding) => Ok(Vector::New(embedding.cut(dim)?)),
+            old @ Vector::Old(_) => Ok(old),
+        }
+    }
+
+    fn old(&self) -> Option<u32> {
+        if let Vector::Old(row) = self { Some(*row) } else { None }
+    }
 }
 
 /// Columns that every file has.
@@ -38,10 +121,14 @@ fn schema(dim: usize, kept: &[KeptColumn]) -> Arc<Schema> {
     let mut fields = vec![
         Field::new(id, DataType::Utf8, false),
         Field::new(text, DataType::Utf8, false),
-        Field::new(vector, DataType::FixedSizeList(element(), dim as i32), false),
+        Field::new(vector, vectors(dim), false),
     ];
     fields.extend(kept.iter().map(KeptColumn::field));
     Arc::new(Schema::new(fields))
+}
+
+fn vectors(dim: usize) -> DataType {
+    DataType::FixedSizeList(element(), dim as i32)
 }
 
 fn element() -> Arc<Field> {

@@ -20,26 +20,22 @@ pub use folder::ModelFolder;
 pub use onnx::OnnxEmbedder;
 pub use probe::Probe;
 
-/// A loaded model.
+/// What is in a model folder. Nothing large has been read.
 pub struct Model {
-    /// Where it came from.
+    /// Where its files are.
     pub folder: ModelFolder,
     /// Its tokenizer, without an instruction.
     pub tokenizer: Tokenizer,
-    /// The engine that runs it.
-    pub embedder: OnnxEmbedder,
-    /// How its texts may be batched.
-    pub probe: Probe,
-    /// What its vectors depend on.
-    pub fingerprint: ModelFingerprint,
+    /// The digest of the weights, once it is known.
+    weights: Option<String>,
 }
 
 impl Model {
-    /// Finds the files, loads them, and tries how the model may be batched.
+    /// Finds the files.
     ///
     /// # Errors
     /// What is missing or wrong, with the file and what to do.
-    pub fn load(path: &Path, file: Option<&str>, threads: usize) -> anyhow::Result<Self> {
+    pub fn open(path: &Path, file: Option<&str>) -> anyhow::Result<Self> {
         let folder = ModelFolder::open(path, file)?;
         let tokenizer = Tokenizer::load(&folder.tokenizer, folder.end_token())?;
         let (ids, vocabulary) = (tokenizer.vocabulary(), folder.vocabulary().unwrap_or(usize::MAX));
@@ -48,32 +44,76 @@ impl Model {
             "tokenizer {}: has ids up to {ids}, but the model takes {vocabulary}; take the tokenizer.json of the model's own repository",
             folder.tokenizer.display()
         );
+        Ok(Model { folder, tokenizer, weights: None })
+    }
+
+    /// The fingerprint, without loading the model, where it was loaded once with the same weights: what the graph
+    /// says of itself is then known. `None` where it is another model.
+    ///
+    /// # Errors
+    /// A file of it cannot be read.
+    pub fn fingerprint_as(&mut self, before: &ModelFingerprint) -> anyhow::Result<Option<ModelFingerprint>> {
+        let weights = match self.weights.take() {
+            Some(weights) => weights,
+            None => fingerprint::weights(&self.folder.onnx)?,
+        };
+        self.weights = Some(weights.clone());
+        if weights != before.weights {
+            return Ok(None);
+        }
+        Ok(Some(ModelFingerprint {
+            architecture: self.folder.architecture().to_owned(),
+            weights,
+            tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
+            pooling: before.pooling.map(|_| self.folder.pooling()).transpose()?,
+            width: before.width,
+        }))
+    }
+
+    /// Loads it, and tries how it may be batched.
+    ///
+    /// # Errors
+    /// What is missing or wrong, with the file and what to do.
+    pub fn load(&self, threads: usize) -> anyhow::Result<LoadedModel> {
         let runtime = runtime::environment()?;
         let (embedder, weights) = thread::scope(|scope| {
             // Gigabytes are read twice, side by side: by the engine and for the digest.
-            let weights = scope.spawn(|| fingerprint::weights(&folder.onnx));
-            let embedder = OnnxEmbedder::load(runtime, &folder, threads);
+            let known = self.weights.clone();
+            let weights = scope.spawn(|| known.map_or_else(|| fingerprint::weights(&self.folder.onnx), Ok));
+            let embedder = OnnxEmbedder::load(runtime, &self.folder, threads);
             (embedder, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let mut embedder = embedder?;
-        let probe = probe::probe(&mut embedder, &tokenizer)
-            .with_context(|| format!("model {}: cannot embed a sample text", folder.onnx.display()))?;
+        let probe = probe::probe(&mut embedder, &self.tokenizer)
+            .with_context(|| format!("model {}: cannot embed a sample text", self.folder.onnx.display()))?;
         let fingerprint = ModelFingerprint {
-            architecture: folder.architecture().to_owned(),
+            architecture: self.folder.architecture().to_owned(),
             weights: weights?,
-            tokenizer: fingerprint::digest(&folder.tokenizer)?,
+            tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
             pooling: embedder.pooling(),
             width: embedder.width(),
         };
-        Ok(Model { folder, tokenizer, embedder, probe, fingerprint })
+        embedder.set_batching(probe.batching());
+        Ok(LoadedModel { embedder, probe, fingerprint })
     }
+}
 
-    /// One line on what the model does worse than others, if it does.
+/// A loaded model.
+pub struct LoadedModel {
+    /// The engine that runs it.
+    pub embedder: OnnxEmbedder,
+    /// How its texts may be batched.
+    pub probe: Probe,
+    /// What its vectors depend on.
+    pub fingerprint: ModelFingerprint,
+}
+
+impl LoadedModel {
+    /// What the model does worse than others, if it does.
     pub fn warning(&self) -> Option<String> {
         (self.probe.batching() == Batching::Alone).then(|| {
             format!(
-                "model {}: {}, so each text goes through it alone, which is slow for short ones; another export (fp32, or int8 by token) can be batched",
-                self.folder.onnx.display(),
+                "{}, so each text goes through the model alone, which is slow for short ones; another export (fp32, or int8 by token) can be batched",
                 self.probe.equal_lengths
             )
         })

@@ -12,7 +12,7 @@ use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, Sess
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
 
 use super::ModelFolder;
-use crate::batch::Batch;
+use crate::batch::{Batch, Batching};
 use crate::embed::Embedder;
 use crate::pool::{Pooling, pool};
 
@@ -59,6 +59,7 @@ pub struct OnnxEmbedder {
     /// Asks for the one output that is used: caches and the like are not computed.
     options: RunOptions<HasSelectedOutputs>,
     width: usize,
+    batching: Batching,
     path: PathBuf,
 }
 
@@ -79,7 +80,15 @@ impl OnnxEmbedder {
             .with_context(in_model)?;
         let (name, output, width) = output(session.outputs(), folder).with_context(in_model)?;
         let options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(name));
-        Ok(OnnxEmbedder { session, inputs, output, options, width, path: folder.onnx.clone() })
+        Ok(OnnxEmbedder {
+            session,
+            inputs,
+            output,
+            options,
+            width,
+            batching: Batching::Alone,
+            path: folder.onnx.clone(),
+        })
     }
 
     /// How hidden states become a vector; `None` where the graph does that itself.
@@ -88,6 +97,11 @@ impl OnnxEmbedder {
             Output::HiddenStates(pooling) => Some(pooling),
             Output::Pooled => None,
         }
+    }
+
+    /// Says how its texts may be batched; until then, each goes alone.
+    pub fn set_batching(&mut self, batching: Batching) {
+        self.batching = batching;
     }
 
     fn run(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
@@ -112,6 +126,10 @@ impl OnnxEmbedder {
 impl Embedder for OnnxEmbedder {
     fn width(&self) -> usize {
         self.width
+    }
+
+    fn batching(&self) -> Batching {
+        self.batching
     }
 
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {

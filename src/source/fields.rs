@@ -49,7 +49,8 @@ impl Fields {
         self.keep.iter().map(kept).collect()
     }
 
-    fn id(&self, record: &Record) -> Result<Option<String>, DocumentError> {
+    /// The id, where there is one.
+    pub fn id(&self, record: &Record) -> Result<Option<String>, DocumentError> {
         match find(record, &self.id) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(id)) => Ok((!id.is_empty()).then(|| id.clone())),

@@ -14,6 +14,7 @@ mod walk;
 mod worker;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,10 +101,13 @@ pub enum Found {
     Failed(Failure),
     /// Something that is no document by rule.
     LeftOut(LeftOut),
+    /// A root at its end, without any document, good or bad.
+    Nothing(String),
 }
 
 /// Why something below a folder is not looked at. Counted for the summary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LeftOut {
     /// Its name starts with a dot.
     Hidden,
@@ -126,6 +130,8 @@ enum Root {
     File(PathBuf, Form),
     /// With the patterns of its own ignore file.
     Folder(PathBuf, Patterns),
+    /// It is not there, and that is allowed.
+    Missing(PathBuf),
 }
 
 /// The roots of a run.
@@ -136,13 +142,17 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Checks that every root exists and can be a source.
+    /// Checks that every root exists, unless it `may_be_missing`, and can be a source.
     ///
     /// # Errors
     /// [`Usage`] for a file of an unknown kind or standard input named twice; an error of the run for
     /// a root that does not exist or cannot be read.
-    pub fn new(names: &[PathBuf], filter: Filter) -> anyhow::Result<Self> {
-        let roots = names.iter().map(|name| root(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    pub fn new(names: &[PathBuf], filter: Filter, may_be_missing: bool) -> anyhow::Result<Self> {
+        let root = |name: &PathBuf| match root(name) {
+            Err(_) if may_be_missing && is_missing(name) => Ok(Root::Missing(name.clone())),
+            root => root,
+        };
+        let roots = names.iter().map(root).collect::<anyhow::Result<Vec<_>>>()?;
         if roots.iter().filter(|root| matches!(root, Root::Stdin)).count() > 1 {
             return Err(Usage(format!("`{STDIN}` (standard input) is named twice; name it once")).into());
         }
@@ -155,7 +165,10 @@ impl Roots {
     /// root as it was named, so that they cannot collide. A line of JSONL without an id is `file:line`.
     pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
         let prefixed = self.roots.len() > 1;
-        self.roots.iter().flat_map(move |root| Documents::of(root, self, reading, prefixed))
+        self.roots.iter().flat_map(move |root| {
+            let documents = Documents::of(root, self, reading, prefixed);
+            OrNothing { documents, nothing: Some(Found::Nothing(root.name())) }
+        })
     }
 
     /// Bytes of all files below the roots; `None` where that is not to be known, since standard input is one
@@ -166,6 +179,7 @@ impl Roots {
             .iter()
             .map(|root| match root {
                 Root::Stdin => None,
+                Root::Missing(_) => Some(0),
                 Root::File(path, _) => Some(fs::metadata(path).map_or(0, |m| m.len())),
                 Root::Folder(path, of_root) => {
                     Some(Walk::new(path, &self.filter, of_root).map(of_entry).sum())
@@ -173,6 +187,20 @@ impl Roots {
             })
             .sum()
     }
+}
+
+impl Root {
+    fn name(&self) -> String {
+        match self {
+            Root::Stdin => STDIN.to_owned(),
+            Root::Folder(path, _) if path.as_os_str().is_empty() => ".".to_owned(),
+            Root::File(path, _) | Root::Folder(path, _) | Root::Missing(path) => path.display().to_string(),
+        }
+    }
+}
+
+fn is_missing(name: &Path) -> bool {
+    name.as_os_str() != STDIN && name.metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
 fn root(name: &Path) -> anyhow::Result<Root> {
@@ -220,6 +248,7 @@ impl<'a> Documents<'a> {
     fn of(root: &'a Root, roots: &'a Roots, reading: &'a Reading, prefixed: bool) -> Self {
         match root {
             Root::Stdin => Documents::Rows(rows::stdin(reading)),
+            Root::Missing(_) => Documents::One(None),
             Root::Folder(path, of_root) => {
                 let (base, prefix) =
                     if prefixed { (Path::new(""), path.clone()) } else { (path.as_path(), PathBuf::new()) };
@@ -286,6 +315,24 @@ impl Iterator for Documents<'_> {
                 }
             },
         }
+    }
+}
+
+/// The documents of one root; or, where there are none, that.
+struct OrNothing<'a> {
+    documents: Documents<'a>,
+    nothing: Option<Found>,
+}
+
+impl Iterator for OrNothing<'_> {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        let Some(found) = self.documents.next() else { return self.nothing.take() };
+        if matches!(found, Found::Raw(_) | Found::Failed(_)) {
+            self.nothing = None;
+        }
+        Some(found)
     }
 }
 

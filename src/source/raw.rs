@@ -13,7 +13,7 @@ use super::form::{Form, Kind, Markup};
 use super::rows::parse_json;
 use super::worker::Workers;
 use super::{Document, Limits, Origin};
-use crate::error::{ContentError, DocumentError, Failure};
+use crate::error::{ContentError, DocumentError, Failure, Lost};
 
 /// How much larger a packed text is likely to be, at most.
 const PACKED: u64 = 20;
@@ -86,17 +86,24 @@ impl Raw {
                 let origin = Origin { file: base, line: None };
                 match reading.file(&path, form) {
                     Ok(Text { text, encoding, kept }) => Ok(Document { id, text, origin, encoding, kept }),
-                    Err(cause) => Err(Failure { place: path.display().to_string(), cause }),
+                    Err(cause) => {
+                        let place = path.display().to_string();
+                        Err(Failure { place, cause, lost: Lost::Document(id) })
+                    }
                 }
             }
             Raw::Row { file_id, file, number, content, encoding, .. } => {
                 let origin = Origin { file, line: Some(number) };
+                let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
                 match reading.row(&content, encoding) {
-                    Ok((id, Text { text, encoding, kept })) => {
-                        let id = id.unwrap_or_else(|| format!("{file_id}:{number}"));
-                        Ok(Document { id, text, origin, encoding, kept })
+                    Ok((own, Text { text, encoding, kept })) => {
+                        Ok(Document { id: id(own), text, origin, encoding, kept })
                     }
-                    Err(cause) => Err(Failure { place: origin.place(""), cause }),
+                    Err(cause) => {
+                        let own = reading.row_id(&content);
+                        let lost = own.map_or(Lost::Unknown, |own| Lost::Document(id(own)));
+                        Err(Failure { place: origin.place(""), cause, lost })
+                    }
                 }
             }
         }
@@ -170,6 +177,15 @@ impl Reading {
             Content::Record(record) => self.fields.of(record)?,
         };
         Ok((id, Text { text, encoding, kept }))
+    }
+
+    /// The id, where there is one, of a row that is no document otherwise; `None` where that is not to be known.
+    fn row_id(&self, content: &Content) -> Option<Option<String>> {
+        let id = match content {
+            Content::Json(line) => self.fields.id(&parse_json(line).ok()?),
+            Content::Record(record) => self.fields.id(record),
+        };
+        id.ok()
     }
 }
 

@@ -12,6 +12,7 @@ use super::fields;
 use super::rows::{PARQUET, Table};
 use super::worker::{Answer, MEMORY_MAX, Request, Sent};
 use crate::error::ContentError;
+use crate::interrupt;
 
 /// Rows that are sent together, or as many as come to so many bytes.
 const SENT_ROWS: usize = 256;
@@ -22,6 +23,7 @@ const SENT_BYTES: usize = 64 << 10;
 /// # Errors
 /// A request that cannot be read or an answer that cannot be written: the other process is gone.
 pub fn serve() -> io::Result<()> {
+    interrupt::ignore()?;
     limit_resources()?;
     let mut requests = io::stdin().lock();
     let mut answers = BufWriter::new(io::stdout().lock());

@@ -8,7 +8,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::filter::{Filter, Patterns};
 use super::{Form, LeftOut};
-use crate::error::{DocumentError, Failure};
+use crate::error::{DocumentError, Failure, Lost};
 
 /// A regular file of a known kind.
 pub struct File {
@@ -119,5 +119,5 @@ fn failed(error: &walkdir::Error) -> Entry {
         (None, Some(e)) => DocumentError::Unreadable(io::Error::new(e.kind(), e.to_string())),
         (None, None) => DocumentError::Unreadable(io::Error::other(error.to_string())),
     };
-    Entry::Failed(Failure { place, cause })
+    Entry::Failed(Failure { place, cause, lost: Lost::Unknown })
 }

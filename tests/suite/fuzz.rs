@@ -488,10 +488,12 @@ impl Reader {
     }
 
     fn read(&self, path: &Path) -> Vec<Result<Document, Failure>> {
-        let roots = Roots::new(&[path.to_owned()], Filter::new(&[], &[], false, false).unwrap()).unwrap();
-        let found = roots.documents(&self.reading).map(|found| match found {
-            Found::Raw(raw) => raw.read(&self.reading),
-            Found::Failed(failure) => Err(failure),
+        let roots =
+            Roots::new(&[path.to_owned()], Filter::new(&[], &[], false, false).unwrap(), false).unwrap();
+        let found = roots.documents(&self.reading).filter_map(|found| match found {
+            Found::Raw(raw) => Some(raw.read(&self.reading)),
+            Found::Failed(failure) => Some(Err(failure)),
+            Found::Nothing(_) => None,
             Found::LeftOut(why) => panic!("left out: {why:?}"),
         });
         found.collect()

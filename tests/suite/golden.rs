@@ -44,7 +44,8 @@ fn every_export_gives_the_golden_vectors_alone_and_in_company() {
     for Export(file, batching, least) in &EXPORTS {
         let mut worst = [1.0f64; 3];
         for threads in [1, 2] {
-            let mut model = Model::load(&repository("fixtures/qwen3-tiny"), Some(file), threads).unwrap();
+            let model = Model::open(&repository("fixtures/qwen3-tiny"), Some(file)).unwrap();
+            let mut model = model.load(threads).unwrap();
             assert_eq!(model.probe.batching(), *batching, "{file}: {:?}", model.probe);
             worst[0] = worst[0].min(worst_cosine(&mut model.embedder, &golden, |_| 1));
             if *batching == Batching::AnyLengths {

@@ -1,7 +1,8 @@
 //! The real pipeline with an engine that does what a test needs.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fs::OpenOptions;
+use std::sync::{Arc, Mutex};
 
 use anyhow::bail;
 use ndarray::Array2;
@@ -9,9 +10,11 @@ use proptest::prelude::*;
 use qwen3_index::batch::{Batch, Batching};
 use qwen3_index::clean::clean;
 use qwen3_index::embed::{Embedder, Embedding};
-use qwen3_index::index::{Row, RowKind};
-use qwen3_index::pipeline::{self, Job};
-use qwen3_index::report::{Counts, Reporter};
+use qwen3_index::index::{Row, RowKind, Vector};
+use qwen3_index::journal::{Header, Journal};
+use qwen3_index::model::ModelFingerprint;
+use qwen3_index::pipeline::{self, Engine, Job};
+use qwen3_index::report::{Documents, LogFormat, Reporter, Work};
 use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 
@@ -21,13 +24,23 @@ const WIDTH: usize = 32;
 
 /// A vector that is different for each sequence of ids, NaN for one with the poison in it; every batch
 /// is written down, and after so many the engine fails.
+#[derive(Clone)]
 struct Fake {
     poison: Option<u32>,
+    batching: Batching,
     batches_max: usize,
-    batches: Vec<Vec<usize>>,
+    batches: Arc<Mutex<Vec<Vec<usize>>>>,
 }
 
 impl Fake {
+    fn new(batching: Batching) -> Self {
+        Fake { poison: None, batching, batches_max: usize::MAX, batches: Arc::default() }
+    }
+
+    fn batches(&self) -> Vec<Vec<usize>> {
+        self.batches.lock().unwrap().clone()
+    }
+
     fn vector(&self, ids: &[i64]) -> Vec<f32> {
         if ids.iter().any(|&id| self.poison.is_some_and(|poison| id == i64::from(poison))) {
             return vec![f32::NAN; WIDTH];
@@ -47,11 +60,16 @@ impl Embedder for Fake {
         WIDTH
     }
 
+    fn batching(&self) -> Batching {
+        self.batching
+    }
+
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
-        if self.batches.len() == self.batches_max {
+        let mut batches = self.batches.lock().unwrap();
+        if batches.len() == self.batches_max {
             bail!("the engine is out of order");
         }
-        self.batches.push(batch.lengths());
+        batches.push(batch.lengths());
         let ids = batch.ids();
         let rows = ids.rows().into_iter().zip(batch.lengths());
         let values = rows.flat_map(|(row, length)| self.vector(&row.to_vec()[..length])).collect();
@@ -63,17 +81,35 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::load(&repository("fixtures/qwen3-tiny/tokenizer.json"), Some("<|endoftext|>")).unwrap()
 }
 
-fn run(texts: &[String], fake: &mut Fake, job: Job) -> anyhow::Result<(Counts, Vec<Row>)> {
+fn run(texts: &[String], fake: &Fake, job: Job) -> anyhow::Result<(Documents, Vec<Row>)> {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
-    let job = Job { roots: Roots::new(&[playground.path("in.jsonl")], filter())?, ..job };
-    let mut rows = Vec::new();
-    let mut sink = |row| {
-        rows.push(row);
-        Ok(())
+    let roots = Roots::new(&[playground.path("in.jsonl")], filter(), false)?;
+    let mut journal = journal(&playground)?;
+    run_with(&mut journal, fake, Job { roots, ..job })
+}
+
+fn journal(playground: &Playground) -> anyhow::Result<Journal> {
+    let (weights, tokenizer) = (String::new(), String::new());
+    let model =
+        ModelFingerprint { architecture: String::new(), weights, tokenizer, pooling: None, width: WIDTH };
+    Ok(Journal::open(&playground.path("journal"), &Header::new(model, false), &mut OpenOptions::new())?)
+}
+
+fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Documents, Vec<Row>)> {
+    let (mut documents, mut work, mut rows) = (Documents::default(), Work::default(), Vec::new());
+    let engine = Engine {
+        load: &mut || Ok(Box::new(fake.clone())),
+        journal,
+        sink: &mut |made| {
+            rows.extend(made);
+            Ok(())
+        },
+        documents: &mut documents,
+        work: &mut work,
     };
-    let counts = pipeline::run(&Arc::new(job), fake, &Arc::new(Reporter::new(true)), &mut sink)?;
-    Ok((counts, rows))
+    pipeline::run(&Arc::new(job), engine, &Arc::new(Reporter::new(true, LogFormat::Text)))?;
+    Ok((documents, rows))
 }
 
 fn reading() -> Reading {
@@ -90,16 +126,19 @@ fn filter() -> Filter {
     Filter::new(&[], &[], false, false).unwrap()
 }
 
-fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind, batching: Batching) -> Job {
+fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
     Job {
-        roots: Roots::new(&[], filter()).unwrap(),
+        roots: Roots::new(&[], filter(), false).unwrap(),
         reading: reading(),
         tokenizer: tokenizer(),
         max_tokens,
-        batching,
         batch_tokens,
         rows,
         dim: WIDTH,
+        old: None,
+        allow_empty: false,
+        allow_shrink: false,
+        is_dry: false,
     }
 }
 
@@ -118,15 +157,15 @@ proptest! {
         let tokenizer = tokenizer();
         // A digit is always a token of its own.
         let poison = tokenizer.encode("7").unwrap().ids()[0];
-        let mut fake = Fake { poison: Some(poison), batches_max: usize::MAX, batches: Vec::new() };
-        let (counts, rows) = run(&texts, &mut fake, job(max_tokens, batch_tokens, RowKind::Chunks, batching)).unwrap();
+        let fake = Fake { poison: Some(poison), ..Fake::new(batching) };
+        let (documents, rows) = run(&texts, &fake, job(max_tokens, batch_tokens, RowKind::Chunks)).unwrap();
         for row in &rows {
             let ids: Vec<i64> = tokenizer.encode(&row.text).unwrap().ids().iter().map(|&id| id.into()).collect();
-            prop_assert_eq!(&row.vector, &Embedding::normalized(fake.vector(&ids)).unwrap());
+            prop_assert_eq!(&row.vector, &Vector::New(Embedding::normalized(fake.vector(&ids)).unwrap()));
         }
         let mut by_document: HashMap<usize, String> = HashMap::new();
         for row in &rows {
-            let document = row.id.split('#').next().unwrap().parse().unwrap();
+            let document = row.id.document.parse().unwrap();
             by_document.entry(document).or_default().push_str(&row.text.replace(' ', ""));
         }
         for (document, text) in texts.iter().enumerate() {
@@ -134,35 +173,38 @@ proptest! {
             let expected = if text.is_empty() || text.contains('7') { None } else { Some(text) };
             prop_assert_eq!(by_document.remove(&document), expected);
         }
-        prop_assert!(counts.add_up() && counts.seen == texts.len() as u64);
-        prop_assert!(fake.batches.iter().all(|batch| batch.len() == 1 || (!alone && batch.iter().sum::<usize>() <= batch_tokens)));
+        prop_assert!(documents.add_up() && documents.seen == texts.len() as u64);
+        prop_assert!(fake.batches().iter().all(|batch| batch.len() == 1 || (!alone && batch.iter().sum::<usize>() <= batch_tokens)));
     }
 }
 
 #[test]
 fn documents_come_out_in_the_order_in_which_they_went_in() {
     let texts: Vec<String> = (0..9000).map(|n| "word ".repeat(1 + n * 7 % 13) + &n.to_string()).collect();
-    let mut fake = Fake { poison: None, batches_max: usize::MAX, batches: Vec::new() };
-    let (counts, rows) =
-        run(&texts, &mut fake, job(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
-    assert_eq!(counts.embedded, 9000);
-    assert!(rows.iter().enumerate().all(|(at, row)| row.id == at.to_string() && row.text == texts[at]));
+    let fake = Fake::new(Batching::AnyLengths);
+    let (documents, rows) = run(&texts, &fake, job(64, 2048, RowKind::Documents)).unwrap();
+    assert_eq!(documents.embedded, 9000);
+    assert!(
+        rows.iter()
+            .enumerate()
+            .all(|(at, row)| row.id.to_string() == at.to_string() && row.text == texts[at])
+    );
 }
 
 #[test]
 fn equal_lengths_go_through_the_model_together() {
     let texts: Vec<String> = (0..400).map(|n| format!("{}{}", "a".repeat(1 + n % 9), n % 10)).collect();
-    let mut fake = Fake { poison: None, batches_max: usize::MAX, batches: Vec::new() };
-    run(&texts, &mut fake, job(64, 2048, RowKind::Documents, Batching::AnyLengths)).unwrap();
-    assert!(fake.batches.len() <= 10, "{:?}", fake.batches);
-    assert!(fake.batches.iter().all(|batch| batch.windows(2).all(|pair| pair[0] == pair[1])));
+    let fake = Fake::new(Batching::AnyLengths);
+    run(&texts, &fake, job(64, 2048, RowKind::Documents)).unwrap();
+    assert!(fake.batches().len() <= 10, "{:?}", fake.batches());
+    assert!(fake.batches().iter().all(|batch| batch.windows(2).all(|pair| pair[0] == pair[1])));
 }
 
 #[test]
 fn an_engine_that_fails_ends_the_run_with_its_words() {
     let texts: Vec<String> = (0..3000).map(|n| "a ".repeat(1 + n % 100)).collect();
-    let mut fake = Fake { poison: None, batches_max: 3, batches: Vec::new() };
-    let error = run(&texts, &mut fake, job(128, 128, RowKind::Documents, Batching::AnyLengths)).unwrap_err();
+    let fake = Fake { batches_max: 3, ..Fake::new(Batching::AnyLengths) };
+    let error = run(&texts, &fake, job(128, 128, RowKind::Documents)).unwrap_err();
     let said = format!("{error:#}");
     assert!(said.starts_with("at ") && said.ends_with(": the engine is out of order"), "{said}");
 }
@@ -174,6 +216,9 @@ fn an_engine_that_gives_too_few_rows_is_a_bug_and_never_papered_over() {
     impl Embedder for Short {
         fn width(&self) -> usize {
             WIDTH
+        }
+        fn batching(&self) -> Batching {
+            Batching::Alone
         }
         fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
             Ok(Array2::ones((batch.len() - 1, WIDTH)))
@@ -191,7 +236,7 @@ fn a_file_may_vanish_or_grow_before_it_is_read() {
     for name in ["a.txt", "b.txt", "c.txt"] {
         playground.write(&format!("docs/{name}"), "text");
     }
-    let (roots, reading) = (Roots::new(&[playground.path("docs")], filter()).unwrap(), reading());
+    let (roots, reading) = (Roots::new(&[playground.path("docs")], filter(), false).unwrap(), reading());
     let found: Vec<Found> = roots.documents(&reading).collect();
     std::fs::remove_file(playground.path("docs/a.txt")).unwrap();
     playground.write("docs/b.txt", "text that has grown");

@@ -145,12 +145,12 @@ fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
     };
     let filter = Filter::new(&[], &[], false, false).unwrap();
-    let roots = Roots::new(&[folder.to_owned()], filter).unwrap();
+    let roots = Roots::new(&[folder.to_owned()], filter, false).unwrap();
     for found in roots.documents(&reading) {
         match found {
             Found::Raw(raw) => take(raw.read(&reading).ok()),
             Found::Failed(_) => take(None),
-            Found::LeftOut(_) => {}
+            Found::LeftOut(_) | Found::Nothing(_) => {}
         }
     }
 }

@@ -85,12 +85,18 @@ impl Playground {
         Ran { code: output.status.code(), stdout, stderr, story }
     }
 
-    /// Runs `build INPUT -o out.parquet` with more arguments, and reads what it wrote.
+    /// Runs `build INPUT -o out.parquet` with more arguments, from scratch, and reads what it wrote.
     pub fn build(&self, input: &str, more: &[&str]) -> Vec<Row> {
-        let mut arguments = vec!["build", input, "-o", "out.parquet"];
-        arguments.extend(more);
-        self.run(&arguments).expect(0);
+        self.from_scratch(&[&["build", input, "-o", "out.parquet"], more].concat()).expect(0);
         rows(&self.path("out.parquet"))
+    }
+
+    /// Runs the binary where no `out.parquet` is.
+    pub fn from_scratch(&self, arguments: &[&str]) -> Ran {
+        if self.path("out.parquet").is_file() && !self.path("out.parquet").is_symlink() {
+            fs::remove_file(self.path("out.parquet")).unwrap();
+        }
+        self.run(arguments)
     }
 }
 

@@ -50,7 +50,8 @@ fn a_model_that_cannot_be_batched_is_said_to_be_slow_in_one_line() {
         ("model_pooled.onnx", None),
         ("model.onnx", None),
     ] {
-        let ran = playground.run(&["build", "a.txt", "-o", "out.parquet", "--model-file", file]).expect(0);
+        let ran =
+            playground.from_scratch(&["build", "a.txt", "-o", "out.parquet", "--model-file", file]).expect(0);
         let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("warning: ")).collect();
         assert_eq!(warnings.len(), usize::from(why.is_some()), "{}", ran.story);
         assert!(
@@ -157,7 +158,7 @@ fn other_weights_in_external_data_are_another_fingerprint() {
     assert_ne!(of(), of());
 }
 
-/// Invariant 8: peak memory with ten times the documents is at most a tenth more.
+/// Invariant 8: peak memory with ten times the documents is at most a tenth more, and what reuse has to know.
 #[test]
 fn memory_does_not_grow_with_the_corpus() {
     let playground = Playground::new();
@@ -168,11 +169,13 @@ fn memory_does_not_grow_with_the_corpus() {
                 .unwrap();
         }
         playground.write("in.jsonl", lines);
+        let _ = fs::remove_file(playground.path("out.parquet"));
         peak_kib(playground.command(&["build", "in.jsonl", "-o", "out.parquet", "-q"]))
     };
     let (small, large) = (peak(2_000), peak(20_000));
     println!("peak memory: {small} KiB with 2,000 documents, {large} KiB with 20,000");
-    assert!(large as f64 <= small as f64 * 1.1, "{small} KiB, {large} KiB");
+    let known = 18_000.0 * 128.0 / 1024.0;
+    assert!(large as f64 <= small as f64 * 1.1 + known, "{small} KiB, {large} KiB");
 }
 
 /// Peak resident memory of a command, which must succeed.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::Found;
 use super::form::{Form, Rows};
 use super::raw::{Content, Raw, Reading};
-use crate::error::{DocumentError, Failure};
+use crate::error::{DocumentError, Failure, Lost};
 
 pub use jsonl::parse as parse_json;
 pub use parquet::{KIND as PARQUET, Table};
@@ -44,7 +44,7 @@ pub fn open(
             Rows::Parquet => Box::new(parquet::Rows::open(path, source, is_root, reading)?),
         })
     };
-    opened().map_err(|cause| Failure { place: path.display().to_string(), cause })
+    opened().map_err(|cause| Failure { place: path.display().to_string(), cause, lost: Lost::Unknown })
 }
 
 /// JSON Lines on standard input.
@@ -53,7 +53,10 @@ pub fn stdin(reading: &Reading) -> RowIter {
     let source = Source::new(Path::new(NAME), NAME.to_owned());
     match jsonl::Lines::open(io::stdin(), source, reading) {
         Ok(lines) => Box::new(lines),
-        Err(cause) => Box::new(std::iter::once(Found::Failed(Failure { place: NAME.to_owned(), cause }))),
+        Err(cause) => {
+            let failure = Failure { place: NAME.to_owned(), cause, lost: Lost::Unknown };
+            Box::new(std::iter::once(Found::Failed(failure)))
+        }
     }
 }
 
@@ -93,6 +96,6 @@ impl Source {
 
     fn failed(&self, number: u64, cause: DocumentError) -> Found {
         let place = format!("{}:{number}", self.file.display());
-        Found::Failed(Failure { place, cause })
+        Found::Failed(Failure { place, cause, lost: Lost::Unknown })
     }
 }

@@ -1,0 +1,489 @@
+//! A file that this tool wrote: read whole once, to see that it is undamaged and what is in it; then by row.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use anyhow::{Context, anyhow, ensure};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Fields, Float32Type};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection,
+};
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::reader::{ChunkReader, Length};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use super::kept::{self, KeptColumn};
+use super::{COLUMNS, Metadata, Row, RowId, RowKind, Vector, schema};
+use crate::digest::Digest;
+
+/// The first bytes of every Parquet file.
+pub const MAGIC: &[u8] = b"PAR1";
+
+/// Rows that are read at a time. Of a whole row group, a batch could hold more text than it can.
+const BATCH_ROWS: usize = 256;
+
+/// How far from 1 the length of a vector may be: rounding of a thousand floats is far below.
+const LENGTH_TOLERANCE: f64 = 1e-4;
+
+/// Why what is there is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It is Parquet, but not of this tool.
+    #[error("not made by this tool")]
+    Foreign,
+    /// It was of this tool, or may have been.
+    #[error("{0:#}")]
+    Damaged(anyhow::Error),
+}
+
+/// The old file, and of what use it is.
+pub struct Old {
+    /// The file.
+    pub file: IndexFile,
+    /// Whether a row's vector, cut to length, is the one that its text has now.
+    pub has_vectors: bool,
+    /// Whether all that its vectors depend on is the same.
+    pub is_same: bool,
+}
+
+/// What stands for the rows of a file, each whole: the BLAKE3 digest of their BLAKE3 digests.
+#[derive(Debug, Clone, Default)]
+pub struct Content {
+    hasher: blake3::Hasher,
+    /// How many rows.
+    pub rows: usize,
+}
+
+impl Content {
+    /// The key of the file's metadata under which it stands.
+    pub const KEY: &str = concat!(env!("CARGO_PKG_NAME"), ".content");
+
+    pub fn push(&mut self, id: &str, text: &str, vector: &[f32], kept: u64) {
+        self.push_row(&row_digest(id, text, vector, kept));
+    }
+
+    fn push_row(&mut self, row: &blake3::Hash) {
+        self.hasher.update(row.as_bytes());
+        self.rows += 1;
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hasher.finalize().to_hex())
+    }
+}
+
+fn row_digest(id: &str, text: &str, vector: &[f32], kept: u64) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for text in [id, text] {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    // By blocks, not by number: a hasher is called for each.
+    let mut bytes = [0; 1024];
+    for block in vector.chunks(bytes.len() / 4) {
+        for (to, number) in bytes.chunks_exact_mut(4).zip(block) {
+            to.copy_from_slice(&number.to_le_bytes());
+        }
+        hasher.update(&bytes[..block.len() * 4]);
+    }
+    hasher.update(&kept.to_le_bytes());
+    hasher.finalize()
+}
+
+/// What is known of a row.
+struct RowDigests {
+    whole: blake3::Hash,
+    /// Of a document's first row, the document's.
+    document: Option<Digest>,
+    text: Digest,
+    kept: u64,
+}
+
+/// A document's first row.
+#[derive(Debug, Clone, Copy)]
+struct First {
+    id: Digest,
+    row: u32,
+}
+
+/// An open file. In memory are, for each row, 20 bytes, and 24 for each document; 8 more for a row that keeps columns.
+pub struct IndexFile {
+    file: Shared,
+    footer: ArrowReaderMetadata,
+    /// What it says of itself. `None` where another version of this tool wrote it.
+    metadata: Option<Metadata>,
+    texts: Vec<Digest>,
+    /// Empty where there are no such columns.
+    kept: Vec<u64>,
+    documents: Vec<First>,
+    content: String,
+    group_ends: Vec<u32>,
+    by_text: OnceLock<Vec<u32>>,
+    by_id: OnceLock<Vec<u32>>,
+}
+
+impl IndexFile {
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn open(path: &Path) -> Result<Self, Unusable> {
+        let damaged = |e: anyhow::Error| Unusable::Damaged(e);
+        let open = || -> anyhow::Result<_> {
+            let file = Shared(Arc::new(File::open(path)?));
+            let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+            let footer = ArrowReaderMetadata::load(&file, options)?;
+            Ok((file, footer))
+        };
+        let (file, footer) = open().map_err(damaged)?;
+        let (Some(metadata), Some(content)) = (entry(&footer, Metadata::KEY), entry(&footer, Content::KEY))
+        else {
+            return Err(Unusable::Foreign);
+        };
+        let mut group_ends = Vec::new();
+        for group in footer.metadata().row_groups() {
+            let rows = u32::try_from(group.num_rows()).ok();
+            let end = rows.and_then(|rows| group_ends.last().unwrap_or(&0u32).checked_add(rows));
+            group_ends.push(end.ok_or_else(|| damaged(anyhow!("more rows than can be counted")))?);
+        }
+        let mut index = IndexFile {
+            file,
+            metadata: serde_json::from_str(&metadata).ok(),
+            texts: Vec::new(),
+            kept: Vec::new(),
+            documents: Vec::new(),
+            content,
+            group_ends,
+            by_text: OnceLock::new(),
+            by_id: OnceLock::new(),
+            footer,
+        };
+        index.read_whole().map_err(damaged)?;
+        Ok(index)
+    }
+
+    /// What it says of itself. `None` where another version of this tool wrote it.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
+    }
+
+    /// A digest of all rows in their order.
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> u32 {
+        self.texts.len() as u32
+    }
+
+    /// How many documents.
+    pub fn documents(&self) -> u32 {
+        self.documents.len() as u32
+    }
+
+    /// The document of this id.
+    pub fn document(&self, id: Digest) -> Option<u32> {
+        let by_id = self.by_id.get_or_init(|| sorted_by(self.documents.len(), |at| self.documents[at].id));
+        let found = by_id.partition_point(|&at| self.documents[at as usize].id < id);
+        by_id.get(found).copied().filter(|&at| self.documents[at as usize].id == id)
+    }
+
+    /// A row of this text; where there are several, one of this document rather than another.
+    pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
+        let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
+        own.find(|&row| self.texts[row as usize] == text).or_else(|| {
+            let by_text = self.by_text.get_or_init(|| sorted_by(self.texts.len(), |at| self.texts[at]));
+            let found = by_text.partition_point(|&at| self.texts[at as usize] < text);
+            by_text.get(found).copied().filter(|&at| self.texts[at as usize] == text)
+        })
+    }
+
+    /// The rows of a document.
+    pub fn rows_of(&self, document: u32) -> Range<u32> {
+        let first = |at: u32| self.documents.get(at as usize).map_or(self.rows(), |first| first.row);
+        first(document)..first(document + 1)
+    }
+
+    /// The document of a row.
+    pub fn document_of(&self, row: u32) -> u32 {
+        self.documents.partition_point(|first| first.row <= row) as u32 - 1
+    }
+
+    /// Whether a row has this text and these kept values.
+    pub fn is_row(&self, row: u32, text: Digest, kept: u64) -> bool {
+        let row = row as usize;
+        self.texts[row] == text && self.kept.get(row).is_none_or(|&there| there == kept)
+    }
+
+    /// What a row's text and kept values are recognised by.
+    pub fn row_digests(&self, row: u32) -> (Digest, u64) {
+        (self.texts[row as usize], self.kept.get(row as usize).copied().unwrap_or_default())
+    }
+
+    /// What the documents are recognised by, and the rows of each.
+    pub fn each_document(&self) -> impl Iterator<Item = (Digest, Range<u32>)> {
+        (0..self.documents()).map(|at| (self.documents[at as usize].id, self.rows_of(at)))
+    }
+
+    /// Whether its kept columns are these, with these types.
+    pub fn keeps(&self, columns: &[KeptColumn]) -> bool {
+        let expected = schema(self.dim(), columns);
+        self.fields() == expected.fields()
+    }
+
+    /// Whether its kept columns have these names.
+    pub fn keeps_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> bool {
+        self.fields().iter().skip(COLUMNS.len()).map(|field| field.name().as_str()).eq(names)
+    }
+
+    /// The vectors of these rows, which may come in any order, one after the other.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn vectors(&self, rows: &[u32]) -> anyhow::Result<Vec<f32>> {
+        let dim = self.dim();
+        let mut places: Vec<(u32, usize)> = rows.iter().copied().zip(0..).collect();
+        places.sort_unstable();
+        let mut vectors = vec![0.0; rows.len() * dim];
+        let mut places = places.into_iter().peekable();
+        let mut wanted = rows.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut read = wanted.iter();
+        self.select(&wanted, &[COLUMNS[2]], |batch| {
+            let values = batch["vector"].as_fixed_size_list().values().as_primitive::<Float32Type>();
+            for (vector, row) in values.values().chunks_exact(dim).zip(&mut read) {
+                while let Some((_, place)) = places.next_if(|(wanted, _)| wanted == row) {
+                    vectors[place * dim..][..dim].copy_from_slice(vector);
+                }
+            }
+            Ok(())
+        })?;
+        ensure!(places.next().is_none(), "fewer rows than there were");
+        Ok(vectors)
+    }
+
+    /// The rows with these numbers, ascending, with the values of the columns named.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn rows_with(&self, rows: &[u32], keep: &[&str]) -> anyhow::Result<Vec<Row>> {
+        let mut found = Vec::new();
+        let mut numbers = rows.iter();
+        let columns: Vec<&str> = COLUMNS[..2].iter().chain(keep).copied().collect();
+        self.select(rows, &columns, |batch| {
+            let (ids, texts) = (batch["id"].as_string::<i32>(), batch["text"].as_string::<i32>());
+            for ((at, kept), &row) in kept_values(&batch, keep).into_iter().enumerate().zip(&mut numbers) {
+                let (id, text) = (RowId::parse(ids.value(at), self.kind()), texts.value(at).to_owned());
+                found.push(Row { id, text, vector: Vector::Old(row), kept });
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The whole rows with these numbers, ascending.
+    pub(super) fn batches(
+        &self,
+        rows: &[u32],
+        f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.select(rows, &[], f)
+    }
+
+    pub(super) fn fields(&self) -> &Fields {
+        self.footer.schema().fields()
+    }
+
+    /// What a document is recognised by.
+    pub fn document_digest(&self, document: u32) -> Digest {
+        self.documents[document as usize].id
+    }
+
+    fn kind(&self) -> RowKind {
+        self.metadata.as_ref().map_or(RowKind::Documents, |metadata| metadata.fingerprint.rows)
+    }
+
+    /// Length of its vectors.
+    pub fn dim(&self) -> usize {
+        self.metadata.as_ref().map_or(0, |metadata| metadata.fingerprint.dim)
+    }
+
+    /// With these columns, or all where none is named.
+    fn select(
+        &self,
+        rows: &[u32],
+        columns: &[&str],
+        mut f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut rows = rows;
+        let mut start = 0;
+        for (group, &end) in self.group_ends.iter().enumerate() {
+            let count = rows.partition_point(|&row| row < end);
+            let (here, rest) = rows.split_at(count);
+            if !here.is_empty() {
+                let ranges = here.iter().map(|&row| (row - start) as usize..(row - start) as usize + 1);
+                let selection = RowSelection::from_consecutive_ranges(ranges, (end - start) as usize);
+                for batch in self.reader(group, Some(selection), columns)? {
+                    f(batch?)?;
+                }
+            }
+            (rows, start) = (rest, end);
+        }
+        Ok(())
+    }
+
+    fn reader(
+        &self,
+        group: usize,
+        selection: Option<RowSelection>,
+        columns: &[&str],
+    ) -> anyhow::Result<ParquetRecordBatchReader> {
+        let (file, footer) = (self.file.clone(), self.footer.clone());
+        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+            .with_row_groups(vec![group])
+            .with_batch_size(BATCH_ROWS);
+        if !columns.is_empty() {
+            let schema = self.footer.metadata().file_metadata().schema_descr();
+            // By place: a kept column may have a dot in its name, which is a path to `ProjectionMask::columns`.
+            let is_wanted = |at: &usize| columns.contains(&self.fields()[*at].name().as_str());
+            reader = reader
+                .with_projection(ProjectionMask::roots(schema, (0..self.fields().len()).filter(is_wanted)));
+        }
+        if let Some(selection) = selection {
+            reader = reader.with_row_selection(selection);
+        }
+        Ok(reader.build()?)
+    }
+
+    /// Every page: as many rows as it says, with vectors of length 1, and the content that was written.
+    fn read_whole(&mut self) -> anyhow::Result<()> {
+        let mut content = Content::default();
+        let groups: Vec<usize> = (0..self.group_ends.len()).collect();
+        for together in groups.chunks(rayon::current_num_threads()) {
+            let read: Vec<Vec<RowDigests>> =
+                together.par_iter().map(|&group| self.read_group(group)).collect::<anyhow::Result<_>>()?;
+            for row in read.into_iter().flatten() {
+                content.push_row(&row.whole);
+                if let Some(id) = row.document {
+                    self.documents.push(First { id, row: self.texts.len() as u32 });
+                }
+                self.texts.push(row.text);
+                if self.fields().len() > COLUMNS.len() {
+                    self.kept.push(row.kept);
+                }
+            }
+        }
+        ensure!(self.documents.first().is_none_or(|first| first.row == 0), "its ids are not in order");
+        ensure!(content.to_string() == self.content, "its content is not what was written");
+        Ok(())
+    }
+
+    fn read_group(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
+        let mut rows = Vec::new();
+        let names: Vec<&str> =
+            self.fields().iter().skip(COLUMNS.len()).map(|field| field.name().as_str()).collect();
+        for batch in self.reader(group, None, &[])? {
+            let batch = batch?;
+            let column = |name: &str| batch.column_by_name(name).with_context(|| format!("no column {name}"));
+            let ids = column("id")?.as_string_opt::<i32>().context("its ids are no text")?;
+            let texts = column("text")?.as_string_opt::<i32>().context("its texts are no text")?;
+            let vectors = column("vector")?.as_fixed_size_list_opt().context("its vectors are no vectors")?;
+            let dim = vectors.value_length() as usize;
+            let values =
+                vectors.values().as_primitive_opt::<Float32Type>().context("its vectors are no floats")?;
+            ensure!(
+                ids.null_count() + texts.null_count() + vectors.null_count() + values.null_count() == 0,
+                "a value is missing"
+            );
+            let vectors = values.values().chunks_exact(dim.max(1));
+            for ((at, vector), kept) in vectors.enumerate().zip(kept_values(&batch, &names)) {
+                let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                ensure!((length - 1.0).abs() <= LENGTH_TOLERANCE, "a vector has length {length}");
+                let (id, text) = (ids.value(at), texts.value(at));
+                let (kept, _) = kept::digest(&kept);
+                let RowId { document, chunk } = RowId::parse(id, self.kind());
+                rows.push(RowDigests {
+                    whole: row_digest(id, text, vector, kept),
+                    document: chunk.is_none_or(|chunk| chunk == 0).then(|| Digest::of(document)),
+                    text: Digest::of(text),
+                    kept,
+                });
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// A file that several threads read. Of [`File`] itself, clones share the place where they are.
+#[derive(Clone)]
+struct Shared(Arc<File>);
+
+impl Length for Shared {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for Shared {
+    type T = BufReader<At>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<BufReader<At>> {
+        Ok(BufReader::new(At { file: self.0.clone(), place: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// A place in it.
+struct At {
+    file: Arc<File>,
+    place: u64,
+}
+
+impl Read for At {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.place)?;
+        self.place += count as u64;
+        Ok(count)
+    }
+}
+
+fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value]>> {
+    let columns: Vec<Vec<Value>> = names
+        .iter()
+        .map(|name| match batch.column_by_name(name) {
+            Some(column) => kept::values(column),
+            None => vec![Value::Null; batch.num_rows()],
+        })
+        .collect();
+    (0..batch.num_rows()).map(|at| columns.iter().map(|column| column[at].clone()).collect()).collect()
+}
+
+fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
+    let entries = footer.metadata().file_metadata().key_value_metadata()?;
+    entries.iter().find(|entry| entry.key == key)?.value.clone()
+}
+
+fn sorted_by(count: usize, digest: impl Fn(usize) -> Digest) -> Vec<u32> {
+    let mut sorted: Vec<u32> = (0..count as u32).collect();
+    sorted.sort_unstable_by_key(|&at| (digest(at as usize), at));
+    sorted
+}

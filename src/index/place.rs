@@ -1,0 +1,274 @@
+//! Where a file is to be put, in the place of what may be there. A reader sees the old file or the new one, never a
+//! part.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{anyhow, ensure};
+use tempfile::NamedTempFile;
+
+/// Random characters in the name of a temporary file.
+const RANDOM: usize = 6;
+const TEMPORARY: &str = ".tmp";
+
+/// What is added to the name of a file that is damaged and kept.
+const DAMAGED: &str = ".damaged";
+
+/// A path that has been checked, and what was there.
+#[derive(Debug)]
+pub struct Place {
+    /// As the user named it, for messages.
+    named: String,
+    path: PathBuf,
+    before: Option<Metadata>,
+    /// Whether what is there is to be kept under another name.
+    is_kept: bool,
+}
+
+impl Place {
+    /// Looks at what `path` is, or is a link to. What is there must be of the kind that is going to be put there, by
+    /// its first bytes: a slip of the hand must not cost a document or a device. `what` is what messages call it.
+    ///
+    /// # Errors
+    /// It is a folder, a device or a file of another kind; its folder is not there.
+    pub fn new(what: &str, path: &Path, magic: &[u8], kind: &str) -> anyhow::Result<Self> {
+        let named = format!("{what} {}", path.display());
+        let refuse = |why: &str| anyhow!("{named}: {why}; name a file that is new or {kind}");
+        if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
+        {
+            return Err(refuse("is a folder"));
+        }
+        let (path, before) = match path.symlink_metadata() {
+            Err(_) => (path.to_owned(), None),
+            Ok(_) => {
+                let path = path.canonicalize().map_err(|e| refuse(&format!("is a broken link ({e})")))?;
+                let metadata = path.metadata().map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+                (path, Some(metadata))
+            }
+        };
+        if let Some(before) = &before {
+            ensure!(before.is_file(), refuse("is no regular file"));
+            let mut start = Vec::new();
+            let read =
+                File::open(&path).and_then(|file| file.take(magic.len() as u64).read_to_end(&mut start));
+            read.map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+            ensure!(
+                start.is_empty() || start == magic,
+                refuse(&format!("is no {kind} file and would be lost"))
+            );
+        }
+        Ok(Place { named, path, before, is_kept: false })
+    }
+
+    /// The path, links followed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is there already has something in it.
+    pub fn is_taken(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.len() > 0)
+    }
+
+    /// A hidden name beside it.
+    pub fn beside(&self, end: &str) -> PathBuf {
+        let mut name = self.prefix();
+        name.push(end);
+        self.folder().join(name)
+    }
+
+    /// How to make a file beside it: who may not read the old file may not read that either.
+    pub fn options(&self) -> OpenOptions {
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+            options.mode(self.mode().mode());
+        }
+        options
+    }
+
+    /// A file in the same folder, since a rename is atomic within one file system only; gone when dropped. Who may
+    /// not read the old file may not read it either.
+    ///
+    /// # Errors
+    /// The folder does not exist or cannot be written.
+    pub fn temporary(&self) -> anyhow::Result<NamedTempFile> {
+        let prefix = self.prefix();
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(TEMPORARY).rand_bytes(RANDOM);
+        #[cfg(unix)]
+        builder.permissions(self.mode());
+        builder.tempfile_in(self.folder()).map_err(|e| self.not_writable(&e))
+    }
+
+    /// Its folder cannot be written.
+    pub fn not_writable(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!("{}: {e}; its folder must exist and be writable", self.named)
+    }
+
+    /// It could not be written to the end.
+    pub fn cannot_write(&self, cause: &dyn std::fmt::Display) -> anyhow::Error {
+        anyhow!(
+            "{}: cannot be written: {cause}; make room or choose another place (the old file is untouched)",
+            self.named
+        )
+    }
+
+    /// What is there cannot be read any more.
+    pub fn cannot_read_again(&self) -> String {
+        format!("{}: could be read before and cannot now; check the disk and run again", self.named)
+    }
+
+    /// Removes what runs left that were killed. To be called by the one run that holds the place.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written.
+    pub fn clean(&self) -> anyhow::Result<()> {
+        let prefix = self.prefix();
+        let clean = || -> io::Result<()> {
+            for entry in fs::read_dir(self.folder())? {
+                let entry = entry?;
+                if is_temporary(entry.file_name().as_encoded_bytes(), prefix.as_encoded_bytes()) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        clean().map_err(|e| self.not_writable(&e))
+    }
+
+    /// Puts the file in place, with mode and owner of the old one; on disk when this returns. Gives back a warning
+    /// where mode or owner could not be kept.
+    ///
+    /// # Errors
+    /// It could not be moved, or what was there has been replaced in the meantime.
+    pub fn put(&self, file: NamedTempFile) -> anyhow::Result<Option<String>> {
+        let warning = self.keep_owner(file.as_file());
+        file.as_file().sync_all().map_err(|e| self.cannot_write(&e))?;
+        ensure!(
+            self.is_as_found(),
+            "{}: another program has written it during this run; it is left as it is now: run again, if it is to be replaced",
+            self.named
+        );
+        if self.is_kept {
+            self.keep_now()?;
+        }
+        file.persist(&self.path).map_err(|e| self.cannot_write(&e.error))?;
+        self.sync_folder()?;
+        Ok(warning)
+    }
+
+    /// Has what is there kept when something is put in its place, and gives the name that it will have.
+    pub fn keep(&mut self) -> PathBuf {
+        self.is_kept = true;
+        self.kept_name()
+    }
+
+    fn kept_name(&self) -> PathBuf {
+        let name = |number: u32| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(DAMAGED);
+            if number > 1 {
+                name.push(format!("-{number}"));
+            }
+            PathBuf::from(name)
+        };
+        (1..).map(name).find(|name| name.symlink_metadata().is_err()).unwrap_or_default()
+    }
+
+    fn keep_now(&self) -> anyhow::Result<()> {
+        let name = self.kept_name();
+        fs::hard_link(&self.path, &name)
+            // Some file systems have no links.
+            .or_else(|_| fs::copy(&self.path, &name).map(drop))
+            .map_err(|e| anyhow!("{}: cannot be kept as {}: {e}", self.named, name.display()))
+    }
+
+    /// A rename, and a new file, is on disk only when the folder is.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn sync_folder(&self) -> anyhow::Result<()> {
+        File::open(self.folder()).and_then(|folder| folder.sync_all()).map_err(|e| {
+            anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.named)
+        })
+    }
+
+    fn is_as_found(&self) -> bool {
+        match (&self.before, self.path.symlink_metadata()) {
+            (None, Err(_)) => true,
+            (Some(before), Ok(now)) => stamp(before) == stamp(&now),
+            _ => false,
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// What the names of files that belong to it start with.
+    fn prefix(&self) -> OsString {
+        let mut prefix = OsString::from(".");
+        prefix.push(self.path.file_name().unwrap_or_default());
+        prefix.push(".");
+        prefix
+    }
+
+    #[cfg(unix)]
+    fn mode(&self) -> Permissions {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        // A new one is as any file that a program makes: the umask takes from it.
+        Permissions::from_mode(self.before.as_ref().map_or(0o666, |before| before.mode() & 0o777))
+    }
+
+    #[cfg(unix)]
+    fn keep_owner(&self, file: &File) -> Option<String> {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let before = self.before.as_ref()?;
+        let (uid, gid) = (before.uid(), before.gid());
+        let now = file.metadata().ok()?;
+        let owner = match (now.uid(), now.gid()) == (uid, gid) {
+            true => Ok(()),
+            // Only root may give a file away; its group can be kept by others too.
+            false => {
+                fchown(file, Some(uid), Some(gid)).or_else(|e| fchown(file, None, Some(gid)).and(Err(e)))
+            }
+        };
+        // In this order: giving a file away takes bits from its mode.
+        let kept = file.set_permissions(self.mode()).and(owner);
+        kept.err().map(|e| format!("{}: its owner or mode could not be kept ({e})", self.named))
+    }
+
+    #[cfg(not(unix))]
+    fn keep_owner(&self, _: &File) -> Option<String> {
+        None
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.named)
+    }
+}
+
+/// By what a file is known to be the one that was there.
+#[cfg(unix)]
+fn stamp(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
+}
+
+#[cfg(not(unix))]
+fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
+    (metadata.len(), metadata.modified().ok())
+}
+
+fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
+    let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
+    random.is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
+}

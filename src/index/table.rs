@@ -1,0 +1,127 @@
+//! Rows with their numbers in, the bytes of a Parquet file out.
+
+use std::mem;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
+use arrow::datatypes::Schema;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use super::file::Content;
+use super::kept::{self, KeptColumn};
+use super::{Metadata, RowId, element, schema};
+
+/// A row group ends with the batch in which it comes to so many rows or bytes (16 MiB of vectors at 1024
+/// numbers each): enough for a reader to go by, little enough to buffer.
+const ROW_GROUP_ROWS: usize = 4096;
+const ROW_GROUP_BYTES: usize = 32 << 20;
+
+/// What is compressed, and decompressed by a reader, at a time. A page of vectors is buffered whole, with
+/// its levels.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// Rows, or bytes of strings, that are passed to the Parquet writer at a time.
+const BATCH_ROWS: usize = 256;
+const BATCH_STRING_BYTES: usize = 4 << 20;
+
+/// A row with its numbers.
+pub struct Cells {
+    pub id: RowId,
+    pub text: String,
+    pub vector: Box<[f32]>,
+    pub kept: Arc<[Value]>,
+}
+
+/// A file in the making. What is in it depends on the rows and the types of the columns alone, to the byte.
+pub struct Table {
+    writer: ArrowWriter<NamedTempFile>,
+    schema: Arc<Schema>,
+    dim: usize,
+    kept: Vec<KeptColumn>,
+    content: Content,
+    buffer: Vec<Cells>,
+    string_bytes: usize,
+    group_bytes: usize,
+}
+
+impl Table {
+    pub fn new(file: NamedTempFile, dim: usize, kept: &[KeptColumn]) -> anyhow::Result<Self> {
+        let schema = schema(dim, kept);
+        Ok(Table {
+            writer: ArrowWriter::try_new(file, schema.clone(), Some(properties()?))?,
+            schema,
+            dim,
+            kept: kept.to_vec(),
+            content: Content::default(),
+            buffer: Vec::new(),
+            string_bytes: 0,
+            group_bytes: 0,
+        })
+    }
+
+    /// # Panics
+    /// If the vector is not of the file's dimension, or there is not a value for each column that is kept.
+    pub fn push(&mut self, row: Cells) -> anyhow::Result<()> {
+        assert_eq!(row.vector.len(), self.dim, "a vector of the file's dimension");
+        assert_eq!(row.kept.len(), self.kept.len(), "a value a column");
+        let id = row.id.to_string();
+        let (kept, kept_bytes) = kept::digest(&row.kept);
+        self.content.push(&id, &row.text, &row.vector, kept);
+        self.string_bytes += id.len() + row.text.len() + kept_bytes;
+        self.buffer.push(row);
+        if self.buffer.len() >= BATCH_ROWS || self.string_bytes >= BATCH_STRING_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The rest of the rows, and the file, not yet flushed to disk.
+    pub fn finish(mut self, metadata: &Metadata) -> anyhow::Result<(NamedTempFile, Content)> {
+        self.flush()?;
+        let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
+        self.writer.append_key_value_metadata(entry(Metadata::KEY, serde_json::to_string(metadata)?));
+        self.writer.append_key_value_metadata(entry(Content::KEY, self.content.to_string()));
+        Ok((self.writer.into_inner()?, self.content))
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        let mut vectors = Vec::with_capacity(self.buffer.len() * self.dim);
+        self.buffer.iter().for_each(|row| vectors.extend_from_slice(&row.vector));
+        self.group_bytes += mem::take(&mut self.string_bytes) + size_of_val(vectors.as_slice());
+        let vectors = Arc::new(Float32Array::from(vectors));
+        let ids: StringArray = self.buffer.iter().map(|row| Some(row.id.to_string())).collect();
+        let texts: StringArray = self.buffer.iter().map(|row| Some(row.text.as_str())).collect();
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(ids),
+            Arc::new(texts),
+            Arc::new(FixedSizeListArray::try_new(element(), self.dim as i32, vectors, None)?),
+        ];
+        let kept = self.kept.iter().enumerate();
+        columns.extend(kept.map(|(at, column)| column.array(self.buffer.iter().map(|row| &row.kept[at]))));
+        self.buffer.clear();
+        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        if self.group_bytes >= ROW_GROUP_BYTES {
+            self.writer.flush()?;
+            self.group_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+pub fn properties() -> anyhow::Result<WriterProperties> {
+    let vector = ColumnPath::from(vec!["vector".to_owned(), "list".to_owned(), "element".to_owned()]);
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        // Ids and texts are all different, and so are vectors: a dictionary only costs memory.
+        .set_dictionary_enabled(false)
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_column_statistics_enabled(vector, EnabledStatistics::None)
+        .build())
+}

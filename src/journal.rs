@@ -1,0 +1,290 @@
+//! Vectors of chunks on disk as soon as they are made, so that a run that was killed goes on where it was.
+//!
+//! A line of JSON says what model they are of. Then follow records of equal length: the digest of a chunk's token
+//! ids, the vector in full width, and a checksum. What is after the first wrong checksum was being written when
+//! the power went, and is cut off.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::embed::Embedding;
+use crate::model::ModelFingerprint;
+
+/// So often what has been written is flushed to disk: what a loss of power can cost is less than half a minute.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+
+/// No first line is longer.
+const HEADER_BYTES_MAX: u64 = 64 << 10;
+
+/// Of each record.
+const CHECKSUM_BYTES: usize = 8;
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Of the records.
+    pub format: u32,
+    /// A vector depends on it and on the token ids alone.
+    pub model: ModelFingerprint,
+    /// Whether the run was told to make all vectors anew.
+    pub rebuild: bool,
+}
+
+impl Header {
+    /// For vectors of this model.
+    pub fn new(model: ModelFingerprint, rebuild: bool) -> Self {
+        Header { format: 1, model, rebuild }
+    }
+
+    /// Whether a run with the header `now` can go on with these vectors.
+    fn serves(&self, now: &Header) -> bool {
+        (self.format, &self.model) == (now.format, &now.model) && (self.rebuild || !now.rebuild)
+    }
+}
+
+/// The vectors made so far, in this run and in those before it that did not come to an end.
+pub struct Journal {
+    path: PathBuf,
+    width: usize,
+    /// Bytes of the first line.
+    start: u64,
+    /// By place: 24 to 48 bytes a chunk.
+    records: HashMap<Digest, u32>,
+    resumed: usize,
+    reader: Option<File>,
+    writer: Option<Writer>,
+}
+
+impl Journal {
+    /// Goes on with what another run left, if it serves, or begins anew.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn open(path: &Path, header: &Header, options: &mut OpenOptions) -> io::Result<Self> {
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut journal = Journal::read(path, &file, header)?;
+        if journal.start == 0 {
+            file.set_len(0)?;
+            file.rewind()?;
+            let line = serde_json::to_string(header)? + "\n";
+            file.write_all(line.as_bytes())?;
+            journal.start = line.len() as u64;
+        }
+        let end = journal.offset(journal.resumed as u32);
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
+        file.sync_all()?;
+        journal.writer = Some(Writer::start(file)?);
+        Ok(journal)
+    }
+
+    /// Looks at what another run left, if anything, and changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn look(path: &Path, header: &Header) -> io::Result<Self> {
+        match File::open(path) {
+            Ok(file) => Journal::read(path, &file, header),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Journal::empty(path, header)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Vectors that other runs left.
+    pub fn resumed(&self) -> usize {
+        self.resumed
+    }
+
+    /// The vector of the chunk with these token ids, if it has been made.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn get(&mut self, chunk: &Digest) -> io::Result<Option<Embedding>> {
+        let Some(&number) = self.records.get(chunk) else { return Ok(None) };
+        let mut record = vec![0; record_bytes(self.width)];
+        let offset = self.offset(number);
+        let reader = self.reader.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        reader.seek(SeekFrom::Start(offset))?;
+        reader.read_exact(&mut record)?;
+        Ok(Some(Embedding::stored(vector(&record))))
+    }
+
+    /// Adds a vector. It survives this process at once, and the machine's end within [`FLUSH_EVERY`].
+    ///
+    /// # Errors
+    /// It cannot be written; or what was written before could not be flushed.
+    ///
+    /// # Panics
+    /// If the vector has another width than the model, or the journal was only looked at.
+    pub fn push(&mut self, chunk: Digest, vector: &Embedding) -> io::Result<()> {
+        assert_eq!(vector.values().len(), self.width, "a vector of the model's width");
+        let number = self.records.len() as u32;
+        if self.records.contains_key(&chunk) {
+            return Ok(());
+        }
+        let mut record = Vec::with_capacity(record_bytes(self.width));
+        record.extend(chunk.as_bytes());
+        record.extend(vector.values().iter().flat_map(|number| number.to_le_bytes()));
+        record.extend(checksum(&record));
+        self.writer.as_mut().unwrap_or_else(|| panic!("a journal to write to")).write(&record)?;
+        self.records.insert(chunk, number);
+        Ok(())
+    }
+
+    /// It cannot be written.
+    pub fn cannot_write(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!(
+            "{}, where vectors are kept until the run is done: {e}; make room (the old output is untouched)",
+            self.path.display()
+        )
+    }
+
+    /// Flushes it to disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn flush(&self) -> io::Result<()> {
+        self.writer.as_ref().map_or(Ok(()), |writer| writer.file.sync_data())
+    }
+
+    /// It is of no use any more.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+
+    fn empty(path: &Path, header: &Header) -> Self {
+        Journal {
+            path: path.to_owned(),
+            width: header.model.width,
+            start: 0,
+            records: HashMap::new(),
+            resumed: 0,
+            reader: None,
+            writer: None,
+        }
+    }
+
+    /// All records that are whole and serve; [`Journal::start`] is 0 where the file does not.
+    fn read(path: &Path, file: &File, header: &Header) -> io::Result<Self> {
+        let mut journal = Journal::empty(path, header);
+        journal.reader = Some(File::open(path)?);
+        let mut file = BufReader::with_capacity(1 << 20, file);
+        let mut line = Vec::new();
+        file.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
+        if !serde_json::from_slice::<Header>(&line).is_ok_and(|there| there.serves(header)) {
+            return Ok(journal);
+        }
+        journal.start = line.len() as u64;
+        let mut record = vec![0; record_bytes(journal.width)];
+        loop {
+            match file.read_exact(&mut record) {
+                Ok(())
+                    if checksum(&record[..record.len() - CHECKSUM_BYTES])
+                        == record[record.len() - CHECKSUM_BYTES..] => {}
+                Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(e),
+                _ => break,
+            }
+            let mut digest = [0; Digest::BYTES];
+            digest.copy_from_slice(&record[..Digest::BYTES]);
+            journal.records.insert(Digest::from_bytes(digest), journal.records.len() as u32);
+        }
+        journal.resumed = journal.records.len();
+        Ok(journal)
+    }
+
+    fn offset(&self, number: u32) -> u64 {
+        self.start + u64::from(number) * record_bytes(self.width) as u64
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.writer.is_some() && self.records.is_empty() {
+            // One that stays does no harm.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn record_bytes(width: usize) -> usize {
+    Digest::BYTES + size_of::<f32>() * width + CHECKSUM_BYTES
+}
+
+fn vector(record: &[u8]) -> Box<[f32]> {
+    let bytes = &record[Digest::BYTES..record.len() - CHECKSUM_BYTES];
+    bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut checksum = [0; CHECKSUM_BYTES];
+    checksum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM_BYTES]);
+    checksum
+}
+
+/// A file, and a thread that flushes it now and then.
+struct Writer {
+    file: File,
+    state: Arc<State>,
+    /// Hung up, it ends the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    is_dirty: AtomicBool,
+    has_failed: AtomicBool,
+}
+
+impl Writer {
+    fn start(file: File) -> io::Result<Self> {
+        let (stop, stopped) = channel::<()>();
+        let state = Arc::<State>::default();
+        let flush = {
+            let (file, state) = (file.try_clone()?, state.clone());
+            move || {
+                while stopped.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
+                    if state.is_dirty.swap(false, Relaxed) && file.sync_data().is_err() {
+                        state.has_failed.store(true, Relaxed);
+                    }
+                }
+            }
+        };
+        let thread = thread::Builder::new().spawn(flush)?;
+        Ok(Writer { file, state, stop: Some(stop), thread: Some(thread) })
+    }
+
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        if self.state.has_failed.load(Relaxed) {
+            return Err(io::Error::other("what was written could not be flushed to disk"));
+        }
+        self.file.write_all(record)?;
+        self.state.is_dirty.store(true, Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It does nothing that could panic.
+            let _ = thread.join();
+        }
+    }
+}
