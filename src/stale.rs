@@ -77,10 +77,10 @@ impl Missing {
         if self.is_open {
             self.close(count);
         }
-        let gaps = match self.is_in_order || self.gaps.is_empty() {
-            true => mem::take(&mut self.gaps),
-            false => vec![0..count],
-        };
+        let mut gaps = mem::take(&mut self.gaps);
+        if !self.is_in_order && !gaps.is_empty() {
+            gaps.push(0..count);
+        }
         let lost = gaps.into_iter().flatten().filter(|&document| !self.has_moved[document as usize]);
         let mut stale: Vec<u32> = lost.chain(self.failed.iter().copied()).collect();
         stale.sort_unstable();
