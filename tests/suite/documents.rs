@@ -23,7 +23,7 @@ fn a_folder_gives_its_documents_in_the_order_of_their_names() {
     let expected = ["a/b/c.MARKDOWN", "a/z.txt", "a.txt", "b.md", "c.text", "x", "d.jsonl:2", "今天.md"];
     assert_eq!(ids(&playground, "docs"), expected);
     assert_eq!(ids(&playground, "./docs/"), expected);
-    let ran = playground.from_scratch(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    let ran = playground.run_anew(&["build", "docs", "-o", "out.parquet"]).expect(0);
     ran.says("8 documents: 8 embedded, 0 empty, 0 failed; left out: 1 hidden, 1 links, 1 of other kinds");
 }
 
@@ -186,7 +186,7 @@ fn other_encodings_are_decoded_and_said_or_forced() {
     playground.write("one.txt", &gbk);
     assert_eq!(playground.build("one.txt", &["--encoding", "gb18030"])[0].text, chinese);
     let ran =
-        playground.from_scratch(&["build", "one.txt", "-o", "out.parquet", "--encoding", "utf-8"]).expect(1);
+        playground.run_anew(&["build", "one.txt", "-o", "out.parquet", "--encoding", "utf-8"]).expect(1);
     ran.says("failed: one.txt: cannot be decoded as UTF-8; name its encoding with --encoding");
     playground
         .run(&["build", "one.txt", "-o", "out.parquet", "--encoding", "nope"])
@@ -207,8 +207,7 @@ fn patterns_and_options_say_what_the_walk_takes() {
     symlink(playground.path("elsewhere"), playground.path("docs/sub/link")).unwrap();
     symlink(playground.path("docs"), playground.path("docs/sub/loop")).unwrap();
     let ids = |code, more: &[&str]| {
-        let ran =
-            playground.from_scratch(&[&["build", "docs", "-o", "out.parquet"], more].concat()).expect(code);
+        let ran = playground.run_anew(&[&["build", "docs", "-o", "out.parquet"], more].concat()).expect(code);
         let rows = crate::util::rows(&playground.path("out.parquet"));
         (rows.into_iter().map(|row| row.id).collect::<Vec<_>>().join(" "), ran)
     };

@@ -75,7 +75,7 @@ fn tables_give_a_document_a_row() {
     ];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
     playground
-        .from_scratch(&[
+        .run_anew(&[
             "build",
             "docs/a.csv",
             "-o",
@@ -106,9 +106,8 @@ fn lines_in_other_encodings_are_read() {
     let mut csv = encoding_rs::SHIFT_JIS.encode("id,text\na,図書館\nb,毎日").0.into_owned();
     csv.splice(10..12, [0xFF, 0xFF]);
     playground.write("one.csv", csv);
-    let ran = playground
-        .from_scratch(&["build", "one.csv", "-o", "out.parquet", "--encoding", "shift_jis"])
-        .expect(3);
+    let ran =
+        playground.run_anew(&["build", "one.csv", "-o", "out.parquet", "--encoding", "shift_jis"]).expect(3);
     ran.says("failed: one.csv:2: cannot be decoded as Shift_JIS;");
     assert_eq!(ids_and_texts(&playground), pairs(&[("b", "毎日")]));
 }
@@ -201,7 +200,7 @@ fn an_index_is_not_read_unless_it_is_named() {
     ran.says(
         "1 documents: 0 embedded, 1 reused, 0 empty, 0 failed; left out: 2 hidden, 2 indexes of this tool",
     );
-    playground.from_scratch(&["build", "docs/old.parquet", "-o", "out.parquet"]).expect(0);
+    playground.run_anew(&["build", "docs/old.parquet", "-o", "out.parquet"]).expect(0);
     assert_eq!(ids_and_texts(&playground), pairs(&[("a.md", "one"), ("b.md", "two")]));
     playground.run(&["build", "out.parquet", "-o", "./out.parquet"]).expect(2).says("is the output too");
 }
@@ -235,10 +234,9 @@ fn bounds_cost_a_document_not_the_run() {
     assert_eq!(ran.stderr.matches("failed: ").count(), 6, "{}", ran.story);
     let expected = [("a.txt", "good"), ("c.jsonl.zst:1", "before"), ("e.jsonl:2", "short")];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
-    let ran =
-        playground.from_scratch(&["build", "docs/b.txt.gz", "docs/a.txt", "-o", "out.parquet"]).expect(3);
+    let ran = playground.run_anew(&["build", "docs/b.txt.gz", "docs/a.txt", "-o", "out.parquet"]).expect(3);
     ran.says("failed: docs/b.txt.gz: unpacks to more than 100 times its size;");
     playground
-        .from_scratch(&["build", "docs/b.txt.gz", "-o", "out.parquet", "--max-expansion", "5000"])
+        .run_anew(&["build", "docs/b.txt.gz", "-o", "out.parquet", "--max-expansion", "5000"])
         .expect(0);
 }

@@ -87,12 +87,12 @@ impl Playground {
 
     /// Runs `build INPUT -o out.parquet` with more arguments, from scratch, and reads what it wrote.
     pub fn build(&self, input: &str, more: &[&str]) -> Vec<Row> {
-        self.from_scratch(&[&["build", input, "-o", "out.parquet"], more].concat()).expect(0);
+        self.run_anew(&[&["build", input, "-o", "out.parquet"], more].concat()).expect(0);
         rows(&self.path("out.parquet"))
     }
 
     /// Runs the binary where no `out.parquet` is.
-    pub fn from_scratch(&self, arguments: &[&str]) -> Ran {
+    pub fn run_anew(&self, arguments: &[&str]) -> Ran {
         if self.path("out.parquet").is_file() && !self.path("out.parquet").is_symlink() {
             fs::remove_file(self.path("out.parquet")).unwrap();
         }

@@ -51,7 +51,7 @@ fn a_model_that_cannot_be_batched_is_said_to_be_slow_in_one_line() {
         ("model.onnx", None),
     ] {
         let ran =
-            playground.from_scratch(&["build", "a.txt", "-o", "out.parquet", "--model-file", file]).expect(0);
+            playground.run_anew(&["build", "a.txt", "-o", "out.parquet", "--model-file", file]).expect(0);
         let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("warning: ")).collect();
         assert_eq!(warnings.len(), usize::from(why.is_some()), "{}", ran.story);
         assert!(
