@@ -151,14 +151,6 @@ impl Journal {
         )
     }
 
-    /// Flushes it to disk.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn flush(&self) -> io::Result<()> {
-        self.writer.as_ref().map_or(Ok(()), |writer| writer.file.sync_data())
-    }
-
     /// It is of no use any more.
     ///
     /// # Errors
@@ -286,5 +278,7 @@ impl Drop for Writer {
             // It does nothing that could panic.
             let _ = thread.join();
         }
+        // There is nobody left to tell; what is not on disk will be embedded again.
+        let _ = self.file.sync_data();
     }
 }

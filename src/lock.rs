@@ -1,12 +1,11 @@
 //! One run at a time for each output: a lock on a file beside it, which the system gives back when its process ends,
 //! however it ends.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
-
-use same_file::Handle;
 
 use crate::report::now;
 
@@ -47,9 +46,7 @@ impl Lock {
                 Err(TryLockError::Error(e)) => return Err(e.into()),
             }
             // Whoever held it may have removed the file since it was opened: then it is another file's lock.
-            if !Handle::from_path(path).is_ok_and(|there| {
-                file.try_clone().and_then(Handle::from_file).is_ok_and(|here| here == there)
-            }) {
+            if !path.metadata().is_ok_and(|there| file.metadata().is_ok_and(|here| is_same(&there, &here))) {
                 continue;
             }
             file.set_len(0)?;
@@ -57,6 +54,10 @@ impl Lock {
             return Ok(Lock { path: path.to_owned(), _file: file });
         }
     }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 impl Drop for Lock {

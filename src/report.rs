@@ -348,7 +348,15 @@ impl Reporter {
             self.line();
         } else {
             let (done, left) = (self.tokens_embedded.load(Relaxed), self.tokens_left());
-            self.bar.set_length(done + left.unwrap_or(0));
+            let (done, left) = match left {
+                // Nothing has had to be embedded.
+                Some(0) if done == 0 => {
+                    let (read, total) = (self.bytes_prepared.load(Relaxed), self.bytes_total.load(Relaxed));
+                    (read, total.saturating_sub(read))
+                }
+                left => (done, left.unwrap_or(0)),
+            };
+            self.bar.set_length(done + left);
             self.bar.set_position(done);
             self.bar.set_message(self.state());
         }

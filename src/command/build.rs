@@ -16,7 +16,8 @@ use crate::cli::Build;
 use crate::embed::Embedder;
 use crate::error::Usage;
 use crate::index::{
-    COLUMNS, Fingerprint, IndexFile, IndexWriter, MAGIC, Metadata, Old, Place, RowKind, Unusable, Written,
+    COLUMNS, Fingerprint, IndexFile, IndexWriter, MAGIC, Metadata, OPERATION, Old, Place, RowKind, Unusable,
+    Written,
 };
 use crate::interrupt;
 use crate::journal::{Header, Journal};
@@ -88,10 +89,12 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
     let roots = Roots::new(&arguments.inputs, filter, arguments.allow_empty)?;
     let reading = reading(arguments)?;
-    let mut place = Place::new("output", &arguments.output, MAGIC, "Parquet")?;
+    let look = || Place::new("output", &arguments.output, MAGIC, "Parquet");
     let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, MAGIC, "Parquet"));
     let delta = delta.transpose()?;
-    let _lock = if arguments.dry_run { None } else { lock(&place, reporter)? };
+    let _lock = if arguments.dry_run { None } else { lock(&look()?, reporter)? };
+    // Again, since another run may have had the lock until now.
+    let mut place = look()?;
     let model = Model::open(&arguments.model, arguments.model_file.as_deref())?;
 
     let started = Instant::now();
@@ -254,8 +257,9 @@ fn run_settled(
     report.chunks_resumed = journal.resumed();
     if journal.resumed() > 0 {
         let count = HumanCount(journal.resumed() as u64);
-        reporter
-            .info(&format!("an earlier run was interrupted: going on with the {count} vectors that it made"));
+        reporter.info(&format!(
+            "an earlier run did not come to its end: going on with the {count} vectors that it made"
+        ));
     }
     let dim = metadata.fingerprint.dim;
     let mut seconds_load = 0.0;
@@ -387,7 +391,7 @@ fn reading(arguments: &Build) -> anyhow::Result<Reading> {
         fields: Fields {
             id: arguments.id_field.clone(),
             text: arguments.text_fields.clone(),
-            keep: keep(&arguments.keep)?,
+            keep: keep(&arguments.keep, arguments.delta.is_some())?,
         },
         encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
         workers: Workers::new(this_program()?, limits),
@@ -395,9 +399,10 @@ fn reading(arguments: &Build) -> anyhow::Result<Reading> {
     })
 }
 
-fn keep(names: &[String]) -> Result<Vec<String>, Usage> {
+fn keep(names: &[String], has_delta: bool) -> Result<Vec<String>, Usage> {
     // Readers of the file may not tell capital letters from small ones.
     let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
+    taken.extend(has_delta.then(|| OPERATION.to_owned()));
     for name in names {
         if name.is_empty() || taken.contains(&name.to_lowercase()) {
             return Err(Usage(format!("--keep {name}: the output has a column of this name already")));

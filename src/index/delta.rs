@@ -11,7 +11,7 @@ use super::table::properties;
 use super::{COLUMNS, IndexFile, Metadata, Place};
 
 /// The column of a delta that says what became of a row.
-const OPERATION: &str = "op";
+pub const OPERATION: &str = "op";
 
 /// What became of the rows, by their numbers, ascending.
 #[derive(Debug, Default)]
@@ -25,18 +25,20 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Compares row by row, by id. `same_vectors` where equal texts have equal vectors in both.
-    pub fn between(old: Option<&IndexFile>, new: &IndexFile, same_vectors: bool) -> Self {
+    /// Compares row by row, by id. `is_alike` where equal texts have equal vectors in both, which keep the same columns.
+    pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
         let mut changes = Changes::default();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];
+        // A document and a chunk never have the same id.
+        let alike = old.filter(|old| old.kind() == new.kind());
         for (id, rows) in new.each_document() {
-            let mut before = old.and_then(|old| Some(old.rows_of(old.document(id)?))).unwrap_or_default();
+            let mut before = alike.and_then(|old| Some(old.rows_of(old.document(id)?))).unwrap_or_default();
             for row in rows {
-                match (before.next(), old) {
+                match (before.next(), alike) {
                     (Some(there), Some(old)) => {
                         is_left[there as usize] = false;
                         let (text, kept) = new.row_digests(row);
-                        if !same_vectors || !old.is_row(there, text, kept) {
+                        if !is_alike || !old.is_row(there, text, kept) {
                             changes.changed.push(row);
                         }
                     }

@@ -313,7 +313,8 @@ impl IndexFile {
         self.documents[document as usize].id
     }
 
-    fn kind(&self) -> RowKind {
+    /// What its rows stand for.
+    pub fn kind(&self) -> RowKind {
         self.metadata.as_ref().map_or(RowKind::Documents, |metadata| metadata.fingerprint.rows)
     }
 

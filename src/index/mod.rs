@@ -20,7 +20,7 @@ use crate::embed::Embedding;
 use crate::error::DocumentError;
 use kept::KeptColumn;
 
-pub use delta::{Changes, write_delta};
+pub use delta::{Changes, OPERATION, write_delta};
 pub use file::{IndexFile, MAGIC, Old, Unusable};
 pub use metadata::{Fingerprint, Metadata, RowKind};
 pub use place::Place;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -84,9 +85,7 @@ impl Place {
     /// How to make a file beside it: who may not read the old file may not read that either.
     pub fn options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
-        #[cfg(unix)]
         {
-            use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
             options.mode(self.mode().mode());
         }
         options
@@ -101,7 +100,6 @@ impl Place {
         let prefix = self.prefix();
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(TEMPORARY).rand_bytes(RANDOM);
-        #[cfg(unix)]
         builder.permissions(self.mode());
         builder.tempfile_in(self.folder()).map_err(|e| self.not_writable(&e))
     }
@@ -219,16 +217,12 @@ impl Place {
         prefix
     }
 
-    #[cfg(unix)]
     fn mode(&self) -> Permissions {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
         // A new one is as any file that a program makes: the umask takes from it.
         Permissions::from_mode(self.before.as_ref().map_or(0o666, |before| before.mode() & 0o777))
     }
 
-    #[cfg(unix)]
     fn keep_owner(&self, file: &File) -> Option<String> {
-        use std::os::unix::fs::{MetadataExt, fchown};
         let before = self.before.as_ref()?;
         let (uid, gid) = (before.uid(), before.gid());
         let now = file.metadata().ok()?;
@@ -243,11 +237,6 @@ impl Place {
         let kept = file.set_permissions(self.mode()).and(owner);
         kept.err().map(|e| format!("{}: its owner or mode could not be kept ({e})", self.named))
     }
-
-    #[cfg(not(unix))]
-    fn keep_owner(&self, _: &File) -> Option<String> {
-        None
-    }
 }
 
 impl fmt::Display for Place {
@@ -257,15 +246,8 @@ impl fmt::Display for Place {
 }
 
 /// By what a file is known to be the one that was there.
-#[cfg(unix)]
 fn stamp(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
-    use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
-}
-
-#[cfg(not(unix))]
-fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
-    (metadata.len(), metadata.modified().ok())
 }
 
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {

@@ -39,6 +39,8 @@ pub struct IndexWriter<'a> {
     old: Option<&'a Old>,
     metadata: Metadata,
     kept: Vec<KeptColumn>,
+    /// Whether the old file keeps the same columns, whatever their types.
+    keeps_the_same: bool,
     /// Where nothing is written yet, all rows so far are those of the old file.
     table: Option<Table>,
     rows: u32,
@@ -48,7 +50,8 @@ impl<'a> IndexWriter<'a> {
     /// Writes nothing yet. `keep` names its further columns.
     pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, keep: &[String]) -> Self {
         let kept = keep.iter().map(|name| KeptColumn::new(name)).collect();
-        IndexWriter { place, old, metadata, kept, table: None, rows: 0 }
+        let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(keep.iter().map(String::as_str)));
+        IndexWriter { place, old, metadata, kept, keeps_the_same, table: None, rows: 0 }
     }
 
     /// Adds rows after those before them.
@@ -101,11 +104,9 @@ impl<'a> IndexWriter<'a> {
         if new.content() != content.to_string() || new.rows() != self.rows || !new.keeps(&self.kept) {
             return Err(self.not_as_written("other rows"));
         }
-        let names = self.kept.iter().map(KeptColumn::name);
-        let is_alike =
-            |old: &Old| old.has_vectors && old.file.dim() == self.dim() && old.file.keeps_names(names);
-        let same_vectors = self.old.is_some_and(is_alike);
-        let changes = Changes::between(old, &new, same_vectors);
+        let is_alike = |old: &Old| old.has_vectors && old.file.dim() == self.dim() && self.keeps_the_same;
+        let is_alike = self.old.is_some_and(is_alike);
+        let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
         // First the delta: should the next step fail, it is written again the next time, and to apply it twice does
         // no harm.
@@ -129,15 +130,13 @@ impl<'a> IndexWriter<'a> {
 
     fn is_as_before(&self, row: &Row) -> bool {
         let Some(Old { file, is_same: true, .. }) = self.old else { return false };
-        if self.rows >= file.rows() || !matches!(row.vector, Vector::Old(_)) {
+        if self.rows >= file.rows() || !matches!(row.vector, Vector::Old(_)) || !self.keeps_the_same {
             return false;
         }
-        let names = self.kept.iter().map(KeptColumn::name);
         let document = file.document_of(self.rows);
         let chunk = self.rows - file.rows_of(document).start;
         file.document_digest(document) == row.id.digest()
             && row.id.chunk.unwrap_or(0) == chunk
-            && file.keeps_names(names)
             && file.is_row(self.rows, Digest::of(&row.text), kept::digest(&row.kept).0)
     }
 

@@ -95,7 +95,6 @@ fn answer<T: Serialize>(answers: &mut impl Write, answer: &Answer<T>) -> io::Res
     answers.write_all(b"\n")
 }
 
-#[cfg(unix)]
 fn limit_resources() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = |resource, max: u64| {
@@ -108,7 +107,6 @@ fn limit_resources() -> io::Result<()> {
 }
 
 /// So much more time on the processor.
-#[cfg(unix)]
 fn limit_seconds(seconds: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;
@@ -116,14 +114,4 @@ fn limit_seconds(seconds: u64) -> io::Result<()> {
     limit.current =
         Some(used.saturating_add(seconds).saturating_add(1)).min(limit.maximum.or(Some(u64::MAX)));
     Ok(setrlimit(Resource::Cpu, limit)?)
-}
-
-#[cfg(not(unix))]
-fn limit_resources() -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn limit_seconds(_: u64) -> io::Result<()> {
-    Ok(())
 }
