@@ -1,5 +1,7 @@
-//! pyarrow, polars and DuckDB read the file.
+//! Other programs read what is written: pyarrow, polars and DuckDB the files, a validator the report.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::util::{Playground, repository};
@@ -32,15 +34,70 @@ assert nearest == [("faq-003",)], nearest
 print(len(rows))
 "#;
 
+/// Takes the schema, a report, and a delta with the files before and after it.
+const NIGHT: &str = r#"
+import json, sys
+import duckdb, fastjsonschema
+
+schema, report, delta, old, new = sys.argv[1:]
+fastjsonschema.compile(json.load(open(schema)))(json.load(open(report)))
+
+duckdb.sql(f"CREATE TABLE documents AS SELECT * FROM '{old}'")
+# As in docs/nightly.md.
+duckdb.sql(f"""
+BEGIN;
+DELETE FROM documents WHERE id IN (SELECT id FROM '{delta}');
+INSERT INTO documents SELECT * EXCLUDE (op) FROM '{delta}' WHERE op <> 'removed';
+COMMIT;
+""")
+rows = lambda table: duckdb.sql(f"SELECT * FROM {table} ORDER BY id").fetchall()
+assert rows("documents") == rows(f"'{new}'")
+"#;
+
+fn python(script: &str, arguments: &[PathBuf]) -> String {
+    let site = repository("target/python");
+    assert!(site.is_dir(), "run scripts/readers first, or the tests by scripts/test");
+    let mut python = Command::new("python3");
+    let output = python.arg("-c").arg(script).args(arguments).env("PYTHONPATH", site).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn pyarrow_polars_and_duckdb_read_the_file() {
     let playground = Playground::new();
     let rows = playground.build(repository("fixtures/corpus").to_str().unwrap(), &[]);
-    let site = repository("target/python");
-    assert!(site.is_dir(), "run scripts/readers first, or the tests by scripts/test");
-    let mut python = Command::new("python3");
-    python.arg("-c").arg(SCRIPT).arg(playground.path("out.parquet")).env("PYTHONPATH", site);
-    let output = python.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), rows.len().to_string());
+    let said = python(SCRIPT, &[playground.path("out.parquet")]);
+    assert_eq!(said.trim(), rows.len().to_string());
+}
+
+#[test]
+fn reports_are_as_their_schema_says_and_duckdb_applies_a_delta() {
+    let playground = Playground::new();
+    for name in ["a.txt", "b.txt", "c.txt", "d.txt"] {
+        playground.write(&format!("docs/{name}"), format!("the text of {name}"));
+    }
+    let arguments =
+        ["build", "docs", "-o", "out.parquet", "--delta", "delta.parquet", "--report", "report.json"];
+    playground.run(&arguments).expect(0);
+    let path = |name: &str| playground.path(name);
+    let check = |old: &str| {
+        let schema = repository("docs/report.schema.json");
+        let files = [path("report.json"), path("delta.parquet"), path(old), path("out.parquet")];
+        python(NIGHT, &[&[schema][..], &files].concat());
+    };
+    check("out.parquet");
+    fs::copy(path("out.parquet"), path("old.parquet")).unwrap();
+    fs::remove_file(path("docs/a.txt")).unwrap();
+    playground.write("docs/b.txt", "another text");
+    playground.write("docs/c.txt", b"%PDF-1.7 by another name");
+    playground.write("docs/e.txt", "a new text");
+    playground.run(&arguments).expect(3);
+    check("old.parquet");
+    // One that ended early, and one that was dry.
+    fs::rename(path("docs"), path("gone")).unwrap();
+    playground.run(&arguments).expect(1);
+    check("old.parquet");
+    playground.run(&["build", "gone", "-o", "out.parquet", "--report", "report.json", "--dry-run"]).expect(3);
+    check("old.parquet");
 }
