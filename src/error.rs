@@ -201,8 +201,10 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// The document with this id.
-    Document(String),
-    /// There is no telling: a folder or a file of rows from there on, a line without a readable id.
+    Document(Box<str>),
+    /// Any whose id is this path or starts with it: a folder, or a link that leads nowhere.
+    Below(Box<str>),
+    /// There is no telling: a file of rows from there on, or a line without a readable id.
     Unknown,
     /// Nothing: the id has its row.
     Nothing,

@@ -254,7 +254,7 @@ fn read_and_chunk(raw: Raw, job: &Job) -> Result<Prepared, Failure> {
         Ok(chunks) => chunks,
         Err(cause) => {
             let place = document.place();
-            return Err(Failure { place, cause, lost: Lost::Document(document.id) });
+            return Err(Failure { place, cause, lost: Lost::Document(document.id.into()) });
         }
     };
     let part = |Chunk { span, encoding }| {
@@ -392,7 +392,11 @@ impl Run<'_, '_> {
     }
 
     fn document_lost(&self, failure: &Failure) -> Option<u32> {
-        if let Lost::Document(id) = &failure.lost { self.old_document(Digest::of(id)) } else { None }
+        if let Lost::Document(id) = &failure.lost {
+            self.old_document(Digest::of(id.as_bytes()))
+        } else {
+            None
+        }
     }
 
     fn fail(&mut self, failure: &Failure) {
@@ -401,8 +405,10 @@ impl Run<'_, '_> {
         if let Some(document) = document {
             self.missing.failed(document);
         }
-        if failure.lost == Lost::Unknown {
-            self.missing.lost();
+        match &failure.lost {
+            Lost::Below(path) => self.missing.lost(Some(path)),
+            Lost::Unknown => self.missing.lost(None),
+            Lost::Document(_) | Lost::Nothing => {}
         }
         let is_stale = document.is_some() && self.job.old.as_ref().is_some_and(|old| old.has_vectors);
         self.reporter.failed(failure, is_stale);
@@ -527,7 +533,7 @@ impl Run<'_, '_> {
                     }) += 1;
                     rows.extend(made);
                 }
-                Err(cause) => self.fail(&Failure { place, cause, lost: Lost::Document(id) }),
+                Err(cause) => self.fail(&Failure { place, cause, lost: Lost::Document(id.into()) }),
             }
             self.reporter.document_done();
         }
@@ -537,7 +543,8 @@ impl Run<'_, '_> {
     /// Rows of the old file that stand for what cannot be read today.
     fn take_over_stale(&mut self) -> anyhow::Result<()> {
         let Some(old) = &self.job.old else { return Ok(()) };
-        let stale = if old.has_vectors { self.missing.stale() } else { Vec::new() };
+        let ids = |documents: &[u32]| old.file.document_ids(documents);
+        let stale = if old.has_vectors { self.missing.stale(ids)? } else { Vec::new() };
         let (removed, documents) = (self.missing.removed(&stale), old.file.documents());
         ensure!(
             removed * 2 <= documents as usize || self.job.allow_shrink || self.engine.documents.seen == 0,

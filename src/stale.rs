@@ -3,7 +3,7 @@
 //! Most failures name their document. One of a folder, or of a file of rows, does not say what would have come after
 //! it, and a line that is no JSON not what its id was. What is lost there stood between the same neighbours the last
 //! time, since the order of documents is that of the inputs. Where the neighbours have changed places, anything
-//! that is missing may be what was lost.
+//! that is missing may be what was lost. Of a folder, at least the start of the ids is known.
 
 use std::mem;
 use std::ops::Range;
@@ -17,9 +17,9 @@ pub struct Missing {
     has_moved: Vec<bool>,
     /// Those that failed by name.
     failed: Vec<u32>,
-    gaps: Vec<Range<u32>>,
-    /// A failure that no neighbour has come after yet.
-    is_open: bool,
+    gaps: Vec<(Range<u32>, Option<String>)>,
+    /// Failures that no neighbour has come after yet.
+    open: Vec<Option<String>>,
     /// Where the last neighbour was, and one more.
     after: u32,
     is_in_order: bool,
@@ -33,7 +33,7 @@ impl Missing {
             has_moved: vec![false; documents as usize],
             failed: Vec::new(),
             gaps: Vec::new(),
-            is_open: false,
+            open: Vec::new(),
             after: 0,
             is_in_order: true,
         }
@@ -42,9 +42,7 @@ impl Missing {
     /// Something with its id is in the inputs, here in their order.
     pub fn passed(&mut self, document: u32) {
         self.is_in_order &= document >= self.after;
-        if self.is_open {
-            self.close(document);
-        }
+        self.close(document);
         self.after = document + 1;
     }
 
@@ -65,28 +63,35 @@ impl Missing {
         self.failed.push(document);
     }
 
-    /// Here in the order of the inputs, something could not be read, and nobody knows what.
-    pub fn lost(&mut self) {
-        self.is_open = true;
+    /// Here in the order of the inputs, something could not be read, and nobody knows what; `below` is what its id starts
+    /// with, if that is known.
+    pub fn lost(&mut self, below: Option<&str>) {
+        self.open.push(below.map(str::to_owned));
     }
 
-    /// Those that are lost, ascending. To be asked for at the end.
-    pub fn stale(&mut self) -> Vec<u32> {
+    /// Those that are lost, ascending. To be asked for at the end; `ids` tells those of a range.
+    ///
+    /// # Errors
+    /// Those of `ids`.
+    pub fn stale<E>(&mut self, mut ids: impl FnMut(&[u32]) -> Result<Vec<String>, E>) -> Result<Vec<u32>, E> {
         self.failed.sort_unstable();
         let count = self.is_there.len() as u32;
-        if self.is_open {
-            self.close(count);
+        self.close(count);
+        let mut stale = self.failed.clone();
+        for (gap, below) in mem::take(&mut self.gaps) {
+            let gap = if self.is_in_order { gap } else { 0..count };
+            let mut lost: Vec<u32> = gap.filter(|&document| !self.has_moved[document as usize]).collect();
+            lost.retain(|&document| !self.is_there[document as usize]);
+            if let Some(below) = below {
+                let mut ids = ids(&lost)?.into_iter();
+                lost.retain(|_| ids.next().is_some_and(|id| is_below(&id, &below)));
+            }
+            stale.extend(lost);
         }
-        let mut gaps = mem::take(&mut self.gaps);
-        if !self.is_in_order && !gaps.is_empty() {
-            gaps.push(0..count);
-        }
-        let lost = gaps.into_iter().flatten().filter(|&document| !self.has_moved[document as usize]);
-        let mut stale: Vec<u32> = lost.chain(self.failed.iter().copied()).collect();
         stale.sort_unstable();
         stale.dedup();
         stale.retain(|&document| !self.is_there[document as usize]);
-        stale
+        Ok(stale)
     }
 
     /// Whether it was said by name that it failed.
@@ -104,29 +109,35 @@ impl Missing {
     }
 
     fn close(&mut self, end: u32) {
-        self.gaps.push(self.after..end);
-        self.is_open = false;
+        let gap = self.after..end;
+        self.gaps.extend(self.open.drain(..).map(|below| (gap.clone(), below)));
     }
+}
+
+fn is_below(id: &str, path: &str) -> bool {
+    id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Documents by number; `!` and a number for one that failed, `?` for something that was lost.
+    /// Documents by number; `!` and a number for one that failed, `?` for something that was lost, with what its id
+    /// starts with. Documents 2 and 3 are in a folder.
     fn stale(documents: u32, seen: &str) -> (Vec<u32>, usize) {
         let mut missing = Missing::new(documents);
         for seen in seen.split_whitespace() {
-            match seen.strip_prefix('!') {
-                Some(failed) => {
-                    missing.passed(failed.parse().unwrap());
-                    missing.failed(failed.parse().unwrap());
-                }
-                None if seen == "?" => missing.lost(),
-                None => missing.found(seen.parse().unwrap()),
+            if let Some(failed) = seen.strip_prefix('!') {
+                missing.passed(failed.parse().unwrap());
+                missing.failed(failed.parse().unwrap());
+            } else if let Some(below) = seen.strip_prefix('?') {
+                missing.lost(Some(below).filter(|below| !below.is_empty()));
+            } else {
+                missing.found(seen.parse().unwrap());
             }
         }
-        let stale = missing.stale();
+        let id = |document: &u32| if matches!(document, 2 | 3) { "folder/x" } else { "folder2" }.to_owned();
+        let stale = missing.stale(|documents| Ok::<_, ()>(documents.iter().map(id).collect())).unwrap();
         let removed = missing.removed(&stale);
         (stale, removed)
     }
@@ -148,11 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_folder_the_start_of_the_ids_is_known() {
+        assert_eq!(stale(6, "0 ?folder 5"), (vec![2, 3], 2));
+        assert_eq!(stale(6, "5 ?folder 0"), (vec![2, 3], 2));
+        assert_eq!(stale(6, "0 ?folder 3 5"), (vec![2], 2));
+        assert_eq!(stale(6, "0 ?folder/ ?fold 5"), (vec![], 4));
+    }
+
+    #[test]
     fn a_text_that_has_moved_is_not_lost() {
         let mut missing = Missing::new(3);
         missing.found(0);
-        missing.lost();
+        missing.lost(None);
         missing.moved(1);
-        assert_eq!(missing.stale(), [2]);
+        assert_eq!(missing.stale(|_| Err(())), Ok(vec![2]));
     }
 }

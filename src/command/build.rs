@@ -92,9 +92,12 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     let look = || Place::new("output", &arguments.output, MAGIC, "Parquet");
     let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, MAGIC, "Parquet"));
     let delta = delta.transpose()?;
-    let _lock = if arguments.dry_run { None } else { lock(&look()?, reporter)? };
+    let lock = if arguments.dry_run { None } else { lock(&look()?, reporter)? };
     // Again, since another run may have had the lock until now.
     let mut place = look()?;
+    if let (Some(delta), Some(_)) = (&delta, &lock) {
+        delta.clean()?;
+    }
     let model = Model::open(&arguments.model, arguments.model_file.as_deref())?;
 
     let started = Instant::now();

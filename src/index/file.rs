@@ -295,6 +295,22 @@ impl IndexFile {
         Ok(found)
     }
 
+    /// The ids of these documents, ascending.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn document_ids(&self, documents: &[u32]) -> anyhow::Result<Vec<String>> {
+        let rows: Vec<u32> =
+            documents.iter().map(|&document| self.documents[document as usize].row).collect();
+        let mut found = Vec::new();
+        self.select(&rows, &COLUMNS[..1], |batch| {
+            let ids = batch[COLUMNS[0]].as_string::<i32>();
+            found.extend(ids.iter().flatten().map(|id| RowId::parse(id, self.kind()).document));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// The whole rows with these numbers, ascending.
     pub(super) fn batches(
         &self,

@@ -22,7 +22,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{ContentError, DocumentError, Failure, Usage};
+use crate::error::{ContentError, DocumentError, Failure, Lost, Usage};
 use filter::Patterns;
 use form::Kind;
 use rows::RowIter;
@@ -311,7 +311,13 @@ impl Iterator for Documents<'_> {
                         Err(found) => return Some(found),
                     },
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),
-                    Entry::Failed(failure) => return Some(Found::Failed(failure)),
+                    Entry::Failed(below, place, cause) => {
+                        let lost = match below.as_os_str().is_empty() {
+                            true => Lost::Unknown,
+                            false => Lost::Below(id_of(&prefix.join(below)).into()),
+                        };
+                        return Some(Found::Failed(Failure { place, cause, lost }));
+                    }
                 }
             },
         }

@@ -88,7 +88,7 @@ impl Raw {
                     Ok(Text { text, encoding, kept }) => Ok(Document { id, text, origin, encoding, kept }),
                     Err(cause) => {
                         let place = path.display().to_string();
-                        Err(Failure { place, cause, lost: Lost::Document(id) })
+                        Err(Failure { place, cause, lost: Lost::Document(id.into()) })
                     }
                 }
             }
@@ -101,7 +101,7 @@ impl Raw {
                     }
                     Err(cause) => {
                         let own = reading.row_id(&content);
-                        let lost = own.map_or(Lost::Unknown, |own| Lost::Document(id(own)));
+                        let lost = own.map_or(Lost::Unknown, |own| Lost::Document(id(own).into()));
                         Err(Failure { place: origin.place(""), cause, lost })
                     }
                 }

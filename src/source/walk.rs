@@ -8,7 +8,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::filter::{Filter, Patterns};
 use super::{Form, LeftOut};
-use crate::error::{DocumentError, Failure, Lost};
+use crate::error::DocumentError;
 
 /// A regular file of a known kind.
 pub struct File {
@@ -24,7 +24,8 @@ pub struct File {
 pub enum Entry {
     File(File),
     LeftOut(LeftOut),
-    Failed(Failure),
+    /// With the path below the root.
+    Failed(PathBuf, String, DocumentError),
 }
 
 /// The walk over one root. The root itself may be a link or hidden.
@@ -74,16 +75,16 @@ impl<'a> Walk<'a> {
             Ok(metadata) => {
                 Some(Entry::File(File { path: entry.into_path(), below, form, size: metadata.len() }))
             }
-            Err(e) => Some(failed(&e)),
+            Err(e) => Some(failed(below, &e)),
         }
     }
 
     /// A broken link or a loop, unless its name is left out anyway.
     fn failed(&self, error: &walkdir::Error) -> Entry {
-        let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok());
-        match below.filter(|_| error.depth() > 0).and_then(|below| self.left_out_by_name(below, false)) {
+        let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""));
+        match self.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
             Some(why) => Entry::LeftOut(why),
-            None => failed(error),
+            None => failed(below.to_owned(), error),
         }
     }
 
@@ -112,12 +113,12 @@ impl Iterator for Walk<'_> {
     }
 }
 
-fn failed(error: &walkdir::Error) -> Entry {
+fn failed(below: PathBuf, error: &walkdir::Error) -> Entry {
     let place = error.path().map_or_else(String::new, |path| path.display().to_string());
     let cause = match (error.loop_ancestor(), error.io_error()) {
         (Some(ancestor), _) => DocumentError::LinkLoop { ancestor: ancestor.display().to_string() },
         (None, Some(e)) => DocumentError::Unreadable(io::Error::new(e.kind(), e.to_string())),
         (None, None) => DocumentError::Unreadable(io::Error::other(error.to_string())),
     };
-    Entry::Failed(Failure { place, cause, lost: Lost::Unknown })
+    Entry::Failed(below, place, cause)
 }
