@@ -3,7 +3,6 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -14,7 +13,7 @@ use crate::make::{
     document_xml, docx, gzip, package, parquet, pdf, pdf_objects, pdf_page, relationships, strings, utf16be,
     utf16le, zip, zstd,
 };
-use crate::util::{Playground, Ran, ids_and_texts, repository, rows};
+use crate::util::{Playground, Ran, bound_by_modes, ids_and_texts, repository, rows};
 
 /// A bad file, and what is said of it.
 struct Bad {
@@ -831,14 +830,4 @@ fn what_this_user_may_not_read_is_said() {
     chmod(0o700);
     expect_none(&complaints(&ran, &table));
     assert_eq!(written(&playground, "out.parquet"), pairs([GOOD]));
-}
-
-/// The same without the privileges that make modes count for nothing; `None` where there is no way to that.
-fn bound_by_modes(command: &Command) -> Option<Command> {
-    const LESS: &str = "--bounding-set=-dac_override,-dac_read_search";
-    let is_there = Command::new("setpriv").args([LESS, "true"]).status().is_ok_and(|status| status.success());
-    let mut bound = Command::new("setpriv");
-    bound.arg(LESS).arg(command.get_program()).args(command.get_args());
-    bound.current_dir(command.get_current_dir()?).env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
-    is_there.then_some(bound)
 }

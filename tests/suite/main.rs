@@ -10,6 +10,7 @@ mod golden;
 mod kinds;
 mod make;
 mod mixed;
+mod nights;
 mod pipeline;
 mod readers;
 mod throughput;
