@@ -202,7 +202,7 @@ pub struct Failure {
 pub enum Lost {
     /// The document with this id.
     Document(Box<str>),
-    /// Any whose id is this path or starts with it: a folder, or a link that leads nowhere.
+    /// Those whose id starts with this path, and rows of files below it: a folder, or a link that leads nowhere.
     Below(Box<str>),
     /// There is no telling: a file of rows from there on, or a line without a readable id.
     Unknown,

@@ -29,12 +29,17 @@ impl Interrupted {
 }
 
 /// From now on, the first SIGINT or SIGTERM makes [`check`] fail, and ends the process if that is not heard soon;
-/// the second ends it at once. All that is on disk bears that.
+/// the second ends it at once. All that is on disk bears that. `tell` says so before.
 ///
 /// # Errors
 /// The system does not allow it.
-pub fn listen() -> io::Result<()> {
+pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let end = move |signal| -> () {
+        tell(Interrupted { signal });
+        // Without what the engine does at the end of a process: its threads are still at work.
+        signal_hook::low_level::exit(128 + signal)
+    };
     thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
             if RECEIVED.swap(signal, Relaxed) != 0 {
@@ -66,9 +71,4 @@ pub fn check() -> Result<(), Interrupted> {
         0 => Ok(()),
         signal => Err(Interrupted { signal }),
     }
-}
-
-fn end(signal: i32) -> ! {
-    // Without what the engine does at the end of a process: its threads are still at work.
-    signal_hook::low_level::exit(128 + signal)
 }

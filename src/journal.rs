@@ -64,29 +64,20 @@ pub struct Journal {
     records: HashMap<Digest, u32>,
     resumed: usize,
     reader: Option<File>,
+    /// Until there is something to write.
+    begin: Option<(Header, OpenOptions)>,
     writer: Option<Writer>,
 }
 
 impl Journal {
-    /// Goes on with what another run left, if it serves, or begins anew.
+    /// Goes on with what another run left, if it serves, or begins anew; nothing is changed before there is something to
+    /// write.
     ///
     /// # Errors
-    /// It cannot be read or written.
-    pub fn open(path: &Path, header: &Header, options: &mut OpenOptions) -> io::Result<Self> {
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut journal = Journal::read(path, &file, header)?;
-        if journal.start == 0 {
-            file.set_len(0)?;
-            file.rewind()?;
-            let line = serde_json::to_string(header)? + "\n";
-            file.write_all(line.as_bytes())?;
-            journal.start = line.len() as u64;
-        }
-        let end = journal.offset(journal.resumed as u32);
-        file.set_len(end)?;
-        file.seek(SeekFrom::Start(end))?;
-        file.sync_all()?;
-        journal.writer = Some(Writer::start(file)?);
+    /// It cannot be read.
+    pub fn open(path: &Path, header: &Header, options: OpenOptions) -> io::Result<Self> {
+        let mut journal = Journal::look(path, header)?;
+        journal.begin = Some((header.clone(), options));
         Ok(journal)
     }
 
@@ -118,6 +109,9 @@ impl Journal {
         let reader = self.reader.as_mut().ok_or(io::ErrorKind::NotFound)?;
         reader.seek(SeekFrom::Start(offset))?;
         reader.read_exact(&mut record)?;
+        if !is_whole(&record) {
+            return Err(io::Error::other("it is not as it was written"));
+        }
         Ok(Some(Embedding::stored(vector(&record))))
     }
 
@@ -138,9 +132,37 @@ impl Journal {
         record.extend(chunk.as_bytes());
         record.extend(vector.values().iter().flat_map(|number| number.to_le_bytes()));
         record.extend(checksum(&record));
-        self.writer.as_mut().unwrap_or_else(|| panic!("a journal to write to")).write(&record)?;
+        self.writer()?.write(&record)?;
         self.records.insert(chunk, number);
         Ok(())
+    }
+
+    fn writer(&mut self) -> io::Result<&mut Writer> {
+        if self.writer.is_none() {
+            self.writer = Some(self.start()?);
+        }
+        self.writer.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn start(&mut self) -> io::Result<Writer> {
+        let (header, mut options) =
+            self.begin.take().unwrap_or_else(|| panic!("a journal that is not only looked at"));
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(&self.path)?;
+        if self.start == 0 {
+            file.set_len(0)?;
+            let line = serde_json::to_string(&header)? + "\n";
+            file.write_all(line.as_bytes())?;
+            self.start = line.len() as u64;
+        }
+        let end = self.offset(self.records.len() as u32);
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
+        file.sync_all()?;
+        // A new file is on disk only when its folder is.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        self.reader = Some(File::open(&self.path)?);
+        Writer::start(file)
     }
 
     /// It cannot be written.
@@ -156,7 +178,10 @@ impl Journal {
     /// # Errors
     /// It cannot be removed.
     pub fn remove(self) -> io::Result<()> {
-        fs::remove_file(&self.path)
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn empty(path: &Path, header: &Header) -> Self {
@@ -167,6 +192,7 @@ impl Journal {
             records: HashMap::new(),
             resumed: 0,
             reader: None,
+            begin: None,
             writer: None,
         }
     }
@@ -185,9 +211,7 @@ impl Journal {
         let mut record = vec![0; record_bytes(journal.width)];
         loop {
             match file.read_exact(&mut record) {
-                Ok(())
-                    if checksum(&record[..record.len() - CHECKSUM_BYTES])
-                        == record[record.len() - CHECKSUM_BYTES..] => {}
+                Ok(()) if is_whole(&record) => {}
                 Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(e),
                 _ => break,
             }
@@ -204,15 +228,6 @@ impl Journal {
     }
 }
 
-impl Drop for Journal {
-    fn drop(&mut self) {
-        if self.writer.is_some() && self.records.is_empty() {
-            // One that stays does no harm.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 fn record_bytes(width: usize) -> usize {
     Digest::BYTES + size_of::<f32>() * width + CHECKSUM_BYTES
 }
@@ -220,6 +235,11 @@ fn record_bytes(width: usize) -> usize {
 fn vector(record: &[u8]) -> Box<[f32]> {
     let bytes = &record[Digest::BYTES..record.len() - CHECKSUM_BYTES];
     bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
+}
+
+fn is_whole(record: &[u8]) -> bool {
+    let (content, sum) = record.split_at(record.len() - CHECKSUM_BYTES);
+    checksum(content) == sum
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {

@@ -32,7 +32,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn take(path: &Path, options: &mut OpenOptions) -> Result<Self, LockError> {
+    pub fn take(path: &Path, mut options: OpenOptions) -> Result<Self, LockError> {
         loop {
             let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
             match file.try_lock() {

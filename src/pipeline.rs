@@ -81,6 +81,8 @@ pub struct Job {
     pub dim: usize,
     /// What is in place already.
     pub old: Option<Old>,
+    /// Whether that has documents, as far as can be known: it may be damaged.
+    pub has_output: bool,
     /// Whether a root may be without documents where the old file has some.
     pub allow_empty: bool,
     /// Whether more than half of the old file's documents may be gone.
@@ -115,15 +117,10 @@ pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::
         let (job, reporter) = (job.clone(), reporter.clone());
         thread::spawn(move || prepare(&job, &reporter, &sender))
     };
-    let documents = job.old.as_ref().map_or(0, |old| old.file.documents());
-    let run = Run {
-        job,
-        engine,
-        reporter,
-        embedder: None,
-        missing: Missing::new(documents),
-        planned: HashSet::new(),
-    };
+    let missing = job.old.as_ref().map_or(Missing::new(0, 0), |old| {
+        Missing::new(old.file.documents(), old.file.metadata().map_or(0, |metadata| metadata.stale))
+    });
+    let run = Run { job, engine, reporter, embedder: None, missing, planned: HashSet::new() };
     // After an error the producer is left behind: it may wait for standard input, for as long as it takes.
     run.consume(&receiver)?;
     // It has hung up, so it is done; if by a panic, then not all documents have come.
@@ -242,7 +239,7 @@ fn read_and_chunk(raw: Raw, job: &Job) -> Result<Prepared, Failure> {
     if document.text.is_empty() {
         return Ok(Prepared::Empty(id));
     }
-    let old = job.old.as_ref().filter(|old| old.has_vectors).map(|old| &old.file);
+    let old = job.old.as_ref().filter(|old| old.is_reused).map(|old| &old.file);
     let document_there = old.and_then(|old| old.document(id));
     let row_of = |text: &str| old?.row_of_text(Digest::of(text), document_there);
     if job.rows == RowKind::Documents
@@ -364,22 +361,28 @@ impl Run<'_, '_> {
                 self.engine.documents.seen += 1;
                 self.engine.documents.empty += 1;
                 if let Some(document) = self.old_document(id) {
-                    self.missing.passed(document);
+                    self.missing.empty(document);
                 }
             }
             Prepared::Failed(failure) => {
                 self.engine.documents.seen += 1;
-                if let Some(document) = self.document_lost(&failure) {
-                    self.missing.passed(document);
+                match &failure.lost {
+                    Lost::Document(id) => {
+                        if let Some(document) = self.old_document(Digest::of(id.as_bytes())) {
+                            self.missing.unreadable(document);
+                        }
+                    }
+                    Lost::Below(path) => self.missing.lost(Some(path)),
+                    Lost::Unknown => self.missing.lost(None),
+                    Lost::Nothing => {}
                 }
                 self.fail(&failure);
             }
             Prepared::LeftOut(why) => *self.engine.documents.left_out.entry(why).or_default() += 1,
             Prepared::Nothing(root) => {
-                let documents = self.job.old.as_ref().map_or(0, |old| old.file.documents());
                 ensure!(
-                    documents == 0 || self.job.allow_empty,
-                    "input {root}: no documents in it, while the old output has {documents}; see that it is mounted and filled, or allow it with --allow-empty (the old output is untouched)"
+                    !self.job.has_output || self.job.allow_empty,
+                    "input {root}: no documents in it, while the old output has some; see that it is mounted and filled, or allow it with --allow-empty (the old output is untouched)"
                 );
                 self.reporter.warn(&format!("input {root}: no documents in it"));
             }
@@ -391,27 +394,9 @@ impl Run<'_, '_> {
         self.job.old.as_ref()?.file.document(id)
     }
 
-    fn document_lost(&self, failure: &Failure) -> Option<u32> {
-        if let Lost::Document(id) = &failure.lost {
-            self.old_document(Digest::of(id.as_bytes()))
-        } else {
-            None
-        }
-    }
-
     fn fail(&mut self, failure: &Failure) {
         self.engine.documents.failed += 1;
-        let document = self.document_lost(failure);
-        if let Some(document) = document {
-            self.missing.failed(document);
-        }
-        match &failure.lost {
-            Lost::Below(path) => self.missing.lost(Some(path)),
-            Lost::Unknown => self.missing.lost(None),
-            Lost::Document(_) | Lost::Nothing => {}
-        }
-        let is_stale = document.is_some() && self.job.old.as_ref().is_some_and(|old| old.has_vectors);
-        self.reporter.failed(failure, is_stale);
+        self.reporter.failed(failure);
     }
 
     fn embed(&mut self, ready: Vec<Ready>) -> anyhow::Result<()> {
@@ -432,7 +417,7 @@ impl Run<'_, '_> {
 
     /// Finds out where the vectors of a document are to come from.
     fn add(&mut self, ready: Ready, window: &mut Window) -> anyhow::Result<()> {
-        let Ready { document, content, .. } = ready;
+        let Ready { document, id, content } = ready;
         let mut is_new = false;
         let pieces = match content {
             Content::Old(row) => Pieces::Old(row),
@@ -456,7 +441,7 @@ impl Run<'_, '_> {
                 self.missing.moved(old.file.document_of(row));
             }
         }
-        window.documents.push(Pending { document, pieces, is_new });
+        window.documents.push(Pending { document, id, pieces, is_new });
         Ok(())
     }
 
@@ -521,19 +506,21 @@ impl Run<'_, '_> {
 
     fn finish(&mut self, window: Window) -> anyhow::Result<()> {
         let mut rows = Vec::new();
-        for Pending { document, pieces, is_new } in window.documents {
-            let (place, id) = (document.place(), document.id.clone());
+        for Pending { document, id, pieces, is_new } in window.documents {
+            let place = document.place();
             let made = if self.job.is_dry { Ok(Vec::new()) } else { pieces.rows(document, self.job) };
             match made {
                 Ok(made) => {
-                    *(if is_new {
-                        &mut self.engine.documents.embedded
-                    } else {
-                        &mut self.engine.documents.reused
-                    }) += 1;
+                    let counts = &mut self.engine.documents;
+                    *(if is_new { &mut counts.embedded } else { &mut counts.reused }) += 1;
                     rows.extend(made);
                 }
-                Err(cause) => self.fail(&Failure { place, cause, lost: Lost::Document(id.into()) }),
+                Err(cause) => {
+                    if let Some(document) = self.old_document(id) {
+                        self.missing.failed(document);
+                    }
+                    self.fail(&Failure { place, cause, lost: Lost::Nothing });
+                }
             }
             self.reporter.document_done();
         }
@@ -557,9 +544,7 @@ impl Run<'_, '_> {
         for rows in rows.chunks(STALE_ROWS) {
             let rows = old.file.rows_with(rows, &keep)?;
             for row in rows.iter().filter(|row| row.id.chunk.unwrap_or(0) == 0) {
-                let is_told =
-                    self.old_document(row.id.digest()).is_some_and(|at| self.missing.has_failed(at));
-                self.reporter.stale(&row.id.document, is_told);
+                self.reporter.stale(&row.id.document);
             }
             if !self.job.is_dry {
                 (self.engine.sink)(rows)?;
@@ -603,6 +588,8 @@ impl Window {
 
 struct Pending {
     document: Document,
+    /// Of its id.
+    id: Digest,
     pieces: Pieces,
     /// Whether it is the first that wants one of its chunks embedded.
     is_new: bool,

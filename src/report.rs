@@ -45,9 +45,9 @@ pub enum Level {
     Info,
     /// Something is not as it should be, though the run goes on.
     Warning,
-    /// A document has no row.
+    /// Something could not be read or embedded.
     Failed,
-    /// A document has the row of the last run.
+    /// A document has kept the row of the last run.
     Stale,
     /// The run has ended.
     Error,
@@ -223,8 +223,6 @@ pub struct Seconds {
 pub struct Named {
     place: String,
     reason: String,
-    /// Whether the row of the last run is kept.
-    stale: bool,
 }
 
 /// Bytes of memory that this process has had at most.
@@ -287,25 +285,17 @@ impl Reporter {
         self.print(Level::Warning, message, Value::Null);
     }
 
-    /// Names a document that could not be read or embedded, and why; it has no row, or that of the last run.
-    pub fn failed(&self, failure: &Failure, is_stale: bool) {
+    /// Names a document, or a part of the inputs, that could not be read or embedded, and why.
+    pub fn failed(&self, failure: &Failure) {
         let (place, reason) = (failure.place.clone(), failure.cause.to_string());
-        let details = json!({"place": place, "reason": reason});
-        if is_stale {
-            self.print(Level::Stale, &format!("{place}: {reason}; its row of the last run is kept"), details);
-        } else {
-            self.print(Level::Failed, &format!("{place}: {reason}"), details);
-        }
-        push(lock(&self.failures), Named { place, reason, stale: is_stale });
+        self.print(Level::Failed, &format!("{place}: {reason}"), json!({"place": place, "reason": reason}));
+        push(lock(&self.failures), Named { place, reason });
     }
 
-    /// Names a document that has the row of the last run. `is_told` where its failure was by its name.
-    pub fn stale(&self, id: &str, is_told: bool) {
-        if !is_told {
-            let message =
-                format!("{id}: is behind a failure, if it is still there; its row of the last run is kept");
-            self.print(Level::Stale, &message, json!({"id": id}));
-        }
+    /// Names a document that has kept the row of the last run.
+    pub fn stale(&self, id: &str) {
+        let message = format!("{id}: has kept the row of the last run, because of what failed");
+        self.print(Level::Stale, &message, json!({"id": id}));
         push(lock(&self.stale), id.to_owned());
     }
 

@@ -10,6 +10,8 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
+use rustix::io::Errno;
+use serde_json::Value;
 
 use super::Exit;
 use crate::cli::Build;
@@ -19,14 +21,14 @@ use crate::index::{
     COLUMNS, Fingerprint, IndexFile, IndexWriter, MAGIC, Metadata, OPERATION, Old, Place, RowKind, Unusable,
     Written,
 };
-use crate::interrupt;
+use crate::interrupt::{self, Interrupted};
 use crate::journal::{Header, Journal};
 use crate::lock::{Lock, LockError};
 use crate::model::{LoadedModel, Model};
 use crate::pipeline::{self, Engine, Job};
 use crate::report::{
-    DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
-    tokens_per_second,
+    DecimalBytes, HumanCount, Level, LogFormat, Report, Reporter, Rows, Seconds, eprint_line, human_seconds,
+    now, peak_memory, tokens_per_second,
 };
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
 use crate::tokenize::Tokenizer;
@@ -59,7 +61,10 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
     check_files(&arguments)?;
     let place =
         arguments.report.as_ref().map(|path| Place::new("--report", path, b"{", "JSON")).transpose()?;
-    interrupt::listen().context("signals cannot be listened to")?;
+    let tell = move |interrupted: Interrupted| {
+        eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
+    };
+    interrupt::listen(tell).context("signals cannot be listened to")?;
     let result = build(&arguments, &reporter, &mut report);
     reporter.finish();
     // The run that holds the output has its own report to write.
@@ -102,9 +107,11 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
 
     let started = Instant::now();
     let old = old_file(&mut place, arguments, reporter)?;
+    let has_output = old.as_ref().map_or(place.is_taken(), |old| old.documents() > 0);
     report.seconds.old_output = started.elapsed().as_secs_f64();
 
-    let settled = settle(arguments, roots, reading, model, old, reporter, &mut report.seconds)?;
+    let opened = Opened { roots, reading, model, old, has_output };
+    let settled = settle(arguments, opened, reporter, &mut report.seconds)?;
     report.fingerprint = Some(settled.metadata.fingerprint.clone());
     run_settled(arguments, &place, delta.as_ref(), settled, reporter, report)
 }
@@ -112,7 +119,10 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
 /// What is written must be neither what is read nor what else is written.
 fn check_files(arguments: &Build) -> Result<(), Usage> {
     // A file that is new has no real path yet.
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let real = |path: &Path| {
+        let new = || Some(path.parent()?.join(".").canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_owned())
+    };
     let mut taken: Vec<(PathBuf, String)> =
         arguments.inputs.iter().map(|input| (real(input), format!("input {}", input.display()))).collect();
     for (option, path) in [
@@ -131,12 +141,12 @@ fn check_files(arguments: &Build) -> Result<(), Usage> {
 
 /// `None` where the file system knows no locks.
 fn lock(place: &Place, reporter: &Reporter) -> anyhow::Result<Option<Lock>> {
-    match Lock::take(&place.beside(LOCK), &mut place.options()) {
+    match Lock::take(&place.beside(LOCK), place.options()) {
         Ok(lock) => {
             place.clean()?;
             Ok(Some(lock))
         }
-        Err(LockError::Failed(e)) if e.kind() == io::ErrorKind::Unsupported => {
+        Err(LockError::Failed(e)) if has_no_locks(&e) => {
             reporter.warn(&format!(
                 "{place}: its file system has no locks ({e}); see that no other run writes it"
             ));
@@ -145,6 +155,10 @@ fn lock(place: &Place, reporter: &Reporter) -> anyhow::Result<Option<Lock>> {
         Err(LockError::Failed(e)) => Err(place.not_writable(&e)),
         Err(held) => Err(anyhow::Error::new(held).context(place.to_string())),
     }
+}
+
+fn has_no_locks(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
 }
 
 /// What is there from the last run.
@@ -160,8 +174,9 @@ fn old_file(place: &mut Place, arguments: &Build, reporter: &Reporter) -> anyhow
         Err(Unusable::Damaged(e)) => {
             let kept = place.keep();
             let will = if arguments.dry_run { "would be" } else { "will be" };
+            let delta = if arguments.delta.is_some() { "; the delta has all rows" } else { "" };
             reporter.warn(&format!(
-                "{place}: is damaged ({e:#}); all is embedded anew, and it {will} kept as {}",
+                "{place}: is damaged ({e:#}); all is embedded anew{delta}, and it {will} kept as {}",
                 kept.display()
             ));
             Ok(None)
@@ -179,15 +194,22 @@ struct Settled {
     threads: usize,
 }
 
-fn settle(
-    arguments: &Build,
+/// What has been opened.
+struct Opened {
     roots: Roots,
     reading: Reading,
-    mut model: Model,
+    model: Model,
     old: Option<IndexFile>,
+    has_output: bool,
+}
+
+fn settle(
+    arguments: &Build,
+    opened: Opened,
     reporter: &Reporter,
     seconds: &mut Seconds,
 ) -> anyhow::Result<Settled> {
+    let Opened { roots, reading, mut model, old, has_output } = opened;
     let started = Instant::now();
     let threads = threads(arguments);
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
@@ -222,8 +244,12 @@ fn settle(
                 "the old output was made with other settings, so all is embedded anew: {parts}"
             ));
         }
-        let has_vectors = differences.is_empty() && !arguments.rebuild;
-        Old { is_same: has_vectors && before.as_ref() == Some(&fingerprint), has_vectors, file }
+        Old {
+            has_vectors: differences.is_empty(),
+            is_reused: differences.is_empty() && !arguments.rebuild,
+            is_same: before.as_ref() == Some(&fingerprint),
+            file,
+        }
     });
     let job = Job {
         roots,
@@ -234,6 +260,7 @@ fn settle(
         rows: fingerprint.rows,
         dim: fingerprint.dim,
         old,
+        has_output,
         allow_empty: arguments.allow_empty,
         allow_shrink: arguments.allow_shrink,
         is_dry: arguments.dry_run,
@@ -242,6 +269,7 @@ fn settle(
         tool: TOOL.to_owned(),
         model_file: model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         fingerprint,
+        stale: 0,
     };
     Ok(Settled { job: Arc::new(job), metadata, model, loaded, threads })
 }
@@ -314,7 +342,7 @@ fn run_settled(
         return Ok(exit);
     }
     let started = Instant::now();
-    let written = writer.publish(delta)?;
+    let written = writer.publish(delta, report.documents.stale as u32)?;
     report.seconds.writing = writing + started.elapsed().as_secs_f64();
     journal
         .remove()
@@ -327,7 +355,7 @@ fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<
     let path = place.beside(JOURNAL);
     let journal = match is_dry {
         true => Journal::look(&path, header),
-        false => Journal::open(&path, header, &mut place.options()),
+        false => Journal::open(&path, header, place.options()),
     };
     journal.with_context(|| format!("{}: cannot be opened; remove it if it is damaged", path.display()))
 }

@@ -13,6 +13,11 @@ use super::{COLUMNS, IndexFile, Metadata, Place};
 /// The column of a delta that says what became of a row.
 pub const OPERATION: &str = "op";
 
+/// Under these keys of a delta's metadata stand the digests of the rows of the file before and after it, as in
+/// those files.
+const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
+const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
+
 /// What became of the rows, by their numbers, ascending.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -29,7 +34,7 @@ impl Changes {
     pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
         let mut changes = Changes::default();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];
-        // A document and a chunk never have the same id.
+        // Documents and chunks are not the same, whatever their ids.
         let alike = old.filter(|old| old.kind() == new.kind());
         for (id, rows) in new.each_document() {
             let mut before = alike.and_then(|old| Some(old.rows_of(old.document(id)?))).unwrap_or_default();
@@ -81,10 +86,10 @@ pub fn write_delta(
     }
     new.batches(&changes.changed, |batch| write(&batch, "changed"))?;
     new.batches(&changes.added, |batch| write(&batch, "added"))?;
-    if let Some(metadata) = new.metadata() {
-        let entry = KeyValue::new(Metadata::KEY.to_owned(), serde_json::to_string(metadata)?);
-        writer.append_key_value_metadata(entry);
-    }
+    let mut entry = |key: &str, value| writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+    entry(Metadata::KEY, new.metadata().map(serde_json::to_string).transpose()?);
+    entry(FROM, old.map(|old| old.content().to_owned()));
+    entry(TO, Some(new.content().to_owned()));
     let file = writer.into_inner().map_err(|e| place.cannot_write(&e))?;
     place.put(file)
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use anyhow::{Context, anyhow, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -36,6 +37,10 @@ const BATCH_ROWS: usize = 256;
 /// How far from 1 the length of a vector may be: rounding of a thousand floats is far below.
 const LENGTH_TOLERANCE: f64 = 1e-4;
 
+/// In the order of the file, a row group is read some ten times, for as many windows of rows. Where more is read than
+/// so many times all of them, rows are wanted in another order.
+const READ_AGAIN: usize = 16;
+
 /// Why what is there is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
@@ -53,6 +58,8 @@ pub struct Old {
     pub file: IndexFile,
     /// Whether a row's vector, cut to length, is the one that its text has now.
     pub has_vectors: bool,
+    /// Whether they may be taken.
+    pub is_reused: bool,
     /// Whether all that its vectors depend on is the same.
     pub is_same: bool,
 }
@@ -124,6 +131,7 @@ pub struct IndexFile {
     footer: ArrowReaderMetadata,
     /// What it says of itself. `None` where another version of this tool wrote it.
     metadata: Option<Metadata>,
+    kind: RowKind,
     texts: Vec<Digest>,
     /// Empty where there are no such columns.
     kept: Vec<u64>,
@@ -132,6 +140,12 @@ pub struct IndexFile {
     group_ends: Vec<u32>,
     by_text: OnceLock<Vec<u32>>,
     by_id: OnceLock<Vec<u32>>,
+    /// Row groups that were read for their vectors.
+    groups_read: AtomicUsize,
+    /// Once that has been too many.
+    flat: OnceLock<File>,
+    /// Where that is.
+    folder: PathBuf,
 }
 
 impl IndexFile {
@@ -148,10 +162,9 @@ impl IndexFile {
             Ok((file, footer))
         };
         let (file, footer) = open().map_err(damaged)?;
-        let (Some(metadata), Some(content)) = (entry(&footer, Metadata::KEY), entry(&footer, Content::KEY))
-        else {
-            return Err(Unusable::Foreign);
-        };
+        let metadata = entry(&footer, Metadata::KEY).ok_or(Unusable::Foreign)?;
+        let content =
+            entry(&footer, Content::KEY).ok_or_else(|| damaged(anyhow!("no digest of its rows")))?;
         let mut group_ends = Vec::new();
         for group in footer.metadata().row_groups() {
             let rows = u32::try_from(group.num_rows()).ok();
@@ -161,6 +174,7 @@ impl IndexFile {
         let mut index = IndexFile {
             file,
             metadata: serde_json::from_str(&metadata).ok(),
+            kind: kind(&metadata),
             texts: Vec::new(),
             kept: Vec::new(),
             documents: Vec::new(),
@@ -168,6 +182,9 @@ impl IndexFile {
             group_ends,
             by_text: OnceLock::new(),
             by_id: OnceLock::new(),
+            groups_read: AtomicUsize::new(0),
+            flat: OnceLock::new(),
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             footer,
         };
         index.read_whole().map_err(damaged)?;
@@ -196,9 +213,13 @@ impl IndexFile {
 
     /// The document of this id.
     pub fn document(&self, id: Digest) -> Option<u32> {
-        let by_id = self.by_id.get_or_init(|| sorted_by(self.documents.len(), |at| self.documents[at].id));
+        let by_id = self.by_id();
         let found = by_id.partition_point(|&at| self.documents[at as usize].id < id);
         by_id.get(found).copied().filter(|&at| self.documents[at as usize].id == id)
+    }
+
+    fn by_id(&self) -> &[u32] {
+        self.by_id.get_or_init(|| sorted_by(self.documents.len(), |at| self.documents[at].id))
     }
 
     /// A row of this text; where there are several, one of this document rather than another.
@@ -252,27 +273,51 @@ impl IndexFile {
     /// The vectors of these rows, which may come in any order, one after the other.
     ///
     /// # Errors
-    /// It cannot be read any more.
+    /// It cannot be read any more; or, where rows are wanted in another order than theirs, no temporary file written.
     pub fn vectors(&self, rows: &[u32]) -> anyhow::Result<Vec<f32>> {
-        let dim = self.dim();
-        let mut places: Vec<(u32, usize)> = rows.iter().copied().zip(0..).collect();
-        places.sort_unstable();
-        let mut vectors = vec![0.0; rows.len() * dim];
-        let mut places = places.into_iter().peekable();
+        if let Some(flat) = self.flat.get() {
+            return self.vectors_of(flat, rows);
+        }
         let mut wanted = rows.to_vec();
         wanted.sort_unstable();
         wanted.dedup();
-        let mut read = wanted.iter();
-        self.select(&wanted, &[COLUMNS[2]], |batch| {
-            let values = batch["vector"].as_fixed_size_list().values().as_primitive::<Float32Type>();
-            for (vector, row) in values.values().chunks_exact(dim).zip(&mut read) {
-                while let Some((_, place)) = places.next_if(|(wanted, _)| wanted == row) {
-                    vectors[place * dim..][..dim].copy_from_slice(vector);
-                }
-            }
+        let mut vectors = Vec::with_capacity(wanted.len() * self.dim());
+        let read = self.select(&wanted, &[COLUMNS[2]], |batch| {
+            vectors.extend_from_slice(floats(&batch)?);
             Ok(())
         })?;
-        ensure!(places.next().is_none(), "fewer rows than there were");
+        let read = self.groups_read.fetch_add(read, Relaxed) + read;
+        if read > READ_AGAIN * self.group_ends.len() {
+            let _ = self.flat.set(self.flatten()?);
+        }
+        let place = |row: &u32| wanted.binary_search(row).map_or(0, |at| at * self.dim());
+        Ok(rows.iter().flat_map(|row| &vectors[place(row)..][..self.dim()]).copied().collect())
+    }
+
+    /// All vectors, in a file that is gone when it is closed. In that of Parquet, 256 KiB are decompressed for each.
+    fn flatten(&self) -> anyhow::Result<File> {
+        let flat = || -> anyhow::Result<File> {
+            let mut file = BufWriter::new(tempfile::tempfile_in(&self.folder)?);
+            let all: Vec<u32> = (0..self.rows()).collect();
+            self.select(&all, &[COLUMNS[2]], |batch| {
+                floats(&batch)?.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))?;
+                Ok(())
+            })?;
+            Ok(file.into_inner()?)
+        };
+        flat().with_context(|| {
+            format!("a temporary file in {}: cannot be written; make room", self.folder.display())
+        })
+    }
+
+    fn vectors_of(&self, flat: &File, rows: &[u32]) -> anyhow::Result<Vec<f32>> {
+        let mut bytes = vec![0; self.dim() * size_of::<f32>()];
+        let mut vectors = Vec::with_capacity(rows.len() * self.dim());
+        for &row in rows {
+            let place = u64::from(row) * bytes.len() as u64;
+            flat.read_exact_at(&mut bytes, place)?;
+            vectors.extend(bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)));
+        }
         Ok(vectors)
     }
 
@@ -317,7 +362,7 @@ impl IndexFile {
         rows: &[u32],
         f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.select(rows, &[], f)
+        self.select(rows, &[], f).map(drop)
     }
 
     pub(super) fn fields(&self) -> &Fields {
@@ -331,7 +376,13 @@ impl IndexFile {
 
     /// What its rows stand for.
     pub fn kind(&self) -> RowKind {
-        self.metadata.as_ref().map_or(RowKind::Documents, |metadata| metadata.fingerprint.rows)
+        self.kind
+    }
+
+    /// Whether no document comes twice.
+    pub fn has_unique_ids(&self) -> bool {
+        let ids = self.by_id().iter().map(|&at| self.documents[at as usize].id);
+        ids.is_sorted_by(|one, other| one < other)
     }
 
     /// Length of its vectors.
@@ -339,19 +390,21 @@ impl IndexFile {
         self.metadata.as_ref().map_or(0, |metadata| metadata.fingerprint.dim)
     }
 
-    /// With these columns, or all where none is named.
+    /// With these columns, or all where none is named. Gives back how many row groups that took.
     fn select(
         &self,
         rows: &[u32],
         columns: &[&str],
         mut f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<usize> {
         let mut rows = rows;
         let mut start = 0;
+        let mut groups = 0;
         for (group, &end) in self.group_ends.iter().enumerate() {
             let count = rows.partition_point(|&row| row < end);
             let (here, rest) = rows.split_at(count);
             if !here.is_empty() {
+                groups += 1;
                 let ranges = here.iter().map(|&row| (row - start) as usize..(row - start) as usize + 1);
                 let selection = RowSelection::from_consecutive_ranges(ranges, (end - start) as usize);
                 for batch in self.reader(group, Some(selection), columns)? {
@@ -360,7 +413,7 @@ impl IndexFile {
             }
             (rows, start) = (rest, end);
         }
-        Ok(())
+        Ok(groups)
     }
 
     fn reader(
@@ -423,6 +476,10 @@ impl IndexFile {
             let values =
                 vectors.values().as_primitive_opt::<Float32Type>().context("its vectors are no floats")?;
             ensure!(
+                self.metadata.as_ref().is_none_or(|metadata| metadata.fingerprint.dim == dim),
+                "its vectors have {dim} numbers, its metadata says otherwise"
+            );
+            ensure!(
                 ids.null_count() + texts.null_count() + vectors.null_count() + values.null_count() == 0,
                 "a value is missing"
             );
@@ -483,6 +540,11 @@ impl Read for At {
     }
 }
 
+fn floats(batch: &RecordBatch) -> anyhow::Result<&[f32]> {
+    let values = batch[COLUMNS[2]].as_fixed_size_list().values();
+    Ok(values.as_primitive_opt::<Float32Type>().context("its vectors are no floats")?.values())
+}
+
 fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value]>> {
     let columns: Vec<Vec<Value>> = names
         .iter()
@@ -492,6 +554,12 @@ fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value]>> {
         })
         .collect();
     (0..batch.num_rows()).map(|at| columns.iter().map(|column| column[at].clone()).collect()).collect()
+}
+
+/// Other versions have other metadata, but always this.
+fn kind(metadata: &str) -> RowKind {
+    let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
+    serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
 }
 
 fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {

@@ -70,6 +70,13 @@ pub struct Metadata {
     pub model_file: String,
     /// What the vectors depend on.
     pub fingerprint: Fingerprint,
+    /// How many documents, the last ones of the file, could not be read when it was made, and have older rows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stale: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Metadata {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{anyhow, ensure};
+use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 /// Random characters in the name of a temporary file.
@@ -57,8 +58,9 @@ impl Place {
             let read =
                 File::open(&path).and_then(|file| file.take(magic.len() as u64).read_to_end(&mut start));
             read.map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+            // Zeros are what a loss of power can leave.
             ensure!(
-                start.is_empty() || start == magic,
+                start == magic || start.iter().all(|&byte| byte == 0),
                 refuse(&format!("is no {kind} file and would be lost"))
             );
         }
@@ -70,9 +72,9 @@ impl Place {
         &self.path
     }
 
-    /// What is there already has something in it.
+    /// Whether a file is there.
     pub fn is_taken(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| before.len() > 0)
+        self.before.is_some()
     }
 
     /// A hidden name beside it.
@@ -85,9 +87,8 @@ impl Place {
     /// How to make a file beside it: who may not read the old file may not read that either.
     pub fn options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
-        {
-            options.mode(self.mode().mode());
-        }
+        // In a folder that others may write, a link of that name leads where they want.
+        options.mode(self.mode_at_work().mode()).custom_flags(OFlags::NOFOLLOW.bits() as i32);
         options
     }
 
@@ -100,7 +101,7 @@ impl Place {
         let prefix = self.prefix();
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(TEMPORARY).rand_bytes(RANDOM);
-        builder.permissions(self.mode());
+        builder.permissions(self.mode_at_work());
         builder.tempfile_in(self.folder()).map_err(|e| self.not_writable(&e))
     }
 
@@ -148,11 +149,7 @@ impl Place {
     pub fn put(&self, file: NamedTempFile) -> anyhow::Result<Option<String>> {
         let warning = self.keep_owner(file.as_file());
         file.as_file().sync_all().map_err(|e| self.cannot_write(&e))?;
-        ensure!(
-            self.is_as_found(),
-            "{}: another program has written it during this run; it is left as it is now: run again, if it is to be replaced",
-            self.named
-        );
+        self.check_as_found()?;
         if self.is_kept {
             self.keep_now()?;
         }
@@ -197,12 +194,22 @@ impl Place {
         })
     }
 
-    fn is_as_found(&self) -> bool {
-        match (&self.before, self.path.symlink_metadata()) {
+    /// Whether what was there when the run began is there still.
+    ///
+    /// # Errors
+    /// It has been replaced, removed or made in the meantime.
+    pub fn check_as_found(&self) -> anyhow::Result<()> {
+        let is_as_found = match (&self.before, self.path.symlink_metadata()) {
             (None, Err(_)) => true,
             (Some(before), Ok(now)) => stamp(before) == stamp(&now),
             _ => false,
-        }
+        };
+        ensure!(
+            is_as_found,
+            "{}: another program has written or removed it during this run, so it is left as it is now; run again, if it is to be replaced",
+            self.named
+        );
+        Ok(())
     }
 
     fn folder(&self) -> &Path {
@@ -217,25 +224,31 @@ impl Place {
         prefix
     }
 
-    fn mode(&self) -> Permissions {
-        // A new one is as any file that a program makes: the umask takes from it.
-        Permissions::from_mode(self.before.as_ref().map_or(0o666, |before| before.mode() & 0o777))
+    /// Of a file that is not in place yet. While it is not known whose the old one's group is, it is its owner's alone; a new
+    /// one is as any file that a program makes: the umask takes from it.
+    fn mode_at_work(&self) -> Permissions {
+        Permissions::from_mode(if self.before.is_some() { 0o600 } else { 0o666 })
     }
 
     fn keep_owner(&self, file: &File) -> Option<String> {
         let before = self.before.as_ref()?;
-        let (uid, gid) = (before.uid(), before.gid());
         let now = file.metadata().ok()?;
-        let owner = match (now.uid(), now.gid()) == (uid, gid) {
-            true => Ok(()),
-            // Only root may give a file away; its group can be kept by others too.
-            false => {
-                fchown(file, Some(uid), Some(gid)).or_else(|e| fchown(file, None, Some(gid)).and(Err(e)))
+        let mut mode = before.mode() & 0o777;
+        let mut kept = Ok(());
+        if now.gid() != before.gid() {
+            kept = fchown(file, None, Some(before.gid()));
+            if kept.is_err() {
+                // What the one group may is not for another.
+                mode &= !0o070;
             }
-        };
+        }
+        if now.uid() != before.uid() {
+            // Only root may give a file away.
+            kept = kept.and(fchown(file, Some(before.uid()), None));
+        }
         // In this order: giving a file away takes bits from its mode.
-        let kept = file.set_permissions(self.mode()).and(owner);
-        kept.err().map(|e| format!("{}: its owner or mode could not be kept ({e})", self.named))
+        let kept = file.set_permissions(Permissions::from_mode(mode)).and(kept);
+        kept.err().map(|e| format!("{}: its owner, group or mode could not be kept ({e})", self.named))
     }
 }
 

@@ -82,15 +82,20 @@ impl<'a> IndexWriter<'a> {
         self.append(rows)
     }
 
-    /// Ends the file, checks it, writes the delta, and puts both in place.
+    /// Ends the file, checks it, writes the delta, and puts both in place. So many documents, the last ones, are `stale`.
     ///
     /// # Errors
     /// It cannot be written or reads back differently; the old file is untouched.
-    pub fn publish(mut self, delta: Option<&Place>) -> anyhow::Result<Written> {
+    ///
+    /// # Panics
+    /// If two documents have the same id.
+    pub fn publish(mut self, delta: Option<&Place>, stale: u32) -> anyhow::Result<Written> {
+        self.metadata.stale = stale;
         let old = self.old.map(|old| &old.file);
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
-                let warnings = delta.map(|delta| write_delta(delta, None, old, &Changes::default()));
+                self.place.check_as_found()?;
+                let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
                 let warnings = warnings.transpose()?.flatten().into_iter().collect();
                 let bytes = self.place.path().metadata().map_or(0, |metadata| metadata.len());
                 return Ok(self.written(bytes, false, Changes::default(), warnings));
@@ -104,7 +109,9 @@ impl<'a> IndexWriter<'a> {
         if new.content() != content.to_string() || new.rows() != self.rows || !new.keeps(&self.kept) {
             return Err(self.not_as_written("other rows"));
         }
-        let is_alike = |old: &Old| old.has_vectors && old.file.dim() == self.dim() && self.keeps_the_same;
+        assert!(new.has_unique_ids(), "each document once");
+        let is_alike =
+            |old: &Old| old.has_vectors && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
         let is_alike = self.old.is_some_and(is_alike);
         let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
@@ -142,7 +149,10 @@ impl<'a> IndexWriter<'a> {
 
     /// Whether no row has changed, been added or removed, and no column has another type.
     fn is_complete(&self, old: &IndexFile) -> bool {
-        self.old.is_some_and(|old| old.is_same) && self.rows == old.rows() && old.keeps(&self.kept)
+        let is_same = self.old.is_some_and(|old| old.is_same) && old.keeps(&self.kept);
+        is_same
+            && self.rows == old.rows()
+            && old.metadata().map(|metadata| metadata.stale) == Some(self.metadata.stale)
     }
 
     fn widen(&mut self, row: &Row) -> bool {

@@ -312,10 +312,7 @@ impl Iterator for Documents<'_> {
                     },
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),
                     Entry::Failed(below, place, cause) => {
-                        let lost = match below.as_os_str().is_empty() {
-                            true => Lost::Unknown,
-                            false => Lost::Below(id_of(&prefix.join(below)).into()),
-                        };
+                        let lost = lost(Path::new(&place), &below, id_of(&prefix.join(&below)));
                         return Some(Found::Failed(Failure { place, cause, lost }));
                     }
                 }
@@ -339,6 +336,16 @@ impl Iterator for OrNothing<'_> {
             self.nothing = None;
         }
         Some(found)
+    }
+}
+
+/// What there may have been at a path that cannot be looked at. Its name tells a document from a folder or a file of
+/// rows, of which any may have ids of their own.
+fn lost(path: &Path, below: &Path, id: String) -> Lost {
+    match Form::of(below).map(|form| form.kind) {
+        Some(Kind::Text | Kind::Markup(_)) if !path.is_dir() => Lost::Document(id.into()),
+        _ if below.as_os_str().is_empty() => Lost::Unknown,
+        _ => Lost::Below(id.into()),
     }
 }
 

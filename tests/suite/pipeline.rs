@@ -93,7 +93,7 @@ fn journal(playground: &Playground) -> anyhow::Result<Journal> {
     let (weights, tokenizer) = (String::new(), String::new());
     let model =
         ModelFingerprint { architecture: String::new(), weights, tokenizer, pooling: None, width: WIDTH };
-    Ok(Journal::open(&playground.path("journal"), &Header::new(model, false), &mut OpenOptions::new())?)
+    Ok(Journal::open(&playground.path("journal"), &Header::new(model, false), OpenOptions::new())?)
 }
 
 fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Documents, Vec<Row>)> {
@@ -136,6 +136,7 @@ fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         rows,
         dim: WIDTH,
         old: None,
+        has_output: false,
         allow_empty: false,
         allow_shrink: false,
         is_dry: false,
