@@ -157,6 +157,9 @@ impl IndexFile {
         let damaged = |e: anyhow::Error| Unusable::Damaged(e);
         let open = || -> anyhow::Result<_> {
             let file = Shared(Arc::new(File::open(path)?));
+            let mut magic = [0; MAGIC.len()];
+            file.0.read_exact_at(&mut magic, 0)?;
+            ensure!(magic == *MAGIC, "it does not start as Parquet does");
             let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
             let footer = ArrowReaderMetadata::load(&file, options)?;
             Ok((file, footer))
