@@ -11,6 +11,9 @@ use signal_hook::iterator::Signals;
 /// So long may the batch that is under way take to end.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// And so long may it take to say so.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
 /// The run was asked to stop.
@@ -36,7 +39,9 @@ impl Interrupted {
 pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let end = move |signal| -> () {
-        tell(Interrupted { signal });
+        // Who should read it may be what the run waits for.
+        thread::spawn(move || tell(Interrupted { signal }));
+        thread::sleep(LAST_WORDS);
         // Without what the engine does at the end of a process: its threads are still at work.
         signal_hook::low_level::exit(128 + signal)
     };

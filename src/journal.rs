@@ -62,6 +62,8 @@ pub struct Journal {
     start: u64,
     /// By place: 24 to 48 bytes a chunk.
     records: HashMap<Digest, u32>,
+    /// How many have been written, whether twice or not.
+    count: u32,
     resumed: usize,
     reader: Option<File>,
     /// Until there is something to write.
@@ -124,7 +126,6 @@ impl Journal {
     /// If the vector has another width than the model, or the journal was only looked at.
     pub fn push(&mut self, chunk: Digest, vector: &Embedding) -> io::Result<()> {
         assert_eq!(vector.values().len(), self.width, "a vector of the model's width");
-        let number = self.records.len() as u32;
         if self.records.contains_key(&chunk) {
             return Ok(());
         }
@@ -133,7 +134,8 @@ impl Journal {
         record.extend(vector.values().iter().flat_map(|number| number.to_le_bytes()));
         record.extend(checksum(&record));
         self.writer()?.write(&record)?;
-        self.records.insert(chunk, number);
+        self.records.insert(chunk, self.count);
+        self.count += 1;
         Ok(())
     }
 
@@ -154,7 +156,7 @@ impl Journal {
             file.write_all(line.as_bytes())?;
             self.start = line.len() as u64;
         }
-        let end = self.offset(self.records.len() as u32);
+        let end = self.offset(self.count);
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
         file.sync_all()?;
@@ -190,6 +192,7 @@ impl Journal {
             width: header.model.width,
             start: 0,
             records: HashMap::new(),
+            count: 0,
             resumed: 0,
             reader: None,
             begin: None,
@@ -204,7 +207,8 @@ impl Journal {
         let mut file = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();
         file.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if !serde_json::from_slice::<Header>(&line).is_ok_and(|there| there.serves(header)) {
+        let serves = |line| serde_json::from_slice::<Header>(line).is_ok_and(|there| there.serves(header));
+        if !line.strip_suffix(b"\n").is_some_and(serves) {
             return Ok(journal);
         }
         journal.start = line.len() as u64;
@@ -217,7 +221,8 @@ impl Journal {
             }
             let mut digest = [0; Digest::BYTES];
             digest.copy_from_slice(&record[..Digest::BYTES]);
-            journal.records.insert(Digest::from_bytes(digest), journal.records.len() as u32);
+            journal.records.insert(Digest::from_bytes(digest), journal.count);
+            journal.count += 1;
         }
         journal.resumed = journal.records.len();
         Ok(journal)
@@ -300,5 +305,81 @@ impl Drop for Writer {
         }
         // There is nobody left to tell; what is not on disk will be embedded again.
         let _ = self.file.sync_data();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 3;
+
+    fn open(path: &Path) -> Journal {
+        let (architecture, weights, tokenizer) = Default::default();
+        let model = ModelFingerprint { architecture, weights, tokenizer, pooling: None, width: WIDTH };
+        Journal::open(path, &Header::new(model, false), OpenOptions::new()).unwrap()
+    }
+
+    fn vector_of(number: u8) -> Embedding {
+        Embedding::normalized([1.0, f32::from(number), 0.0]).unwrap()
+    }
+
+    fn push(journal: &mut Journal, numbers: impl IntoIterator<Item = u8>) {
+        numbers
+            .into_iter()
+            .for_each(|number| journal.push(Digest::of([number]), &vector_of(number)).unwrap());
+    }
+
+    /// A vector in it is that of its text, or there is none.
+    fn check(journal: &mut Journal, numbers: impl IntoIterator<Item = u8>) {
+        for number in numbers {
+            let found = journal.get(&Digest::of([number])).unwrap();
+            assert!(found.is_none_or(|found| found == vector_of(number)), "another vector for {number}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_it_comes_back_and_an_empty_one_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        drop(open(&path));
+        assert!(!path.exists());
+        push(&mut open(&path), 0..5);
+        let mut journal = open(&path);
+        assert_eq!(journal.resumed(), 5);
+        push(&mut journal, 3..8);
+        assert_eq!(journal.get(&Digest::of([7])).unwrap(), Some(vector_of(7)));
+        assert_eq!(journal.get(&Digest::of([8])).unwrap(), None);
+        drop(journal);
+        let mut journal = open(&path);
+        assert_eq!(journal.resumed(), 8);
+        check(&mut journal, 0..9);
+        journal.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    /// As two runs write it where the file system has no locks.
+    #[test]
+    fn a_record_that_is_there_twice_gives_no_other_its_vector() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        push(&mut open(&path), 0..3);
+        let bytes = fs::read(&path).unwrap();
+        let records = bytes.len() - 3 * record_bytes(WIDTH);
+        let [a, b, c] =
+            [0, 1, 2].map(|at| &bytes[records + at * record_bytes(WIDTH)..][..record_bytes(WIDTH)]);
+        fs::write(&path, [&bytes[..records], a, b, a, c].concat()).unwrap();
+        check(&mut open(&path), 0..3);
+    }
+
+    #[test]
+    fn what_is_added_to_a_header_without_its_end_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        push(&mut open(&path), 0..3);
+        let header = fs::read(&path).unwrap().len() - 3 * record_bytes(WIDTH);
+        File::options().write(true).open(&path).unwrap().set_len(header as u64 - 1).unwrap();
+        push(&mut open(&path), 0..4);
+        assert_eq!(open(&path).resumed(), 4);
     }
 }

@@ -6,14 +6,21 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::thread;
+use std::time::Duration;
 
 use crate::report::now;
+
+/// Longer than it takes from the lock to the line in it.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Held until dropped.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
+    /// Whether a process has had it that died before its end.
+    pub was_left: bool,
 }
 
 /// Why there is none.
@@ -34,10 +41,12 @@ impl Lock {
     /// [`LockError`].
     pub fn take(path: &Path, mut options: OpenOptions) -> Result<Self, LockError> {
         loop {
-            let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+            let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
+                    // Whoever has just taken it has yet to write who it is.
+                    thread::sleep(MOMENT);
                     let mut holder = String::new();
                     // It is there for people; that it is held is known without it.
                     let _ = file.take(1000).read_to_string(&mut holder);
@@ -49,9 +58,12 @@ impl Lock {
             if !path.metadata().is_ok_and(|there| file.metadata().is_ok_and(|here| is_same(&there, &here))) {
                 continue;
             }
-            file.set_len(0)?;
-            file.write_all(format!("process {}, since {}\n", process::id(), now()).as_bytes())?;
-            return Ok(Lock { path: path.to_owned(), _file: file });
+            // Removed from here on, whatever comes.
+            let was_left = file.metadata().is_ok_and(|there| there.len() > 0);
+            let mut lock = Lock { path: path.to_owned(), file, was_left };
+            lock.file.set_len(0)?;
+            lock.file.write_all(format!("process {}, since {}\n", process::id(), now()).as_bytes())?;
+            return Ok(lock);
         }
     }
 }
@@ -64,5 +76,44 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // While it is still held. A file that stays is no lock.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    #[test]
+    fn one_has_it_and_another_is_told_who() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        fs::write(&path, "process 1, since long ago, with much to say about it\n").unwrap();
+        let lock = Lock::take(&path, options()).unwrap();
+        let told = Lock::take(&path, options()).unwrap_err().to_string();
+        let says = format!("another run holds it (process {}, since 2", process::id());
+        assert!(told.starts_with(&says) && told.ends_with("Z); wait for its end, or stop it"), "{told}");
+        drop(lock);
+        assert!(!path.exists());
+        drop(Lock::take(&path, options()).unwrap());
+    }
+
+    #[test]
+    fn who_has_just_taken_it_is_told_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut file = File::create(&path).unwrap();
+        file.lock().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(10));
+                file.write_all(b"process 7, since today\n").unwrap();
+            });
+            let told = Lock::take(&path, options()).unwrap_err();
+            assert!(matches!(&told, LockError::Held(holder) if holder == "process 7, since today"), "{told}");
+        });
     }
 }

@@ -84,9 +84,10 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
 }
 
 fn write_report(place: &Place, report: &Report) -> anyhow::Result<()> {
+    place.clean()?;
     let mut file = place.temporary()?;
-    serde_json::to_writer_pretty(&mut file, report)?;
-    file.write_all(b"\n").map_err(|e| place.cannot_write(&e))?;
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    file.as_file_mut().write_all(text.as_bytes()).map_err(|e| place.cannot_write(&e))?;
     place.put(file).map(drop)
 }
 
@@ -110,7 +111,8 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     let has_output = old.as_ref().map_or(place.is_taken(), |old| old.documents() > 0);
     report.seconds.old_output = started.elapsed().as_secs_f64();
 
-    let opened = Opened { roots, reading, model, old, has_output };
+    let was_left = lock.as_ref().is_some_and(|lock| lock.was_left);
+    let opened = Opened { roots, reading, model, old, has_output, was_left };
     let settled = settle(arguments, opened, reporter, &mut report.seconds)?;
     report.fingerprint = Some(settled.metadata.fingerprint.clone());
     run_settled(arguments, &place, delta.as_ref(), settled, reporter, report)
@@ -192,6 +194,8 @@ struct Settled {
     /// Where it had to be loaded to know what it is.
     loaded: Option<LoadedModel>,
     threads: usize,
+    /// Whether the last run died.
+    was_left: bool,
 }
 
 /// What has been opened.
@@ -201,6 +205,7 @@ struct Opened {
     model: Model,
     old: Option<IndexFile>,
     has_output: bool,
+    was_left: bool,
 }
 
 fn settle(
@@ -209,7 +214,7 @@ fn settle(
     reporter: &Reporter,
     seconds: &mut Seconds,
 ) -> anyhow::Result<Settled> {
-    let Opened { roots, reading, mut model, old, has_output } = opened;
+    let Opened { roots, reading, mut model, old, has_output, was_left } = opened;
     let started = Instant::now();
     let threads = threads(arguments);
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
@@ -271,7 +276,7 @@ fn settle(
         fingerprint,
         stale: 0,
     };
-    Ok(Settled { job: Arc::new(job), metadata, model, loaded, threads })
+    Ok(Settled { job: Arc::new(job), metadata, model, loaded, threads, was_left })
 }
 
 fn run_settled(
@@ -282,7 +287,7 @@ fn run_settled(
     reporter: &Arc<Reporter>,
     report: &mut Report,
 ) -> anyhow::Result<Exit> {
-    let Settled { job, metadata, model, mut loaded, threads } = settled;
+    let Settled { job, metadata, model, mut loaded, threads, was_left } = settled;
     let header = Header::new(metadata.fingerprint.model.clone(), arguments.rebuild);
     let mut journal = open_journal(place, &header, arguments.dry_run)?;
     report.chunks_resumed = journal.resumed();
@@ -342,7 +347,7 @@ fn run_settled(
         return Ok(exit);
     }
     let started = Instant::now();
-    let written = writer.publish(delta, report.documents.stale as u32)?;
+    let written = writer.publish(delta, report.documents.stale as u32, was_left)?;
     report.seconds.writing = writing + started.elapsed().as_secs_f64();
     journal
         .remove()

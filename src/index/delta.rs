@@ -1,12 +1,15 @@
 //! Two files in, what turns one into the other out.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::KeyValue;
 
+use super::file::entry;
 use super::table::properties;
 use super::{COLUMNS, IndexFile, Metadata, Place};
 
@@ -92,6 +95,12 @@ pub fn write_delta(
     entry(TO, Some(new.content().to_owned()));
     let file = writer.into_inner().map_err(|e| place.cannot_write(&e))?;
     place.put(file)
+}
+
+/// Whether a delta is there that leads to this file.
+pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
+    let footer = || ArrowReaderMetadata::load(&File::open(place.path()).ok()?, Default::default()).ok();
+    footer().and_then(|footer| entry(&footer, TO)).is_some_and(|to| to == file.content())
 }
 
 fn schema(new: &IndexFile) -> Arc<Schema> {

@@ -565,7 +565,8 @@ fn kind(metadata: &str) -> RowKind {
     serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
 }
 
-fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
+/// What stands in the file's metadata under this key.
+pub fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
     let entries = footer.metadata().file_metadata().key_value_metadata()?;
     entries.iter().find(|entry| entry.key == key)?.value.clone()
 }

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 /// Random characters in the name of a temporary file.
-const RANDOM: usize = 6;
+const RANDOM: usize = 12;
 const TEMPORARY: &str = ".tmp";
 
 /// What is added to the name of a file that is damaged and kept.
@@ -105,9 +105,14 @@ impl Place {
         builder.tempfile_in(self.folder()).map_err(|e| self.not_writable(&e))
     }
 
-    /// Its folder cannot be written.
+    /// Nothing can be made in its folder.
     pub fn not_writable(&self, e: &io::Error) -> anyhow::Error {
-        anyhow!("{}: {e}; its folder must exist and be writable", self.named)
+        match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
+                self.cannot_write(e)
+            }
+            _ => anyhow!("{}: {e}; its folder must exist and be writable", self.named),
+        }
     }
 
     /// It could not be written to the end.

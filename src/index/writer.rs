@@ -7,6 +7,7 @@ use std::mem;
 
 use anyhow::Context;
 
+use super::delta::leads_to;
 use super::kept::{self, KeptColumn};
 use super::table::{Cells, Table};
 use super::{Changes, IndexFile, Metadata, Old, Place, Row, Vector, write_delta};
@@ -82,19 +83,22 @@ impl<'a> IndexWriter<'a> {
         self.append(rows)
     }
 
-    /// Ends the file, checks it, writes the delta, and puts both in place. So many documents, the last ones, are `stale`.
+    /// Ends the file, checks it, writes the delta, and puts both in place. So many documents, the last ones, are
+    /// `stale`. `was_left` where the last run died.
     ///
     /// # Errors
     /// It cannot be written or reads back differently; the old file is untouched.
     ///
     /// # Panics
     /// If two documents have the same id.
-    pub fn publish(mut self, delta: Option<&Place>, stale: u32) -> anyhow::Result<Written> {
+    pub fn publish(mut self, delta: Option<&Place>, stale: u32, was_left: bool) -> anyhow::Result<Written> {
         self.metadata.stale = stale;
         let old = self.old.map(|old| &old.file);
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
                 self.place.check_as_found()?;
+                // The last run may have come as far as this, and no further.
+                let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
                 let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
                 let warnings = warnings.transpose()?.flatten().into_iter().collect();
                 let bytes = self.place.path().metadata().map_or(0, |metadata| metadata.len());

@@ -24,6 +24,9 @@ const SENT_BYTES: usize = 64 << 10;
 /// A request that cannot be read or an answer that cannot be written: the other process is gone.
 pub fn serve() -> io::Result<()> {
     interrupt::ignore()?;
+    // In the middle of a document it would not see that nobody asks any more.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     limit_resources()?;
     let mut requests = io::stdin().lock();
     let mut answers = BufWriter::new(io::stdout().lock());
