@@ -68,7 +68,7 @@ fn nights_beside_the_least_that_they_could_cost() {
 
 /// A folder of files, and then the same as rows.
 fn documents() {
-    let bench = Bench::new(env::var_os("QWEN3_INDEX_BENCH_MODEL").unwrap().into());
+    let bench = Bench::new("target/bench/model-1024");
     let [docs, out, narrow, jsonl] =
         ["docs", "out.parquet", "narrow.parquet", "rows.jsonl"].map(|name| bench.playground.path(name));
     let bytes = write_documents(&docs);
@@ -165,7 +165,7 @@ fn memory() {
     println!("| rows | output MB | first build s | MB | nothing changed s | MB | 1 % changed s | MB |");
     println!("|---|---|---|---|---|---|---|---|");
     for rows in ROWS {
-        let bench = Bench::new(repository("fixtures/qwen3-tiny"));
+        let bench = Bench::new("target/bench/model-64");
         let jsonl = bench.playground.path("rows.jsonl");
         write_short_rows(&jsonl, rows, 0);
         let first = bench.night("rows.jsonl", "out.parquet", &SMALL).of("embedded", rows);
@@ -233,8 +233,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(model: PathBuf) -> Self {
-        Bench { playground: Playground::new(), model }
+    fn new(model: &str) -> Self {
+        Bench { playground: Playground::new(), model: repository(model) }
     }
 
     fn night(&self, input: &str, output: &str, more: &[&str]) -> Night {
