@@ -1,5 +1,7 @@
 //! Text in, clean text out: what a reader cannot see is taken away. Pure.
 
+use std::mem;
+
 /// Version of the cleaning rules. Vectors depend on them, so it is part of the fingerprint: raise it
 /// with every change of what [`clean`] returns.
 pub const VERSION: u32 = 2;
@@ -12,7 +14,19 @@ pub const VERSION: u32 = 2;
 pub fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut space_due = false;
-    for c in text.chars() {
+    let mut rest = text;
+    loop {
+        // Most of most texts stays as it is, and is copied at once.
+        let (plain, behind) = rest.split_at(plain_len(rest.as_bytes()));
+        if !plain.is_empty() {
+            if mem::take(&mut space_due) {
+                cleaned.push(' ');
+            }
+            cleaned.push_str(plain);
+        }
+        let mut chars = behind.chars();
+        let Some(c) = chars.next() else { return cleaned };
+        rest = chars.as_str();
         if is_space(c) {
             space_due = !cleaned.is_empty();
         } else if !is_invisible(c) {
@@ -23,7 +37,16 @@ pub fn clean(text: &str) -> String {
             cleaned.push(c);
         }
     }
-    cleaned
+}
+
+/// Bytes at the start that are visible ASCII, and single spaces between.
+fn plain_len(bytes: &[u8]) -> usize {
+    let is_visible = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_graphic);
+    let mut at = 0;
+    while is_visible(at) || (at > 0 && bytes.get(at) == Some(&b' ') && is_visible(at + 1)) {
+        at += 1;
+    }
+    at
 }
 
 fn is_space(c: char) -> bool {

@@ -180,13 +180,34 @@ enum Prepared {
 
 /// Finds and prepares until there is no more, or nobody listens.
 fn prepare(job: &Job, reporter: &Reporter, sender: &SyncSender<Vec<Prepared>>) {
-    let mut ids = SeenIds::default();
+    let (found, groups) = sync_channel(1);
+    thread::scope(|scope| {
+        scope.spawn(move || find(job, &found));
+        prepare_groups(job, reporter, groups, sender);
+    });
+}
+
+/// Finds until there is no more, or nobody listens. While a group is read, the next is found.
+fn find(job: &Job, groups: &SyncSender<Vec<Found>>) {
     let mut found = job.roots.documents(&job.reading);
     loop {
         let group = group(&mut found);
-        if group.is_empty() {
+        if group.is_empty() || groups.send(group).is_err() {
             return;
         }
+    }
+}
+
+fn prepare_groups(
+    job: &Job,
+    reporter: &Reporter,
+    groups: Receiver<Vec<Found>>,
+    sender: &SyncSender<Vec<Prepared>>,
+) {
+    // About as many as the last time: a map that grows has two tables for a while.
+    let documents = job.old.as_ref().map_or(0, |old| old.file.documents());
+    let mut ids = SeenIds { places: HashMap::with_capacity(documents as usize), files: Vec::new() };
+    for group in groups {
         let bytes = group.iter().map(progress).sum();
         let mut prepared: Vec<Prepared> =
             group.into_par_iter().map(|found| prepare_one(found, job)).collect();
@@ -268,7 +289,6 @@ fn key(encoding: &Encoding) -> Digest {
 }
 
 /// Ids that have been given away, and where: for each document the digest of its id, and its origin in 8 bytes.
-#[derive(Default)]
 struct SeenIds {
     places: HashMap<Digest, Place>,
     files: Vec<Arc<Path>>,

@@ -301,6 +301,7 @@ fn run_settled(
     let mut seconds_load = 0.0;
     let mut load = || {
         let started = Instant::now();
+        measure(&job, reporter);
         let loaded = loaded.take().map_or_else(|| model.load(threads), Ok)?;
         seconds_load += started.elapsed().as_secs_f64();
         let onnx = model.folder.onnx.display();
@@ -311,7 +312,6 @@ fn run_settled(
         reporter.info(&format!("model {onnx}, {dim} numbers a vector, CPU, {threads} threads"));
         Ok(Box::new(loaded.embedder) as Box<dyn Embedder>)
     };
-    measure(&job, reporter);
     let mut writer = IndexWriter::new(place, job.old.as_ref(), metadata, &job.reading.fields.keep);
     let mut writing = 0.0;
     let mut sink = |rows| {

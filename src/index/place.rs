@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -54,13 +54,11 @@ impl Place {
         };
         if let Some(before) = &before {
             ensure!(before.is_file(), refuse("is no regular file"));
-            let mut start = Vec::new();
-            let read =
-                File::open(&path).and_then(|file| file.take(magic.len() as u64).read_to_end(&mut start));
-            read.map_err(|e| refuse(&format!("cannot be read ({e})")))?;
-            // Zeros are what a loss of power can leave.
+            let ends = ends(&path, magic.len()).map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+            // A damaged one is known by what is left of it; zeros are what a loss of power can leave.
+            let is_of_kind = |end: &[u8]| magic.starts_with(end) || end.iter().all(|&byte| byte == 0);
             ensure!(
-                start == magic || start.iter().all(|&byte| byte == 0),
+                ends.iter().any(|end| is_of_kind(end)),
                 refuse(&format!("is no {kind} file and would be lost"))
             );
         }
@@ -266,6 +264,17 @@ impl fmt::Display for Place {
 /// By what a file is known to be the one that was there.
 fn stamp(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
+}
+
+/// So many bytes from its start, and from its end.
+fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
+    let mut file = File::open(path)?;
+    let from_end = file.metadata()?.len().saturating_sub(count as u64);
+    let mut ends = [Vec::new(), Vec::new()];
+    file.by_ref().take(count as u64).read_to_end(&mut ends[0])?;
+    file.seek(SeekFrom::Start(from_end))?;
+    file.read_to_end(&mut ends[1])?;
+    Ok(ends)
 }
 
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {

@@ -122,6 +122,8 @@ pub fn properties() -> anyhow::Result<WriterProperties> {
         .set_dictionary_enabled(false)
         .set_data_page_size_limit(PAGE_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        // Of random numbers, little can be saved.
+        .set_column_compression(vector.clone(), Compression::UNCOMPRESSED)
         .set_column_statistics_enabled(vector, EnabledStatistics::None)
         .build())
 }

@@ -11,7 +11,6 @@ use super::delta::leads_to;
 use super::kept::{self, KeptColumn};
 use super::table::{Cells, Table};
 use super::{Changes, IndexFile, Metadata, Old, Place, Row, Vector, write_delta};
-use crate::digest::Digest;
 use crate::embed::Embedding;
 
 /// Rows that are copied together.
@@ -141,14 +140,17 @@ impl<'a> IndexWriter<'a> {
 
     fn is_as_before(&self, row: &Row) -> bool {
         let Some(Old { file, is_same: true, .. }) = self.old else { return false };
-        if self.rows >= file.rows() || !matches!(row.vector, Vector::Old(_)) || !self.keeps_the_same {
+        let Vector::Old(there) = row.vector else { return false };
+        if self.rows >= file.rows() || !self.keeps_the_same {
             return false;
         }
+        // Its text is that of the row that it takes its vector from.
+        let (text, _) = file.row_digests(there);
         let document = file.document_of(self.rows);
         let chunk = self.rows - file.rows_of(document).start;
         file.document_digest(document) == row.id.digest()
             && row.id.chunk.unwrap_or(0) == chunk
-            && file.is_row(self.rows, Digest::of(&row.text), kept::digest(&row.kept).0)
+            && file.is_row(self.rows, text, kept::digest(&row.kept).0)
     }
 
     /// Whether no row has changed, been added or removed, and no column has another type.

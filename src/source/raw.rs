@@ -82,9 +82,9 @@ impl Raw {
     /// Reads, decodes and parses.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
-            Raw::File { id, base, path, form, .. } => {
+            Raw::File { id, base, path, form, size } => {
                 let origin = Origin { file: base, line: None };
-                match reading.file(&path, form) {
+                match reading.file(&path, form, size) {
                     Ok(Text { text, encoding, kept }) => Ok(Document { id, text, origin, encoding, kept }),
                     Err(cause) => {
                         let place = path.display().to_string();
@@ -131,8 +131,8 @@ struct Text {
 }
 
 impl Reading {
-    fn file(&self, path: &Path, form: Form) -> Result<Text, DocumentError> {
-        let bytes = self.bytes(path, form)?;
+    fn file(&self, path: &Path, form: Form, size: u64) -> Result<Text, DocumentError> {
+        let bytes = self.bytes(path, form, size)?;
         let Kind::Markup(markup) = form.kind else {
             let (text, encoding) = decode(bytes, self.encoding, None)?;
             return Ok(Text { text, encoding, kept: self.fields.kept(&Record::new()) });
@@ -148,9 +148,10 @@ impl Reading {
         Ok(Text { text: extracted.text, encoding, kept: self.fields.kept(&extracted.front_matter) })
     }
 
-    fn bytes(&self, path: &Path, form: Form) -> Result<Vec<u8>, DocumentError> {
+    fn bytes(&self, path: &Path, form: Form, size: u64) -> Result<Vec<u8>, DocumentError> {
         let max = self.limits.document_bytes;
-        let mut bytes = Vec::new();
+        // One more, to see the end; the file may have grown since, or unpack to more.
+        let mut bytes = Vec::with_capacity(size.min(max) as usize + 1);
         form.open(path, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
             return Err(ContentError::TooLarge { max }.into());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // A test that panics says where; tables are printed.
 
 mod bad_inputs;
+mod bench_nights;
 mod crashes;
 mod documents;
 mod errors;

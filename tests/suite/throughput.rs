@@ -37,7 +37,7 @@ use qwen3_index::tokenize::Tokenizer;
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
-use crate::util::{Playground, json_lines, repository};
+use crate::util::{Playground, cpu_seconds, json_lines, repository};
 
 /// Of the corpus of a kind, about.
 const CORPUS_BYTES: usize = 10 << 20;
@@ -51,9 +51,6 @@ const MAX_TOKENS: usize = 2048;
 
 const RUNS: usize = 5;
 const SECONDS_A_RUN: f64 = 0.4;
-
-/// Of the system's clock, in which it tells CPU times, on every Linux.
-const TICKS_A_SECOND: f64 = 100.0;
 
 /// What a library does with the bytes of a file, the least that it has to do for us.
 type Bare = fn(&Path);
@@ -170,14 +167,6 @@ fn seconds(mut what: impl FnMut()) -> f64 {
         .collect();
     runs.sort_by(f64::total_cmp);
     runs[RUNS / 2]
-}
-
-/// In user and system mode, of this process and of those that it has waited for (see `man 5 proc`).
-fn cpu_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let behind_name = stat.rsplit(')').next().unwrap();
-    let times = behind_name.split_whitespace().skip(11).take(4);
-    times.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / TICKS_A_SECOND
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
