@@ -18,8 +18,8 @@ use crate::cli::Build;
 use crate::embed::Embedder;
 use crate::error::Usage;
 use crate::index::{
-    COLUMNS, Fingerprint, IndexFile, IndexWriter, MAGIC, Metadata, OPERATION, Old, Place, RowKind, Unusable,
-    Written,
+    COLUMNS, DELTA, Fingerprint, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place,
+    RowKind, Unusable, Written,
 };
 use crate::interrupt::{self, Interrupted};
 use crate::journal::{Header, Journal};
@@ -43,6 +43,8 @@ const DIM_MIN: usize = 32;
 /// The program and its version.
 const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
 
+const REPORT: Kind = Kind { name: "JSON", magic: b"{", is_kept: false };
+
 /// Files that belong to an output while a run is at work, or was interrupted.
 const LOCK: &str = "lock";
 const JOURNAL: &str = "journal";
@@ -59,8 +61,7 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
         ..Report::default()
     };
     check_files(&arguments)?;
-    let place =
-        arguments.report.as_ref().map(|path| Place::new("--report", path, b"{", "JSON")).transpose()?;
+    let place = arguments.report.as_ref().map(|path| Place::new("--report", path, &REPORT)).transpose()?;
     let tell = move |interrupted: Interrupted| {
         eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
     };
@@ -95,8 +96,8 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
     let roots = Roots::new(&arguments.inputs, filter, arguments.allow_empty)?;
     let reading = reading(arguments)?;
-    let look = || Place::new("output", &arguments.output, MAGIC, "Parquet");
-    let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, MAGIC, "Parquet"));
+    let look = || Place::new("output", &arguments.output, &INDEX);
+    let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, &DELTA));
     let delta = delta.transpose()?;
     let lock = if arguments.dry_run { None } else { lock(&look()?, reporter)? };
     // Again, since another run may have had the lock until now.

@@ -21,9 +21,9 @@ use crate::error::DocumentError;
 use kept::KeptColumn;
 
 pub use delta::{Changes, OPERATION, write_delta};
-pub use file::{IndexFile, MAGIC, Old, Unusable};
+pub use file::{IndexFile, Old, Unusable};
 pub use metadata::{Fingerprint, Metadata, RowKind};
-pub use place::Place;
+pub use place::{Kind, Place};
 pub use writer::{IndexWriter, Written};
 
 /// One row of the file.
@@ -111,6 +111,12 @@ impl Vector {
         if let Vector::Old(row) = self { Some(*row) } else { None }
     }
 }
+
+/// What the output is.
+pub const INDEX: Kind = Kind { name: "Parquet", magic: file::MAGIC, is_kept: true };
+
+/// What a delta is.
+pub const DELTA: Kind = Kind { name: "Parquet", magic: file::MAGIC, is_kept: false };
 
 /// Columns that every file has.
 pub const COLUMNS: [&str; 3] = ["id", "text", "vector"];

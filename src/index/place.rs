@@ -20,6 +20,17 @@ const TEMPORARY: &str = ".tmp";
 /// What is added to the name of a file that is damaged and kept.
 const DAMAGED: &str = ".damaged";
 
+/// What is put there.
+#[derive(Debug)]
+pub struct Kind {
+    /// As people call it.
+    pub name: &'static str,
+    /// Its first bytes.
+    pub magic: &'static [u8],
+    /// Whether what is damaged there is kept beside it.
+    pub is_kept: bool,
+}
+
 /// A path that has been checked, and what was there.
 #[derive(Debug)]
 pub struct Place {
@@ -37,9 +48,9 @@ impl Place {
     ///
     /// # Errors
     /// It is a folder, a device or a file of another kind; its folder is not there.
-    pub fn new(what: &str, path: &Path, magic: &[u8], kind: &str) -> anyhow::Result<Self> {
+    pub fn new(what: &str, path: &Path, kind: &Kind) -> anyhow::Result<Self> {
         let named = format!("{what} {}", path.display());
-        let refuse = |why: &str| anyhow!("{named}: {why}; name a file that is new or {kind}");
+        let refuse = |why: &str| anyhow!("{named}: {why}; name a file that is new or {}", kind.name);
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
         {
             return Err(refuse("is a folder"));
@@ -54,12 +65,14 @@ impl Place {
         };
         if let Some(before) = &before {
             ensure!(before.is_file(), refuse("is no regular file"));
-            let ends = ends(&path, magic.len()).map_err(|e| refuse(&format!("cannot be read ({e})")))?;
-            // A damaged one is known by what is left of it; zeros are what a loss of power can leave.
-            let is_of_kind = |end: &[u8]| magic.starts_with(end) || end.iter().all(|&byte| byte == 0);
+            let [start, end] =
+                ends(&path, kind.magic.len()).map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+            // Zeros are what a loss of power can leave.
+            let may_be_damaged =
+                end == kind.magic || kind.magic.starts_with(&start) || start.iter().all(|&byte| byte == 0);
             ensure!(
-                ends.iter().any(|end| is_of_kind(end)),
-                refuse(&format!("is no {kind} file and would be lost"))
+                start == kind.magic || start.is_empty() || kind.is_kept && may_be_damaged,
+                refuse(&format!("is no {} file and would be lost", kind.name))
             );
         }
         Ok(Place { named, path, before, is_kept: false })
