@@ -1,11 +1,11 @@
 //! The one place that knows the order of the stages, the threads and the bounds.
 //!
 //! ```text
-//! thread "prepare"                                         │ calling thread
-//! found ─ group ─► read, clean, ──────► in the old file ───┼─► window ─► in the journal ─────► merge ─► rows
-//!         256      (rayon)      └─ chunk, tokenize ────────┼─► 64 Ki   └─ plan ─► embed ──────┘
-//!         documents                                2 groups│   tokens, 1,024 documents
-//!         or 4 MiB                                         │   or 64 MiB
+//! thread "find" │ thread "prepare"                       │ calling thread
+//! found ─ group ─► read, clean ─┬─► in the old file ─────┼─► window ─┬─► in the journal ─┬─► merge ─► rows
+//!       256     │    (rayon)    └─► chunk, tokenize ─────┼─►         └─► plan ─► embed ──┘
+//!   documents   │                              2 groups  │   64 Ki tokens, 1,024 documents
+//!   or 4 MiB    │                                        │   or 64 MiB
 //! ```
 //!
 //! Every bound is on documents in memory; none depends on how many there are.
@@ -43,7 +43,8 @@ use crate::tokenize::{Encoding, Tokenizer};
 const GROUP_DOCUMENTS: usize = 256;
 const GROUP_BYTES: u64 = 4 << 20;
 
-/// Groups that wait between the threads.
+/// Groups that wait to be read, and to be embedded.
+const FOUND_GROUPS: usize = 1;
 const QUEUE_GROUPS: usize = 2;
 
 /// What batches are planned over: enough for texts of equal length to meet, and no more, since rows
@@ -180,7 +181,7 @@ enum Prepared {
 
 /// Finds and prepares until there is no more, or nobody listens.
 fn prepare(job: &Job, reporter: &Reporter, sender: &SyncSender<Vec<Prepared>>) {
-    let (found, groups) = sync_channel(1);
+    let (found, groups) = sync_channel(FOUND_GROUPS);
     thread::scope(|scope| {
         scope.spawn(move || find(job, &found));
         prepare_groups(job, reporter, groups, sender);
