@@ -286,7 +286,7 @@ impl IndexFile {
         Ok(rows.iter().flat_map(|row| &vectors[place(row)..][..self.dim()]).copied().collect())
     }
 
-    /// All vectors, in a file that is gone when it is closed. In that of Parquet, 256 KiB are decompressed for each.
+    /// All vectors, in a file that is gone when it is closed. In that of Parquet, 256 KiB are read for each.
     fn flatten(&self) -> anyhow::Result<File> {
         let flat = || -> anyhow::Result<File> {
             let mut file = BufWriter::new(tempfile::tempfile_in(&self.folder)?);
