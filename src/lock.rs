@@ -55,12 +55,12 @@ impl Lock {
                 Err(TryLockError::Error(e)) => return Err(e.into()),
             }
             // Whoever held it may have removed the file since it was opened: then it is another file's lock.
-            if !path.metadata().is_ok_and(|there| file.metadata().is_ok_and(|here| is_same(&there, &here))) {
+            let here = file.metadata()?;
+            if !path.metadata().is_ok_and(|there| is_same(&there, &here)) {
                 continue;
             }
             // Removed from here on, whatever comes.
-            let was_left = file.metadata().is_ok_and(|there| there.len() > 0);
-            let mut lock = Lock { path: path.to_owned(), file, was_left };
+            let mut lock = Lock { path: path.to_owned(), file, was_left: here.len() > 0 };
             lock.file.set_len(0)?;
             lock.file.write_all(format!("process {}, since {}\n", process::id(), now()).as_bytes())?;
             return Ok(lock);

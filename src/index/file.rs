@@ -63,11 +63,7 @@ pub struct Old {
 
 /// What stands for the rows of a file, each whole: the BLAKE3 digest of their BLAKE3 digests.
 #[derive(Debug, Clone, Default)]
-pub struct Content {
-    hasher: blake3::Hasher,
-    /// How many rows.
-    pub rows: usize,
-}
+pub struct Content(blake3::Hasher);
 
 impl Content {
     /// The key of the file's metadata under which it stands.
@@ -78,14 +74,13 @@ impl Content {
     }
 
     fn push_row(&mut self, row: &blake3::Hash) {
-        self.hasher.update(row.as_bytes());
-        self.rows += 1;
+        self.0.update(row.as_bytes());
     }
 }
 
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hasher.finalize().to_hex())
+        f.write_str(&self.0.finalize().to_hex())
     }
 }
 
@@ -292,7 +287,7 @@ impl IndexFile {
             let mut file = BufWriter::new(tempfile::tempfile_in(&self.folder)?);
             let all: Vec<u32> = (0..self.rows()).collect();
             self.select(&all, &[COLUMNS[2]], |batch| {
-                floats(&batch)?.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))?;
+                file.write_all(floats(&batch)?.to_byte_slice())?;
                 Ok(())
             })?;
             Ok(file.into_inner()?)
@@ -308,7 +303,7 @@ impl IndexFile {
         for &row in rows {
             let place = u64::from(row) * bytes.len() as u64;
             flat.read_exact_at(&mut bytes, place)?;
-            vectors.extend(bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)));
+            vectors.extend(bytes.as_chunks().0.iter().map(|&number| f32::from_ne_bytes(number)));
         }
         Ok(vectors)
     }

@@ -3,8 +3,6 @@
 //! The new file is written beside the old one, flushed to disk, read again, and renamed over it. As long as the rows
 //! are those of the old file, in its order, nothing is written at all.
 
-use std::mem;
-
 use anyhow::Context;
 
 use super::delta::leads_to;
@@ -198,9 +196,9 @@ impl<'a> IndexWriter<'a> {
             let rows: Vec<u32> = (start..count.min(start + COPIED_ROWS)).collect();
             let vectors = from.vectors(&rows)?;
             for (row, vector) in from.rows_with(&rows, &names)?.into_iter().zip(vectors.chunks(self.dim())) {
-                let kept =
-                    row.kept.iter().zip(&self.kept).map(|(value, column)| column.revive(value)).collect();
-                self.write(table, Row { kept, ..row }, vector.into())?;
+                let Row { id, text, kept, .. } = row;
+                let kept = kept.iter().zip(&self.kept).map(|(value, column)| column.revive(value)).collect();
+                self.write(table, Cells { id, text, vector: vector.into(), kept })?;
             }
         }
         Ok(())
@@ -210,12 +208,12 @@ impl<'a> IndexWriter<'a> {
         let Some(mut table) = self.table.take() else { return Ok(()) };
         let old: Vec<u32> = rows.iter().filter_map(|row| row.vector.old()).collect();
         let mut vectors = self.old_vectors(&old)?.into_iter();
-        for mut row in rows {
-            let vector = match mem::replace(&mut row.vector, Vector::Old(0)) {
+        for Row { id, text, vector, kept } in rows {
+            let vector = match vector {
                 Vector::New(vector) => vector.into_values(),
                 Vector::Old(_) => vectors.next().context("a vector for each row")?,
             };
-            self.write(&mut table, row, vector)?;
+            self.write(&mut table, Cells { id, text, vector, kept })?;
         }
         self.table = Some(table);
         Ok(())
@@ -225,16 +223,12 @@ impl<'a> IndexWriter<'a> {
     fn old_vectors(&self, rows: &[u32]) -> anyhow::Result<Vec<Box<[f32]>>> {
         let Some(Old { file, .. }) = self.old.filter(|_| !rows.is_empty()) else { return Ok(Vec::new()) };
         let vectors = file.vectors(rows).with_context(|| self.place.cannot_read_again())?;
-        let cut = |vector: &[f32]| match vector.len() == self.dim() {
-            true => Ok(vector.into()),
-            false => Ok(Embedding::normalized(vector[..self.dim()].iter().copied())?.into_values()),
-        };
+        let cut = |vector: &[f32]| Ok(Embedding::stored(vector.into()).cut(self.dim())?.into_values());
         vectors.chunks(file.dim()).map(cut).collect()
     }
 
-    fn write(&self, table: &mut Table, row: Row, vector: Box<[f32]>) -> anyhow::Result<()> {
-        let Row { id, text, kept, .. } = row;
-        table.push(Cells { id, text, vector, kept }).map_err(|e| self.place.cannot_write(&e))
+    fn write(&self, table: &mut Table, row: Cells) -> anyhow::Result<()> {
+        table.push(row).map_err(|e| self.place.cannot_write(&e))
     }
 
     fn dim(&self) -> usize {
