@@ -803,6 +803,7 @@ def write_qwen3_onnx(config, model, tokenizer):
         source = Path(scratch) / "source"
         shutil.copytree(QWEN3, source, ignore=shutil.ignore_patterns("onnx"))
         model.save_pretrained(source)
+        shutil.copy(source / "model.safetensors", QWEN3)
         shared.save(exported(source, "transformers"), folder / "model_position_ids.onnx")
         shared.save(exported(source, "sentence_transformers"), folder / "model_st.onnx")
     shared.write()

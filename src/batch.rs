@@ -58,6 +58,11 @@ impl Batch {
         self.0.iter().map(|(_, encoding)| encoding.len()).sum()
     }
 
+    /// Whether every chunk begins with these, and goes on.
+    pub fn all_begin_with(&self, ids: &[u32]) -> bool {
+        self.0.iter().all(|(_, encoding)| encoding.len() > ids.len() && encoding.ids().starts_with(ids))
+    }
+
     /// Token ids `[chunks, tokens of the longest]`, zeros to the right of the shorter ones: no token
     /// sees what comes after it (causal attention), or the mask hides it.
     pub fn ids(&self) -> Array2<i64> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
+use crate::model::Device;
 use crate::report::LogFormat;
 
 /// What parses a [`Cli`].
@@ -26,6 +27,10 @@ pub struct Cli {
 
 fn log_format(name: &str) -> LogFormat {
     if name == "json" { LogFormat::Json } else { LogFormat::Text }
+}
+
+fn device(name: &str) -> Device {
+    if name == "openvino" { Device::OpenVino } else { Device::Cpu }
 }
 
 /// The subcommands.
@@ -162,6 +167,11 @@ pub struct Build {
     /// Only read and count: say what a run would embed and how long that takes, and write nothing
     #[arg(long, conflicts_with = "delta")]
     pub dry_run: bool,
+
+    /// What runs the model: ONNX Runtime's own operators, or OpenVINO in bfloat16, for processors that have it
+    #[arg(long, value_name = "DEVICE", default_value = "cpu",
+          value_parser = PossibleValuesParser::new(["cpu", "openvino"]).map(|name| device(&name)))]
+    pub device: Device,
 
     /// Threads of the model [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]

@@ -316,7 +316,14 @@ mod tests {
 
     fn open(path: &Path) -> Journal {
         let (architecture, weights, tokenizer) = Default::default();
-        let model = ModelFingerprint { architecture, weights, tokenizer, pooling: None, width: WIDTH };
+        let model = ModelFingerprint {
+            architecture,
+            weights,
+            tokenizer,
+            pooling: None,
+            width: WIDTH,
+            precision: None,
+        };
         Journal::open(path, &Header::new(model, false), OpenOptions::new()).unwrap()
     }
 

@@ -108,6 +108,16 @@ impl Tokenizer {
         self.overhead
     }
 
+    /// Ids that every encoding begins with: those of the instruction. Its last may become one with the first of the text,
+    /// and is left out.
+    pub fn shared_ids(&self) -> Result<Vec<u32>, DocumentError> {
+        let encoding = self
+            .inner
+            .encode_fast(self.prefix.as_str(), false)
+            .map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
+        Ok(encoding.get_ids().split_last().map_or(Vec::new(), |(_, ids)| ids.to_vec()))
+    }
+
     fn measure_overhead(&mut self) -> anyhow::Result<()> {
         let prefix = encode(&self.inner, &self.prefix).map_err(|e| Usage(format!("instruction: {e}")))?;
         self.overhead = prefix.len() + usize::from(self.end.is_some());

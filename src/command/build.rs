@@ -105,7 +105,7 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     if let (Some(delta), Some(_)) = (&delta, &lock) {
         delta.clean()?;
     }
-    let model = Model::open(&arguments.model, arguments.model_file.as_deref())?;
+    let model = Model::open(&arguments.model, arguments.model_file.as_deref(), arguments.device)?;
 
     let started = Instant::now();
     let old = old_file(&mut place, arguments, reporter)?;
@@ -303,14 +303,25 @@ fn run_settled(
     let mut load = || {
         let started = Instant::now();
         measure(&job, reporter);
-        let loaded = loaded.take().map_or_else(|| model.load(threads), Ok)?;
+        let mut loaded = loaded.take().map_or_else(|| model.load(threads), Ok)?;
+        let shared = job.tokenizer.shared_ids()?;
+        let is_shared = loaded.embedder.share_prefix(&shared)?;
         seconds_load += started.elapsed().as_secs_f64();
         let onnx = model.folder.onnx.display();
         ensure!(loaded.fingerprint == header.model, "model {onnx}: has changed during this run; run again");
         if let Some(warning) = loaded.warning() {
             reporter.warn(&format!("model {onnx}: {warning}"));
         }
-        reporter.info(&format!("model {onnx}, {dim} numbers a vector, CPU, {threads} threads"));
+        reporter.info(&format!(
+            "model {onnx}, {dim} numbers a vector, {}, {threads} threads",
+            arguments.device.name()
+        ));
+        if is_shared {
+            reporter.info(&format!(
+                "the first {} tokens of every text are the instruction's, and computed once",
+                shared.len()
+            ));
+        }
         Ok(Box::new(loaded.embedder) as Box<dyn Embedder>)
     };
     let mut writer = IndexWriter::new(place, job.old.as_ref(), metadata, &job.reading.fields.keep);

@@ -51,6 +51,7 @@ impl Fingerprint {
         differ(old.weights != new.weights || old.architecture != new.architecture, "the model".into());
         differ(old.tokenizer != new.tokenizer, "the tokenizer".into());
         differ(old.pooling != new.pooling, "the pooling".into());
+        differ(old.precision != new.precision, "--device".into());
         differ(self.dim < wanted.dim, format!("--dim ({} before, now {})", self.dim, wanted.dim));
         differ(self.instruction != wanted.instruction, "--instruction".into());
         let (before, now) = (self.max_tokens, wanted.max_tokens);

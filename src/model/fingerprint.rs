@@ -10,6 +10,7 @@ use anyhow::Context;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
+use super::Precision;
 use crate::pool::Pooling;
 
 /// Bytes read at a time.
@@ -37,6 +38,9 @@ pub struct ModelFingerprint {
     pub pooling: Option<Pooling>,
     /// Length of the vectors.
     pub width: usize,
+    /// What is computed in, where that is not the graph's own precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
 }
 
 /// The BLAKE3 digest of the graph and of the external data that it names, in the order of their names.

@@ -1,5 +1,6 @@
 //! A model folder in, a [`Model`] that is ready to embed out.
 
+mod device;
 mod fingerprint;
 mod folder;
 mod onnx;
@@ -15,6 +16,7 @@ use crate::batch::Batching;
 use crate::embed::Embedder;
 use crate::tokenize::Tokenizer;
 
+pub use device::{Device, Precision};
 pub use fingerprint::ModelFingerprint;
 pub use folder::ModelFolder;
 pub use onnx::OnnxEmbedder;
@@ -26,6 +28,8 @@ pub struct Model {
     pub folder: ModelFolder,
     /// Its tokenizer, without an instruction.
     pub tokenizer: Tokenizer,
+    /// What runs it.
+    device: Device,
     /// The digest of the weights, once it is known.
     weights: Option<String>,
 }
@@ -35,7 +39,8 @@ impl Model {
     ///
     /// # Errors
     /// What is missing or wrong, with the file and what to do.
-    pub fn open(path: &Path, file: Option<&str>) -> anyhow::Result<Self> {
+    pub fn open(path: &Path, file: Option<&str>, device: Device) -> anyhow::Result<Self> {
+        device.check()?;
         let folder = ModelFolder::open(path, file)?;
         let tokenizer = Tokenizer::load(&folder.tokenizer, folder.end_token())?;
         let (ids, vocabulary) = (tokenizer.vocabulary(), folder.vocabulary().unwrap_or(usize::MAX));
@@ -44,7 +49,7 @@ impl Model {
             "tokenizer {}: has ids up to {ids}, but the model takes {vocabulary}; take the tokenizer.json of the model's own repository",
             folder.tokenizer.display()
         );
-        Ok(Model { folder, tokenizer, weights: None })
+        Ok(Model { folder, tokenizer, device, weights: None })
     }
 
     /// The fingerprint, without loading the model, where it was loaded once with the same weights: what the graph
@@ -67,6 +72,7 @@ impl Model {
             tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
             pooling: before.pooling.map(|_| self.folder.pooling()).transpose()?,
             width: before.width,
+            precision: self.device.precision(),
         }))
     }
 
@@ -75,12 +81,12 @@ impl Model {
     /// # Errors
     /// What is missing or wrong, with the file and what to do.
     pub fn load(&self, threads: usize) -> anyhow::Result<LoadedModel> {
-        let runtime = runtime::environment()?;
+        let runtime = runtime::environment(self.device)?;
         let (embedder, weights) = thread::scope(|scope| {
             // Gigabytes are read twice, side by side: by the engine and for the digest.
             let known = self.weights.clone();
             let weights = scope.spawn(|| known.map_or_else(|| fingerprint::weights(&self.folder.onnx), Ok));
-            let embedder = OnnxEmbedder::load(runtime, &self.folder, threads);
+            let embedder = OnnxEmbedder::load(runtime, &self.folder, self.device, threads);
             (embedder, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let mut embedder = embedder?;
@@ -92,6 +98,7 @@ impl Model {
             tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
             pooling: embedder.pooling(),
             width: embedder.width(),
+            precision: self.device.precision(),
         };
         embedder.set_batching(probe.batching());
         Ok(LoadedModel { embedder, probe, fingerprint })

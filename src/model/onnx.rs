@@ -5,19 +5,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use half::{bf16, f16};
-use ndarray::{Array2, Array4, ArrayView2, Ix2, Ix3};
+use ndarray::{Array2, ArrayD, Axis, Ix2, Ix3};
 use ort::environment::Environment;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
 
-use super::ModelFolder;
+use super::{Device, ModelFolder};
 use crate::batch::{Batch, Batching};
 use crate::embed::Embedder;
 use crate::pool::{Pooling, pool};
 
 /// Names that hidden states `[batch, tokens, width]` go by, the first wins.
 const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidden_states"];
+
+/// The names of keys and values that stand before the texts, of how many to give back, and of those given back.
+const PAST: &str = "past_key_values";
+const KEPT: &str = "kept";
+const PRESENT: &str = "present_key_values";
 
 /// The name that a vector pooled in the graph `[batch, width]` goes by. (`pooler_output` is another
 /// thing: BERT's, for classification.)
@@ -36,6 +42,11 @@ enum Feed {
     TokenTypes,
     /// An empty cache `[batch, heads, 0, head_dim]`.
     EmptyCache { heads: usize, head_dim: usize },
+    /// Keys and values that stand before every text of the batch `[tensors, past, width]`: those of a prefix that
+    /// all texts share, or none (`scripts/export_onnx.py`).
+    Past { tensors: usize, width: usize },
+    /// Of how many tokens to give keys and values back (`scripts/export_onnx.py`).
+    Kept,
 }
 
 struct Input {
@@ -60,16 +71,39 @@ pub struct OnnxEmbedder {
     options: RunOptions<HasSelectedOutputs>,
     width: usize,
     batching: Batching,
+    prefix: Option<Prefix>,
     path: PathBuf,
 }
 
+/// What texts begin with, and what the model makes of it.
+struct Prefix {
+    ids: Vec<u32>,
+    /// As [`Feed::Past`] has it.
+    keys_and_values: DynValue,
+}
+
+/// What goes into the graph at once.
+struct Fed<'a> {
+    /// `[batch, tokens]`, behind the prefix.
+    ids: Array2<i64>,
+    mask: Array2<i64>,
+    prefix: Option<&'a Prefix>,
+    /// Of how many tokens keys and values are wanted.
+    kept: usize,
+}
+
 impl OnnxEmbedder {
-    /// Loads the graph on the CPU, with so many threads inside one operator.
+    /// Loads the graph, with so many threads inside one operator.
     ///
     /// # Errors
     /// Not an ONNX file, data missing, or inputs and outputs that no embedding model has.
-    pub fn load(environment: &Environment, folder: &ModelFolder, threads: usize) -> anyhow::Result<Self> {
-        let session = session(environment, &folder.onnx, threads)
+    pub fn load(
+        environment: &Environment,
+        folder: &ModelFolder,
+        device: Device,
+        threads: usize,
+    ) -> anyhow::Result<Self> {
+        let session = session(environment, &folder.onnx, device, threads)
             .with_context(|| format!("model {}: cannot be loaded", folder.onnx.display()))?;
         let in_model = || format!("model {}", folder.onnx.display());
         let inputs = session
@@ -87,6 +121,7 @@ impl OnnxEmbedder {
             options,
             width,
             batching: Batching::Alone,
+            prefix: None,
             path: folder.onnx.clone(),
         })
     }
@@ -104,15 +139,33 @@ impl OnnxEmbedder {
         self.batching = batching;
     }
 
+    /// Computes the keys and values of what all texts begin with once, for those that do, where the graph can take them; says whether it can.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn share_prefix(&mut self, ids: &[u32]) -> anyhow::Result<bool> {
+        if ids.is_empty() || !self.inputs.iter().any(|input| matches!(input.feed, Feed::Past { .. })) {
+            return Ok(false);
+        }
+        let row = Array2::from_shape_fn((1, ids.len()), |(_, at)| i64::from(ids[at]));
+        let fed = Fed { mask: Array2::ones(row.dim()), ids: row, prefix: None, kept: ids.len() };
+        let options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(PRESENT));
+        let keys_and_values =
+            self.session.run_with_options(values(&self.inputs, &fed)?, &options)?.remove(PRESENT);
+        let keys_and_values =
+            keys_and_values.with_context(|| format!("model {}: gives no {PRESENT}", self.path.display()))?;
+        self.prefix = Some(Prefix { ids: ids.to_vec(), keys_and_values });
+        Ok(true)
+    }
+
     fn run(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
-        let ids = batch.ids();
-        let inputs = self
-            .inputs
-            .iter()
-            .map(|input| Ok((input.name.as_str(), input.value(batch, ids.view())?)))
-            .collect::<ort::Result<Vec<_>>>()?;
-        let outputs = self.session.run_with_options(inputs, &self.options)?;
-        let rows = rows(&outputs[0], self.output, &batch.lengths())?;
+        let prefix = self.prefix.as_ref().filter(|prefix| batch.all_begin_with(&prefix.ids));
+        let skipped = prefix.map_or(0, |prefix| prefix.ids.len());
+        let behind = |rows: Array2<i64>| rows.view().split_at(Axis(1), skipped).1.to_owned();
+        let fed = Fed { ids: behind(batch.ids()), mask: behind(batch.mask()), prefix, kept: 0 };
+        let outputs = self.session.run_with_options(values(&self.inputs, &fed)?, &self.options)?;
+        let lengths: Vec<usize> = batch.lengths().iter().map(|length| length - skipped).collect();
+        let rows = rows(&outputs[0], self.output, &lengths)?;
         ensure!(
             rows.ncols() == self.width,
             "its vectors have {} numbers, its config.json says {}; take the config.json of the model's own repository",
@@ -140,9 +193,18 @@ impl Embedder for OnnxEmbedder {
     }
 }
 
-fn session(environment: &Environment, path: &Path, threads: usize) -> anyhow::Result<Session> {
+fn session(
+    environment: &Environment,
+    path: &Path,
+    device: Device,
+    threads: usize,
+) -> anyhow::Result<Session> {
     let build = || -> ort::Result<Session> {
-        Session::builder(environment)?
+        let builder = match device {
+            Device::Cpu => Session::builder(environment)?,
+            Device::OpenVino => openvino(Session::builder(environment)?, threads)?,
+        };
+        builder
             .with_optimization_level(GraphOptimizationLevel::Level3)?
             .with_intra_threads(threads)?
             // Patterns are kept for each shape ever seen, and nearly every batch has one of its own.
@@ -150,8 +212,27 @@ fn session(environment: &Environment, path: &Path, threads: usize) -> anyhow::Re
             .commit_from_file(path)
     };
     build().map_err(|e| {
-        anyhow!("{}; is it a whole ONNX file, with its data beside it?", one_line(&e.to_string()))
+        let advice = match device {
+            Device::Cpu => "is it a whole ONNX file, with its data beside it?",
+            Device::OpenVino => {
+                "OpenVINO takes exports in standard operators only (`scripts/export_onnx.py --variant plain`, optimum)"
+            }
+        };
+        anyhow!("{}; {advice}", one_line(&e.to_string()))
     })
+}
+
+/// All of the graph on OpenVINO, or an error.
+fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
+    // Threads bound to cores would stand still with whatever else runs on those.
+    let settings = format!(
+        r#"{{"CPU": {{"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "{threads}", "ENABLE_CPU_PINNING": "NO"}}}}"#
+    );
+    let provider =
+        ep::OpenVINO::default().with_device_type("CPU").with_arbitrary_config("load_config", settings);
+    Ok(builder
+        .with_execution_providers([provider.build().error_on_failure()])?
+        .with_config_entry("session.disable_cpu_ep_fallback", "1")?)
 }
 
 /// The engine's messages have line breaks; an error of ours fits on a line.
@@ -174,6 +255,14 @@ fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Input> {
         "attention_mask" => Feed::Mask,
         "position_ids" => Feed::Positions,
         "token_type_ids" => Feed::TokenTypes,
+        KEPT => Feed::Kept,
+        PAST => {
+            let known = |at: usize| shape.get(at).and_then(|&n| usize::try_from(n).ok()).filter(|&n| n > 0);
+            let (tensors, width) = known(0).zip(known(2)).with_context(|| {
+                format!("its input `{PAST}` has the shape {shape:?}, which is not known here; use a plain feature-extraction export")
+            })?;
+            Feed::Past { tensors, width }
+        }
         _ if name.starts_with("past_key_values.") => {
             let from_config = folder.cache_shape().unwrap_or_default();
             let known = |at: usize, config: usize| {
@@ -186,7 +275,7 @@ fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Input> {
         ),
     };
     let fits = match feed {
-        Feed::EmptyCache { .. } => matches!(
+        Feed::EmptyCache { .. } | Feed::Past { .. } => matches!(
             element,
             TensorElementType::Float32 | TensorElementType::Float16 | TensorElementType::Bfloat16
         ),
@@ -248,15 +337,27 @@ fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, O
     Ok((name.to_owned(), output, width))
 }
 
+fn values<'a>(inputs: &'a [Input], fed: &'a Fed) -> ort::Result<Vec<(&'a str, SessionInputValue<'a>)>> {
+    inputs.iter().map(|input| Ok((input.name.as_str(), input.value(fed)?))).collect()
+}
+
 impl Input {
-    fn value(&self, batch: &Batch, ids: ArrayView2<i64>) -> ort::Result<SessionInputValue<'static>> {
+    fn value<'a>(&self, fed: &'a Fed) -> ort::Result<SessionInputValue<'a>> {
+        let (batch, tokens) = fed.ids.dim();
         let integers = match self.feed {
-            Feed::Ids => ids.to_owned(),
-            Feed::Mask => batch.mask(),
-            Feed::Positions => Array2::from_shape_fn(ids.dim(), |(_, at)| at as i64),
-            Feed::TokenTypes => Array2::zeros(ids.dim()),
+            Feed::Ids => fed.ids.clone().into_dyn(),
+            Feed::Mask => fed.mask.clone().into_dyn(),
+            Feed::Positions => ArrayD::from_shape_fn(vec![batch, tokens], |at| at[1] as i64),
+            Feed::TokenTypes => ArrayD::zeros(vec![batch, tokens]),
+            Feed::Kept => ArrayD::from_elem(vec![1], fed.kept as i64),
             Feed::EmptyCache { heads, head_dim } => {
-                return empty_cache([ids.nrows(), heads, 0, head_dim], self.element);
+                return empty(vec![batch, heads, 0, head_dim], self.element);
+            }
+            Feed::Past { tensors, width } => {
+                return match fed.prefix {
+                    Some(prefix) => Ok((&prefix.keys_and_values).into()),
+                    None => empty(vec![tensors, 0, width], self.element),
+                };
             }
         };
         if self.element == TensorElementType::Int32 {
@@ -267,11 +368,11 @@ impl Input {
     }
 }
 
-fn empty_cache(shape: [usize; 4], element: TensorElementType) -> ort::Result<SessionInputValue<'static>> {
+fn empty(shape: Vec<usize>, element: TensorElementType) -> ort::Result<SessionInputValue<'static>> {
     Ok(match element {
-        TensorElementType::Float16 => Tensor::from_array(Array4::<f16>::zeros(shape))?.into(),
-        TensorElementType::Bfloat16 => Tensor::from_array(Array4::<bf16>::zeros(shape))?.into(),
-        _ => Tensor::from_array(Array4::<f32>::zeros(shape))?.into(),
+        TensorElementType::Float16 => Tensor::from_array(ArrayD::<f16>::zeros(shape))?.into(),
+        TensorElementType::Bfloat16 => Tensor::from_array(ArrayD::<bf16>::zeros(shape))?.into(),
+        _ => Tensor::from_array(ArrayD::<f32>::zeros(shape))?.into(),
     })
 }
 

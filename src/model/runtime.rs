@@ -10,9 +10,12 @@ use anyhow::{Context, bail};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-/// The command that mends a missing library.
-const ADVICE: &str =
-    "install it with `scripts/setup` or `pip install onnxruntime`, or name the library in ORT_DYLIB_PATH";
+use super::Device;
+
+/// What mends a missing library.
+fn advice(device: Device) -> String {
+    format!("install it with `{}`, or name the library in ORT_DYLIB_PATH", device.setup())
+}
 
 /// Folders of the system, as a dynamic linker knows them.
 const SYSTEM: [&str; 6] = [
@@ -31,14 +34,18 @@ static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 ///
 /// # Errors
 /// No library, with where it was looked for; or one that cannot be loaded or is too old.
-pub fn environment() -> anyhow::Result<&'static Environment> {
+pub fn environment(device: Device) -> anyhow::Result<&'static Environment> {
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }
-    let library = find()?;
+    let library = find(device)?;
     let environment = ort::init_from(&library)
         .map_err(|e| {
-            anyhow::anyhow!("{e}; ONNX Runtime 1.{} or newer is needed: {ADVICE}", ort::MINOR_VERSION)
+            anyhow::anyhow!(
+                "{e}; ONNX Runtime 1.{} or newer is needed: {}",
+                ort::MINOR_VERSION,
+                advice(device)
+            )
         })?
         .with_name("qwen3-index")
         .with_telemetry(false)
@@ -49,18 +56,22 @@ pub fn environment() -> anyhow::Result<&'static Environment> {
     Ok(ENVIRONMENT.get_or_init(|| environment))
 }
 
-fn find() -> anyhow::Result<PathBuf> {
+fn find(device: Device) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         if !path.is_file() {
-            bail!("ORT_DYLIB_PATH names {}, which is no file; {ADVICE}", path.display());
+            bail!("ORT_DYLIB_PATH names {}, which is no file; {}", path.display(), advice(device));
         }
         return Ok(path);
     }
-    let folders = folders();
-    folders.iter().find_map(|folder| library_in(folder)).with_context(|| {
+    let folders = folders(device);
+    let is_for_device =
+        |folder: &Path| device.provider_library().is_none_or(|library| folder.join(library).is_file());
+    let fitting = folders.iter().filter(|folder| is_for_device(folder));
+    fitting.clone().find_map(|folder| library_in(folder)).with_context(|| {
         let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        format!("ONNX Runtime is not installed: no {} in {}; {ADVICE}", PREFIX, looked.join(", "))
+        let library = device.provider_library().unwrap_or(PREFIX);
+        format!("ONNX Runtime is not installed: no {library} in {}; {}", looked.join(", "), advice(device))
     })
 }
 
@@ -69,12 +80,16 @@ const PREFIX: &str = "libonnxruntime.";
 #[cfg(not(target_os = "macos"))]
 const PREFIX: &str = "libonnxruntime.so";
 
-fn folders() -> Vec<PathBuf> {
+fn folders(device: Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     folders.extend(env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
-    folders.extend(data.map(|data| data.join("qwen3-index/lib")));
+    let installed = match device {
+        Device::Cpu => "qwen3-index/lib",
+        Device::OpenVino => "qwen3-index/openvino",
+    };
+    folders.extend(data.map(|data| data.join(installed)));
     folders.extend(pythons().iter().flat_map(|root| capi(&root.join("lib"))));
     folders.extend(
         env::split_paths(&env::var_os("LD_LIBRARY_PATH").unwrap_or_default())

@@ -1,20 +1,24 @@
 //! Every kind of export gives the vectors that transformers gives.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use qwen3_index::batch::{Batch, Batching, ChunkKey};
 use qwen3_index::embed::{Embedder, embed};
-use qwen3_index::model::Model;
+use qwen3_index::model::{Device, Model, OnnxEmbedder};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 use serde::Deserialize;
 
-use crate::util::{Golden, Playground, cosine, golden, json_lines, jsonl, repository, rows, shuffled};
+use crate::util::{self, Golden, Playground, cosine, golden, json_lines, jsonl, repository, rows, shuffled};
 
 /// An export of `fixtures/qwen3-tiny`, how it may be batched, and the lowest cosine that it may have.
 struct Export(&'static str, Batching, f64);
 
 const FLOAT: f64 = 0.99999;
+
+/// Of the vectors of `fixtures/qwen3-tiny`.
+const WIDTH: usize = 64;
 
 const EXPORTS: [Export; 16] = [
     Export("model.onnx", Batching::AnyLengths, FLOAT),
@@ -36,15 +40,44 @@ const EXPORTS: [Export; 16] = [
     Export("model_nbits.onnx", Batching::AnyLengths, 0.999),
 ];
 
+/// What `scripts/export_onnx.py` makes of the same weights.
+const OUR_EXPORTS: [Export; 6] = [
+    Export("model.onnx", Batching::AnyLengths, FLOAT),
+    Export("model_plain.onnx", Batching::AnyLengths, FLOAT),
+    Export("model_f16.onnx", Batching::AnyLengths, 0.9999),
+    Export("model_int8.onnx", Batching::AnyLengths, 0.99),
+    Export("model_q8.onnx", Batching::AnyLengths, 0.995),
+    Export("model_q4.onnx", Batching::AnyLengths, 0.7),
+];
+
+/// The folder of those. Made once a run of the tests.
+fn our_exports() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exports");
+        let mut python = util::python("export");
+        python.arg(repository("scripts/export_onnx.py")).arg(repository("fixtures/qwen3-tiny")).arg(&folder);
+        let output = python.args(["--variant", "fp32", "plain", "f16", "int8", "q8", "q4"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        folder
+    })
+}
+
+fn exports() -> impl Iterator<Item = (PathBuf, &'static Export)> {
+    let found = EXPORTS.iter().map(|export| (repository("fixtures/qwen3-tiny"), export));
+    found.chain(OUR_EXPORTS.iter().map(|export| (our_exports().to_owned(), export)))
+}
+
 /// The table of the README: `scripts/test golden -- --nocapture` prints it.
 #[test]
 fn every_export_gives_the_golden_vectors_alone_and_in_company() {
     let golden = shuffled(golden());
     println!("{:24} {:>12} {:>12} {:>12}  worst cosine", "export", "alone", "mixed", "equal");
-    for Export(file, batching, least) in &EXPORTS {
+    for (folder, Export(file, batching, least)) in exports() {
         let mut worst = [1.0f64; 3];
         for threads in [1, 2] {
-            let model = Model::open(&repository("fixtures/qwen3-tiny"), Some(file)).unwrap();
+            let model = Model::open(&folder, Some(file), Device::Cpu).unwrap();
             let mut model = model.load(threads).unwrap();
             assert_eq!(model.probe.batching(), *batching, "{file}: {:?}", model.probe);
             worst[0] = worst[0].min(worst_cosine(&mut model.embedder, &golden, |_| 1));
@@ -81,14 +114,18 @@ fn worst_cosine(embedder: &mut dyn Embedder, golden: &[Golden], size: impl Fn(&[
     while !left.is_empty() {
         let (texts, rest) = left.split_at(size(left).min(left.len()));
         left = rest;
-        let chunks = texts.iter().enumerate();
-        let chunks =
-            chunks.map(|(document, text)| (ChunkKey { document, chunk: 0 }, Encoding::new(text.ids.clone())));
-        for (key, vector) in embed(embedder, &Batch::new(chunks.collect())).unwrap() {
+        for (key, vector) in embed(embedder, &batch(texts)).unwrap() {
             worst = worst.min(cosine(vector.unwrap().values(), &texts[key.document].vector));
         }
     }
     worst
+}
+
+fn batch(texts: &[Golden]) -> Batch {
+    let chunks = texts.iter().enumerate();
+    let chunks =
+        chunks.map(|(document, text)| (ChunkKey { document, chunk: 0 }, Encoding::new(text.ids.clone())));
+    Batch::new(chunks.collect())
 }
 
 #[test]
@@ -97,9 +134,10 @@ fn every_export_gives_the_golden_vectors_through_the_binary() {
         shuffled(golden().into_iter().filter(|text| text.instruction.is_none()).collect());
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(texts.iter().map(|text| text.text.as_str())));
-    for Export(file, _, least) in &EXPORTS {
+    for (folder, Export(file, _, least)) in exports() {
         for threads in ["1", "2"] {
-            let rows = playground.build("in.jsonl", &["--model-file", file, "--threads", threads]);
+            let model = ["--model", folder.to_str().unwrap(), "--model-file", file];
+            let rows = playground.build("in.jsonl", &[&model[..], &["--threads", threads]].concat());
             assert_eq!(rows.len(), texts.len());
             for (row, text) in rows.iter().zip(&texts) {
                 assert_eq!(row.text, text.text);
@@ -127,11 +165,53 @@ fn instructions_give_the_golden_vectors() {
     let texts: Vec<Golden> = golden().into_iter().filter(|text| text.instruction.is_some()).collect();
     assert!(!texts.is_empty());
     let playground = Playground::new();
-    for text in texts {
-        playground.write("in.jsonl", jsonl([text.text.as_str()]));
-        let rows = playground.build("in.jsonl", &["--instruction", text.instruction.as_ref().unwrap()]);
-        assert_eq!(rows[0].text, text.text, "the instruction is not part of the text");
-        assert!(cosine(&rows[0].vector, &text.vector) > FLOAT, "{:?}", text.text);
+    for model in [&repository("fixtures/qwen3-tiny"), our_exports()] {
+        for text in &texts {
+            playground.write("in.jsonl", jsonl([text.text.as_str()]));
+            let instruction = ["--instruction", text.instruction.as_ref().unwrap()];
+            let rows = playground.build(
+                "in.jsonl",
+                &[&["--rebuild", "--model", model.to_str().unwrap()][..], &instruction].concat(),
+            );
+            assert_eq!(rows[0].text, text.text, "the instruction is not part of the text");
+            assert!(cosine(&rows[0].vector, &text.vector) > FLOAT, "{:?}", text.text);
+        }
+    }
+}
+
+/// An instruction whose keys and values are computed once gives the vectors that it gives before each text: of texts of
+/// one token and of hundreds, equally long and padded.
+#[test]
+fn what_is_shared_is_as_if_it_were_computed_for_each_text() {
+    for Export(file, ..) in &OUR_EXPORTS {
+        let model = Model::open(our_exports(), Some(file), Device::Cpu).unwrap();
+        let tokenizer = model.tokenizer.with_instruction("Find the rule that answers the question").unwrap();
+        let texts: Vec<Golden> = golden()
+            .into_iter()
+            .map(|text| Golden { ids: tokenizer.encode(&text.text).unwrap().ids().to_vec(), ..text })
+            .collect();
+        let shared = tokenizer.shared_ids().unwrap();
+        assert!(shared.len() > 10 && texts.iter().all(|text| text.ids.starts_with(&shared)));
+        let mut embedder = model.load(2).unwrap().embedder;
+        let mut vectors = |embedder: &mut OnnxEmbedder, size| {
+            texts
+                .chunks(size)
+                .flat_map(|texts| embedder.forward(&batch(texts)).unwrap().into_iter())
+                .collect::<Vec<f32>>()
+        };
+        let whole = vectors(&mut embedder, 1);
+        let takes_past = !["model_plain.onnx", "model_f16.onnx"].contains(file);
+        assert_eq!(embedder.share_prefix(&shared).unwrap(), takes_past, "{file}");
+        for vectors in [vectors(&mut embedder, 1), vectors(&mut embedder, 5)] {
+            for (a, b) in whole.chunks(WIDTH).zip(vectors.chunks(WIDTH)) {
+                assert!(cosine(a, b) > FLOAT, "{file}: {}", cosine(a, b));
+            }
+        }
+        // What does not begin with it is not harmed.
+        let other = [Golden { ids: vec![5, 6, 7], ..texts[0].clone() }, texts[1].clone()];
+        let alone = embedder.forward(&batch(&other[1..])).unwrap();
+        let mixed = embedder.forward(&batch(&other)).unwrap();
+        assert!(cosine(alone.row(0).as_slice().unwrap(), mixed.row(1).as_slice().unwrap()) > FLOAT, "{file}");
     }
 }
 

@@ -91,8 +91,14 @@ fn run(texts: &[String], fake: &Fake, job: Job) -> anyhow::Result<(Documents, Ve
 
 fn journal(playground: &Playground) -> anyhow::Result<Journal> {
     let (weights, tokenizer) = (String::new(), String::new());
-    let model =
-        ModelFingerprint { architecture: String::new(), weights, tokenizer, pooling: None, width: WIDTH };
+    let model = ModelFingerprint {
+        architecture: String::new(),
+        weights,
+        tokenizer,
+        pooling: None,
+        width: WIDTH,
+        precision: None,
+    };
     Ok(Journal::open(&playground.path("journal"), &Header::new(model, false), OpenOptions::new())?)
 }
 

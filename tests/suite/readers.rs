@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
-use crate::util::{Playground, repository};
+use crate::util::{self, Playground, repository};
 
 const SCRIPT: &str = r#"
 import sys
@@ -55,10 +54,7 @@ assert rows("documents") == rows(f"'{new}'")
 "#;
 
 fn python(script: &str, arguments: &[PathBuf]) -> String {
-    let site = repository("target/python");
-    assert!(site.is_dir(), "run scripts/readers first, or the tests by scripts/test");
-    let mut python = Command::new("python3");
-    let output = python.arg("-c").arg(script).args(arguments).env("PYTHONPATH", site).output().unwrap();
+    let output = util::python("readers").arg("-c").arg(script).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -17,6 +17,15 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Python with one of the sets of packages that `scripts/test` installs.
+pub fn python(packages: &str) -> Command {
+    let site = repository(&format!("target/python/{packages}"));
+    assert!(site.is_dir(), "run scripts/packages {packages} first, or the tests by scripts/test");
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", site);
+    python
+}
+
 /// A folder of a test's own, in which the binary runs.
 pub struct Playground(TempDir);
 
