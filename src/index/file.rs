@@ -149,9 +149,11 @@ impl IndexFile {
             Ok((file, footer))
         };
         let (file, footer) = open().map_err(damaged)?;
-        let metadata = entry(&footer, Metadata::KEY).ok_or(Unusable::Foreign)?;
-        let content =
-            entry(&footer, Content::KEY).ok_or_else(|| damaged(anyhow!("no digest of its rows")))?;
+        let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, Content::KEY)) {
+            (Some(metadata), Some(content)) => (metadata, content),
+            (None, None) => return Err(Unusable::Foreign),
+            _ => return Err(damaged(anyhow!("one of its two keys is missing"))),
+        };
         let mut group_ends = Vec::new();
         for group in footer.metadata().row_groups() {
             let rows = u32::try_from(group.num_rows()).ok();

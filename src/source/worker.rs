@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -76,24 +78,34 @@ impl Workers {
         let request =
             Request::Extract { markup, bytes: content.len() as u64, limits: self.limits, front_matter };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let is_new = idle.is_none();
-        let mut worker = idle.map_or_else(|| self.start(), Ok)?;
-        match worker.ask(&request, content) {
-            Ok(answer) => {
-                // One that gave no answer is not used again.
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-                Ok(answer?)
-            }
+        let asked = idle.map(|mut worker| worker.ask(&request, content).map(|answer| (worker, answer)));
+        let (worker, answer) = match asked {
             // It may have been gone before: a system that is short of memory ends processes.
-            Err(DocumentError::Crashed { .. }) if !is_new => {
-                self.start()?.ask(&request, content).and_then(|answer| Ok(answer?))
-            }
-            Err(e) => Err(e),
-        }
+            None | Some(Err(DocumentError::Crashed { .. })) => self.ask_new(&request, content)?,
+            Some(asked) => asked?,
+        };
+        // One that gave no answer is not used again.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        Ok(answer?)
     }
 
-    /// A worker of one's own.
-    pub fn start(&self) -> Result<Worker, DocumentError> {
+    /// The first answer of a worker of one's own.
+    pub fn ask_new<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        content: &[u8],
+    ) -> Result<(Worker, Answer<T>), DocumentError> {
+        let mut worker = self.start()?;
+        let mut asked = worker.ask(request, content);
+        // A signal to all processes of the run ends one that has not come to the point where it takes no notice.
+        if matches!(asked, Err(DocumentError::Crashed { .. })) && worker.was_told_to_end() {
+            worker = self.start()?;
+            asked = worker.ask(request, content);
+        }
+        Ok((worker, asked?))
+    }
+
+    fn start(&self) -> Result<Worker, DocumentError> {
         Worker::start(&self.program, self.limits).map_err(DocumentError::NoWorker)
     }
 }
@@ -134,8 +146,7 @@ impl Worker {
         self.receive()
     }
 
-    /// Asks; one or more answers are to be received.
-    pub fn send(&mut self, request: &Request, content: &[u8]) -> Result<(), DocumentError> {
+    fn send(&mut self, request: &Request, content: &[u8]) -> Result<(), DocumentError> {
         let mut write = || {
             serde_json::to_writer(&mut self.requests, request)?;
             self.requests.write_all(b"\n")?;
@@ -153,6 +164,14 @@ impl Worker {
             Err(RecvTimeoutError::Timeout) => Err(DocumentError::TooSlow { seconds }),
             Err(RecvTimeoutError::Disconnected) => Err(self.crashed()),
         }
+    }
+
+    /// Whether it was ended by a signal that is meant for the run.
+    fn was_told_to_end(&mut self) -> bool {
+        // Of one that is gone, this changes nothing.
+        let _ = self.child.kill();
+        let signal = self.child.wait().ok().and_then(|status| status.signal());
+        signal.is_some_and(|signal| [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal))
     }
 
     fn crashed(&self) -> DocumentError {

@@ -15,9 +15,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use qwen3_index::source::{Found, Reading, Roots, Workers};
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use serde_json::{Value, json};
 
+use crate::pipeline::{filter, reading};
 use crate::util::{Playground, Ran, bound_by_modes, repository, rows};
 
 /// After this something hangs, and is not only slow.
@@ -557,6 +559,30 @@ fn no_document_fails_because_its_worker_got_the_signal() {
         let ran = running.ended();
         assert!([Some(143), Some(0)].contains(&ran.code), "{}", ran.story);
         assert_eq!(ran.stderr.matches("failed: ").count(), 0, "{}", ran.story);
+    }
+}
+
+/// The same, and no matter of chance: the first worker gets it before it can do anything.
+#[test]
+fn a_worker_that_is_ended_by_the_signal_as_it_starts_is_started_again() {
+    for signal in ["INT", "TERM"] {
+        let playground = Playground::new();
+        let (program, first) = (playground.path("program"), playground.path("first"));
+        let script = format!(
+            "#!/bin/sh\nmkdir '{}' 2>/dev/null && kill -{signal} $$\nexec '{}' \"$@\"\n",
+            first.display(),
+            env!("CARGO_BIN_EXE_qwen3-index"),
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        playground.write("docs/page.html", "<p>page");
+        let reading = reading();
+        let reading = Reading { workers: Workers::new(program, reading.limits), ..reading };
+        let roots = Roots::new(&[playground.path("docs")], filter(), false).unwrap();
+        let found = roots.documents(&reading).next();
+        let Some(Found::Raw(raw)) = found else { panic!("{found:?}") };
+        assert_eq!(raw.read(&reading).unwrap().text.trim(), "page");
+        assert!(first.exists());
     }
 }
 

@@ -193,7 +193,7 @@ fn what_is_shared_is_as_if_it_were_computed_for_each_text() {
         let shared = tokenizer.shared_ids().unwrap();
         assert!(shared.len() > 10 && texts.iter().all(|text| text.ids.starts_with(&shared)));
         let mut embedder = model.load(2).unwrap().embedder;
-        let mut vectors = |embedder: &mut OnnxEmbedder, size| {
+        let vectors = |embedder: &mut OnnxEmbedder, size| {
             texts
                 .chunks(size)
                 .flat_map(|texts| embedder.forward(&batch(texts)).unwrap().into_iter())

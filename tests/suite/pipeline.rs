@@ -118,7 +118,7 @@ fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Doc
     Ok((documents, rows))
 }
 
-fn reading() -> Reading {
+pub fn reading() -> Reading {
     let limits = Limits { document_bytes: 1 << 20, seconds: 10, expansion: 100 };
     Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
@@ -128,11 +128,11 @@ fn reading() -> Reading {
     }
 }
 
-fn filter() -> Filter {
+pub fn filter() -> Filter {
     Filter::new(&[], &[], false, false).unwrap()
 }
 
-fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
+pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
     Job {
         roots: Roots::new(&[], filter(), false).unwrap(),
         reading: reading(),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -25,18 +25,27 @@ use hayro_interpret::{
 };
 use html5ever::tendril::TendrilSink;
 use markup5ever_rcdom::RcDom;
+use ndarray::Array2;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::Type;
+use qwen3_index::batch::{Batch, Batching};
 use qwen3_index::chunk::chunk;
 use qwen3_index::clean::clean;
-use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
+use qwen3_index::embed::Embedder;
+use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, Place, RowKind};
+use qwen3_index::journal::{Header, Journal};
+use qwen3_index::model::ModelFingerprint;
+use qwen3_index::pipeline::{self, Engine, Job};
+use qwen3_index::report::{Documents, LogFormat, Reporter, Work};
+use qwen3_index::source::{Document, Fields, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::tokenize::Tokenizer;
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
+use crate::pipeline::{filter, job};
 use crate::util::{Playground, cpu_seconds, json_lines, repository};
 
 /// Of the corpus of a kind, about.
@@ -45,6 +54,12 @@ const CORPUS_DOCUMENTS: usize = 4000;
 
 /// Documents larger than this would be all of the corpus.
 const DOCUMENT_BYTES: u64 = 512 << 10;
+
+/// Numbers of a vector, as the smallest model has them.
+const WIDTH: usize = 1024;
+
+/// Tokens of a batch.
+const BATCH_TOKENS: usize = 8192;
 
 /// Tokens of a chunk where nothing else is said.
 const MAX_TOKENS: usize = 2048;
@@ -69,26 +84,30 @@ fn reading_beside_the_bare_libraries() {
     let only = env::var("QWEN3_INDEX_BENCH_KIND").unwrap_or_default();
     let path = env::var_os("QWEN3_INDEX_BENCH_TOKENIZER")
         .map_or_else(|| repository("fixtures/qwen3-tiny/tokenizer.json"), PathBuf::from);
-    let tokenizers = Tokenizers {
-        ours: Tokenizer::load(&path, Some("<|endoftext|>")).unwrap(),
-        bare: tokenizers::Tokenizer::from_file(&path).unwrap(),
-    };
-    println!("tokenizer: {} tokens", tokenizers.ours.vocabulary());
+    let tokenizers = Tokenizers { bare: tokenizers::Tokenizer::from_file(&path).unwrap(), path };
+    println!("tokenizer: {} tokens", tokenizers.ours().vocabulary());
     println!(
-        "| kind | documents | MB | KB each | read MB/s | bare | ratio | whole MB/s | bare | ratio | M characters/s | k tokens/s |"
+        "| kind | documents | MB | KB each | read MB/s | bare | ratio | whole MB/s | bare | ratio | M characters/s | k tokens/s | to rows |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for corpus in corpora(&playground, &only) {
-        println!("{}", measure(&corpus, &tokenizers));
+        println!("{}", measure(&corpus, &tokenizers, &playground));
     }
 }
 
 struct Tokenizers {
-    ours: Tokenizer,
+    path: PathBuf,
     bare: tokenizers::Tokenizer,
 }
 
-fn measure(corpus: &Corpus, tokenizers: &Tokenizers) -> String {
+impl Tokenizers {
+    /// One that remembers nothing yet, as that of a run.
+    fn ours(&self) -> Tokenizer {
+        Tokenizer::load(&self.path, Some("<|endoftext|>")).unwrap()
+    }
+}
+
+fn measure(corpus: &Corpus, tokenizers: &Tokenizers, playground: &Playground) -> String {
     let Corpus { name, folder, bare } = corpus;
     let files = files(folder);
     let bytes: u64 = files.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
@@ -98,19 +117,28 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers) -> String {
         Some(document) => texts.push(clean(&document.text)),
         None => failed += 1,
     });
+    let ours = tokenizers.ours();
+    for text in &texts {
+        let bare = tokenizers.bare.encode_fast(text.as_str(), true).unwrap();
+        assert_eq!(ours.encode(text).unwrap().ids(), bare.get_ids());
+    }
     let mut tokens = 0;
     let reading = seconds(|| read(folder, |document| drop(black_box(document))));
     let bare_reading = seconds(|| files.iter().for_each(|file| bare(file)));
-    let whole = seconds(|| {
-        tokens = 0;
-        read(folder, |document| tokens += document.map_or(0, |document| prepare(&document, tokenizers)));
-    });
+    let whole = seconds_with(
+        || tokenizers.ours(),
+        |ours| {
+            tokens = 0;
+            read(folder, |document| tokens += document.map_or(0, |document| prepare(&document, &ours)));
+        },
+    );
     let bare_whole = seconds(|| {
         files.iter().for_each(|file| bare(file));
         for text in &texts {
             black_box(tokenizers.bare.encode_fast(text.as_str(), true).unwrap());
         }
     });
+    let to_rows = seconds_with(|| tokenizers.ours(), |ours| build(playground, folder, ours));
     let megabytes = bytes as f64 / 1e6;
     let characters: usize = texts.iter().map(|text| text.chars().count()).sum();
     let documents = texts.len() + failed;
@@ -122,27 +150,101 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers) -> String {
     for (ours, bare) in [(reading, bare_reading), (whole, bare_whole)] {
         write!(row, " | {:.1} | {:.1} | {:.2}", megabytes / ours, megabytes / bare, bare / ours).unwrap();
     }
-    write!(row, " | {:.2} | {:.0} |", characters as f64 / 1e6 / whole, tokens as f64 / 1e3 / whole).unwrap();
+    write!(row, " | {:.2} | {:.0}", characters as f64 / 1e6 / whole, tokens as f64 / 1e3 / whole).unwrap();
+    write!(row, " | {:.0} |", tokens as f64 / 1e3 / to_rows).unwrap();
     row
 }
 
 /// As `src/pipeline.rs` does; how many tokens come out.
-fn prepare(document: &Document, tokenizers: &Tokenizers) -> usize {
-    let chunks = chunk(&clean(&document.text), MAX_TOKENS, &tokenizers.ours).unwrap();
+fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
+    let chunks = chunk(&clean(&document.text), MAX_TOKENS, tokenizer).unwrap();
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
 }
 
-/// Every document below a folder, `None` for a failure. The workers are ended, so that their time counts.
-fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
+/// A model that costs nothing.
+struct NoModel;
+
+impl Embedder for NoModel {
+    fn width(&self) -> usize {
+        WIDTH
+    }
+
+    fn batching(&self) -> Batching {
+        Batching::EqualLengths
+    }
+
+    fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
+        Ok(Array2::ones((batch.len(), WIDTH)))
+    }
+}
+
+/// The whole run, from files to a file with a row for each, but for the model.
+fn build(playground: &Playground, folder: &Path, tokenizer: Tokenizer) {
+    let output = playground.path("out.parquet");
+    let _ = fs::remove_file(&output);
+    let place = Place::new("output", &output, &INDEX).unwrap();
+    let fingerprint = fingerprint();
+    let header = Header::new(fingerprint.model.clone(), true);
+    let mut journal = Journal::open(&playground.path("journal"), &header, OpenOptions::new()).unwrap();
+    let metadata = Metadata { tool: String::new(), model_file: String::new(), fingerprint, stale: 0 };
+    let mut writer = IndexWriter::new(&place, None, metadata, &[]);
+    let (mut documents, mut work) = (Documents::default(), Work::default());
+    let engine = Engine {
+        load: &mut || Ok(Box::new(NoModel)),
+        journal: &mut journal,
+        sink: &mut |rows| writer.push(rows),
+        documents: &mut documents,
+        work: &mut work,
+    };
+    let job = Job {
+        roots: Roots::new(&[folder.to_owned()], filter(), false).unwrap(),
+        reading: reading(),
+        tokenizer,
+        dim: WIDTH,
+        ..job(MAX_TOKENS, BATCH_TOKENS, RowKind::Documents)
+    };
+    pipeline::run(&Arc::new(job), engine, &Arc::new(Reporter::new(true, LogFormat::Text))).unwrap();
+    writer.publish(None, 0, false).unwrap();
+    journal.remove().unwrap();
+}
+
+/// Of no matter here.
+fn fingerprint() -> Fingerprint {
+    let (architecture, weights, tokenizer) = (String::new(), String::new(), String::new());
+    Fingerprint {
+        model: ModelFingerprint {
+            architecture,
+            weights,
+            tokenizer,
+            pooling: None,
+            width: WIDTH,
+            precision: None,
+        },
+        dim: WIDTH,
+        instruction: None,
+        max_tokens: MAX_TOKENS,
+        rows: RowKind::Documents,
+        extraction: 0,
+        cleaning: 0,
+        chunking: 0,
+    }
+}
+
+/// With workers of its own, that end with it.
+fn reading() -> Reading {
     let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
-    let reading = Reading {
+    Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
         encoding: None,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
-    };
-    let filter = Filter::new(&[], &[], false, false).unwrap();
-    let roots = Roots::new(&[folder.to_owned()], filter, false).unwrap();
+    }
+}
+
+/// Every document below a folder, `None` for a failure. The workers are ended, so that their time counts.
+fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
+    let reading = reading();
+    let roots = Roots::new(&[folder.to_owned()], filter(), false).unwrap();
     for found in roots.documents(&reading) {
         match found {
             Found::Raw(raw) => take(raw.read(&reading).ok()),
@@ -154,15 +256,22 @@ fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
 
 /// CPU seconds that it takes once.
 fn seconds(mut what: impl FnMut()) -> f64 {
+    seconds_with(|| (), |()| what())
+}
+
+/// The same of what has to be made ready each time.
+fn seconds_with<T>(mut ready: impl FnMut() -> T, mut what: impl FnMut(T)) -> f64 {
     let mut runs: Vec<f64> = (0..RUNS)
         .map(|_| {
-            let start = cpu_seconds();
-            let mut times = 0.0;
-            while cpu_seconds() - start < SECONDS_A_RUN {
-                what();
+            let (mut spent, mut times) = (0.0, 0.0);
+            while spent < SECONDS_A_RUN {
+                let ready = ready();
+                let start = cpu_seconds();
+                what(ready);
+                spent += cpu_seconds() - start;
                 times += 1.0;
             }
-            (cpu_seconds() - start) / times
+            spent / times
         })
         .collect();
     runs.sort_by(f64::total_cmp);

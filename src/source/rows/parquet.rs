@@ -44,10 +44,10 @@ impl Rows {
         let size = File::open(path)?.metadata()?.len();
         // How far the reader is in it is not to be seen.
         source.taken.store(size, Relaxed);
-        let mut worker = reading.workers.start()?;
         let (fields, limits) = (reading.fields.clone(), reading.limits);
-        worker.send(&Request::Rows { path: path.into(), fields, limits, is_root }, &[])?;
-        worker.receive::<()>()??;
+        let request = Request::Rows { path: path.into(), fields, limits, is_root };
+        let (worker, opened) = reading.workers.ask_new::<()>(&request, &[])?;
+        opened?;
         Ok(Rows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
     }
 }

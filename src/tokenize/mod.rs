@@ -1,9 +1,14 @@
 //! Text in, token ids out, as the model wants them (the only user of tokenizers).
 
+mod words;
+
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 
+use self::words::Words;
 use crate::error::{DocumentError, Usage};
 
 /// Token ids of one model input, special tokens included. Never empty.
@@ -33,7 +38,9 @@ impl Encoding {
 /// A tokenizer, and what it puts around every text.
 #[derive(Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Arc<tokenizers::Tokenizer>,
+    /// Where it is of Qwen's kind.
+    words: Option<Arc<Words>>,
     /// Before the text: the instruction, or nothing.
     prefix: String,
     /// After the ids, where the tokenizer's own file leaves the end token out.
@@ -59,11 +66,13 @@ impl Tokenizer {
                     .token_to_id(token)
                     .with_context(|| format!("no token {token}, which must end each text"))
                     .with_context(in_file)?;
-                let appended = encode(&inner, "a").map_err(|e| anyhow!("{e}"))?.last() == Some(&id);
+                let appended = encode(&inner, "a", true).map_err(|e| anyhow!("{e}"))?.last() == Some(&id);
                 (!appended).then_some(id)
             }
         };
-        let mut tokenizer = Tokenizer { inner, prefix: String::new(), end, overhead: 0 };
+        let words = Words::new(&inner).map(Arc::new);
+        let mut tokenizer =
+            Tokenizer { inner: Arc::new(inner), words, prefix: String::new(), end, overhead: 0 };
         tokenizer.measure_overhead()?;
         Ok(tokenizer)
     }
@@ -79,10 +88,13 @@ impl Tokenizer {
 
     /// Adds end token (where the file does not) and prefix to the text, and encodes.
     pub fn encode(&self, text: &str) -> Result<Encoding, DocumentError> {
-        let mut ids = if self.prefix.is_empty() {
-            encode(&self.inner, text)?
-        } else {
-            encode(&self.inner, &format!("{}{text}", self.prefix))?
+        let text = match self.prefix.as_str() {
+            "" => Cow::Borrowed(text),
+            prefix => Cow::Owned(format!("{prefix}{text}")),
+        };
+        let mut ids = match self.words_for(&text) {
+            Some(words) => words.encode(&text, &self.inner)?,
+            None => encode(&self.inner, &text, true)?,
         };
         ids.extend(self.end);
         if ids.is_empty() {
@@ -93,9 +105,10 @@ impl Tokenizer {
 
     /// Tokens of the text alone, without prefix and special tokens.
     pub fn count(&self, text: &str) -> Result<usize, DocumentError> {
-        let encoding =
-            self.inner.encode_fast(text, false).map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
-        Ok(encoding.len())
+        match self.words_for(text) {
+            Some(words) => words.count(text, &self.inner),
+            None => Ok(encode(&self.inner, text, false)?.len()),
+        }
     }
 
     /// One more than the highest id that it gives.
@@ -111,21 +124,25 @@ impl Tokenizer {
     /// Ids that every encoding begins with: those of the instruction. Its last may become one with the first of the text,
     /// and is left out.
     pub fn shared_ids(&self) -> Result<Vec<u32>, DocumentError> {
-        let encoding = self
-            .inner
-            .encode_fast(self.prefix.as_str(), false)
-            .map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
-        Ok(encoding.get_ids().split_last().map_or(Vec::new(), |(_, ids)| ids.to_vec()))
+        let mut ids = encode(&self.inner, &self.prefix, false)?;
+        ids.pop();
+        Ok(ids)
+    }
+
+    fn words_for(&self, text: &str) -> Option<&Words> {
+        self.words.as_deref().filter(|words| words.is_for(text))
     }
 
     fn measure_overhead(&mut self) -> anyhow::Result<()> {
-        let prefix = encode(&self.inner, &self.prefix).map_err(|e| Usage(format!("instruction: {e}")))?;
+        let prefix =
+            encode(&self.inner, &self.prefix, true).map_err(|e| Usage(format!("instruction: {e}")))?;
         self.overhead = prefix.len() + usize::from(self.end.is_some());
         Ok(())
     }
 }
 
-fn encode(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>, DocumentError> {
-    let encoding = tokenizer.encode_fast(text, true).map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
+fn encode(tokenizer: &tokenizers::Tokenizer, text: &str, special: bool) -> Result<Vec<u32>, DocumentError> {
+    let encoding =
+        tokenizer.encode_fast(text, special).map_err(|e| DocumentError::Tokenizer(e.to_string()))?;
     Ok(encoding.get_ids().to_vec())
 }
