@@ -173,7 +173,7 @@ pub struct Build {
           value_parser = PossibleValuesParser::new(["cpu", "openvino"]).map(|name| device(&name)))]
     pub device: Device,
 
-    /// Threads of the model [default: one a core]
+    /// Threads of the model [default: one a physical core that this process may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
 

@@ -425,8 +425,9 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
 }
 
 fn threads(arguments: &Build) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    arguments.threads.map_or_else(cores, usize::from)
+    // A second thread of the same core has no arithmetic of its own to add, and a container may have less than that.
+    let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from)
 }
 
 fn reading(arguments: &Build) -> anyhow::Result<Reading> {
