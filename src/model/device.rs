@@ -45,11 +45,15 @@ impl Device {
         }
     }
 
-    /// The command that installs what it needs.
-    pub(super) fn setup(self) -> &'static str {
+    /// What mends a missing library.
+    pub(super) fn advice(self) -> &'static str {
         match self {
-            Device::Cpu => "scripts/setup` or `pip install onnxruntime",
-            Device::OpenVino => "scripts/setup openvino` or `pip install onnxruntime-openvino",
+            Device::Cpu => {
+                "install it with `scripts/setup` or `pip install onnxruntime`, or name the library in ORT_DYLIB_PATH"
+            }
+            Device::OpenVino => {
+                "install it with `scripts/setup openvino` or `pip install onnxruntime-openvino`, or name the library in ORT_DYLIB_PATH"
+            }
         }
     }
 

@@ -199,11 +199,15 @@ fn session(
     device: Device,
     threads: usize,
 ) -> anyhow::Result<Session> {
-    let build = || -> ort::Result<Session> {
-        let builder = match device {
-            Device::Cpu => Session::builder(environment)?,
-            Device::OpenVino => openvino(Session::builder(environment)?, threads)?,
-        };
+    let builder = Session::builder(environment)?;
+    let builder = match device {
+        Device::Cpu => builder,
+        Device::OpenVino => openvino(builder, threads).map_err(|e| {
+            let e = one_line(&e.to_string());
+            anyhow!("{e}; OpenVINO is not in this ONNX Runtime, or not all of it: {}", device.advice())
+        })?,
+    };
+    let load = || -> ort::Result<Session> {
         builder
             .with_optimization_level(GraphOptimizationLevel::Level3)?
             .with_intra_threads(threads)?
@@ -211,14 +215,16 @@ fn session(
             .with_memory_pattern(false)?
             .commit_from_file(path)
     };
-    build().map_err(|e| {
-        let advice = match device {
-            Device::Cpu => "is it a whole ONNX file, with its data beside it?",
-            Device::OpenVino => {
-                "OpenVINO takes exports in standard operators only (`scripts/export_onnx.py --variant plain`, optimum)"
-            }
-        };
-        anyhow!("{}; {advice}", one_line(&e.to_string()))
+    load().map_err(|e| {
+        let message = one_line(&e.to_string());
+        match device {
+            Device::Cpu => anyhow!("{message}; is it a whole ONNX file, with its data beside it?"),
+            // Where in OpenVINO that was found comes first, at length.
+            Device::OpenVino => anyhow!(
+                "{}; OpenVINO takes exports in standard operators only, such as `scripts/export_onnx.py --variant plain` makes",
+                message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
+            ),
+        }
     })
 }
 

@@ -12,11 +12,6 @@ use ort::logging::LogLevel;
 
 use super::Device;
 
-/// What mends a missing library.
-fn advice(device: Device) -> String {
-    format!("install it with `{}`, or name the library in ORT_DYLIB_PATH", device.setup())
-}
-
 /// Folders of the system, as a dynamic linker knows them.
 const SYSTEM: [&str; 6] = [
     "/usr/local/lib",
@@ -44,7 +39,7 @@ pub fn environment(device: Device) -> anyhow::Result<&'static Environment> {
             anyhow::anyhow!(
                 "{e}; ONNX Runtime 1.{} or newer is needed: {}",
                 ort::MINOR_VERSION,
-                advice(device)
+                device.advice()
             )
         })?
         .with_name("qwen3-index")
@@ -60,7 +55,7 @@ fn find(device: Device) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         if !path.is_file() {
-            bail!("ORT_DYLIB_PATH names {}, which is no file; {}", path.display(), advice(device));
+            bail!("ORT_DYLIB_PATH names {}, which is no file; {}", path.display(), device.advice());
         }
         return Ok(path);
     }
@@ -71,7 +66,7 @@ fn find(device: Device) -> anyhow::Result<PathBuf> {
     fitting.clone().find_map(|folder| library_in(folder)).with_context(|| {
         let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let library = device.provider_library().unwrap_or(PREFIX);
-        format!("ONNX Runtime is not installed: no {library} in {}; {}", looked.join(", "), advice(device))
+        format!("ONNX Runtime is not installed: no {library} in {}; {}", looked.join(", "), device.advice())
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use qwen3_index::batch::{Batch, Batching, ChunkKey};
 use qwen3_index::embed::{Embedder, embed};
@@ -10,7 +9,9 @@ use qwen3_index::model::{Device, Model, OnnxEmbedder};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 use serde::Deserialize;
 
-use crate::util::{self, Golden, Playground, cosine, golden, json_lines, jsonl, repository, rows, shuffled};
+use crate::util::{
+    Golden, Playground, cosine, golden, json_lines, jsonl, our_exports, repository, rows, shuffled,
+};
 
 /// An export of `fixtures/qwen3-tiny`, how it may be batched, and the lowest cosine that it may have.
 struct Export(&'static str, Batching, f64);
@@ -49,20 +50,6 @@ const OUR_EXPORTS: [Export; 6] = [
     Export("model_q8.onnx", Batching::AnyLengths, 0.995),
     Export("model_q4.onnx", Batching::AnyLengths, 0.7),
 ];
-
-/// The folder of those. Made once a run of the tests.
-fn our_exports() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exports");
-        let mut python = util::python("export");
-        python.arg(repository("scripts/export_onnx.py")).arg(repository("fixtures/qwen3-tiny")).arg(&folder);
-        let output = python.args(["--variant", "fp32", "plain", "f16", "int8", "q8", "q4"]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        print!("{}", String::from_utf8_lossy(&output.stdout));
-        folder
-    })
-}
 
 fn exports() -> impl Iterator<Item = (PathBuf, &'static Export)> {
     let found = EXPORTS.iter().map(|export| (repository("fixtures/qwen3-tiny"), export));

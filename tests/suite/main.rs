@@ -5,6 +5,7 @@
 mod bad_inputs;
 mod bench_nights;
 mod crashes;
+mod devices;
 mod documents;
 mod errors;
 mod fuzz;

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Float32Type;
@@ -24,6 +25,21 @@ pub fn python(packages: &str) -> Command {
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", site);
     python
+}
+
+/// A folder with what `scripts/export_onnx.py` makes of the weights of `fixtures/qwen3-tiny`. Made once a run of the tests.
+pub fn our_exports() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exports");
+        let mut command = python("export");
+        command.arg(repository("scripts/export_onnx.py")).arg(repository("fixtures/qwen3-tiny")).arg(&folder);
+        let output =
+            command.args(["--variant", "fp32", "plain", "f16", "int8", "q8", "q4"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        folder
+    })
 }
 
 /// A folder of a test's own, in which the binary runs.

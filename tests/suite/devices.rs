@@ -1,0 +1,88 @@
+//! `--device`: what is asked for is used, or the run ends and says why.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::util::{Golden, Playground, Ran, cosine, golden, jsonl, our_exports};
+
+const PLAIN: [&str; 4] = ["--device", "openvino", "--model-file", "model_plain.onnx"];
+
+#[cfg(target_arch = "x86_64")]
+fn has_bf16() -> bool {
+    std::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_bf16() -> bool {
+    false
+}
+
+/// The ONNX Runtime that `scripts/setup` installs, which has no OpenVINO.
+fn cpu_library() -> PathBuf {
+    let home = || PathBuf::from(env::var_os("HOME").unwrap()).join(".local/share");
+    let data = env::var_os("XDG_DATA_HOME").map_or_else(home, PathBuf::from);
+    let files = fs::read_dir(data.join("qwen3-index/lib")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.to_string_lossy().contains("libonnxruntime.so")).min().unwrap()
+}
+
+/// Runs with a variable of the environment.
+fn run(playground: &Playground, more: &[&str], variable: &str, value: &Path) -> Ran {
+    let model = our_exports().to_str().unwrap();
+    let arguments = [&["build", "in.jsonl", "-o", "out.parquet", "--model", model][..], more].concat();
+    playground.output(playground.command(&arguments).env(variable, value), "")
+}
+
+#[test]
+fn openvino_that_cannot_be_had_is_refused_in_one_line() {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["hello"]));
+    let refused = |variable, value: &Path, says: &[&str]| {
+        let ran = run(&playground, &PLAIN, variable, value).expect(1);
+        for part in says {
+            ran.says(part);
+        }
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.story);
+        assert!(!playground.path("out.parquet").exists());
+    };
+    let nothing = playground.path("nothing");
+    if !has_bf16() {
+        return refused("XDG_DATA_HOME", &nothing, &["this processor has no bfloat16"]);
+    }
+    refused(
+        "XDG_DATA_HOME",
+        &nothing,
+        &["no libonnxruntime_providers_openvino.so", "scripts/setup openvino"],
+    );
+    refused("ORT_DYLIB_PATH", &nothing, &["is no file", "scripts/setup openvino"]);
+    refused(
+        "ORT_DYLIB_PATH",
+        &cpu_library(),
+        &["OpenVINO is not in this ONNX Runtime", "scripts/setup openvino"],
+    );
+}
+
+#[test]
+fn openvino_computes_in_bfloat16_and_takes_the_whole_graph_or_none() {
+    if !has_bf16() {
+        return println!("skipped: this processor has no bfloat16");
+    }
+    let playground = Playground::new();
+    let texts: Vec<Golden> = golden().into_iter().filter(|text| text.instruction.is_none()).collect();
+    playground.write("in.jsonl", jsonl(texts.iter().map(|text| text.text.as_str())));
+    let model = ["--model", our_exports().to_str().unwrap()];
+    let rows = playground.build("in.jsonl", &[&model[..], &PLAIN].concat());
+    let cosines: Vec<f64> =
+        rows.iter().zip(&texts).map(|(row, text)| cosine(&row.vector, &text.vector)).collect();
+    assert!(cosines.iter().all(|&cosine| cosine > 0.99), "{cosines:?}");
+    assert!(cosines.iter().any(|&cosine| cosine < 0.999_999), "not as exact as fp32: {cosines:?}");
+
+    let arguments = [&["build", "in.jsonl", "-o", "out.parquet"][..], &model].concat();
+    let again = playground.run(&[&arguments[..], &PLAIN].concat()).expect(0);
+    again.says("as before");
+    let fp32 = playground.run(&[&arguments[..], &PLAIN[2..]].concat()).expect(0);
+    fp32.says("all is embedded anew: --device");
+
+    let not_plain = playground.run(&[&arguments[..], &PLAIN[..2]].concat()).expect(1);
+    not_plain.says("does not support the following ONNX operations: Attention").says("--variant plain");
+}
