@@ -73,7 +73,19 @@ fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
+/// Whether 8-bit products are added up in 32 bits. Where an x86 processor has no instruction for that, ONNX Runtime adds
+/// two in 16 bits, and what does not fit is cut off.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_dot_products() -> bool {
+    std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni")
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn has_bf16() -> bool {
     false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn has_dot_products() -> bool {
+    true
 }

@@ -118,6 +118,11 @@ pub struct LoadedModel {
 impl LoadedModel {
     /// What the model does worse than others, if it does.
     pub fn warning(&self) -> Option<String> {
+        if self.embedder.variant().as_deref() == Some("int8") && !device::has_dot_products() {
+            return Some(
+                "its 8-bit products can overflow on this processor, which has no VNNI, so vectors may be off; take the fp32 or q8 variant".to_owned(),
+            );
+        }
         (self.probe.batching() == Batching::Alone).then(|| {
             format!(
                 "{}, so each text goes through the model alone, which is slow for short ones; another export (fp32, or int8 by token) can be batched",

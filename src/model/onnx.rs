@@ -12,6 +12,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
 
+use serde_json::Value;
+
 use super::{Device, ModelFolder};
 use crate::batch::{Batch, Batching};
 use crate::embed::Embedder;
@@ -24,6 +26,9 @@ const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidd
 const PAST: &str = "past_key_values";
 const KEPT: &str = "kept";
 const PRESENT: &str = "present_key_values";
+
+/// The key of the graph's metadata under which `scripts/export_onnx.py` says what it has made.
+const EXPORT: &str = "qwen3-index.export";
 
 /// The name that a vector pooled in the graph `[batch, width]` goes by. (`pooler_output` is another
 /// thing: BERT's, for classification.)
@@ -132,6 +137,12 @@ impl OnnxEmbedder {
             Output::HiddenStates(pooling) => Some(pooling),
             Output::Pooled => None,
         }
+    }
+
+    /// The variant, where the graph is an export of ours.
+    pub fn variant(&self) -> Option<String> {
+        let export: Value = serde_json::from_str(&self.session.metadata().ok()?.custom(EXPORT)?).ok()?;
+        Some(export.get("variant")?.as_str()?.to_owned())
     }
 
     /// Says how its texts may be batched; until then, each goes alone.
