@@ -1,0 +1,53 @@
+"""Exports of the model that others read, for scripts/bench: KIND SOURCE FOLDER."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import onnx
+from onnx import helper
+from optimum.exporters.onnx import main_export
+from sentence_transformers import SentenceTransformer
+
+
+def openvino(source, folder):
+    """As the documentation of sentence-transformers says: load with a backend, and save what has been exported."""
+    SentenceTransformer(str(source), backend="openvino").save_pretrained(str(folder))
+
+
+def optimum(source, folder):
+    """A plain export, where sentence-transformers and fastembed look for it."""
+    main_export(str(source), str(folder), task="feature-extraction", library_name="transformers", do_validation=False)
+    for name in ("modules.json", "config_sentence_transformers.json"):
+        shutil.copy(source / name, folder)
+    shutil.copytree(source / "1_Pooling", folder / "1_Pooling")
+    (folder / "onnx").mkdir()
+    for path in folder.glob("model.onnx*"):
+        path.rename(folder / "onnx" / path.name)
+    find_positions(folder / "onnx/model.onnx")
+
+
+def find_positions(path):
+    """Lets the graph find the positions itself, from the mask: it asks for them, and neither of the two gives them."""
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    graph.input.remove(next(entry for entry in graph.input if entry.name == "position_ids"))
+    for name, value in (("one", 1), ("zero", 0)):
+        graph.initializer.append(helper.make_tensor(f"positions_{name}", onnx.TensorProto.INT64, [], [value]))
+    nodes = [
+        helper.make_node("CumSum", ["attention_mask", "positions_one"], ["positions_counted"]),
+        helper.make_node("Sub", ["positions_counted", "positions_one"], ["positions_from_zero"]),
+        # Padding on the left comes before the first.
+        helper.make_node("Max", ["positions_from_zero", "positions_zero"], ["position_ids"]),
+    ]
+    for at, node in enumerate(nodes):
+        graph.node.insert(at, node)
+    onnx.save(model, path)
+
+
+def main(kind, source, folder):
+    {"openvino": openvino, "optimum": optimum}[kind](Path(source), Path(folder))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
