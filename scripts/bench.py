@@ -73,7 +73,7 @@ LIMIT_FP32 = Contender("matrix products alone, fp32", "limit", "ours/onnx/model.
 LIMIT_INT8 = Contender("matrix products alone, int8", "limit", "ours/onnx/model_int8.onnx")
 TORCH_FP32 = Contender("sentence-transformers, torch fp32", "torch_fp32", "source", bound=0.9999, rounds=1)
 TORCH_BF16 = Contender("sentence-transformers, torch bf16", "torch_bf16", "source", bound=0.95, rounds=1)
-TORCH_BEST = Contender("torch bf16, the model alone, its best shape", "torch_bf16_at_its_best", "source")
+TORCH_BEST = Contender("torch bf16, the model alone, its best shape", "torch_bf16_at_its_best", "source", rounds=1)
 ONNX = Contender("sentence-transformers, ONNX fp32", "onnx_fp32", "optimum", bound=0.9999, rounds=1)
 OPENVINO = Contender("sentence-transformers, OpenVINO", "openvino", "openvino", bound=0.99, rounds=1)
 FASTEMBED = Contender("fastembed, ONNX fp32", "fastembed", "optimum", bound=0.9999, rounds=1)
