@@ -26,8 +26,8 @@ Weights are read, converted and written one matrix after the other, so memory st
 The graph. Inputs: `input_ids` and `attention_mask` [batch, tokens], padded on the right; `past_key_values`
 [2 * layers, past, heads * head_dim], keys and values that stand before every text of the batch, such as those of an
 instruction, or none; `kept`, how many tokens' keys and values to give back. Outputs: `sentence_embedding`
-[batch, width], of Euclidean length 1, and `present_key_values` [2 * layers * batch, kept, heads * head_dim]. The plain
-one and those for CUDA have no past, and give nothing back.
+[batch, width], of Euclidean length 1, and `present_key_values` [2 * layers, kept, heads * head_dim], of one text. The
+plain one and those for CUDA have no past, and give nothing back.
 """
 
 import argparse
@@ -304,9 +304,11 @@ class TokenQuantized(Floats):
 
 
 class Qwen3:
-    """Builds the graph. Rows are [batch * tokens, …] from the embeddings to the last attention."""
+    """Builds the graph. Rows are [batch * tokens, …], or less where padding is taken out, from the embeddings to the last
+    attention."""
 
     output = "sentence_embedding"
+    unpads = False
 
     def __init__(self, source, linear, data):
         self.source = source
@@ -318,7 +320,7 @@ class Qwen3:
         graph, source, linear = self.graph, self.source, self.linear
         self.shapes()
         embeddings = graph.constant("embed_tokens", source.tensor("embed_tokens.weight").astype(linear.embeddings))
-        hidden = graph.add("Gather", embeddings, graph.add("Reshape", "input_ids", graph.integers(-1)))
+        hidden = graph.add("Gather", embeddings, self.tokens_of_texts("input_ids"))
         if linear.embeddings != linear.kind:
             hidden = graph.add("Cast", hidden, to=TensorProto.FLOAT)
         normed = self.norm(hidden, "layers.0.input_layernorm.weight")
@@ -346,11 +348,19 @@ class Qwen3:
         # Where the end token of each text is, in the text, and among the rows.
         lengths = graph.add("ReduceSum", "attention_mask", graph.integers(1), keepdims=0)
         self.name("last", lengths, graph.integers(1), kind="Sub")
-        self.name("ends", graph.add("Mul", self.numbers("batch"), "tokens"), "last", kind="Add")
+        self.name("ends", self.rows_at(graph.add("Add", graph.add("Mul", self.numbers("batch"), "tokens"), "last")))
         for heads in (source.heads, source.kv_heads):
             self.name(f"split_{heads}", "batch", "tokens", graph.integers(heads, source.head_dim), kind="Concat", axis=0)
             width = graph.integers(heads * source.head_dim)
             self.name(f"flat_{heads}", "batch", "tokens", width, kind="Concat", axis=0)
+
+    def tokens_of_texts(self, values):
+        """Values [batch, tokens] of the rows."""
+        return self.graph.add("Reshape", values, self.graph.integers(-1))
+
+    def rows_at(self, places):
+        """The rows of places in [batch * tokens]."""
+        return places
 
     def numbers(self, count):
         """0, 1, 2, …"""
@@ -448,15 +458,25 @@ class Qwen3:
 
 
 class ForCpu(Qwen3):
-    """Attention in the operator that is fastest for the length; keys and values may stand before the texts."""
+    """Attention in the operator that is fastest for the length; keys and values may stand before the texts. Padding goes
+    through nothing but attention."""
+
+    unpads = True
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.kept = []
 
     def shapes(self):
-        super().shapes()
         graph = self.graph
+        mask = graph.add("Reshape", "attention_mask", graph.integers(-1))
+        self.name("places", graph.add("Squeeze", graph.add("NonZero", mask), graph.integers(0)))
+        # Of each place the row; behind a text, its last row again, which no token of it sees.
+        row_numbers = graph.add("CumSum", mask, graph.constant("scalar_0", np.array(0, np.int64)))
+        self.name("rows", row_numbers, graph.integers(1), kind="Sub")
+        has_padding = graph.add("Less", graph.add("Shape", "places"), graph.add("Shape", "rows"))
+        self.name("is_padded", graph.add("Squeeze", has_padding))
+        super().shapes()
         self.name("flat_end", "batch", graph.integers(1, self.source.heads * self.source.head_dim), kind="Concat", axis=0)
         self.name("past", "past_key_values", kind="Shape", start=1, end=2)
         self.name("has_past", graph.add("Squeeze", graph.add("Greater", "past", graph.integers(0))))
@@ -464,7 +484,8 @@ class ForCpu(Qwen3):
         self.name("keys", self.numbers(graph.add("Add", "past", "tokens")))
         places = graph.add("Add", self.numbers("tokens"), "past")
         self.name("queries", graph.add("Unsqueeze", places, graph.integers(1)))
-        self.name("positions", graph.add("Expand", places, graph.add("Concat", "batch", "tokens", axis=0)))
+        positions = graph.add("Expand", places, graph.add("Concat", "batch", "tokens", axis=0))
+        self.name("positions", graph.add("Unsqueeze", self.tokens_of_texts(positions), graph.integers(0)))
         self.name("end_positions", graph.add("Unsqueeze", graph.add("Add", "last", "past"), graph.integers(1)))
         for number in range(BLOCKS + 1):
             edge = graph.add("Div", graph.add("Mul", "tokens", graph.integers(number)), graph.integers(BLOCKS))
@@ -497,8 +518,18 @@ class ForCpu(Qwen3):
         queries = graph.add("Slice", "queries", f"edge_{number}", f"edge_{number + 1}", graph.integers(0))
         return self.mask(graph, keys, queries)
 
+    def tokens_of_texts(self, values):
+        return self.graph.add("Gather", super().tokens_of_texts(values), "places")
+
+    def rows_at(self, places):
+        return self.graph.add("Gather", "rows", places)
+
     def heads(self, rows, layer, name):
-        return self.rotated(super().heads(rows, layer, name), name, "positions")
+        """[1, rows, heads * head_dim]"""
+        count, head_dim = self.head_count(name), self.source.head_dim
+        heads = self.normed_heads(rows, layer, name, self.graph.integers(-1, count, head_dim))
+        heads = self.graph.add("Reshape", heads, self.graph.integers(1, -1, count * head_dim))
+        return self.rotated(heads, name, "positions")
 
     def rotated(self, heads, name, positions):
         return self.graph.add("RotaryEmbedding", heads, *self.rotary(), positions, num_heads=self.head_count(name))
@@ -506,6 +537,33 @@ class ForCpu(Qwen3):
     def attend(self, query, key, value, layer):
         value = self.keep(key, value)
 
+        def padded(branch):
+            tensors = [self.padded(branch, tensor, heads) for tensor, heads in self.tensors(query, key, value)]
+            return branch.add("Gather", self.one_row(branch, self.attend_texts(branch, *tensors, layer)), "places", axis=1)
+
+        def unpadded(branch):
+            tensors = [self.texts(branch, tensor, heads) for tensor, heads in self.tensors(query, key, value)]
+            return self.one_row(branch, self.attend_texts(branch, *tensors, layer))
+
+        return self.graph.choose("is_padded", padded, unpadded)
+
+    def tensors(self, query, key, value):
+        """With their numbers of heads."""
+        return [(query, self.source.heads), (key, self.source.kv_heads), (value, self.source.kv_heads)]
+
+    def texts(self, graph, tensor, heads):
+        """[1, batch * tokens, …] to [batch, tokens, …]"""
+        return graph.add("Reshape", tensor, f"flat_{heads}")
+
+    def padded(self, graph, tensor, heads):
+        """[1, rows, …] to [batch, tokens, …]"""
+        return self.texts(graph, graph.add("Gather", tensor, "rows", axis=1), heads)
+
+    def one_row(self, graph, attended):
+        """[batch, tokens, …] to [1, batch * tokens, …]"""
+        return graph.add("Reshape", attended, graph.integers(1, -1, self.source.heads * self.source.head_dim))
+
+    def attend_texts(self, graph, query, key, value, layer):
         def with_past(branch):
             keys, values = self.with_past(branch, key, value, layer)
             return branch.choose(
@@ -521,11 +579,12 @@ class ForCpu(Qwen3):
                 lambda branch: self.attend_all(branch, query, key, value, is_causal=1),
             )
 
-        return self.graph.choose("has_past", with_past, without_past)
+        return graph.choose("has_past", with_past, without_past)
 
     def keep(self, key, value):
-        """Gives back as many keys and values as are asked for."""
-        value = self.graph.add("Reshape", value, f"flat_{self.source.kv_heads}")
+        """Gives back as many keys and values, of one text, as are asked for."""
+        width = self.source.kv_heads * self.source.head_dim
+        value = self.graph.add("Reshape", value, self.graph.integers(1, -1, width))
         for tensor in (key, value):
             self.kept.append(self.graph.add("Slice", tensor, self.graph.integers(0), "kept", self.graph.integers(1)))
         return value
@@ -556,6 +615,12 @@ class ForCpu(Qwen3):
         shape = graph.integers(-1, 1, source.heads, source.head_dim)
         query = self.normed_heads(self.product(rows, layer, "self_attn.q_proj"), layer, "q", shape)
         query = self.rotated(graph.add("Reshape", query, "flat_end"), "q", "end_positions")
+        key, value = graph.choose(
+            "is_padded",
+            lambda branch: [self.padded(branch, tensor, source.kv_heads) for tensor in (key, value)],
+            lambda branch: [self.texts(branch, tensor, source.kv_heads) for tensor in (key, value)],
+            outputs=2,
+        )
         keys, values = graph.choose(
             "has_past",
             lambda branch: self.with_past(branch, key, value, layer),
@@ -673,7 +738,7 @@ def export(source, variant, path):
     helper.set_model_props(
         model,
         {
-            "qwen3-index.export": json.dumps({"format": FORMAT, "variant": variant}),
+            "qwen3-index.export": json.dumps({"format": FORMAT, "variant": variant, "unpads": build.unpads}),
             "qwen3-index.made-with": f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}",
         },
     )

@@ -17,6 +17,8 @@ pub struct ChunkKey {
 /// model is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
+    /// Texts of any lengths, padded on the right; padding costs next to nothing, since the graph takes it out again.
+    Unpadded,
     /// Texts of any lengths, padded on the right.
     AnyLengths,
     /// Texts of the same length.
@@ -27,43 +29,50 @@ pub enum Batching {
 
 /// Chunks that go through the model together. Not empty.
 #[derive(Debug)]
-pub struct Batch(Vec<(ChunkKey, Encoding)>);
+pub struct Batch {
+    chunks: Vec<(ChunkKey, Encoding)>,
+    /// Tokens of each with padding.
+    padded: usize,
+}
 
 impl Batch {
+    /// Padded to the longest.
+    ///
     /// # Panics
     /// If there are no chunks.
     pub fn new(chunks: Vec<(ChunkKey, Encoding)>) -> Self {
-        assert!(!chunks.is_empty(), "a batch has chunks");
-        Batch(chunks)
+        let padded = chunks.iter().map(|(_, encoding)| encoding.len()).max();
+        let padded = padded.unwrap_or_else(|| panic!("a batch has chunks"));
+        Batch { chunks, padded }
     }
 
     /// How many chunks.
     #[allow(clippy::len_without_is_empty)] // Never empty, by construction.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.chunks.len()
     }
 
     /// Whose rows come out, in order.
     pub fn keys(&self) -> impl Iterator<Item = ChunkKey> {
-        self.0.iter().map(|(key, _)| *key)
+        self.chunks.iter().map(|(key, _)| *key)
     }
 
     /// Tokens of each chunk, padding left out.
     pub fn lengths(&self) -> Vec<usize> {
-        self.0.iter().map(|(_, encoding)| encoding.len()).collect()
+        self.chunks.iter().map(|(_, encoding)| encoding.len()).collect()
     }
 
     /// Tokens of all chunks, padding left out.
     pub fn tokens(&self) -> usize {
-        self.0.iter().map(|(_, encoding)| encoding.len()).sum()
+        self.chunks.iter().map(|(_, encoding)| encoding.len()).sum()
     }
 
     /// Whether every chunk begins with these, and goes on.
     pub fn all_begin_with(&self, ids: &[u32]) -> bool {
-        self.0.iter().all(|(_, encoding)| encoding.len() > ids.len() && encoding.ids().starts_with(ids))
+        self.chunks.iter().all(|(_, encoding)| encoding.len() > ids.len() && encoding.ids().starts_with(ids))
     }
 
-    /// Token ids `[chunks, tokens of the longest]`, zeros to the right of the shorter ones: no token
+    /// Token ids `[chunks, tokens with padding]`, zeros to the right of the shorter ones: no token
     /// sees what comes after it (causal attention), or the mask hides it.
     pub fn ids(&self) -> Array2<i64> {
         self.rows(|encoding, at| i64::from(encoding.ids()[at]))
@@ -75,9 +84,8 @@ impl Batch {
     }
 
     fn rows(&self, value: impl Fn(&Encoding, usize) -> i64) -> Array2<i64> {
-        let longest = self.0.iter().map(|(_, encoding)| encoding.len()).max().unwrap_or(0);
-        Array2::from_shape_fn((self.len(), longest), |(row, at)| {
-            let encoding = &self.0[row].1;
+        Array2::from_shape_fn((self.len(), self.padded), |(row, at)| {
+            let encoding = &self.chunks[row].1;
             if at < encoding.len() { value(encoding, at) } else { 0 }
         })
     }
@@ -86,25 +94,34 @@ impl Batch {
 /// Sorts the chunks by length, longest first, and puts equal lengths together: as many as `max_tokens`
 /// holds, at least one.
 ///
-/// Lengths are not mixed even where the model would bear it ([`Batching::AnyLengths`]): on a CPU a batch
-/// of 256 tokens costs as little per token as one of 4096, so padding is pure loss.
+/// Lengths are not mixed even where the model would bear it ([`Batching::AnyLengths`]): on a CPU padding is pure loss.
+/// Where it is none ([`Batching::Unpadded`]), equal lengths are those of [`padded`].
 pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_tokens: usize) -> Vec<Batch> {
     chunks.sort_by_key(|(key, encoding)| (std::cmp::Reverse(encoding.len()), *key));
     let mut batches: Vec<Batch> = Vec::new();
     for chunk in chunks {
         let length = chunk.1.len();
+        let padded = if batching == Batching::Unpadded { padded(length) } else { length };
         match batches.last_mut() {
-            Some(Batch(batch))
+            Some(batch)
                 if batching != Batching::Alone
-                    && batch[0].1.len() == length
-                    && (batch.len() + 1) * length <= max_tokens =>
+                    && batch.padded == padded
+                    && (batch.len() + 1) * padded <= max_tokens =>
             {
-                batch.push(chunk);
+                batch.chunks.push(chunk);
             }
-            _ => batches.push(Batch::new(vec![chunk])),
+            _ => batches.push(Batch { chunks: vec![chunk], padded }),
         }
     }
     batches
+}
+
+/// So many tokens, and padding to the next multiple of 16, or of a 32nd of the next power of two.
+///
+/// This depends on the text alone, and not on its company: in attention, sums over another number of places, though they
+/// be zeros, would differ in their last bits.
+fn padded(tokens: usize) -> usize {
+    tokens.next_multiple_of(usize::max(16, tokens.next_power_of_two() / 32))
 }
 
 #[cfg(test)]
@@ -117,19 +134,21 @@ mod tests {
         fn every_chunk_is_in_one_batch_with_its_like(
             lengths in proptest::collection::vec(1usize..40, 0..200),
             max_tokens in 1usize..300,
-            alone in any::<bool>(),
+            batching in prop_oneof![Just(Batching::Alone), Just(Batching::EqualLengths), Just(Batching::Unpadded)],
         ) {
             let chunks: Vec<_> = lengths.iter().enumerate()
                 .map(|(document, &length)| (ChunkKey { document, chunk: 0 }, Encoding::new(vec![document as u32; length])))
                 .collect();
-            let batching = if alone { Batching::Alone } else { Batching::EqualLengths };
             let batches = plan(chunks, batching, max_tokens);
             let mut seen: Vec<usize> = Vec::new();
             for batch in &batches {
-                prop_assert!(batch.lengths().windows(2).all(|pair| pair[0] == pair[1]));
-                prop_assert!(batch.len() == 1 || (!alone && batch.tokens() <= max_tokens));
-                for (key, ids) in batch.keys().zip(batch.ids().rows()) {
-                    prop_assert!(ids.iter().all(|&id| id == key.document as i64));
+                let (ids, mask) = (batch.ids(), batch.mask());
+                prop_assert!(batch.len() == 1 || (batching != Batching::Alone && ids.len() <= max_tokens));
+                for ((key, length), (ids, mask)) in batch.keys().zip(batch.lengths()).zip(ids.rows().into_iter().zip(mask.rows())) {
+                    let whole = if batching == Batching::Unpadded { padded(length) } else { length };
+                    prop_assert_eq!(ids.len(), whole);
+                    let id = |at: usize| if at < length { (key.document as i64, 1) } else { (0, 0) };
+                    prop_assert!(ids.iter().zip(mask).enumerate().all(|(at, (&ids, &mask))| (ids, mask) == id(at)));
                     seen.push(key.document);
                 }
             }
@@ -137,6 +156,13 @@ mod tests {
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
             prop_assert!(batches.windows(2).all(|pair| pair[0].lengths()[0] >= pair[1].lengths()[0]));
         }
+    }
+
+    #[test]
+    fn little_is_padded() {
+        assert_eq!([1, 16, 17, 512, 513, 1000, 1025].map(padded), [16, 16, 32, 512, 544, 1024, 1088]);
+        assert!((512..9000).all(|tokens| padded(tokens) - tokens < tokens / 16));
+        assert!((1..9000).all(|tokens| padded(padded(tokens)) == padded(tokens)));
     }
 
     #[test]

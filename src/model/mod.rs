@@ -100,7 +100,11 @@ impl Model {
             width: embedder.width(),
             precision: self.device.precision(),
         };
-        embedder.set_batching(probe.batching());
+        let unpads = embedder.export().is_some_and(|export| export.unpads);
+        embedder.set_batching(match probe.batching() {
+            Batching::AnyLengths if unpads => Batching::Unpadded,
+            batching => batching,
+        });
         Ok(LoadedModel { embedder, probe, fingerprint })
     }
 }
@@ -118,7 +122,8 @@ pub struct LoadedModel {
 impl LoadedModel {
     /// What the model does worse than others, if it does.
     pub fn warning(&self) -> Option<String> {
-        if self.embedder.variant().as_deref() == Some("int8") && !device::has_dot_products() {
+        let is_int8 = self.embedder.export().is_some_and(|export| export.variant == "int8");
+        if is_int8 && !device::has_dot_products() {
             return Some(
                 "its 8-bit products can overflow on this processor, which has no VNNI, so vectors may be off; take the fp32 or q8 variant".to_owned(),
             );

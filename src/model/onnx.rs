@@ -12,7 +12,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::{Device, ModelFolder};
 use crate::batch::{Batch, Batching};
@@ -87,6 +87,15 @@ struct Prefix {
     keys_and_values: DynValue,
 }
 
+/// What `scripts/export_onnx.py` says of its exports.
+#[derive(Debug, Deserialize)]
+pub struct Export {
+    /// Which of its variants it is.
+    pub variant: String,
+    /// Whether padding goes through little of it.
+    pub unpads: bool,
+}
+
 /// What goes into the graph at once.
 struct Fed<'a> {
     /// `[batch, tokens]`, behind the prefix.
@@ -139,10 +148,9 @@ impl OnnxEmbedder {
         }
     }
 
-    /// The variant, where the graph is an export of ours.
-    pub fn variant(&self) -> Option<String> {
-        let export: Value = serde_json::from_str(&self.session.metadata().ok()?.custom(EXPORT)?).ok()?;
-        Some(export.get("variant")?.as_str()?.to_owned())
+    /// What the graph says of itself, where it is an export of ours.
+    pub fn export(&self) -> Option<Export> {
+        serde_json::from_str(&self.session.metadata().ok()?.custom(EXPORT)?).ok()
     }
 
     /// Says how its texts may be batched; until then, each goes alone.

@@ -62,8 +62,8 @@ fn find(device: Device) -> anyhow::Result<PathBuf> {
     let folders = folders(device);
     let is_for_device =
         |folder: &Path| device.provider_library().is_none_or(|library| folder.join(library).is_file());
-    let fitting = folders.iter().filter(|folder| is_for_device(folder));
-    fitting.clone().find_map(|folder| library_in(folder)).with_context(|| {
+    let mut fitting = folders.iter().filter(|folder| is_for_device(folder));
+    fitting.find_map(|folder| library_in(folder)).with_context(|| {
         let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let library = device.provider_library().unwrap_or(PREFIX);
         format!("ONNX Runtime is not installed: no {library} in {}; {}", looked.join(", "), device.advice())

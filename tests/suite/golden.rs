@@ -1,16 +1,17 @@
 //! Every kind of export gives the vectors that transformers gives.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use qwen3_index::batch::{Batch, Batching, ChunkKey};
+use qwen3_index::batch::{Batch, Batching, ChunkKey, plan};
 use qwen3_index::embed::{Embedder, embed};
 use qwen3_index::model::{Device, Model, OnnxEmbedder};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 use serde::Deserialize;
 
 use crate::util::{
-    Golden, Playground, cosine, golden, json_lines, jsonl, our_exports, repository, rows, shuffled,
+    Golden, Playground, cosine, golden, json_lines, jsonl, our_exports, python, repository, rows, shuffled,
 };
 
 /// An export of `fixtures/qwen3-tiny`, how it may be batched, and the lowest cosine that it may have.
@@ -166,6 +167,37 @@ fn instructions_give_the_golden_vectors() {
     }
 }
 
+/// Texts of several lengths go through our exports together, and their company does not even change the last bits.
+#[test]
+fn a_vector_has_the_same_bits_in_any_company() {
+    for file in ["model.onnx", "model_int8.onnx"] {
+        let model = Model::open(our_exports(), Some(file), Device::Cpu).unwrap();
+        let mut embedder = model.load(2).unwrap().embedder;
+        let chunks: Vec<(ChunkKey, Encoding)> = golden()
+            .into_iter()
+            .enumerate()
+            .map(|(document, text)| (ChunkKey { document, chunk: 0 }, Encoding::new(text.ids)))
+            .collect();
+        let mut vectors = |chunks: &[(ChunkKey, Encoding)], max_tokens| -> BTreeMap<ChunkKey, Vec<f32>> {
+            let batches = plan(chunks.to_vec(), embedder.batching(), max_tokens);
+            let embedded = batches.iter().flat_map(|batch| embed(&mut embedder, batch).unwrap());
+            embedded.map(|(key, vector)| (key, vector.unwrap().into_values().into())).collect()
+        };
+        let together = vectors(&chunks, 2048);
+        assert_eq!(together, vectors(&chunks, 1), "{file}: alone");
+        assert_eq!(together, vectors(&chunks, 100), "{file}: in small batches");
+        for half in chunks.chunks(chunks.len() / 2) {
+            assert!(
+                vectors(half, 2048).iter().all(|(key, vector)| together[key] == *vector),
+                "{file}: half of them"
+            );
+        }
+        let batches = plan(chunks.clone(), embedder.batching(), 2048);
+        let is_mixed = |batch: &Batch| batch.lengths().windows(2).any(|pair| pair[0] != pair[1]);
+        assert!(batches.iter().filter(|batch| is_mixed(batch)).count() > 2, "{file}");
+    }
+}
+
 /// An instruction whose keys and values are computed once gives the vectors that it gives before each text: of texts of
 /// one token and of hundreds, equally long and padded.
 #[test]
@@ -199,6 +231,25 @@ fn what_is_shared_is_as_if_it_were_computed_for_each_text() {
         let alone = embedder.forward(&batch(&other[1..])).unwrap();
         let mixed = embedder.forward(&batch(&other)).unwrap();
         assert!(cosine(alone.row(0).as_slice().unwrap(), mixed.row(1).as_slice().unwrap()) > FLOAT, "{file}");
+    }
+}
+
+#[test]
+fn what_cannot_be_exported_is_refused_in_one_line() {
+    let playground = Playground::new();
+    fs::create_dir(playground.path("no-weights")).unwrap();
+    fs::copy(repository("fixtures/qwen3-tiny/config.json"), playground.path("no-weights/config.json"))
+        .unwrap();
+    for (source, says) in [
+        (playground.path("nothing"), "no config.json"),
+        (playground.path("no-weights"), "no *.safetensors"),
+        (repository("fixtures/bert-tiny"), "model_type is bert, not qwen3"),
+    ] {
+        let script = repository("scripts/export_onnx.py");
+        let output = python("export").arg(script).arg(source).arg(playground.path("out")).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(says) && stderr.lines().count() == 1, "{stderr}");
     }
 }
 
