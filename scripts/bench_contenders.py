@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 # What qwen3-index puts through the model together, by default.
-BATCH_TOKENS = 2048
+BATCH_TOKENS = 1536
 # Shapes [texts, tokens] in which torch is fast, the fastest of which counts.
 SHAPES = [(64, 16), (4, 256), (1, 512), (4, 512)]
 TORCH_ROUNDS = 3
@@ -104,11 +104,18 @@ def torch_bf16_at_its_best(model, threads):
 
 
 def plan(lengths):
-    """Batches [texts, tokens] of equal lengths, longest first, as in src/batch.rs."""
-    for tokens, count in sorted(Counter(lengths).items(), reverse=True):
-        most = max(1, BATCH_TOKENS // tokens)
-        for begin in range(0, count, most):
-            yield min(most, count - begin), tokens
+    """Batches [texts, tokens of all], longest first, of texts that are padded alike, as in src/batch.rs; padding goes
+    through no product."""
+    for tokens, alike in itertools.groupby(sorted(lengths, reverse=True), padded):
+        alike, most = list(alike), max(1, BATCH_TOKENS // tokens)
+        for begin in range(0, len(alike), most):
+            batch = alike[begin : begin + most]
+            yield len(batch), sum(batch)
+
+
+def padded(tokens):
+    step = max(16, 2 ** (tokens - 1).bit_length() // 32)
+    return -(-tokens // step) * step
 
 
 def limit_graph(path):
@@ -172,7 +179,7 @@ def limit(path, passages, threads):
     batches = list(plan(passage["tokens"] for passage in passages))
 
     def seconds(texts, tokens):
-        counts = {"ends": texts, "tokens": texts * tokens}
+        counts = {"ends": texts, "tokens": tokens}
         feed = {name: values[name][: counts[rows]] for name, (rows, *_) in inputs.items()}
         begun = time.perf_counter()
         session.run(None, feed)

@@ -178,7 +178,7 @@ pub struct Build {
     pub threads: Option<u16>,
 
     /// Most tokens that go through the model together
-    #[arg(long, value_name = "N", default_value = "2048", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "1536", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_tokens: u32,
 
     /// Print nothing but warnings and failures

@@ -184,8 +184,8 @@ fn a_vector_has_the_same_bits_in_any_company() {
             embedded.map(|(key, vector)| (key, vector.unwrap().into_values().into())).collect()
         };
         let together = vectors(&chunks, 2048);
-        assert_eq!(together, vectors(&chunks, 1), "{file}: alone");
-        assert_eq!(together, vectors(&chunks, 100), "{file}: in small batches");
+        assert!(together == vectors(&chunks, 1), "{file}: alone");
+        assert!(together == vectors(&chunks, 100), "{file}: in small batches");
         for half in chunks.chunks(chunks.len() / 2) {
             assert!(
                 vectors(half, 2048).iter().all(|(key, vector)| together[key] == *vector),
