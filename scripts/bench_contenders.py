@@ -3,11 +3,11 @@
 Prints what it measured as JSON. Each is set up as its own documentation says, but for the number of threads.
 """
 
+import itertools
 import json
 import statistics
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
