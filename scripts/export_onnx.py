@@ -13,7 +13,7 @@ and the tokenizer and configuration files.
     int8    8-bit weights with a scale a column, 8-bit activations with a scale a token, so that a vector does not
             depend on its batch mates; the fastest on a CPU with 8-bit dot products (VNNI)
     plain   the weights as they are, in operators that every ONNX engine knows: for `--device openvino`
-    q8, q4  8-bit and 4-bit weights with a scale for 32 of them, activations in fp32: the smallest in memory
+    q8, q4  8-bit and 4-bit weights with a scale for 32 of them, 8-bit activations likewise: the smallest in memory
     f16     for CUDA
     bf16    for CUDA
 
@@ -482,9 +482,9 @@ class ForCpu(Qwen3):
         self.name("has_past", graph.add("Squeeze", graph.add("Greater", "past", graph.integers(0))))
         self.name("is_long", graph.add("Squeeze", graph.add("GreaterOrEqual", "tokens", graph.integers(BLOCKED_FROM))))
         self.name("keys", self.numbers(graph.add("Add", "past", "tokens")))
-        places = graph.add("Add", self.numbers("tokens"), "past")
-        self.name("queries", graph.add("Unsqueeze", places, graph.integers(1)))
-        positions = graph.add("Expand", places, graph.add("Concat", "batch", "tokens", axis=0))
+        positions = graph.add("Add", self.numbers("tokens"), "past")
+        self.name("queries", graph.add("Unsqueeze", positions, graph.integers(1)))
+        positions = graph.add("Expand", positions, graph.add("Concat", "batch", "tokens", axis=0))
         self.name("positions", graph.add("Unsqueeze", self.tokens_of_texts(positions), graph.integers(0)))
         self.name("end_positions", graph.add("Unsqueeze", graph.add("Add", "last", "past"), graph.integers(1)))
         for number in range(BLOCKS + 1):
