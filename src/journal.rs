@@ -315,15 +315,7 @@ mod tests {
     const WIDTH: usize = 3;
 
     fn open(path: &Path) -> Journal {
-        let (architecture, weights, tokenizer) = Default::default();
-        let model = ModelFingerprint {
-            architecture,
-            weights,
-            tokenizer,
-            pooling: None,
-            width: WIDTH,
-            precision: None,
-        };
+        let model = ModelFingerprint { width: WIDTH, ..ModelFingerprint::default() };
         Journal::open(path, &Header::new(model, false), OpenOptions::new()).unwrap()
     }
 

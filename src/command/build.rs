@@ -219,7 +219,9 @@ fn settle(
     let started = Instant::now();
     let threads = threads(arguments);
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
-    let known = before.as_ref().map(|before| model.fingerprint_as(&before.model)).transpose()?.flatten();
+    // Perhaps the model need not be loaded.
+    let reusable = before.as_ref().filter(|_| !arguments.rebuild);
+    let known = reusable.map(|before| model.fingerprint_as(&before.model)).transpose()?.flatten();
     let loaded = if known.is_none() { Some(model.load(threads)?) } else { None };
     seconds.model = started.elapsed().as_secs_f64();
     let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {

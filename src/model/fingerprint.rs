@@ -26,7 +26,7 @@ const NAME_BYTES_MAX: usize = 4096;
 const VARINT_BYTES: usize = 2;
 
 /// The model's part of a fingerprint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFingerprint {
     /// `model_type` of its configuration.
     pub architecture: String,

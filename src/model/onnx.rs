@@ -11,7 +11,6 @@ use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
-
 use serde::Deserialize;
 
 use super::{Device, ModelFolder};
@@ -76,6 +75,7 @@ pub struct OnnxEmbedder {
     options: RunOptions<HasSelectedOutputs>,
     width: usize,
     batching: Batching,
+    export: Option<Export>,
     prefix: Option<Prefix>,
     path: PathBuf,
 }
@@ -128,6 +128,7 @@ impl OnnxEmbedder {
             .with_context(in_model)?;
         let (name, output, width) = output(session.outputs(), folder).with_context(in_model)?;
         let options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(name));
+        let export = session.metadata()?.custom(EXPORT).and_then(|text| serde_json::from_str(&text).ok());
         Ok(OnnxEmbedder {
             session,
             inputs,
@@ -135,6 +136,7 @@ impl OnnxEmbedder {
             options,
             width,
             batching: Batching::Alone,
+            export,
             prefix: None,
             path: folder.onnx.clone(),
         })
@@ -149,8 +151,8 @@ impl OnnxEmbedder {
     }
 
     /// What the graph says of itself, where it is an export of ours.
-    pub fn export(&self) -> Option<Export> {
-        serde_json::from_str(&self.session.metadata().ok()?.custom(EXPORT)?).ok()
+    pub fn export(&self) -> Option<&Export> {
+        self.export.as_ref()
     }
 
     /// Says how its texts may be batched; until then, each goes alone.
@@ -158,7 +160,8 @@ impl OnnxEmbedder {
         self.batching = batching;
     }
 
-    /// Computes the keys and values of what all texts begin with once, for those that do, where the graph can take them; says whether it can.
+    /// Computes the keys and values of what all texts begin with once, for those that do, where the graph can take
+    /// them; says whether it can.
     ///
     /// # Errors
     /// The engine failed.

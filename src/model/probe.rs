@@ -70,20 +70,22 @@ impl Probe {
     }
 }
 
-/// Embeds a few texts alone, together at equal length, and together padded. Each run costs as much as reading all
-/// weights, so there are few.
+/// Embeds two texts of equal length and a shorter one alone, and together. Each run costs as much as reading all weights,
+/// so there are few.
 ///
 /// # Errors
 /// The model does not run with one text, or gives no finite vector for it.
 pub fn probe(embedder: &mut dyn Embedder, tokenizer: &Tokenizer) -> anyhow::Result<Probe> {
     let texts = TEXTS.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     // A tokenizer with long tokens may have fewer for one of them.
-    let tokens = texts.iter().map(Encoding::len).fold(TOKENS_MAX, usize::min);
-    let equal =
-        texts.iter().map(|text| alone(embedder, first(text, tokens))).collect::<anyhow::Result<Vec<_>>>()?;
-    let shorter = alone(embedder, first(&texts[0], tokens / 2))?;
-    let padded = company(embedder, &[shorter, equal[1].clone()]);
-    Ok(Probe { equal_lengths: company(embedder, &equal), padded })
+    let most = texts.iter().map(Encoding::len).fold(TOKENS_MAX, usize::min);
+    let texts = texts.iter().zip([most, most, most / 2]);
+    let texts: Vec<_> =
+        texts.map(|(text, tokens)| alone(embedder, first(text, tokens))).collect::<anyhow::Result<_>>()?;
+    let padded = company(embedder, &texts);
+    // That has had company of its own length too.
+    let equal_lengths = if padded.harmless() { padded } else { company(embedder, &texts[..2]) };
+    Ok(Probe { equal_lengths, padded })
 }
 
 /// So many tokens: the first of the text, and its own last one.

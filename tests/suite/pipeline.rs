@@ -90,15 +90,7 @@ fn run(texts: &[String], fake: &Fake, job: Job) -> anyhow::Result<(Documents, Ve
 }
 
 fn journal(playground: &Playground) -> anyhow::Result<Journal> {
-    let (weights, tokenizer) = (String::new(), String::new());
-    let model = ModelFingerprint {
-        architecture: String::new(),
-        weights,
-        tokenizer,
-        pooling: None,
-        width: WIDTH,
-        precision: None,
-    };
+    let model = ModelFingerprint { width: WIDTH, ..ModelFingerprint::default() };
     Ok(Journal::open(&playground.path("journal"), &Header::new(model, false), OpenOptions::new())?)
 }
 

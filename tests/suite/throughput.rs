@@ -210,16 +210,8 @@ fn build(playground: &Playground, folder: &Path, tokenizer: Tokenizer) {
 
 /// Of no matter here.
 fn fingerprint() -> Fingerprint {
-    let (architecture, weights, tokenizer) = (String::new(), String::new(), String::new());
     Fingerprint {
-        model: ModelFingerprint {
-            architecture,
-            weights,
-            tokenizer,
-            pooling: None,
-            width: WIDTH,
-            precision: None,
-        },
+        model: ModelFingerprint { width: WIDTH, ..ModelFingerprint::default() },
         dim: WIDTH,
         instruction: None,
         max_tokens: MAX_TOKENS,
