@@ -17,8 +17,9 @@ pub struct ChunkKey {
 /// model is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
-    /// Texts of any lengths, padded on the right; padding costs next to nothing, since the graph takes it out again.
-    Unpadded,
+    /// Texts of any lengths, padded on the right to round ones, which cost nothing (the graph takes padding out again) or
+    /// less than nothing (the engine compiles something for every length it sees, or is slow with odd ones).
+    Rounded,
     /// Texts of any lengths, padded on the right.
     AnyLengths,
     /// Texts of the same length.
@@ -95,13 +96,13 @@ impl Batch {
 /// holds, at least one.
 ///
 /// Lengths are not mixed even where the model would bear it ([`Batching::AnyLengths`]): on a CPU padding is pure loss.
-/// Where it is none ([`Batching::Unpadded`]), equal lengths are those of [`padded`].
+/// Where it is none ([`Batching::Rounded`]), equal lengths are those of [`padded`].
 pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_tokens: usize) -> Vec<Batch> {
     chunks.sort_by_key(|(key, encoding)| (std::cmp::Reverse(encoding.len()), *key));
     let mut batches: Vec<Batch> = Vec::new();
     for chunk in chunks {
         let length = chunk.1.len();
-        let padded = if batching == Batching::Unpadded { padded(length) } else { length };
+        let padded = if batching == Batching::Rounded { padded(length) } else { length };
         match batches.last_mut() {
             Some(batch)
                 if batching != Batching::Alone
@@ -134,7 +135,7 @@ mod tests {
         fn every_chunk_is_in_one_batch_with_its_like(
             lengths in proptest::collection::vec(1usize..40, 0..200),
             max_tokens in 1usize..300,
-            batching in prop_oneof![Just(Batching::Alone), Just(Batching::EqualLengths), Just(Batching::Unpadded)],
+            batching in prop_oneof![Just(Batching::Alone), Just(Batching::EqualLengths), Just(Batching::Rounded)],
         ) {
             let chunks: Vec<_> = lengths.iter().enumerate()
                 .map(|(document, &length)| (ChunkKey { document, chunk: 0 }, Encoding::new(vec![document as u32; length])))
@@ -145,7 +146,7 @@ mod tests {
                 let (ids, mask) = (batch.ids(), batch.mask());
                 prop_assert!(batch.len() == 1 || (batching != Batching::Alone && ids.len() <= max_tokens));
                 for ((key, length), (ids, mask)) in batch.keys().zip(batch.lengths()).zip(ids.rows().into_iter().zip(mask.rows())) {
-                    let whole = if batching == Batching::Unpadded { padded(length) } else { length };
+                    let whole = if batching == Batching::Rounded { padded(length) } else { length };
                     prop_assert_eq!(ids.len(), whole);
                     let id = |at: usize| if at < length { (key.document as i64, 1) } else { (0, 0) };
                     prop_assert!(ids.iter().zip(mask).enumerate().all(|(at, (&ids, &mask))| (ids, mask) == id(at)));

@@ -90,7 +90,8 @@ impl Model {
             (embedder, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let mut embedder = embedder?;
-        let probe = probe::probe(&mut embedder, &self.tokenizer)
+        let precision = self.device.precision();
+        let probe = probe::probe(&mut embedder, &self.tokenizer, precision)
             .with_context(|| format!("model {}: cannot embed a sample text", self.folder.onnx.display()))?;
         let fingerprint = ModelFingerprint {
             architecture: self.folder.architecture().to_owned(),
@@ -98,11 +99,13 @@ impl Model {
             tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
             pooling: embedder.pooling(),
             width: embedder.width(),
-            precision: self.device.precision(),
+            precision,
         };
         let unpads = embedder.export().is_some_and(|export| export.unpads);
+        // A sixth faster there, at lengths that are multiples of 16.
+        let favours_round_lengths = self.device == Device::OpenVino;
         embedder.set_batching(match probe.batching() {
-            Batching::AnyLengths if unpads => Batching::Unpadded,
+            Batching::AnyLengths if unpads || favours_round_lengths => Batching::Rounded,
             batching => batching,
         });
         Ok(LoadedModel { embedder, probe, fingerprint })

@@ -6,13 +6,19 @@
 
 use std::fmt;
 
+use super::Precision;
 use crate::batch::{Batch, Batching, ChunkKey};
 use crate::embed::{Embedder, Embedding, embed};
 use crate::tokenize::{Encoding, Tokenizer};
 
-/// Two vectors of one text are the same from this cosine on. Rounding in another order moves a float
-/// model by 1e-7 or less; what is caught here moves it by 1e-3 or more.
-const SAME: f64 = 0.99999;
+/// Two vectors of one text are the same from this cosine on. Rounding in another order moves a vector by 1e-7 or less,
+/// in bfloat16 by 2e-5; what is caught here moves it by 1e-3 or more.
+fn same(precision: Option<Precision>) -> f64 {
+    match precision {
+        None => 0.99999,
+        Some(Precision::Bf16) => 0.9999,
+    }
+}
 
 /// Texts in several scripts.
 const TEXTS: [&str; 3] = [
@@ -27,21 +33,20 @@ const TOKENS_MAX: usize = 24;
 /// What became of a text that had company.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Company {
+    /// It has the same vector.
+    Harmless,
     /// The lowest cosine between a vector from a batch and the same text's vector alone.
     Cosine(f64),
     /// The engine refused the batch.
     Refused,
 }
 
-impl Company {
-    fn harmless(self) -> bool {
-        matches!(self, Company::Cosine(cosine) if cosine >= SAME)
-    }
-}
-
 impl fmt::Display for Company {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Company::Harmless => {
+                write!(f, "a text's vector does not change with the other texts of its batch")
+            }
             Company::Cosine(cosine) => {
                 write!(f, "a text's vector changes with the other texts of its batch (cosine {cosine:.4})")
             }
@@ -62,10 +67,10 @@ pub struct Probe {
 impl Probe {
     /// The most company that does no harm.
     pub fn batching(&self) -> Batching {
-        match (self.equal_lengths.harmless(), self.padded.harmless()) {
-            (true, true) => Batching::AnyLengths,
-            (true, false) => Batching::EqualLengths,
-            (false, _) => Batching::Alone,
+        match (self.equal_lengths, self.padded) {
+            (_, Company::Harmless) => Batching::AnyLengths,
+            (Company::Harmless, _) => Batching::EqualLengths,
+            _ => Batching::Alone,
         }
     }
 }
@@ -75,16 +80,22 @@ impl Probe {
 ///
 /// # Errors
 /// The model does not run with one text, or gives no finite vector for it.
-pub fn probe(embedder: &mut dyn Embedder, tokenizer: &Tokenizer) -> anyhow::Result<Probe> {
+pub fn probe(
+    embedder: &mut dyn Embedder,
+    tokenizer: &Tokenizer,
+    precision: Option<Precision>,
+) -> anyhow::Result<Probe> {
     let texts = TEXTS.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     // A tokenizer with long tokens may have fewer for one of them.
     let most = texts.iter().map(Encoding::len).fold(TOKENS_MAX, usize::min);
     let texts = texts.iter().zip([most, most, most / 2]);
     let texts: Vec<_> =
         texts.map(|(text, tokens)| alone(embedder, first(text, tokens))).collect::<anyhow::Result<_>>()?;
-    let padded = company(embedder, &texts);
-    // That has had company of its own length too.
-    let equal_lengths = if padded.harmless() { padded } else { company(embedder, &texts[..2]) };
+    let same = same(precision);
+    let padded = company(embedder, &texts, same);
+    // There was company of equal length in it.
+    let equal_lengths =
+        if padded == Company::Harmless { padded } else { company(embedder, &texts[..2], same) };
     Ok(Probe { equal_lengths, padded })
 }
 
@@ -100,10 +111,11 @@ fn alone(embedder: &mut dyn Embedder, text: Encoding) -> anyhow::Result<(Encodin
 }
 
 /// Of texts with their vectors alone.
-fn company(embedder: &mut dyn Embedder, texts: &[(Encoding, Embedding)]) -> Company {
+fn company(embedder: &mut dyn Embedder, texts: &[(Encoding, Embedding)], same: f64) -> Company {
     let encodings: Vec<Encoding> = texts.iter().map(|(text, _)| text.clone()).collect();
     let Ok(together) = vectors(embedder, &encodings) else { return Company::Refused };
-    Company::Cosine(texts.iter().zip(&together).map(|((_, a), b)| a.cosine(b)).fold(1.0, f64::min))
+    let cosine = texts.iter().zip(&together).map(|((_, a), b)| a.cosine(b)).fold(1.0, f64::min);
+    if cosine >= same { Company::Harmless } else { Company::Cosine(cosine) }
 }
 
 fn vectors(embedder: &mut dyn Embedder, texts: &[Encoding]) -> anyhow::Result<Vec<Embedding>> {
