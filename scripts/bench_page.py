@@ -62,6 +62,10 @@ their ratios should be taken elsewhere.
 - Instructions: `--instruction` with one of 30 tokens, or the same words in each text, which the tool then knows nothing
   about; both are the same number of tokens, but for a line break.
 
+## GPUs
+
+Not measured yet: `scripts/gpu_check` does it, on a machine that has one.
+
 ## How to run it
 
 `scripts/bench` on Linux, with 24 GB of memory, 25 GB of disk and two hours. `scripts/bench --quick` checks in less

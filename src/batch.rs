@@ -53,6 +53,23 @@ impl Batch {
         self.chunks.len()
     }
 
+    /// Tokens of all chunks, padding included.
+    pub fn places(&self) -> usize {
+        self.len() * self.padded
+    }
+
+    /// The first half of the chunks and the others, padded as they were.
+    pub fn halves(mut self) -> [Batch; 2] {
+        let others = self.chunks.split_off(self.chunks.len() / 2);
+        let padded = self.padded;
+        [self, Batch { chunks: others, padded }]
+    }
+
+    /// One of the chunks, padded as it was.
+    pub fn only(&self, at: usize) -> Batch {
+        Batch { chunks: vec![self.chunks[at].clone()], padded: self.padded }
+    }
+
     /// Whose rows come out, in order.
     pub fn keys(&self) -> impl Iterator<Item = ChunkKey> {
         self.chunks.iter().map(|(key, _)| *key)
@@ -164,6 +181,17 @@ mod tests {
         assert_eq!([1, 16, 17, 512, 513, 1000, 1025].map(padded), [16, 16, 32, 512, 544, 1024, 1088]);
         assert!((512..9000).all(|tokens| padded(tokens) - tokens < tokens / 16));
         assert!((1..9000).all(|tokens| padded(padded(tokens)) == padded(tokens)));
+    }
+
+    #[test]
+    fn large_batches_of_mixed_lengths_are_padded_little() {
+        // As many between 5 and 10 tokens as between 500 and 1,000.
+        let lengths = (0..4000).map(|n| (5.0 * 200f64.powf(f64::from(n) / 4000.0)) as usize);
+        let key = ChunkKey { document: 0, chunk: 0 };
+        let chunks: Vec<_> = lengths.map(|length| (key, Encoding::new(vec![0; length]))).collect();
+        let batches = plan(chunks, Batching::Rounded, 32 << 10);
+        let (places, tokens) = batches.iter().fold((0, 0), |(p, t), b| (p + b.places(), t + b.tokens()));
+        assert!(places as f64 <= 1.05 * tokens as f64, "{places} for {tokens}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Arguments as typed (the only user of clap).
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
-use crate::model::Device;
+use crate::model::DeviceChoice;
 use crate::report::LogFormat;
 
 /// What parses a [`Cli`].
@@ -27,10 +28,6 @@ pub struct Cli {
 
 fn log_format(name: &str) -> LogFormat {
     if name == "json" { LogFormat::Json } else { LogFormat::Text }
-}
-
-fn device(name: &str) -> Device {
-    if name == "openvino" { Device::OpenVino } else { Device::Cpu }
 }
 
 /// The subcommands.
@@ -168,18 +165,22 @@ pub struct Build {
     #[arg(long, conflicts_with = "delta")]
     pub dry_run: bool,
 
-    /// What runs the model: ONNX Runtime's own operators, or OpenVINO in bfloat16, for processors that have it
-    #[arg(long, value_name = "DEVICE", default_value = "cpu",
-          value_parser = PossibleValuesParser::new(["cpu", "openvino"]).map(|name| device(&name)))]
-    pub device: Device,
+    /// What runs the model: auto (a GPU, where there is one), cpu, cuda, cuda:1 (the second GPU), cuda:0,1 (both), or
+    /// openvino (the CPU in bfloat16)
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
+    pub device: DeviceChoice,
+
+    /// Most memory of a GPU that the model may take, in GiB [default: what is free]
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u16).range(1..))]
+    pub gpu_memory: Option<u16>,
 
     /// Threads of the model [default: one a physical core that this process may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
 
-    /// Most tokens that go through the model together
-    #[arg(long, value_name = "N", default_value = "1536", value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch_tokens: u32,
+    /// Most tokens that go through the model together [default: 1536 on a CPU, what fits into the memory of a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_tokens: Option<u32>,
 
     /// Print nothing but warnings and failures
     #[arg(short, long)]

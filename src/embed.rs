@@ -3,22 +3,30 @@
 use ndarray::Array2;
 
 use crate::batch::{Batch, Batching, ChunkKey};
-use crate::error::DocumentError;
+use crate::error::NoVector;
 
-/// An engine that runs a model.
-pub trait Embedder {
+/// An engine that runs a model on a device.
+pub trait Embedder: Send {
     /// Length of the vectors.
     fn width(&self) -> usize;
 
     /// How much company its texts may have.
     fn batching(&self) -> Batching;
 
+    /// Most tokens of a batch, padding included, that suit the device.
+    fn batch_tokens(&self) -> usize;
+
     /// Pooled hidden states `[chunks of the batch, width]`, in the order of the batch, of any length.
     ///
     /// # Errors
-    /// The engine failed; the run cannot go on.
+    /// [`OutOfMemory`], after which a smaller batch may do; with any other the run cannot go on.
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>>;
 }
+
+/// The device has not the memory for a batch.
+#[derive(Debug, thiserror::Error)]
+#[error("out of memory")]
+pub struct OutOfMemory;
 
 /// A vector of finite numbers with Euclidean length 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,13 +36,13 @@ impl Embedding {
     /// Divides by the Euclidean length.
     ///
     /// # Errors
-    /// [`DocumentError::NotFinite`] for a NaN, an infinity, or a vector of zeros.
-    pub fn normalized(values: impl IntoIterator<Item = f32>) -> Result<Self, DocumentError> {
+    /// [`NoVector::NotFinite`] for a NaN, an infinity, or a vector of zeros.
+    pub fn normalized(values: impl IntoIterator<Item = f32>) -> Result<Self, NoVector> {
         let mut values: Box<[f32]> = values.into_iter().collect();
         // In double precision: the sum of 1024 squares is then exact to more than a float holds.
         let length = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         if !length.is_finite() || length == 0.0 {
-            return Err(DocumentError::NotFinite);
+            return Err(NoVector::NotFinite);
         }
         for value in &mut values {
             *value = (f64::from(*value) / length) as f32;
@@ -45,8 +53,8 @@ impl Embedding {
     /// The first `dim` numbers, normalized again (Matryoshka).
     ///
     /// # Errors
-    /// [`DocumentError::NotFinite`] where those are all zero.
-    pub fn cut(self, dim: usize) -> Result<Self, DocumentError> {
+    /// [`NoVector::NotFinite`] where those are all zero.
+    pub fn cut(self, dim: usize) -> Result<Self, NoVector> {
         if dim == self.0.len() { Ok(self) } else { Embedding::normalized(self.0[..dim].iter().copied()) }
     }
 
@@ -72,7 +80,7 @@ impl Embedding {
 }
 
 /// What became of a chunk.
-pub type Embedded = (ChunkKey, Result<Embedding, DocumentError>);
+pub type Embedded = (ChunkKey, Result<Embedding, NoVector>);
 
 /// Runs the batch and gives each chunk its own vector back.
 ///
@@ -89,4 +97,64 @@ pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<E
         .zip(hidden.rows())
         .map(|(key, row)| (key, Embedding::normalized(row.iter().copied())))
         .collect())
+}
+
+/// An embedder that is given what it can bear: batches for which the memory is too small are halved, and a text whose
+/// vector is not finite is tried again without the others.
+pub struct Patient {
+    embedder: Box<dyn Embedder>,
+    /// Most tokens of a batch, padding included; less, once that was too much.
+    places_max: usize,
+}
+
+impl Patient {
+    /// With batches of any size at first.
+    pub fn new(embedder: Box<dyn Embedder>) -> Self {
+        Patient { embedder, places_max: usize::MAX }
+    }
+
+    /// Most tokens of a batch, padding included.
+    pub fn places_max(&self) -> usize {
+        self.places_max
+    }
+
+    /// As [`embed`].
+    ///
+    /// # Errors
+    /// The engine failed; the run cannot go on.
+    pub fn embed(&mut self, batch: Batch) -> anyhow::Result<Vec<Embedded>> {
+        if batch.len() > 1 && batch.places() > self.places_max {
+            return self.embed_halves(batch);
+        }
+        match embed(&mut *self.embedder, &batch) {
+            Ok(embedded) => self.again_alone(&batch, embedded),
+            Err(error) if error.is::<OutOfMemory>() => {
+                if batch.len() > 1 {
+                    self.places_max = batch.places() / 2;
+                    return self.embed_halves(batch);
+                }
+                let tokens = batch.tokens();
+                Ok(batch.keys().map(|key| (key, Err(NoVector::OutOfMemory { tokens }))).collect())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn embed_halves(&mut self, batch: Batch) -> anyhow::Result<Vec<Embedded>> {
+        let mut embedded = Vec::with_capacity(batch.len());
+        for half in batch.halves() {
+            embedded.extend(self.embed(half)?);
+        }
+        Ok(embedded)
+    }
+
+    /// Numbers that are too large for 16 bits can come of the kernel that the shape of the batch has chosen.
+    fn again_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
+        if batch.len() > 1 {
+            for (at, made) in embedded.iter_mut().enumerate().filter(|(_, (_, vector))| vector.is_err()) {
+                made.1 = self.embed(batch.only(at))?.remove(0).1;
+            }
+        }
+        Ok(embedded)
+    }
 }

@@ -107,9 +107,25 @@ pub enum DocumentError {
     /// The tokenizer refused the text.
     #[error("cannot be tokenized: {0}")]
     Tokenizer(String),
-    /// A vector with a NaN or an infinity, or of length zero.
+    /// The model gave none.
+    #[error(transparent)]
+    NoVector(#[from] NoVector),
+}
+
+/// Why a text has no vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoVector {
+    /// There is a NaN or an infinity in it, or it is zero.
     #[error("the model gave a vector that is not finite or is zero; try another export of the model (fp32)")]
     NotFinite,
+    /// Alone it is more than the device can hold.
+    #[error(
+        "{tokens} tokens at once are more than the memory of the device holds; lower --max-tokens, or free memory"
+    )]
+    OutOfMemory {
+        /// Of the text, or of the longest of its chunks.
+        tokens: usize,
+    },
 }
 
 impl From<io::Error> for DocumentError {

@@ -1,16 +1,16 @@
 //! The vectors of a document's chunks in, the document's vector out. Pure.
 
 use crate::embed::Embedding;
-use crate::error::DocumentError;
+use crate::error::NoVector;
 
 /// The mean, normalized: at full width, so that a smaller index is a slice of a bigger one.
 ///
 /// # Errors
-/// [`DocumentError::NotFinite`] where the vectors cancel out.
+/// [`NoVector::NotFinite`] where the vectors cancel out.
 ///
 /// # Panics
 /// If there are none.
-pub fn mean(chunks: &[Embedding]) -> Result<Embedding, DocumentError> {
+pub fn mean(chunks: &[Embedding]) -> Result<Embedding, NoVector> {
     let (first, rest) = chunks.split_first().unwrap_or_else(|| panic!("a document has chunks"));
     if rest.is_empty() {
         return Ok(first.clone());

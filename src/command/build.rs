@@ -24,7 +24,7 @@ use crate::index::{
 use crate::interrupt::{self, Interrupted};
 use crate::journal::{Header, Journal};
 use crate::lock::{Lock, LockError};
-use crate::model::{LoadedModel, Model};
+use crate::model::{LoadedModel, Model, Resources};
 use crate::pipeline::{self, Engine, Job};
 use crate::report::{
     DecimalBytes, HumanCount, Level, LogFormat, Report, Reporter, Rows, Seconds, eprint_line, human_seconds,
@@ -105,7 +105,7 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     if let (Some(delta), Some(_)) = (&delta, &lock) {
         delta.clean()?;
     }
-    let model = Model::open(&arguments.model, arguments.model_file.as_deref(), arguments.device)?;
+    let model = Model::open(&arguments.model, arguments.model_file.as_deref(), arguments.device.clone())?;
 
     let started = Instant::now();
     let old = old_file(&mut place, arguments, reporter)?;
@@ -194,7 +194,7 @@ struct Settled {
     model: Model,
     /// Where it had to be loaded to know what it is.
     loaded: Option<LoadedModel>,
-    threads: usize,
+    resources: Resources,
     /// Whether the last run died.
     was_left: bool,
 }
@@ -217,12 +217,12 @@ fn settle(
 ) -> anyhow::Result<Settled> {
     let Opened { roots, reading, mut model, old, has_output, was_left } = opened;
     let started = Instant::now();
-    let threads = threads(arguments);
+    let resources = resources(arguments);
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
     // Perhaps the model need not be loaded.
     let reusable = before.as_ref().filter(|_| !arguments.rebuild);
     let known = reusable.map(|before| model.fingerprint_as(&before.model)).transpose()?.flatten();
-    let loaded = if known.is_none() { Some(model.load(threads)?) } else { None };
+    let loaded = if known.is_none() { Some(model.load(&resources)?) } else { None };
     seconds.model = started.elapsed().as_secs_f64();
     let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {
         unreachable!("a model that is not known is loaded")
@@ -264,7 +264,7 @@ fn settle(
         reading,
         tokenizer,
         max_tokens: fingerprint.max_tokens,
-        batch_tokens: arguments.batch_tokens as usize,
+        batch_tokens: arguments.batch_tokens.map(|tokens| tokens as usize),
         rows: fingerprint.rows,
         dim: fingerprint.dim,
         old,
@@ -279,7 +279,7 @@ fn settle(
         fingerprint,
         stale: 0,
     };
-    Ok(Settled { job: Arc::new(job), metadata, model, loaded, threads, was_left })
+    Ok(Settled { job: Arc::new(job), metadata, model, loaded, resources, was_left })
 }
 
 fn run_settled(
@@ -290,7 +290,7 @@ fn run_settled(
     reporter: &Arc<Reporter>,
     report: &mut Report,
 ) -> anyhow::Result<Exit> {
-    let Settled { job, metadata, model, mut loaded, threads, was_left } = settled;
+    let Settled { job, metadata, model, mut loaded, resources, was_left } = settled;
     let header = Header::new(metadata.fingerprint.model.clone(), arguments.rebuild);
     let mut journal = open_journal(place, &header, arguments.dry_run)?;
     report.chunks_resumed = journal.resumed();
@@ -305,26 +305,29 @@ fn run_settled(
     let mut load = || {
         let started = Instant::now();
         measure(&job, reporter);
-        let mut loaded = loaded.take().map_or_else(|| model.load(threads), Ok)?;
+        let mut loaded = loaded.take().map_or_else(|| model.load(&resources), Ok)?;
         let shared = job.tokenizer.shared_ids()?;
-        let is_shared = loaded.embedder.share_prefix(&shared)?;
+        let mut is_shared = false;
+        for embedder in &mut loaded.embedders {
+            is_shared = embedder.share_prefix(&shared)?;
+            embedder.fit(job.max_tokens)?;
+        }
         seconds_load += started.elapsed().as_secs_f64();
         let onnx = model.folder.onnx.display();
         ensure!(loaded.fingerprint == header.model, "model {onnx}: has changed during this run; run again");
         if let Some(warning) = loaded.warning() {
             reporter.warn(&format!("model {onnx}: {warning}"));
         }
-        reporter.info(&format!(
-            "model {onnx}, {dim} numbers a vector, {}, {threads} threads",
-            arguments.device.name()
-        ));
+        let threads = resources.threads;
+        reporter
+            .info(&format!("model {onnx}, {dim} numbers a vector, {threads} threads, {}", loaded.device()));
         if is_shared {
             reporter.info(&format!(
                 "the first {} tokens of every text are the instruction's, and computed once",
                 shared.len()
             ));
         }
-        Ok(Box::new(loaded.embedder) as Box<dyn Embedder>)
+        Ok(loaded.embedders.into_iter().map(|embedder| Box::new(embedder) as Box<dyn Embedder>).collect())
     };
     let mut writer = IndexWriter::new(place, job.old.as_ref(), metadata, &job.reading.fields.keep);
     let mut writing = 0.0;
@@ -426,10 +429,13 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
     thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
 }
 
-fn threads(arguments: &Build) -> usize {
+fn resources(arguments: &Build) -> Resources {
     // A second thread of the same core has no arithmetic of its own to add, and a container may have less than that.
     let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from)
+    Resources {
+        threads: arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from),
+        gpu_memory: arguments.gpu_memory.map(|gib| usize::from(gib) << 30),
+    }
 }
 
 fn reading(arguments: &Build) -> anyhow::Result<Reading> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::embed::Embedding;
-use crate::error::DocumentError;
+use crate::error::NoVector;
 use kept::KeptColumn;
 
 pub use delta::{Changes, OPERATION, write_delta};
@@ -99,8 +99,8 @@ impl Vector {
     /// Its first `dim` numbers, normalized again. Those in the old file are cut when they are read.
     ///
     /// # Errors
-    /// [`DocumentError::NotFinite`] where those are all zero.
-    pub fn cut(self, dim: usize) -> Result<Self, DocumentError> {
+    /// [`NoVector::NotFinite`] where those are all zero.
+    pub fn cut(self, dim: usize) -> Result<Self, NoVector> {
         match self {
             Vector::New(embedding) => Ok(Vector::New(embedding.cut(dim)?)),
             old @ Vector::Old(_) => Ok(old),

@@ -1,15 +1,31 @@
 //! What runs the graph, and what that needs of the machine.
 
+use std::fmt;
+use std::str::FromStr;
+
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Usage;
+
 /// What runs the graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
     /// ONNX Runtime's own operators on the CPU, in the precision of the graph.
     Cpu,
     /// OpenVINO on the CPU, in bfloat16.
     OpenVino,
+    /// NVIDIA GPUs, as CUDA counts them, each with a session of its own. At least one, none twice.
+    Cuda(Vec<usize>),
+}
+
+/// What a user asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU, where there is one that can be used, otherwise the CPU.
+    Auto,
+    /// This one or none.
+    Only(Device),
 }
 
 /// A precision to compute in that is not the graph's own: vectors depend on it.
@@ -20,33 +36,73 @@ pub enum Precision {
     Bf16,
 }
 
-impl Device {
-    /// Its name for people.
-    pub fn name(self) -> &'static str {
+impl FromStr for DeviceChoice {
+    type Err = Usage;
+
+    fn from_str(name: &str) -> Result<Self, Usage> {
+        let device = match name {
+            "auto" => return Ok(DeviceChoice::Auto),
+            "cpu" => Some(Device::Cpu),
+            "openvino" => Some(Device::OpenVino),
+            "cuda" => Some(Device::Cuda(vec![0])),
+            _ => name.strip_prefix("cuda:").and_then(numbers).map(Device::Cuda),
+        };
+        device.map(DeviceChoice::Only).ok_or_else(|| {
+            Usage(
+                "use auto, cpu, cuda, cuda:1 (the second GPU), cuda:0,1 (the first two) or openvino"
+                    .to_owned(),
+            )
+        })
+    }
+}
+
+/// Numbers with commas between them, none twice.
+fn numbers(list: &str) -> Option<Vec<usize>> {
+    let numbers: Vec<usize> = list.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    let is_doubled = |at: usize| numbers[..at].contains(&numbers[at]);
+    (!(0..numbers.len()).any(is_doubled)).then_some(numbers)
+}
+
+impl DeviceChoice {
+    /// The precision, where it is not that of the graph.
+    pub fn precision(&self) -> Option<Precision> {
         match self {
-            Device::Cpu => "CPU",
-            Device::OpenVino => "CPU by OpenVINO in bfloat16",
+            DeviceChoice::Auto => None,
+            DeviceChoice::Only(device) => device.precision(),
         }
     }
+}
 
+impl Device {
     /// The precision, where it is not that of the graph.
-    pub fn precision(self) -> Option<Precision> {
+    pub fn precision(&self) -> Option<Precision> {
         match self {
-            Device::Cpu => None,
+            Device::Cpu | Device::Cuda(_) => None,
             Device::OpenVino => Some(Precision::Bf16),
         }
     }
 
+    /// Where `scripts/setup` installs ONNX Runtime for it, below its own folder.
+    pub(super) fn folders(&self) -> &'static [&'static str] {
+        match self {
+            // That for GPUs has all there is for the CPU.
+            Device::Cpu => &["lib", "cuda"],
+            Device::OpenVino => &["openvino"],
+            Device::Cuda(_) => &["cuda"],
+        }
+    }
+
     /// A library that must lie beside ONNX Runtime's own.
-    pub(super) fn provider_library(self) -> Option<&'static str> {
+    pub(super) fn provider_library(&self) -> Option<&'static str> {
         match self {
             Device::Cpu => None,
             Device::OpenVino => Some("libonnxruntime_providers_openvino.so"),
+            Device::Cuda(_) => Some("libonnxruntime_providers_cuda.so"),
         }
     }
 
     /// What mends a missing library.
-    pub(super) fn advice(self) -> &'static str {
+    pub(super) fn advice(&self) -> &'static str {
         match self {
             Device::Cpu => {
                 "install it with `scripts/setup` or `pip install onnxruntime`, or name the library in ORT_DYLIB_PATH"
@@ -54,17 +110,33 @@ impl Device {
             Device::OpenVino => {
                 "install it with `scripts/setup openvino` or `pip install onnxruntime-openvino`, or name the library in ORT_DYLIB_PATH"
             }
+            Device::Cuda(_) => {
+                "install ONNX Runtime for GPUs with CUDA 13 and cuDNN 9 by `scripts/setup cuda`, or leave --device out"
+            }
         }
     }
 
     /// # Errors
     /// The processor lacks what it needs. OpenVINO would compute in fp32 then, in silence.
-    pub(super) fn check(self) -> anyhow::Result<()> {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         ensure!(
-            self == Device::Cpu || has_bf16(),
+            *self != Device::OpenVino || has_bf16(),
             "--device openvino: this processor has no bfloat16 (AVX-512 BF16); leave --device out"
         );
         Ok(())
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => write!(f, "CPU"),
+            Device::OpenVino => write!(f, "CPU by OpenVINO in bfloat16"),
+            Device::Cuda(gpus) => {
+                let gpus: Vec<String> = gpus.iter().map(usize::to_string).collect();
+                write!(f, "GPU {} by CUDA", gpus.join(", "))
+            }
+        }
     }
 }
 
@@ -88,4 +160,23 @@ fn has_bf16() -> bool {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn has_dot_products() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_go_by_their_names() {
+        let cuda = |gpus: &[usize]| Ok(DeviceChoice::Only(Device::Cuda(gpus.to_vec())));
+        let parsed = |name: &str| name.parse::<DeviceChoice>().map_err(|_| ());
+        assert_eq!(parsed("auto"), Ok(DeviceChoice::Auto));
+        assert_eq!(parsed("cpu"), Ok(DeviceChoice::Only(Device::Cpu)));
+        assert_eq!(parsed("cuda"), cuda(&[0]));
+        assert_eq!(parsed("cuda:1"), cuda(&[1]));
+        assert_eq!(parsed("cuda:2,0"), cuda(&[2, 0]));
+        for name in ["", "gpu", "cuda:", "cuda:x", "cuda:1,1", "cuda:-1", "cuda:0,", "CPU"] {
+            assert_eq!(parsed(name), Err(()), "{name}");
+        }
+    }
 }

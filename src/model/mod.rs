@@ -1,26 +1,34 @@
 //! A model folder in, a [`Model`] that is ready to embed out.
 
+mod cuda;
 mod device;
 mod fingerprint;
 mod folder;
 mod onnx;
+mod placement;
 mod probe;
 mod runtime;
 
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::batch::Batching;
 use crate::embed::Embedder;
 use crate::tokenize::Tokenizer;
 
-pub use device::{Device, Precision};
+use cuda::Gpu;
+pub use device::{Device, DeviceChoice, Precision};
 pub use fingerprint::ModelFingerprint;
 pub use folder::ModelFolder;
 pub use onnx::OnnxEmbedder;
+use onnx::Seat;
+pub use placement::Placement;
 pub use probe::Probe;
+
+/// ONNX Runtime's name for what runs nodes on NVIDIA's GPUs.
+const CUDA: &str = "CUDAExecutionProvider";
 
 /// What is in a model folder. Nothing large has been read.
 pub struct Model {
@@ -28,8 +36,8 @@ pub struct Model {
     pub folder: ModelFolder,
     /// Its tokenizer, without an instruction.
     pub tokenizer: Tokenizer,
-    /// What runs it.
-    device: Device,
+    /// What is to run it.
+    device: DeviceChoice,
     /// The digest of the weights, once it is known.
     weights: Option<String>,
 }
@@ -39,8 +47,10 @@ impl Model {
     ///
     /// # Errors
     /// What is missing or wrong, with the file and what to do.
-    pub fn open(path: &Path, file: Option<&str>, device: Device) -> anyhow::Result<Self> {
-        device.check()?;
+    pub fn open(path: &Path, file: Option<&str>, device: DeviceChoice) -> anyhow::Result<Self> {
+        if let DeviceChoice::Only(device) = &device {
+            device.check()?;
+        }
         let folder = ModelFolder::open(path, file)?;
         let tokenizer = Tokenizer::load(&folder.tokenizer, folder.end_token())?;
         let (ids, vocabulary) = (tokenizer.vocabulary(), folder.vocabulary().unwrap_or(usize::MAX));
@@ -80,52 +90,130 @@ impl Model {
     ///
     /// # Errors
     /// What is missing or wrong, with the file and what to do.
-    pub fn load(&self, threads: usize) -> anyhow::Result<LoadedModel> {
-        let runtime = runtime::environment(self.device)?;
-        let (embedder, weights) = thread::scope(|scope| {
+    pub fn load(&self, resources: &Resources) -> anyhow::Result<LoadedModel> {
+        match &self.device {
+            DeviceChoice::Only(device) => self.load_on(device, resources),
+            DeviceChoice::Auto => self.load_on_gpu(resources).or_else(|why| {
+                let loaded = self.load_on(&Device::Cpu, resources)?;
+                Ok(LoadedModel { no_gpu: Some(format!("{why:#}")), ..loaded })
+            }),
+        }
+    }
+
+    /// On the first GPU, if there is one.
+    fn load_on_gpu(&self, resources: &Resources) -> anyhow::Result<LoadedModel> {
+        // Before a library is looked for that is of no use.
+        Gpu::open(0)?;
+        self.load_on(&Device::Cuda(vec![0]), resources)
+    }
+
+    fn load_on(&self, device: &Device, resources: &Resources) -> anyhow::Result<LoadedModel> {
+        let runtime = runtime::environment(device)?;
+        let seats = seats(device, resources)?;
+        let profiles = tempfile::tempdir().context("no folder for temporary files")?;
+        let (embedders, weights) = thread::scope(|scope| {
             // Gigabytes are read twice, side by side: by the engine and for the digest.
             let known = self.weights.clone();
             let weights = scope.spawn(|| known.map_or_else(|| fingerprint::weights(&self.folder.onnx), Ok));
-            let embedder = OnnxEmbedder::load(runtime, &self.folder, self.device, threads);
-            (embedder, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            let load = |(at, seat)| {
+                let profile =
+                    matches!((at, &seat), (0, Seat::Cuda { .. })).then(|| profiles.path().join("run"));
+                OnnxEmbedder::load(runtime, &self.folder, seat, profile.as_deref())
+            };
+            let embedders: anyhow::Result<Vec<_>> = seats.into_iter().enumerate().map(load).collect();
+            (embedders, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
-        let mut embedder = embedder?;
-        let precision = self.device.precision();
-        let probe = probe::probe(&mut embedder, &self.tokenizer, precision)
-            .with_context(|| format!("model {}: cannot embed a sample text", self.folder.onnx.display()))?;
+        let mut embedders = embedders?;
+        let onnx = self.folder.onnx.display();
+        let first = embedders.first_mut().context("a model without a device")?;
+        let precision = device.precision();
+        let probe = probe::probe(first, &self.tokenizer, precision)
+            .with_context(|| format!("model {onnx}: cannot embed a sample text"))?;
+        let placement = first.gpu().is_some().then_some(()).map(|()| first.placement(CUDA)).transpose()?;
+        if let Some(heavy) = placement.as_ref().and_then(Placement::heavy_elsewhere) {
+            bail!(
+                "model {onnx}: CUDA has no kernel for {heavy}, which would run on the CPU; take another export, such as `scripts/export_onnx.py --variant f16` makes"
+            );
+        }
         let fingerprint = ModelFingerprint {
             architecture: self.folder.architecture().to_owned(),
             weights: weights?,
             tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
-            pooling: embedder.pooling(),
-            width: embedder.width(),
+            pooling: first.pooling(),
+            width: first.width(),
             precision,
         };
-        let unpads = embedder.export().is_some_and(|export| export.unpads);
-        // A sixth faster there, at lengths that are multiples of 16.
-        let favours_round_lengths = self.device == Device::OpenVino;
-        embedder.set_batching(match probe.batching() {
+        let unpads = first.export().is_some_and(|export| export.unpads);
+        // OpenVINO is a sixth faster at lengths that are multiples of 16; on a GPU, padding costs less than small batches.
+        let favours_round_lengths = *device != Device::Cpu;
+        let batching = match probe.batching() {
             Batching::AnyLengths if unpads || favours_round_lengths => Batching::Rounded,
             batching => batching,
-        });
-        Ok(LoadedModel { embedder, probe, fingerprint })
+        };
+        embedders.iter_mut().for_each(|embedder| embedder.set_batching(batching));
+        Ok(LoadedModel { embedders, probe, fingerprint, device: device.clone(), placement, no_gpu: None })
     }
+}
+
+/// What a model may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Resources {
+    /// Threads inside one operator, on a CPU.
+    pub threads: usize,
+    /// Most bytes of the memory of each GPU.
+    pub gpu_memory: Option<usize>,
+}
+
+fn seats(device: &Device, resources: &Resources) -> anyhow::Result<Vec<Seat>> {
+    let &Resources { threads, gpu_memory: memory_max } = resources;
+    Ok(match device {
+        Device::Cpu => vec![Seat::Cpu { threads }],
+        Device::OpenVino => vec![Seat::OpenVino { threads }],
+        Device::Cuda(numbers) => {
+            let seat = |&number| {
+                let gpu = Gpu::open(number);
+                let gpu =
+                    gpu.map_err(|e| anyhow!("--device cuda: {e:#}; leave --device out to use the CPU"))?;
+                Ok(Seat::Cuda { gpu, number, memory_max })
+            };
+            numbers.iter().map(seat).collect::<anyhow::Result<_>>()?
+        }
+    })
 }
 
 /// A loaded model.
 pub struct LoadedModel {
-    /// The engine that runs it.
-    pub embedder: OnnxEmbedder,
+    /// The engines that run it, one a GPU, or one on the CPU.
+    pub embedders: Vec<OnnxEmbedder>,
     /// How its texts may be batched.
     pub probe: Probe,
     /// What its vectors depend on.
     pub fingerprint: ModelFingerprint,
+    /// Where it is.
+    device: Device,
+    /// How much of the graph is on a GPU.
+    placement: Option<Placement>,
+    /// Why it is on the CPU, where a GPU would have been preferred.
+    no_gpu: Option<String>,
 }
 
 impl LoadedModel {
+    /// What runs it, for people.
+    pub fn device(&self) -> String {
+        let mut parts = vec![self.device.to_string()];
+        parts.extend(self.embedders.iter().filter_map(OnnxEmbedder::gpu).map(Gpu::name));
+        parts.extend(self.placement.iter().map(Placement::to_string));
+        let parts = parts.join(", ");
+        match &self.no_gpu {
+            Some(why) => format!("{parts}, since {why}"),
+            None => parts,
+        }
+    }
+
     /// What the model does worse than others, if it does.
     pub fn warning(&self) -> Option<String> {
-        let is_int8 = self.embedder.export().is_some_and(|export| export.variant == "int8");
+        let export = self.embedders.first().and_then(OnnxEmbedder::export);
+        let is_int8 = export.is_some_and(|export| export.variant == "int8");
         if is_int8 && !device::has_dot_products() {
             return Some(
                 "its 8-bit products can overflow on this processor, which has no VNNI, so vectors may be off; take the fp32 or q8 variant".to_owned(),

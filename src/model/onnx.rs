@@ -7,16 +7,19 @@ use anyhow::{Context, anyhow, bail, ensure};
 use half::{bf16, f16};
 use ndarray::{Array2, ArrayD, Axis, Ix2, Ix3};
 use ort::environment::Environment;
-use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider};
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ArenaExtendStrategy};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
 use serde::Deserialize;
 
+use super::cuda::Gpu;
+use super::placement::Placement;
 use super::{Device, ModelFolder};
-use crate::batch::{Batch, Batching};
-use crate::embed::Embedder;
+use crate::batch::{Batch, Batching, ChunkKey};
+use crate::embed::{Embedder, OutOfMemory};
 use crate::pool::{Pooling, pool};
+use crate::tokenize::Encoding;
 
 /// Names that hidden states `[batch, tokens, width]` go by, the first wins.
 const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidden_states"];
@@ -32,6 +35,40 @@ const EXPORT: &str = "qwen3-index.export";
 /// The name that a vector pooled in the graph `[batch, width]` goes by. (`pooler_output` is another
 /// thing: BERT's, for classification.)
 const POOLED: &str = "sentence_embedding";
+
+/// What suits a CPU: with more tokens, products get no faster, and activations leave its caches.
+const BATCH_TOKENS_CPU: usize = 1536;
+
+/// What is enough for any GPU.
+const BATCH_TOKENS_GPU: usize = 32 << 10;
+
+/// Of the memory that is free on a GPU, what batches are planned to take: blocks of it are not of the size that is wanted
+/// next.
+const MEMORY_SHARE: f64 = 0.8;
+
+/// What ONNX Runtime says when there is no memory for a buffer, and what CUDA's libraries say.
+const OUT_OF_MEMORY: [&str; 5] = [
+    "Failed to allocate memory",
+    "smaller than requested bytes",
+    "out of memory",
+    "ALLOC_FAILED",
+    "bad_alloc",
+];
+
+/// Where a session runs.
+pub(super) enum Seat {
+    /// ONNX Runtime's own operators, with so many threads in each.
+    Cpu { threads: usize },
+    /// OpenVINO, likewise.
+    OpenVino { threads: usize },
+    Cuda {
+        gpu: Gpu,
+        /// As CUDA counts them.
+        number: usize,
+        /// Most bytes of its memory.
+        memory_max: Option<usize>,
+    },
+}
 
 /// What the graph asks for, and what it is fed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,9 +112,11 @@ pub struct OnnxEmbedder {
     options: RunOptions<HasSelectedOutputs>,
     width: usize,
     batching: Batching,
+    batch_tokens: usize,
     export: Option<Export>,
     prefix: Option<Prefix>,
     path: PathBuf,
+    seat: Seat,
 }
 
 /// What texts begin with, and what the model makes of it.
@@ -107,17 +146,18 @@ struct Fed<'a> {
 }
 
 impl OnnxEmbedder {
-    /// Loads the graph, with so many threads inside one operator.
+    /// Loads the graph. What it does is written below `profile`, where that is given, until [`OnnxEmbedder::placement`]
+    /// reads it.
     ///
     /// # Errors
     /// Not an ONNX file, data missing, or inputs and outputs that no embedding model has.
-    pub fn load(
+    pub(super) fn load(
         environment: &Environment,
         folder: &ModelFolder,
-        device: Device,
-        threads: usize,
+        seat: Seat,
+        profile: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let session = session(environment, &folder.onnx, device, threads)
+        let session = session(environment, &folder.onnx, &seat, profile)
             .with_context(|| format!("model {}: cannot be loaded", folder.onnx.display()))?;
         let in_model = || format!("model {}", folder.onnx.display());
         let inputs = session
@@ -136,10 +176,54 @@ impl OnnxEmbedder {
             options,
             width,
             batching: Batching::Alone,
+            batch_tokens: BATCH_TOKENS_CPU,
             export,
             prefix: None,
             path: folder.onnx.clone(),
+            seat,
         })
+    }
+
+    /// Where the nodes of the graph have run so far.
+    ///
+    /// # Errors
+    /// No profile was asked for, or it cannot be read.
+    pub(super) fn placement(&mut self, provider: &str) -> anyhow::Result<Placement> {
+        Placement::read(Path::new(&self.session.end_profiling()?), provider)
+    }
+
+    /// The GPU that it runs on.
+    pub(super) fn gpu(&self) -> Option<&Gpu> {
+        if let Seat::Cuda { gpu, .. } = &self.seat { Some(gpu) } else { None }
+    }
+
+    /// Finds out how many tokens of texts that have so many at most fit into the memory of a GPU together.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn fit(&mut self, max_tokens: usize) -> anyhow::Result<()> {
+        let Some(free_before) = self.free_memory()? else { return Ok(()) };
+        let key = ChunkKey { document: 0, chunk: 0 };
+        let longest = Batch::new(vec![(key, Encoding::new(vec![0; max_tokens]))]);
+        match self.forward(&longest) {
+            Ok(_) => {
+                let free = self.free_memory()?.unwrap_or_default();
+                let a_token = (free_before.saturating_sub(free) / max_tokens).max(1);
+                let fitting = (free as f64 * MEMORY_SHARE) as usize / a_token;
+                self.batch_tokens = fitting.clamp(max_tokens, BATCH_TOKENS_GPU.max(max_tokens));
+            }
+            // Perhaps no text is as long.
+            Err(error) if error.is::<OutOfMemory>() => self.batch_tokens = max_tokens / 2,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What is left to it of the memory of its GPU, in bytes.
+    fn free_memory(&self) -> anyhow::Result<Option<usize>> {
+        let Seat::Cuda { gpu, memory_max, .. } = &self.seat else { return Ok(None) };
+        let free = gpu.free_memory()?;
+        Ok(Some(memory_max.map_or(free, |max| free.min(max))))
     }
 
     /// How hidden states become a vector; `None` where the graph does that itself.
@@ -207,10 +291,18 @@ impl Embedder for OnnxEmbedder {
         self.batching
     }
 
+    fn batch_tokens(&self) -> usize {
+        self.batch_tokens
+    }
+
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
         self.run(batch).map_err(|e| {
+            let said = format!("{e:#}");
+            if OUT_OF_MEMORY.iter().any(|words| said.contains(words)) {
+                return OutOfMemory.into();
+            }
             let (texts, tokens) = (batch.len(), batch.ids().ncols());
-            anyhow!("model {}: failed on {texts} texts of {tokens} tokens: {}; try another export of the model, or smaller --batch-tokens and --max-tokens", self.path.display(), one_line(&format!("{e:#}")))
+            anyhow!("model {}: failed on {texts} texts of {tokens} tokens: {}; try another export of the model, or smaller --batch-tokens and --max-tokens", self.path.display(), one_line(&said))
         })
     }
 }
@@ -218,31 +310,49 @@ impl Embedder for OnnxEmbedder {
 fn session(
     environment: &Environment,
     path: &Path,
-    device: Device,
-    threads: usize,
+    seat: &Seat,
+    profile: Option<&Path>,
 ) -> anyhow::Result<Session> {
     let builder = Session::builder(environment)?;
-    let builder = match device {
-        Device::Cpu => builder,
-        Device::OpenVino => openvino(builder, threads).map_err(|e| {
+    let threads = match seat {
+        Seat::Cpu { threads } | Seat::OpenVino { threads } => *threads,
+        // What is left to the CPU is small.
+        Seat::Cuda { .. } => 1,
+    };
+    let builder = match seat {
+        Seat::Cpu { .. } => builder,
+        Seat::OpenVino { .. } => openvino(builder, threads).map_err(|e| {
             let e = one_line(&e.to_string());
-            anyhow!("{e}; OpenVINO is not in this ONNX Runtime, or not all of it: {}", device.advice())
+            anyhow!(
+                "{e}; OpenVINO is not in this ONNX Runtime, or not all of it: {}",
+                Device::OpenVino.advice()
+            )
+        })?,
+        Seat::Cuda { number, memory_max, .. } => cuda(builder, *number, *memory_max).map_err(|e| {
+            let e = one_line(&e.to_string());
+            anyhow!("{e}; CUDA 13 and cuDNN 9 are needed: {}", Device::Cuda(vec![*number]).advice())
         })?,
     };
     let load = || -> ort::Result<Session> {
+        let builder = match profile {
+            Some(profile) => builder.with_profiling(profile)?,
+            None => builder,
+        };
         builder
-            .with_optimization_level(GraphOptimizationLevel::Level3)?
             .with_intra_threads(threads)?
+            .with_optimization_level(GraphOptimizationLevel::Level3)?
             // Patterns are kept for each shape ever seen, and nearly every batch has one of its own.
             .with_memory_pattern(false)?
             .commit_from_file(path)
     };
     load().map_err(|e| {
         let message = one_line(&e.to_string());
-        match device {
-            Device::Cpu => anyhow!("{message}; is it a whole ONNX file, with its data beside it?"),
+        match seat {
+            Seat::Cpu { .. } | Seat::Cuda { .. } => {
+                anyhow!("{message}; is it a whole ONNX file, with its data beside it?")
+            }
             // Where in OpenVINO that was found comes first, at length.
-            Device::OpenVino => anyhow!(
+            Seat::OpenVino { .. } => anyhow!(
                 "{}; OpenVINO takes exports in standard operators only, such as `scripts/export_onnx.py --variant plain` makes",
                 message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
             ),
@@ -261,6 +371,21 @@ fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuild
     Ok(builder
         .with_execution_providers([provider.build().error_on_failure()])?
         .with_config_entry("session.disable_cpu_ep_fallback", "1")?)
+}
+
+/// What CUDA has a kernel for on the GPU; the rest, such as reckoning with shapes, stays on the CPU, and
+/// [`Placement`] tells how much that is.
+fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> ort::Result<SessionBuilder> {
+    let provider = ep::CUDA::default()
+        .with_device_id(number as i32)
+        // fp32 is to be fp32: TF32 has 10 bits of fraction.
+        .with_tf32(false)
+        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
+    let provider = match memory_max {
+        Some(bytes) => provider.with_memory_limit(bytes),
+        None => provider,
+    };
+    Ok(builder.with_execution_providers([provider.build().error_on_failure()])?)
 }
 
 /// The engine's messages have line breaks; an error of ours fits on a line.

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::Device;
+use super::{Device, cuda};
 
 /// Folders of the system, as a dynamic linker knows them.
 const SYSTEM: [&str; 6] = [
@@ -29,18 +29,17 @@ static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 ///
 /// # Errors
 /// No library, with where it was looked for; or one that cannot be loaded or is too old.
-pub fn environment(device: Device) -> anyhow::Result<&'static Environment> {
+pub fn environment(device: &Device) -> anyhow::Result<&'static Environment> {
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }
     let library = find(device)?;
+    if let Device::Cuda(_) = device {
+        cuda::load_libraries(&library).map_err(|e| anyhow!("{e}; {}", device.advice()))?;
+    }
     let environment = ort::init_from(&library)
         .map_err(|e| {
-            anyhow::anyhow!(
-                "{e}; ONNX Runtime 1.{} or newer is needed: {}",
-                ort::MINOR_VERSION,
-                device.advice()
-            )
+            anyhow!("{e}; ONNX Runtime 1.{} or newer is needed: {}", ort::MINOR_VERSION, device.advice())
         })?
         .with_name("qwen3-index")
         .with_telemetry(false)
@@ -51,11 +50,16 @@ pub fn environment(device: Device) -> anyhow::Result<&'static Environment> {
     Ok(ENVIRONMENT.get_or_init(|| environment))
 }
 
-fn find(device: Device) -> anyhow::Result<PathBuf> {
+fn find(device: &Device) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         if !path.is_file() {
             bail!("ORT_DYLIB_PATH names {}, which is no file; {}", path.display(), device.advice());
+        }
+        if let Some(library) = device.provider_library()
+            && !path.with_file_name(library).is_file()
+        {
+            bail!("{}: is not for {device}: no {library} beside it; {}", path.display(), device.advice());
         }
         return Ok(path);
     }
@@ -75,16 +79,13 @@ const PREFIX: &str = "libonnxruntime.";
 #[cfg(not(target_os = "macos"))]
 const PREFIX: &str = "libonnxruntime.so";
 
-fn folders(device: Device) -> Vec<PathBuf> {
+fn folders(device: &Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     folders.extend(env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
-    let installed = match device {
-        Device::Cpu => "qwen3-index/lib",
-        Device::OpenVino => "qwen3-index/openvino",
-    };
-    folders.extend(data.map(|data| data.join(installed)));
+    let data = data.map(|data| data.join("qwen3-index"));
+    folders.extend(data.iter().flat_map(|data| device.folders().iter().map(|folder| data.join(folder))));
     folders.extend(pythons().iter().flat_map(|root| capi(&root.join("lib"))));
     folders.extend(
         env::split_paths(&env::var_os("LD_LIBRARY_PATH").unwrap_or_default())

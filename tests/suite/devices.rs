@@ -1,10 +1,8 @@
 //! `--device`: what is asked for is used, or the run ends and says why.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::util::{Golden, Playground, Ran, cosine, golden, jsonl, our_exports};
+use crate::util::{Golden, Playground, Ran, cosine, cpu_library, golden, jsonl, our_exports};
 
 const PLAIN: [&str; 4] = ["--device", "openvino", "--model-file", "model_plain.onnx"];
 
@@ -16,14 +14,6 @@ fn has_bf16() -> bool {
 #[cfg(not(target_arch = "x86_64"))]
 fn has_bf16() -> bool {
     false
-}
-
-/// The ONNX Runtime that `scripts/setup` installs, which has no OpenVINO.
-fn cpu_library() -> PathBuf {
-    let home = || PathBuf::from(env::var_os("HOME").unwrap()).join(".local/share");
-    let data = env::var_os("XDG_DATA_HOME").map_or_else(home, PathBuf::from);
-    let files = fs::read_dir(data.join("qwen3-index/lib")).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.to_string_lossy().contains("libonnxruntime.so")).min().unwrap()
 }
 
 /// Runs with a variable of the environment.
@@ -58,7 +48,7 @@ fn openvino_that_cannot_be_had_is_refused_in_one_line() {
     refused(
         "ORT_DYLIB_PATH",
         &cpu_library(),
-        &["OpenVINO is not in this ONNX Runtime", "scripts/setup openvino"],
+        &["no libonnxruntime_providers_openvino.so beside it", "scripts/setup openvino"],
     );
 }
 

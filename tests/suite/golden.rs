@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use qwen3_index::batch::{Batch, Batching, ChunkKey, plan};
 use qwen3_index::embed::{Embedder, embed};
-use qwen3_index::model::{Device, Model, OnnxEmbedder};
+use qwen3_index::model::{Device, DeviceChoice, LoadedModel, Model, OnnxEmbedder, Resources};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 use serde::Deserialize;
 
@@ -65,17 +65,16 @@ fn every_export_gives_the_golden_vectors_alone_and_in_company() {
     for (folder, Export(file, batching, least)) in exports() {
         let mut worst = [1.0f64; 3];
         for threads in [1, 2] {
-            let model = Model::open(&folder, Some(file), Device::Cpu).unwrap();
-            let mut model = model.load(threads).unwrap();
+            let mut model = load(&folder, file, threads);
             assert_eq!(model.probe.batching(), *batching, "{file}: {:?}", model.probe);
-            worst[0] = worst[0].min(worst_cosine(&mut model.embedder, &golden, |_| 1));
+            worst[0] = worst[0].min(worst_cosine(&mut model.embedders[0], &golden, |_| 1));
             if *batching == Batching::AnyLengths {
-                worst[1] = worst[1].min(worst_cosine(&mut model.embedder, &golden, |_| 7));
+                worst[1] = worst[1].min(worst_cosine(&mut model.embedders[0], &golden, |_| 7));
             }
             if *batching != Batching::Alone {
                 let mut sorted = golden.clone();
                 sorted.sort_by_key(|golden| golden.ids.len());
-                worst[2] = worst[2].min(worst_cosine(&mut model.embedder, &sorted, equal_lengths));
+                worst[2] = worst[2].min(worst_cosine(&mut model.embedders[0], &sorted, equal_lengths));
             }
         }
         let shown =
@@ -96,6 +95,18 @@ fn equal_lengths(golden: &[Golden]) -> usize {
 }
 
 /// Embeds in batches of as many texts as `size` says of those that are left.
+fn load(folder: &Path, file: &str, threads: usize) -> LoadedModel {
+    open(folder, file).load(&resources(threads)).unwrap()
+}
+
+fn open(folder: &Path, file: &str) -> Model {
+    Model::open(folder, Some(file), DeviceChoice::Only(Device::Cpu)).unwrap()
+}
+
+fn resources(threads: usize) -> Resources {
+    Resources { threads, gpu_memory: None }
+}
+
 fn worst_cosine(embedder: &mut dyn Embedder, golden: &[Golden], size: impl Fn(&[Golden]) -> usize) -> f64 {
     let mut left = golden;
     let mut worst = 1.0f64;
@@ -171,8 +182,7 @@ fn instructions_give_the_golden_vectors() {
 #[test]
 fn a_vector_has_the_same_bits_in_any_company() {
     for file in ["model.onnx", "model_int8.onnx"] {
-        let model = Model::open(our_exports(), Some(file), Device::Cpu).unwrap();
-        let mut embedder = model.load(2).unwrap().embedder;
+        let mut embedder = load(our_exports(), file, 2).embedders.remove(0);
         let chunks: Vec<(ChunkKey, Encoding)> = golden()
             .into_iter()
             .enumerate()
@@ -203,7 +213,7 @@ fn a_vector_has_the_same_bits_in_any_company() {
 #[test]
 fn what_is_shared_is_as_if_it_were_computed_for_each_text() {
     for Export(file, ..) in &OUR_EXPORTS {
-        let model = Model::open(our_exports(), Some(file), Device::Cpu).unwrap();
+        let model = open(our_exports(), file);
         let tokenizer = model.tokenizer.with_instruction("Find the rule that answers the question").unwrap();
         let texts: Vec<Golden> = golden()
             .into_iter()
@@ -211,7 +221,7 @@ fn what_is_shared_is_as_if_it_were_computed_for_each_text() {
             .collect();
         let shared = tokenizer.shared_ids().unwrap();
         assert!(shared.len() > 10 && texts.iter().all(|text| text.ids.starts_with(&shared)));
-        let mut embedder = model.load(2).unwrap().embedder;
+        let mut embedder = model.load(&resources(2)).unwrap().embedders.remove(0);
         let vectors = |embedder: &mut OnnxEmbedder, size| {
             texts
                 .chunks(size)

@@ -10,6 +10,7 @@ mod documents;
 mod errors;
 mod fuzz;
 mod golden;
+mod gpu;
 mod kinds;
 mod make;
 mod mixed;

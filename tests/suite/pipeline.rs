@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use anyhow::bail;
 use ndarray::Array2;
 use proptest::prelude::*;
 use qwen3_index::batch::{Batch, Batching};
 use qwen3_index::clean::clean;
-use qwen3_index::embed::{Embedder, Embedding};
+use qwen3_index::embed::{Embedder, Embedding, OutOfMemory};
 use qwen3_index::index::{Row, RowKind, Vector};
 use qwen3_index::journal::{Header, Journal};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::{self, Engine, Job};
 use qwen3_index::report::{Documents, LogFormat, Reporter, Work};
 use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
-use qwen3_index::tokenize::{Encoding, Tokenizer};
+use qwen3_index::tokenize::Tokenizer;
 
 use crate::util::{Playground, jsonl, repository};
 
@@ -27,32 +27,50 @@ const WIDTH: usize = 32;
 #[derive(Clone)]
 struct Fake {
     poison: Option<u32>,
+    /// Whether the poison works in company only.
+    is_poison_weak: bool,
+    /// Tokens of a batch, padding included, that there is memory for.
+    places_max: usize,
     batching: Batching,
     batches_max: usize,
+    rows_missing: usize,
     batches: Arc<Mutex<Vec<Vec<usize>>>>,
+    /// One a device, which waits for the others to have a batch too.
+    devices: usize,
+    all_at_work: Option<Arc<Barrier>>,
 }
 
 impl Fake {
     fn new(batching: Batching) -> Self {
-        Fake { poison: None, batching, batches_max: usize::MAX, batches: Arc::default() }
+        Fake {
+            poison: None,
+            is_poison_weak: false,
+            places_max: usize::MAX,
+            batching,
+            batches_max: usize::MAX,
+            rows_missing: 0,
+            batches: Arc::default(),
+            devices: 1,
+            all_at_work: None,
+        }
     }
 
     fn batches(&self) -> Vec<Vec<usize>> {
         self.batches.lock().unwrap().clone()
     }
+}
 
-    fn vector(&self, ids: &[i64]) -> Vec<f32> {
-        if ids.iter().any(|&id| self.poison.is_some_and(|poison| id == i64::from(poison))) {
-            return vec![f32::NAN; WIDTH];
-        }
-        let mut state = 1u64;
-        for &id in ids {
-            state = state.wrapping_add(id as u64).wrapping_mul(6_364_136_223_846_793_005).rotate_left(17);
-        }
-        (0..WIDTH as u64)
-            .map(|n| (state.wrapping_mul(2 * n + 1) >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
-            .collect()
+fn vector(ids: &[i64], poison: Option<u32>) -> Vec<f32> {
+    if ids.iter().any(|&id| poison.is_some_and(|poison| id == i64::from(poison))) {
+        return vec![f32::NAN; WIDTH];
     }
+    let mut state = 1u64;
+    for &id in ids {
+        state = state.wrapping_add(id as u64).wrapping_mul(6_364_136_223_846_793_005).rotate_left(17);
+    }
+    (0..WIDTH as u64)
+        .map(|n| (state.wrapping_mul(2 * n + 1) >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
+        .collect()
 }
 
 impl Embedder for Fake {
@@ -64,16 +82,29 @@ impl Embedder for Fake {
         self.batching
     }
 
+    fn batch_tokens(&self) -> usize {
+        2048
+    }
+
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
+        if let Some(all) = self.all_at_work.take() {
+            all.wait();
+        }
         let mut batches = self.batches.lock().unwrap();
         if batches.len() == self.batches_max {
             bail!("the engine is out of order");
         }
         batches.push(batch.lengths());
+        if batch.places() > self.places_max {
+            return Err(OutOfMemory.into());
+        }
+        let poison = self.poison.filter(|_| !self.is_poison_weak || batch.len() > 1);
         let ids = batch.ids();
         let rows = ids.rows().into_iter().zip(batch.lengths());
-        let values = rows.flat_map(|(row, length)| self.vector(&row.to_vec()[..length])).collect();
-        Ok(Array2::from_shape_vec((batch.len(), WIDTH), values).unwrap())
+        let rows = rows.skip(self.rows_missing);
+        let values: Vec<f32> =
+            rows.flat_map(|(row, length)| vector(&row.to_vec()[..length], poison)).collect();
+        Ok(Array2::from_shape_vec((values.len() / WIDTH, WIDTH), values).unwrap())
     }
 }
 
@@ -97,7 +128,7 @@ fn journal(playground: &Playground) -> anyhow::Result<Journal> {
 fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Documents, Vec<Row>)> {
     let (mut documents, mut work, mut rows) = (Documents::default(), Work::default(), Vec::new());
     let engine = Engine {
-        load: &mut || Ok(Box::new(fake.clone())),
+        load: &mut || Ok((0..fake.devices).map(|_| Box::new(fake.clone()) as Box<dyn Embedder>).collect()),
         journal,
         sink: &mut |made| {
             rows.extend(made);
@@ -130,7 +161,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         reading: reading(),
         tokenizer: tokenizer(),
         max_tokens,
-        batch_tokens,
+        batch_tokens: Some(batch_tokens),
         rows,
         dim: WIDTH,
         old: None,
@@ -160,7 +191,7 @@ proptest! {
         let (documents, rows) = run(&texts, &fake, job(max_tokens, batch_tokens, RowKind::Chunks)).unwrap();
         for row in &rows {
             let ids: Vec<i64> = tokenizer.encode(&row.text).unwrap().ids().iter().map(|&id| id.into()).collect();
-            prop_assert_eq!(&row.vector, &Vector::New(Embedding::normalized(fake.vector(&ids)).unwrap()));
+            prop_assert_eq!(&row.vector, &Vector::New(Embedding::normalized(vector(&ids, None)).unwrap()));
         }
         let mut by_document: HashMap<usize, String> = HashMap::new();
         for row in &rows {
@@ -208,24 +239,69 @@ fn an_engine_that_fails_ends_the_run_with_its_words() {
     assert!(said.starts_with("at ") && said.ends_with(": the engine is out of order"), "{said}");
 }
 
+/// Texts of 1 to 40 words, and their vectors.
+fn texts_and_vectors() -> (Vec<String>, Vec<Vector>) {
+    let texts: Vec<String> = (0..2000).map(|n| format!("{}{n}", "a ".repeat(n % 40))).collect();
+    let tokenizer = tokenizer();
+    let ids = |text: &String| {
+        tokenizer.encode(text).unwrap().ids().iter().map(|&id| id.into()).collect::<Vec<i64>>()
+    };
+    let vectors = texts.iter().map(|text| Embedding::normalized(vector(&ids(text), None)).unwrap());
+    let vectors = vectors.map(Vector::New).collect();
+    (texts, vectors)
+}
+
+#[test]
+fn several_devices_work_on_one_queue() {
+    let (texts, vectors) = texts_and_vectors();
+    let mut fake = Fake::new(Batching::AnyLengths);
+    (fake.devices, fake.all_at_work) = (3, Some(Arc::new(Barrier::new(3))));
+    let (documents, rows) = run(&texts, &fake, job(128, 256, RowKind::Documents)).unwrap();
+    assert_eq!(documents.embedded, 2000);
+    assert!(rows.into_iter().map(|row| row.vector).eq(vectors));
+
+    let broken = Fake { batches_max: 30, all_at_work: None, batches: Arc::default(), ..fake };
+    let error = run(&texts, &broken, job(128, 256, RowKind::Documents)).unwrap_err();
+    assert!(format!("{error:#}").ends_with("the engine is out of order"), "{error:#}");
+}
+
+#[test]
+fn where_memory_is_too_small_batches_are_halved_down_to_one_text() {
+    let (texts, vectors) = texts_and_vectors();
+    let fake = Fake { places_max: 70, ..Fake::new(Batching::AnyLengths) };
+    let (documents, rows) = run(&texts, &fake, job(128, 2048, RowKind::Documents)).unwrap();
+    assert_eq!(documents.embedded, 2000);
+    assert!(rows.into_iter().map(|row| row.vector).eq(vectors));
+    let places = |batch: &Vec<usize>| batch.iter().max().unwrap() * batch.len();
+    let too_large = fake.batches().iter().filter(|batch| places(batch) > 70).count();
+    assert!(too_large <= 6, "that is learned: {too_large}");
+
+    let tiny = Fake { places_max: 30, ..Fake::new(Batching::AnyLengths) };
+    let (documents, rows) = run(&texts, &tiny, job(128, 2048, RowKind::Documents)).unwrap();
+    assert!(documents.add_up() && documents.failed > 0 && documents.embedded > 0);
+    let failed: Vec<&String> =
+        texts.iter().filter(|text| tokenizer().encode(text).unwrap().len() > 30).collect();
+    assert_eq!(failed.len() as u64, documents.failed);
+    assert!(rows.iter().all(|row| !failed.contains(&&row.text)));
+}
+
+#[test]
+fn a_vector_that_is_not_finite_is_tried_again_alone() {
+    let texts: Vec<String> = (0..90).map(|n| format!("a {n}")).collect();
+    let poison = Some(tokenizer().encode("7").unwrap().ids()[0]);
+    let fake = Fake { poison, is_poison_weak: true, ..Fake::new(Batching::AnyLengths) };
+    let (documents, _) = run(&texts, &fake, job(64, 2048, RowKind::Documents)).unwrap();
+    assert_eq!((documents.embedded, documents.failed), (90, 0));
+    let strong = Fake { is_poison_weak: false, ..fake };
+    let (documents, _) = run(&texts, &strong, job(64, 2048, RowKind::Documents)).unwrap();
+    assert_eq!((documents.embedded, documents.failed), (90 - 18, 18));
+}
+
 #[test]
 #[should_panic(expected = "one row a chunk")]
 fn an_engine_that_gives_too_few_rows_is_a_bug_and_never_papered_over() {
-    struct Short;
-    impl Embedder for Short {
-        fn width(&self) -> usize {
-            WIDTH
-        }
-        fn batching(&self) -> Batching {
-            Batching::Alone
-        }
-        fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
-            Ok(Array2::ones((batch.len() - 1, WIDTH)))
-        }
-    }
-    let key = qwen3_index::batch::ChunkKey { document: 0, chunk: 0 };
-    let batch = Batch::new(vec![(key, Encoding::new(vec![1])), (key, Encoding::new(vec![2]))]);
-    let _ = qwen3_index::embed::embed(&mut Short, &batch);
+    let fake = Fake { rows_missing: 1, ..Fake::new(Batching::AnyLengths) };
+    let _ = run(&["text".to_owned()], &fake, job(64, 2048, RowKind::Documents));
 }
 
 /// Between the walk and the reading, other programs write.

@@ -155,7 +155,7 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, playground: &Playground) ->
     row
 }
 
-/// As `src/pipeline.rs` does; how many tokens come out.
+/// As `src/pipeline/prepare.rs` does; how many tokens come out.
 fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
     let chunks = chunk(&clean(&document.text), MAX_TOKENS, tokenizer).unwrap();
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
@@ -171,6 +171,10 @@ impl Embedder for NoModel {
 
     fn batching(&self) -> Batching {
         Batching::EqualLengths
+    }
+
+    fn batch_tokens(&self) -> usize {
+        BATCH_TOKENS
     }
 
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
@@ -190,7 +194,7 @@ fn build(playground: &Playground, folder: &Path, tokenizer: Tokenizer) {
     let mut writer = IndexWriter::new(&place, None, metadata, &[]);
     let (mut documents, mut work) = (Documents::default(), Work::default());
     let engine = Engine {
-        load: &mut || Ok(Box::new(NoModel)),
+        load: &mut || Ok(vec![Box::new(NoModel) as Box<dyn Embedder>]),
         journal: &mut journal,
         sink: &mut |rows| writer.push(rows),
         documents: &mut documents,

@@ -1,5 +1,6 @@
 //! Running the binary, reading what it wrote, and the golden vectors.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -35,11 +36,19 @@ pub fn our_exports() -> &'static Path {
         let mut command = python("export");
         command.arg(repository("scripts/export_onnx.py")).arg(repository("fixtures/qwen3-tiny")).arg(&folder);
         let output =
-            command.args(["--variant", "fp32", "plain", "f16", "int8", "q8", "q4"]).output().unwrap();
+            command.args(["--variant", "fp32", "plain", "f16", "bf16", "int8", "q8", "q4"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         print!("{}", String::from_utf8_lossy(&output.stdout));
         folder
     })
+}
+
+/// The ONNX Runtime that `scripts/setup` installs.
+pub fn cpu_library() -> PathBuf {
+    let home = || PathBuf::from(env::var_os("HOME").unwrap()).join(".local/share");
+    let data = env::var_os("XDG_DATA_HOME").map_or_else(home, PathBuf::from);
+    let files = fs::read_dir(data.join("qwen3-index/lib")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.to_string_lossy().contains("libonnxruntime.so")).min().unwrap()
 }
 
 /// A folder of a test's own, in which the binary runs.

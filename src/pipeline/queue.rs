@@ -1,0 +1,142 @@
+//! Batches on their way through the model: one queue, and behind it a thread a device.
+
+use std::panic::resume_unwind;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
+
+use crate::batch::{Batch, Batching, ChunkKey};
+use crate::embed::{Embedded, Embedder, Patient};
+
+/// One is at work, and one waits, so that no device has to.
+const BATCHES_A_DEVICE: usize = 2;
+
+/// What became of a batch.
+pub(super) struct Outcome {
+    /// The first of its chunks, and how many there were.
+    pub first: ChunkKey,
+    pub chunks: usize,
+    /// Tokens in them.
+    pub tokens: usize,
+    /// Time in the model.
+    pub seconds: Duration,
+    /// What came of each; or why the run cannot go on.
+    pub embedded: anyhow::Result<Vec<Embedded>>,
+    /// Most tokens of a batch, padding included, from here on, where memory was too small for it.
+    pub places_max: Option<usize>,
+}
+
+/// The queue. Where it is dropped, what is at work comes to its end first, since the engine must not outlive `main`.
+pub(super) struct Queue {
+    batches: Sender<Batch>,
+    outcomes: Receiver<Outcome>,
+    threads: Vec<JoinHandle<()>>,
+    /// How much company texts may have.
+    pub batching: Batching,
+    /// Most tokens of a batch that suit the devices.
+    pub batch_tokens: usize,
+    in_flight: usize,
+}
+
+impl Queue {
+    /// Starts a thread for each embedder. They are of one model.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn start(embedders: Vec<Box<dyn Embedder>>) -> Self {
+        let first = embedders.first().unwrap_or_else(|| panic!("an embedder for each device"));
+        let batching = first.batching();
+        let batch_tokens = embedders.iter().map(|embedder| embedder.batch_tokens()).min().unwrap_or(0);
+        let (batches, taken) = bounded(embedders.len() * BATCHES_A_DEVICE);
+        let (made, outcomes) = unbounded();
+        let work_on = |embedder| {
+            let (taken, made) = (taken.clone(), made.clone());
+            thread::spawn(move || work(Patient::new(embedder), &taken, &made))
+        };
+        let threads = embedders.into_iter().map(work_on).collect();
+        Queue { batches, outcomes, threads, batching, batch_tokens, in_flight: 0 }
+    }
+
+    /// How many devices there are.
+    pub fn devices(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Whether nothing is at work.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    /// Whether a batch would have to wait for more than one other.
+    pub fn is_full(&self) -> bool {
+        self.in_flight == self.devices() * BATCHES_A_DEVICE
+    }
+
+    /// Hands a batch in.
+    ///
+    /// # Panics
+    /// If the queue is full, or with the panic of a thread.
+    pub fn push(&mut self, batch: Batch) {
+        if self.batches.try_send(batch).is_err() {
+            self.panic();
+        }
+        self.in_flight += 1;
+    }
+
+    /// Where outcomes come from; each is to be given to [`Queue::taken`].
+    pub fn outcomes(&self) -> &Receiver<Outcome> {
+        &self.outcomes
+    }
+
+    /// Counts an outcome that has been received.
+    pub fn taken(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    /// Goes on with the panic of a thread, if one has panicked.
+    pub fn check(&mut self) {
+        if self.threads.iter().any(JoinHandle::is_finished) {
+            self.panic();
+        }
+    }
+
+    fn panic(&mut self) -> ! {
+        let finished = self.threads.iter().position(JoinHandle::is_finished);
+        match finished.map(|at| self.threads.remove(at).join()) {
+            Some(Err(panic)) => resume_unwind(panic),
+            _ => panic!("a batch was handed in while the queue was full"),
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Batches that wait are given up, since nobody hears of them.
+        (self.batches, self.outcomes) = (bounded(0).0, never());
+        for thread in self.threads.drain(..) {
+            // Its panic has been told, or the run ends for another reason.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(mut embedder: Patient, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
+    for batch in batches {
+        let Some(first) = batch.keys().next() else { continue };
+        let (chunks, tokens, places_max) = (batch.len(), batch.tokens(), embedder.places_max());
+        let started = Instant::now();
+        let embedded = embedder.embed(batch);
+        let outcome = Outcome {
+            first,
+            chunks,
+            tokens,
+            seconds: started.elapsed(),
+            embedded,
+            places_max: Some(embedder.places_max()).filter(|&now| now < places_max),
+        };
+        if outcomes.send(outcome).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `--device cuda` and `--device auto`. What needs a GPU is skipped where there is none, and says so.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::util::{Golden, Playground, Ran, cosine, cpu_library, golden, jsonl, our_exports};
+
+const CUDA: [&str; 2] = ["--device", "cuda"];
+
+fn run(playground: &Playground, more: &[&str]) -> Ran {
+    playground.run(&[&arguments()[..], more].concat())
+}
+
+fn arguments() -> [&'static str; 6] {
+    ["build", "in.jsonl", "-o", "out.parquet", "--model", our_exports().to_str().unwrap()]
+}
+
+/// Why there is no GPU to test with; nothing where there is one.
+fn no_gpu() -> Option<String> {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["hello"]));
+    let ran = run(&playground, &[&CUDA[..], &["--dry-run"]].concat());
+    (ran.code != Some(0)).then(|| ran.stderr.trim().to_owned())
+}
+
+macro_rules! needs_gpu {
+    () => {
+        if let Some(why) = no_gpu() {
+            return println!("skipped: {why}");
+        }
+    };
+}
+
+fn texts() -> Vec<Golden> {
+    golden().into_iter().filter(|text| text.instruction.is_none()).collect()
+}
+
+#[test]
+fn cuda_that_cannot_be_had_is_refused_in_one_line() {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["hello"]));
+    let refused = |library: Option<&str>, says: &[&str]| {
+        let mut command = playground.command(&[&arguments()[..], &CUDA].concat());
+        command.env("XDG_DATA_HOME", playground.path("nothing"));
+        if let Some(library) = library {
+            command.env("ORT_DYLIB_PATH", playground.path(library));
+        }
+        let ran = playground.output(&mut command, "").expect(1);
+        says.iter().for_each(|part| _ = ran.says(part));
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.story);
+        assert!(!playground.path("out.parquet").exists());
+    };
+    refused(None, &["no libonnxruntime_providers_cuda.so in ", "scripts/setup cuda"]);
+
+    // As `scripts/setup` installs it.
+    let library = |folder: &str| {
+        fs::create_dir(playground.path(folder)).unwrap();
+        symlink(cpu_library(), playground.path(&format!("{folder}/libonnxruntime.so"))).unwrap();
+        format!("{folder}/libonnxruntime.so")
+    };
+    let cpu = library("cpu");
+    refused(Some(&cpu), &["no libonnxruntime_providers_cuda.so beside it", "scripts/setup cuda"]);
+
+    // A library of CUDA that is none.
+    let broken = library("broken");
+    playground.write("broken/libonnxruntime_providers_cuda.so", "");
+    playground.write("broken/libcudart.so.13", "");
+    refused(Some(&broken), &["libcudart.so.13", "CUDA 13 and cuDNN 9", "scripts/setup cuda"]);
+
+    let auto = run(&playground, &["--device", "auto", "--dry-run"]).expect(0);
+    if auto.stderr.contains("no NVIDIA driver") {
+        let gpu = library("gpu");
+        playground.write("gpu/libonnxruntime_providers_cuda.so", "");
+        refused(Some(&gpu), &["there is no NVIDIA driver (libcuda.so.1)", "leave --device out"]);
+    }
+}
+
+#[test]
+fn auto_says_why_it_takes_the_cpu() {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["hello"]));
+    let ran = run(&playground, &["--device", "auto"]).expect(0);
+    match no_gpu() {
+        Some(_) => ran.says("threads, CPU, since "),
+        None => ran.says("GPU 0 by CUDA"),
+    };
+}
+
+#[test]
+fn vectors_of_a_gpu_are_the_golden_ones() {
+    needs_gpu!();
+    let playground = Playground::new();
+    let texts = texts();
+    playground.write("in.jsonl", jsonl(texts.iter().map(|text| text.text.as_str())));
+    let model = ["--model", our_exports().to_str().unwrap()];
+    for (file, least) in [("model.onnx", 0.999_99), ("model_f16.onnx", 0.999_5), ("model_bf16.onnx", 0.999_5)]
+    {
+        for batch_tokens in ["1", "4096"] {
+            let more = ["--model-file", file, "--batch-tokens", batch_tokens, "--rebuild"];
+            let rows = playground.build("in.jsonl", &[&model[..], &CUDA, &more].concat());
+            let cosines = rows.iter().zip(&texts).map(|(row, text)| cosine(&row.vector, &text.vector));
+            let worst = cosines.fold(1.0, f64::min);
+            println!("{file}, batches of {batch_tokens} tokens: worst cosine {worst:.6}");
+            assert!(worst > least, "{file}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn a_graph_that_would_run_on_the_cpu_is_refused() {
+    needs_gpu!();
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["hello"]));
+    let int8 = ["--model-file", "model_int8.onnx"];
+    let ran = run(&playground, &[&CUDA[..], &int8].concat()).expect(1);
+    ran.says("CUDA has no kernel for").says("MatMulIntegerToFloat").says("--variant f16");
+    run(&playground, &int8).expect(0).says("threads, CPU, since ").says("MatMulIntegerToFloat");
+    run(&playground, &["--device", "cuda:99"]).expect(1).says("there is no GPU 99");
+}
