@@ -214,6 +214,7 @@ class Bench:
             {
                 "seconds": report["seconds"]["embedding"],
                 "whole_seconds": whole,
+                "model_seconds": report["seconds"]["model"],
                 "tokens": report["tokens"],
                 "peak_bytes": report["peak_memory_bytes"],
             }

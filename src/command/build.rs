@@ -318,9 +318,7 @@ fn run_settled(
         if let Some(warning) = loaded.warning() {
             reporter.warn(&format!("model {onnx}: {warning}"));
         }
-        let threads = resources.threads;
-        reporter
-            .info(&format!("model {onnx}, {dim} numbers a vector, {threads} threads, {}", loaded.device()));
+        reporter.info(&format!("model {onnx}, {dim} numbers a vector, {}", loaded.device()));
         if is_shared {
             reporter.info(&format!(
                 "the first {} tokens of every text are the instruction's, and computed once",

@@ -21,6 +21,8 @@ const PACKAGES: [&str; 2] = ["../../nvidia/cu13/lib", "../../nvidia/cudnn/lib"];
 /// A GPU.
 pub(super) struct Gpu {
     context: Arc<CudaContext>,
+    /// Bytes that were free when it was opened.
+    free_at_first: usize,
 }
 
 impl Gpu {
@@ -30,14 +32,16 @@ impl Gpu {
     /// There is no driver, or no such GPU.
     pub fn open(number: usize) -> anyhow::Result<Self> {
         // What follows panics without it.
-        preload_dylib(DRIVER).map_err(|_| anyhow!("there is no NVIDIA driver ({DRIVER})"))?;
+        preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: there is no {DRIVER}"))?;
         let gpus = CudaContext::device_count().map_err(|e| anyhow!("NVIDIA's driver says: {}", words(e)))?;
         if usize::try_from(gpus).is_ok_and(|gpus| number >= gpus) {
             bail!("there is no GPU {number}, they count from 0 and are {gpus}");
         }
         let context = CudaContext::new(number);
         let context = context.map_err(|e| anyhow!("GPU {number}: NVIDIA's driver says: {}", words(e)))?;
-        Ok(Gpu { context })
+        let mut gpu = Gpu { context, free_at_first: 0 };
+        gpu.free_at_first = gpu.free_memory(None)?;
+        Ok(gpu)
     }
 
     /// What it is called.
@@ -45,14 +49,15 @@ impl Gpu {
         self.context.name().unwrap_or_else(|_| "GPU".to_owned())
     }
 
-    /// Bytes of its memory that nobody uses.
+    /// Bytes of its memory that may still be taken, of so many from the beginning.
     ///
     /// # Errors
     /// The driver does not say.
-    pub fn free_memory(&self) -> anyhow::Result<usize> {
+    pub fn free_memory(&self, memory_max: Option<usize>) -> anyhow::Result<usize> {
         let (free, _) =
             self.context.mem_get_info().map_err(|e| anyhow!("NVIDIA's driver says: {}", words(e)))?;
-        Ok(free)
+        let taken = self.free_at_first.saturating_sub(free);
+        Ok(memory_max.map_or(free, |max| free.min(max.saturating_sub(taken))))
     }
 }
 

@@ -129,7 +129,7 @@ impl Model {
         let precision = device.precision();
         let probe = probe::probe(first, &self.tokenizer, precision)
             .with_context(|| format!("model {onnx}: cannot embed a sample text"))?;
-        let placement = first.gpu().is_some().then_some(()).map(|()| first.placement(CUDA)).transpose()?;
+        let placement = if first.gpu().is_some() { Some(first.placement(CUDA)?) } else { None };
         if let Some(heavy) = placement.as_ref().and_then(Placement::heavy_elsewhere) {
             bail!(
                 "model {onnx}: CUDA has no kernel for {heavy}, which would run on the CPU; take another export, such as `scripts/export_onnx.py --variant f16` makes"
@@ -151,7 +151,16 @@ impl Model {
             batching => batching,
         };
         embedders.iter_mut().for_each(|embedder| embedder.set_batching(batching));
-        Ok(LoadedModel { embedders, probe, fingerprint, device: device.clone(), placement, no_gpu: None })
+        let threads = resources.threads;
+        Ok(LoadedModel {
+            embedders,
+            probe,
+            fingerprint,
+            device: device.clone(),
+            threads,
+            placement,
+            no_gpu: None,
+        })
     }
 }
 
@@ -191,6 +200,8 @@ pub struct LoadedModel {
     pub fingerprint: ModelFingerprint,
     /// Where it is.
     device: Device,
+    /// On a CPU.
+    threads: usize,
     /// How much of the graph is on a GPU.
     placement: Option<Placement>,
     /// Why it is on the CPU, where a GPU would have been preferred.
@@ -201,11 +212,16 @@ impl LoadedModel {
     /// What runs it, for people.
     pub fn device(&self) -> String {
         let mut parts = vec![self.device.to_string()];
-        parts.extend(self.embedders.iter().filter_map(OnnxEmbedder::gpu).map(Gpu::name));
-        parts.extend(self.placement.iter().map(Placement::to_string));
+        match self.device {
+            Device::Cuda(_) => {
+                parts.extend(self.embedders.iter().filter_map(OnnxEmbedder::gpu).map(Gpu::name));
+                parts.extend(self.placement.iter().map(Placement::to_string));
+            }
+            Device::Cpu | Device::OpenVino => parts.push(format!("{} threads", self.threads)),
+        }
         let parts = parts.join(", ");
         match &self.no_gpu {
-            Some(why) => format!("{parts}, since {why}"),
+            Some(why) => format!("{parts} ({why})"),
             None => parts,
         }
     }

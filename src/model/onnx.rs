@@ -222,8 +222,7 @@ impl OnnxEmbedder {
     /// What is left to it of the memory of its GPU, in bytes.
     fn free_memory(&self) -> anyhow::Result<Option<usize>> {
         let Seat::Cuda { gpu, memory_max, .. } = &self.seat else { return Ok(None) };
-        let free = gpu.free_memory()?;
-        Ok(Some(memory_max.map_or(free, |max| free.min(max))))
+        gpu.free_memory(*memory_max).map(Some)
     }
 
     /// How hidden states become a vector; `None` where the graph does that itself.

@@ -71,7 +71,7 @@ fn cuda_that_cannot_be_had_is_refused_in_one_line() {
     if auto.stderr.contains("no NVIDIA driver") {
         let gpu = library("gpu");
         playground.write("gpu/libonnxruntime_providers_cuda.so", "");
-        refused(Some(&gpu), &["there is no NVIDIA driver (libcuda.so.1)", "leave --device out"]);
+        refused(Some(&gpu), &["no NVIDIA driver: there is no libcuda.so.1", "leave --device out"]);
     }
 }
 
@@ -81,7 +81,7 @@ fn auto_says_why_it_takes_the_cpu() {
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &["--device", "auto"]).expect(0);
     match no_gpu() {
-        Some(_) => ran.says("threads, CPU, since "),
+        Some(_) => ran.says(" numbers a vector, CPU, ").says(" threads ("),
         None => ran.says("GPU 0 by CUDA"),
     };
 }
@@ -114,6 +114,6 @@ fn a_graph_that_would_run_on_the_cpu_is_refused() {
     let int8 = ["--model-file", "model_int8.onnx"];
     let ran = run(&playground, &[&CUDA[..], &int8].concat()).expect(1);
     ran.says("CUDA has no kernel for").says("MatMulIntegerToFloat").says("--variant f16");
-    run(&playground, &int8).expect(0).says("threads, CPU, since ").says("MatMulIntegerToFloat");
+    run(&playground, &int8).expect(0).says(" numbers a vector, CPU, ").says("MatMulIntegerToFloat");
     run(&playground, &["--device", "cuda:99"]).expect(1).says("there is no GPU 99");
 }
