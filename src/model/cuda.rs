@@ -1,19 +1,16 @@
 //! What CUDA needs beside ONNX Runtime: its libraries, a driver, a GPU.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use cudarc::driver::{CudaContext, DriverError};
-use ort::ep::cuda::preload_dylibs;
+use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS};
 use ort::util::preload_dylib;
 
 /// The library of NVIDIA's driver.
 const DRIVER: &str = "libcuda.so.1";
-
-/// One library each of CUDA and cuDNN, to know the folder that has them.
-const CUDA: &str = "libcudart.so.13";
-const CUDNN: &str = "libcudnn.so.9";
 
 /// Where the PyPI packages of CUDA and cuDNN keep their libraries, seen from the folder of ONNX Runtime's package.
 const PACKAGES: [&str; 2] = ["../../nvidia/cu13/lib", "../../nvidia/cudnn/lib"];
@@ -65,15 +62,39 @@ fn words(error: DriverError) -> String {
     error.error_string().map_or_else(|_| error.to_string(), |words| words.to_string_lossy().into_owned())
 }
 
-/// Loads the libraries of CUDA and cuDNN that lie beside ONNX Runtime's, or in the packages beside its own. Where there are
-/// none, the system's are for the system to find.
+/// Loads the libraries of CUDA and cuDNN that lie beside ONNX Runtime's, or in the packages beside its own, so that its
+/// provider finds them. Where there are none, the system's are for the system to find.
 ///
 /// # Errors
 /// One of them is missing or cannot be loaded.
 pub(super) fn load_libraries(onnx_runtime: &Path) -> anyhow::Result<()> {
-    let folder = onnx_runtime.parent().unwrap_or(Path::new("."));
-    let folders = [folder.to_owned(), folder.join(PACKAGES[0]), folder.join(PACKAGES[1])];
-    let with = |library| folders.iter().find(|folder| folder.join(library).is_file());
-    preload_dylibs(with(CUDA).map(|path| path.as_path()), with(CUDNN).map(|path| path.as_path()))
-        .map_err(|e| anyhow!("{e}"))
+    let beside = onnx_runtime.parent().unwrap_or(Path::new("."));
+    let folders = [beside.to_owned(), beside.join(PACKAGES[0]), beside.join(PACKAGES[1])];
+    for libraries in [CUDA_DYLIBS, CUDNN_DYLIBS] {
+        let folder = folders.iter().find(|folder| folder.join(libraries[0]).is_file());
+        for path in folder.iter().flat_map(|folder| libraries.iter().map(|library| folder.join(library))) {
+            preload_dylib(&path).map_err(|e| {
+                let cause = e.source().map_or_else(|| e.to_string(), ToString::to_string);
+                anyhow!("{} cannot be loaded: {cause}", path.display())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_library_that_is_missing_or_broken_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = || load_libraries(&folder.path().join("libonnxruntime.so")).map_err(|e| e.to_string());
+        assert_eq!(load(), Ok(()), "those of the system");
+        fs::write(folder.path().join("libcudart.so.13"), "").unwrap();
+        let error = load().unwrap_err();
+        assert!(error.contains("libcudart.so.13 cannot be loaded: "), "{error}");
+        assert!(error.contains("file too short"), "{error}");
+    }
 }

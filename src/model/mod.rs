@@ -108,8 +108,10 @@ impl Model {
     }
 
     fn load_on(&self, device: &Device, resources: &Resources) -> anyhow::Result<LoadedModel> {
-        let runtime = runtime::environment(device)?;
+        let library = runtime::find(device)?;
+        // Some of the libraries need that of the driver.
         let seats = seats(device, resources)?;
+        let runtime = runtime::environment(device, &library)?;
         let profiles = tempfile::tempdir().context("no folder for temporary files")?;
         let (embedders, weights) = thread::scope(|scope| {
             // Gigabytes are read twice, side by side: by the engine and for the digest.

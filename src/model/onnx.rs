@@ -329,7 +329,7 @@ fn session(
         })?,
         Seat::Cuda { number, memory_max, .. } => cuda(builder, *number, *memory_max).map_err(|e| {
             let e = one_line(&e.to_string());
-            anyhow!("{e}; CUDA 13 and cuDNN 9 are needed: {}", Device::Cuda(vec![*number]).advice())
+            anyhow!("{e}; see that the driver is 580 or newer; {}", Device::Cuda(vec![*number]).advice())
         })?,
     };
     let load = || -> ort::Result<Session> {

@@ -96,7 +96,8 @@ mod tests {
         let folder = ModelFolder::open(&model, None).unwrap();
         let profiles = tempfile::tempdir().unwrap();
         let placement = |provider: &str| {
-            let environment = runtime::environment(&Device::Cpu).unwrap();
+            let library = runtime::find(&Device::Cpu).unwrap();
+            let environment = runtime::environment(&Device::Cpu, &library).unwrap();
             let profile = profiles.path().join(provider);
             let seat = Seat::Cpu { threads: 1 };
             let mut embedder = OnnxEmbedder::load(environment, &folder, seat, Some(&profile)).unwrap();

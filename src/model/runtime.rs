@@ -24,20 +24,18 @@ const SYSTEM: [&str; 6] = [
 
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 
-/// The one environment of the process. Loaded from the first of: `ORT_DYLIB_PATH`, the folder of this
-/// program, where `scripts/setup` puts it, the active Python environment, the system.
+/// The one environment of the process, of a library that [`find`] has found for the device.
 ///
 /// # Errors
-/// No library, with where it was looked for; or one that cannot be loaded or is too old.
-pub fn environment(device: &Device) -> anyhow::Result<&'static Environment> {
+/// The library, or one that it needs, cannot be loaded or is too old.
+pub fn environment(device: &Device, library: &Path) -> anyhow::Result<&'static Environment> {
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }
-    let library = find(device)?;
     if let Device::Cuda(_) = device {
-        cuda::load_libraries(&library).map_err(|e| anyhow!("{e}; {}", device.advice()))?;
+        cuda::load_libraries(library).map_err(|e| anyhow!("{e}; {}", device.advice()))?;
     }
-    let environment = ort::init_from(&library)
+    let environment = ort::init_from(library)
         .map_err(|e| {
             anyhow!("{e}; ONNX Runtime 1.{} or newer is needed: {}", ort::MINOR_VERSION, device.advice())
         })?
@@ -50,7 +48,12 @@ pub fn environment(device: &Device) -> anyhow::Result<&'static Environment> {
     Ok(ENVIRONMENT.get_or_init(|| environment))
 }
 
-fn find(device: &Device) -> anyhow::Result<PathBuf> {
+/// The library, from the first of: `ORT_DYLIB_PATH`, the folder of this program, where `scripts/setup` puts it, the active
+/// Python environment, the system.
+///
+/// # Errors
+/// There is none for the device, with where it was looked for.
+pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         if !path.is_file() {
