@@ -7,7 +7,7 @@ use crate::tokenize::Encoding;
 /// Which chunk of which document: what a vector is matched up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkKey {
-    /// The document's place in its window.
+    /// The document's number in this run.
     pub document: usize,
     /// The chunk's place in the document.
     pub chunk: usize,

@@ -178,7 +178,7 @@ pub struct Build {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
 
-    /// Most tokens that go through the model together [default: 1536 on a CPU, what fits into the memory of a GPU]
+    /// Most tokens that go through the model together [default: 1536 on a CPU, on a GPU what its memory holds, 32768 at most]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_tokens: Option<u32>,
 

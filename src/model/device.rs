@@ -111,7 +111,7 @@ impl Device {
                 "install it with `scripts/setup openvino` or `pip install onnxruntime-openvino`, or name the library in ORT_DYLIB_PATH"
             }
             Device::Cuda(_) => {
-                "install it with CUDA 13 and cuDNN 9 by `scripts/setup cuda`, or leave --device out"
+                "install it with CUDA 13 and cuDNN 9 by `scripts/setup cuda`, or use --device cpu"
             }
         }
     }

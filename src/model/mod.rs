@@ -23,7 +23,7 @@ pub use device::{Device, DeviceChoice, Precision};
 pub use fingerprint::ModelFingerprint;
 pub use folder::ModelFolder;
 pub use onnx::OnnxEmbedder;
-use onnx::Seat;
+use onnx::{Export, Seat};
 pub use placement::Placement;
 pub use probe::Probe;
 
@@ -112,14 +112,14 @@ impl Model {
         // Some of the libraries need that of the driver.
         let seats = seats(device, resources)?;
         let runtime = runtime::environment(device, &library)?;
-        let profiles = tempfile::tempdir().context("no folder for temporary files")?;
+        let profiles = matches!(device, Device::Cuda(_)).then(tempfile::tempdir).transpose();
+        let profiles = profiles.context("no folder for temporary files")?;
         let (embedders, weights) = thread::scope(|scope| {
             // Gigabytes are read twice, side by side: by the engine and for the digest.
             let known = self.weights.clone();
             let weights = scope.spawn(|| known.map_or_else(|| fingerprint::weights(&self.folder.onnx), Ok));
             let load = |(at, seat)| {
-                let profile =
-                    matches!((at, &seat), (0, Seat::Cuda { .. })).then(|| profiles.path().join("run"));
+                let profile = profiles.as_ref().filter(|_| at == 0).map(|folder| folder.path().join("run"));
                 OnnxEmbedder::load(runtime, &self.folder, seat, profile.as_deref())
             };
             let embedders: anyhow::Result<Vec<_>> = seats.into_iter().enumerate().map(load).collect();
@@ -129,7 +129,9 @@ impl Model {
         let onnx = self.folder.onnx.display();
         let first = embedders.first_mut().context("a model without a device")?;
         let precision = device.precision();
-        let probe = probe::probe(first, &self.tokenizer, precision)
+        let is_half = |export: &&Export| ["f16", "bf16"].contains(&export.variant.as_str());
+        let rounding = precision.or(first.export().filter(is_half).map(|_| Precision::Bf16));
+        let probe = probe::probe(first, &self.tokenizer, rounding)
             .with_context(|| format!("model {onnx}: cannot embed a sample text"))?;
         let placement = if first.gpu().is_some() { Some(first.placement(CUDA)?) } else { None };
         if let Some(heavy) = placement.as_ref().and_then(Placement::heavy_elsewhere) {
@@ -183,8 +185,7 @@ fn seats(device: &Device, resources: &Resources) -> anyhow::Result<Vec<Seat>> {
         Device::Cuda(numbers) => {
             let seat = |&number| {
                 let gpu = Gpu::open(number);
-                let gpu =
-                    gpu.map_err(|e| anyhow!("--device cuda: {e:#}; leave --device out to use the CPU"))?;
+                let gpu = gpu.map_err(|e| anyhow!("{e:#}; use --device cpu"))?;
                 Ok(Seat::Cuda { gpu, number, memory_max })
             };
             numbers.iter().map(seat).collect::<anyhow::Result<_>>()?

@@ -31,7 +31,8 @@ const WINDOW_DOCUMENTS: usize = 1024;
 /// Where batches are large, the window is so many of them.
 const WINDOW_BATCHES: usize = 32;
 
-/// And no more in memory than this, of texts and of what is kept with them.
+/// And no more than this, of texts and of what is kept with them. In memory are the window that is filled, the one before
+/// it, and those that the batches at work came from.
 const WINDOW_BYTES: usize = 64 << 20;
 
 /// While nothing comes, so often is looked whether to go on.
@@ -131,7 +132,10 @@ impl<'a, 'e> Run<'a, 'e> {
                     self.add(ready)?;
                 }
             }
-            if self.batches.is_empty() && (self.is_window_full() || is_end) {
+            let is_idle = self.queue.as_ref().is_none_or(Queue::is_idle);
+            // A window without chunks waits too, or documents behind one that is being embedded would pile up.
+            let may_plan = self.batches.is_empty() && (is_idle || !self.window.chunks.is_empty());
+            if may_plan && (self.is_window_full() || is_end) {
                 self.plan()?;
                 self.emit()?;
             }
@@ -153,12 +157,12 @@ impl<'a, 'e> Run<'a, 'e> {
                     Ok(group) => arrived = group.into_iter(),
                     Err(_) => is_end = true,
                 },
-                recv(outcomes) -> outcome => match outcome {
-                    Ok(outcome) => self.take(outcome)?,
-                    Err(_) => self.check_queue(),
+                recv(outcomes) -> outcome => if let Ok(outcome) = outcome {
+                    self.take(outcome)?;
                 },
-                default(LOOK_EVERY) => self.check_queue(),
+                default(LOOK_EVERY) => {}
             }
+            self.check_queue();
             interrupt::check()?;
         }
         let documents = &self.engine.documents;

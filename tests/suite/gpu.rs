@@ -65,7 +65,7 @@ fn cuda_that_cannot_be_had_is_refused_in_one_line() {
     if auto.stderr.contains("no NVIDIA driver") {
         let gpu = library("gpu");
         playground.write("gpu/libonnxruntime_providers_cuda.so", "");
-        refused(Some(&gpu), &["no NVIDIA driver: there is no libcuda.so.1", "leave --device out"]);
+        refused(Some(&gpu), &["no NVIDIA driver: there is no libcuda.so.1", "use --device cpu"]);
     }
 }
 
