@@ -279,8 +279,9 @@ fn where_memory_is_too_small_batches_are_halved_down_to_one_text() {
     let tiny = Fake { places_max: 30, ..Fake::new(Batching::AnyLengths) };
     let (documents, rows) = run(&texts, &tiny, job(128, 2048, RowKind::Documents)).unwrap();
     assert!(documents.add_up() && documents.failed > 0 && documents.embedded > 0);
+    let tokenizer = tokenizer();
     let failed: Vec<&String> =
-        texts.iter().filter(|text| tokenizer().encode(text).unwrap().len() > 30).collect();
+        texts.iter().filter(|text| tokenizer.encode(text).unwrap().len() > 30).collect();
     assert_eq!(failed.len() as u64, documents.failed);
     assert!(rows.iter().all(|row| !failed.contains(&&row.text)));
 }
