@@ -30,12 +30,11 @@ impl Gpu {
     pub fn open(number: usize) -> anyhow::Result<Self> {
         // What follows panics without it.
         preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: there is no {DRIVER}"))?;
-        let gpus = CudaContext::device_count().map_err(|e| anyhow!("NVIDIA's driver says: {}", words(e)))?;
+        let gpus = CudaContext::device_count().map_err(said)?;
         if usize::try_from(gpus).is_ok_and(|gpus| number >= gpus) {
             bail!("there is no GPU {number}, they count from 0 and are {gpus}");
         }
-        let context = CudaContext::new(number);
-        let context = context.map_err(|e| anyhow!("GPU {number}: NVIDIA's driver says: {}", words(e)))?;
+        let context = CudaContext::new(number).map_err(|e| said(e).context(format!("GPU {number}")))?;
         let mut gpu = Gpu { context, free_at_first: 0 };
         gpu.free_at_first = gpu.free_memory(None)?;
         Ok(gpu)
@@ -51,15 +50,16 @@ impl Gpu {
     /// # Errors
     /// The driver does not say.
     pub fn free_memory(&self, memory_max: Option<usize>) -> anyhow::Result<usize> {
-        let (free, _) =
-            self.context.mem_get_info().map_err(|e| anyhow!("NVIDIA's driver says: {}", words(e)))?;
+        let (free, _) = self.context.mem_get_info().map_err(said)?;
         let taken = self.free_at_first.saturating_sub(free);
         Ok(memory_max.map_or(free, |max| free.min(max.saturating_sub(taken))))
     }
 }
 
-fn words(error: DriverError) -> String {
-    error.error_string().map_or_else(|_| error.to_string(), |words| words.to_string_lossy().into_owned())
+fn said(error: DriverError) -> anyhow::Error {
+    let words =
+        error.error_string().map_or_else(|_| error.to_string(), |words| words.to_string_lossy().into());
+    anyhow!("NVIDIA's driver says: {words}")
 }
 
 /// Loads the libraries of CUDA and cuDNN that lie beside ONNX Runtime's, or in the packages beside its own, so that its
