@@ -69,6 +69,7 @@ pub struct Journal {
     /// Until there is something to write.
     begin: Option<(Header, OpenOptions)>,
     writer: Option<Writer>,
+    has_failed: bool,
 }
 
 impl Journal {
@@ -129,14 +130,24 @@ impl Journal {
         if self.records.contains_key(&chunk) {
             return Ok(());
         }
+        // Behind half a record, nothing would be found again.
+        if self.has_failed {
+            return Err(io::Error::other("it could not be written before"));
+        }
+        let written = self.write(&chunk, vector);
+        self.has_failed = written.is_err();
+        written?;
+        self.records.insert(chunk, self.count);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: &Digest, vector: &Embedding) -> io::Result<()> {
         let mut record = Vec::with_capacity(record_bytes(self.width));
         record.extend(chunk.as_bytes());
         record.extend(vector.values().iter().flat_map(|number| number.to_le_bytes()));
         record.extend(checksum(&record));
-        self.writer()?.write(&record)?;
-        self.records.insert(chunk, self.count);
-        self.count += 1;
-        Ok(())
+        self.writer()?.write(&record)
     }
 
     fn writer(&mut self) -> io::Result<&mut Writer> {
@@ -197,6 +208,7 @@ impl Journal {
             reader: None,
             begin: None,
             writer: None,
+            has_failed: false,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::index::{
 use crate::interrupt::{self, Interrupted};
 use crate::journal::{Header, Journal};
 use crate::lock::{Lock, LockError};
-use crate::model::{LoadedModel, Model, Resources};
+use crate::model::{LoadedModel, Model, Resources, Texts};
 use crate::pipeline::{self, Engine, Job};
 use crate::report::{
     DecimalBytes, HumanCount, Level, LogFormat, Report, Reporter, Rows, Seconds, eprint_line, human_seconds,
@@ -195,6 +195,7 @@ struct Settled {
     /// Where it had to be loaded to know what it is.
     loaded: Option<LoadedModel>,
     resources: Resources,
+    texts: Texts,
     /// Whether the last run died.
     was_left: bool,
 }
@@ -215,25 +216,27 @@ fn settle(
     reporter: &Reporter,
     seconds: &mut Seconds,
 ) -> anyhow::Result<Settled> {
-    let Opened { roots, reading, mut model, old, has_output, was_left } = opened;
+    let Opened { roots, reading, model, old, has_output, was_left } = opened;
     let started = Instant::now();
     let resources = resources(arguments);
-    let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
-    // Perhaps the model need not be loaded.
-    let reusable = before.as_ref().filter(|_| !arguments.rebuild);
-    let known = reusable.map(|before| model.fingerprint_as(&before.model)).transpose()?.flatten();
-    let loaded = if known.is_none() { Some(model.load(&resources)?) } else { None };
-    seconds.model = started.elapsed().as_secs_f64();
-    let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {
-        unreachable!("a model that is not known is loaded")
-    };
     let tokenizer = match &arguments.instruction {
         Some(instruction) => model.tokenizer.with_instruction(instruction)?,
         None => model.tokenizer.clone(),
     };
+    let max_tokens = max_tokens(arguments.max_tokens, model.folder.max_tokens()?, &tokenizer)?;
+    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
+    let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
+    // Perhaps the model need not be loaded.
+    let reusable = before.as_ref().filter(|_| !arguments.rebuild);
+    let known = reusable.map(|before| model.fingerprint_as(&before.model)).transpose()?.flatten();
+    let loaded = if known.is_none() { Some(model.load(&resources, &texts)?) } else { None };
+    seconds.model = started.elapsed().as_secs_f64();
+    let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {
+        unreachable!("a model that is not known is loaded")
+    };
     let fingerprint = Fingerprint {
         dim: dim(arguments.dim, of_model.width)?,
-        max_tokens: max_tokens(arguments.max_tokens, model.folder.max_tokens()?, &tokenizer)?,
+        max_tokens,
         model: of_model,
         instruction: arguments.instruction.clone(),
         rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
@@ -263,7 +266,7 @@ fn settle(
         roots,
         reading,
         tokenizer,
-        max_tokens: fingerprint.max_tokens,
+        max_tokens,
         batch_tokens: arguments.batch_tokens.map(|tokens| tokens as usize),
         rows: fingerprint.rows,
         dim: fingerprint.dim,
@@ -279,7 +282,7 @@ fn settle(
         fingerprint,
         stale: 0,
     };
-    Ok(Settled { job: Arc::new(job), metadata, model, loaded, resources, was_left })
+    Ok(Settled { job: Arc::new(job), metadata, model, loaded, resources, texts, was_left })
 }
 
 fn run_settled(
@@ -290,7 +293,7 @@ fn run_settled(
     reporter: &Arc<Reporter>,
     report: &mut Report,
 ) -> anyhow::Result<Exit> {
-    let Settled { job, metadata, model, mut loaded, resources, was_left } = settled;
+    let Settled { job, metadata, model, mut loaded, resources, texts, was_left } = settled;
     let header = Header::new(metadata.fingerprint.model.clone(), arguments.rebuild);
     let mut journal = open_journal(place, &header, arguments.dry_run)?;
     report.chunks_resumed = journal.resumed();
@@ -305,13 +308,7 @@ fn run_settled(
     let mut load = || {
         let started = Instant::now();
         measure(&job, reporter);
-        let mut loaded = loaded.take().map_or_else(|| model.load(&resources), Ok)?;
-        let shared = job.tokenizer.shared_ids()?;
-        let mut is_shared = false;
-        for embedder in &mut loaded.embedders {
-            is_shared = embedder.share_prefix(&shared)?;
-            embedder.fit(job.max_tokens)?;
-        }
+        let loaded = loaded.take().map_or_else(|| model.load(&resources, &texts), Ok)?;
         seconds_load += started.elapsed().as_secs_f64();
         let onnx = model.folder.onnx.display();
         ensure!(loaded.fingerprint == header.model, "model {onnx}: has changed during this run; run again");
@@ -319,10 +316,10 @@ fn run_settled(
             reporter.warn(&format!("model {onnx}: {warning}"));
         }
         reporter.info(&format!("model {onnx}, {dim} numbers a vector, {}", loaded.device()));
-        if is_shared {
+        if loaded.is_shared {
             reporter.info(&format!(
                 "the first {} tokens of every text are the instruction's, and computed once",
-                shared.len()
+                texts.prefix.len()
             ));
         }
         Ok(loaded.embedders.into_iter().map(|embedder| Box::new(embedder) as Box<dyn Embedder>).collect())

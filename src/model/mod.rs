@@ -10,6 +10,7 @@ mod probe;
 mod runtime;
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::thread;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -39,7 +40,7 @@ pub struct Model {
     /// What is to run it.
     device: DeviceChoice,
     /// The digest of the weights, once it is known.
-    weights: Option<String>,
+    weights: OnceLock<String>,
 }
 
 impl Model {
@@ -59,7 +60,7 @@ impl Model {
             "tokenizer {}: has ids up to {ids}, but the model takes {vocabulary}; take the tokenizer.json of the model's own repository",
             folder.tokenizer.display()
         );
-        Ok(Model { folder, tokenizer, device, weights: None })
+        Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
     }
 
     /// The fingerprint, without loading the model, where it was loaded once with the same weights: what the graph
@@ -67,12 +68,8 @@ impl Model {
     ///
     /// # Errors
     /// A file of it cannot be read.
-    pub fn fingerprint_as(&mut self, before: &ModelFingerprint) -> anyhow::Result<Option<ModelFingerprint>> {
-        let weights = match self.weights.take() {
-            Some(weights) => weights,
-            None => fingerprint::weights(&self.folder.onnx)?,
-        };
-        self.weights = Some(weights.clone());
+    pub fn fingerprint_as(&self, before: &ModelFingerprint) -> anyhow::Result<Option<ModelFingerprint>> {
+        let weights = self.weights()?;
         if weights != before.weights {
             return Ok(None);
         }
@@ -86,28 +83,43 @@ impl Model {
         }))
     }
 
-    /// Loads it, and tries how it may be batched.
+    fn weights(&self) -> anyhow::Result<String> {
+        if let Some(weights) = self.weights.get() {
+            return Ok(weights.clone());
+        }
+        let weights = fingerprint::weights(&self.folder.onnx)?;
+        Ok(self.weights.get_or_init(|| weights).clone())
+    }
+
+    /// Loads it, tries how it may be batched, and gets it ready for such texts.
     ///
     /// # Errors
     /// What is missing or wrong, with the file and what to do.
-    pub fn load(&self, resources: &Resources) -> anyhow::Result<LoadedModel> {
+    pub fn load(&self, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
         match &self.device {
-            DeviceChoice::Only(device) => self.load_on(device, resources),
-            DeviceChoice::Auto => self.load_on_gpu(resources).or_else(|why| {
-                let loaded = self.load_on(&Device::Cpu, resources)?;
+            DeviceChoice::Only(device) => self.load_on(device, resources, texts),
+            DeviceChoice::Auto => self.load_on_gpu(resources, texts).or_else(|why| {
+                let loaded = self.load_on(&Device::Cpu, resources, texts)?;
                 Ok(LoadedModel { no_gpu: Some(format!("{why:#}")), ..loaded })
             }),
         }
     }
 
-    /// On the first GPU, if there is one.
-    fn load_on_gpu(&self, resources: &Resources) -> anyhow::Result<LoadedModel> {
+    /// On the first GPU, if there is one that has the memory.
+    fn load_on_gpu(&self, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
         // Before a library is looked for that is of no use.
         Gpu::open(0)?;
-        self.load_on(&Device::Cuda(vec![0]), resources)
+        let loaded = self.load_on(&Device::Cuda(vec![0]), resources, texts)?;
+        let fits = |embedder: &OnnxEmbedder| embedder.batch_tokens() >= texts.max_tokens;
+        ensure!(
+            loaded.embedders.iter().all(fits),
+            "the GPU has not the memory for a text of {} tokens",
+            texts.max_tokens
+        );
+        Ok(loaded)
     }
 
-    fn load_on(&self, device: &Device, resources: &Resources) -> anyhow::Result<LoadedModel> {
+    fn load_on(&self, device: &Device, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
         let library = runtime::find(device)?;
         // Some of the libraries need that of the driver.
         let seats = seats(device, resources)?;
@@ -116,8 +128,7 @@ impl Model {
         let profiles = profiles.context("no folder for temporary files")?;
         let (embedders, weights) = thread::scope(|scope| {
             // Gigabytes are read twice, side by side: by the engine and for the digest.
-            let known = self.weights.clone();
-            let weights = scope.spawn(|| known.map_or_else(|| fingerprint::weights(&self.folder.onnx), Ok));
+            let weights = scope.spawn(|| self.weights());
             let load = |(at, seat)| {
                 let profile = profiles.as_ref().filter(|_| at == 0).map(|folder| folder.path().join("run"));
                 OnnxEmbedder::load(runtime, &self.folder, seat, profile.as_deref())
@@ -154,12 +165,18 @@ impl Model {
             Batching::AnyLengths if unpads || favours_round_lengths => Batching::Rounded,
             batching => batching,
         };
-        embedders.iter_mut().for_each(|embedder| embedder.set_batching(batching));
+        let mut is_shared = false;
+        for embedder in &mut embedders {
+            embedder.set_batching(batching);
+            is_shared = embedder.share_prefix(&texts.prefix)?;
+            embedder.fit(texts.max_tokens)?;
+        }
         let threads = resources.threads;
         Ok(LoadedModel {
             embedders,
             probe,
             fingerprint,
+            is_shared,
             device: device.clone(),
             threads,
             placement,
@@ -175,6 +192,15 @@ pub struct Resources {
     pub threads: usize,
     /// Most bytes of the memory of each GPU.
     pub gpu_memory: Option<usize>,
+}
+
+/// What it is to embed.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    /// Most tokens of one.
+    pub max_tokens: usize,
+    /// Token ids that all begin with.
+    pub prefix: Vec<u32>,
 }
 
 fn seats(device: &Device, resources: &Resources) -> anyhow::Result<Vec<Seat>> {
@@ -201,6 +227,8 @@ pub struct LoadedModel {
     pub probe: Probe,
     /// What its vectors depend on.
     pub fingerprint: ModelFingerprint,
+    /// Whether what all texts begin with is computed once.
+    pub is_shared: bool,
     /// Where it is.
     device: Device,
     /// On a CPU.

@@ -201,7 +201,7 @@ impl OnnxEmbedder {
     ///
     /// # Errors
     /// The engine failed.
-    pub fn fit(&mut self, max_tokens: usize) -> anyhow::Result<()> {
+    pub(super) fn fit(&mut self, max_tokens: usize) -> anyhow::Result<()> {
         let Some(free_before) = self.free_memory()? else { return Ok(()) };
         let key = ChunkKey { document: 0, chunk: 0 };
         let longest = Batch::new(vec![(key, Encoding::new(vec![0; max_tokens]))]);
@@ -239,7 +239,7 @@ impl OnnxEmbedder {
     }
 
     /// Says how its texts may be batched; until then, each goes alone.
-    pub fn set_batching(&mut self, batching: Batching) {
+    pub(super) fn set_batching(&mut self, batching: Batching) {
         self.batching = batching;
     }
 

@@ -119,7 +119,25 @@ impl<'a, 'e> Run<'a, 'e> {
     }
 
     /// Takes in what comes, from either side, until there is no more and all of it is done.
-    pub fn consume(mut self, groups: Receiver<Vec<Prepared>>) -> anyhow::Result<()> {
+    pub fn consume(mut self, groups: &Receiver<Vec<Prepared>>) -> anyhow::Result<()> {
+        let done = self.take_all(groups);
+        if done.is_err() {
+            self.keep_at_work();
+        }
+        done
+    }
+
+    /// The next run is to go on from what the devices are doing now, too.
+    fn keep_at_work(&mut self) {
+        for outcome in self.queue.take().map_or_else(Vec::new, Queue::stop) {
+            for (key, vector) in outcome.embedded.into_iter().flatten() {
+                // The run ends with its first error; what cannot be kept is made again.
+                let _ = vector.map(|vector| self.keep(key, &vector));
+            }
+        }
+    }
+
+    fn take_all(&mut self, groups: &Receiver<Vec<Prepared>>) -> anyhow::Result<()> {
         let no_groups = never();
         let mut arrived = Vec::new().into_iter();
         let mut is_end = false;
@@ -135,12 +153,12 @@ impl<'a, 'e> Run<'a, 'e> {
             let is_idle = self.queue.as_ref().is_none_or(Queue::is_idle);
             // A window without chunks waits too, or documents behind one that is being embedded would pile up.
             let may_plan = self.batches.is_empty() && (is_idle || !self.window.chunks.is_empty());
-            if may_plan && (self.is_window_full() || is_end) {
+            let plans = may_plan && (self.is_window_full() || is_end);
+            if plans {
                 self.plan()?;
-                self.emit()?;
             }
             self.hand_in();
-            if self.queue.as_ref().is_some_and(Queue::is_idle) {
+            if plans || self.queue.as_ref().is_some_and(Queue::is_idle) {
                 self.emit()?;
             }
             let has_room = !self.is_window_full();
@@ -150,7 +168,7 @@ impl<'a, 'e> Run<'a, 'e> {
             if is_end && self.pending.is_empty() {
                 break;
             }
-            let groups = if has_room && !is_end { &groups } else { &no_groups };
+            let groups = if has_room && !is_end { groups } else { &no_groups };
             let outcomes = self.queue.as_ref().map_or_else(never, |queue| queue.outcomes().clone());
             select! {
                 recv(groups) -> group => match group {
@@ -345,10 +363,8 @@ impl<'a, 'e> Run<'a, 'e> {
         self.engine.work.embedding += seconds / devices as u32;
         self.engine.work.tokens_timed += tokens as u64;
         for (key, vector) in embedded {
-            if let (Ok(vector), false) = (&vector, self.job.is_dry) {
-                let chunk = self.piece(key).key;
-                let written = self.engine.journal.push(chunk, vector);
-                written.map_err(|e| self.engine.journal.cannot_write(&e))?;
+            if let Ok(vector) = &vector {
+                self.keep(key, vector)?;
             }
             self.fill_all(key, vector);
         }
@@ -359,6 +375,15 @@ impl<'a, 'e> Run<'a, 'e> {
             ));
         }
         Ok(())
+    }
+
+    /// Writes a vector down, so that no other run has to make it.
+    fn keep(&mut self, key: ChunkKey, vector: &Embedding) -> anyhow::Result<()> {
+        if self.job.is_dry {
+            return Ok(());
+        }
+        let chunk = self.piece(key).key;
+        self.engine.journal.push(chunk, vector).map_err(|e| self.engine.journal.cannot_write(&e))
     }
 
     fn check_queue(&mut self) {

@@ -92,7 +92,7 @@ pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::
     });
     let run = Run::new(job, engine, reporter, missing);
     // After an error the producer is left behind: it may wait for standard input, for as long as it takes.
-    run.consume(receiver)?;
+    run.consume(&receiver)?;
     // It has hung up, so it is done; if by a panic, then not all documents have come.
     producer.join().unwrap_or_else(|panic| resume_unwind(panic));
     Ok(())

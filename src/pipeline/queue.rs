@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::batch::{Batch, Batching, ChunkKey};
 use crate::embed::{Embedded, Embedder, Patient};
@@ -30,6 +30,8 @@ pub(super) struct Outcome {
 /// The queue. Where it is dropped, what is at work comes to its end first, since the engine must not outlive `main`.
 pub(super) struct Queue {
     batches: Sender<Batch>,
+    /// Those that wait.
+    waiting: Receiver<Batch>,
     outcomes: Receiver<Outcome>,
     threads: Vec<JoinHandle<()>>,
     /// How much company texts may have.
@@ -48,14 +50,14 @@ impl Queue {
         let first = embedders.first().unwrap_or_else(|| panic!("an embedder for each device"));
         let batching = first.batching();
         let batch_tokens = embedders.iter().map(|embedder| embedder.batch_tokens()).min().unwrap_or(0);
-        let (batches, taken) = bounded(embedders.len() * BATCHES_A_DEVICE);
+        let (batches, waiting) = bounded(embedders.len() * BATCHES_A_DEVICE);
         let (made, outcomes) = unbounded();
         let work_on = |embedder| {
-            let (taken, made) = (taken.clone(), made.clone());
+            let (taken, made) = (waiting.clone(), made.clone());
             thread::spawn(move || work(Patient::new(embedder), &taken, &made))
         };
         let threads = embedders.into_iter().map(work_on).collect();
-        Queue { batches, outcomes, threads, batching, batch_tokens, in_flight: 0 }
+        Queue { batches, waiting, outcomes, threads, batching, batch_tokens, in_flight: 0 }
     }
 
     /// How many devices there are.
@@ -101,6 +103,21 @@ impl Queue {
         }
     }
 
+    /// Lets what is at work come to its end, and gives up what waits.
+    pub fn stop(mut self) -> Vec<Outcome> {
+        self.join();
+        self.outcomes.try_iter().collect()
+    }
+
+    fn join(&mut self) {
+        self.batches = bounded(0).0;
+        self.waiting.try_iter().for_each(drop);
+        for thread in self.threads.drain(..) {
+            // Its panic has been told, or the run ends for another reason.
+            let _ = thread.join();
+        }
+    }
+
     fn panic(&mut self) -> ! {
         let finished = self.threads.iter().position(JoinHandle::is_finished);
         match finished.map(|at| self.threads.remove(at).join()) {
@@ -112,12 +129,7 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // Batches that wait are given up, since nobody hears of them.
-        (self.batches, self.outcomes) = (bounded(0).0, never());
-        for thread in self.threads.drain(..) {
-            // Its panic has been told, or the run ends for another reason.
-            let _ = thread.join();
-        }
+        self.join();
     }
 }
 

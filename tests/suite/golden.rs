@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use qwen3_index::batch::{Batch, Batching, ChunkKey, plan};
 use qwen3_index::embed::{Embedder, embed};
-use qwen3_index::model::{Device, DeviceChoice, LoadedModel, Model, OnnxEmbedder, Resources};
+use qwen3_index::model::{Device, DeviceChoice, LoadedModel, Model, OnnxEmbedder, Resources, Texts};
 use qwen3_index::tokenize::{Encoding, Tokenizer};
 use serde::Deserialize;
 
@@ -96,7 +96,7 @@ fn equal_lengths(golden: &[Golden]) -> usize {
 
 /// Embeds in batches of as many texts as `size` says of those that are left.
 fn load(folder: &Path, file: &str, threads: usize) -> LoadedModel {
-    open(folder, file).load(&resources(threads)).unwrap()
+    open(folder, file).load(&resources(threads), &texts()).unwrap()
 }
 
 fn open(folder: &Path, file: &str) -> Model {
@@ -105,6 +105,10 @@ fn open(folder: &Path, file: &str) -> Model {
 
 fn resources(threads: usize) -> Resources {
     Resources { threads, gpu_memory: None }
+}
+
+fn texts() -> Texts {
+    Texts { max_tokens: 2048, prefix: Vec::new() }
 }
 
 fn worst_cosine(embedder: &mut dyn Embedder, golden: &[Golden], size: impl Fn(&[Golden]) -> usize) -> f64 {
@@ -215,15 +219,15 @@ fn what_is_shared_is_as_if_it_were_computed_for_each_text() {
     for Export(file, ..) in &OUR_EXPORTS {
         let model = open(our_exports(), file);
         let tokenizer = model.tokenizer.with_instruction("Find the rule that answers the question").unwrap();
-        let texts: Vec<Golden> = golden()
+        let golden: Vec<Golden> = golden()
             .into_iter()
             .map(|text| Golden { ids: tokenizer.encode(&text.text).unwrap().ids().to_vec(), ..text })
             .collect();
         let shared = tokenizer.shared_ids().unwrap();
-        assert!(shared.len() > 10 && texts.iter().all(|text| text.ids.starts_with(&shared)));
-        let mut embedder = model.load(&resources(2)).unwrap().embedders.remove(0);
+        assert!(shared.len() > 10 && golden.iter().all(|text| text.ids.starts_with(&shared)));
+        let mut embedder = model.load(&resources(2), &texts()).unwrap().embedders.remove(0);
         let vectors = |embedder: &mut OnnxEmbedder, size| {
-            texts
+            golden
                 .chunks(size)
                 .flat_map(|texts| embedder.forward(&batch(texts)).unwrap().into_iter())
                 .collect::<Vec<f32>>()
@@ -237,7 +241,7 @@ fn what_is_shared_is_as_if_it_were_computed_for_each_text() {
             }
         }
         // What does not begin with it is not harmed.
-        let other = [Golden { ids: vec![5, 6, 7], ..texts[0].clone() }, texts[1].clone()];
+        let other = [Golden { ids: vec![5, 6, 7], ..golden[0].clone() }, golden[1].clone()];
         let alone = embedder.forward(&batch(&other[1..])).unwrap();
         let mixed = embedder.forward(&batch(&other)).unwrap();
         assert!(cosine(alone.row(0).as_slice().unwrap(), mixed.row(1).as_slice().unwrap()) > FLOAT, "{file}");

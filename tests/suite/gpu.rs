@@ -101,6 +101,22 @@ fn vectors_of_a_gpu_are_the_golden_ones() {
 }
 
 #[test]
+fn batches_that_are_too_large_for_the_memory_cost_nothing_but_time() {
+    needs_gpu!();
+    let playground = Playground::new();
+    let texts: Vec<String> = (0..3000).map(|n| format!("{n} {}", "and so on ".repeat(60))).collect();
+    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
+    let model = ["--model", our_exports().to_str().unwrap()];
+    let build =
+        |more: &[&str]| playground.build("in.jsonl", &[&model[..], &CUDA, &["--rebuild"], more].concat());
+    let whole = build(&[]);
+    let small = build(&["--gpu-memory", "1", "--batch-tokens", "1000000"]);
+    assert_eq!((whole.len(), small.len()), (3000, 3000));
+    let cosines = whole.iter().zip(&small).map(|(a, b)| cosine(&a.vector, &b.vector));
+    assert!(cosines.fold(1.0, f64::min) > 0.999_99);
+}
+
+#[test]
 fn a_graph_that_would_run_on_the_cpu_is_refused() {
     needs_gpu!();
     let playground = Playground::new();

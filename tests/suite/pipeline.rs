@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::bail;
 use ndarray::Array2;
@@ -34,6 +36,8 @@ struct Fake {
     batching: Batching,
     batches_max: usize,
     rows_missing: usize,
+    /// So long a batch takes.
+    time: Duration,
     batches: Arc<Mutex<Vec<Vec<usize>>>>,
     /// One a device, which waits for the others to have a batch too.
     devices: usize,
@@ -49,6 +53,7 @@ impl Fake {
             batching,
             batches_max: usize::MAX,
             rows_missing: 0,
+            time: Duration::ZERO,
             batches: Arc::default(),
             devices: 1,
             all_at_work: None,
@@ -95,6 +100,8 @@ impl Embedder for Fake {
             bail!("the engine is out of order");
         }
         batches.push(batch.lengths());
+        drop(batches);
+        thread::sleep(self.time);
         if batch.places() > self.places_max {
             return Err(OutOfMemory.into());
         }
@@ -260,9 +267,22 @@ fn several_devices_work_on_one_queue() {
     assert_eq!(documents.embedded, 2000);
     assert!(rows.into_iter().map(|row| row.vector).eq(vectors));
 
-    let broken = Fake { batches_max: 30, all_at_work: None, batches: Arc::default(), ..fake };
-    let error = run(&texts, &broken, job(128, 256, RowKind::Documents)).unwrap_err();
+    let broken = Fake {
+        batches_max: 10,
+        time: Duration::from_millis(20),
+        all_at_work: None,
+        batches: Arc::default(),
+        ..fake
+    };
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
+    let roots = Roots::new(&[playground.path("in.jsonl")], filter(), false).unwrap();
+    let mut kept = journal(&playground).unwrap();
+    let error = run_with(&mut kept, &broken, Job { roots, ..job(128, 256, RowKind::Documents) }).unwrap_err();
     assert!(format!("{error:#}").ends_with("the engine is out of order"), "{error:#}");
+    drop(kept);
+    let made: usize = broken.batches().iter().map(Vec::len).sum();
+    assert_eq!(journal(&playground).unwrap().resumed(), made, "what the other devices were doing is kept");
 }
 
 #[test]
