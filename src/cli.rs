@@ -36,6 +36,15 @@ pub enum Command {
     /// Embed documents into a Parquet file with the columns id, text and vector
     #[command(after_help = BUILD_HELP)]
     Build(Box<Build>),
+    /// Find the rows of an index that are nearest to a question
+    #[command(after_help = SEARCH_HELP)]
+    Search(Box<Search>),
+    /// Make vectors of texts, without files: of arguments, or of standard input line by line
+    #[command(after_help = EMBED_HELP)]
+    Embed(Box<Embed>),
+    /// Say what is in an index, and whether every row is as it should be
+    #[command(after_help = INSPECT_HELP)]
+    Inspect(Inspect),
     /// What a run starts to read files that could break their reader
     #[command(hide = true)]
     Worker,
@@ -54,6 +63,51 @@ Exit codes:
   4    another run holds this output
   130  interrupted (143: terminated); what is done is kept, and the next run goes on from there";
 
+const SEARCH_HELP: &str = "\
+Examples:
+  qwen3-index search vectors.parquet \"How do I return a station?\"
+  qwen3-index search parts/ --questions questions.txt -k 3 --json > hits.jsonl";
+
+const EMBED_HELP: &str = "\
+Examples:
+  qwen3-index embed --query \"How do I return a station?\"
+  qwen3-index embed --format npy < lines.txt > vectors.npy
+
+Of lines on standard input, each is answered before the next has to be there, so that another program can keep this
+one open.";
+
+const INSPECT_HELP: &str = "\
+Examples:
+  qwen3-index inspect vectors.parquet
+  qwen3-index inspect --verify 'parts/*.parquet'";
+
+/// The model, and what runs it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArguments {
+    /// The model: a folder with an ONNX export and its tokenizer.json and config.json, or the .onnx
+    /// file in one
+    #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "DIR|FILE.onnx")]
+    pub model: PathBuf,
+
+    /// Which ONNX file of the model folder [default: model.onnx; for `search`, the one that the index was made with]
+    #[arg(long, value_name = "NAME")]
+    pub model_file: Option<String>,
+
+    /// What runs the model: auto (a GPU, where there is one), cpu, cuda, cuda:1 (the second GPU), cuda:0,1 (both), or
+    /// openvino (the CPU in bfloat16)
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
+    pub device: DeviceChoice,
+
+    /// Most memory of a GPU that the model may take, in GiB [default: what is free]
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u16).range(1..))]
+    pub gpu_memory: Option<u16>,
+
+    /// Threads of the model [default: one a physical core that this process may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub threads: Option<u16>,
+}
+
 /// Arguments of `build`.
 #[derive(Debug, Args)]
 pub struct Build {
@@ -65,15 +119,6 @@ pub struct Build {
     /// The Parquet file to write; the old one stays in place until the new one is whole
     #[arg(short, long, value_name = "OUT.parquet")]
     pub output: PathBuf,
-
-    /// The model: a folder with an ONNX export and its tokenizer.json and config.json, or the .onnx
-    /// file in one
-    #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "DIR|FILE.onnx")]
-    pub model: PathBuf,
-
-    /// Which ONNX file of the model folder [default: model.onnx]
-    #[arg(long, value_name = "NAME")]
-    pub model_file: Option<String>,
 
     /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
     /// [default: the model's width]
@@ -165,19 +210,6 @@ pub struct Build {
     #[arg(long, conflicts_with = "delta")]
     pub dry_run: bool,
 
-    /// What runs the model: auto (a GPU, where there is one), cpu, cuda, cuda:1 (the second GPU), cuda:0,1 (both), or
-    /// openvino (the CPU in bfloat16)
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
-    pub device: DeviceChoice,
-
-    /// Most memory of a GPU that the model may take, in GiB [default: what is free]
-    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u16).range(1..))]
-    pub gpu_memory: Option<u16>,
-
-    /// Threads of the model [default: one a physical core that this process may use]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
-    pub threads: Option<u16>,
-
     /// Most tokens that go through the model together [default: 1536 on a CPU, on a GPU what its memory holds, 32768 at most]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_tokens: Option<u32>,
@@ -185,4 +217,119 @@ pub struct Build {
     /// Print nothing but warnings and failures
     #[arg(short, long)]
     pub quiet: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArguments,
+}
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// The index: a Parquet file that `build` wrote, a folder of them, or a pattern such as 'parts/*.parquet'
+    #[arg(value_name = "INDEX")]
+    pub index: PathBuf,
+
+    /// What to look for
+    #[arg(required_unless_present = "questions", conflicts_with = "questions")]
+    pub question: Option<String>,
+
+    /// A file with a question a line, or `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub questions: Option<PathBuf>,
+
+    /// How many rows to show for each question
+    #[arg(short = 'k', long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top: u32,
+
+    /// Show only the nearest chunk of each document, where rows are chunks
+    #[arg(long)]
+    pub by_document: bool,
+
+    /// What the question is put after, as `Instruct: TEXT\nQuery:` [default: the one that Qwen3-Embedding was trained
+    /// with for retrieval]
+    #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction")]
+    pub instruction: Option<String>,
+
+    /// Embed the question as it is
+    #[arg(long)]
+    pub no_instruction: bool,
+
+    /// Print a JSON object for each question, with the whole text of each row
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArguments,
+}
+
+/// Arguments of `embed`.
+#[derive(Debug, Args)]
+pub struct Embed {
+    /// The texts [default: the lines of standard input]
+    #[arg(value_name = "TEXT")]
+    pub texts: Vec<String>,
+
+    /// Embed questions, not documents: after the instruction that Qwen3-Embedding was trained with for retrieval
+    #[arg(long)]
+    pub query: bool,
+
+    /// Put `Instruct: TEXT\nQuery:` before each text
+    #[arg(long, value_name = "TEXT", conflicts_with = "query")]
+    pub instruction: Option<String>,
+
+    /// What to write: jsonl (objects with text and vector, or text and error), npy (a NumPy array [texts, numbers]), or
+    /// arrow (an Arrow IPC stream with the columns text and vector)
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl",
+          value_parser = PossibleValuesParser::new(["jsonl", "npy", "arrow"]).map(|name| vector_format(&name)))]
+    pub format: VectorFormat,
+
+    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
+    /// [default: the model's width]
+    #[arg(long, value_name = "N")]
+    pub dim: Option<usize>,
+
+    /// Tokens in one chunk, as for `build` [default: 2048, or less where the model takes less]
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArguments,
+}
+
+/// How vectors are written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorFormat {
+    /// A JSON object a line.
+    JsonLines,
+    /// A NumPy array.
+    Npy,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+fn vector_format(name: &str) -> VectorFormat {
+    match name {
+        "npy" => VectorFormat::Npy,
+        "arrow" => VectorFormat::Arrow,
+        _ => VectorFormat::JsonLines,
+    }
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The index: Parquet files that `build` wrote, folders of them, or patterns such as 'parts/*.parquet'
+    #[arg(required = true, value_name = "INDEX")]
+    pub index: Vec<PathBuf>,
+
+    /// Say what is wrong with which row, if anything is, and end with exit code 1
+    #[arg(long)]
+    pub verify: bool,
+
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }

@@ -104,6 +104,9 @@ pub enum DocumentError {
         /// Where it was used first.
         first: String,
     },
+    /// A text in which nothing can be seen.
+    #[error("is empty: nothing in it can be seen")]
+    Empty,
     /// The tokenizer refused the text.
     #[error("cannot be tokenized: {0}")]
     Tokenizer(String),

@@ -15,6 +15,10 @@ pub mod journal; // Embedding -> disk, at once
 pub mod merge; // Embeddings of chunks -> Embedding of a document
 pub mod index; // Row -> the Parquet file
 pub mod stale; // what of the old file stands for what cannot be read today
+pub mod texts; // texts -> Embeddings, in memory
+pub mod search; // Embeddings of questions -> the rows nearest to them
+pub mod snippet; // a text and a question -> what to show of it
+pub mod inspect; // the Parquet file -> figures on it, and what is wrong with it
 pub mod pipeline; // all of the above, in order, on threads
 
 pub mod lock; // one run at a time

@@ -423,13 +423,19 @@ const TEMPLATE: &str = "{bar:30} {percent:>3}%  {msg}";
 /// A line is no longer than this, in characters: what is wrong with a document may quote it.
 const LINE_MAX: usize = 1000;
 
-/// One line on stderr: under the tool's name, or as an object with the members of `details`. Control characters, which
-/// a file's name may hold, are shown and not sent to the terminal.
-pub fn eprint_line(format: LogFormat, level: Level, message: &str, details: Value) {
-    let mut shown = String::new();
-    for c in message.chars().take(LINE_MAX) {
+/// With its control characters, which a file's name may hold, shown and not sent to the terminal.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
         if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
+    shown
+}
+
+/// One line on stderr: under the tool's name, or as an object with the members of `details`.
+pub fn eprint_line(format: LogFormat, level: Level, message: &str, details: Value) {
+    let start: String = message.chars().take(LINE_MAX).collect();
+    let mut shown = shown(&start);
     if message.chars().nth(LINE_MAX).is_some() {
         shown.push('…');
     }

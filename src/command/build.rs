@@ -3,7 +3,6 @@
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::io::Errno;
 use serde_json::Value;
 
-use super::Exit;
+use super::{Exit, model};
 use crate::cli::Build;
 use crate::embed::Embedder;
 use crate::error::Usage;
@@ -31,14 +30,7 @@ use crate::report::{
     now, peak_memory, tokens_per_second,
 };
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
-use crate::tokenize::Tokenizer;
 use crate::{chunk, clean};
-
-/// Tokens of a chunk where neither the user nor the model says otherwise.
-const MAX_TOKENS: usize = 2048;
-
-/// The smallest dimension that Qwen3-Embedding was trained for.
-const DIM_MIN: usize = 32;
 
 /// The program and its version.
 const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
@@ -105,7 +97,7 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     if let (Some(delta), Some(_)) = (&delta, &lock) {
         delta.clean()?;
     }
-    let model = Model::open(&arguments.model, arguments.model_file.as_deref(), arguments.device.clone())?;
+    let model = model::open(&arguments.model, None)?;
 
     let started = Instant::now();
     let old = old_file(&mut place, arguments, reporter)?;
@@ -218,12 +210,9 @@ fn settle(
 ) -> anyhow::Result<Settled> {
     let Opened { roots, reading, model, old, has_output, was_left } = opened;
     let started = Instant::now();
-    let resources = resources(arguments);
-    let tokenizer = match &arguments.instruction {
-        Some(instruction) => model.tokenizer.with_instruction(instruction)?,
-        None => model.tokenizer.clone(),
-    };
-    let max_tokens = max_tokens(arguments.max_tokens, model.folder.max_tokens()?, &tokenizer)?;
+    let resources = model::resources(&arguments.model);
+    let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref())?;
+    let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
     // Perhaps the model need not be loaded.
@@ -235,7 +224,7 @@ fn settle(
         unreachable!("a model that is not known is loaded")
     };
     let fingerprint = Fingerprint {
-        dim: dim(arguments.dim, of_model.width)?,
+        dim: model::dim(arguments.dim, of_model.width)?,
         max_tokens,
         model: of_model,
         instruction: arguments.instruction.clone(),
@@ -424,15 +413,6 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
     thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
 }
 
-fn resources(arguments: &Build) -> Resources {
-    // A second thread of the same core has no arithmetic of its own to add, and a container may have less than that.
-    let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    Resources {
-        threads: arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from),
-        gpu_memory: arguments.gpu_memory.map(|gib| usize::from(gib) << 30),
-    }
-}
-
 fn reading(arguments: &Build) -> anyhow::Result<Reading> {
     let limits = Limits {
         document_bytes: arguments.max_document_mib << 20,
@@ -476,31 +456,4 @@ fn this_program() -> anyhow::Result<PathBuf> {
 fn encoding(name: &str) -> Result<&'static Charset, Usage> {
     Charset::for_label(name.as_bytes())
         .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name as on the web, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
-}
-
-fn dim(asked: Option<usize>, width: usize) -> Result<usize, Usage> {
-    match asked {
-        None => Ok(width),
-        Some(dim) if (DIM_MIN..=width).contains(&dim) => Ok(dim),
-        Some(dim) => Err(Usage(format!(
-            "--dim {dim}: the model's vectors have {width} numbers; choose {DIM_MIN} to {width}"
-        ))),
-    }
-}
-
-fn max_tokens(asked: Option<usize>, model: Option<usize>, tokenizer: &Tokenizer) -> Result<usize, Usage> {
-    let most = model.unwrap_or(usize::MAX);
-    let max_tokens = asked.unwrap_or(MAX_TOKENS.min(most));
-    let least = tokenizer.overhead() + chunk::ROOM_MIN;
-    if max_tokens > most {
-        return Err(Usage(format!("--max-tokens {max_tokens}: the model takes {most} at most")));
-    }
-    if max_tokens < least {
-        return Err(Usage(format!(
-            "{max_tokens} tokens in a chunk are too few: {} go to the instruction and special tokens, and {} are needed for text; shorten --instruction or raise --max-tokens",
-            tokenizer.overhead(),
-            chunk::ROOM_MIN
-        )));
-    }
-    Ok(max_tokens)
 }

@@ -1,8 +1,15 @@
 //! One file a subcommand: arguments as typed -> settings as usable -> the call.
 
 mod build;
+mod embed;
+mod inspect;
+mod model;
+mod search;
 
+use std::io;
 use std::process::ExitCode;
+
+use anyhow::anyhow;
 
 use crate::cli::{Cli, Command};
 use crate::error::Usage;
@@ -56,8 +63,28 @@ impl From<Exit> for ExitCode {
 /// # Errors
 /// Whatever ended the run, in one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
-    match cli.command {
+    let result = match cli.command {
         Command::Build(arguments) => build::run(*arguments, cli.log_format),
+        Command::Search(arguments) => search::run(&arguments),
+        Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Worker => Ok(source::serve().map(|()| Exit::Done)?),
+    };
+    match result {
+        Err(error) if error.is::<NobodyReads>() => Ok(Exit::Done),
+        result => result,
     }
+}
+
+/// Whoever read standard output has seen enough, as `head` does.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+struct NobodyReads;
+
+/// What became of writing to standard output.
+fn printed<T>(result: io::Result<T>) -> anyhow::Result<T> {
+    result.map_err(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => NobodyReads.into(),
+        _ => anyhow!("standard output: cannot be written: {e}"),
+    })
 }

@@ -9,7 +9,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::KeyValue;
 
-use super::file::entry;
+use super::part::entry;
 use super::table::properties;
 use super::{COLUMNS, IndexFile, Metadata, Place};
 

@@ -1,53 +1,27 @@
-//! A file that this tool wrote: read whole once, to see that it is undamaged and what is in it; then by row.
+//! A file of this tool's: read whole once, to see that it is undamaged and what is in it; then by row.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use anyhow::{Context, anyhow, ensure};
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Fields, Float32Type, ToByteSlice};
-use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    RowSelection,
-};
-use parquet::file::metadata::PageIndexPolicy;
-use parquet::file::reader::{ChunkReader, Length};
+use anyhow::{Context, ensure};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Fields, ToByteSlice};
 use rayon::prelude::*;
-use serde_json::Value;
 
 use super::kept::{self, KeptColumn};
-use super::{COLUMNS, Metadata, Row, RowId, RowKind, Vector, schema};
+use super::part::{Block, Part, Unusable, floats, kept_values};
+use super::{COLUMNS, Metadata, Row, RowId, RowKind, schema};
 use crate::digest::Digest;
-
-/// The first bytes of every Parquet file.
-pub const MAGIC: &[u8] = b"PAR1";
-
-/// Rows that are read at a time. Of a whole row group, a batch could hold more text than it can.
-const BATCH_ROWS: usize = 256;
 
 /// In the order of the file, a row group is read some ten times, for as many windows of rows. Where more is read than
 /// so many times all of them, rows are wanted in another order.
 const READ_AGAIN: usize = 16;
-
-/// Why what is there is of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// It is Parquet, but not of this tool.
-    #[error("not made by this tool")]
-    Foreign,
-    /// It was of this tool, or may have been.
-    #[error("{0:#}")]
-    Damaged(anyhow::Error),
-}
 
 /// The old file, and of what use it is.
 pub struct Old {
@@ -109,19 +83,14 @@ struct First {
     row: u32,
 }
 
-/// An open file. In memory are, for each row, 20 bytes, and 24 for each document; 8 more for a row that keeps columns.
+/// A file that has been read whole. In memory are, for each row, 20 bytes, and 24 for each document; 8 more for a row
+/// that keeps columns.
 pub struct IndexFile {
-    file: Shared,
-    footer: ArrowReaderMetadata,
-    /// What it says of itself. `None` where another version of this tool wrote it.
-    metadata: Option<Metadata>,
-    kind: RowKind,
+    part: Part,
     texts: Vec<Digest>,
     /// Empty where there are no such columns.
     kept: Vec<u64>,
     documents: Vec<First>,
-    content: String,
-    group_ends: Vec<u32>,
     by_text: OnceLock<Vec<u32>>,
     by_id: OnceLock<Vec<u32>>,
     /// Row groups that were read for their vectors.
@@ -138,56 +107,29 @@ impl IndexFile {
     /// # Errors
     /// [`Unusable`].
     pub fn open(path: &Path) -> Result<Self, Unusable> {
-        let damaged = |e: anyhow::Error| Unusable::Damaged(e);
-        let open = || -> anyhow::Result<_> {
-            let file = Shared(Arc::new(File::open(path)?));
-            let mut magic = [0; MAGIC.len()];
-            file.0.read_exact_at(&mut magic, 0)?;
-            ensure!(magic == *MAGIC, "it does not start as Parquet does");
-            let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-            let footer = ArrowReaderMetadata::load(&file, options)?;
-            Ok((file, footer))
-        };
-        let (file, footer) = open().map_err(damaged)?;
-        let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, Content::KEY)) {
-            (Some(metadata), Some(content)) => (metadata, content),
-            (None, None) => return Err(Unusable::Foreign),
-            _ => return Err(damaged(anyhow!("one of its two keys is missing"))),
-        };
-        let mut group_ends = Vec::new();
-        for group in footer.metadata().row_groups() {
-            let rows = u32::try_from(group.num_rows()).ok();
-            let end = rows.and_then(|rows| group_ends.last().unwrap_or(&0u32).checked_add(rows));
-            group_ends.push(end.ok_or_else(|| damaged(anyhow!("more rows than can be counted")))?);
-        }
         let mut index = IndexFile {
-            file,
-            metadata: serde_json::from_str(&metadata).ok(),
-            kind: kind(&metadata),
+            part: Part::open(path)?,
             texts: Vec::new(),
             kept: Vec::new(),
             documents: Vec::new(),
-            content,
-            group_ends,
             by_text: OnceLock::new(),
             by_id: OnceLock::new(),
             groups_read: AtomicUsize::new(0),
             flat: OnceLock::new(),
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
-            footer,
         };
-        index.read_whole().map_err(damaged)?;
+        index.read_whole().map_err(Unusable::Damaged)?;
         Ok(index)
     }
 
     /// What it says of itself. `None` where another version of this tool wrote it.
     pub fn metadata(&self) -> Option<&Metadata> {
-        self.metadata.as_ref()
+        self.part.metadata()
     }
 
     /// A digest of all rows in their order.
     pub fn content(&self) -> &str {
-        &self.content
+        self.part.content()
     }
 
     /// How many rows.
@@ -271,12 +213,12 @@ impl IndexFile {
         wanted.sort_unstable();
         wanted.dedup();
         let mut vectors = Vec::with_capacity(wanted.len() * self.dim());
-        let read = self.select(&wanted, &[COLUMNS[2]], |batch| {
+        let read = self.part.select(&wanted, &[COLUMNS[2]], |batch| {
             vectors.extend_from_slice(floats(&batch)?);
             Ok(())
         })?;
         let read = self.groups_read.fetch_add(read, Relaxed) + read;
-        if read > READ_AGAIN * self.group_ends.len() {
+        if read > READ_AGAIN * self.part.groups() {
             let _ = self.flat.set(self.flatten()?);
         }
         let place = |row: &u32| wanted.binary_search(row).map_or(0, |at| at * self.dim());
@@ -288,7 +230,7 @@ impl IndexFile {
         let flat = || -> anyhow::Result<File> {
             let mut file = BufWriter::new(tempfile::tempfile_in(&self.folder)?);
             let all: Vec<u32> = (0..self.rows()).collect();
-            self.select(&all, &[COLUMNS[2]], |batch| {
+            self.part.select(&all, &[COLUMNS[2]], |batch| {
                 file.write_all(floats(&batch)?.to_byte_slice())?;
                 Ok(())
             })?;
@@ -310,23 +252,12 @@ impl IndexFile {
         Ok(vectors)
     }
 
-    /// The rows with these numbers, ascending, with the values of the columns named.
+    /// As [`Part::rows_with`].
     ///
     /// # Errors
     /// It cannot be read any more.
     pub fn rows_with(&self, rows: &[u32], keep: &[&str]) -> anyhow::Result<Vec<Row>> {
-        let mut found = Vec::new();
-        let mut numbers = rows.iter();
-        let columns: Vec<&str> = COLUMNS[..2].iter().chain(keep).copied().collect();
-        self.select(rows, &columns, |batch| {
-            let (ids, texts) = (batch["id"].as_string::<i32>(), batch["text"].as_string::<i32>());
-            for ((at, kept), &row) in kept_values(&batch, keep).into_iter().enumerate().zip(&mut numbers) {
-                let (id, text) = (RowId::parse(ids.value(at), self.kind()), texts.value(at).to_owned());
-                found.push(Row { id, text, vector: Vector::Old(row), kept });
-            }
-            Ok(())
-        })?;
-        Ok(found)
+        self.part.rows_with(rows, keep)
     }
 
     /// The ids of these documents, ascending.
@@ -337,7 +268,7 @@ impl IndexFile {
         let rows: Vec<u32> =
             documents.iter().map(|&document| self.documents[document as usize].row).collect();
         let mut found = Vec::new();
-        self.select(&rows, &COLUMNS[..1], |batch| {
+        self.part.select(&rows, &COLUMNS[..1], |batch| {
             let ids = batch[COLUMNS[0]].as_string::<i32>();
             found.extend(ids.iter().flatten().map(|id| RowId::parse(id, self.kind()).document));
             Ok(())
@@ -351,11 +282,11 @@ impl IndexFile {
         rows: &[u32],
         f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.select(rows, &[], f).map(drop)
+        self.part.select(rows, &[], f).map(drop)
     }
 
     pub(super) fn fields(&self) -> &Fields {
-        self.footer.schema().fields()
+        self.part.fields()
     }
 
     /// What a document is recognised by.
@@ -365,7 +296,7 @@ impl IndexFile {
 
     /// What its rows stand for.
     pub fn kind(&self) -> RowKind {
-        self.kind
+        self.part.kind()
     }
 
     /// Whether no document comes twice.
@@ -376,62 +307,13 @@ impl IndexFile {
 
     /// Length of its vectors.
     pub fn dim(&self) -> usize {
-        self.metadata.as_ref().map_or(0, |metadata| metadata.fingerprint.dim)
-    }
-
-    /// With these columns, or all where none is named. Gives back how many row groups that took.
-    fn select(
-        &self,
-        rows: &[u32],
-        columns: &[&str],
-        mut f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
-    ) -> anyhow::Result<usize> {
-        let mut rows = rows;
-        let mut start = 0;
-        let mut groups = 0;
-        for (group, &end) in self.group_ends.iter().enumerate() {
-            let count = rows.partition_point(|&row| row < end);
-            let (here, rest) = rows.split_at(count);
-            if !here.is_empty() {
-                groups += 1;
-                let ranges = here.iter().map(|&row| (row - start) as usize..(row - start) as usize + 1);
-                let selection = RowSelection::from_consecutive_ranges(ranges, (end - start) as usize);
-                for batch in self.reader(group, Some(selection), columns)? {
-                    f(batch?)?;
-                }
-            }
-            (rows, start) = (rest, end);
-        }
-        Ok(groups)
-    }
-
-    fn reader(
-        &self,
-        group: usize,
-        selection: Option<RowSelection>,
-        columns: &[&str],
-    ) -> anyhow::Result<ParquetRecordBatchReader> {
-        let (file, footer) = (self.file.clone(), self.footer.clone());
-        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
-            .with_row_groups(vec![group])
-            .with_batch_size(BATCH_ROWS);
-        if !columns.is_empty() {
-            let schema = self.footer.metadata().file_metadata().schema_descr();
-            // By place: a kept column may have a dot in its name, which is a path to `ProjectionMask::columns`.
-            let is_wanted = |at: &usize| columns.contains(&self.fields()[*at].name().as_str());
-            reader = reader
-                .with_projection(ProjectionMask::roots(schema, (0..self.fields().len()).filter(is_wanted)));
-        }
-        if let Some(selection) = selection {
-            reader = reader.with_row_selection(selection);
-        }
-        Ok(reader.build()?)
+        self.part.dim()
     }
 
     /// Every page: the columns that there should be, and the content that was written.
     fn read_whole(&mut self) -> anyhow::Result<()> {
         let mut content = Content::default();
-        let groups: Vec<usize> = (0..self.group_ends.len()).collect();
+        let groups: Vec<usize> = (0..self.part.groups()).collect();
         for together in groups.chunks(rayon::current_num_threads()) {
             let read: Vec<Vec<RowDigests>> =
                 together.par_iter().map(|&group| self.read_group(group)).collect::<anyhow::Result<_>>()?;
@@ -447,7 +329,7 @@ impl IndexFile {
             }
         }
         ensure!(self.documents.first().is_none_or(|first| first.row == 0), "its ids are not in order");
-        ensure!(content.to_string() == self.content, "its content is not what was written");
+        ensure!(content.to_string() == self.content(), "its content is not what was written");
         Ok(())
     }
 
@@ -455,31 +337,21 @@ impl IndexFile {
         let mut rows = Vec::new();
         let names: Vec<&str> =
             self.fields().iter().skip(COLUMNS.len()).map(|field| field.name().as_str()).collect();
-        for batch in self.reader(group, None, &[])? {
-            let batch = batch?;
-            let column = |name: &str| batch.column_by_name(name).with_context(|| format!("no column {name}"));
-            let ids = column("id")?.as_string_opt::<i32>().context("its ids are no text")?;
-            let texts = column("text")?.as_string_opt::<i32>().context("its texts are no text")?;
-            let vectors = column("vector")?.as_fixed_size_list_opt().context("its vectors are no vectors")?;
-            let dim = vectors.value_length() as usize;
-            let values =
-                vectors.values().as_primitive_opt::<Float32Type>().context("its vectors are no floats")?;
+        for batch in self.part.reader(group, None, &[])? {
+            let block = Block::new(batch?, self.kind());
+            let kept = kept_values(&block.batch, &names);
+            let vectors = block.vectors()?;
+            let dim = vectors.ncols();
             ensure!(
-                self.metadata.as_ref().is_none_or(|metadata| metadata.fingerprint.dim == dim),
+                self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
                 "its vectors have {dim} numbers, its metadata says otherwise"
             );
-            ensure!(
-                ids.null_count() + texts.null_count() + vectors.null_count() + values.null_count() == 0,
-                "a value is missing"
-            );
-            let vectors = values.values().chunks_exact(dim.max(1));
-            for ((at, vector), kept) in vectors.enumerate().zip(kept_values(&batch, &names)) {
-                let (id, text) = (ids.value(at), texts.value(at));
+            let texts = block.ids()?.zip(block.documents()?).zip(block.texts()?);
+            for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
                 let (kept, _) = kept::digest(&kept);
-                let RowId { document, chunk } = RowId::parse(id, self.kind());
                 let text = Digest::of(text);
                 rows.push(RowDigests {
-                    whole: row_digest(id, text, vector, kept),
+                    whole: row_digest(id, text, vector.as_slice().unwrap_or_default(), kept),
                     document: chunk.is_none_or(|chunk| chunk == 0).then(|| Digest::of(document)),
                     text,
                     kept,
@@ -488,72 +360,6 @@ impl IndexFile {
         }
         Ok(rows)
     }
-}
-
-/// A file that several threads read. Of [`File`] itself, clones share the place where they are.
-#[derive(Clone)]
-struct Shared(Arc<File>);
-
-impl Length for Shared {
-    fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
-    }
-}
-
-impl ChunkReader for Shared {
-    type T = BufReader<At>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<BufReader<At>> {
-        Ok(BufReader::new(At { file: self.0.clone(), place: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-/// A place in it.
-struct At {
-    file: Arc<File>,
-    place: u64,
-}
-
-impl Read for At {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.place)?;
-        self.place += count as u64;
-        Ok(count)
-    }
-}
-
-fn floats(batch: &RecordBatch) -> anyhow::Result<&[f32]> {
-    let values = batch[COLUMNS[2]].as_fixed_size_list().values();
-    Ok(values.as_primitive_opt::<Float32Type>().context("its vectors are no floats")?.values())
-}
-
-fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value]>> {
-    let columns: Vec<Vec<Value>> = names
-        .iter()
-        .map(|name| match batch.column_by_name(name) {
-            Some(column) => kept::values(column),
-            None => vec![Value::Null; batch.num_rows()],
-        })
-        .collect();
-    (0..batch.num_rows()).map(|at| columns.iter().map(|column| column[at].clone()).collect()).collect()
-}
-
-/// Other versions have other metadata, but always this.
-fn kind(metadata: &str) -> RowKind {
-    let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
-    serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
-}
-
-/// What stands in the file's metadata under this key.
-pub fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
-    let entries = footer.metadata().file_metadata().key_value_metadata()?;
-    entries.iter().find(|entry| entry.key == key)?.value.clone()
 }
 
 fn sorted_by(count: usize, digest: impl Fn(usize) -> Digest) -> Vec<u32> {

@@ -5,7 +5,10 @@ mod delta;
 mod file;
 mod kept;
 mod metadata;
+mod part;
+mod parts;
 mod place;
+mod stream;
 mod table;
 mod writer;
 
@@ -21,13 +24,16 @@ use crate::error::NoVector;
 use kept::KeptColumn;
 
 pub use delta::{Changes, OPERATION, write_delta};
-pub use file::{IndexFile, Old, Unusable};
+pub use file::{IndexFile, Old};
 pub use metadata::{Fingerprint, Metadata, RowKind};
+pub use part::{Block, Part, Unusable};
+pub use parts::{Parts, RowAt};
 pub use place::{Kind, Place};
+pub use stream::VectorStream;
 pub use writer::{IndexWriter, Written};
 
 /// One row of the file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Row {
     /// Unique in the file.
     pub id: RowId,
@@ -51,13 +57,18 @@ pub struct RowId {
 impl RowId {
     /// Takes a row's id apart again.
     fn parse(id: &str, rows: RowKind) -> Self {
+        let (document, chunk) = RowId::split(id, rows);
+        RowId { document: document.to_owned(), chunk }
+    }
+
+    fn split(id: &str, rows: RowKind) -> (&str, Option<u32>) {
         if rows == RowKind::Chunks
             && let Some((document, number)) = id.rsplit_once('#')
             && let Ok(number) = number.parse()
         {
-            return RowId { document: document.to_owned(), chunk: Some(number) };
+            return (document, Some(number));
         }
-        RowId { document: id.to_owned(), chunk: None }
+        (id, None)
     }
 
     /// What the document is recognised by.
@@ -113,10 +124,10 @@ impl Vector {
 }
 
 /// What the output is.
-pub const INDEX: Kind = Kind { name: "Parquet", magic: file::MAGIC, is_kept: true };
+pub const INDEX: Kind = Kind { name: "Parquet", magic: part::MAGIC, is_kept: true };
 
 /// What a delta is.
-pub const DELTA: Kind = Kind { name: "Parquet", magic: file::MAGIC, is_kept: false };
+pub const DELTA: Kind = Kind { name: "Parquet", magic: part::MAGIC, is_kept: false };
 
 /// Columns that every file has.
 pub const COLUMNS: [&str; 3] = ["id", "text", "vector"];

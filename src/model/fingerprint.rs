@@ -43,6 +43,13 @@ pub struct ModelFingerprint {
     pub precision: Option<Precision>,
 }
 
+impl ModelFingerprint {
+    /// Whether their vectors can be compared: of the same weights, however rounded.
+    pub fn is_same_model(&self, other: &ModelFingerprint) -> bool {
+        *self == ModelFingerprint { precision: self.precision, ..other.clone() }
+    }
+}
+
 /// The BLAKE3 digest of the graph and of the external data that it names, in the order of their names.
 ///
 /// # Errors

@@ -73,6 +73,11 @@ impl ModelFolder {
         &self.config.model_type
     }
 
+    /// Whether it is of the kind that this tool is made for.
+    pub fn is_qwen3(&self) -> bool {
+        self.config.model_type == QWEN3
+    }
+
     /// Length of the hidden states, where the configuration says so.
     pub fn width(&self) -> Option<usize> {
         self.config.hidden_size.or(self.config.dim)
@@ -93,7 +98,7 @@ impl ModelFolder {
 
     /// The token that must end every text, for a model that is pooled there.
     pub fn end_token(&self) -> Option<&'static str> {
-        (self.config.model_type == QWEN3).then_some("<|endoftext|>")
+        self.is_qwen3().then_some("<|endoftext|>")
     }
 
     /// Tokens that the model can take, where its files say so.
@@ -118,7 +123,7 @@ impl ModelFolder {
     /// # Errors
     /// No file that says so, or a pooling that is not known here.
     pub fn pooling(&self) -> anyhow::Result<Pooling> {
-        if self.config.model_type == QWEN3 {
+        if self.is_qwen3() {
             return Ok(Pooling::LastToken);
         }
         self.refuse_unknown_modules()?;

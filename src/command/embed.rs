@@ -1,0 +1,174 @@
+//! `embed`: texts in, vectors on standard output; of lines on standard input, each as soon as it is there.
+
+use std::io::{self, BufRead, BufWriter, Stdout, Write};
+use std::thread;
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, bounded};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Exit, model, printed};
+use crate::cli::{Embed, VectorFormat};
+use crate::embed::{Embedder, Embedding};
+use crate::error::DocumentError;
+use crate::index::VectorStream;
+use crate::model::Texts;
+use crate::report::{Level, LogFormat, eprint_line};
+use crate::texts::TextEmbedder;
+
+/// Lines that go through the model together, where so many are there.
+const LINES: usize = 256;
+
+pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
+    let mut embedder = embedder(&arguments, format)?;
+    let mut output = Output::new(arguments.format, embedder.dim())?;
+    if arguments.texts.is_empty() {
+        let lines = lines();
+        while let Some(texts) = together(&lines)? {
+            let vectors = embedder.embed(&texts)?;
+            output.write(&texts, vectors)?;
+        }
+    } else {
+        let vectors = embedder.embed(&arguments.texts)?;
+        output.write(&arguments.texts, vectors)?;
+    }
+    output.finish()
+}
+
+fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder> {
+    let model = model::open(&arguments.model, None)?;
+    let of_query = model::query_instruction(&model).filter(|_| arguments.query);
+    let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref().or(of_query))?;
+    let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
+    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
+    let mut loaded = model.load(&model::resources(&arguments.model), &texts)?;
+    if let Some(warning) = loaded.warning() {
+        let message = format!("model {}: {warning}", model.folder.onnx.display());
+        eprint_line(format, Level::Warning, &message, Value::Null);
+    }
+    let dim = model::dim(arguments.dim, loaded.fingerprint.width)?;
+    // Who wants an answer to each line has little for a second device to do.
+    let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
+    Ok(TextEmbedder::new(embedder, tokenizer, max_tokens, dim))
+}
+
+/// The lines of standard input, read ahead.
+fn lines() -> Receiver<io::Result<String>> {
+    let (sender, receiver) = bounded(2 * LINES);
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Waits for a line, and takes what else is there; `None` at the end.
+fn together(lines: &Receiver<io::Result<String>>) -> anyhow::Result<Option<Vec<String>>> {
+    let Ok(first) = lines.recv() else { return Ok(None) };
+    let lines = [first].into_iter().chain(lines.try_iter()).take(LINES);
+    lines.collect::<io::Result<_>>().map(Some).context("standard input: cannot be read as lines of UTF-8")
+}
+
+/// Where vectors go.
+struct Output {
+    format: Format,
+    /// How many texts there have been.
+    texts: usize,
+    has_failures: bool,
+}
+
+enum Format {
+    JsonLines(BufWriter<Stdout>),
+    /// Their number stands before the first of them, so all are kept until then.
+    Npy {
+        dim: usize,
+        values: Vec<f32>,
+    },
+    Arrow(Box<VectorStream<Stdout>>),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Made { text: &'a str, vector: &'a [f32] },
+    Failed { text: &'a str, error: String },
+}
+
+impl Output {
+    fn new(format: VectorFormat, dim: usize) -> anyhow::Result<Self> {
+        let format = match format {
+            VectorFormat::JsonLines => Format::JsonLines(BufWriter::new(io::stdout())),
+            VectorFormat::Npy => Format::Npy { dim, values: Vec::new() },
+            VectorFormat::Arrow => Format::Arrow(Box::new(printed(VectorStream::new(io::stdout(), dim))?)),
+        };
+        Ok(Output { format, texts: 0, has_failures: false })
+    }
+
+    /// A text without a vector is a failure of its line or, in a format that has no place for one, of the run.
+    fn write(
+        &mut self,
+        texts: &[String],
+        vectors: Vec<Result<Embedding, DocumentError>>,
+    ) -> anyhow::Result<()> {
+        if let Format::JsonLines(out) = &mut self.format {
+            self.has_failures |= vectors.iter().any(Result::is_err);
+            return printed(write_lines(out, texts, &vectors));
+        }
+        let mut made = Vec::with_capacity(vectors.len());
+        for vector in vectors {
+            self.texts += 1;
+            made.push(vector.with_context(|| format!("text {}", self.texts))?);
+        }
+        match &mut self.format {
+            Format::JsonLines(_) => Ok(()),
+            Format::Npy { values, .. } => {
+                made.iter().for_each(|vector| values.extend(vector.values()));
+                Ok(())
+            }
+            Format::Arrow(stream) => printed(stream.write(texts, &made)),
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<Exit> {
+        match self.format {
+            Format::JsonLines(_) => {}
+            Format::Npy { dim, values } => printed(write_npy(&mut io::stdout().lock(), &values, dim))?,
+            Format::Arrow(mut stream) => printed(stream.finish())?,
+        }
+        Ok(if self.has_failures { Exit::Partial } else { Exit::Done })
+    }
+}
+
+fn write_lines(
+    out: &mut impl Write,
+    texts: &[String],
+    vectors: &[Result<Embedding, DocumentError>],
+) -> io::Result<()> {
+    for (text, vector) in texts.iter().zip(vectors) {
+        let line = match vector {
+            Ok(vector) => Line::Made { text, vector: vector.values() },
+            Err(error) => Line::Failed { text, error: error.to_string() },
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        writeln!(out)?;
+    }
+    out.flush()
+}
+
+/// An array of 32-bit floats `[values / dim, dim]` in NumPy's format, version 1.0 (NEP 1).
+fn write_npy(out: &mut impl Write, values: &[f32], dim: usize) -> io::Result<()> {
+    let shape = format!("({}, {dim})", values.len() / dim);
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    // With the ten bytes before it and a line end, a multiple of 64.
+    let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    out.write_all(b"\x93NUMPY\x01\x00")?;
+    out.write_all(&(length as u16).to_le_bytes())?;
+    writeln!(out, "{header:<0$}", length - 1)?;
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    out.write_all(&bytes)?;
+    out.flush()
+}

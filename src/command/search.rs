@@ -1,0 +1,185 @@
+//! `search`: an index and questions in, the nearest rows on standard output.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, ensure};
+use ndarray::Array2;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Exit, model, printed};
+use crate::clean::clean;
+use crate::cli::Search;
+use crate::embed::Embedder;
+use crate::index::{Parts, Row};
+use crate::model::{Model, Texts};
+use crate::report::shown;
+use crate::search::{self, Near, nearest};
+use crate::snippet::snippet;
+use crate::texts::TextEmbedder;
+use crate::tokenize::Tokenizer;
+
+/// Tokens of a question, instruction included, at most: what Qwen3-Embedding's model card recommends as the longest input.
+const QUESTION_TOKENS_MAX: usize = 8192;
+
+pub fn run(arguments: &Search) -> anyhow::Result<Exit> {
+    let parts = Parts::open(std::slice::from_ref(&arguments.index))?;
+    let questions = questions(arguments)?;
+    let model = model::open(&arguments.model, Some(&parts.metadata().model_file))?;
+    check_model(&model, &parts)?;
+    let vectors = embed(&questions, &model, &parts, arguments)?;
+    let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
+    let found = nearest(&parts, &vectors, search)?;
+    let mut out = io::stdout().lock();
+    for (at, (question, found)) in questions.iter().zip(found).enumerate() {
+        let rows = parts.rows_at(&found.iter().map(|near| near.row).collect::<Vec<_>>())?;
+        let answer = Answer { question, parts: &parts, hits: found.iter().zip(rows).collect() };
+        let is_one_of_many = arguments.questions.is_some();
+        printed(match arguments.json {
+            true => answer.print_json(&mut out),
+            false => answer.print(&mut out, is_one_of_many.then_some(at)),
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+fn questions(arguments: &Search) -> anyhow::Result<Vec<String>> {
+    let Some(file) = &arguments.questions else {
+        let question = arguments.question.as_deref().map(clean).unwrap_or_default();
+        ensure!(!question.is_empty(), "question: is empty: nothing in it can be seen");
+        return Ok(vec![question]);
+    };
+    let text = if file == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(file)
+    };
+    let named = || format!("questions {}", file.display());
+    let text = text.with_context(|| format!("{}: cannot be read as UTF-8", named()))?;
+    let mut questions = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        let question = clean(line);
+        ensure!(!question.is_empty(), "{}:{number}: is empty; a line must be a question", named());
+        questions.push(question);
+    }
+    ensure!(!questions.is_empty(), "{}: is empty; a line must be a question", named());
+    Ok(questions)
+}
+
+/// Vectors of another model have nothing to do with those of the index.
+fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
+    let metadata = parts.metadata();
+    let wanted = &metadata.fingerprint.model;
+    let here = model.fingerprint_as(wanted)?;
+    let differs = match &here {
+        None => "other weights",
+        Some(here) if here.tokenizer != wanted.tokenizer => "another tokenizer",
+        Some(here) if !here.is_same_model(wanted) => "another pooling",
+        Some(_) => return Ok(()),
+    };
+    Err(anyhow!(
+        "model {}: is not the one that the index was made with ({differs}; that was {}); name that with --model and --model-file",
+        model.folder.onnx.display(),
+        metadata.model_file
+    ))
+}
+
+/// `[questions, dim]`.
+fn embed(
+    questions: &[String],
+    model: &Model,
+    parts: &Parts,
+    arguments: &Search,
+) -> anyhow::Result<Array2<f32>> {
+    let instruction = arguments.instruction.as_deref().or_else(|| model::query_instruction(model));
+    let tokenizer = model::tokenizer(model, instruction.filter(|_| !arguments.no_instruction))?;
+    let most = QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX));
+    let max_tokens = longest(questions, &tokenizer, most)?;
+    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
+    let mut loaded = model.load(&model::resources(&arguments.model), &texts)?;
+    // One pass over the questions is nothing to share between devices.
+    let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
+    let dim = parts.metadata().fingerprint.dim;
+    let vectors = TextEmbedder::new(embedder, tokenizer, most, dim).embed(questions)?;
+    let mut values = Vec::with_capacity(questions.len() * dim);
+    for (vector, question) in vectors.into_iter().zip(questions) {
+        values.extend(vector.with_context(|| named(question))?.into_values());
+    }
+    Ok(Array2::from_shape_vec((questions.len(), dim), values)?)
+}
+
+/// Tokens of the longest question.
+fn longest(questions: &[String], tokenizer: &Tokenizer, most: usize) -> anyhow::Result<usize> {
+    let mut longest = 0;
+    for question in questions {
+        let tokens = tokenizer.encode(question).with_context(|| named(question))?.len();
+        ensure!(tokens <= most, "{}: has {tokens} tokens, {most} are the most; shorten it", named(question));
+        longest = longest.max(tokens);
+    }
+    Ok(longest)
+}
+
+fn named(question: &str) -> String {
+    format!("question {:?}", snippet(question, ""))
+}
+
+/// A question, and what was found.
+struct Answer<'a> {
+    question: &'a str,
+    parts: &'a Parts,
+    hits: Vec<(&'a Near, Row)>,
+}
+
+/// An answer, for programs.
+#[derive(Serialize)]
+struct Object<'a> {
+    question: &'a str,
+    hits: Vec<Hit<'a>>,
+}
+
+/// A row that was found, for programs.
+#[derive(Serialize)]
+struct Hit<'a> {
+    id: String,
+    score: f32,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    kept: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+}
+
+impl Answer<'_> {
+    fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let hits = self.hits.iter().map(|(near, row)| self.hit(near, row)).collect();
+        serde_json::to_writer(&mut *out, &Object { question: self.question, hits })?;
+        writeln!(out)
+    }
+
+    fn hit<'a>(&self, near: &Near, row: &'a Row) -> Hit<'a> {
+        let names = self.parts.kept().into_iter().map(str::to_owned);
+        let has_files = self.parts.paths().count() > 1;
+        Hit {
+            id: row.id.to_string(),
+            score: near.score,
+            text: &row.text,
+            kept: names.zip(row.kept.iter().cloned()).collect(),
+            file: has_files.then(|| self.parts.path(near.row).display().to_string()),
+        }
+    }
+
+    /// Under the question, where it is one of several.
+    fn print(&self, out: &mut impl Write, number: Option<usize>) -> io::Result<()> {
+        if let Some(number) = number {
+            writeln!(out, "{}{}", if number > 0 { "\n" } else { "" }, self.question)?;
+        }
+        for ((near, row), rank) in self.hits.iter().zip(1..) {
+            writeln!(out, "{rank:>3}  {:.4}  {}", near.score, shown(&row.id.to_string()))?;
+            writeln!(out, "             {}", snippet(&row.text, self.question))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Vectors of questions in, the rows nearest to each out: all rows of an index are compared, in one pass over it.
+
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+use crate::digest::Digest;
+use crate::index::{COLUMNS, Parts, RowAt};
+
+/// A row, and how near it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Near {
+    /// Cosine similarity, from -1 to 1.
+    pub score: f32,
+    /// Which row.
+    pub row: RowAt,
+    /// Its document, where only the nearest row of each is wanted.
+    document: Option<Digest>,
+}
+
+/// The nearest rows so far, the nearest first; of equally near ones, the first of the index.
+#[derive(Debug, Clone)]
+struct Nearest {
+    most: usize,
+    rows: Vec<Near>,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// How many rows for each question, at most.
+    pub most: usize,
+    /// Whether only the nearest row of a document counts.
+    pub by_document: bool,
+}
+
+/// For each of the questions `[questions, dim]`, vectors of length 1, the nearest rows of an index whose vectors have length
+/// 1 too: the dot product is the cosine. Memory does not grow with the index: in each thread are a few hundred rows at a time.
+///
+/// # Errors
+/// The index cannot be read, or has a vector that is not finite.
+pub fn nearest(parts: &Parts, questions: &Array2<f32>, search: Search) -> anyhow::Result<Vec<Vec<Near>>> {
+    let none = || vec![Nearest { most: search.most, rows: Vec::new() }; questions.nrows()];
+    let found = parts.groups().into_par_iter().map(|group| {
+        let mut nearest = none();
+        look_through(parts, group, questions.view(), search, &mut nearest)?;
+        Ok(nearest)
+    });
+    let nearest = found.try_reduce(none, |mut one, other: Vec<Nearest>| {
+        for (one, other) in one.iter_mut().zip(other) {
+            other.rows.into_iter().for_each(|near| one.offer(near));
+        }
+        anyhow::Ok(one)
+    })?;
+    Ok(nearest.into_iter().map(|nearest| nearest.rows).collect())
+}
+
+fn look_through(
+    parts: &Parts,
+    group: (usize, usize),
+    questions: ArrayView2<f32>,
+    search: Search,
+    nearest: &mut [Nearest],
+) -> anyhow::Result<()> {
+    let [id, _, vector] = COLUMNS;
+    let columns = if search.by_document { vec![id, vector] } else { vec![vector] };
+    parts.read(group, &columns, |first, block| {
+        let scores = questions.dot(&block.vectors()?.t());
+        let documents: Vec<Option<Digest>> = match search.by_document {
+            true => block.documents()?.map(|(document, _)| Some(Digest::of(document))).collect(),
+            false => vec![None; block.rows()],
+        };
+        for (nearest, scores) in nearest.iter_mut().zip(scores.rows()) {
+            for ((&score, &document), row) in scores.iter().zip(&documents).zip(first.row..) {
+                anyhow::ensure!(score.is_finite(), "row {row} has a vector that is not finite");
+                nearest.offer(Near { score, row: RowAt { row, ..first }, document });
+            }
+        }
+        Ok(())
+    })
+}
+
+impl Nearest {
+    fn offer(&mut self, near: Near) {
+        if self.rows.len() == self.most && !self.rows.last().is_some_and(|last| near.is_before(last)) {
+            return;
+        }
+        if near.document.is_some()
+            && let Some(at) = self.rows.iter().position(|there| there.document == near.document)
+        {
+            if self.rows[at].is_before(&near) {
+                return;
+            }
+            self.rows.remove(at);
+        }
+        self.rows.insert(self.rows.partition_point(|there| there.is_before(&near)), near);
+        self.rows.truncate(self.most);
+    }
+}
+
+impl Near {
+    fn is_before(&self, other: &Near) -> bool {
+        other.score.total_cmp(&self.score).then(self.row.cmp(&other.row)).is_lt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_nearest_are_the_first_of_all_sorted(
+            scores in proptest::collection::vec((0u8..20, 0u8..9), 0..60),
+            most in 0usize..12,
+            by_document in any::<bool>(),
+            cut in 0usize..60,
+        ) {
+            let row = |(at, &(score, document)): (usize, &(u8, u8))| Near {
+                score: f32::from(score) / 8.0 - 1.0,
+                row: RowAt { part: at / 7, row: at as u32 % 7 },
+                document: by_document.then(|| Digest::of([document])),
+            };
+            let all: Vec<Near> = scores.iter().enumerate().map(row).collect();
+            let mut expected = all.clone();
+            expected.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+            let mut seen = Vec::new();
+            expected.retain(|near| near.document.is_none() || !seen.contains(&near.document) && {
+                seen.push(near.document);
+                true
+            });
+            expected.truncate(most);
+            // In two halves, as two threads would, and the second first.
+            let (left, right) = all.split_at(cut.min(all.len()));
+            let mut nearest = Nearest { most, rows: Vec::new() };
+            for half in [right, left] {
+                let mut part = Nearest { most, rows: Vec::new() };
+                half.iter().for_each(|&near| part.offer(near));
+                part.rows.into_iter().for_each(|near| nearest.offer(near));
+            }
+            prop_assert_eq!(nearest.rows, expected);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `inspect`: figures on an index, and each row that is not as it should be.
+
+use serde_json::{Value, json};
+
+use crate::util::{self, Playground, jsonl, metadata};
+
+fn inspect(playground: &Playground, arguments: &[&str], code: i32) -> Value {
+    let ran = playground.run(&[&["inspect", "--json"], arguments].concat()).expect(code);
+    assert_eq!(ran.stderr, "", "{}", ran.story);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn figures_are_those_of_the_rows() {
+    let playground = Playground::new();
+    let texts = ["雨", "hello", "hello", "a longer text than the others", "hello."];
+    playground.write("in.jsonl", jsonl(texts));
+    playground.build("in.jsonl", &[]);
+    let figures = inspect(&playground, &["out.parquet", "--verify"], 0);
+    assert_eq!(figures["rows"], 5);
+    assert_eq!(figures["bytes"], playground.path("out.parquet").metadata().unwrap().len());
+    assert_eq!(figures["characters"], json!({"min": 1.0, "median": 5.0, "mean": 9.2, "max": 29.0}));
+    assert_eq!(figures["characters_log2"], json!({"0": 1, "2": 3, "4": 1}));
+    assert_eq!(figures["duplicate_texts"], 1);
+    assert_eq!(figures["nearest"]["sample"], 5);
+    assert_eq!(figures["nearest"]["near_duplicates"], 2, "{figures}");
+    assert_eq!(figures["problems"], json!([]));
+    assert_eq!(figures["metadata"], metadata(&playground.path("out.parquet")));
+
+    // Twice the same file is an index whose ids come twice.
+    std::fs::copy(playground.path("out.parquet"), playground.path("copy.parquet")).unwrap();
+    let figures = inspect(&playground, &["copy.parquet", "out.parquet", "--verify"], 1);
+    assert_eq!((&figures["rows"], &figures["duplicate_texts"]), (&json!(10), &json!(6)));
+    let expected = ["0 (0)", "1 (1)", "2 (2)", "3 (3)", "4 (4)"].map(|row| format!("out.parquet: row {row}"));
+    assert_eq!(
+        figures["problems"],
+        json!([{"what": "an id that an earlier row has", "count": 5, "examples": expected}])
+    );
+    assert!(inspect(&playground, &["copy.parquet", "out.parquet"], 0).get("problems").is_none());
+}
+
+#[test]
+fn an_index_may_be_empty() {
+    let playground = Playground::new();
+    playground.write("none.txt", " ");
+    playground.build("none.txt", &[]);
+    let figures = inspect(&playground, &["out.parquet", "--verify"], 0);
+    assert_eq!((&figures["rows"], &figures["nearest"]), (&json!(0), &json!(null)));
+    let ran = playground.run(&["inspect", "out.parquet", "--verify"]).expect(0);
+    assert!(
+        ran.stdout.contains("0 rows") && ran.stdout.contains("every row is as it should be"),
+        "{}",
+        ran.story
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_row() {
+    let playground = Playground::new();
+    let texts: Vec<String> = (0..40).map(|n| format!("text {n}")).collect();
+    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
+    playground.build("in.jsonl", &[]);
+    for (change, what, row) in [
+        ("vectors[7][3] = float('nan')", "a vector with a NaN or an infinity", "row 7 (7)"),
+        ("vectors[8] = [2 * x for x in vectors[8]]", "a vector whose length is not 1", "row 8 (8)"),
+        ("texts[9] = ''", "a row without text", "row 9 (9)"),
+        ("ids[10] = '3'", "an id that an earlier row has", "row 10 (3)"),
+        ("texts[11] += '.'", "a file that is not as it was written", "its content is not what was written"),
+    ] {
+        let script = format!(
+            "
+import pyarrow as pa, pyarrow.parquet as pq
+table, kept = pq.read_table('out.parquet'), pq.read_metadata('out.parquet').metadata
+ids, texts, vectors = (table[name].to_pylist() for name in ['id', 'text', 'vector'])
+{change}
+columns = [pa.array(values, field.type) for values, field in zip([ids, texts, vectors], table.schema)]
+pq.write_table(pa.table(columns, schema=table.schema).replace_schema_metadata(kept), 'wrong.parquet')
+"
+        );
+        let output =
+            util::python("readers").arg("-c").arg(script).current_dir(playground.path("")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let ran = playground.run(&["inspect", "--verify", "wrong.parquet"]).expect(1);
+        let line = ran.stdout.lines().find(|line| line.contains(what));
+        let line = line.unwrap_or_else(|| panic!("{what}{}", ran.story));
+        assert!(
+            line.starts_with("wrong: ") && line.contains("1 times: wrong.parquet: ") && line.contains(row),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! `search`: the nearest rows are those that a comparison of all of them finds, and what cannot be searched is refused in a
+//! line.
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde::Deserialize;
+
+use crate::util::{self, Playground, Ran, Row, golden, jsonl, repository, rows};
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    question: String,
+    hits: Vec<Hit>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Hit {
+    id: String,
+    score: f64,
+    text: String,
+    #[serde(default)]
+    kept: serde_json::Map<String, serde_json::Value>,
+    file: Option<String>,
+}
+
+const QUESTIONS: [&str; 5] = [
+    "How do I return a station?",
+    "电池能用多久？",
+    "返品はいつまでできますか。",
+    "¿Cuánto tarda el envío?",
+    "rain",
+];
+
+fn search(playground: &Playground, arguments: &[&str]) -> Vec<Answer> {
+    let ran = playground.run(&[&["search", "--json"], arguments].concat()).expect(0);
+    assert_eq!(ran.stderr, "", "{}", ran.story);
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Vectors of questions, as `build` makes them.
+fn vectors(questions: &[&str], more: &[&str]) -> Vec<Vec<f32>> {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(questions.iter().copied()));
+    playground.build("in.jsonl", more).into_iter().map(|row| row.vector).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// The nearest, by comparing all; of each document one where that is wanted.
+fn expected<'a>(rows: &'a [Row], question: &[f32], most: usize, by_document: bool) -> Vec<(&'a Row, f64)> {
+    let mut scored: Vec<(&Row, f64)> = rows.iter().map(|row| (row, dot(&row.vector, question))).collect();
+    scored.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let document = |row: &Row| row.id.rsplit_once('#').unwrap().0.to_owned();
+    let mut seen = Vec::new();
+    scored.retain(|(row, _)| {
+        !by_document
+            || !seen.contains(&document(row)) && {
+                seen.push(document(row));
+                true
+            }
+    });
+    scored.truncate(most);
+    scored
+}
+
+#[track_caller]
+fn assert_found(answer: &Answer, expected: &[(&Row, f64)]) {
+    assert_eq!(answer.hits.len(), expected.len());
+    for (hit, (row, score)) in answer.hits.iter().zip(expected) {
+        assert_eq!((&hit.id, &hit.text), (&row.id, &row.text), "{}", answer.question);
+        assert!((hit.score - score).abs() < 1e-5, "{hit:?} instead of {score}");
+    }
+}
+
+/// The instruction of the model card, which questions have by default.
+const RETRIEVAL: [&str; 2] =
+    ["--instruction", "Given a web search query, retrieve relevant passages that answer the query"];
+
+#[test]
+fn the_nearest_rows_are_found_in_one_file_and_in_many() {
+    let playground = Playground::new();
+    let all = playground.build(repository("fixtures/corpus").to_str().unwrap(), &[]);
+    let questions = vectors(&QUESTIONS, &RETRIEVAL);
+    playground.write("questions.txt", QUESTIONS.join("\n"));
+    let answers = search(&playground, &["out.parquet", "--questions", "questions.txt", "-k", "7"]);
+    for ((answer, text), vector) in answers.iter().zip(QUESTIONS).zip(&questions) {
+        assert_eq!(answer.question, text);
+        assert_found(answer, &expected(&all, vector, 7, false));
+        assert!(answer.hits.iter().all(|hit| hit.file.is_none()));
+        let alone = search(&playground, &["out.parquet", text, "-k", "7"]);
+        assert_eq!(alone[0].hits, answer.hits);
+    }
+    // As asked: without an instruction, with another one, and more rows than there are.
+    let other = ["--instruction", "Find the rule"];
+    for (arguments, made_with) in [(&["--no-instruction"][..], &[][..]), (&other[..], &other[..])] {
+        let vector = &vectors(&QUESTIONS[..1], made_with)[0];
+        let answers =
+            search(&playground, &[&["out.parquet", QUESTIONS[0], "-k", "1000"], arguments].concat());
+        assert_found(&answers[0], &expected(&all, vector, 1000, false));
+    }
+
+    // The same rows in three files, of which the second has none.
+    let corpus = repository("fixtures/corpus");
+    let corpus = |name: &str| corpus.join(name).to_str().unwrap().to_owned();
+    fs::create_dir(playground.path("parts")).unwrap();
+    playground.write("none.txt", " ");
+    for (name, inputs) in [("a", vec!["en", "es"]), ("b", vec![]), ("c", vec!["ja", "zh", "faq.jsonl"])] {
+        let mut arguments = vec!["build".to_owned(), "none.txt".to_owned()];
+        arguments.extend(inputs.into_iter().map(corpus));
+        arguments.extend(["-o".to_owned(), format!("parts/{name}.parquet")]);
+        playground.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    }
+    playground.write("parts/notes.txt", "no index");
+    let parts: Vec<Row> =
+        ["a", "c"].iter().flat_map(|name| rows(&playground.path(&format!("parts/{name}.parquet")))).collect();
+    for index in ["parts", "parts/*.parquet"] {
+        let answers = search(&playground, &[index, "--questions", "questions.txt", "-k", "9"]);
+        for (answer, vector) in answers.iter().zip(&questions) {
+            assert_found(answer, &expected(&parts, vector, 9, false));
+            assert!(answer.hits.iter().all(|hit| hit.file.as_ref().unwrap().starts_with("parts/")));
+        }
+    }
+}
+
+#[test]
+fn chunks_are_found_and_their_documents_once() {
+    let playground = Playground::new();
+    let corpus = repository("fixtures/corpus");
+    let all = playground.build(corpus.to_str().unwrap(), &["--chunks", "--max-tokens", "64", "--dim", "48"]);
+    let questions = vectors(&QUESTIONS, &[&RETRIEVAL[..], &["--dim", "48"]].concat());
+    for (text, vector) in QUESTIONS.iter().zip(&questions) {
+        let found = search(&playground, &["out.parquet", text, "-k", "12"]);
+        assert_found(&found[0], &expected(&all, vector, 12, false));
+        let found = search(&playground, &["out.parquet", text, "-k", "12", "--by-document"]);
+        assert_found(&found[0], &expected(&all, vector, 12, true));
+    }
+}
+
+#[test]
+fn what_people_see_is_the_place_and_the_part_that_matters() {
+    let playground = Playground::new();
+    let filler = "Nothing of interest is said here. ".repeat(40);
+    let text = format!("{filler}Stations may be returned within thirty days. {filler}");
+    let line = serde_json::json!({"id": "rule\u{1b}[31m", "text": text, "title": "Returns", "year": 2026});
+    playground.write("in.jsonl", line.to_string());
+    playground.build("in.jsonl", &["--keep", "title", "--keep", "year"]);
+    let ran = playground.run(&["search", "out.parquet", "When must stations be returned?"]).expect(0);
+    assert!(ran.stdout.contains("Stations may be returned within thirty days."), "{}", ran.story);
+    assert!(ran.stdout.lines().all(|line| line.chars().count() < 250), "{}", ran.story);
+    assert!(ran.stdout.contains(r"rule\u{1b}[31m") && !ran.stdout.contains('\u{1b}'), "{}", ran.story);
+    let hit = &search(&playground, &["out.parquet", "stations"])[0].hits[0];
+    assert_eq!(serde_json::json!(hit.kept), serde_json::json!({"title": "Returns", "year": 2026}));
+}
+
+#[track_caller]
+fn refused(ran: Ran, says: &[&str]) {
+    let ran = ran.expect(1);
+    says.iter().for_each(|part| _ = ran.says(part));
+    assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{}", ran.story);
+}
+
+#[test]
+fn what_cannot_be_searched_is_refused_in_one_line() {
+    let playground = Playground::new();
+    let texts: Vec<String> = golden().into_iter().map(|text| text.text).collect();
+    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
+    playground.build("in.jsonl", &[]);
+    let search = |arguments: &[&str]| playground.run(&[&["search"], arguments].concat());
+    let damage = |name: &str, script: &str| {
+        let mut python = util::python("readers");
+        let script = format!(
+            "import sys, pyarrow as pa, pyarrow.parquet as pq\nt = pq.read_table('out.parquet').replace_schema_metadata(pq.read_metadata('out.parquet').metadata)\n{script}\npq.write_table(t, '{name}')"
+        );
+        let output = python.arg("-c").arg(script).current_dir(playground.path("")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    refused(search(&["nothing.parquet", "x"]), &["index nothing.parquet: ", "No such file"]);
+    playground.write("text.parquet", "this is no Parquet");
+    refused(
+        search(&["text.parquet", "x"]),
+        &["index text.parquet: cannot be opened", "not start as Parquet"],
+    );
+    damage("foreign.parquet", "t = t.replace_schema_metadata({})");
+    refused(search(&["foreign.parquet", "x"]), &["index foreign.parquet: was not made by this tool"]);
+    damage("no-vectors.parquet", "t = t.drop_columns(['vector'])");
+    refused(search(&["no-vectors.parquet", "x"]), &["index no-vectors.parquet: ", "vector of 64 numbers"]);
+    damage(
+        "nan.parquet",
+        "v = t['vector'].to_pylist(); v[5][3] = float('nan'); t = t.set_column(2, t.schema.field(2), [pa.array(v, t.schema.field(2).type)])",
+    );
+    refused(search(&["nan.parquet", "x"]), &["index nan.parquet: ", "row 5 has a vector that is not finite"]);
+    let whole = fs::read(playground.path("out.parquet")).unwrap();
+    playground.write("short.parquet", &whole[..whole.len() - 100]);
+    refused(search(&["short.parquet", "x"]), &["index short.parquet: cannot be opened"]);
+    // Where the vectors begin.
+    let hole = SerializedFileReader::new(Bytes::from(whole.clone())).unwrap();
+    let hole = hole.metadata().row_group(0).column(2).data_page_offset() as usize;
+    playground.write("hole.parquet", [&whole[..hole], &[0xff; 64], &whole[hole + 64..]].concat());
+    refused(search(&["hole.parquet", "x"]), &["index hole.parquet: cannot be read from row "]);
+
+    fs::create_dir(playground.path("mixed")).unwrap();
+    refused(search(&["mixed", "x"]), &["index mixed: no .parquet file in this folder"]);
+    refused(search(&["mixed/*.parquet", "x"]), &["index mixed/*.parquet: no file fits"]);
+    fs::copy(playground.path("out.parquet"), playground.path("mixed/a.parquet")).unwrap();
+    let other = |more: &[&str]| {
+        playground
+            .run(&[&["build", "in.jsonl", "-o", "mixed/b.parquet", "--rebuild"], more].concat())
+            .expect(0);
+        search(&["mixed", "x"])
+    };
+    refused(other(&["--dim", "32"]), &["index mixed/b.parquet: its vectors have 32 numbers instead of 64"]);
+    refused(
+        other(&["--model-file", "model_st.onnx"]),
+        &["mixed/b.parquet: its vectors are of another model"],
+    );
+
+    for question in ["", " \u{200b}"] {
+        refused(search(&["out.parquet", question]), &["question: is empty"]);
+    }
+    playground.write("questions.txt", "one\n\nthree");
+    refused(
+        search(&["out.parquet", "--questions", "questions.txt"]),
+        &["questions questions.txt:2: is empty"],
+    );
+    let long = "word ".repeat(50_000);
+    playground.write("questions.txt", &long);
+    let ran = search(&["out.parquet", "--questions", "questions.txt"]);
+    assert!(ran.stderr.len() < 500, "{}", ran.story);
+    refused(ran, &["question \"word word", " tokens, ", "are the most; shorten it"]);
+    search(&["out.parquet"]).expect(2);
+    search(&["out.parquet", "x", "--questions", "questions.txt"]).expect(2);
+}
+
+#[test]
+fn the_model_is_the_one_that_the_index_was_made_with() {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["one", "two"]));
+    playground.build("in.jsonl", &["--model-file", "model_st.onnx"]);
+    // It is found by the name that the index has of it.
+    assert_eq!(search(&playground, &["out.parquet", "one"])[0].hits.len(), 2);
+    let ran = playground.run(&["search", "out.parquet", "one", "--model-file", "model.onnx"]);
+    refused(
+        ran,
+        &["model.onnx: is not the one that the index was made with (other weights; that was model_st.onnx)"],
+    );
+    let copy = playground.path("model");
+    copy_folder(&repository("fixtures/qwen3-tiny"), &copy);
+    let tokenizer = fs::read_to_string(copy.join("tokenizer.json")).unwrap();
+    fs::write(copy.join("tokenizer.json"), tokenizer + " ").unwrap();
+    let ran = playground.run(&["search", "out.parquet", "one", "--model", "model"]);
+    refused(ran, &["is not the one that the index was made with (another tokenizer"]);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy_folder(&from, &to) } else { _ = fs::copy(from, to).unwrap() }
+    }
+}
