@@ -6,15 +6,13 @@ use std::thread;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, bounded};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Exit, model, printed};
 use crate::cli::{Embed, VectorFormat};
-use crate::embed::{Embedder, Embedding};
+use crate::embed::Embedding;
 use crate::error::DocumentError;
 use crate::index::VectorStream;
-use crate::model::Texts;
-use crate::report::{Level, LogFormat, eprint_line};
+use crate::report::LogFormat;
 use crate::texts::TextEmbedder;
 
 /// Lines that go through the model together, where so many are there.
@@ -41,16 +39,7 @@ fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder
     let of_query = model::query_instruction(&model).filter(|_| arguments.query);
     let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref().or(of_query))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
-    let mut loaded = model.load(&model::resources(&arguments.model), &texts)?;
-    if let Some(warning) = loaded.warning() {
-        let message = format!("model {}: {warning}", model.folder.onnx.display());
-        eprint_line(format, Level::Warning, &message, Value::Null);
-    }
-    let dim = model::dim(arguments.dim, loaded.fingerprint.width)?;
-    // Who wants an answer to each line has little for a second device to do.
-    let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
-    Ok(TextEmbedder::new(embedder, tokenizer, max_tokens, dim))
+    model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)
 }
 
 /// The lines of standard input, read ahead.

@@ -65,7 +65,7 @@ impl From<Exit> for ExitCode {
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(*arguments, cli.log_format),
-        Command::Search(arguments) => search::run(&arguments),
+        Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Worker => Ok(source::serve().map(|()| Exit::Done)?),

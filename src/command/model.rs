@@ -3,10 +3,15 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
+use serde_json::Value;
+
 use crate::chunk;
 use crate::cli::ModelArguments;
+use crate::embed::Embedder;
 use crate::error::Usage;
-use crate::model::{Model, Resources};
+use crate::model::{Model, Resources, Texts};
+use crate::report::{Level, LogFormat, eprint_line};
+use crate::texts::TextEmbedder;
 use crate::tokenize::Tokenizer;
 
 /// Tokens of a chunk where neither the user nor the model says otherwise.
@@ -41,6 +46,27 @@ pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tok
     }
 }
 
+/// Loads the model for texts of so many tokens in one chunk, in memory. `dim` as asked for.
+pub fn load(
+    arguments: &ModelArguments,
+    model: &Model,
+    tokenizer: Tokenizer,
+    max_tokens: usize,
+    asked: Option<usize>,
+    format: LogFormat,
+) -> anyhow::Result<TextEmbedder> {
+    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
+    let mut loaded = model.load(&resources(arguments), &texts)?;
+    if let Some(warning) = loaded.warning() {
+        let message = format!("model {}: {warning}", model.folder.onnx.display());
+        eprint_line(format, Level::Warning, &message, Value::Null);
+    }
+    let dim = dim(asked, loaded.fingerprint.width)?;
+    // Who waits for a few texts has nothing to share between devices.
+    let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
+    Ok(TextEmbedder::new(embedder, tokenizer, max_tokens, dim))
+}
+
 /// What stands before questions, where no other instruction is named. Other architectures have not been trained for it.
 pub fn query_instruction(model: &Model) -> Option<&'static str> {
     model.folder.is_qwen3().then_some(RETRIEVAL)
@@ -59,7 +85,7 @@ pub fn dim(asked: Option<usize>, width: usize) -> Result<usize, Usage> {
 pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) -> anyhow::Result<usize> {
     let most = model.folder.max_tokens()?.unwrap_or(usize::MAX);
     let max_tokens = asked.unwrap_or(MAX_TOKENS.min(most));
-    let least = tokenizer.overhead() + chunk::ROOM_MIN;
+    let least = least_tokens(tokenizer);
     if max_tokens > most {
         return Err(Usage(format!("--max-tokens {max_tokens}: the model takes {most} at most")).into());
     }
@@ -72,4 +98,9 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
         .into());
     }
     Ok(max_tokens)
+}
+
+/// Tokens that a chunk must have room for.
+pub fn least_tokens(tokenizer: &Tokenizer) -> usize {
+    tokenizer.overhead() + chunk::ROOM_MIN
 }

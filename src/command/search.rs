@@ -12,24 +12,22 @@ use serde_json::{Map, Value};
 use super::{Exit, model, printed};
 use crate::clean::clean;
 use crate::cli::Search;
-use crate::embed::Embedder;
 use crate::index::{Parts, Row};
-use crate::model::{Model, Texts};
-use crate::report::shown;
+use crate::model::Model;
+use crate::report::{LogFormat, shown};
 use crate::search::{self, Near, nearest};
 use crate::snippet::snippet;
-use crate::texts::TextEmbedder;
 use crate::tokenize::Tokenizer;
 
 /// Tokens of a question, instruction included, at most: what Qwen3-Embedding's model card recommends as the longest input.
 const QUESTION_TOKENS_MAX: usize = 8192;
 
-pub fn run(arguments: &Search) -> anyhow::Result<Exit> {
+pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     let parts = Parts::open(std::slice::from_ref(&arguments.index))?;
     let questions = questions(arguments)?;
     let model = model::open(&arguments.model, Some(&parts.metadata().model_file))?;
     check_model(&model, &parts)?;
-    let vectors = embed(&questions, &model, &parts, arguments)?;
+    let vectors = embed(&questions, &model, &parts, arguments, format)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
     let found = nearest(&parts, &vectors, search)?;
     let mut out = io::stdout().lock();
@@ -93,17 +91,15 @@ fn embed(
     model: &Model,
     parts: &Parts,
     arguments: &Search,
+    format: LogFormat,
 ) -> anyhow::Result<Array2<f32>> {
     let instruction = arguments.instruction.as_deref().or_else(|| model::query_instruction(model));
     let tokenizer = model::tokenizer(model, instruction.filter(|_| !arguments.no_instruction))?;
     let most = QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX));
-    let max_tokens = longest(questions, &tokenizer, most)?;
-    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
-    let mut loaded = model.load(&model::resources(&arguments.model), &texts)?;
-    // One pass over the questions is nothing to share between devices.
-    let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
+    let max_tokens = longest(questions, &tokenizer, most)?.max(model::least_tokens(&tokenizer));
     let dim = parts.metadata().fingerprint.dim;
-    let vectors = TextEmbedder::new(embedder, tokenizer, most, dim).embed(questions)?;
+    let mut embedder = model::load(&arguments.model, model, tokenizer, max_tokens, Some(dim), format)?;
+    let vectors = embedder.embed(questions)?;
     let mut values = Vec::with_capacity(questions.len() * dim);
     for (vector, question) in vectors.into_iter().zip(questions) {
         values.extend(vector.with_context(|| named(question))?.into_values());
