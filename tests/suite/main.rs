@@ -17,6 +17,7 @@ mod mixed;
 mod nights;
 mod pipeline;
 mod readers;
+mod recipes;
 mod throughput;
 mod util;
 mod vectors;
