@@ -1,9 +1,9 @@
 //! A text and a question in, the part of the text out that a person wants to see. Pure.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use icu_segmenter::WordSegmenter;
-use icu_segmenter::options::WordBreakInvariantOptions;
+use regex::Regex;
 
 /// Characters of a snippet, at most.
 const CHARACTERS: usize = 200;
@@ -73,17 +73,15 @@ fn cut(text: &str, starts: &[usize], first: usize) -> String {
     format!("{before}{part}{after}")
 }
 
-/// The words of a text in small letters, and where they begin, in bytes; where there are no spaces between words, each
+/// The words of a text in small letters, and where they begin, in bytes; in scripts without spaces between words, each
 /// character is one.
 fn words(text: &str) -> impl Iterator<Item = (usize, String)> {
-    let segmenter = WordSegmenter::new_for_non_complex_scripts(WordBreakInvariantOptions::default());
-    let mut start = 0;
-    let words = segmenter.segment_str(text).filter_map(move |end| {
-        let (at, word) = (start, &text[start..end]);
-        start = end;
-        word.contains(char::is_alphanumeric).then(|| (at, word.to_lowercase()))
+    static WORD: LazyLock<Regex> = LazyLock::new(|| {
+        let alone = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}";
+        let word = format!(r"[{alone}]|[\p{{L}}\p{{M}}\p{{N}}--[{alone}]]+");
+        Regex::new(&word).unwrap_or_else(|e| panic!("{e}"))
     });
-    words.collect::<Vec<_>>().into_iter()
+    WORD.find_iter(text).map(|word| (word.start(), word.as_str().to_lowercase()))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod mixed;
 mod nights;
 mod pipeline;
 mod readers;
+mod recipes;
 mod search;
 mod throughput;
 mod util;

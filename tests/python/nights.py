@@ -1,0 +1,39 @@
+"""Applies the deltas of many nights to DuckDB tables, by the statements of docs/nightly.md, and compares each night's table
+with one that is loaded from that night's file.
+
+    nights.py PAGE KIND…
+
+where KIND.0.parquet, KIND.1.parquet, … are the files of the nights, and KIND.1.delta.parquet, … lead from each to the next.
+"""
+
+import shutil
+import sys
+from itertools import count
+from pathlib import Path
+
+import duckdb
+from pages import blocks
+
+page, *kinds = sys.argv[1:]
+[apply] = [code for _, language, code in blocks(Path(page)) if language == "sql" and "delta.parquet" in code]
+
+
+def table(name):
+    columns = duckdb.sql(f"DESCRIBE {name}").fetchall()
+    return [column[:2] for column in columns], duckdb.sql(f"FROM {name} ORDER BY id").fetchall()
+
+
+for kind in kinds:
+    ops = set()
+    duckdb.sql(f"CREATE OR REPLACE TABLE documents AS FROM '{kind}.0.parquet'")
+    for night in count(1):
+        delta = Path(f"{kind}.{night}.delta.parquet")
+        if not delta.exists():
+            break
+        shutil.copy(delta, "delta.parquet")
+        duckdb.sql(apply)
+        duckdb.sql(f"CREATE OR REPLACE TABLE scratch AS FROM '{kind}.{night}.parquet'")
+        assert table("documents") == table("scratch"), f"{kind}, night {night}"
+        ops.update(op for (op,) in duckdb.sql("SELECT op FROM 'delta.parquet'").fetchall())
+    assert ops == {"added", "changed", "removed"}, ops
+    print(f"{kind}: {night - 1} nights, {len(table('scratch')[1])} rows at the end")
