@@ -211,16 +211,16 @@ class Collection:
         metadata = {"fingerprint": file.fingerprint, "state": state, "options": self.options}
         self.call("update_collection", metadata={OURS: metadata})
 
-    def digests(self, points):
-        """By id, of those points that are there."""
+    def records(self, points, **parts):
+        """What is there under the ids of these points, by id."""
         ids = [point.id for point in points]
-        records = self.call("retrieve", ids=ids, with_payload=[DIGEST], with_vectors=False)
-        return {record.id: record.payload.get(DIGEST) for record in records}
+        return {record.id: record for record in self.call("retrieve", ids=ids, **parts)} if ids else {}
 
     def put(self, points):
         """Writes those points that are not there as they are here, and says how many."""
-        there = self.digests(points) if points else {}
-        points = [point for point in points if there.get(point.id) != point.payload[DIGEST]]
+        there = self.records(points, with_payload=[DIGEST], with_vectors=False)
+        digests = {id: record.payload.get(DIGEST) for id, record in there.items()}
+        points = [point for point in points if digests.get(point.id) != point.payload[DIGEST]]
         if points:
             self.call("upsert", points=points, wait=True)
         return len(points)
@@ -314,16 +314,21 @@ def verify(collection, file, progress):
     stride = max(1, file.rows // SPOT_CHECKS)
     first = random.randrange(stride)
     for number, batch in enumerate(file.batches()):
+        is_spot = number % stride == first
         points = file.points(batch)
-        digests = collection.digests(points)
-        missing += [point for point in points if point.id not in digests]
-        outdated += [point for point in points if digests.get(point.id, point.payload[DIGEST]) != point.payload[DIGEST]]
-        if number % stride == first:
-            altered += altered_points(collection, [p for p in points if digests.get(p.id) == p.payload[DIGEST]])
+        there = collection.records(points, with_payload=is_spot or [DIGEST], with_vectors=is_spot)
+        for point in points:
+            row, record = point.payload["id"], there.get(point.id)
+            if record is None:
+                missing.append(row)
+            elif record.payload.get(DIGEST) != point.payload[DIGEST]:
+                outdated.append(row)
+            elif is_spot and not is_alike(point, record):
+                altered.append(row)
         progress(batch.num_rows)
     surplus = collection.count() - (file.rows - len(missing))
     named = {"missing": missing, "outdated": outdated, "altered": altered}
-    found = [f"{len(points):,} {what} ({points[0].payload['id']})" for what, points in named.items() if points]
+    found = [f"{len(rows):,} {what} ({rows[0]})" for what, rows in named.items() if rows]
     found += [f"{surplus:,} too many"] if surplus else []
     if found:
         # What is under the digest of its row is not written again.
@@ -332,21 +337,9 @@ def verify(collection, file, progress):
     return f"{file.rows:,} points, those of {file.path}"
 
 
-def altered_points(collection, points):
-    """Those which are there with another payload or vector than belongs to their digest."""
-    ids = [point.id for point in points]
-    records = collection.call("retrieve", ids=ids, with_payload=True, with_vectors=True) if ids else []
-    there = {record.id: record for record in records}
-
-    def is_altered(point):
-        record = there.get(point.id)
-        return (
-            record is None
-            or record.payload != point.payload
-            or max(abs(a - b) for a, b in zip(record.vector, point.vector)) > ROUNDING
-        )
-
-    return [point for point in points if is_altered(point)]
+def is_alike(point, record):
+    differences = (abs(a - b) for a, b in zip(record.vector, point.vector))
+    return record.payload == point.payload and max(differences) <= ROUNDING
 
 
 # --- What is told.

@@ -16,6 +16,7 @@ mod make;
 mod mixed;
 mod nights;
 mod pipeline;
+mod qdrant;
 mod readers;
 mod throughput;
 mod util;
