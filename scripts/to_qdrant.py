@@ -67,7 +67,9 @@ class VectorFile:
             self.file = pq.ParquetFile(path, pre_buffer=False)
         except (OSError, pa.ArrowException) as error:
             raise self.unreadable(error) from error
-        metadata = {key.decode(): value.decode() for key, value in (self.file.metadata.metadata or {}).items()}
+        # That of other programs need not be text.
+        entries = (self.file.metadata.metadata or {}).items()
+        metadata = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in entries}
         if OURS not in metadata:
             raise Failed(f"{path}: not a file of qwen3-index: its metadata has no key {OURS}")
         self.fingerprint = json.loads(metadata[OURS])["fingerprint"]

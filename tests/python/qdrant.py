@@ -271,7 +271,8 @@ def refuses(folder):
     (folder / "short.parquet").write_bytes(whole[: len(whole) // 2])
     # Its footer is there, some of its rows are not.
     (folder / "damaged.parquet").write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
-    pyarrow.parquet.write_table(pyarrow.table({"id": ["a"]}), folder / "foreign.parquet")
+    foreign = pyarrow.table({"id": ["a"]}).replace_schema_metadata({b"others": b"\xff"})
+    pyarrow.parquet.write_table(foreign, folder / "foreign.parquet")
     bad = {
         "missing.parquet": "No such file",
         "short.parquet": "cannot be read",

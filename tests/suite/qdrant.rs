@@ -43,7 +43,7 @@ fn lines(documents: impl IntoIterator<Item = Value>) -> String {
 fn document(number: usize, text: String, author: &str) -> Value {
     let mut document =
         json!({"id": format!("a/é {number}#1.md"), "text": text, "author": author, "year": 1900 + number});
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         document["grade"] = json!(number as f64 / 8.0);
     }
     document
@@ -58,7 +58,7 @@ fn a_night(more: &[&str], words_a_text: usize, documents: usize) -> Playground {
     playground.write("in.jsonl", lines((0..documents).map(|number| document(number, text(number), "Ada"))));
     playground.run(&night).expect(0);
     fs::copy(playground.path("out.parquet"), playground.path("old.parquet")).unwrap();
-    let is_there = |number: &usize| number % 10 != 0;
+    let is_there = |number: &usize| !number.is_multiple_of(10);
     let new = (0..documents + 100).filter(is_there).map(|number| match number % 3 {
         0 => document(number, text(number), "Ada"),
         1 => document(number, text(number), "Bob"),
