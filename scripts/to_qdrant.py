@@ -190,21 +190,21 @@ class Collection:
             if metadata["fingerprint"].get(name) != file.fingerprint.get(name):
                 raise self.refused(f"has another {title} than {file.path}: give another --collection")
         for name, value in options.items():
-            if value and value != self.options[name]:
+            if value and not self.options[name]:
                 raise self.refused(f"was not made with this --{name.replace('_', '-')}: give another --collection")
 
     def refused(self, why):
         return Failed(f"{self.where}: {why}")
 
     def create(self, file, options):
-        vectors = models.VectorParams(
-            size=file.fingerprint["dim"], distance=models.Distance.COSINE, on_disk=options["on_disk"]
-        )
+        dim, cosine = file.fingerprint["dim"], models.Distance.COSINE
+        # Those of the file stay beside the smaller ones.
+        int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
         metadata = {"fingerprint": file.fingerprint, "state": "", "options": options}
         self.call(
             "create_collection",
-            vectors_config=vectors,
-            quantization_config=quantization(options["quantize"]),
+            vectors_config=models.VectorParams(size=dim, distance=cosine, on_disk=options["on_disk"]),
+            quantization_config=models.ScalarQuantization(scalar=int8) if options["quantize"] else None,
             metadata={OURS: metadata},
         )
 
@@ -244,16 +244,6 @@ class Collection:
 
     def count(self):
         return self.call("count", exact=True).count
-
-
-def quantization(name):
-    """Of vectors that are searched first; those of the file stay beside them."""
-    if name == "int8":
-        config = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-        return models.ScalarQuantization(scalar=config)
-    if name == "binary":
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
-    return None
 
 
 def connect(arguments):
@@ -381,7 +371,7 @@ def parse(arguments):
     place.add_argument("--path", help="a folder of the client's local mode")
     parser.add_argument("--collection", required=True, help="made if it is not there")
     parser.add_argument("--on-disk", action="store_true", help="make it with vectors on disk, not in memory")
-    parser.add_argument("--quantize", choices=["int8", "binary"], help="make it with smaller vectors to search first")
+    parser.add_argument("--quantize", action="store_true", help="make it with 8-bit vectors in memory to search first")
     parser.add_argument("--verify", action="store_true", help="write nothing: compare it with FILE")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and failures")
     parsed = parser.parse_args(arguments)

@@ -294,7 +294,7 @@ def refuses(folder):
             refused(place, "another instruction", folder / "instructed.parquet")
             refused(place, "another kind of rows", folder / "chunks.parquet")
             refused(place, "--on-disk", file, "--on-disk")
-            refused(place, "--quantize", file, "--quantize", "int8")
+            refused(place, "--quantize", file, "--quantize")
             assert points(place) == before
 
             vectors = models.VectorParams(size=64, distance=models.Distance.COSINE)
@@ -305,12 +305,12 @@ def refuses(folder):
             refused(place, "not made by to_qdrant.py", file, collection="others")
             assert list(points(place, "others")) == [7]
 
-            for usage in ([], [file, "--verify", "--delta", delta], [file, "--quantize", "int3"]):
+            for usage in ([], [file, "--verify", "--delta", delta], [file, "--batch", "7"]):
                 run(place, *usage, code=2)
         local, engine = both
         with local.client():
             refused(local, "already accessed", file)
-        run(engine, file, "--on-disk", "--quantize", "int8", collection="small")
+        run(engine, file, "--on-disk", "--quantize", collection="small")
         asked = engine.server.collections["small"].asked
         assert asked["vectors"]["on_disk"] and asked["quantization_config"]["scalar"]["type"] == "int8", asked
     refused(engine, "Connection refused", file)
