@@ -18,6 +18,7 @@ mod make;
 mod mixed;
 mod nights;
 mod pipeline;
+mod qdrant;
 mod readers;
 mod recipes;
 mod search;

@@ -1,0 +1,144 @@
+//! `scripts/to_qdrant.py` and docs/qdrant.md; the checks are in `tests/python/qdrant.py`.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::util::{self, Playground, repository};
+
+/// Rows that fill some batches of the script.
+const DOCUMENTS: usize = 600;
+
+const KEEP: [&str; 6] = ["--keep", "author", "--keep", "year", "--keep", "grade"];
+const CHUNKS: [&str; 3] = ["--chunks", "--max-tokens", "48"];
+
+fn check(name: &str, arguments: &[&Path]) {
+    let mut python = util::python("qdrant");
+    python.arg(repository("tests/python/qdrant.py")).arg(name).args(arguments);
+    python.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Some words that are always the same for a number.
+fn words(number: usize, count: usize) -> String {
+    const SYLLABLES: [&str; 16] =
+        ["ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "wy", "zu"];
+    let mut state = number as u64 + 1;
+    let mut syllable = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        SYLLABLES[(state >> 60) as usize]
+    };
+    let words: Vec<String> =
+        (0..count).map(|_| format!("{}{}{}", syllable(), syllable(), syllable())).collect();
+    words.join(" ")
+}
+
+fn lines(documents: impl IntoIterator<Item = Value>) -> String {
+    documents.into_iter().map(|document| document.to_string() + "\n").collect()
+}
+
+fn document(number: usize, text: String, author: &str) -> Value {
+    let mut document =
+        json!({"id": format!("a/é {number}#1.md"), "text": text, "author": author, "year": 1900 + number});
+    if number.is_multiple_of(2) {
+        document["grade"] = json!(number as f64 / 8.0);
+    }
+    document
+}
+
+/// A folder with `old.parquet`, `new.parquet` and what is between them, `delta.parquet`.
+fn a_night(more: &[&str], words_a_text: usize, documents: usize) -> Playground {
+    let playground = Playground::new();
+    let night =
+        [&["build", "in.jsonl", "-o", "out.parquet", "--delta", "delta.parquet"], &KEEP[..], more].concat();
+    let text = |number| format!("{}.", words(number, words_a_text / 2)).repeat(2);
+    playground.write("in.jsonl", lines((0..documents).map(|number| document(number, text(number), "Ada"))));
+    playground.run(&night).expect(0);
+    fs::copy(playground.path("out.parquet"), playground.path("old.parquet")).unwrap();
+    let is_there = |number: &usize| !number.is_multiple_of(10);
+    let new = (0..documents + 100).filter(is_there).map(|number| match number % 3 {
+        0 => document(number, text(number), "Ada"),
+        1 => document(number, text(number), "Bob"),
+        _ => document(number, text(number + documents), "Ada"),
+    });
+    playground.write("in.jsonl", lines(new));
+    playground.run(&night).expect(0);
+    fs::rename(playground.path("out.parquet"), playground.path("new.parquet")).unwrap();
+    playground
+}
+
+fn a_night_of_documents() -> Playground {
+    a_night(&[], 8, DOCUMENTS)
+}
+
+fn a_night_of_chunks() -> Playground {
+    let playground = a_night(&CHUNKS, 24, DOCUMENTS / 2);
+    let rows = util::ids_and_texts(&playground.path("new.parquet"));
+    assert!(rows.iter().any(|(id, _)| id.ends_with(".md#1")));
+    playground
+}
+
+#[test]
+fn a_collection_is_the_file() {
+    check("loads", &[&a_night_of_documents().path("")]);
+    check("loads", &[&a_night_of_chunks().path("")]);
+}
+
+#[test]
+fn a_delta_is_the_new_file() {
+    check("nights", &[&a_night_of_documents().path("")]);
+    check("nights", &[&a_night_of_chunks().path("")]);
+}
+
+#[test]
+fn what_was_killed_goes_on() {
+    check("killed", &[&a_night_of_documents().path("")]);
+}
+
+#[test]
+fn what_is_not_the_file_is_found() {
+    check("verifies", &[&a_night_of_documents().path("")]);
+}
+
+#[test]
+fn what_will_not_do_is_told_in_a_line() {
+    let playground = a_night_of_documents();
+    let build = |name: &str, more: &[&str]| {
+        playground.run(&[&["build", "in.jsonl", "-o", name], more].concat()).expect(0);
+    };
+    build("narrow.parquet", &["--dim", "32"]);
+    build("instructed.parquet", &["--instruction", "Find it"]);
+    build("chunks.parquet", &["--chunks"]);
+    build("clash.parquet", &["--chunks", "--keep", "chunk"]);
+    check("refuses", &[&playground.path("")]);
+}
+
+#[test]
+fn what_may_pass_is_waited_for() {
+    check("retries", &[&a_night_of_documents().path("")]);
+}
+
+#[test]
+fn the_nearest_are_those_of_duckdb() {
+    let playground = Playground::new();
+    let build = |name: &str, numbers: std::ops::Range<usize>, more: &[&str]| {
+        let documents = numbers.map(|number| json!({"id": number.to_string(), "text": words(number, 8)}));
+        playground.write("in.jsonl", lines(documents));
+        playground.run(&[&["build", "in.jsonl", "-o", name], more].concat()).expect(0);
+    };
+    build("out.parquet", 0..20_000, &[]);
+    build("questions.parquet", 20_000..20_200, &["--instruction", "Find it"]);
+    check("agrees", &[&playground.path("out.parquet"), &playground.path("questions.parquet")]);
+}
+
+#[test]
+fn the_page_does_what_it_says() {
+    let playground = Playground::new();
+    playground.write("docs/handbook.md", "---\nauthor: Ada\n---\nAll that there is to know.");
+    playground.write("docs/other.md", "---\nauthor: Bob\n---\nSomething else.");
+    playground.run(&["build", "docs", "-o", "vectors.parquet", "--keep", "author"]).expect(0);
+    check("page", &[&playground.path(""), Path::new(env!("CARGO_BIN_EXE_qwen3-index"))]);
+}
