@@ -13,6 +13,10 @@ const DOCUMENTS: usize = 600;
 const KEEP: [&str; 6] = ["--keep", "author", "--keep", "year", "--keep", "grade"];
 const CHUNKS: [&str; 3] = ["--chunks", "--max-tokens", "48"];
 
+fn tool() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_qwen3-index"))
+}
+
 fn check(name: &str, arguments: &[&Path]) {
     let mut python = util::python("qdrant");
     python.arg(repository("tests/python/qdrant.py")).arg(name).args(arguments);
@@ -122,16 +126,14 @@ fn what_may_pass_is_waited_for() {
 }
 
 #[test]
-fn the_nearest_are_those_of_duckdb() {
+fn the_nearest_are_those_of_duckdb_and_of_search() {
     let playground = Playground::new();
-    let build = |name: &str, numbers: std::ops::Range<usize>, more: &[&str]| {
-        let documents = numbers.map(|number| json!({"id": number.to_string(), "text": words(number, 8)}));
-        playground.write("in.jsonl", lines(documents));
-        playground.run(&[&["build", "in.jsonl", "-o", name], more].concat()).expect(0);
-    };
-    build("out.parquet", 0..20_000, &[]);
-    build("questions.parquet", 20_000..20_200, &["--instruction", "Find it"]);
-    check("agrees", &[&playground.path("out.parquet"), &playground.path("questions.parquet")]);
+    let document = |number: usize| json!({"id": number.to_string(), "text": words(number, 8)});
+    playground.write("in.jsonl", lines((0..20_000).map(document)));
+    playground.run(&["build", "in.jsonl", "-o", "out.parquet"]).expect(0);
+    let questions: Vec<String> = (20_000..20_200).map(|number| words(number, 8)).collect();
+    playground.write("questions.txt", questions.join("\n"));
+    check("agrees", &[&playground.path("out.parquet"), &playground.path("questions.txt"), tool()]);
 }
 
 #[test]
@@ -140,5 +142,5 @@ fn the_page_does_what_it_says() {
     playground.write("docs/handbook.md", "---\nauthor: Ada\n---\nAll that there is to know.");
     playground.write("docs/other.md", "---\nauthor: Bob\n---\nSomething else.");
     playground.run(&["build", "docs", "-o", "vectors.parquet", "--keep", "author"]).expect(0);
-    check("page", &[&playground.path(""), Path::new(env!("CARGO_BIN_EXE_qwen3-index"))]);
+    check("page", &[&playground.path(""), tool()]);
 }
