@@ -45,6 +45,9 @@ pub enum Command {
     /// Say what is in an index, and whether every row is as it should be
     #[command(after_help = INSPECT_HELP)]
     Inspect(Inspect),
+    /// Models of the Hugging Face hub: get them, see where they are
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// What a run starts to read files that could break their reader
     #[command(hide = true)]
     Worker,
@@ -85,14 +88,19 @@ Examples:
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArguments {
-    /// The model: a folder with an ONNX export and its tokenizer.json and config.json, or the .onnx
-    /// file in one
-    #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "DIR|FILE.onnx")]
-    pub model: PathBuf,
+    /// The model: a folder with an ONNX export and its tokenizer.json and config.json, the .onnx file in one, or a
+    /// name on the Hugging Face hub as owner/name or owner/name@revision
+    /// [default: onnx-community/Qwen3-Embedding-0.6B-ONNX]
+    #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "DIR|FILE.onnx|NAME")]
+    pub model: Option<PathBuf>,
 
     /// Which ONNX file of the model folder [default: model.onnx; for `search`, the one that the index was made with]
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
+
+    /// Download nothing: a model of the hub must be in the cache
+    #[arg(long)]
+    pub offline: bool,
 
     /// What runs the model: auto (a GPU, where there is one), cpu, cuda, cuda:1 (the second GPU), cuda:0,1 (both), or
     /// openvino (the CPU in bfloat16)
@@ -316,6 +324,29 @@ fn vector_format(name: &str) -> VectorFormat {
         "arrow" => VectorFormat::Arrow,
         _ => VectorFormat::JsonLines,
     }
+}
+
+/// What to do with models of the hub.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Download a model, or what has changed of it, into the cache that Hugging Face's own tools use, and print where it is
+    Pull(Named),
+    /// Print where a model is, if all of it is in the cache
+    Where(Named),
+    /// List the models in the cache that have an ONNX graph
+    List,
+}
+
+/// A model of the hub.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// Its name, as owner/name or owner/name@revision [default: onnx-community/Qwen3-Embedding-0.6B-ONNX]
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Which ONNX file of it [default: model.onnx]
+    #[arg(long, value_name = "NAME")]
+    pub model_file: Option<String>,
 }
 
 /// Arguments of `inspect`.

@@ -8,6 +8,7 @@ pub mod digest; // clean text -> what it is recognised by
 pub mod chunk; // clean text -> Chunk, with its Encoding
 pub mod tokenize; // text -> Encoding
 pub mod batch; // Encoding -> Batch
+pub mod hub; // the name of a model -> a model folder
 pub mod model; // a model folder -> an Embedder, probed
 pub mod embed; // Batch -> Embedding
 pub mod pool; // hidden states -> one vector a text

@@ -275,6 +275,11 @@ impl Reporter {
         }
     }
 
+    /// How to tell what goes on, unless quiet.
+    pub fn format(&self) -> Option<LogFormat> {
+        (!self.quiet).then_some(self.format)
+    }
+
     /// Tells how a run goes; silent when quiet.
     pub fn info(&self, message: &str) {
         self.info_with(message, Value::Null);
@@ -408,6 +413,58 @@ impl Reporter {
     }
 }
 
+/// A download: a bar on a terminal, a line now and then in a log.
+pub struct Transfer {
+    format: Option<LogFormat>,
+    bar: ProgressBar,
+    name: String,
+    last_line: Instant,
+}
+
+impl Transfer {
+    /// Of nothing yet; `None` to tell nothing.
+    pub fn new(format: Option<LogFormat>) -> Self {
+        let is_hidden = format != Some(LogFormat::Text);
+        let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        if let Ok(style) = ProgressStyle::with_template(TRANSFER_TEMPLATE) {
+            bar.set_style(style.progress_chars("━╸ "));
+        }
+        Transfer { format, bar, name: String::new(), last_line: Instant::now() }
+    }
+
+    /// A file of so many bytes.
+    pub fn begin(&mut self, name: &str, bytes: u64) {
+        name.clone_into(&mut self.name);
+        self.bar.set_length(bytes);
+        self.bar.set_message(name.to_owned());
+        if self.bar.is_hidden() {
+            self.tell(&format!("downloading {name}, {}", DecimalBytes(bytes)));
+        }
+    }
+
+    /// So many of them are there.
+    pub fn show(&mut self, bytes: u64) {
+        self.bar.set_position(bytes);
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let total = DecimalBytes(self.bar.length().unwrap_or(0));
+            self.tell(&format!("downloading {}: {} of {total}", self.name, DecimalBytes(bytes)));
+        }
+    }
+
+    /// Something about it.
+    pub fn tell(&self, message: &str) {
+        let Some(format) = self.format else { return };
+        self.bar.suspend(|| eprint_line(format, Level::Info, message, Value::Null));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -419,6 +476,8 @@ fn push<T>(mut names: MutexGuard<'_, Vec<T>>, name: T) {
 }
 
 const TEMPLATE: &str = "{bar:30} {percent:>3}%  {msg}";
+const TRANSFER_TEMPLATE: &str =
+    "{bar:30} {percent:>3}%  {msg}, {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 
 /// A line is no longer than this, in characters: what is wrong with a document may quote it.
 const LINE_MAX: usize = 1000;
@@ -466,7 +525,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_of_the_bar_is_well_formed() {
+    fn the_templates_of_the_bars_are_well_formed() {
         assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+        assert!(ProgressStyle::with_template(TRANSFER_TEMPLATE).is_ok());
     }
 }

@@ -97,7 +97,7 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     if let (Some(delta), Some(_)) = (&delta, &lock) {
         delta.clean()?;
     }
-    let model = model::open(&arguments.model, None)?;
+    let model = model::open(&arguments.model, None, reporter.format())?;
 
     let started = Instant::now();
     let old = old_file(&mut place, arguments, reporter)?;

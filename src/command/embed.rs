@@ -35,7 +35,7 @@ pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
 }
 
 fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder> {
-    let model = model::open(&arguments.model, None)?;
+    let model = model::open(&arguments.model, None, Some(format))?;
     let of_query = model::query_instruction(&model).filter(|_| arguments.query);
     let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref().or(of_query))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;

@@ -1,16 +1,19 @@
 //! What all commands that embed have in common: the model as typed -> the model as usable.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::thread;
 
+use anyhow::anyhow;
 use serde_json::Value;
 
 use crate::chunk;
 use crate::cli::ModelArguments;
 use crate::embed::Embedder;
 use crate::error::Usage;
+use crate::hub::{self, Event, Hub, Repository, Tell};
 use crate::model::{Model, Resources, Texts};
-use crate::report::{Level, LogFormat, eprint_line};
+use crate::report::{Level, LogFormat, Transfer, eprint_line};
 use crate::texts::TextEmbedder;
 use crate::tokenize::Tokenizer;
 
@@ -23,10 +26,47 @@ const DIM_MIN: usize = 32;
 /// The task of Qwen3-Embedding's model card for questions, where none is named.
 const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
-/// Finds the model's files. Where a folder has several graphs and none is named, it is that of this name, if any.
-pub fn open(arguments: &ModelArguments, file: Option<&str>) -> anyhow::Result<Model> {
-    let file = file.filter(|_| arguments.model.is_dir());
-    Model::open(&arguments.model, arguments.model_file.as_deref().or(file), arguments.device.clone())
+/// Finds the model's files, or gets them from the hub. Where there are several graphs and none is named, it is that of this
+/// name, if any.
+pub fn open(
+    arguments: &ModelArguments,
+    file: Option<&str>,
+    format: Option<LogFormat>,
+) -> anyhow::Result<Model> {
+    let named = arguments.model.as_deref();
+    let is_graph = named.is_some_and(Path::is_file);
+    let file = arguments.model_file.as_deref().or(file.filter(|_| !is_graph));
+    let path = match named {
+        Some(path) if path.exists() => path.to_owned(),
+        _ => {
+            let name = named.map(|path| path.to_string_lossy());
+            // A folder that is not there yet is no wrong call.
+            let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
+            transfer(format, |tell| hub(arguments.offline)?.get(&repository, file, tell))?
+        }
+    };
+    Model::open(&path, file, arguments.device.clone())
+}
+
+/// The hub's name of a model.
+pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
+    name.unwrap_or(hub::DEFAULT).parse()
+}
+
+pub fn hub(is_offline: bool) -> anyhow::Result<Hub> {
+    Hub::from_environment(is_offline)
+}
+
+/// Does what may download, and shows how far it is, unless nothing is to be told.
+pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(Tell) -> T) -> T {
+    let mut shown = Transfer::new(format);
+    let got = get(&mut |event| match event {
+        Event::File { name, bytes } => shown.begin(name, bytes),
+        Event::Bytes(bytes) => shown.show(bytes),
+        Event::Waiting(why) => shown.tell(&why),
+    });
+    shown.finish();
+    got
 }
 
 pub fn resources(arguments: &ModelArguments) -> Resources {

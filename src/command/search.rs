@@ -25,7 +25,7 @@ const QUESTION_TOKENS_MAX: usize = 8192;
 pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     let parts = Parts::open(std::slice::from_ref(&arguments.index))?;
     let questions = questions(arguments)?;
-    let model = model::open(&arguments.model, Some(&parts.metadata().model_file))?;
+    let model = model::open(&arguments.model, Some(&parts.metadata().model_file), Some(format))?;
     check_model(&model, &parts)?;
     let vectors = embed(&questions, &model, &parts, arguments, format)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };

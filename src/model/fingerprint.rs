@@ -65,6 +65,14 @@ pub fn weights(onnx: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// Names of the files beside a graph that it has tensors in.
+///
+/// # Errors
+/// It cannot be read.
+pub fn external_data(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
+    hash(onnx, &mut blake3::Hasher::new())
+}
+
 /// The BLAKE3 digest of one file.
 ///
 /// # Errors

@@ -179,6 +179,14 @@ fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
+/// Where in a folder the graph of this name may lie, the first wins.
+pub fn graph_names(file: Option<&str>) -> Vec<String> {
+    match file {
+        Some(name) => vec![name.to_owned(), format!("onnx/{name}")],
+        None => PLAIN.map(str::to_owned).into(),
+    }
+}
+
 fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     let metadata = fs::metadata(path).with_context(|| {
         format!("model {}; give a model folder or an .onnx file with --model", path.display())
@@ -193,12 +201,9 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
             None => Ok(path.to_owned()),
         };
     }
-    let candidates: Vec<PathBuf> = match file {
-        Some(name) => vec![path.join(name), path.join("onnx").join(name)],
-        None => PLAIN.iter().map(|name| path.join(name)).collect(),
-    };
-    if let Some(found) = candidates.iter().find(|candidate| candidate.is_file()) {
-        return Ok(found.clone());
+    let candidates = graph_names(file).into_iter().map(|name| path.join(name));
+    if let Some(found) = candidates.into_iter().find(|candidate| candidate.is_file()) {
+        return Ok(found);
     }
     let others = graphs(path);
     let advice = if others.is_empty() {

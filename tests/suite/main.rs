@@ -12,6 +12,7 @@ mod errors;
 mod fuzz;
 mod golden;
 mod gpu;
+mod hub;
 mod inspect;
 mod kinds;
 mod make;

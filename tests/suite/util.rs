@@ -79,6 +79,11 @@ impl Playground {
         fs::write(path, content).unwrap();
     }
 
+    pub fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.write(name, content);
+        self
+    }
+
     /// Names below the folder, sorted.
     pub fn listing(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.0.path())

@@ -1,0 +1,44 @@
+//! `model`: models of the hub, in the cache that this machine's other programs use too.
+
+use std::io::{self, Write};
+
+use super::model::{hub, repository, transfer};
+use super::{Exit, printed};
+use crate::cli::{ModelCommand, Named};
+use crate::report::{DecimalBytes, LogFormat};
+
+pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    match command {
+        ModelCommand::Pull(Named { name, model_file }) => {
+            let repository = repository(name.as_deref())?;
+            let snapshot =
+                transfer(Some(format), |tell| hub(false)?.pull(&repository, model_file.as_deref(), tell))?;
+            printed(writeln!(out, "{}", snapshot.display()))?;
+        }
+        ModelCommand::Where(Named { name, model_file }) => {
+            let repository = repository(name.as_deref())?;
+            let Some(snapshot) = hub(true)?.find(&repository, model_file.as_deref()) else {
+                anyhow::bail!(
+                    "model {repository}: is not in the cache, or not with {}; get it with `qwen3-index model pull {repository}`",
+                    model_file.as_deref().unwrap_or("model.onnx")
+                );
+            };
+            printed(writeln!(out, "{}", snapshot.display()))?;
+        }
+        ModelCommand::List => {
+            for model in hub(true)?.list()? {
+                let revision =
+                    if model.revisions.is_empty() { model.commit } else { model.revisions.join(", ") };
+                let (bytes, graphs) = (DecimalBytes(model.bytes), model.graphs.join(", "));
+                printed(writeln!(
+                    out,
+                    "{}@{revision}  {bytes}  {graphs}\n  {}",
+                    model.id,
+                    model.snapshot.display()
+                ))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}

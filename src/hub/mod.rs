@@ -1,0 +1,209 @@
+//! The name of a model on the Hugging Face hub in, a folder with its files out: from the cache that this machine's other
+//! programs use too, or downloaded into it.
+
+mod cache;
+mod client;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, bail, ensure};
+
+use crate::error::Usage;
+use crate::model::{external_data, graph_names};
+use cache::Cache;
+pub use cache::Cached;
+use client::Client;
+
+/// What is taken where no model is named.
+pub const DEFAULT: &str = "onnx-community/Qwen3-Embedding-0.6B-ONNX";
+
+/// Where no revision is named.
+const MAIN: &str = "main";
+
+/// Files that the tool reads beside the graph; the first two must be there.
+const FILES: [&str; 5] =
+    ["config.json", "tokenizer.json", "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"];
+const NEEDED: usize = 2;
+
+/// A repository of the hub, perhaps at a revision: `owner/name` or `owner/name@revision`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    id: String,
+    revision: Option<String>,
+}
+
+/// What is told of a download.
+pub enum Event<'a> {
+    /// A file has begun, of so many bytes.
+    File {
+        /// Its path in the repository.
+        name: &'a str,
+        /// How long it is.
+        bytes: u64,
+    },
+    /// So many bytes of it are there.
+    Bytes(u64),
+    /// Something has gone wrong that may go well in a moment, or another run is doing this.
+    Waiting(String),
+}
+
+/// Who is told.
+pub type Tell<'a> = &'a mut dyn FnMut(Event);
+
+/// The hub, and the cache of what came from it.
+pub struct Hub {
+    cache: Cache,
+    client: Option<Client>,
+}
+
+impl Hub {
+    /// As the environment says: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`, and the
+    /// usual variables for proxies.
+    ///
+    /// # Errors
+    /// There is no place for a cache.
+    pub fn from_environment(is_offline: bool) -> anyhow::Result<Self> {
+        let client = (!is_offline && !client::is_offline()).then(Client::from_environment);
+        Ok(Hub { cache: Cache::from_environment()?, client })
+    }
+
+    /// Where the model is, if all of its files are in the cache. `file` names a graph of the repository.
+    pub fn find(&self, repository: &Repository, file: Option<&str>) -> Option<PathBuf> {
+        let snapshot = self.cache.snapshot(&repository.id, repository.revision())?;
+        let is_there = |name: &str| snapshot.join(name).is_file();
+        let graph = graph_names(file).into_iter().find(|name| is_there(name))?;
+        let data = external_data(&snapshot.join(&graph)).ok()?;
+        let are_there = FILES[..NEEDED].iter().all(|name| is_there(name))
+            && data.iter().all(|name| is_there(&beside(&graph, name)));
+        are_there.then_some(snapshot)
+    }
+
+    /// Where the model is; downloaded, where it is not in the cache. What is there is not asked for again, so that a model
+    /// does not change overnight: [`Hub::pull`] does that.
+    ///
+    /// # Errors
+    /// It is not in the cache, and cannot be had.
+    pub fn get(&self, repository: &Repository, file: Option<&str>, tell: Tell) -> anyhow::Result<PathBuf> {
+        match self.find(repository, file) {
+            Some(snapshot) => Ok(snapshot),
+            None => self.pull(repository, file, tell),
+        }
+    }
+
+    /// Downloads what is not there yet of the revision as the hub has it now.
+    ///
+    /// # Errors
+    /// It cannot be had, in a line with what to do.
+    pub fn pull(&self, repository: &Repository, file: Option<&str>, tell: Tell) -> anyhow::Result<PathBuf> {
+        let Some(client) = &self.client else {
+            bail!(
+                "model {repository}: is not in the cache {}, and this run is offline; get it with `qwen3-index model pull {repository}` where there is a network",
+                self.cache.path().display()
+            );
+        };
+        let mut pull = || -> anyhow::Result<PathBuf> {
+            let info = client.info(&repository.id, repository.revision(), tell)?;
+            let has = |name: &String| info.files.contains(name);
+            let Some(graph) = graph_names(file).into_iter().find(has) else {
+                let graphs: Vec<&str> =
+                    info.files.iter().map(String::as_str).filter(|name| name.ends_with(".onnx")).collect();
+                ensure!(!graphs.is_empty(), "has no ONNX graph; name a repository with an ONNX export");
+                bail!(
+                    "has no {}; choose one with --model-file: {}",
+                    file.unwrap_or("model.onnx"),
+                    graphs.join(", ")
+                );
+            };
+            let mut fetch = |name: &str| {
+                let remote = client.file(&repository.id, &info.commit, name, tell)?;
+                self.cache.put(&repository.id, &info.commit, name, client, &remote, tell)
+            };
+            for (at, name) in FILES.iter().enumerate() {
+                ensure!(
+                    at >= NEEDED || has(&(*name).to_owned()),
+                    "has no {name}; name a repository of an embedding model"
+                );
+                if has(&(*name).to_owned()) {
+                    fetch(name)?;
+                }
+            }
+            let path = fetch(&graph)?;
+            for name in external_data(&path)? {
+                fetch(&beside(&graph, &name))?;
+            }
+            self.cache.point(&repository.id, repository.revision(), &info.commit)
+        };
+        pull().with_context(|| format!("model {repository}"))
+    }
+
+    /// Every model of the cache that has a graph.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn list(&self) -> anyhow::Result<Vec<Cached>> {
+        self.cache.list()
+    }
+}
+
+/// A file beside the graph, as paths in the repository.
+fn beside(graph: &str, name: &str) -> String {
+    graph.rsplit_once('/').map_or_else(|| name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
+}
+
+impl Repository {
+    fn revision(&self) -> &str {
+        self.revision.as_deref().unwrap_or(MAIN)
+    }
+}
+
+impl FromStr for Repository {
+    type Err = Usage;
+
+    fn from_str(text: &str) -> Result<Self, Usage> {
+        let (id, revision) = match text.split_once('@') {
+            Some((id, revision)) => (id, Some(revision)),
+            None => (text, None),
+        };
+        // The hub's own rule, and no way out of the cache's folder.
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 96
+                && !part.starts_with('.')
+                && !part.contains("..")
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        let is_id = id.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name));
+        let is_revision = |revision: &str| revision.split('/').all(is_part);
+        if is_id && revision.is_none_or(is_revision) {
+            return Ok(Repository { id: id.to_owned(), revision: revision.map(str::to_owned) });
+        }
+        Err(Usage(format!("model {text}: is no folder or file here, and no name on the hub as owner/name; name another with --model")))
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        self.revision.iter().try_for_each(|revision| write!(f, "@{revision}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_hub_are_told_from_paths() {
+        let parsed = |text: &str| text.parse::<Repository>().map(|repository| repository.to_string()).ok();
+        for name in ["Qdrant/Qwen3-Embedding-0.6B-onnx", "a/b@main", "a/b@refs/pr/1", "a/b@0123abc"] {
+            assert_eq!(parsed(name).as_deref(), Some(name));
+        }
+        for name in
+            ["", "a", "/a", "a/", "a/b/c", "../b", "./b", "a/..", "a/b@", "a/b@../x", "a b/c", "~/model"]
+        {
+            assert_eq!(parsed(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! Models by name: from the cache, or from a hub, which here is a small one on this machine that has its moods.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+
+use crate::util::{self, Playground, Ran, jsonl, repository};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const TOKEN: &str = "hf_secret";
+
+/// What the hub does.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Mood {
+    #[default]
+    Good,
+    /// Each connection ends after so many bytes of a file.
+    CutOff(usize),
+    /// So long it waits now and then.
+    Slow(Duration),
+    /// Nothing without the token.
+    Private,
+    /// Twice too busy for each request, in this many seconds perhaps no more.
+    Busy(u64),
+    /// Large files are not what they should be.
+    Wrong,
+    /// It forgets where a file is to go on.
+    NoRanges,
+}
+
+struct HubServer {
+    url: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    mood: Mood,
+    /// Files by their path.
+    files: HashMap<String, Vec<u8>>,
+    /// Every request: method, path, range.
+    requests: Vec<String>,
+    busy: HashMap<String, u32>,
+}
+
+impl HubServer {
+    /// Has the repository `small/model`.
+    fn start(files: HashMap<String, Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State { files, ..State::default() }));
+        let shared = state.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let state = shared.clone();
+                thread::spawn(move || serve(stream.unwrap(), &state));
+            }
+        });
+        HubServer { url, state }
+    }
+
+    fn with_tiny_model() -> Self {
+        let mut files = HashMap::new();
+        for name in [
+            "config.json",
+            "tokenizer.json",
+            "1_Pooling/config.json",
+            "onnx/model.onnx",
+            "onnx/model_external.onnx",
+        ] {
+            files.insert(name.to_owned(), fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap());
+        }
+        let data = fs::read(repository("fixtures/qwen3-tiny/onnx/model_external.onnx_data")).unwrap();
+        files.insert("onnx/model_external.onnx_data".to_owned(), data);
+        files.insert("README.md".to_owned(), b"not wanted".to_vec());
+        HubServer::start(files)
+    }
+
+    fn set(&self, mood: Mood) {
+        let mut state = self.state.lock().unwrap();
+        state.mood = mood;
+        state.requests.clear();
+        state.busy.clear();
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    fn downloads(&self) -> usize {
+        self.requests().iter().filter(|request| request.starts_with("GET /small")).count()
+    }
+}
+
+/// One request a connection.
+fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+    let mut head = Vec::new();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push(line.trim().to_owned());
+    }
+    let header = |name: &str| {
+        head.iter().find_map(|line| {
+            line.to_lowercase().strip_prefix(name).map(|_| line[name.len()..].trim().to_owned())
+        })
+    };
+    let (method, path) = head[0].rsplit_once(' ').unwrap().0.split_once(' ').unwrap();
+    let range =
+        header("range:").map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').to_owned());
+    let (answer, mood) = {
+        let mut state = state.lock().unwrap();
+        state
+            .requests
+            .push(format!("{method} {path} {}", range.clone().unwrap_or_default()).trim().to_owned());
+        let times = state.busy.entry(format!("{method} {path}")).and_modify(|times| *times += 1).or_insert(1);
+        let (host, key, times) = (header("host:").unwrap(), header("authorization:"), *times);
+        (answer(&state, &Request { path, host, range, key, times }), state.mood)
+    };
+    let (status, headers, body) = answer;
+    let _ = write!(stream, "HTTP/1.1 {status}\r\n{headers}Connection: close\r\n\r\n");
+    if method == "HEAD" {
+        return;
+    }
+    let mut rest = body.as_slice();
+    if let Mood::CutOff(most) = mood
+        && !path.starts_with("/api/")
+    {
+        rest = &rest[..rest.len().min(most)];
+    }
+    for block in rest.chunks(64 << 10) {
+        if let Mood::Slow(pause) = mood {
+            thread::sleep(pause);
+        }
+        if stream.write_all(block).is_err() {
+            return;
+        }
+    }
+}
+
+type Answer = (&'static str, String, Vec<u8>);
+
+struct Request<'a> {
+    path: &'a str,
+    host: String,
+    range: Option<String>,
+    key: Option<String>,
+    /// The how manieth of its kind.
+    times: u32,
+}
+
+fn answer(state: &State, request: &Request) -> Answer {
+    let Request { path, host, .. } = request;
+    let is_elsewhere = path.starts_with("/elsewhere/");
+    let error = |status| (status, "Content-Length: 0\r\n".to_owned(), Vec::new());
+    match state.mood {
+        Mood::Private if !is_elsewhere && request.key != Some(format!("Bearer {TOKEN}")) => {
+            return error("401 Unauthorized");
+        }
+        Mood::Busy(seconds) if request.times <= 2 => {
+            return (
+                "429 Too Many Requests",
+                format!("Retry-After: {seconds}\r\nContent-Length: 0\r\n"),
+                Vec::new(),
+            );
+        }
+        _ => {}
+    }
+    if *path == "/api/models/small/model/revision/main" || path.ends_with(&format!("/revision/{COMMIT}")) {
+        let files: Vec<_> = state.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
+        let body = serde_json::json!({"sha": COMMIT, "siblings": files}).to_string();
+        return ("200 OK", format!("Content-Length: {}\r\n", body.len()), body.into_bytes());
+    }
+    let name = path.strip_prefix("/small/model/resolve/").or_else(|| path.strip_prefix("/elsewhere/"));
+    let name = name.and_then(|path| path.split_once('/'));
+    let name = name.filter(|(revision, _)| ["main", COMMIT].contains(revision)).map(|(_, name)| name);
+    let Some(file) = name.and_then(|name| state.files.get(name)) else { return error("404 Not Found") };
+    let is_large = name.is_some_and(|name| name.contains("onnx"));
+    let etag = if is_large {
+        hex(&Sha256::digest(file))
+    } else {
+        hex(&Sha1::digest([format!("blob {}\0", file.len()).as_bytes(), file].concat()))
+    };
+    // Large files are elsewhere, as on the real hub.
+    if is_large && !is_elsewhere {
+        let size = file.len();
+        let place = format!("http://{host}/elsewhere/{COMMIT}/{}", name.unwrap_or_default());
+        let headers = format!(
+            "Location: {place}\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"other\"\r\nX-Linked-ETag: \"{etag}\"\r\nX-Linked-Size: {size}\r\nContent-Length: 0\r\n"
+        );
+        return ("302 Found", headers, Vec::new());
+    }
+    let mut body = file.clone();
+    if state.mood == Mood::Wrong && is_large {
+        body[0] ^= 1;
+    }
+    let range = request.range.as_deref();
+    let start = range.filter(|_| state.mood != Mood::NoRanges).map_or(0, |range| range.parse().unwrap());
+    let rest = body.split_off(start);
+    let status = if start > 0 { "206 Partial Content" } else { "200 OK" };
+    (
+        status,
+        format!("ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\n", rest.len()),
+        rest,
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The binary, with an empty cache and this hub.
+fn command(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Command {
+    let mut command = playground.command(arguments);
+    command
+        .env_remove("QWEN3_INDEX_MODEL")
+        .env("HF_HOME", playground.path("hf"))
+        .env("HF_ENDPOINT", &hub.url);
+    for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
+        command.env_remove(name);
+    }
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
+    command
+}
+
+fn run(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Ran {
+    playground.output(&mut command(playground, hub, arguments), "")
+}
+
+fn snapshot(playground: &Playground) -> PathBuf {
+    playground.path(&format!("hf/hub/models--small--model/snapshots/{COMMIT}"))
+}
+
+fn assert_whole(playground: &Playground, names: &[&str]) {
+    for name in names {
+        let (here, there) = (snapshot(playground).join(name), repository("fixtures/qwen3-tiny").join(name));
+        assert!(fs::read(here).unwrap() == fs::read(there).unwrap(), "{name}");
+    }
+    let blobs = fs::read_dir(playground.path("hf/hub/models--small--model/blobs")).unwrap();
+    assert!(blobs.map(|blob| blob.unwrap().path()).all(|blob| blob.extension().is_none()));
+}
+
+const BUILD: [&str; 6] = ["build", "in.jsonl", "-o", "out.parquet", "--model", "small/model"];
+
+#[test]
+fn a_model_comes_by_its_name_once_and_stays() {
+    let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
+    playground.write("in.jsonl", jsonl(["hello"]));
+    let wanted = ["config.json", "tokenizer.json", "1_Pooling/config.json", "onnx/model.onnx"];
+    let ran = run(&playground, &hub, &BUILD).expect(0);
+    ran.says("downloading onnx/model.onnx, ");
+    assert_whole(&playground, &wanted);
+    assert_eq!(hub.downloads(), wanted.len(), "only what is needed: {:?}", hub.requests());
+    let vectors = util::rows(&playground.path("out.parquet"));
+    assert_eq!(vectors, Playground::new().with("in.jsonl", jsonl(["hello"])).build("in.jsonl", &[]));
+
+    // From the cache, without a word to the hub; and without a network.
+    hub.set(Mood::Good);
+    run(&playground, &hub, &[&BUILD[..], &["--rebuild"]].concat()).expect(0);
+    run(&playground, &hub, &[&BUILD[..], &["--rebuild", "--offline", "-q"]].concat()).expect(0);
+    assert_eq!(hub.requests(), Vec::<String>::new());
+    // Another graph of the same model, with its data; the rest is there.
+    let external = ["--model-file", "model_external.onnx", "--rebuild", "-q"];
+    let ran = run(&playground, &hub, &[&BUILD[..], &external].concat()).expect(0);
+    assert_eq!(ran.stderr, "");
+    assert_whole(&playground, &["onnx/model_external.onnx", "onnx/model_external.onnx_data"]);
+    assert_eq!(hub.downloads(), 2, "{:?}", hub.requests());
+
+    let path = snapshot(&playground).display().to_string();
+    for arguments in [
+        &["model", "pull", "small/model"][..],
+        &["model", "where", "small/model"],
+        &["model", "where", &format!("small/model@{COMMIT}")],
+    ] {
+        assert_eq!(run(&playground, &hub, arguments).expect(0).stdout.trim(), path);
+    }
+    let ran = run(&playground, &hub, &["model", "list"]).expect(0);
+    assert!(
+        ran.stdout.starts_with("small/model@main  ")
+            && ran.stdout.contains("onnx/model.onnx, onnx/model_external.onnx"),
+        "{}",
+        ran.story
+    );
+}
+
+#[test]
+fn a_download_goes_on_whatever_the_network_does() {
+    let hub = HubServer::with_tiny_model();
+    let pull = |playground: &Playground| run(playground, &hub, &["model", "pull", "small/model"]);
+    for mood in [Mood::CutOff(150_000), Mood::Busy(0), Mood::Slow(Duration::from_millis(20)), Mood::NoRanges]
+    {
+        hub.set(mood);
+        let playground = Playground::new();
+        pull(&playground).expect(0);
+        assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json"]);
+    }
+    // A run that was killed, and one that got something else before.
+    for (start, requests) in [
+        (&fs::read(repository("fixtures/qwen3-tiny/onnx/model.onnx")).unwrap()[..100_000], 1),
+        (&[0; 100_000][..], 2),
+    ] {
+        hub.set(Mood::Good);
+        let playground = Playground::new();
+        let etag = hex(&Sha256::digest(fs::read(repository("fixtures/qwen3-tiny/onnx/model.onnx")).unwrap()));
+        playground.write(&format!("hf/hub/models--small--model/blobs/{etag}.incomplete"), start);
+        pull(&playground).expect(0);
+        assert_whole(&playground, &["onnx/model.onnx"]);
+        let of_graph: Vec<String> = hub
+            .requests()
+            .into_iter()
+            .filter(|request| request.starts_with("GET /small") && request.contains("model.onnx"))
+            .collect();
+        assert!(of_graph[0].ends_with(" 100000") && of_graph.len() == requests, "{of_graph:?}");
+    }
+}
+
+#[test]
+fn two_runs_at_once_do_not_disturb_each_other() {
+    let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
+    hub.set(Mood::Slow(Duration::from_millis(50)));
+    let pull = || command(&playground, &hub, &["model", "pull", "small/model"]).output().unwrap();
+    let (one, other) = thread::scope(|scope| {
+        let one = scope.spawn(pull);
+        (pull(), one.join().unwrap())
+    });
+    assert!(one.status.success() && other.status.success(), "{one:?}\n{other:?}");
+    assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json", "config.json"]);
+    assert_eq!(hub.downloads(), 4, "each file once: {:?}", hub.requests());
+}
+
+#[test]
+fn what_cannot_be_had_is_told_in_one_line() {
+    let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
+    let refused = |ran: Ran, says: &[&str]| {
+        let ran = ran.expect(1);
+        let line = ran.stderr.lines().last().unwrap();
+        assert!(says.iter().all(|part| line.contains(part)), "{says:?}{}", ran.story);
+        assert!(!ran.stderr.contains(TOKEN));
+    };
+    let pull = |name: &str, more: &[&str]| run(&playground, &hub, &[&["model", "pull", name], more].concat());
+    refused(pull("small/other", &[]), &["model small/other: ", "404", "it is not there; see to its name"]);
+    refused(
+        pull("small/model", &["--model-file", "x.onnx"]),
+        &["has no x.onnx; choose one with --model-file: ", "onnx/model.onnx"],
+    );
+    hub.set(Mood::Private);
+    refused(pull("small/model", &[]), &["401", "wants a token", "HF_TOKEN"]);
+    let mut with_token = command(&playground, &hub, &["model", "pull", "small/model"]);
+    playground.output(with_token.env("HF_TOKEN", TOKEN), "").expect(0);
+    fs::remove_dir_all(playground.path("hf")).unwrap();
+    hub.set(Mood::Wrong);
+    refused(
+        pull("small/model", &[]),
+        &["model small/model: onnx/model.onnx: what came is not what the hub says it is"],
+    );
+    refused(run(&playground, &hub, &["model", "where", "small/model"]), &["is not in the cache"]);
+    // What did come is not taken for the model.
+    hub.set(Mood::Good);
+    playground.write("in.jsonl", jsonl(["hello"]));
+    refused(
+        run(&playground, &hub, &[&BUILD[..], &["--offline"]].concat()),
+        &["is offline; get it with `qwen3-index model pull small/model`"],
+    );
+    let mut offline = command(&playground, &hub, &BUILD);
+    refused(playground.output(offline.env("HF_HUB_OFFLINE", "1"), ""), &["is offline"]);
+    let mut nobody = command(&playground, &hub, &BUILD);
+    refused(
+        playground.output(nobody.env("HF_ENDPOINT", "http://127.0.0.1:9"), ""),
+        &["http://127.0.0.1:9 cannot be reached", "--model"],
+    );
+    run(&playground, &hub, &["build", "in.jsonl", "-o", "out.parquet", "--model", "./nothing/here"])
+        .expect(1)
+        .says("is no folder or file here, and no name");
+}
+
+/// What one of them has downloaded, the other finds.
+#[test]
+fn the_cache_is_that_of_hugging_faces_own_tools() {
+    const SCRIPT: &str = r#"
+import sys
+from huggingface_hub import hf_hub_download, snapshot_download, scan_cache_dir
+if sys.argv[1] == "find":
+    print(snapshot_download("small/model", local_files_only=True))
+    [repo] = scan_cache_dir().repos
+    assert repo.repo_id == "small/model" and not scan_cache_dir().warnings, scan_cache_dir()
+else:
+    for name in ["config.json", "tokenizer.json", "onnx/model.onnx"]:
+        hf_hub_download("small/model", name)
+"#;
+    let hub = HubServer::with_tiny_model();
+    let python = |playground: &Playground, what: &str| {
+        let mut python = util::python("hub");
+        python.arg("-c").arg(SCRIPT).arg(what).current_dir(playground.path(""));
+        python
+            .env("HF_HOME", playground.path("hf"))
+            .env("HF_ENDPOINT", &hub.url)
+            .env("HF_HUB_DISABLE_XET", "1");
+        playground.output(&mut python, "").expect(0).stdout.trim().to_owned()
+    };
+    let playground = Playground::new();
+    run(&playground, &hub, &["model", "pull", "small/model"]).expect(0);
+    assert_eq!(Path::new(&python(&playground, "find")), snapshot(&playground));
+    let playground = Playground::new();
+    python(&playground, "get");
+    hub.set(Mood::Good);
+    let ran = run(&playground, &hub, &["model", "where", "small/model"]).expect(0);
+    assert_eq!((Path::new(ran.stdout.trim()), hub.requests()), (snapshot(&playground).as_path(), Vec::new()));
+}
