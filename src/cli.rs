@@ -1,10 +1,13 @@
-//! Arguments as typed (the only user of clap).
+//! Arguments as typed (the only user of clap), and what clap makes of them for shells and for `man`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Subcommand};
+use clap::{Args, CommandFactory, Subcommand};
+use clap_complete::Shell;
 
 use crate::model::DeviceChoice;
 use crate::report::LogFormat;
@@ -24,6 +27,31 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text",
           value_parser = PossibleValuesParser::new(["text", "json"]).map(|name| log_format(&name)))]
     pub log_format: LogFormat,
+}
+
+impl Cli {
+    /// What makes a shell complete commands and options.
+    pub fn completions(shell: Shell) -> Vec<u8> {
+        let all = Self::command();
+        // Without the hidden ones, which clap_complete would offer.
+        let mut shown = clap::Command::new("qwen3-index")
+            .version(env!("CARGO_PKG_VERSION"))
+            .propagate_version(true)
+            .args(all.get_arguments())
+            .subcommands(all.get_subcommands().filter(|command| !command.is_hide_set()));
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut shown, "qwen3-index", &mut script);
+        script
+    }
+
+    /// Writes the man pages, one a command.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn write_man_pages(folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        clap_mangen::generate_to(Self::command(), folder)
+    }
 }
 
 fn log_format(name: &str) -> LogFormat {
@@ -48,6 +76,17 @@ pub enum Command {
     /// Models of the Hugging Face hub: get them, see where they are
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Print what makes a shell complete commands and options, to be put where the shell looks for it
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the man pages, one a command
+    Man {
+        /// The folder for them, such as /usr/local/share/man/man1
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// What a run starts to read files that could break their reader
     #[command(hide = true)]
     Worker,

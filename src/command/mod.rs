@@ -7,7 +7,7 @@ mod inspect;
 mod model;
 mod search;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -70,6 +70,12 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Model(command) => hub::run(command, cli.log_format),
+        Command::Completions { shell } => {
+            printed(io::stdout().write_all(&Cli::completions(shell))).map(|()| Exit::Done)
+        }
+        Command::Man { folder } => Cli::write_man_pages(&folder)
+            .map(|()| Exit::Done)
+            .map_err(|e| anyhow!("{}: man pages cannot be written: {e}", folder.display())),
         Command::Worker => Ok(source::serve().map(|()| Exit::Done)?),
     };
     match result {

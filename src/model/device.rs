@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::ensure;
+use ort::ep::{self, ExecutionProvider};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Usage;
@@ -98,6 +99,24 @@ impl Device {
             Device::Cpu => None,
             Device::OpenVino => Some("libonnxruntime_providers_openvino.so"),
             Device::Cuda(_) => Some("libonnxruntime_providers_cuda.so"),
+        }
+    }
+
+    /// Whether the ONNX Runtime that is loaded was built for it.
+    pub(super) fn is_built_in(&self) -> ort::Result<bool> {
+        match self {
+            Device::Cpu => Ok(true),
+            Device::OpenVino => ep::OpenVINO::is_available(),
+            Device::Cuda(_) => ep::CUDA::is_available(),
+        }
+    }
+
+    /// The PyPI package of an ONNX Runtime for it; all of them install the same files.
+    pub(super) fn package(&self) -> &'static str {
+        match self {
+            Device::Cpu => "onnxruntime",
+            Device::OpenVino => "onnxruntime-openvino",
+            Device::Cuda(_) => "onnxruntime-gpu",
         }
     }
 

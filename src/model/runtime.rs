@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
@@ -45,11 +45,20 @@ pub fn environment(device: &Device, library: &Path) -> anyhow::Result<&'static E
         .with_context(|| format!("ONNX Runtime {}", library.display()))?;
     // Its warnings are about graphs, for people who write exporters; errors come back as errors.
     environment.set_log_level(LogLevel::Fatal);
-    Ok(ENVIRONMENT.get_or_init(|| environment))
+    let environment = ENVIRONMENT.get_or_init(|| environment);
+    // `pip install` may put the library of another package over it.
+    ensure!(
+        device.is_built_in()?,
+        "{}: is not for {device}, though {} lies beside it: it is that of another package; `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
+        library.display(),
+        device.provider_library().unwrap_or_default(),
+        device.package()
+    );
+    Ok(environment)
 }
 
-/// The library, from the first of: `ORT_DYLIB_PATH`, the folder of this program, where `scripts/setup` puts it, the active
-/// Python environment, the system.
+/// The library, from the first of: `ORT_DYLIB_PATH`, the folder of this program, the Python environment that this program
+/// was installed into, where `scripts/setup` puts it, the active Python environment, the system.
 ///
 /// # Errors
 /// There is none for the device, with where it was looked for.
@@ -84,7 +93,12 @@ const PREFIX: &str = "libonnxruntime.so";
 
 fn folders(device: &Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    folders.extend(env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())));
+    // Links followed: pipx and uv put one on the path.
+    let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
+    let mut above = program.ancestors().skip(1);
+    folders.extend(above.next().map(Path::to_owned));
+    // What a wheel was installed with goes before what else its user has: an update brings both.
+    folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
     let data = data.map(|data| data.join("qwen3-index"));

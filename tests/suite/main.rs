@@ -14,6 +14,7 @@ mod golden;
 mod gpu;
 mod hub;
 mod inspect;
+mod install;
 mod kinds;
 mod make;
 mod mixed;

@@ -1,0 +1,124 @@
+//! What an installed copy consists of: the wheel, which finds its library by itself, completions and man pages.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::util::{self, Playground, Ran, repository, rows};
+
+fn run(playground: &Playground, program: &Path, arguments: &[&str]) -> Ran {
+    playground.output(Command::new(program).args(arguments).current_dir(playground.path("")), "")
+}
+
+/// A fresh Python environment with nothing but pip.
+fn environment(playground: &Playground) -> PathBuf {
+    let mut virtualenv = util::python("install");
+    virtualenv.args(["-m", "virtualenv", "--quiet", "environment"]).current_dir(playground.path(""));
+    playground.output(&mut virtualenv, "").expect(0);
+    playground.path("environment")
+}
+
+/// The wheel, out of what is built already.
+fn wheel(playground: &Playground) -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_qwen3-index")).ancestors().nth(2).unwrap();
+    let mut maturin = Command::new(repository("target/python/install/bin/maturin"));
+    maturin.args(["build", "--release", "--locked", "--manifest-path"]).arg(repository("Cargo.toml"));
+    maturin.arg("--target-dir").arg(target).arg("--out").arg(playground.path("wheels"));
+    // What cargo sets for a test would make it build the crate `ring` anew, and all that needs it.
+    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
+        maturin.env_remove(name);
+    }
+    playground.output(&mut maturin, "").expect(0);
+    fs::read_dir(playground.path("wheels")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn the_wheel_finds_its_library_by_itself() {
+    let playground = Playground::new();
+    let environment = environment(&playground);
+    let pip = environment.join("bin/pip");
+    let index = run(&playground, &pip, &["index", "versions", "onnxruntime", "--retries", "1"]);
+    if index.code != Some(0) {
+        return println!("skipped: the package index cannot be reached: {}", index.stderr.trim());
+    }
+    let wheel = wheel(&playground);
+    run(&playground, &pip, &["install", "--quiet", wheel.to_str().unwrap()]).expect(0);
+
+    // As pipx and uv put it on the path.
+    symlink(environment.join("bin/qwen3-index"), playground.path("qwen3-index")).unwrap();
+    playground.write("docs/hello.txt", "Hello.");
+    let build = |program: &Path| {
+        let mut command = Command::new(program);
+        command.args(["build", "docs", "-o", "out.parquet", "--rebuild", "--model"]);
+        command.arg(repository("fixtures/qwen3-tiny")).current_dir(playground.path(""));
+        // Nothing else tells it of a library.
+        playground.output(command.env_clear().env("HOME", playground.path("home")), "")
+    };
+    for program in [environment.join("bin/qwen3-index"), playground.path("qwen3-index")] {
+        build(&program).expect(0);
+        assert_eq!(rows(&playground.path("out.parquet"))[0].text, "Hello.");
+    }
+
+    run(&playground, &pip, &["uninstall", "--quiet", "--yes", "onnxruntime"]).expect(0);
+    let without = build(&environment.join("bin/qwen3-index"));
+    assert!(without.code == Some(1), "the library was another one{}", without.story);
+}
+
+/// The commands in the help of the program, or of one of its commands.
+fn commands(playground: &Playground, of: &[&str]) -> Vec<String> {
+    let help = playground.run(&[of, &["--help"]].concat()).expect(0).stdout;
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = lines.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    names
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn completions_offer_every_command_to_every_shell() {
+    let playground = Playground::new();
+    let commands = commands(&playground, &[]);
+    assert!(commands.len() > 4, "{commands:?}");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = playground.run(&["completions", shell]).expect(0).stdout;
+        for command in commands.iter().map(String::as_str).chain(["text-field"]) {
+            assert!(script.contains(command), "{shell}: no {command}");
+        }
+        assert!(!script.contains("worker"), "{shell}: offers what is hidden");
+        playground.write(shell, script);
+    }
+    let bash = |script: &str| run(&playground, Path::new("bash"), &["-c", script]).expect(0).stdout;
+    bash("bash -n bash");
+    let offered = bash(
+        "source ./bash; COMP_WORDS=(qwen3-index ''); COMP_CWORD=1
+        function=$(complete -p qwen3-index | sed 's/.* -F \\([^ ]*\\).*/\\1/')
+        $function qwen3-index '' qwen3-index; echo \"${COMPREPLY[*]}\"",
+    );
+    for command in &commands {
+        assert!(offered.split_whitespace().any(|word| word == command), "{command}: not in {offered}");
+    }
+}
+
+#[test]
+fn every_command_has_a_man_page() {
+    let playground = Playground::new();
+    playground.run(&["man", "share/man1"]).expect(0);
+    let page = |name: &str| fs::read_to_string(playground.path(&format!("share/man1/{name}.1"))).unwrap();
+    let main = page("qwen3-index");
+    let commands = commands(&playground, &[]);
+    for command in &commands {
+        assert!(main.contains(&command.replace('-', "\\-")), "{main}");
+        assert!(page(&format!("qwen3-index-{command}")).contains(".SH SYNOPSIS"));
+    }
+    let models = self::commands(&playground, &["model"]);
+    models.iter().for_each(|command| _ = page(&format!("qwen3-index-model-{command}")));
+    let pages = fs::read_dir(playground.path("share/man1")).unwrap().count();
+    assert_eq!(pages, 1 + commands.len() + models.len());
+
+    playground.write("file", "");
+    playground.run(&["man", "file/man1"]).expect(1).says("file/man1: man pages cannot be written: ");
+}
