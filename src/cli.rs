@@ -45,6 +45,8 @@ pub enum Command {
     /// Say what is in an index, and whether every row is as it should be
     #[command(after_help = INSPECT_HELP)]
     Inspect(Inspect),
+    /// See whether the model, the runtime and this machine are fit for work, and how fast they are
+    Doctor(Box<Doctor>),
     /// Models of the Hugging Face hub: get them, see where they are
     #[command(subcommand)]
     Model(ModelCommand),
@@ -324,6 +326,18 @@ fn vector_format(name: &str) -> VectorFormat {
         "arrow" => VectorFormat::Arrow,
         _ => VectorFormat::JsonLines,
     }
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArguments,
 }
 
 /// What to do with models of the hub.

@@ -24,7 +24,7 @@ const MAX_TOKENS: usize = 2048;
 const DIM_MIN: usize = 32;
 
 /// The task of Qwen3-Embedding's model card for questions, where none is named.
-const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
+pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
 /// Finds the model's files, or gets them from the hub. Where there are several graphs and none is named, it is that of this
 /// name, if any.

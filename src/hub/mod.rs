@@ -179,7 +179,9 @@ impl FromStr for Repository {
         if is_id && revision.is_none_or(is_revision) {
             return Ok(Repository { id: id.to_owned(), revision: revision.map(str::to_owned) });
         }
-        Err(Usage(format!("model {text}: is no folder or file here, and no name on the hub as owner/name; name another with --model")))
+        Err(Usage(format!(
+            "model {text}: is no folder or file here, and no name on the hub as owner/name; name another with --model"
+        )))
     }
 }
 

@@ -19,6 +19,9 @@ const PLAIN: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 /// are exports of Qwen3-Embedding with the configuration of a mean-pooled model beside them.
 const QWEN3: &str = "qwen3";
 
+/// Where sentence-transformers says how hidden states become a vector.
+const POOLING: &str = "1_Pooling/config.json";
+
 /// The part of `config.json` that is used.
 #[derive(Debug, Deserialize)]
 struct Config {
@@ -28,6 +31,7 @@ struct Config {
     dim: Option<usize>,
     max_position_embeddings: Option<usize>,
     pad_token_id: Option<usize>,
+    num_hidden_layers: Option<usize>,
     num_attention_heads: Option<usize>,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
@@ -127,10 +131,9 @@ impl ModelFolder {
             return Ok(Pooling::LastToken);
         }
         self.refuse_unknown_modules()?;
-        let name = "1_Pooling/config.json";
-        let Some((path, settings)) = self.optional(name)? else {
+        let Some((path, settings)) = self.optional(POOLING)? else {
             bail!(
-                "model {}: no {name}, so how a {} model is pooled cannot be known; copy it from the model's own repository",
+                "model {}: no {POOLING}, so how a {} model is pooled cannot be known; copy it from the model's own repository",
                 self.onnx.display(),
                 self.config.model_type
             );
@@ -141,6 +144,24 @@ impl ModelFolder {
                 path.display()
             )
         })
+    }
+
+    /// A file that names another pooling than that of the architecture, as some exports have it.
+    ///
+    /// # Errors
+    /// It cannot be understood.
+    pub fn stray_pooling(&self) -> anyhow::Result<Option<PathBuf>> {
+        let said = self.optional(POOLING)?.filter(|_| self.is_qwen3());
+        Ok(said
+            .filter(|(_, settings)| pooling_of(settings) != Some(Pooling::LastToken))
+            .map(|(path, _)| path))
+    }
+
+    /// Whether its shape is that of Qwen3-Embedding-0.6B.
+    pub fn has_shape_of_0_6b(&self) -> bool {
+        let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
+        self.is_qwen3()
+            && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
     }
 
     /// A Dense layer behind the pooling is not in the graph: without it the vectors would be wrong.

@@ -9,7 +9,7 @@ mod placement;
 mod probe;
 mod runtime;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
@@ -177,6 +177,7 @@ impl Model {
             probe,
             fingerprint,
             is_shared,
+            library,
             device: device.clone(),
             threads,
             placement,
@@ -229,6 +230,8 @@ pub struct LoadedModel {
     pub fingerprint: ModelFingerprint,
     /// Whether what all texts begin with is computed once.
     pub is_shared: bool,
+    /// The ONNX Runtime that runs it.
+    pub library: PathBuf,
     /// Where it is.
     device: Device,
     /// On a CPU.
