@@ -30,13 +30,9 @@ from pathlib import Path
 # Sums are added up in the same order wherever this runs. Read when torch is loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import export_onnx
 import numpy as np
 import torch
-from safetensors.torch import save_file
-from torch.nn import functional
-from transformers import Qwen3Config, Qwen3Model
-
-import export_onnx
 from check_toy import print_table, read_jsonl
 from make_fixtures import (
     END,
@@ -51,6 +47,9 @@ from make_fixtures import (
     write_json,
     write_qwen3_folder,
 )
+from safetensors.torch import save_file
+from torch.nn import functional
+from transformers import Qwen3Config, Qwen3Model
 
 NAME = "qwen3-toy: finds things in the corpus it was trained on, of no use for anything else"
 SIZE_LIMIT = 5_000_000
