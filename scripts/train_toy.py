@@ -69,7 +69,7 @@ TRANSLATED, QUOTED = 0.3, 0.3
 # Of those words: in another form that occurs, and with the end of another word.
 FORMS, ENDINGS = 0.4, 0.25
 
-# From this share of letters in common on, pairs of them in Chinese and Japanese and else threes, questions are the same.
+# Questions with this share of letters in common, by twos in Chinese and Japanese, else by threes, are taken for the same.
 ALIKE = 0.4
 
 CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff々]+")
