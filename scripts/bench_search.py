@@ -71,7 +71,21 @@ def many_rows(index, rows, width):
 
 def search(model, index, questions, more=()):
     """Ids of the nearest rows for each question."""
-    command = [TOOL, "search", index, "--model", model, "--device", "cpu", "--json", "-k", TOP, "--questions", "-", *more]
+    command = [
+        TOOL,
+        "search",
+        index,
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        "--json",
+        "-k",
+        TOP,
+        "--questions",
+        "-",
+        *more,
+    ]
     answers = run(command, input="\n".join(questions))
     return [[hit["id"] for hit in json.loads(line)["hits"]] for line in answers.splitlines()]
 
@@ -112,7 +126,9 @@ def peak_memory(command):
 
 
 def main():
-    rows, width, rounds = (int(sys.argv[at]) if len(sys.argv) > at else default for at, default in [(1, 1_000_000), (2, 1024), (3, 5)])
+    rows, width, rounds = (
+        int(sys.argv[at]) if len(sys.argv) > at else default for at, default in [(1, 1_000_000), (2, 1024), (3, 5)]
+    )
     WORK.mkdir(parents=True, exist_ok=True)
     model, one = one_row(width)
     path = many_rows(one, rows, width)
@@ -137,7 +153,9 @@ def main():
     # The first round was to fill the page cache.
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     column = median["DuckDB, reading the column"]
-    print(f"{rows:,} rows of {width} numbers, {path.stat().st_size / 1e9:.2f} GB; {os.cpu_count()} cores; medians of {rounds}\n")
+    print(
+        f"{rows:,} rows of {width} numbers, {path.stat().st_size / 1e9:.2f} GB; {os.cpu_count()} cores; medians of {rounds}\n"
+    )
     print("| | seconds | of DuckDB reading the column |\n| --- | --- | --- |")
     for name, time_taken in median.items():
         print(f"| {name} | {time_taken:.2f} | {time_taken / column:.2f} |")

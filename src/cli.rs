@@ -73,6 +73,8 @@ pub enum Command {
     /// Say what is in an index, and whether every row is as it should be
     #[command(after_help = INSPECT_HELP)]
     Inspect(Inspect),
+    /// See whether the model, the runtime and this machine are fit for work, and how fast they are
+    Doctor(Box<Doctor>),
     /// Models of the Hugging Face hub: get them, see where they are
     #[command(subcommand)]
     Model(ModelCommand),
@@ -129,7 +131,7 @@ Examples:
 pub struct ModelArguments {
     /// The model: a folder with an ONNX export and its tokenizer.json and config.json, the .onnx file in one, or a
     /// name on the Hugging Face hub as owner/name or owner/name@revision
-    /// [default: onnx-community/Qwen3-Embedding-0.6B-ONNX]
+    /// [default: the folder `model` beside this program, or onnx-community/Qwen3-Embedding-0.6B-ONNX]
     #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "DIR|FILE.onnx|NAME")]
     pub model: Option<PathBuf>,
 
@@ -365,6 +367,18 @@ fn vector_format(name: &str) -> VectorFormat {
     }
 }
 
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArguments,
+}
+
 /// What to do with models of the hub.
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
@@ -374,6 +388,21 @@ pub enum ModelCommand {
     Where(Named),
     /// List the models in the cache that have an ONNX graph
     List,
+    /// Make a folder with this program, ONNX Runtime and a model, for a machine without a network; there
+    /// `sha256sum -c SHA256SUMS` says whether it has come whole, and the program finds the other two by itself
+    Bundle(Box<Bundle>),
+}
+
+/// Arguments of `model bundle`.
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// The folder to make
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArguments,
 }
 
 /// A model of the hub.

@@ -10,6 +10,7 @@ pub mod tokenize; // text -> Encoding
 pub mod batch; // Encoding -> Batch
 pub mod hub; // the name of a model -> a model folder
 pub mod model; // a model folder -> an Embedder, probed
+pub mod bundle; // a model folder -> a folder for a machine without a network
 pub mod embed; // Batch -> Embedding
 pub mod pool; // hidden states -> one vector a text
 pub mod journal; // Embedding -> disk, at once

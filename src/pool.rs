@@ -1,5 +1,7 @@
 //! Hidden states of every token in, one vector a text out. Pure.
 
+use std::fmt;
+
 use ndarray::{Array2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,16 @@ pub enum Pooling {
     Mean,
     /// The first token.
     Cls,
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pooling::LastToken => "the last token",
+            Pooling::Mean => "the mean of all tokens",
+            Pooling::Cls => "the first token",
+        })
+    }
 }
 
 /// `[batch, tokens, width]` to `[batch, width]`. Texts are padded on the right; `lengths` are their

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::model::{hub, repository, transfer};
+use super::model::{self, hub, repository, transfer};
 use super::{Exit, printed};
+use crate::bundle;
 use crate::cli::{ModelCommand, Named};
 use crate::report::{DecimalBytes, LogFormat};
 
@@ -25,6 +26,11 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
                 );
             };
             printed(writeln!(out, "{}", snapshot.display()))?;
+        }
+        ModelCommand::Bundle(arguments) => {
+            let model = model::open(&arguments.model, None, Some(format))?;
+            let bytes = bundle::make(&arguments.folder, &model)?;
+            printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
         }
         ModelCommand::List => {
             for model in hub(true)?.list()? {

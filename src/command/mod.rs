@@ -1,6 +1,7 @@
 //! One file a subcommand: arguments as typed -> settings as usable -> the call.
 
 mod build;
+mod doctor;
 mod embed;
 mod hub;
 mod inspect;
@@ -69,6 +70,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments, cli.log_format),
         Command::Model(command) => hub::run(command, cli.log_format),
         Command::Completions { shell } => {
             printed(io::stdout().write_all(&Cli::completions(shell))).map(|()| Exit::Done)

@@ -1,12 +1,14 @@
 //! What all commands that embed have in common: the model as typed -> the model as usable.
 
+use std::env;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::anyhow;
 use serde_json::Value;
 
+use crate::bundle;
 use crate::chunk;
 use crate::cli::ModelArguments;
 use crate::embed::Embedder;
@@ -24,7 +26,7 @@ const MAX_TOKENS: usize = 2048;
 const DIM_MIN: usize = 32;
 
 /// The task of Qwen3-Embedding's model card for questions, where none is named.
-const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
+pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
 /// Finds the model's files, or gets them from the hub. Where there are several graphs and none is named, it is that of this
 /// name, if any.
@@ -33,7 +35,8 @@ pub fn open(
     file: Option<&str>,
     format: Option<LogFormat>,
 ) -> anyhow::Result<Model> {
-    let named = arguments.model.as_deref();
+    let beside = beside();
+    let named = arguments.model.as_deref().or(beside.as_deref());
     let is_graph = named.is_some_and(Path::is_file);
     let file = arguments.model_file.as_deref().or(file.filter(|_| !is_graph));
     let path = match named {
@@ -46,6 +49,12 @@ pub fn open(
         }
     };
     Model::open(&path, file, arguments.device.clone())
+}
+
+/// The model of a bundle.
+fn beside() -> Option<PathBuf> {
+    let folder = env::current_exe().ok()?.parent()?.join(bundle::MODEL);
+    folder.is_dir().then_some(folder)
 }
 
 /// The hub's name of a model.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::external_data;
 use crate::error::Usage;
 use crate::pool::Pooling;
 
@@ -19,6 +20,12 @@ const PLAIN: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 /// are exports of Qwen3-Embedding with the configuration of a mean-pooled model beside them.
 const QWEN3: &str = "qwen3";
 
+/// Where sentence-transformers says how hidden states become a vector.
+const POOLING: &str = "1_Pooling/config.json";
+
+/// Where it says how long texts may be.
+const SENTENCE: &str = "sentence_bert_config.json";
+
 /// The part of `config.json` that is used.
 #[derive(Debug, Deserialize)]
 struct Config {
@@ -28,6 +35,7 @@ struct Config {
     dim: Option<usize>,
     max_position_embeddings: Option<usize>,
     pad_token_id: Option<usize>,
+    num_hidden_layers: Option<usize>,
     num_attention_heads: Option<usize>,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
@@ -112,7 +120,7 @@ impl ModelFolder {
             _ => 0,
         };
         let positions = self.config.max_position_embeddings.map(|n| n.saturating_sub(reserved));
-        let sentence = self.optional("sentence_bert_config.json")?;
+        let sentence = self.optional(SENTENCE)?;
         let sentence = sentence
             .and_then(|(_, settings)| usize::try_from(settings.get("max_seq_length")?.as_u64()?).ok());
         Ok([positions, sentence].into_iter().flatten().min())
@@ -127,10 +135,9 @@ impl ModelFolder {
             return Ok(Pooling::LastToken);
         }
         self.refuse_unknown_modules()?;
-        let name = "1_Pooling/config.json";
-        let Some((path, settings)) = self.optional(name)? else {
+        let Some((path, settings)) = self.optional(POOLING)? else {
             bail!(
-                "model {}: no {name}, so how a {} model is pooled cannot be known; copy it from the model's own repository",
+                "model {}: no {POOLING}, so how a {} model is pooled cannot be known; copy it from the model's own repository",
                 self.onnx.display(),
                 self.config.model_type
             );
@@ -141,6 +148,40 @@ impl ModelFolder {
                 path.display()
             )
         })
+    }
+
+    /// A file that names another pooling than that of the architecture, as some exports have it.
+    ///
+    /// # Errors
+    /// It cannot be understood.
+    pub fn stray_pooling(&self) -> anyhow::Result<Option<PathBuf>> {
+        let said = self.optional(POOLING)?.filter(|_| self.is_qwen3());
+        Ok(said
+            .filter(|(_, settings)| pooling_of(settings) != Some(Pooling::LastToken))
+            .map(|(path, _)| path))
+    }
+
+    /// Whether its shape is that of Qwen3-Embedding-0.6B.
+    pub fn has_shape_of_0_6b(&self) -> bool {
+        let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
+        self.is_qwen3()
+            && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
+    }
+
+    /// Its files, and what they are called in a folder of their own.
+    ///
+    /// # Errors
+    /// The graph cannot be read.
+    pub fn files(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
+        let mut files: Vec<(PathBuf, PathBuf)> = [&self.onnx, &self.tokenizer]
+            .map(|path| (path.clone(), PathBuf::from(path.file_name().unwrap_or_default())))
+            .into();
+        files.extend(
+            external_data(&self.onnx)?.into_iter().map(|name| (self.onnx.with_file_name(&name), name.into())),
+        );
+        let found = |name: &str| Some((find(&self.folders, name)?, PathBuf::from(name)));
+        files.extend(["config.json", POOLING, "modules.json", SENTENCE].into_iter().filter_map(found));
+        Ok(files)
     }
 
     /// A Dense layer behind the pooling is not in the graph: without it the vectors would be wrong.
@@ -206,6 +247,9 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
         return Ok(found);
     }
     let others = graphs(path);
+    if let ([only], None) = (others.as_slice(), file) {
+        return Ok(path.join(only));
+    }
     let advice = if others.is_empty() {
         "export the model to ONNX, or download an ONNX build of it".to_owned()
     } else {

@@ -9,7 +9,8 @@ mod placement;
 mod probe;
 mod runtime;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
@@ -61,6 +62,27 @@ impl Model {
             folder.tokenizer.display()
         );
         Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
+    }
+
+    /// ONNX Runtime for its device, and what it is called beside this program: for a GPU and OpenVINO with all that lies beside it.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub fn libraries(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
+        let device = match &self.device {
+            DeviceChoice::Auto => &Device::Cpu,
+            DeviceChoice::Only(device) => device,
+        };
+        let library = runtime::find(device)?;
+        let paths = match library.parent().filter(|_| device.provider_library().is_some()) {
+            Some(folder) => {
+                let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+                files.collect::<Result<Vec<_>, _>>()?
+            }
+            None => vec![library],
+        };
+        let named = |path: PathBuf| Some((path.clone(), PathBuf::from(path.file_name()?)));
+        Ok(paths.into_iter().filter(|path| path.is_file()).filter_map(named).collect())
     }
 
     /// The fingerprint, without loading the model, where it was loaded once with the same weights: what the graph
@@ -177,6 +199,7 @@ impl Model {
             probe,
             fingerprint,
             is_shared,
+            library,
             device: device.clone(),
             threads,
             placement,
@@ -229,6 +252,8 @@ pub struct LoadedModel {
     pub fingerprint: ModelFingerprint,
     /// Whether what all texts begin with is computed once.
     pub is_shared: bool,
+    /// The ONNX Runtime that runs it.
+    pub library: PathBuf,
     /// Where it is.
     device: Device,
     /// On a CPU.

@@ -108,6 +108,7 @@ pub struct OnnxEmbedder {
     session: Session,
     inputs: Vec<Input>,
     output: Output,
+    output_name: String,
     /// Asks for the one output that is used: caches and the like are not computed.
     options: RunOptions<HasSelectedOutputs>,
     width: usize,
@@ -167,12 +168,13 @@ impl OnnxEmbedder {
             .collect::<anyhow::Result<_>>()
             .with_context(in_model)?;
         let (name, output, width) = output(session.outputs(), folder).with_context(in_model)?;
-        let options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(name));
+        let options = RunOptions::new()?.with_outputs(OutputSelector::no_default().with(&name));
         let export = session.metadata()?.custom(EXPORT).and_then(|text| serde_json::from_str(&text).ok());
         Ok(OnnxEmbedder {
             session,
             inputs,
             output,
+            output_name: name,
             options,
             width,
             batching: Batching::Alone,
@@ -223,6 +225,16 @@ impl OnnxEmbedder {
     fn free_memory(&self) -> anyhow::Result<Option<usize>> {
         let Seat::Cuda { gpu, memory_max, .. } = &self.seat else { return Ok(None) };
         gpu.free_memory(*memory_max).map(Some)
+    }
+
+    /// Names of what the graph asks for.
+    pub fn inputs(&self) -> Vec<&str> {
+        self.inputs.iter().map(|input| input.name.as_str()).collect()
+    }
+
+    /// The name of the output that is taken.
+    pub fn output(&self) -> &str {
+        &self.output_name
     }
 
     /// How hidden states become a vector; `None` where the graph does that itself.

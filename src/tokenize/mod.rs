@@ -116,6 +116,11 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
+    /// Whether the tokenizer's own file appends the end token, where there has to be one.
+    pub fn appends_end_token(&self) -> bool {
+        self.end.is_none()
+    }
+
     /// Tokens that every encoding has beside its text: instruction, start and end tokens.
     pub fn overhead(&self) -> usize {
         self.overhead

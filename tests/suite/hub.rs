@@ -423,3 +423,56 @@ else:
     let ran = run(&playground, &hub, &["model", "where", "small/model"]).expect(0);
     assert_eq!((Path::new(ran.stdout.trim()), hub.requests()), (snapshot(&playground).as_path(), Vec::new()));
 }
+
+/// On a machine with nothing but the folder: no network, no other runtime, no model.
+#[test]
+fn a_bundle_works_without_a_network() {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["hello", "电池能用多久？"]));
+    for file in ["model_external.onnx", "model.onnx"] {
+        let arguments = ["model", "bundle", "there", "--device", "cpu", "--model-file", file];
+        playground.run(&arguments).expect(0);
+        assert!(playground.listing().iter().all(|name| !name.starts_with(".bundle")));
+        let sums = |folder: &str| {
+            let mut command = Command::new("sha256sum");
+            playground.output(
+                command.args(["--quiet", "-c", "SHA256SUMS"]).current_dir(playground.path(folder)),
+                "",
+            )
+        };
+        sums("there").expect(0);
+        playground.run(&arguments).expect(1).says("there: is there already");
+
+        let in_bundle = |arguments: &[&str]| {
+            let no_network =
+                Command::new("unshare").args(["-rn", "true"]).status().is_ok_and(|status| status.success());
+            let mut command = Command::new(if no_network { "unshare" } else { "env" });
+            if no_network {
+                command.arg("-rn");
+            } else {
+                println!("with a network: no namespace may be made here");
+            }
+            command.arg(playground.path("there/qwen3-index")).args(arguments);
+            command
+                .env_clear()
+                .env("HOME", "/nonexistent")
+                .env("PATH", "/usr/bin:/bin")
+                .current_dir(playground.path(""));
+            playground.output(&mut command, "")
+        };
+        in_bundle(&["build", "in.jsonl", "-o", "out.parquet", "--rebuild"]).expect(0);
+        let rows = util::rows(&playground.path("out.parquet"));
+        in_bundle(&["search", "out.parquet", "hello"]).expect(0);
+        in_bundle(&["doctor"]).expect(0);
+        assert_eq!(rows, playground.build("in.jsonl", &["--model-file", file]));
+
+        let library =
+            playground.listing_of("there").into_iter().find(|name| name.starts_with("libonnxruntime"));
+        let library = playground.path("there").join(library.unwrap());
+        let mut bytes = fs::read(&library).unwrap();
+        bytes[1000] ^= 1;
+        fs::write(&library, bytes).unwrap();
+        sums("there").expect(1);
+        fs::remove_dir_all(playground.path("there")).unwrap();
+    }
+}

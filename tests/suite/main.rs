@@ -6,6 +6,7 @@ mod bad_inputs;
 mod bench_nights;
 mod crashes;
 mod devices;
+mod doctor;
 mod documents;
 mod embed;
 mod errors;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -155,6 +156,13 @@ fn what_people_see_is_the_place_and_the_part_that_matters() {
     assert!(ran.stdout.contains(r"rule\u{1b}[31m") && !ran.stdout.contains('\u{1b}'), "{}", ran.story);
     let hit = &search(&playground, &["out.parquet", "stations"])[0].hits[0];
     assert_eq!(serde_json::json!(hit.kept), serde_json::json!({"title": "Returns", "year": 2026}));
+}
+
+#[test]
+fn the_toy_finds_the_documents_that_answer_nine_of_ten_questions() {
+    let output = Command::new("python3").arg(repository("scripts/check_toy.py")).output().unwrap();
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[track_caller]

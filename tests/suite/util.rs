@@ -86,7 +86,11 @@ impl Playground {
 
     /// Names below the folder, sorted.
     pub fn listing(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(self.0.path())
+        self.listing_of("")
+    }
+
+    pub fn listing_of(&self, folder: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.path(folder))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
             .collect();

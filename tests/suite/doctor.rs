@@ -1,0 +1,138 @@
+//! `doctor`: each set-up that users report to be broken is named, with what to do.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::util::{Playground, repository};
+
+/// What is said of one thing: its state and the details.
+fn said(playground: &Playground, command: &mut Command, what: &str, code: i32) -> (String, String) {
+    let ran = playground.output(command.arg("--json"), "").expect(code);
+    assert_eq!(ran.stderr, "", "{}", ran.story);
+    let findings: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+    let finding = findings.iter().rfind(|finding| finding["what"] == what);
+    let finding = finding.unwrap_or_else(|| panic!("{what}{}", ran.story));
+    (finding["state"].as_str().unwrap().to_owned(), finding["detail"].as_str().unwrap().to_owned())
+}
+
+#[track_caller]
+fn assert_said(found: (String, String), state: &str, parts: &[&str]) {
+    assert_eq!(found.0, state, "{}", found.1);
+    assert!(parts.iter().all(|part| found.1.contains(part)), "{parts:?} in {}", found.1);
+}
+
+/// A copy of the tiny model that can be broken.
+fn copy(playground: &Playground) {
+    for name in [
+        "config.json",
+        "tokenizer.json",
+        "1_Pooling/config.json",
+        "onnx/model_external.onnx",
+        "onnx/model_external.onnx_data",
+    ] {
+        playground
+            .write(&format!("model/{name}"), fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap());
+    }
+    fs::rename(playground.path("model/onnx/model_external.onnx"), playground.path("model/onnx/model.onnx"))
+        .unwrap();
+}
+
+#[test]
+fn all_is_well_with_a_good_model() {
+    let playground = Playground::new();
+    let ran = playground.run(&["doctor", "--device", "cpu"]).expect(0);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines.len() == 9 && lines.iter().all(|line| line.starts_with("     ok  ")), "{}", ran.story);
+    assert!(lines[8].contains(" tokens/s"), "{}", ran.story);
+}
+
+#[test]
+fn each_broken_set_up_is_named() {
+    let playground = Playground::new();
+    copy(&playground);
+    let doctor = |more: &[&str]| playground.command(&[&["doctor", "--model", "model"], more].concat());
+    let check = |command: &mut Command, what: &str, code: i32, state: &str, parts: &[&str]| {
+        assert_said(said(&playground, command, what, code), state, parts);
+    };
+    check(&mut doctor(&[]), "model", 0, "ok", &["model.onnx, "]);
+
+    // No runtime, none for CUDA, and what is no runtime.
+    let nowhere = |more: &[&str]| {
+        let mut command = doctor(more);
+        for name in [
+            "HOME",
+            "XDG_DATA_HOME",
+            "PATH",
+            "VIRTUAL_ENV",
+            "CONDA_PREFIX",
+            "LD_LIBRARY_PATH",
+            "ORT_DYLIB_PATH",
+        ] {
+            command.env(name, if name == "ORT_DYLIB_PATH" { "" } else { "/nonexistent" });
+        }
+        command
+    };
+    check(
+        &mut nowhere(&["--device", "cpu"]),
+        "runtime",
+        1,
+        "failure",
+        &["is not installed", "scripts/setup"],
+    );
+    check(
+        &mut nowhere(&["--device", "cuda"]),
+        "runtime",
+        1,
+        "failure",
+        &["libonnxruntime_providers_cuda.so", "scripts/setup cuda"],
+    );
+    playground.write("libonnxruntime.so", "no library");
+    let mut broken = doctor(&["--device", "cpu"]);
+    let broken = broken.env("ORT_DYLIB_PATH", playground.path("libonnxruntime.so"));
+    check(broken, "runtime", 1, "failure", &["libonnxruntime.so", "1.23 or newer is needed"]);
+
+    // A tokenizer without its end token, by itself or at all.
+    let tokenizer = fs::read_to_string(playground.path("model/tokenizer.json")).unwrap();
+    let mut parsed: Value = serde_json::from_str(&tokenizer).unwrap();
+    parsed["post_processor"] = Value::Null;
+    playground.write("model/tokenizer.json", parsed.to_string());
+    check(&mut doctor(&[]), "tokenizer", 0, "warning", &["leaves out <|endoftext|>", "this tool appends it"]);
+    playground.write("model/tokenizer.json", tokenizer.replace("<|endoftext|>", "<|other|>"));
+    check(&mut doctor(&[]), "model", 1, "failure", &["no token <|endoftext|>"]);
+    playground.write("model/tokenizer.json", &tokenizer);
+
+    playground.write("model/1_Pooling/config.json", json!({"pooling_mode_mean_tokens": true}).to_string());
+    check(
+        &mut doctor(&[]),
+        "pooling",
+        0,
+        "warning",
+        &["the last token; ", "1_Pooling/config.json says otherwise"],
+    );
+    fs::remove_file(playground.path("model/1_Pooling/config.json")).unwrap();
+
+    // Half a model.
+    let data = fs::read(playground.path("model/onnx/model_external.onnx_data")).unwrap();
+    playground.write("model/onnx/model_external.onnx_data", &data[..data.len() / 2]);
+    check(&mut doctor(&[]), "runtime", 1, "failure", &["model.onnx: cannot be loaded"]);
+    fs::remove_file(playground.path("model/onnx/model_external.onnx_data")).unwrap();
+    check(&mut doctor(&[]), "model", 1, "failure", &["model_external.onnx_data, which ", "download it too"]);
+    playground.write(
+        "model/onnx/model.onnx",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    );
+    check(&mut doctor(&[]), "model", 1, "failure", &["only a pointer of Git LFS", "git lfs pull"]);
+    fs::remove_file(playground.path("model/onnx/model.onnx")).unwrap();
+    check(&mut doctor(&[]), "model", 1, "failure", &["no model.onnx"]);
+
+    let mut int8 = playground.command(&["doctor", "--model-file", "model_quantized.onnx"]);
+    check(
+        &mut int8,
+        "batching",
+        0,
+        "warning",
+        &["changes with the other texts of its batch (cosine 0.9", "slow"],
+    );
+}
