@@ -1,5 +1,6 @@
 //! `--device`: what is asked for is used, or the run ends and says why.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::util::{Golden, Playground, Ran, cosine, cpu_library, golden, jsonl, our_exports};
@@ -49,6 +50,14 @@ fn openvino_that_cannot_be_had_is_refused_in_one_line() {
         "ORT_DYLIB_PATH",
         &cpu_library(),
         &["no libonnxruntime_providers_openvino.so beside it", "scripts/setup openvino"],
+    );
+    // As where a package for the CPU was installed over it.
+    playground.write("mixed/libonnxruntime_providers_openvino.so", "");
+    symlink(cpu_library(), playground.path("mixed/libonnxruntime.so")).unwrap();
+    refused(
+        "ORT_DYLIB_PATH",
+        &playground.path("mixed/libonnxruntime.so"),
+        &["is not for CPU by OpenVINO", "pip uninstall onnxruntime", "--no-deps onnxruntime-openvino"],
     );
 }
 

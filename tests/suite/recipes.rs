@@ -1,4 +1,4 @@
-//! What docs/duckdb.md and docs/recipes.md show, and the statements of docs/nightly.md, work as they stand there.
+//! What the READMEs, docs/duckdb.md and docs/recipes.md show, and the statements of docs/nightly.md, work as they stand there.
 
 use std::env;
 use std::fs;
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::make::gzip;
 use crate::util::{self, Playground, json_lines, repository};
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -82,6 +83,23 @@ fn the_page_on_duckdb_finds_what_it_says_with_the_other_version() {
 #[test]
 fn all_recipes_find_the_same() {
     python(&playground(), &["recipes", "readers"], "pages.py", &[&page("recipes.md")]);
+}
+
+#[test]
+fn the_commands_of_both_readmes_are_the_same_and_work() {
+    let playground = playground();
+    let row = "{\"url\": \"page\", \"text\": \"A page.\", \"body\": \"A page.\"}\n";
+    playground.write("notes.md", "# Notes");
+    playground.write("crawl.jsonl", row);
+    playground.write("crawl.jsonl.gz", gzip(row.as_bytes()));
+    fs::remove_file(playground.path("docs")).unwrap();
+    playground.write("docs/handbook.md", "# Handbook");
+    for article in articles() {
+        playground.write(&format!("docs/{}.txt", article.id), article.text);
+    }
+    fs::create_dir_all(playground.path(".local/share/bash-completion/completions")).unwrap();
+    let pages = ["README.md", "README.zh-CN.md"].map(|name| repository(name).to_str().unwrap().to_owned());
+    python(&playground, &["readers"], "readmes.py", &[&pages[0], &pages[1]]);
 }
 
 /// One of `most` numbers; the same ones in every run.

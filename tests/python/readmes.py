@@ -1,0 +1,66 @@
+"""Checks that README.md and README.zh-CN.md have the same commands, and runs those that can be run, in the working folder.
+
+tests/suite/recipes.rs prepares the folder and calls this.
+"""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+from pages import blocks
+
+# Beginnings of lines that are not run, and why.
+LEFT_OUT = {
+    "scripts/demo": "builds the program that is under test, and runs it as below",
+    "scripts/test": "is what runs this",
+    "pip ": "tests/suite/install.rs installs the wheel; without a GPU, 3 GB of CUDA are of no use",
+    "cargo install": "builds for minutes what is built already",
+    "export QWEN3_INDEX_MODEL=": "is set already, to a model of 64 numbers",
+    "qwen3-index model pull": "there is no hub here but that of tests/suite/hub.rs",
+    "QWEN3_INDEX_MODEL=": "belongs to cron, as the next",
+    "0 2 * * *": "is for cron at two in the morning; tests/suite/nights.rs has the nights",
+    "python3 -m pip install": "scripts/packages installs the same",
+    "scripts/export_onnx.py": "there are no weights of the real model; tests/suite/golden.rs has exports",
+    "qwen3-index build ./docs -o vectors.parquet --model ./model": "needs the export of the line before",
+}
+# What has another place or size here.
+STANDS_FOR = {"~/": "./", "--dim 256": "--dim 32"}
+
+
+def lines(code):
+    """Without prompts, and comments, which are in the language of the page."""
+    return [line.removeprefix("$ ") for line in code.splitlines() if line and not line.startswith("--")]
+
+
+def commands(page):
+    return [(language, lines(code)) for _, language, code in blocks(page)]
+
+
+def run_shell(block):
+    code = "\n".join(line for line in block if not line.startswith(tuple(LEFT_OUT)))
+    for text, other in STANDS_FOR.items():
+        code = code.replace(text, other)
+    print(code)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", code], check=True)
+
+
+def run_sql(block):
+    [best, *others] = duckdb.sql("\n".join(block)).fetchall()
+    assert best[0] == "docs/handbook.md" and abs(best[1] - 1) < 1e-5 and len(others) == 9, (best, others)
+
+
+def run(page, translation):
+    page, translation = commands(page), commands(translation)
+    for block, translated in itertools.zip_longest(page, translation):
+        assert block == translated, f"not the same commands: {block} {translated}"
+    for language, block in page:
+        run_sql(block) if language == "sql" else run_shell(block)
+    everything = [line for _, block in page for line in block]
+    gone = [start for start in LEFT_OUT if not any(line.startswith(start) for line in everything)]
+    assert not gone, f"left out, but not on the page: {gone}"
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), Path(sys.argv[2]))
