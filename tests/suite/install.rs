@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +22,10 @@ fn environment(playground: &Playground) -> PathBuf {
 
 /// The wheel, out of what is built already.
 fn wheel(playground: &Playground) -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_qwen3-index")).ancestors().nth(2).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_qwen3-index"));
+    let inode = || fs::metadata(program).unwrap().ino();
+    let before = inode();
+    let target = program.ancestors().nth(2).unwrap();
     let mut maturin = Command::new(repository("target/python/install/bin/maturin"));
     maturin.args(["build", "--release", "--locked", "--manifest-path"]).arg(repository("Cargo.toml"));
     maturin.arg("--target-dir").arg(target).arg("--out").arg(playground.path("wheels"));
@@ -31,6 +34,7 @@ fn wheel(playground: &Playground) -> PathBuf {
         maturin.env_remove(name);
     }
     playground.output(&mut maturin, "").expect(0);
+    assert_eq!(inode(), before, "made anew, under the feet of other tests: see getrandom in Cargo.toml");
     fs::read_dir(playground.path("wheels")).unwrap().next().unwrap().unwrap().path()
 }
 
