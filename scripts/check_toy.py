@@ -3,7 +3,7 @@
 for how many their document comes first, and among the first three. Exit code 1 where the latter are fewer than nine of ten.
 
     cargo build --release
-    scripts/check_toy.py
+    scripts/check_toy.py [PROGRAM]
 """
 
 import json
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PROGRAM = REPOSITORY / "target/release/qwen3-index"
+PROGRAM = sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "target/release/qwen3-index"
 FIXTURES = REPOSITORY / "fixtures"
 NEEDED = 0.9
 

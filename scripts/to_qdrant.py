@@ -72,8 +72,11 @@ class VectorFile:
         metadata = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in entries}
         if OURS not in metadata:
             raise Failed(f"{path}: not a file of qwen3-index: its metadata has no key {OURS}")
-        self.fingerprint = json.loads(metadata[OURS])["fingerprint"]
-        self.has_chunks = self.fingerprint["rows"] == "chunks"
+        try:
+            self.fingerprint = json.loads(metadata[OURS])["fingerprint"]
+            self.has_chunks = self.fingerprint["rows"] == "chunks"
+        except (ValueError, KeyError, TypeError) as error:
+            raise Failed(f"{path}: made by another version of qwen3-index: build it again") from error
         self.rows = self.file.metadata.num_rows
         # Of a file the digest of its rows; of a delta those before and after it.
         self.content = metadata.get(f"{OURS}.content")

@@ -3,16 +3,20 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
+use crate::interrupt;
 use crate::model::Model;
 
 /// The folder in a bundle with the model, which the program in it takes by itself.
 pub const MODEL: &str = "model";
+
+/// Bytes that are copied at a time.
+const BLOCK: usize = 1 << 20;
 
 /// In the form of `sha256sum`.
 const SUMS: &str = "SHA256SUMS";
@@ -22,10 +26,13 @@ const SUMS: &str = "SHA256SUMS";
 /// # Errors
 /// It is there already; something cannot be read or written.
 pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
-    ensure!(!folder.exists(), "{}: is there already; name a new folder", folder.display());
+    let is_new = folder.symlink_metadata().is_err();
+    ensure!(is_new, "{}: is there already; name a new folder", folder.display());
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = tempfile::Builder::new().prefix(".bundle-").tempdir_in(parent);
-    let unfinished = unfinished.with_context(|| parent.display().to_string())?;
+    let scratch = tempfile::Builder::new().prefix(".bundle-").tempdir_in(parent);
+    let scratch = scratch.with_context(|| parent.display().to_string())?;
+    // A temporary folder is its owner's alone; one in it is as any other.
+    let unfinished = scratch.path().join(MODEL);
     let program = env::current_exe().context("this program cannot be found")?;
     let mut files = vec![(program, PathBuf::from(env!("CARGO_PKG_NAME")))];
     files.extend(model.libraries()?);
@@ -33,45 +40,33 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
     let mut sums = String::new();
     let mut bytes = 0;
     for (from, name) in files {
-        let to = unfinished.path().join(&name);
+        let to = unfinished.join(&name);
         let copied = copy(&from, &to).with_context(|| format!("{} to {}", from.display(), to.display()))?;
         bytes += copied.0;
         sums.push_str(&format!("{}  {}\n", copied.1, name.display()));
     }
-    fs::write(unfinished.path().join(SUMS), sums)?;
-    // A temporary folder is its owner's alone.
-    let whole = unfinished.keep();
-    fs::set_permissions(&whole, fs::metadata(parent)?.permissions())?;
-    fs::rename(&whole, folder).with_context(|| folder.display().to_string())?;
+    fs::write(unfinished.join(SUMS), sums)?;
+    fs::rename(&unfinished, folder).with_context(|| folder.display().to_string())?;
     Ok(bytes)
 }
 
 /// Its length and SHA-256.
-fn copy(from: &Path, to: &Path) -> io::Result<(u64, String)> {
+fn copy(from: &Path, to: &Path) -> anyhow::Result<(u64, String)> {
     fs::create_dir_all(to.parent().unwrap_or(Path::new("")))?;
     let mut source = File::open(from)?;
-    let mut copied =
-        Hashed { file: BufWriter::with_capacity(1 << 20, File::create(to)?), digest: Sha256::new() };
-    let bytes = io::copy(&mut source, &mut copied)?;
-    copied.flush()?;
+    let mut target = File::create_new(to)?;
+    let (mut digest, mut bytes, mut block) = (Sha256::new(), 0, vec![0; BLOCK]);
+    loop {
+        interrupt::check()?;
+        match source.read(&mut block)? {
+            0 => break,
+            count => {
+                target.write_all(&block[..count])?;
+                digest.update(&block[..count]);
+                bytes += count as u64;
+            }
+        }
+    }
     fs::set_permissions(to, source.metadata()?.permissions())?;
-    Ok((bytes, copied.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
-}
-
-/// A file whose digest is made as it is written.
-struct Hashed {
-    file: BufWriter<File>,
-    digest: Sha256,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.digest.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    Ok((bytes, digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }

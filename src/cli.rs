@@ -117,8 +117,10 @@ Examples:
   qwen3-index embed --query \"How do I return a station?\"
   qwen3-index embed --format npy < lines.txt > vectors.npy
 
-Of lines on standard input, each is answered before the next has to be there, so that another program can keep this
-one open.";
+Of lines on standard input, each is answered before the next has to be there, so that another
+program can keep this one open.
+
+Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some texts have an error instead of a vector";
 
 const INSPECT_HELP: &str = "\
 Examples:
@@ -143,8 +145,8 @@ pub struct ModelArguments {
     #[arg(long)]
     pub offline: bool,
 
-    /// What runs the model: auto (a GPU, where there is one), cpu, cuda, cuda:1 (the second GPU), cuda:0,1 (both), or
-    /// openvino (the CPU in bfloat16)
+    /// What runs the model: auto (a GPU, where there is one), cpu, cuda, cuda:1 (the second GPU), cuda:0,1 (both, for
+    /// `build`), or openvino (the CPU in bfloat16)
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
     pub device: DeviceChoice,
 
@@ -409,7 +411,7 @@ pub struct Bundle {
 #[derive(Debug, Args)]
 pub struct Named {
     /// Its name, as owner/name or owner/name@revision [default: onnx-community/Qwen3-Embedding-0.6B-ONNX]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", env = "QWEN3_INDEX_MODEL")]
     pub name: Option<String>,
 
     /// Which ONNX file of it [default: model.onnx]

@@ -38,7 +38,7 @@ pub struct Figures {
     pub vector_length: Spread,
     /// Rows with the text of an earlier row.
     pub duplicate_texts: u64,
-    /// How near to each other the rows are.
+    /// How near to each other the rows are; unknown where a vector has not the length 1, or there is one row only.
     pub nearest: Option<NearestFigures>,
 }
 
@@ -98,7 +98,8 @@ pub fn inspect(parts: &Parts) -> anyhow::Result<(Figures, Vec<Problem>)> {
     let passes = parts.groups().into_par_iter().map(|group| pass(parts, group));
     let all = passes.collect::<anyhow::Result<Vec<_>>>()?.into_iter().fold(Pass::default(), Pass::join);
     let sizes = parts.paths().map(|path| fs::metadata(path).map(|metadata| metadata.len()));
-    let is_finite = all.lengths.iter().all(|length| length.is_finite());
+    // Else the dot product is no cosine.
+    let are_unit = all.lengths.iter().all(|&length| is_unit(f64::from(length)));
     let figures = Figures {
         rows: parts.rows(),
         bytes: sizes.sum::<Result<u64, _>>()?,
@@ -106,7 +107,7 @@ pub fn inspect(parts: &Parts) -> anyhow::Result<(Figures, Vec<Problem>)> {
         characters_log2: histogram(all.characters.iter().map(|count| count.max(&1).ilog2())),
         vector_length: spread(all.lengths.iter().map(|&length| f64::from(length))),
         duplicate_texts: repeated(&all.texts).len() as u64,
-        nearest: if is_finite { nearest_figures(parts, &all.sample)? } else { None },
+        nearest: if are_unit { nearest_figures(parts, &all.sample)? } else { None },
     };
     let mut wrong = all.wrong;
     wrong.extend(repeated(&all.ids).into_iter().map(|at| ("an id that an earlier row has", parts.row(at))));
@@ -124,7 +125,7 @@ fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
             let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
             if !length.is_finite() {
                 pass.wrong.push(("a vector with a NaN or an infinity", at));
-            } else if (length - 1.0).abs() > LENGTH_TOLERANCE {
+            } else if !is_unit(length) {
                 pass.wrong.push(("a vector whose length is not 1", at));
             }
             if text.is_empty() {
@@ -141,6 +142,10 @@ fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
         Ok(())
     })?;
     Ok(pass)
+}
+
+fn is_unit(length: f64) -> bool {
+    (length - 1.0).abs() <= LENGTH_TOLERANCE
 }
 
 impl Pass {
@@ -160,7 +165,7 @@ fn nearest_figures(parts: &Parts, sample: &[(RowAt, Vec<f32>)]) -> anyhow::Resul
     let values = sample.iter().flat_map(|(_, vector)| vector).copied().collect();
     let questions = Array2::from_shape_vec((sample.len(), dim), values)?;
     // One of two is another row than the one itself.
-    let found = nearest(parts, &questions, Search { most: 2, by_document: false })?;
+    let found = nearest(parts, questions.view(), Search { most: 2, by_document: false })?;
     let other =
         |(near, (own, _)): (Vec<_>, &(RowAt, _))| near.into_iter().find(|near: &Near| near.row != *own);
     let cosines = found.into_iter().zip(sample).filter_map(other);

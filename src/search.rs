@@ -1,6 +1,6 @@
 //! Vectors of questions in, the rows nearest to each out: all rows of an index are compared, in one pass over it.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::digest::Digest;
@@ -34,15 +34,16 @@ pub struct Search {
 }
 
 /// For each of the questions `[questions, dim]`, vectors of length 1, the nearest rows of an index whose vectors have length
-/// 1 too: the dot product is the cosine. Memory does not grow with the index: in each thread are a few hundred rows at a time.
+/// 1 too: the dot product is the cosine. Memory does not grow with the index, but with questions times rows wanted, for each
+/// thread; of the index there are a few hundred rows a thread at a time.
 ///
 /// # Errors
 /// The index cannot be read, or has a vector that is not finite.
-pub fn nearest(parts: &Parts, questions: &Array2<f32>, search: Search) -> anyhow::Result<Vec<Vec<Near>>> {
+pub fn nearest(parts: &Parts, questions: ArrayView2<f32>, search: Search) -> anyhow::Result<Vec<Vec<Near>>> {
     let none = || vec![Nearest { most: search.most, rows: Vec::new() }; questions.nrows()];
     let found = parts.groups().into_par_iter().map(|group| {
         let mut nearest = none();
-        look_through(parts, group, questions.view(), search, &mut nearest)?;
+        look_through(parts, group, questions, search, &mut nearest)?;
         Ok(nearest)
     });
     let nearest = found.try_reduce(none, |mut one, other: Vec<Nearest>| {
@@ -85,7 +86,7 @@ impl Nearest {
             return;
         }
         if near.document.is_some()
-            && let Some(at) = self.rows.iter().position(|there| there.document == near.document)
+            && let Some(at) = self.rows.iter().position(|there| there.is_of_document(&near))
         {
             if self.rows[at].is_before(&near) {
                 return;
@@ -98,6 +99,11 @@ impl Nearest {
 }
 
 impl Near {
+    /// Documents of different files are not the same, whatever their ids.
+    fn is_of_document(&self, other: &Near) -> bool {
+        (self.row.part, self.document) == (other.row.part, other.document)
+    }
+
     fn is_before(&self, other: &Near) -> bool {
         other.score.total_cmp(&self.score).then(self.row.cmp(&other.row)).is_lt()
     }
@@ -125,8 +131,8 @@ mod tests {
             let mut expected = all.clone();
             expected.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
             let mut seen = Vec::new();
-            expected.retain(|near| near.document.is_none() || !seen.contains(&near.document) && {
-                seen.push(near.document);
+            expected.retain(|near| near.document.is_none() || !seen.contains(&(near.row.part, near.document)) && {
+                seen.push((near.row.part, near.document));
                 true
             });
             expected.truncate(most);

@@ -8,12 +8,17 @@ use regex::Regex;
 /// Characters of a snippet, at most.
 const CHARACTERS: usize = 200;
 
+/// Of a long text, so many characters are looked at.
+const LOOKED_AT: usize = 64 << 10;
+
 /// So many of them stand before the first word that was asked for.
 const LEAD: usize = 20;
 
 /// Of a clean text, the part with the most different words of the question, each weighed by its length, since short ones
 /// are everywhere; its start where it has none, as may well be where vectors have found it.
 pub fn snippet(text: &str, question: &str) -> String {
+    let end = text.char_indices().nth(LOOKED_AT).map_or(text.len(), |(end, _)| end);
+    let text = &text[..end];
     let wanted: HashMap<String, usize> = words(question).map(|(_, word)| word).zip(0..).collect();
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
     let found = words(text).filter_map(|(byte, word)| {

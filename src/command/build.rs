@@ -10,9 +10,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use rustix::io::Errno;
-use serde_json::Value;
 
-use super::{Exit, model};
+use super::{Exit, listen, model};
 use crate::cli::Build;
 use crate::embed::Embedder;
 use crate::error::Usage;
@@ -20,14 +19,13 @@ use crate::index::{
     COLUMNS, DELTA, Fingerprint, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place,
     RowKind, Unusable, Written,
 };
-use crate::interrupt::{self, Interrupted};
 use crate::journal::{Header, Journal};
 use crate::lock::{Lock, LockError};
 use crate::model::{LoadedModel, Model, Resources, Texts};
 use crate::pipeline::{self, Engine, Job};
 use crate::report::{
-    DecimalBytes, HumanCount, Level, LogFormat, Report, Reporter, Rows, Seconds, eprint_line, human_seconds,
-    now, peak_memory, tokens_per_second,
+    DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
+    tokens_per_second,
 };
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
 use crate::{chunk, clean};
@@ -54,10 +52,7 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
     };
     check_files(&arguments)?;
     let place = arguments.report.as_ref().map(|path| Place::new("--report", path, &REPORT)).transpose()?;
-    let tell = move |interrupted: Interrupted| {
-        eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
-    };
-    interrupt::listen(tell).context("signals cannot be listened to")?;
+    listen(format)?;
     let result = build(&arguments, &reporter, &mut report);
     reporter.finish();
     // The run that holds the output has its own report to write.
@@ -166,6 +161,7 @@ fn old_file(place: &mut Place, arguments: &Build, reporter: &Reporter) -> anyhow
         Err(Unusable::Foreign) => bail!(
             "{place}: is a Parquet file that this tool did not make, and would be lost; choose another place with -o"
         ),
+        Err(Unusable::Delta) => bail!("{place}: is a delta, and would be lost; choose another place with -o"),
         Err(Unusable::Damaged(e)) => {
             let kept = place.keep();
             let will = if arguments.dry_run { "would be" } else { "will be" };

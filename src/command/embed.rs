@@ -22,8 +22,8 @@ pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
     let mut embedder = embedder(&arguments, format)?;
     let mut output = Output::new(arguments.format, embedder.dim())?;
     if arguments.texts.is_empty() {
-        let lines = lines();
-        while let Some(texts) = together(&lines)? {
+        let mut lines = Lines::read();
+        while let Some(texts) = lines.together()? {
             let vectors = embedder.embed(&texts)?;
             output.write(&texts, vectors)?;
         }
@@ -35,7 +35,7 @@ pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
 }
 
 fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder> {
-    let model = model::open(&arguments.model, None, Some(format))?;
+    let model = model::open_on_one(&arguments.model, None, format)?;
     let of_query = model::query_instruction(&model).filter(|_| arguments.query);
     let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref().or(of_query))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
@@ -43,23 +43,43 @@ fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder
 }
 
 /// The lines of standard input, read ahead.
-fn lines() -> Receiver<io::Result<String>> {
-    let (sender, receiver) = bounded(2 * LINES);
-    thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+struct Lines {
+    read: Receiver<io::Result<String>>,
+    /// Comes after the lines before it have been answered.
+    failed: Option<io::Error>,
 }
 
-/// Waits for a line, and takes what else is there; `None` at the end.
-fn together(lines: &Receiver<io::Result<String>>) -> anyhow::Result<Option<Vec<String>>> {
-    let Ok(first) = lines.recv() else { return Ok(None) };
-    let lines = [first].into_iter().chain(lines.try_iter()).take(LINES);
-    lines.collect::<io::Result<_>>().map(Some).context("standard input: cannot be read as lines of UTF-8")
+impl Lines {
+    fn read() -> Self {
+        let (sender, read) = bounded(2 * LINES);
+        thread::spawn(move || {
+            for line in io::stdin().lock().lines() {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Lines { read, failed: None }
+    }
+
+    /// Waits for a line, and takes what else is there; `None` at the end.
+    fn together(&mut self) -> anyhow::Result<Option<Vec<String>>> {
+        let mut texts = Vec::new();
+        let first = self.failed.take().map_or_else(|| self.read.recv().ok(), |e| Some(Err(e)));
+        for line in first.into_iter().chain(self.read.try_iter()).take(LINES) {
+            match line {
+                Ok(line) => texts.push(line),
+                Err(e) if texts.is_empty() => {
+                    return Err(e).context("standard input: cannot be read as lines of UTF-8");
+                }
+                Err(e) => {
+                    self.failed = Some(e);
+                    break;
+                }
+            }
+        }
+        Ok((!texts.is_empty()).then_some(texts))
+    }
 }
 
 /// Where vectors go.
@@ -125,7 +145,9 @@ impl Output {
     fn finish(self) -> anyhow::Result<Exit> {
         match self.format {
             Format::JsonLines(_) => {}
-            Format::Npy { dim, values } => printed(write_npy(&mut io::stdout().lock(), &values, dim))?,
+            Format::Npy { dim, values } => {
+                printed(write_npy(&mut BufWriter::new(io::stdout()), &values, dim))?
+            }
             Format::Arrow(mut stream) => printed(stream.finish())?,
         }
         Ok(if self.has_failures { Exit::Partial } else { Exit::Done })
@@ -157,7 +179,8 @@ fn write_npy(out: &mut impl Write, values: &[f32], dim: usize) -> io::Result<()>
     out.write_all(b"\x93NUMPY\x01\x00")?;
     out.write_all(&(length as u16).to_le_bytes())?;
     writeln!(out, "{header:<0$}", length - 1)?;
-    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    out.write_all(&bytes)?;
+    for value in values {
+        out.write_all(&value.to_le_bytes())?;
+    }
     out.flush()
 }

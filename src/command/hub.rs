@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::model::{self, hub, repository, transfer};
-use super::{Exit, printed};
+use super::{Exit, listen, printed};
 use crate::bundle;
 use crate::cli::{ModelCommand, Named};
 use crate::report::{DecimalBytes, LogFormat};
@@ -29,6 +29,7 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
         }
         ModelCommand::Bundle(arguments) => {
             let model = model::open(&arguments.model, None, Some(format))?;
+            listen(format)?;
             let bytes = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
         }

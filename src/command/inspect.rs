@@ -29,6 +29,7 @@ pub fn run(arguments: &Inspect) -> anyhow::Result<Exit> {
         files: parts.paths().map(|path| path.display().to_string()).collect(),
         metadata: parts.metadata(),
         kept: parts.kept(),
+        stale: parts.stale(),
         figures,
         problems: arguments.verify.then_some(problems),
     };
@@ -56,6 +57,7 @@ struct Page<'a> {
     files: Vec<String>,
     metadata: &'a Metadata,
     kept: Vec<&'a str>,
+    stale: u32,
     #[serde(flatten)]
     figures: Figures,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +70,7 @@ impl Page<'_> {
         self.print_figures(out)?;
         for Problem { what, count, examples } in self.problems.iter().flatten() {
             let more = if *count > examples.len() as u64 { ", …" } else { "" };
-            writeln!(out, "\nwrong: {}, {count} times: {}{more}", what, shown(&examples.join(", ")))?;
+            writeln!(out, "\nwrong ({count}): {what}: {}{more}", shown(&examples.join(", ")))?;
         }
         match &self.problems {
             Some(problems) if problems.is_empty() => {
@@ -79,7 +81,7 @@ impl Page<'_> {
     }
 
     fn print_source(&self, out: &mut impl Write) -> io::Result<()> {
-        let Metadata { tool, model_file, fingerprint, stale } = self.metadata;
+        let Metadata { tool, model_file, fingerprint, .. } = self.metadata;
         let (rows, bytes) = (HumanCount(self.figures.rows), DecimalBytes(self.figures.bytes));
         let files = match self.files.as_slice() {
             [file] => shown(file),
@@ -99,8 +101,12 @@ impl Page<'_> {
         if !self.kept.is_empty() {
             writeln!(out, "kept columns: {}", shown(&self.kept.join(", ")))?;
         }
-        if *stale > 0 {
-            writeln!(out, "{stale} documents could not be read when it was made, and have older rows")?;
+        if self.stale > 0 {
+            writeln!(
+                out,
+                "{} documents could not be read when it was made, and have older rows",
+                self.stale
+            )?;
         }
         Ok(())
     }
@@ -114,7 +120,12 @@ impl Page<'_> {
         let Spread { min, max, .. } = vector_length;
         writeln!(out, "\nlengths of the vectors: {min:.6} to {max:.6}")?;
         writeln!(out, "texts that an earlier row has too: {}", HumanCount(*duplicate_texts))?;
-        let Some(nearest) = nearest else { return Ok(()) };
+        let Some(nearest) = nearest else {
+            return writeln!(
+                out,
+                "cosine to the nearest other row: unknown, for want of rows, or as a vector has not the length 1"
+            );
+        };
         let Spread { min, median, max, .. } = nearest.cosine;
         let sample = HumanCount(nearest.sample as u64);
         writeln!(

@@ -11,12 +11,14 @@ mod search;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
+use serde_json::Value;
 
 use crate::cli::{Cli, Command};
 use crate::error::Usage;
-use crate::interrupt::Interrupted;
+use crate::interrupt::{self, Interrupted};
 use crate::lock::LockError;
+use crate::report::{Level, LogFormat, eprint_line};
 use crate::source;
 
 /// How a run ended.
@@ -84,6 +86,14 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Err(error) if error.is::<NobodyReads>() => Ok(Exit::Done),
         result => result,
     }
+}
+
+/// From now on, a signal ends the run where it looks for one, so that it can clean up.
+fn listen(format: LogFormat) -> anyhow::Result<()> {
+    let tell = move |interrupted: Interrupted| {
+        eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
+    };
+    interrupt::listen(tell).context("signals cannot be listened to")
 }
 
 /// Whoever read standard output has seen enough, as `head` does.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use serde_json::Value;
 
 use crate::bundle;
@@ -14,7 +14,7 @@ use crate::cli::ModelArguments;
 use crate::embed::Embedder;
 use crate::error::Usage;
 use crate::hub::{self, Event, Hub, Repository, Tell};
-use crate::model::{Model, Resources, Texts};
+use crate::model::{DeviceChoice, Model, Resources, Texts};
 use crate::report::{Level, LogFormat, Transfer, eprint_line};
 use crate::texts::TextEmbedder;
 use crate::tokenize::Tokenizer;
@@ -35,6 +35,24 @@ pub fn open(
     file: Option<&str>,
     format: Option<LogFormat>,
 ) -> anyhow::Result<Model> {
+    open_on(arguments, arguments.device.clone(), file, format)
+}
+
+/// As [`open`], for a few texts, which several devices would only wait for.
+pub fn open_on_one(
+    arguments: &ModelArguments,
+    file: Option<&str>,
+    format: LogFormat,
+) -> anyhow::Result<Model> {
+    open_on(arguments, arguments.device.clone().first(), file, Some(format))
+}
+
+fn open_on(
+    arguments: &ModelArguments,
+    device: DeviceChoice,
+    file: Option<&str>,
+    format: Option<LogFormat>,
+) -> anyhow::Result<Model> {
     let beside = beside();
     let named = arguments.model.as_deref().or(beside.as_deref());
     let is_graph = named.is_some_and(Path::is_file);
@@ -45,10 +63,16 @@ pub fn open(
             let name = named.map(|path| path.to_string_lossy());
             // A folder that is not there yet is no wrong call.
             let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
-            transfer(format, |tell| hub(arguments.offline)?.get(&repository, file, tell))?
+            let got = transfer(format, |tell| hub(arguments.offline)?.get(&repository, file, tell));
+            match name {
+                Some(name) => {
+                    got.with_context(|| format!("--model {name}: no folder or file here; on the hub"))?
+                }
+                None => got?,
+            }
         }
     };
-    Model::open(&path, file, arguments.device.clone())
+    Model::open(&path, file, device)
 }
 
 /// The model of a bundle.
@@ -59,6 +83,9 @@ fn beside() -> Option<PathBuf> {
 
 /// The hub's name of a model.
 pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
+    if let Some(path) = name.filter(|name| Path::new(name).exists()) {
+        return Err(Usage(format!("model {path}: is a folder or file here; name a model of the hub")));
+    }
     name.unwrap_or(hub::DEFAULT).parse()
 }
 
@@ -111,7 +138,6 @@ pub fn load(
         eprint_line(format, Level::Warning, &message, Value::Null);
     }
     let dim = dim(asked, loaded.fingerprint.width)?;
-    // Who waits for a few texts has nothing to share between devices.
     let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
     Ok(TextEmbedder::new(embedder, tokenizer, max_tokens, dim))
 }

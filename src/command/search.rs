@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -22,23 +22,30 @@ use crate::tokenize::Tokenizer;
 /// Tokens of a question, instruction included, at most: what Qwen3-Embedding's model card recommends as the longest input.
 const QUESTION_TOKENS_MAX: usize = 8192;
 
+/// Questions that are answered in one pass over the index: of each, the nearest rows so far are in memory.
+const TOGETHER: usize = 1024;
+
 pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     let parts = Parts::open(std::slice::from_ref(&arguments.index))?;
     let questions = questions(arguments)?;
-    let model = model::open(&arguments.model, Some(&parts.metadata().model_file), Some(format))?;
+    let model = model::open_on_one(&arguments.model, Some(&parts.metadata().model_file), format)?;
     check_model(&model, &parts)?;
     let vectors = embed(&questions, &model, &parts, arguments, format)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
-    let found = nearest(&parts, &vectors, search)?;
     let mut out = io::stdout().lock();
-    for (at, (question, found)) in questions.iter().zip(found).enumerate() {
-        let rows = parts.rows_at(&found.iter().map(|near| near.row).collect::<Vec<_>>())?;
-        let answer = Answer { question, parts: &parts, hits: found.iter().zip(rows).collect() };
-        let is_one_of_many = arguments.questions.is_some();
-        printed(match arguments.json {
-            true => answer.print_json(&mut out),
-            false => answer.print(&mut out, is_one_of_many.then_some(at)),
-        })?;
+    let mut number = 0;
+    for (questions, vectors) in questions.chunks(TOGETHER).zip(vectors.axis_chunks_iter(Axis(0), TOGETHER)) {
+        let found = nearest(&parts, vectors, search)?;
+        for (question, found) in questions.iter().zip(found) {
+            let rows = parts.rows_at(&found.iter().map(|near| near.row).collect::<Vec<_>>())?;
+            let answer = Answer { question, parts: &parts, hits: found.iter().zip(rows).collect() };
+            let is_one_of_many = arguments.questions.is_some();
+            printed(match arguments.json {
+                true => answer.print_json(&mut out),
+                false => answer.print(&mut out, is_one_of_many.then_some(number)),
+            })?;
+            number += 1;
+        }
     }
     Ok(Exit::Done)
 }
@@ -56,7 +63,7 @@ fn questions(arguments: &Search) -> anyhow::Result<Vec<String>> {
         fs::read_to_string(file)
     };
     let named = || format!("questions {}", file.display());
-    let text = text.with_context(|| format!("{}: cannot be read as UTF-8", named()))?;
+    let text = text.with_context(|| format!("{}: cannot be read", named()))?;
     let mut questions = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         let question = clean(line);
@@ -75,7 +82,8 @@ fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     let differs = match &here {
         None => "other weights",
         Some(here) if here.tokenizer != wanted.tokenizer => "another tokenizer",
-        Some(here) if !here.is_same_model(wanted) => "another pooling",
+        Some(here) if here.architecture != wanted.architecture => "another architecture",
+        Some(here) if here.pooling != wanted.pooling => "another pooling",
         Some(_) => return Ok(()),
     };
     Err(anyhow!(
@@ -155,15 +163,19 @@ impl Answer<'_> {
         writeln!(out)
     }
 
+    /// Where there are several.
+    fn file_of(&self, near: &Near) -> Option<String> {
+        (self.parts.paths().count() > 1).then(|| self.parts.path(near.row).display().to_string())
+    }
+
     fn hit<'a>(&self, near: &Near, row: &'a Row) -> Hit<'a> {
         let names = self.parts.kept().into_iter().map(str::to_owned);
-        let has_files = self.parts.paths().count() > 1;
         Hit {
             id: row.id.to_string(),
             score: near.score,
             text: &row.text,
             kept: names.zip(row.kept.iter().cloned()).collect(),
-            file: has_files.then(|| self.parts.path(near.row).display().to_string()),
+            file: self.file_of(near),
         }
     }
 
@@ -173,8 +185,9 @@ impl Answer<'_> {
             writeln!(out, "{}{}", if number > 0 { "\n" } else { "" }, self.question)?;
         }
         for ((near, row), rank) in self.hits.iter().zip(1..) {
-            writeln!(out, "{rank:>3}  {:.4}  {}", near.score, shown(&row.id.to_string()))?;
-            writeln!(out, "             {}", snippet(&row.text, self.question))?;
+            let file = self.file_of(near).map_or(String::new(), |file| format!("  ({file})"));
+            writeln!(out, "{rank:>3}  {:.4}  {}", near.score, shown(&format!("{}{file}", row.id)))?;
+            writeln!(out, "             {}", shown(&snippet(&row.text, self.question)))?;
         }
         Ok(())
     }

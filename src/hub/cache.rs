@@ -106,13 +106,13 @@ impl Cache {
 
     pub fn list(&self) -> anyhow::Result<Vec<Cached>> {
         let mut models = Vec::new();
-        for (name, folder) in entries(&self.0).with_context(|| format!("cache {}", self.0.display()))? {
+        for (name, folder) in entries(&self.0)? {
             let Some(id) = name.strip_prefix(PREFIX).map(|name| name.replacen("--", "/", 1)) else {
                 continue;
             };
-            let refs = entries(&folder.join("refs"))?;
-            let is_of = |path: &Path, commit: &str| {
-                fs::read_to_string(path).is_ok_and(|there| there.trim() == commit)
+            let refs = files(&folder.join("refs"), "")?;
+            let is_of = |name: &str, commit: &str| {
+                fs::read_to_string(folder.join("refs").join(name)).is_ok_and(|there| there.trim() == commit)
             };
             for (commit, snapshot) in entries(&folder.join("snapshots"))? {
                 let files = files(&snapshot, "")?;
@@ -125,7 +125,7 @@ impl Cache {
                     continue;
                 }
                 let revisions =
-                    refs.iter().filter(|(_, path)| is_of(path, &commit)).map(|(name, _)| name.clone());
+                    refs.iter().filter(|(name, _)| is_of(name, &commit)).map(|(name, _)| name.clone());
                 let (revisions, bytes) = (revisions.collect(), files.iter().map(|(_, bytes)| bytes).sum());
                 models.push(Cached { id: id.clone(), revisions, commit, snapshot, graphs, bytes });
             }
@@ -233,22 +233,23 @@ fn point_to(link: &Path, blob: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Names and paths in a folder, sorted; none where it is not there.
-fn entries(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let read = match fs::read_dir(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read?,
-    };
+/// Names and paths in a folder, sorted; none where there is no such folder.
+fn entries(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let in_cache = || format!("cache {}", folder.display());
+    let read = fs::read_dir(folder).with_context(in_cache)?;
     let named = |entry: io::Result<fs::DirEntry>| {
         entry.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
     };
-    let mut entries: Vec<_> = read.map(named).collect::<io::Result<_>>()?;
+    let mut entries: Vec<_> = read.map(named).collect::<io::Result<_>>().with_context(in_cache)?;
     entries.sort();
     Ok(entries)
 }
 
 /// Files below a folder, by their path from it, and their sizes.
-fn files(folder: &Path, prefix: &str) -> io::Result<Vec<(String, u64)>> {
+fn files(folder: &Path, prefix: &str) -> anyhow::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for (name, path) in entries(folder)? {
         // A link whose blob is gone is no file.

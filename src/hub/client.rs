@@ -30,6 +30,9 @@ const PAUSE_MAX_SECONDS: u64 = 300;
 
 const BLOCK: usize = 256 << 10;
 
+/// How often a repository may have been renamed.
+const RENAMED_MAX: usize = 5;
+
 pub struct Client {
     agent: Agent,
     endpoint: String,
@@ -115,8 +118,21 @@ impl Client {
     pub fn file(&self, id: &str, commit: &str, name: &str, tell: Tell) -> anyhow::Result<Remote> {
         let url = format!("{}/{id}/resolve/{commit}/{name}", self.endpoint);
         // What large files are redirected to says nothing of their digest.
-        let head = || self.agent.head(&url).config().max_redirects(0).max_redirects_will_error(false).build();
-        let response = patiently(tell, |_| self.checked(head().header("accept-encoding", "identity")))?;
+        let head = |url: &str| {
+            let request =
+                self.agent.head(url).config().max_redirects(0).max_redirects_will_error(false).build();
+            self.checked(request.header("accept-encoding", "identity"))
+        };
+        let mut response = patiently(tell, |_| head(&url))?;
+        // A repository that has another name now.
+        for _ in 0..RENAMED_MAX {
+            let place = response.headers().get("location").and_then(|place| place.to_str().ok());
+            let Some(place) = place.filter(|place| place.starts_with('/') && !place.starts_with("//")) else {
+                break;
+            };
+            let place = format!("{}{place}", self.endpoint);
+            response = patiently(tell, |_| head(&place))?;
+        }
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let etag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
@@ -138,7 +154,8 @@ impl Client {
     }
 
     fn append(&self, remote: &Remote, file: &mut File, tell: Tell) -> Result<(), Trouble> {
-        let mut there = file.metadata().map_err(lasting)?.len();
+        let before = file.metadata().map_err(lasting)?.len();
+        let mut there = before;
         if there == remote.bytes && there > 0 {
             return Ok(());
         }
@@ -149,8 +166,8 @@ impl Client {
             file.set_len(0).map_err(lasting)?;
             there = 0;
         }
-        let before = there;
-        let mut reader = response.into_body().into_reader();
+        // One byte more than there should be, to see that there is no more.
+        let mut reader = response.into_body().into_reader().take(remote.bytes - there + 1);
         let mut block = vec![0; BLOCK];
         let cause = loop {
             match reader.read(&mut block) {
@@ -163,6 +180,13 @@ impl Client {
                 Err(e) => break e.to_string(),
             }
         };
+        if there > remote.bytes {
+            file.set_len(0).map_err(lasting)?;
+            return Err(Trouble::Lasting(anyhow!(
+                "{}: is longer than the hub says; see to HF_ENDPOINT",
+                remote.url
+            )));
+        }
         match there == remote.bytes {
             true => Ok(()),
             false => Err(Trouble::Passing { cause, pause: None, is_further: there > before }),

@@ -88,6 +88,10 @@ impl Hub {
     pub fn get(&self, repository: &Repository, file: Option<&str>, tell: Tell) -> anyhow::Result<PathBuf> {
         match self.find(repository, file) {
             Some(snapshot) => Ok(snapshot),
+            None if self.client.is_none() => bail!(
+                "model {repository}: is not in the cache {}, and this run is offline; get it with `qwen3-index model pull {repository}` where there is a network",
+                self.cache.path().display()
+            ),
             None => self.pull(repository, file, tell),
         }
     }
@@ -98,15 +102,12 @@ impl Hub {
     /// It cannot be had, in a line with what to do.
     pub fn pull(&self, repository: &Repository, file: Option<&str>, tell: Tell) -> anyhow::Result<PathBuf> {
         let Some(client) = &self.client else {
-            bail!(
-                "model {repository}: is not in the cache {}, and this run is offline; get it with `qwen3-index model pull {repository}` where there is a network",
-                self.cache.path().display()
-            );
+            bail!("model {repository}: this run is offline (HF_HUB_OFFLINE), so nothing can be asked for");
         };
         let mut pull = || -> anyhow::Result<PathBuf> {
             let info = client.info(&repository.id, repository.revision(), tell)?;
-            let has = |name: &String| info.files.contains(name);
-            let Some(graph) = graph_names(file).into_iter().find(has) else {
+            let has = |name: &str| info.files.iter().any(|file| file == name);
+            let Some(graph) = graph_names(file).into_iter().find(|name| has(name)) else {
                 let graphs: Vec<&str> =
                     info.files.iter().map(String::as_str).filter(|name| name.ends_with(".onnx")).collect();
                 ensure!(!graphs.is_empty(), "has no ONNX graph; name a repository with an ONNX export");
@@ -117,15 +118,13 @@ impl Hub {
                 );
             };
             let mut fetch = |name: &str| {
+                ensure!(has(name), "has no {name}, which its graph needs; name another repository");
                 let remote = client.file(&repository.id, &info.commit, name, tell)?;
                 self.cache.put(&repository.id, &info.commit, name, client, &remote, tell)
             };
             for (at, name) in FILES.iter().enumerate() {
-                ensure!(
-                    at >= NEEDED || has(&(*name).to_owned()),
-                    "has no {name}; name a repository of an embedding model"
-                );
-                if has(&(*name).to_owned()) {
+                ensure!(at >= NEEDED || has(name), "has no {name}; name a repository of an embedding model");
+                if has(name) {
                     fetch(name)?;
                 }
             }

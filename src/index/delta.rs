@@ -21,6 +21,11 @@ pub const OPERATION: &str = "op";
 const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
 const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
 
+/// Whether a file of this tool is one.
+pub fn is_delta(footer: &ArrowReaderMetadata) -> bool {
+    entry(footer, TO).is_some()
+}
+
 /// What became of the rows, by their numbers, ascending.
 #[derive(Debug, Default)]
 pub struct Changes {

@@ -140,7 +140,12 @@ pub fn digest(values: &[Value]) -> (u64, usize) {
     (u64::from_le_bytes([a, b, c, d, e, f, g, h]), bytes)
 }
 
-/// The values of a column of a file.
+/// Whether a column of a file has a type that is written here.
+pub fn is_known(kind: &DataType) -> bool {
+    matches!(kind, DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Utf8)
+}
+
+/// The values of a column of a file, of a type that [`is_known`].
 pub fn values(array: &ArrayRef) -> Vec<Value> {
     let value = |at| match array.data_type() {
         _ if array.is_null(at) => Value::Null,

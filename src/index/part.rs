@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Fields, Float32Type};
+use arrow::datatypes::{DataType, Field, Fields, Float32Type};
 use bytes::Bytes;
 use ndarray::ArrayView2;
 use parquet::arrow::ProjectionMask;
@@ -20,6 +20,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use serde_json::Value;
 
+use super::delta::is_delta;
 use super::file::Content;
 use super::kept;
 use super::{COLUMNS, Metadata, Row, RowId, RowKind, Vector};
@@ -36,6 +37,9 @@ pub enum Unusable {
     /// It is Parquet, but not of this tool.
     #[error("not made by this tool")]
     Foreign,
+    /// What changes in an index, and none.
+    #[error("a delta")]
+    Delta,
     /// It was of this tool, or may have been.
     #[error("{0:#}")]
     Damaged(anyhow::Error),
@@ -70,8 +74,18 @@ impl Part {
         let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, Content::KEY)) {
             (Some(metadata), Some(content)) => (metadata, content),
             (None, None) => return Err(Unusable::Foreign),
+            _ if is_delta(&footer) => return Err(Unusable::Delta),
             _ => return Err(Unusable::Damaged(anyhow!("one of its two keys is missing"))),
         };
+        let is_known = |field: &&Arc<Field>| {
+            COLUMNS.contains(&field.name().as_str()) || kept::is_known(field.data_type())
+        };
+        if let Some(field) = footer.schema().fields().iter().find(|field| !is_known(field)) {
+            let (name, kind) = (field.name(), field.data_type());
+            return Err(Unusable::Damaged(anyhow!(
+                "its column {name} is {kind}, which this tool does not write"
+            )));
+        }
         let mut group_ends = Vec::new();
         for group in footer.metadata().row_groups() {
             let rows = u32::try_from(group.num_rows()).ok();

@@ -1,6 +1,6 @@
 //! Files of this tool's that are read as one index: a file, the Parquet files of a folder, or those of a pattern.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -57,6 +57,11 @@ impl Parts {
     /// What the first of them says of itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// Documents that could not be read when the files were made, and have older rows.
+    pub fn stale(&self) -> u32 {
+        self.parts.iter().filter_map(|(_, part)| part.metadata()).map(|metadata| metadata.stale).sum()
     }
 
     /// Where they are.
@@ -165,7 +170,7 @@ fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(name).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
         let entries = entries.with_context(|| format!("index {shown}"))?;
         let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-        paths.retain(|path| path.is_file() && path.extension().is_some_and(|end| end == "parquet"));
+        paths.retain(|path| is_part(path));
         paths.sort();
         ensure!(!paths.is_empty(), "index {shown}: no .parquet file in this folder");
         return Ok(paths);
@@ -179,8 +184,20 @@ fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Of the files of a folder, hidden ones are none, as for `build`, and a delta may lie beside its index.
+fn is_part(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let is_parquet = path.extension().is_some_and(|end| end == "parquet");
+    !is_hidden && is_parquet && path.is_file() && !matches!(Part::open(path), Err(Unusable::Delta))
+}
+
 fn open(path: &Path) -> anyhow::Result<Part> {
+    ensure!(!path.is_dir(), "is a folder; name a file");
+    File::open(path)?;
     let part = Part::open(path).map_err(|e| match e {
+        Unusable::Delta => {
+            anyhow!("is a delta, not an index; name the file that `qwen3-index build` wrote with -o")
+        }
         Unusable::Foreign => anyhow!("was not made by this tool; name a file that `qwen3-index build` wrote"),
         Unusable::Damaged(e) => e.context("cannot be opened; build it again"),
     })?;
@@ -203,6 +220,9 @@ fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     }
     if !first.model.is_same_model(&other.model) {
         return Some("its vectors are of another model".to_owned());
+    }
+    if first.instruction != other.instruction {
+        return Some("its texts were embedded after another instruction".to_owned());
     }
     (first.rows != other.rows).then(|| "its rows are chunks, or those of the other are".to_owned())
 }

@@ -65,6 +65,16 @@ fn numbers(list: &str) -> Option<Vec<usize>> {
 }
 
 impl DeviceChoice {
+    /// Of several GPUs the first.
+    pub fn first(self) -> Self {
+        match self {
+            DeviceChoice::Only(Device::Cuda(gpus)) => {
+                DeviceChoice::Only(Device::Cuda(gpus.into_iter().take(1).collect()))
+            }
+            other => other,
+        }
+    }
+
     /// The precision, where it is not that of the graph.
     pub fn precision(&self) -> Option<Precision> {
         match self {

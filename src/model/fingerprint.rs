@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Component, Path};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
@@ -65,12 +65,21 @@ pub fn weights(onnx: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Names of the files beside a graph that it has tensors in.
+/// Names of the files that a graph has tensors in, as paths from its folder.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read, or names what is outside of its folder: such a graph is not made in good faith.
 pub fn external_data(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
-    hash(onnx, &mut blake3::Hasher::new())
+    let names = scan(onnx, |_| {})?;
+    let is_inside =
+        |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if let Some(name) = names.iter().find(|name| name.is_empty() || !is_inside(name)) {
+        bail!(
+            "model file {}: names data outside of its folder ({name}); take another export",
+            onnx.display()
+        );
+    }
+    Ok(names)
 }
 
 /// The BLAKE3 digest of one file.
@@ -83,8 +92,13 @@ pub fn digest(path: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Hashes the file in blocks, and gives back the names of external data that stand in it.
+/// Hashes the file, and gives back the names of external data that stand in it.
 fn hash(path: &Path, hasher: &mut blake3::Hasher) -> anyhow::Result<BTreeSet<String>> {
+    scan(path, |block| _ = hasher.update(block))
+}
+
+/// Reads the file in blocks, and gives back the names of external data that stand in it.
+fn scan(path: &Path, mut f: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<String>> {
     let in_file = || format!("model file {}", path.display());
     let mut file = File::open(path).with_context(in_file)?;
     let mut names = BTreeSet::new();
@@ -97,7 +111,7 @@ fn hash(path: &Path, hasher: &mut blake3::Hasher) -> anyhow::Result<BTreeSet<Str
         if count == 0 {
             return Ok(names);
         }
-        hasher.update(&buffer[kept..kept + count]);
+        f(&buffer[kept..kept + count]);
         let filled = kept + count;
         names.extend(locations(&buffer[..filled]));
         let keep_from = filled.saturating_sub(kept_max);
@@ -122,6 +136,22 @@ fn locations(bytes: &[u8]) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_outside_of_the_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        for (name, is_good) in [
+            ("weights", true),
+            ("a/weights", true),
+            ("../weights", false),
+            ("/tmp/weights", false),
+            ("a/../../b", false),
+        ] {
+            std::fs::write(&path, [LOCATION, &[name.len() as u8], name.as_bytes()].concat()).unwrap();
+            assert_eq!(external_data(&path).is_ok(), is_good, "{name}");
+        }
+    }
 
     #[test]
     fn names_of_external_data_are_found_wherever_they_stand() {

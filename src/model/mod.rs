@@ -74,13 +74,17 @@ impl Model {
             DeviceChoice::Only(device) => device,
         };
         let library = runtime::find(device)?;
-        let paths = match library.parent().filter(|_| device.provider_library().is_some()) {
-            Some(folder) => {
-                let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
-                files.collect::<Result<Vec<_>, _>>()?
-            }
-            None => vec![library],
+        let Some(folder) = library.parent().filter(|_| device.provider_library().is_some()) else {
+            return Ok(vec![(library, PathBuf::from(runtime::LIBRARY))]);
         };
+        ensure!(
+            !runtime::is_of_system(folder),
+            "{}: has more than ONNX Runtime in it; {}",
+            folder.display(),
+            device.advice()
+        );
+        let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+        let paths = files.collect::<Result<Vec<_>, _>>()?;
         let named = |path: PathBuf| Some((path.clone(), PathBuf::from(path.file_name()?)));
         Ok(paths.into_iter().filter(|path| path.is_file()).filter_map(named).collect())
     }

@@ -86,10 +86,20 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// The plainest name that the library goes by, and what all its names begin with.
+#[cfg(target_os = "macos")]
+pub const LIBRARY: &str = "libonnxruntime.dylib";
 #[cfg(target_os = "macos")]
 const PREFIX: &str = "libonnxruntime.";
 #[cfg(not(target_os = "macos"))]
-const PREFIX: &str = "libonnxruntime.so";
+pub const LIBRARY: &str = "libonnxruntime.so";
+#[cfg(not(target_os = "macos"))]
+const PREFIX: &str = LIBRARY;
+
+/// Whether the system's own libraries lie in this folder.
+pub fn is_of_system(folder: &Path) -> bool {
+    SYSTEM.iter().any(|system| folder == Path::new(system))
+}
 
 fn folders(device: &Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();

@@ -119,6 +119,17 @@ fn what_has_no_vector_is_an_error_of_its_line_or_of_the_run() {
     let ran = playground.run(&["embed", "--format", "npy", "one", ""]).expect(1);
     ran.says("text 2: is empty: nothing in it can be seen");
     assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{}", ran.story);
+    // What comes before it is answered.
+    let mut command = playground.command(&["embed"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"one\ntwo\nbad\xff\nfour\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), parse(std::str::from_utf8(&output.stdout).unwrap()).len()),
+        (Some(1), 2)
+    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read as lines of UTF-8"));
     playground.run(&["embed", "--dim", "16", "x"]).expect(2).says("choose 32 to 64");
     playground.run(&["embed", "--query", "--instruction", "x", "y"]).expect(2);
 }

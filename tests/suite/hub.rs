@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -166,6 +167,10 @@ struct Request<'a> {
 
 fn answer(state: &State, request: &Request) -> Answer {
     let Request { path, host, .. } = request;
+    if path.contains("/old/model") || path.contains("/models/old/") {
+        let place = path.replacen("old/model", "small/model", 1);
+        return ("307 Temporary Redirect", format!("Location: {place}\r\nContent-Length: 0\r\n"), Vec::new());
+    }
     let is_elsewhere = path.starts_with("/elsewhere/");
     let error = |status| (status, "Content-Length: 0\r\n".to_owned(), Vec::new());
     match state.mood {
@@ -355,6 +360,9 @@ fn what_cannot_be_had_is_told_in_one_line() {
         assert!(!ran.stderr.contains(TOKEN));
     };
     let pull = |name: &str, more: &[&str]| run(&playground, &hub, &[&["model", "pull", name], more].concat());
+    // One that has another name now is had.
+    pull("old/model", &[]).expect(0);
+    fs::remove_dir_all(playground.path("hf")).unwrap();
     refused(pull("small/other", &[]), &["model small/other: ", "404", "it is not there; see to its name"]);
     refused(
         pull("small/model", &["--model-file", "x.onnx"]),
@@ -380,6 +388,14 @@ fn what_cannot_be_had_is_told_in_one_line() {
     );
     let mut offline = command(&playground, &hub, &BUILD);
     refused(playground.output(offline.env("HF_HUB_OFFLINE", "1"), ""), &["is offline"]);
+    let unknown = ["build", "in.jsonl", "-o", "out.parquet", "--model", "models/qwen"];
+    refused(
+        run(&playground, &hub, &unknown),
+        &["--model models/qwen: no folder or file here; on the hub: ", "404"],
+    );
+    // What does not belong there does not hide the rest.
+    playground.write("hf/hub/models--a--b/snapshots/.DS_Store", "");
+    run(&playground, &hub, &["model", "list"]).expect(0);
     let mut nobody = command(&playground, &hub, &BUILD);
     refused(
         playground.output(nobody.env("HF_ENDPOINT", "http://127.0.0.1:9"), ""),
@@ -466,9 +482,8 @@ fn a_bundle_works_without_a_network() {
         in_bundle(&["doctor"]).expect(0);
         assert_eq!(rows, playground.build("in.jsonl", &["--model-file", file]));
 
-        let library =
-            playground.listing_of("there").into_iter().find(|name| name.starts_with("libonnxruntime"));
-        let library = playground.path("there").join(library.unwrap());
+        let library = playground.path("there/libonnxruntime.so");
+        assert_eq!(fs::metadata(playground.path("there")).unwrap().permissions().mode() & 0o022, 0);
         let mut bytes = fs::read(&library).unwrap();
         bytes[1000] ^= 1;
         fs::write(&library, bytes).unwrap();

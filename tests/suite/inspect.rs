@@ -84,7 +84,7 @@ pq.write_table(pa.table(columns, schema=table.schema).replace_schema_metadata(ke
         let line = ran.stdout.lines().find(|line| line.contains(what));
         let line = line.unwrap_or_else(|| panic!("{what}{}", ran.story));
         assert!(
-            line.starts_with("wrong: ") && line.contains("1 times: wrong.parquet: ") && line.contains(row),
+            line.starts_with("wrong (1): ") && line.contains(": wrong.parquet: ") && line.contains(row),
             "{line}"
         );
     }

@@ -86,11 +86,7 @@ impl Playground {
 
     /// Names below the folder, sorted.
     pub fn listing(&self) -> Vec<String> {
-        self.listing_of("")
-    }
-
-    pub fn listing_of(&self, folder: &str) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(self.path(folder))
+        let mut names: Vec<String> = fs::read_dir(self.0.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
             .collect();
