@@ -2,6 +2,7 @@
 
 mod build;
 mod embed;
+mod eval;
 mod inspect;
 mod model;
 mod search;
@@ -68,6 +69,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments, cli.log_format),
         Command::Worker => Ok(source::serve().map(|()| Exit::Done)?),
     };
     match result {

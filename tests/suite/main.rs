@@ -9,6 +9,7 @@ mod devices;
 mod documents;
 mod embed;
 mod errors;
+mod eval;
 mod fuzz;
 mod golden;
 mod gpu;
