@@ -89,8 +89,9 @@ impl Values {
 struct Difference<'a> {
     language: Option<&'a str>,
     count: usize,
-    #[serde(serialize_with = "key")]
-    metric: Metric,
+    #[serde(skip)]
+    name: &'static str,
+    metric: &'static str,
     one: Option<f64>,
     other: Option<f64>,
     difference: Option<f64>,
@@ -98,21 +99,18 @@ struct Difference<'a> {
     interval: Option<Interval>,
 }
 
-fn key<S: serde::Serializer>(metric: &Metric, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(metric.1)
-}
-
 impl Page {
     fn differences(&self) -> Vec<Difference<'_>> {
         let [one, other] = &self.measured[..] else { return Vec::new() };
         let mut differences = Vec::new();
         for (language, items) in self.languages.iter().filter(|_| self.is_comparison) {
-            for (at, &metric) in self.kind.metrics.iter().enumerate() {
+            for (at, &(name, metric)) in self.kind.metrics.iter().enumerate() {
                 let of =
                     |items: &[usize]| Some(other.values.figure(at, items)? - one.values.figure(at, items)?);
                 differences.push(Difference {
                     language: language.as_deref(),
                     count: items.len(),
+                    name,
                     metric,
                     one: one.values.figure(at, items),
                     other: other.values.figure(at, items),
@@ -203,12 +201,14 @@ impl Page {
         writeln!(out)?;
         let header = ["language", self.kind.name, "", "one", "other", "difference", "95 % interval"];
         let mut rows = vec![header.map(str::to_owned).to_vec()];
-        for Difference { language, count, metric, one, other, difference, interval } in self.differences() {
+        for Difference { language, count, name: figure, one, other, difference, interval, .. } in
+            self.differences()
+        {
             let ends = interval.map(|Interval { low, high }| format!("{low:+.4} to {high:+.4}"));
             rows.push(vec![
                 name(language),
                 count.to_string(),
-                metric.0.to_owned(),
+                figure.to_owned(),
                 rounded(one),
                 rounded(other),
                 difference.map_or("-".to_owned(), |difference| format!("{difference:+.4}")),
