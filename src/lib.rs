@@ -21,6 +21,7 @@ pub mod texts; // texts -> Embeddings, in memory
 pub mod search; // Embeddings of questions -> the rows nearest to them
 pub mod snippet; // a text and a question -> what to show of it
 pub mod inspect; // the Parquet file -> figures on it, and what is wrong with it
+pub mod eval; // vectors, and answers that are known -> how good the vectors are
 pub mod pipeline; // all of the above, in order, on threads
 
 pub mod lock; // one run at a time

@@ -441,7 +441,7 @@ fn keep(names: &[String], has_delta: bool) -> Result<Vec<String>, Usage> {
 }
 
 /// For the workers. On Linux this is the program that runs, even when its file has been replaced since.
-fn this_program() -> anyhow::Result<PathBuf> {
+pub fn this_program() -> anyhow::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() {
         return Ok(running.to_owned());

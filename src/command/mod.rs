@@ -3,6 +3,7 @@
 mod build;
 mod doctor;
 mod embed;
+mod eval;
 mod hub;
 mod inspect;
 mod model;
@@ -72,6 +73,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments, cli.log_format),
         Command::Doctor(arguments) => doctor::run(&arguments, cli.log_format),
         Command::Model(command) => hub::run(command, cli.log_format),
         Command::Completions { shell } => {

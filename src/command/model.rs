@@ -23,7 +23,7 @@ use crate::tokenize::Tokenizer;
 const MAX_TOKENS: usize = 2048;
 
 /// The smallest dimension that Qwen3-Embedding was trained for.
-const DIM_MIN: usize = 32;
+pub const DIM_MIN: usize = 32;
 
 /// The task of Qwen3-Embedding's model card for questions, where none is named.
 pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{Exit, model, printed};
 use crate::clean::clean;
-use crate::cli::Search;
+use crate::cli::{ModelArguments, Search};
 use crate::index::{Parts, Row};
 use crate::model::Model;
 use crate::report::{LogFormat, shown};
@@ -30,7 +30,9 @@ pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     let questions = questions(arguments)?;
     let model = model::open_on_one(&arguments.model, Some(&parts.metadata().model_file), format)?;
     check_model(&model, &parts)?;
-    let vectors = embed(&questions, &model, &parts, arguments, format)?;
+    let instruction = instruction(&model, arguments.instruction.as_deref(), arguments.no_instruction);
+    let dim = parts.metadata().fingerprint.dim;
+    let vectors = embed(&questions, &model, &arguments.model, instruction, Some(dim), format)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
     let mut out = io::stdout().lock();
     let mut number = 0;
@@ -75,7 +77,7 @@ fn questions(arguments: &Search) -> anyhow::Result<Vec<String>> {
 }
 
 /// Vectors of another model have nothing to do with those of the index.
-fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
+pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     let metadata = parts.metadata();
     let wanted = &metadata.fingerprint.model;
     let here = model.fingerprint_as(wanted)?;
@@ -93,21 +95,25 @@ fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     ))
 }
 
-/// `[questions, dim]`.
-fn embed(
+/// What stands before questions.
+pub fn instruction<'a>(model: &Model, asked: Option<&'a str>, is_none: bool) -> Option<&'a str> {
+    asked.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
+}
+
+/// `[questions, dim]`; without `dim` the model's width.
+pub fn embed(
     questions: &[String],
     model: &Model,
-    parts: &Parts,
-    arguments: &Search,
+    arguments: &ModelArguments,
+    instruction: Option<&str>,
+    dim: Option<usize>,
     format: LogFormat,
 ) -> anyhow::Result<Array2<f32>> {
-    let instruction = arguments.instruction.as_deref().or_else(|| model::query_instruction(model));
-    let tokenizer = model::tokenizer(model, instruction.filter(|_| !arguments.no_instruction))?;
+    let tokenizer = model::tokenizer(model, instruction)?;
     let most = QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX));
     let max_tokens = longest(questions, &tokenizer, most)?.max(model::least_tokens(&tokenizer));
-    let dim = parts.metadata().fingerprint.dim;
-    let mut embedder = model::load(&arguments.model, model, tokenizer, max_tokens, Some(dim), format)?;
-    let vectors = embedder.embed(questions)?;
+    let mut embedder = model::load(arguments, model, tokenizer, max_tokens, dim, format)?;
+    let (vectors, dim) = (embedder.embed(questions)?, embedder.dim());
     let mut values = Vec::with_capacity(questions.len() * dim);
     for (vector, question) in vectors.into_iter().zip(questions) {
         values.extend(vector.with_context(|| named(question))?.into_values());

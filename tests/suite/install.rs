@@ -1,8 +1,7 @@
 //! What an installed copy consists of: the wheel, which finds its library by itself, completions and man pages.
 
-use std::env;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,22 +19,14 @@ fn environment(playground: &Playground) -> PathBuf {
     playground.path("environment")
 }
 
-/// The wheel, out of what is built already.
-fn wheel(playground: &Playground) -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_qwen3-index"));
-    let inode = || fs::metadata(program).unwrap().ino();
-    let before = inode();
-    let target = program.ancestors().nth(2).unwrap();
-    let mut maturin = Command::new(repository("target/python/install/bin/maturin"));
-    maturin.args(["build", "--release", "--locked", "--manifest-path"]).arg(repository("Cargo.toml"));
-    maturin.arg("--target-dir").arg(target).arg("--out").arg(playground.path("wheels"));
-    // What cargo sets for a test would make it build the crate `ring` anew, and all that needs it.
-    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
-        maturin.env_remove(name);
-    }
-    playground.output(&mut maturin, "").expect(0);
-    assert_eq!(inode(), before, "made anew, under the feet of other tests: see getrandom in Cargo.toml");
-    fs::read_dir(playground.path("wheels")).unwrap().next().unwrap().unwrap().path()
+/// The wheel that `scripts/test` has made.
+fn wheel() -> PathBuf {
+    let wheels =
+        fs::read_dir(repository("target/wheels")).map(|files| files.map(|file| file.unwrap().path()));
+    let wheel = wheels
+        .ok()
+        .and_then(|mut wheels| wheels.find(|path| path.extension().is_some_and(|end| end == "whl")));
+    wheel.expect("a wheel in target/wheels: run the tests by scripts/test")
 }
 
 #[test]
@@ -47,7 +38,7 @@ fn the_wheel_finds_its_library_by_itself() {
     if index.code != Some(0) {
         return println!("skipped: the package index cannot be reached: {}", index.stderr.trim());
     }
-    let wheel = wheel(&playground);
+    let wheel = wheel();
     run(&playground, &pip, &["install", "--quiet", wheel.to_str().unwrap()]).expect(0);
 
     // As pipx and uv put it on the path.
@@ -118,10 +109,14 @@ fn every_command_has_a_man_page() {
         assert!(main.contains(&command.replace('-', "\\-")), "{main}");
         assert!(page(&format!("qwen3-index-{command}")).contains(".SH SYNOPSIS"));
     }
-    let models = self::commands(&playground, &["model"]);
-    models.iter().for_each(|command| _ = page(&format!("qwen3-index-model-{command}")));
+    let mut below = 0;
+    for of in ["model", "eval"] {
+        let commands = self::commands(&playground, &[of]);
+        commands.iter().for_each(|command| _ = page(&format!("qwen3-index-{of}-{command}")));
+        below += commands.len();
+    }
     let pages = fs::read_dir(playground.path("share/man1")).unwrap().count();
-    assert_eq!(pages, 1 + commands.len() + models.len());
+    assert_eq!(pages, 1 + commands.len() + below);
 
     playground.write("file", "");
     playground.run(&["man", "file/man1"]).expect(1).says("file/man1: man pages cannot be written: ");

@@ -10,6 +10,7 @@ mod doctor;
 mod documents;
 mod embed;
 mod errors;
+mod eval;
 mod fuzz;
 mod golden;
 mod gpu;

@@ -1,0 +1,73 @@
+//! Pairs of texts with a score in, how well the cosine of their vectors agrees with it out.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+
+use super::page::{Measured, PAIRS, Page, Values};
+use super::{Group, embedder, groups, is_comparison, languages, setup};
+use crate::cli::EvalPairs;
+use crate::command::build;
+use crate::embed::Embedding;
+use crate::error::{NoVector, Usage};
+use crate::eval::{self, Pair};
+use crate::report::LogFormat;
+use crate::snippet::snippet;
+
+pub fn measure(arguments: &EvalPairs, format: LogFormat) -> anyhow::Result<Page> {
+    let Ok(fields) = <&[String; 3]>::try_from(&arguments.fields[..]) else {
+        return Err(Usage("--fields: name three, as in --fields sentence1,sentence2,score".into()).into());
+    };
+    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), None, format)?;
+    let pairs = eval::pairs(&arguments.file, fields, &build::this_program()?)?;
+    let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
+    ensure!(
+        eval::pearson(&scores, &scores).is_some(),
+        "{}: all its scores are {}; without others there is nothing to correlate",
+        arguments.file.display(),
+        scores[0]
+    );
+    let mut measured = Vec::new();
+    for group in groups {
+        let mut last = None;
+        for variant in &group.variants {
+            // Embedding is what takes time: of several dimensions it is done once.
+            let vectors = match last.take() {
+                Some((instruction, vectors)) if instruction == &variant.instruction => vectors,
+                _ => embed(&pairs, &group, variant.instruction.as_deref(), format)?,
+            };
+            let dim = variant.dim(vectors[0].values().len())?;
+            let cosine =
+                |pair: &[Embedding]| Ok(pair[0].clone().cut(dim)?.cosine(&pair[1].clone().cut(dim)?));
+            let cosines = vectors.chunks_exact(2).map(cosine).collect::<Result<_, NoVector>>()?;
+            let values = Values::Pairs { cosines, scores: scores.clone() };
+            measured.push(Measured { setup: setup(&group.model, dim, variant.instruction.clone()), values });
+            last = Some((&variant.instruction, vectors));
+        }
+    }
+    Ok(Page {
+        kind: PAIRS,
+        languages: languages(pairs.iter().map(|pair| pair.language.as_deref())),
+        ids: pairs.into_iter().map(|pair| pair.place).collect(),
+        measured,
+        is_comparison: is_comparison(&arguments.setups),
+        notes: Vec::new(),
+    })
+}
+
+/// The vectors of both texts of each pair, in full width.
+fn embed(
+    pairs: &[Pair],
+    group: &Group,
+    instruction: Option<&str>,
+    format: LogFormat,
+) -> anyhow::Result<Vec<Embedding>> {
+    let mut embedder = embedder(group, instruction, format)?;
+    for variant in &group.variants {
+        variant.dim(embedder.dim())?;
+    }
+    let texts: Vec<&str> = pairs.iter().flat_map(|pair| &pair.texts).map(String::as_str).collect();
+    let named = |at: usize| format!("text {:?}", snippet(texts[at], ""));
+    let vectors = embedder.embed(&texts)?.into_iter().enumerate();
+    vectors.map(|(at, vector)| vector.with_context(|| named(at))).collect()
+}

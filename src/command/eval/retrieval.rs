@@ -1,0 +1,218 @@
+//! Questions, documents and judgments in, how well the documents found agree with the judgments out.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, anyhow};
+use ndarray::{Array2, ArrayView2};
+
+use super::page::{Measured, Page, QUESTIONS, Values};
+use super::{Group, embedder, groups, is_comparison, languages, setup};
+use crate::cli::EvalRetrieval;
+use crate::command::{build, search};
+use crate::embed::Embedding;
+use crate::eval::{self, Entry, Judgments, Question, Rankings};
+use crate::index::{COLUMNS, Parts};
+use crate::report::LogFormat;
+
+/// Documents that are embedded before their vectors are used, so that those of a corpus are never all in memory.
+const DOCUMENTS: usize = 1024;
+
+pub fn measure(arguments: &EvalRetrieval, format: LogFormat) -> anyhow::Result<Page> {
+    let program = build::this_program()?;
+    let file = |name: &str| arguments.folder.join(name);
+    let judgments = eval::judgments(&file("qrels/test.tsv"), &program)?;
+    let mut questions = eval::questions(&file("queries.jsonl"), &program)?;
+    let corpus = match &arguments.index {
+        Some(index) => Corpus::Index(Parts::open(std::slice::from_ref(index))?),
+        None => Corpus::Texts(eval::corpus(&file("corpus.jsonl"), &program)?),
+    };
+    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), corpus.model_file(), format)?;
+    check_judgments(&judgments, &questions, &corpus)
+        .with_context(|| file("qrels/test.tsv").display().to_string())?;
+
+    let mut notes = Vec::new();
+    let all = questions.len();
+    questions.retain(|question| judgments.contains_key(&question.entry.id));
+    notes.push(("questions that are not judged, and left out", all - questions.len()));
+    let without =
+        judgments.values().filter(|judged| judged.values().all(|&relevance| relevance <= 0)).count();
+    notes.push(("questions without a relevant document, which count as 0", without));
+    notes.push(("documents without text, which cannot be found", corpus.empty()));
+    notes.retain(|&(_, count)| count > 0);
+
+    let mut measured = Vec::new();
+    for group in groups {
+        measured.extend(rank(&group, arguments.no_instruction, &questions, &corpus, &judgments, format)?);
+    }
+    Ok(Page {
+        kind: QUESTIONS,
+        languages: languages(questions.iter().map(|question| question.language.as_deref())),
+        ids: questions.into_iter().map(|question| question.entry.id).collect(),
+        measured,
+        is_comparison: is_comparison(&arguments.setups),
+        notes,
+    })
+}
+
+/// A judgment of what is not there would be a question that no model can answer.
+fn check_judgments(judgments: &Judgments, questions: &[Question], corpus: &Corpus) -> anyhow::Result<()> {
+    let ids: HashSet<String> = questions.iter().map(|question| question.entry.id.clone()).collect();
+    check_ids("questions", judgments.keys(), "queries.jsonl", &ids)?;
+    let documents = judgments.values().flat_map(|judged| judged.keys());
+    check_ids("documents", documents, corpus.name(), &corpus.ids()?)
+}
+
+fn check_ids<'a>(
+    what: &str,
+    judged: impl Iterator<Item = &'a String>,
+    place: &str,
+    ids: &HashSet<String>,
+) -> anyhow::Result<()> {
+    let missing: HashSet<&String> = judged.filter(|id| !ids.contains(*id)).collect();
+    let Some(first) = missing.iter().min() else { return Ok(()) };
+    let count = missing.len();
+    Err(anyhow!("{count} of its {what} are not in {place}, such as `{first}`; name them as they are there"))
+}
+
+/// Where documents are looked for.
+enum Corpus {
+    Texts(Vec<Entry>),
+    Index(Parts),
+}
+
+impl Corpus {
+    fn name(&self) -> &'static str {
+        match self {
+            Corpus::Texts(_) => "corpus.jsonl",
+            Corpus::Index(_) => "the index",
+        }
+    }
+
+    fn ids(&self) -> anyhow::Result<HashSet<String>> {
+        let parts = match self {
+            Corpus::Texts(documents) => return Ok(documents.iter().map(|entry| entry.id.clone()).collect()),
+            Corpus::Index(parts) => parts,
+        };
+        let mut ids = HashSet::new();
+        for group in parts.groups() {
+            parts.read(group, &COLUMNS[..1], |_, block| {
+                ids.extend(block.documents()?.map(|(document, _)| document.to_owned()));
+                Ok(())
+            })?;
+        }
+        Ok(ids)
+    }
+
+    fn model_file(&self) -> Option<&str> {
+        match self {
+            Corpus::Texts(_) => None,
+            Corpus::Index(parts) => Some(&parts.metadata().model_file),
+        }
+    }
+
+    /// Documents in which nothing can be seen.
+    fn empty(&self) -> usize {
+        match self {
+            Corpus::Texts(documents) => documents.iter().filter(|entry| entry.text.is_empty()).count(),
+            Corpus::Index(_) => 0,
+        }
+    }
+
+    /// Compares all documents with the questions of all rankings.
+    fn offer_to(&self, rankings: &mut [Rankings], group: &Group, format: LogFormat) -> anyhow::Result<()> {
+        let documents = match self {
+            Corpus::Texts(documents) => documents,
+            Corpus::Index(parts) => {
+                return parts.groups().into_iter().try_for_each(|group| {
+                    parts.read(group, &[COLUMNS[0], COLUMNS[2]], |_, block| {
+                        let ids: Vec<&str> = block.documents()?.map(|(document, _)| document).collect();
+                        offer(rankings, &ids, block.vectors()?)
+                    })
+                });
+            }
+        };
+        let mut embedder = embedder(group, None, format)?;
+        let documents: Vec<&Entry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
+        for documents in documents.chunks(DOCUMENTS) {
+            let texts: Vec<&str> = documents.iter().map(|entry| entry.text.as_str()).collect();
+            let mut values = Vec::with_capacity(documents.len() * embedder.dim());
+            for (vector, document) in embedder.embed(&texts)?.into_iter().zip(documents) {
+                let vector = vector.with_context(|| format!("document `{}`", document.id))?;
+                values.extend(vector.into_values());
+            }
+            let ids: Vec<&str> = documents.iter().map(|entry| entry.id.as_str()).collect();
+            offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Vectors of documents in full width, to rankings of any.
+fn offer(rankings: &mut [Rankings], documents: &[&str], vectors: ArrayView2<f32>) -> anyhow::Result<()> {
+    for ranking in rankings {
+        if ranking.dim() == vectors.ncols() {
+            ranking.offer(documents, vectors);
+        } else {
+            ranking.offer(documents, cut(vectors, ranking.dim())?.view());
+        }
+    }
+    Ok(())
+}
+
+/// The first `dim` numbers of each, normalized again.
+fn cut(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>> {
+    let mut values = Vec::with_capacity(vectors.nrows() * dim);
+    for vector in vectors.rows() {
+        values.extend(Embedding::stored(vector.iter().copied().collect()).cut(dim)?.into_values());
+    }
+    Ok(Array2::from_shape_vec((vectors.nrows(), dim), values)?)
+}
+
+/// What the variants of one model find.
+fn rank(
+    group: &Group,
+    no_instruction: bool,
+    questions: &[Question],
+    corpus: &Corpus,
+    judgments: &Judgments,
+    format: LogFormat,
+) -> anyhow::Result<Vec<Measured>> {
+    let Group { arguments, model, variants } = group;
+    let mut width = None;
+    if let Corpus::Index(parts) = corpus {
+        search::check_model(model, parts)?;
+        width = Some(parts.metadata().fingerprint.dim);
+    }
+    let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
+    let (mut setups, mut rankings) = (Vec::new(), Vec::new());
+    let mut last = None;
+    for variant in variants {
+        let asked = variant.instruction.as_deref();
+        let instruction = search::instruction(model, asked, no_instruction && asked.is_none());
+        let vectors = match last.take() {
+            Some((before, vectors)) if before == instruction => vectors,
+            _ => search::embed(&texts, model, arguments, instruction, width, format)?,
+        };
+        let dim = variant.dim(vectors.ncols())?;
+        setups.push(setup(model, dim, instruction.map(str::to_owned)));
+        rankings.push(Rankings::new(cut(vectors.view(), dim)?));
+        last = Some((instruction, vectors));
+    }
+    corpus.offer_to(&mut rankings, group, format)?;
+    let of_question = |(question, found): (&Question, Vec<&str>)| {
+        let judged = &judgments[&question.entry.id];
+        let ranked: Vec<i64> =
+            found.into_iter().map(|document| judged.get(document).copied().unwrap_or(0)).collect();
+        let judged: Vec<i64> = judged.values().copied().collect();
+        [
+            eval::ndcg(&ranked, &judged, eval::K),
+            eval::recall(&ranked, &judged, eval::K),
+            eval::reciprocal_rank(&ranked),
+        ]
+    };
+    let measured = setups.into_iter().zip(rankings).map(|(setup, ranking)| Measured {
+        setup,
+        values: Values::Questions(questions.iter().zip(ranking.documents()).map(of_question).collect()),
+    });
+    Ok(measured.collect())
+}

@@ -1,0 +1,108 @@
+//! How far a figure would move on another test set of the same kind: a paired bootstrap, seeded.
+//!
+//! Items (questions, or pairs) are drawn again with replacement, for both sides the same ones, and the figure is taken of
+//! what was drawn; the middle 95 % of the results are the interval (percentile method: Efron and Tibshirani, An Introduction
+//! to the Bootstrap, 1993, chapter 13; for test sets of retrieval: Sakai, SIGIR 2006). It is that of
+//! `scipy.stats.bootstrap(paired=True, method="percentile")`.
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// Of the results, so many lie inside.
+const CONFIDENCE: f64 = 0.95;
+
+/// Where a figure may be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Interval {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+}
+
+/// The 95 % interval of a statistic of these items, the same in every run and on any number of threads. Resamples of which
+/// the statistic is not defined don't count; `None` where there are no others, or only one item, which says nothing.
+pub fn interval(
+    items: &[usize],
+    resamples: u64,
+    statistic: impl Fn(&[usize]) -> Option<f64> + Sync,
+) -> Option<Interval> {
+    if items.len() < 2 {
+        return None;
+    }
+    let results = (0..resamples).into_par_iter().filter_map(|number| {
+        let mut random = Random(mixed(number));
+        let sample: Vec<usize> = items.iter().map(|_| items[random.below(items.len())]).collect();
+        statistic(&sample)
+    });
+    let mut results: Vec<f64> = results.collect();
+    results.sort_unstable_by(f64::total_cmp);
+    let outside = (1.0 - CONFIDENCE) / 2.0;
+    Some(Interval { low: quantile(&results, outside)?, high: quantile(&results, 1.0 - outside)? })
+}
+
+/// Between the two values that are nearest, as NumPy does.
+fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let place = share * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    Some(below + (above - below) * place.fract())
+}
+
+/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+struct Random(u64);
+
+impl Random {
+    const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+    fn below(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_add(Random::STEP);
+        ((u128::from(mixed(self.0)) * most as u128) >> 64) as usize
+    }
+}
+
+fn mixed(state: u64) -> u64 {
+    let state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    state ^ (state >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mean(values: &[f64]) -> f64 {
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+
+    #[test]
+    fn the_true_mean_lies_inside_as_often_as_is_said() {
+        const TRIALS: usize = 1000;
+        let mut random = Random(1);
+        let all: Vec<usize> = (0..40).collect();
+        let mut inside = 0;
+        for _ in 0..TRIALS {
+            // About normal, around 6.
+            let mut sum = || (0..12).map(|_| random.below(1_000_000) as f64 / 1e6).sum::<f64>();
+            let values: Vec<f64> = all.iter().map(|_| sum()).collect();
+            let of = |sample: &[usize]| Some(mean(&sample.iter().map(|&at| values[at]).collect::<Vec<_>>()));
+            let Interval { low, high } = interval(&all, 400, of).unwrap();
+            inside += usize::from(low <= 6.0 && 6.0 <= high);
+        }
+        // The percentile method is a little narrow for 40 values: 94 %, here with a deviation of 0.8 %.
+        let share = inside as f64 / TRIALS as f64;
+        assert!((0.92..0.965).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn only_the_items_are_drawn_and_every_run_draws_the_same() {
+        let of = |sample: &[usize]| {
+            assert!(sample.len() == 3 && sample.iter().all(|at| [2, 5, 9].contains(at)));
+            (sample[0] != sample[1]).then(|| sample.iter().sum::<usize>() as f64)
+        };
+        let found = interval(&[2, 5, 9], 500, of).unwrap();
+        assert_eq!(interval(&[2, 5, 9], 500, of), Some(found));
+        assert!(found.low < found.high);
+        assert_eq!(interval(&[2, 5], 500, |_| None), None);
+        assert_eq!(interval(&[4], 500, |sample| Some(sample[0] as f64)), None);
+    }
+}

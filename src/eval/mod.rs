@@ -1,0 +1,11 @@
+//! How good vectors are, on data whose answers are known: a test set in, figures and their uncertainty out.
+
+mod bootstrap;
+mod data;
+mod metrics;
+mod rankings;
+
+pub use bootstrap::{Interval, interval};
+pub use data::{Entry, Judgments, Pair, Question, corpus, judgments, pairs, questions};
+pub use metrics::{K, ndcg, pearson, recall, reciprocal_rank, spearman};
+pub use rankings::Rankings;

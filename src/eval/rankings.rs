@@ -1,0 +1,96 @@
+//! Vectors of documents in, some at a time, the nearest documents of each question out.
+
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+/// Documents that are kept of a ranking, as in the runs of BEIR. Only the reciprocal rank looks behind the first ten.
+const MOST: usize = 1000;
+
+/// The rankings of all questions.
+pub struct Rankings {
+    questions: Array2<f32>,
+    nearest: Vec<Vec<Near>>,
+}
+
+struct Near {
+    score: f32,
+    document: Box<str>,
+}
+
+impl Rankings {
+    /// Of questions `[questions, dim]`, vectors of length 1; empty at first.
+    pub fn new(questions: Array2<f32>) -> Self {
+        let nearest = (0..questions.nrows()).map(|_| Vec::new()).collect();
+        Rankings { questions, nearest }
+    }
+
+    /// Length of the vectors.
+    pub fn dim(&self) -> usize {
+        self.questions.ncols()
+    }
+
+    /// Takes documents with their vectors `[documents, dim]` of length 1. Of one that comes more than once, as chunks do,
+    /// the nearest counts.
+    pub fn offer(&mut self, documents: &[&str], vectors: ArrayView2<f32>) {
+        let scores = self.questions.dot(&vectors.t());
+        self.nearest.par_iter_mut().enumerate().for_each(|(question, nearest)| {
+            for (&score, document) in scores.row(question).iter().zip(documents) {
+                insert(nearest, score, document);
+            }
+        });
+    }
+
+    /// For each question the documents, the nearest first.
+    pub fn documents(&self) -> impl Iterator<Item = Vec<&str>> {
+        self.nearest.iter().map(|nearest| nearest.iter().map(|near| &*near.document).collect())
+    }
+}
+
+fn insert(nearest: &mut Vec<Near>, score: f32, document: &str) {
+    // Of equally near ones the last by name comes first, as in trec_eval.
+    let is_before = |near: &Near| score.total_cmp(&near.score).then(document.cmp(&near.document)).is_lt();
+    if nearest.len() == MOST && nearest.last().is_some_and(is_before) {
+        return;
+    }
+    if let Some(there) = nearest.iter().position(|near| *near.document == *document) {
+        if nearest[there].score >= score {
+            return;
+        }
+        nearest.remove(there);
+    }
+    nearest.insert(nearest.partition_point(is_before), Near { score, document: document.into() });
+    nearest.truncate(MOST);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Axis;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn documents_come_as_if_all_were_sorted(
+            rows in proptest::collection::vec((0u8..20, 0u16..1500), 1..3000),
+            cut in 0usize..3000,
+        ) {
+            let names: Vec<String> = rows.iter().map(|(_, document)| format!("d{document}")).collect();
+            let mut expected: Vec<(u8, &str)> =
+                rows.iter().zip(&names).map(|((score, _), name)| (*score, name.as_str())).collect();
+            expected.sort_unstable_by(|a, b| b.cmp(a));
+            let mut seen = std::collections::HashSet::new();
+            expected.retain(|(_, name)| seen.insert(*name));
+            expected.truncate(MOST);
+
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let vectors = Array2::from_shape_fn((rows.len(), 1), |(at, _)| f32::from(rows[at].0) / 19.0);
+            let mut rankings = Rankings::new(Array2::ones((1, 1)));
+            let cut = cut.min(rows.len());
+            for part in [0..cut, cut..rows.len()] {
+                rankings.offer(&names[part.clone()], vectors.slice_axis(Axis(0), part.into()));
+            }
+            let expected: Vec<&str> = expected.into_iter().map(|(_, name)| name).collect();
+            prop_assert_eq!(rankings.documents().next().unwrap(), expected);
+        }
+    }
+}
