@@ -1,5 +1,5 @@
 //! The engine: an ONNX graph of any of the kinds found in the wild, run by ONNX Runtime (with
-//! `runtime.rs`, the only user of ort).
+//! `runtime.rs` and `device.rs`, the only user of ort).
 
 use std::path::{Path, PathBuf};
 
