@@ -154,7 +154,8 @@ impl Findings {
     }
 
     fn runtime(&mut self, loaded: &LoadedModel) {
-        self.ok("runtime", loaded.library.display().to_string());
+        let providers = loaded.providers().join(", ");
+        self.ok("runtime", format!("{}, built for {providers}", loaded.library.display()));
         self.ok("device", loaded.device());
     }
 

@@ -45,7 +45,7 @@ fn all_is_well_with_a_good_model() {
     let ran = playground.run(&["doctor", "--device", "cpu"]).expect(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert!(lines.len() == 9 && lines.iter().all(|line| line.starts_with("     ok  ")), "{}", ran.story);
-    assert!(lines[8].contains(" tokens/s"), "{}", ran.story);
+    assert!(lines[3].ends_with(", built for CPU") && lines[8].contains(" tokens/s"), "{}", ran.story);
     // One that takes 64 tokens.
     let bert = repository("fixtures/bert-tiny");
     playground.run(&["doctor", "--model", bert.to_str().unwrap()]).expect(0);

@@ -26,7 +26,7 @@ fn wheel() -> PathBuf {
     let wheel = wheels
         .ok()
         .and_then(|mut wheels| wheels.find(|path| path.extension().is_some_and(|end| end == "whl")));
-    wheel.expect("a wheel in target/wheels: run the tests by scripts/test")
+    wheel.unwrap_or_else(|| panic!("no wheel in target/wheels: run the tests by scripts/test"))
 }
 
 #[test]
