@@ -252,6 +252,9 @@ class Collection:
 def connect(arguments):
     try:
         if arguments.path:
+            # The client would make it.
+            if arguments.verify and not os.path.isdir(arguments.path):
+                raise Failed(f"{arguments.path}: there is no such folder")
             return QdrantClient(path=arguments.path)
         key = os.environ.get("QDRANT_API_KEY") or None
         return QdrantClient(url=arguments.url, api_key=key, timeout=TIMEOUT_SECONDS, check_compatibility=False)

@@ -239,6 +239,9 @@ def verifies(folder):
     file = folder / "old.parquet"
     first = rows(file)[0]["id"]
     id = str(uuid.uuid5(NAMESPACE, first))
+    nowhere = Local(folder / "nowhere")
+    refused(nowhere, "there is no such folder", file, "--verify")
+    assert not (folder / "nowhere").exists()
     with places() as both:
         for place in both:
             run(place, file)
