@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
 use crate::interrupt;
 use crate::model::Model;
 
@@ -68,5 +69,5 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<(u64, String)> {
         }
     }
     fs::set_permissions(to, source.metadata()?.permissions())?;
-    Ok((bytes, digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((bytes, hex(&digest.finalize())))
 }

@@ -33,3 +33,8 @@ impl From<&blake3::Hasher> for Digest {
         Digest(bytes)
     }
 }
+
+/// As people write digests, whatever made them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -82,20 +82,33 @@ fn look_through(
 
 impl Nearest {
     fn offer(&mut self, near: Near) {
-        if self.rows.len() == self.most && !self.rows.last().is_some_and(|last| near.is_before(last)) {
+        let is_before = |there: &Near| there.is_before(&near);
+        let is_same = |there: &Near| near.document.is_some() && there.is_of_document(&near);
+        keep_best(&mut self.rows, self.most, is_before, is_same, || near);
+    }
+}
+
+/// Takes one more into a list that is sorted, the best first, where it is among the best `most`. `is_before` says what of the
+/// list is better than it, and `is_same` what stands for the same thing, of which the better one stays. It is made only where
+/// it is taken.
+pub fn keep_best<T>(
+    best: &mut Vec<T>,
+    most: usize,
+    is_before: impl Fn(&T) -> bool,
+    is_same: impl Fn(&T) -> bool,
+    make: impl FnOnce() -> T,
+) {
+    if best.len() == most && best.last().is_none_or(&is_before) {
+        return;
+    }
+    if let Some(at) = best.iter().position(is_same) {
+        if is_before(&best[at]) {
             return;
         }
-        if near.document.is_some()
-            && let Some(at) = self.rows.iter().position(|there| there.is_of_document(&near))
-        {
-            if self.rows[at].is_before(&near) {
-                return;
-            }
-            self.rows.remove(at);
-        }
-        self.rows.insert(self.rows.partition_point(|there| there.is_before(&near)), near);
-        self.rows.truncate(self.most);
+        best.remove(at);
     }
+    best.insert(best.partition_point(is_before), make());
+    best.truncate(most);
 }
 
 impl Near {

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::model::{self, hub, repository, transfer};
+use super::model::{self, repository, transfer};
 use super::{Exit, listen, printed};
 use crate::bundle;
 use crate::cli::{ModelCommand, Named};
+use crate::hub::Hub;
 use crate::report::{DecimalBytes, LogFormat};
 
 pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
@@ -13,13 +14,14 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
     match command {
         ModelCommand::Pull(Named { name, model_file }) => {
             let repository = repository(name.as_deref())?;
-            let snapshot =
-                transfer(Some(format), |tell| hub(false)?.pull(&repository, model_file.as_deref(), tell))?;
+            let snapshot = transfer(Some(format), |tell| {
+                Hub::from_environment(false)?.pull(&repository, model_file.as_deref(), tell)
+            })?;
             printed(writeln!(out, "{}", snapshot.display()))?;
         }
         ModelCommand::Where(Named { name, model_file }) => {
             let repository = repository(name.as_deref())?;
-            let Some(snapshot) = hub(true)?.find(&repository, model_file.as_deref()) else {
+            let Some(snapshot) = Hub::from_environment(true)?.find(&repository, model_file.as_deref()) else {
                 anyhow::bail!(
                     "model {repository}: is not in the cache, or not with {}; get it with `qwen3-index model pull {repository}`",
                     model_file.as_deref().unwrap_or("model.onnx")
@@ -34,7 +36,7 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
         }
         ModelCommand::List => {
-            for model in hub(true)?.list()? {
+            for model in Hub::from_environment(true)?.list()? {
                 let revision =
                     if model.revisions.is_empty() { model.commit } else { model.revisions.join(", ") };
                 let (bytes, graphs) = (DecimalBytes(model.bytes), model.graphs.join(", "));

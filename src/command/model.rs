@@ -63,7 +63,9 @@ fn open_on(
             let name = named.map(|path| path.to_string_lossy());
             // A folder that is not there yet is no wrong call.
             let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
-            let got = transfer(format, |tell| hub(arguments.offline)?.get(&repository, file, tell));
+            let got = transfer(format, |tell| {
+                Hub::from_environment(arguments.offline)?.get(&repository, file, tell)
+            });
             match name {
                 Some(name) => {
                     got.with_context(|| format!("--model {name}: no folder or file here; on the hub"))?
@@ -87,10 +89,6 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
         return Err(Usage(format!("model {path}: is a folder or file here; name a model of the hub")));
     }
     name.unwrap_or(hub::DEFAULT).parse()
-}
-
-pub fn hub(is_offline: bool) -> anyhow::Result<Hub> {
-    Hub::from_environment(is_offline)
 }
 
 /// Does what may download, and shows how far it is, unless nothing is to be told.

@@ -3,6 +3,8 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use crate::search::keep_best;
+
 /// Documents that are kept of a ranking, as in the runs of BEIR. Only the reciprocal rank looks behind the first ten.
 const MOST: usize = 1000;
 
@@ -49,17 +51,8 @@ impl Rankings {
 fn insert(nearest: &mut Vec<Near>, score: f32, document: &str) {
     // Of equally near ones the last by name comes first, as in trec_eval.
     let is_before = |near: &Near| score.total_cmp(&near.score).then(document.cmp(&near.document)).is_lt();
-    if nearest.len() == MOST && nearest.last().is_some_and(is_before) {
-        return;
-    }
-    if let Some(there) = nearest.iter().position(|near| *near.document == *document) {
-        if nearest[there].score >= score {
-            return;
-        }
-        nearest.remove(there);
-    }
-    nearest.insert(nearest.partition_point(is_before), Near { score, document: document.into() });
-    nearest.truncate(MOST);
+    let is_same = |near: &Near| *near.document == *document;
+    keep_best(nearest, MOST, is_before, is_same, || Near { score, document: document.into() });
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::client::{Client, Remote};
 use super::{Event, Tell};
+use crate::digest::hex;
 
 const PREFIX: &str = "models--";
 
@@ -134,12 +135,12 @@ impl Cache {
     }
 
     fn folder(&self, id: &str) -> PathBuf {
-        self.0.join(format!("{PREFIX}{}", id.replace('/', "--")))
+        self.0.join(folder_name(id))
     }
 
     /// Waits for whoever else is getting the same bytes; the system gives it back when its process ends.
     fn lock(&self, id: &str, etag: &str, tell: Tell) -> anyhow::Result<File> {
-        let folder = self.0.join(".locks").join(format!("{PREFIX}{}", id.replace('/', "--")));
+        let folder = self.0.join(".locks").join(folder_name(id));
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{etag}.lock"));
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
@@ -155,6 +156,10 @@ impl Cache {
         }
         Ok(file)
     }
+}
+
+fn folder_name(id: &str) -> String {
+    format!("{PREFIX}{}", id.replace('/', "--"))
 }
 
 /// Goes on with what is there of a file. Where that turns out to be of something else, once from its start.
@@ -205,10 +210,6 @@ fn digest_of<D: Digest>(mut digest: D, file: &File) -> io::Result<Vec<u8>> {
             count => digest.update(&buffer[..count]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes a relative link, so that the cache can be moved.

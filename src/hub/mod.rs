@@ -11,7 +11,7 @@ use std::str::FromStr;
 use anyhow::{Context, bail, ensure};
 
 use crate::error::Usage;
-use crate::model::{external_data, graph_names};
+use crate::model::{CONFIG, SETTINGS, TOKENIZER, external_data, graph_names};
 use cache::Cache;
 pub use cache::Cached;
 use client::Client;
@@ -21,11 +21,6 @@ pub const DEFAULT: &str = "onnx-community/Qwen3-Embedding-0.6B-ONNX";
 
 /// Where no revision is named.
 const MAIN: &str = "main";
-
-/// Files that the tool reads beside the graph; the first two must be there.
-const FILES: [&str; 5] =
-    ["config.json", "tokenizer.json", "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"];
-const NEEDED: usize = 2;
 
 /// A repository of the hub, perhaps at a revision: `owner/name` or `owner/name@revision`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +70,7 @@ impl Hub {
         let is_there = |name: &str| snapshot.join(name).is_file();
         let graph = graph_names(file).into_iter().find(|name| is_there(name))?;
         let data = external_data(&snapshot.join(&graph)).ok()?;
-        let are_there = FILES[..NEEDED].iter().all(|name| is_there(name))
+        let are_there = [CONFIG, TOKENIZER].into_iter().all(is_there)
             && data.iter().all(|name| is_there(&beside(&graph, name)));
         are_there.then_some(snapshot)
     }
@@ -122,11 +117,12 @@ impl Hub {
                 let remote = client.file(&repository.id, &info.commit, name, tell)?;
                 self.cache.put(&repository.id, &info.commit, name, client, &remote, tell)
             };
-            for (at, name) in FILES.iter().enumerate() {
-                ensure!(at >= NEEDED || has(name), "has no {name}; name a repository of an embedding model");
-                if has(name) {
-                    fetch(name)?;
-                }
+            for name in [CONFIG, TOKENIZER] {
+                ensure!(has(name), "has no {name}; name a repository of an embedding model");
+                fetch(name)?;
+            }
+            for name in SETTINGS.into_iter().filter(|name| has(name)) {
+                fetch(name)?;
             }
             let path = fetch(&graph)?;
             for name in external_data(&path)? {

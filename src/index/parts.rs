@@ -30,15 +30,15 @@ impl Parts {
     /// # Errors
     /// One of them is not there, damaged, not of this tool, or of another model or length than the first.
     pub fn open(names: &[PathBuf]) -> anyhow::Result<Self> {
-        let mut paths = Vec::new();
+        let mut parts = Vec::new();
         for name in names {
-            paths.extend(files(name)?);
+            let before = parts.len();
+            for path in files(name)? {
+                let part = open(&path, name.is_dir()).with_context(|| format!("index {}", path.display()))?;
+                parts.extend(part.map(|part| (path, part)));
+            }
+            ensure!(parts.len() > before, "index {}: no .parquet file in this folder", name.display());
         }
-        let open = |path: PathBuf| {
-            let part = open(&path).with_context(|| format!("index {}", path.display()))?;
-            Ok((path, part))
-        };
-        let parts: Vec<(PathBuf, Part)> = paths.into_iter().map(open).collect::<anyhow::Result<_>>()?;
         let (first, rest) = parts.split_first().context("an index has files")?;
         let metadata = known(&first.1)?.clone();
         for (path, part) in rest {
@@ -172,7 +172,6 @@ fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
         paths.retain(|path| is_part(path));
         paths.sort();
-        ensure!(!paths.is_empty(), "index {shown}: no .parquet file in this folder");
         return Ok(paths);
     }
     // A name may have brackets in it.
@@ -184,17 +183,22 @@ fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Of the files of a folder, hidden ones are none, as for `build`, and a delta may lie beside its index.
+/// Of the files of a folder, hidden ones are none, as for `build`.
 fn is_part(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");
-    !is_hidden && is_parquet && path.is_file() && !matches!(Part::open(path), Err(Unusable::Delta))
+    !is_hidden && is_parquet && path.is_file()
 }
 
-fn open(path: &Path) -> anyhow::Result<Part> {
+/// `None` for a delta that lies beside its index in a folder.
+fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
     ensure!(!path.is_dir(), "is a folder; name a file");
     File::open(path)?;
-    let part = Part::open(path).map_err(|e| match e {
+    let opened = Part::open(path);
+    if is_in_folder && matches!(opened, Err(Unusable::Delta)) {
+        return Ok(None);
+    }
+    let part = opened.map_err(|e| match e {
         Unusable::Delta => {
             anyhow!("is a delta, not an index; name the file that `qwen3-index build` wrote with -o")
         }
@@ -206,7 +210,7 @@ fn open(path: &Path) -> anyhow::Result<Part> {
         part.is_well_formed(),
         "has not the columns id, text and vector of {dim} numbers; name the file as `qwen3-index build` wrote it"
     );
-    Ok(part)
+    Ok(Some(part))
 }
 
 fn known(part: &Part) -> anyhow::Result<&Metadata> {

@@ -23,6 +23,18 @@ const QWEN3: &str = "qwen3";
 /// Where sentence-transformers says how hidden states become a vector.
 const POOLING: &str = "1_Pooling/config.json";
 
+/// Where it says what the model ends in.
+const MODULES: &str = "modules.json";
+
+/// The configuration, which every model has beside its graph.
+pub const CONFIG: &str = "config.json";
+
+/// The tokenizer, likewise.
+pub const TOKENIZER: &str = "tokenizer.json";
+
+/// What a model may have beside them, and is read.
+pub const SETTINGS: [&str; 3] = [POOLING, MODULES, SENTENCE];
+
 /// Where it says how long texts may be.
 const SENTENCE: &str = "sentence_bert_config.json";
 
@@ -72,7 +84,7 @@ impl ModelFolder {
                 )
             })
         };
-        let (tokenizer, config) = (needed("tokenizer.json")?, json(&needed("config.json")?)?);
+        let (tokenizer, config) = (needed(TOKENIZER)?, json(&needed(CONFIG)?)?);
         Ok(ModelFolder { onnx, tokenizer, folders, config })
     }
 
@@ -180,13 +192,13 @@ impl ModelFolder {
             external_data(&self.onnx)?.into_iter().map(|name| (self.onnx.with_file_name(&name), name.into())),
         );
         let found = |name: &str| Some((find(&self.folders, name)?, PathBuf::from(name)));
-        files.extend(["config.json", POOLING, "modules.json", SENTENCE].into_iter().filter_map(found));
+        files.extend([CONFIG].into_iter().chain(SETTINGS).filter_map(found));
         Ok(files)
     }
 
     /// A Dense layer behind the pooling is not in the graph: without it the vectors would be wrong.
     fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
-        let Some((path, modules)) = self.optional("modules.json")? else { return Ok(()) };
+        let Some((path, modules)) = self.optional(MODULES)? else { return Ok(()) };
         let modules = modules.as_array().into_iter().flatten();
         for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
             let name = kind.rsplit('.').next().unwrap_or(kind);

@@ -23,7 +23,7 @@ use crate::tokenize::Tokenizer;
 use cuda::Gpu;
 pub use device::{Device, DeviceChoice, Precision};
 pub use fingerprint::{ModelFingerprint, external_data};
-pub use folder::{ModelFolder, graph_names};
+pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use onnx::OnnxEmbedder;
 use onnx::{Export, Seat};
 pub use placement::Placement;
