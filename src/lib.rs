@@ -5,6 +5,7 @@
 pub mod source; // roots -> Document
 pub mod clean; // text -> clean text
 pub mod digest; // clean text -> what it is recognised by
+pub mod shard; // the id of a document -> whose it is, of several jobs
 pub mod chunk; // clean text -> Chunk, with its Encoding
 pub mod tokenize; // text -> Encoding
 pub mod batch; // Encoding -> Batch

@@ -1,0 +1,93 @@
+//! Which of the documents are one job's where several share them: their ids alone decide.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// One of several shares of all documents, written `I/N`, with I from 0 to N - 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+impl Shard {
+    /// Which one, from 0.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+
+    /// Of how many.
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// Whether it has the document whose id has this digest: its first 64 bits, little-endian, modulo N are I.
+    pub fn has(self, id: Digest) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.count) == u64::from(self.index)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed =
+            text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parsed {
+            Some((index, count)) if index < count => Ok(Shard { index, count }),
+            _ => Err("expected I/N, such as 0/4 to 3/4 for the four shares of all documents"),
+        }
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> Self {
+        shard.to_string()
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_document_is_in_one_shard_and_they_are_of_about_the_same_size() {
+        let shards: Vec<Shard> = (0..7).map(|index| format!("{index}/7").parse().unwrap()).collect();
+        let mut sizes = [0; 7];
+        for document in 0..7000 {
+            let id = Digest::of(format!("docs/{document}.txt"));
+            let has: Vec<&Shard> = shards.iter().filter(|shard| shard.has(id)).collect();
+            assert_eq!(has.len(), 1);
+            sizes[has[0].index() as usize] += 1;
+        }
+        assert!(sizes.iter().all(|size| (900..1100).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_shard_is_one_of_those_that_there_are() {
+        for wrong in ["", "1", "4/4", "0/0", "-1/4", "1/4/2", "a/b", "0/"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+        assert_eq!("0/1".parse::<Shard>().unwrap().to_string(), "0/1");
+    }
+}
