@@ -6,7 +6,9 @@ mod embed;
 mod eval;
 mod hub;
 mod inspect;
+mod merge;
 mod model;
+mod output;
 mod search;
 
 use std::io::{self, Write};
@@ -70,6 +72,7 @@ impl From<Exit> for ExitCode {
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(*arguments, cli.log_format),
+        Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -93,7 +93,7 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
 
 /// Does what may download, and shows how far it is, unless nothing is to be told.
 pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(Tell) -> T) -> T {
-    let mut shown = Transfer::new(format);
+    let mut shown = Transfer::new("downloading", format);
     let got = get(&mut |event| match event {
         Event::File { name, bytes } => shown.begin(name, bytes),
         Event::Bytes(bytes) => shown.show(bytes),

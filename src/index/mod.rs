@@ -3,6 +3,7 @@
 
 mod delta;
 mod file;
+mod join;
 mod kept;
 mod metadata;
 mod part;
@@ -25,6 +26,7 @@ use kept::KeptColumn;
 
 pub use delta::{Changes, OPERATION, write_delta};
 pub use file::{IndexFile, Old};
+pub use join::{Joined, Shards};
 pub use metadata::{Fingerprint, Metadata, RowKind};
 pub use part::{Block, Part, Unusable};
 pub use parts::{Parts, RowAt};
