@@ -372,6 +372,11 @@ pub struct Embed {
     #[arg(long, value_name = "TEXT", conflicts_with = "query")]
     pub instruction: Option<String>,
 
+    /// Read an Arrow IPC stream with a column `text` on standard input, and write it with vectors: each batch is answered
+    /// before more than two others are read
+    #[arg(long, conflicts_with_all = ["texts", "format"])]
+    pub arrow: bool,
+
     /// What to write: jsonl (objects with text and vector, or text and error), npy (a NumPy array [texts, numbers]), or
     /// arrow (an Arrow IPC stream with the columns text and vector)
     #[arg(long, value_name = "FORMAT", default_value = "jsonl",

@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use super::{Exit, listen, model, output};
+use super::{Exit, TOOL, listen, model, output};
 use crate::cli::Build;
 use crate::embed::Embedder;
 use crate::error::Usage;
 use crate::index::{
-    COLUMNS, DELTA, Fingerprint, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place,
-    RowKind, Unusable, Written,
+    COLUMNS, DELTA, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place, RowKind, Unusable,
+    Written,
 };
 use crate::journal::{Header, Journal};
 use crate::model::{LoadedModel, Model, Resources, Texts};
@@ -25,11 +25,7 @@ use crate::report::{
     DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
     tokens_per_second,
 };
-use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
-use crate::{chunk, clean};
-
-/// The program and its version.
-const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
+use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
 
 const REPORT: Kind = Kind { name: "JSON", magic: b"{", is_kept: false };
 
@@ -181,16 +177,9 @@ fn settle(
     let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {
         unreachable!("a model that is not known is loaded")
     };
-    let fingerprint = Fingerprint {
-        dim: model::dim(arguments.dim, of_model.width)?,
-        max_tokens,
-        model: of_model,
-        instruction: arguments.instruction.clone(),
-        rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
-        extraction: extract::VERSION,
-        cleaning: clean::VERSION,
-        chunking: chunk::VERSION,
-    };
+    let dim = model::dim(arguments.dim, of_model.width)?;
+    let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
+    let fingerprint = model::fingerprint(of_model, dim, max_tokens, arguments.instruction.as_deref(), rows);
     let old = old.map(|file| {
         let differences = match &before {
             Some(before) => before.differences(&fingerprint),
@@ -224,13 +213,7 @@ fn settle(
         allow_shrink: arguments.allow_shrink,
         is_dry: arguments.dry_run,
     };
-    let metadata = Metadata {
-        tool: TOOL.to_owned(),
-        model_file: model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        fingerprint,
-        stale: 0,
-        shard: arguments.shard,
-    };
+    let metadata = Metadata { shard: arguments.shard, ..model::metadata(&model, fingerprint) };
     Ok(Settled { job: Arc::new(job), metadata, model, loaded, resources, texts, was_left })
 }
 

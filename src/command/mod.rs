@@ -24,6 +24,9 @@ use crate::lock::LockError;
 use crate::report::{Level, LogFormat, eprint_line};
 use crate::source;
 
+/// The program and its version.
+const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
