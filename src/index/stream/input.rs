@@ -67,7 +67,7 @@ impl<R: Read> Input<R> {
     ///
     /// # Errors
     /// It ends without one, or is damaged.
-    pub fn next(&mut self) -> anyhow::Result<Option<RecordBatch>> {
+    pub fn read(&mut self) -> anyhow::Result<Option<RecordBatch>> {
         let next = self.reader.next().transpose();
         come(&self.is_cut_off, next)
     }
