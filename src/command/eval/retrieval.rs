@@ -23,7 +23,7 @@ pub fn measure(arguments: &EvalRetrieval, format: LogFormat) -> anyhow::Result<P
     let judgments = eval::judgments(&file("qrels/test.tsv"), &program)?;
     let mut questions = eval::questions(&file("queries.jsonl"), &program)?;
     let corpus = match &arguments.index {
-        Some(index) => Corpus::Index(Parts::open(std::slice::from_ref(index))?),
+        Some(index) => Corpus::Index(Box::new(Parts::open(std::slice::from_ref(index))?)),
         None => Corpus::Texts(eval::corpus(&file("corpus.jsonl"), &program)?),
     };
     let groups = groups(&arguments.setups, arguments.instruction.as_deref(), corpus.model_file(), format)?;
@@ -77,7 +77,7 @@ fn check_ids<'a>(
 /// Where documents are looked for.
 enum Corpus {
     Texts(Vec<Entry>),
-    Index(Parts),
+    Index(Box<Parts>),
 }
 
 impl Corpus {
