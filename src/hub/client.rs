@@ -1,5 +1,5 @@
-//! Requests to the hub (with `proxy`, the only user of ureq): what may go well in a moment is tried again, and a file that has come in
-//! part goes on where it was.
+//! Requests to the hub (with `proxy`, the only user of ureq): what may go well in a moment is tried again, and a file that
+//! has come in part goes on where it was.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
