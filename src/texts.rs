@@ -6,6 +6,7 @@ use crate::clean::clean;
 use crate::embed::{Embedder, Embedding, Patient};
 use crate::error::{DocumentError, NoVector};
 use crate::merge;
+use crate::report::Reporter;
 use crate::tokenize::Tokenizer;
 
 /// A model that is ready, and how its texts are treated.
@@ -30,6 +31,11 @@ impl TextEmbedder {
         self.dim
     }
 
+    /// The same model for other texts: with another instruction, or cut elsewhere.
+    pub fn with_texts(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
+        TextEmbedder { tokenizer, max_tokens, ..self }
+    }
+
     /// Cleans, chunks and embeds.
     ///
     /// # Errors
@@ -38,6 +44,18 @@ impl TextEmbedder {
         &mut self,
         texts: &[T],
     ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
+        self.embed_shown(texts, None)
+    }
+
+    /// The same, and shows how far it is.
+    ///
+    /// # Errors
+    /// As of [`TextEmbedder::embed`].
+    pub fn embed_shown<T: AsRef<str>>(
+        &mut self,
+        texts: &[T],
+        reporter: Option<&Reporter>,
+    ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
         let mut chunks = Vec::new();
         let mut vectors: Vec<Result<Vec<Option<Embedding>>, DocumentError>> = Vec::new();
         for (document, text) in texts.iter().enumerate() {
@@ -45,6 +63,10 @@ impl TextEmbedder {
                 text if text.is_empty() => Err(DocumentError::Empty),
                 text => chunk(&text, self.max_tokens, &self.tokenizer),
             };
+            if let Some(reporter) = reporter {
+                let tokens = cut.iter().flatten().map(|chunk| chunk.encoding.len()).sum();
+                reporter.prepared(text.as_ref().len() as u64, tokens);
+            }
             vectors.push(cut.map(|cut| {
                 let none = vec![None; cut.len()];
                 let key = |chunk| ChunkKey { document, chunk };
@@ -53,6 +75,7 @@ impl TextEmbedder {
             }));
         }
         for batch in plan(chunks, self.batching, self.batch_tokens) {
+            let tokens = batch.tokens();
             for (ChunkKey { document, chunk }, vector) in self.embedder.embed(batch)? {
                 match (vector, &mut vectors[document]) {
                     (Ok(vector), Ok(vectors)) => vectors[chunk] = Some(vector),
@@ -60,6 +83,7 @@ impl TextEmbedder {
                     (Ok(_), Err(_)) => {}
                 }
             }
+            reporter.iter().for_each(|reporter| reporter.embedded(tokens));
         }
         Ok(vectors.into_iter().map(|vectors| Ok(self.merge(vectors?)?)).collect())
     }

@@ -2,6 +2,7 @@
 
 mod cuda;
 mod device;
+mod external;
 mod fingerprint;
 mod folder;
 mod onnx;
@@ -22,7 +23,8 @@ use crate::tokenize::Tokenizer;
 
 use cuda::Gpu;
 pub use device::{Device, DeviceChoice, Precision};
-pub use fingerprint::{ModelFingerprint, external_data};
+pub use external::external_data;
+pub use fingerprint::ModelFingerprint;
 pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use onnx::OnnxEmbedder;
 use onnx::{Export, Seat};
