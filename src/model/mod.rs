@@ -2,7 +2,6 @@
 
 mod cuda;
 mod device;
-mod external;
 mod fingerprint;
 mod folder;
 mod onnx;
@@ -23,8 +22,7 @@ use crate::tokenize::Tokenizer;
 
 use cuda::Gpu;
 pub use device::{Device, DeviceChoice, Precision};
-pub use external::external_data;
-pub use fingerprint::ModelFingerprint;
+pub use fingerprint::{ModelFingerprint, external_data};
 pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use onnx::OnnxEmbedder;
 use onnx::{Export, Seat};
