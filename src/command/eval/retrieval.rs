@@ -4,24 +4,25 @@ use std::collections::HashSet;
 
 use anyhow::{Context, anyhow};
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 
 use super::page::{Measured, Page, QUESTIONS, Values};
 use super::{Group, Variant, groups, is_comparison, languages, setup};
 use crate::cli::EvalRetrieval;
-use crate::command::{build, model, search};
+use crate::command::{model, reading, search};
 use crate::embed::Embedding;
 use crate::eval::{self, Entry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
 use crate::model::Model;
 use crate::report::{LogFormat, Reporter};
 use crate::texts::TextEmbedder;
-use crate::tokenize::Tokenizer;
+use crate::tokenize::{Encoding, Tokenizer};
 
 /// Documents that are embedded before their vectors are used, so that those of a corpus are never all in memory.
 const DOCUMENTS: usize = 1024;
 
 pub fn measure(arguments: &EvalRetrieval, format: LogFormat) -> anyhow::Result<Page> {
-    let program = build::this_program()?;
+    let program = reading::this_program()?;
     let file = |name: &str| arguments.folder.join(name);
     let judgments = eval::judgments(&file("qrels/test.tsv"), &program)?;
     let mut questions = eval::questions(&file("queries.jsonl"), &program)?;
@@ -166,9 +167,16 @@ fn offer_texts(
     embedder: &mut TextEmbedder,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
-    let texts: Vec<&str> = documents.iter().map(|entry| entry.text.as_str()).collect();
+    let preparer = embedder.preparer();
+    let prepare = |entry: &&Entry| {
+        let chunks = preparer.prepare(&entry.text).chunks;
+        let tokens = chunks.iter().flatten().map(Encoding::len).sum();
+        reporter.prepared(entry.text.len() as u64, tokens);
+        chunks
+    };
+    let prepared = documents.par_iter().map(prepare).collect();
     let mut values = Vec::with_capacity(documents.len() * embedder.dim());
-    for (vector, document) in embedder.embed_shown(&texts, Some(reporter))?.into_iter().zip(documents) {
+    for (vector, document) in embedder.embed_prepared(prepared, Some(reporter))?.into_iter().zip(documents) {
         let vector = vector.with_context(|| format!("document `{}`", document.id))?;
         values.extend(vector.into_values());
         reporter.document_done();
