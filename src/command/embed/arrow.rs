@@ -78,7 +78,7 @@ fn make(
     embedder: &mut TextEmbedder,
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 ) -> anyhow::Result<Vec<Made>> {
-    let vectors = embedder.embed_prepared(chunks)?;
+    let vectors = embedder.embed_prepared(chunks, None)?;
     let made = vectors.into_iter().map(|vector| match vector {
         Ok(vector) => Made::Vector(vector),
         Err(DocumentError::Empty) => Made::Nothing,
