@@ -183,13 +183,18 @@ pub struct ModelArguments {
 #[derive(Debug, Args)]
 pub struct Build {
     /// Folders, or files: text, Markdown, HTML, PDF, DOCX, and with a document a row JSON Lines, CSV, TSV
-    /// and Parquet; all but Parquet also as .gz or .zst. `-` is JSON Lines on standard input
+    /// and Parquet; all but Parquet also as .gz or .zst. `-` is JSON Lines on standard input. s3://bucket/path, gs:// and
+    /// az:// name an object, or all below a prefix
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
-    /// The Parquet file to write; the old one stays in place until the new one is whole
+    /// The Parquet file to write, or the URL of an object; the old one stays in place until the new one is whole
     #[arg(short, long, value_name = "OUT.parquet")]
     pub output: PathBuf,
+
+    /// Where the object storage is, such as http://localhost:9000 [default: what the environment says, or its maker's]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
 
     /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
     /// [default: the model's width]

@@ -10,6 +10,7 @@ mod merge;
 mod model;
 mod output;
 mod search;
+mod target;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

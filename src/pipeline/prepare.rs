@@ -92,7 +92,14 @@ pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<Prepar
 fn find(job: &Job, groups: &Sender<Vec<Found>>) {
     let mut found = job.roots.documents(&job.reading);
     loop {
-        let group = group(&mut found);
+        let mut group = group(&mut found);
+        for item in &mut group {
+            if let Found::Raw(raw) = item
+                && raw.id().is_none_or(|id| is_own(id, job))
+            {
+                raw.begin();
+            }
+        }
         if group.is_empty() || groups.send(group).is_err() {
             return;
         }

@@ -1,0 +1,71 @@
+//! Where something is to be written: a file, or an object by way of one.
+
+use std::path::{Path, PathBuf};
+
+use crate::index::{Kind, Place};
+use crate::object::{Remote, Stores, Url};
+use crate::report::LogFormat;
+
+/// A file to be written, and the object that it is to become, if it is to.
+pub struct Target {
+    what: &'static str,
+    kind: &'static Kind,
+    path: PathBuf,
+    remote: Option<Remote>,
+}
+
+impl Target {
+    /// `what` is what messages call it.
+    ///
+    /// # Errors
+    /// A URL that cannot be written to, or with something of another kind there.
+    pub fn new(
+        what: &'static str,
+        path: &Path,
+        kind: &'static Kind,
+        stores: &mut Stores,
+    ) -> anyhow::Result<Self> {
+        let mut remote = Url::of(path)?.map(|url| stores.remote(url)).transpose()?;
+        if let Some(remote) = &mut remote {
+            remote.look(kind)?;
+        }
+        let path = remote.as_ref().map_or(path, Remote::path).to_owned();
+        Ok(Target { what, kind, path, remote })
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// The place of the file, as it is now.
+    ///
+    /// # Errors
+    /// As [`Place::new`].
+    pub fn place(&self) -> anyhow::Result<Place> {
+        let place = Place::new(self.what, &self.path, self.kind)?;
+        Ok(match &self.remote {
+            Some(remote) => place.called(format!("{} {}", self.what, remote.url())),
+            None => place,
+        })
+    }
+
+    /// Sees to it that the file is what the object is now. To be called by the one run that holds its place.
+    ///
+    /// # Errors
+    /// The object cannot be had.
+    pub fn fetch(&mut self, format: Option<LogFormat>) -> anyhow::Result<()> {
+        let place = self.place()?;
+        let Some(remote) = &mut self.remote else { return Ok(()) };
+        remote.look(self.kind)?;
+        remote.fetch(&place, format)
+    }
+
+    /// Makes the file the object, where that is another one.
+    ///
+    /// # Errors
+    /// The object cannot be written, or somebody else has written it; it is what it was.
+    pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
+        self.remote.as_ref().map_or(Ok(()), |remote| remote.upload(&self.place()?, format))
+    }
+}
