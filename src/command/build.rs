@@ -60,7 +60,7 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
     )?;
     listen(format)?;
     let mut stores = Stores::new(arguments.endpoint.as_deref(), reporter.clone());
-    let target = |path: &PathBuf| Target::new("--report", path, &REPORT, &mut stores);
+    let target = |path: &PathBuf| Target::new("--report", path, &REPORT, &mut stores)?.look();
     let target = arguments.report.as_ref().map(target).transpose()?;
     let place = target.as_ref().map(Target::place).transpose()?;
     let result = build(&arguments, &mut stores, &reporter, &mut report);
@@ -100,7 +100,7 @@ fn build(
     let roots = Roots::anywhere(&arguments.inputs, filter, arguments.allow_empty, stores)?;
     let reading = reading(arguments)?;
     let mut target = Target::new("output", &arguments.output, &INDEX, stores)?;
-    let to_delta = arguments.delta.as_ref().map(|path| Target::new("--delta", path, &DELTA, stores));
+    let to_delta = arguments.delta.as_ref().map(|path| Target::new("--delta", path, &DELTA, stores)?.look());
     let to_delta = to_delta.transpose()?;
     let delta = to_delta.as_ref().map(Target::place).transpose()?;
     // A copy of an object is fetched in a dry run too.

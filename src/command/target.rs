@@ -18,17 +18,14 @@ impl Target {
     /// `what` is what messages call it.
     ///
     /// # Errors
-    /// A URL that cannot be written to, or with something of another kind there.
+    /// A URL that names no object.
     pub fn new(
         what: &'static str,
         path: &Path,
         kind: &'static Kind,
         stores: &mut Stores,
     ) -> anyhow::Result<Self> {
-        let mut remote = Url::of(path)?.map(|url| stores.remote(url)).transpose()?;
-        if let Some(remote) = &mut remote {
-            remote.look(kind)?;
-        }
+        let remote = Url::of(path)?.map(|url| stores.remote(url)).transpose()?;
         let path = remote.as_ref().map_or(path, Remote::path).to_owned();
         Ok(Target { what, kind, path, remote })
     }
@@ -48,6 +45,15 @@ impl Target {
             Some(remote) => place.called(format!("{} {}", self.what, remote.url())),
             None => place,
         })
+    }
+
+    /// Looks at the object that is there, which must be of the kind that is going to be.
+    ///
+    /// # Errors
+    /// It is of another kind; the store does not say.
+    pub fn look(mut self) -> anyhow::Result<Self> {
+        self.remote.as_mut().map_or(Ok(()), |remote| remote.look(self.kind))?;
+        Ok(self)
     }
 
     /// Sees to it that the file is what the object is now. To be called by the one run that holds its place.

@@ -75,8 +75,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What is undone at the end of a run may take so long.
 const UNDO: Duration = Duration::from_secs(3);
 
-/// Pauses after which a put is tried again that object_store does not repeat, since it might have been done.
-const PUT_PAUSES_SECONDS: [u64; 4] = [1, 2, 4, 8];
+/// Pauses after which that is tried again which object_store does not repeat: an answer that was cut, and a put that might
+/// have been done.
+const PAUSES_SECONDS: [u64; 5] = [1, 1, 2, 4, 8];
 
 /// An attribute of an object that says what was uploaded. Azure wants a word for its name.
 const NOTE: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("qwen3index"));
@@ -219,8 +220,9 @@ impl Store {
             Some((below.filter(|below| !below.is_empty())?.into(), meta.size))
         };
         let prefix = Some(&prefix).filter(|_| !url.key.is_empty());
-        let listed = self.objects.list(prefix).try_filter_map(|meta| async { Ok(below(meta)) });
-        Ok(self.wait(listed.try_collect())?.map_err(|e| self.trouble(url, &e))?)
+        let listed =
+            || self.objects.list(prefix).try_filter_map(|meta| async { Ok(below(meta)) }).try_collect();
+        Ok(self.again(listed)?.map_err(|e| self.trouble(url, &e))?)
     }
 
     /// Uploads a file to the place of what was `found` there. Until all of it is there, what was there is. Gives back what
@@ -271,18 +273,9 @@ impl Store {
             }
         };
         let key = Path::from(url);
-        let mut pauses = PUT_PAUSES_SECONDS.into_iter();
-        loop {
-            self.check_as_found(url, found)?;
-            let put = self.objects.put_opts(&key, bytes.clone().into(), options.clone());
-            match (self.wait(put)?, pauses.next()) {
-                (Ok(_), _) => return Ok(()),
-                (Err(Error::Generic { .. }), Some(pause)) if !self.is_there(url, note) => {
-                    self.wait(tokio::time::sleep(Duration::from_secs(pause)))?;
-                }
-                (Err(e), _) => return Err(self.trouble(url, &e).into()),
-            }
-        }
+        self.check_as_found(url, found)?;
+        let put = || self.objects.put_opts(&key, bytes.clone().into(), options.clone());
+        self.again(put)?.map(drop).map_err(|e| self.trouble(url, &e).into())
     }
 
     fn put_parts(
@@ -295,8 +288,8 @@ impl Store {
     ) -> anyhow::Result<()> {
         let key = Path::from(url);
         let options = PutMultipartOptions::from(attributes(note));
-        let begun = self.wait(self.parts.create_multipart_opts(&key, options))?;
-        let id = begun.map_err(|e| self.trouble(url, &e))?;
+        let begin = || self.parts.create_multipart_opts(&key, options.clone());
+        let id = self.again(begin)?.map_err(|e| self.trouble(url, &e))?;
         let mut done = (watch.begun)(&id);
         if done.is_ok() {
             done = self.send_parts(url, &id, (file, bytes), found, watch.sent);
@@ -339,7 +332,7 @@ impl Store {
         if self.has_conditions {
             *lock(&self.line.condition) = condition(found);
         }
-        let completed = self.wait(self.parts.complete_multipart(&key, id, parts));
+        let completed = self.again(|| self.parts.complete_multipart(&key, id, parts.clone()));
         *lock(&self.line.condition) = None;
         completed?.map(drop).map_err(|e| self.trouble(url, &e).into())
     }
@@ -381,6 +374,23 @@ impl Store {
         })
     }
 
+    /// Waits for what is tried again where a connection was cut and object_store leaves it at that.
+    fn again<T, F>(&self, attempt: impl Fn() -> F) -> Result<object_store::Result<T>, Interrupted>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        let mut pauses = PAUSES_SECONDS.into_iter();
+        loop {
+            let started = Instant::now();
+            match (self.wait(attempt())?, pauses.next()) {
+                (Err(e), Some(pause)) if is_cut(&e) && started.elapsed() < PATIENCE => {
+                    self.wait(async { tokio::time::sleep(Duration::from_secs(pause)).await })?;
+                }
+                (done, _) => return Ok(done),
+            }
+        }
+    }
+
     fn trouble(&self, url: &Url, error: &Error) -> Trouble {
         let text = error.to_string();
         let variables = variables(self.scheme);
@@ -389,8 +399,8 @@ impl Store {
                 ("there is no such bucket; see to its name, its region and --endpoint".to_owned(), true)
             }
             Error::NotFound { .. } => ("is not there".to_owned(), false),
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                let is_of_store = matches!(error, Error::Unauthenticated { .. });
+            _ if ["401 ", "403 "].iter().any(|status| text.contains(&format!("{STATUS}{status}"))) => {
+                let is_of_store = !matches!(error, Error::PermissionDenied { .. });
                 (
                     format!("access is denied ({}); see to {variables} and what they allow", cause(error)),
                     is_of_store,
@@ -416,6 +426,21 @@ fn variables(scheme: Scheme) -> &'static str {
     }
 }
 
+/// What object_store says before a status.
+const STATUS: &str = "status code: ";
+
+/// Whether the connection was cut, by the kind that [`Service`] has left it.
+fn is_cut(error: &Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<HttpError>() {
+            return error.kind() != HttpErrorKind::Unknown;
+        }
+        source = error.source();
+    }
+    false
+}
+
 fn changed(url: &Url) -> Trouble {
     Trouble {
         message: format!("{url}: another program has written or removed it during this run; run again"),
@@ -434,7 +459,7 @@ fn cause(error: &Error) -> String {
     if let Some(code) = between("<Code>", "</Code>") {
         return code.to_owned();
     }
-    if let Some(status) = between("status code: ", ": ") {
+    if let Some(status) = between(STATUS, ": ") {
         return format!("the store answers {status}");
     }
     let mut source = error.source();
