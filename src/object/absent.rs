@@ -46,7 +46,8 @@ impl Store {
 pub struct Reader(Arc<Store>);
 
 impl Reader {
-    pub fn new(store: Arc<Store>, _: Url, _: u64, _: Option<Version>) -> Self {
+    /// Of what is not there.
+    pub fn new(store: Arc<Store>, _: Arc<Url>, _: u64, _: Option<Version>) -> Self {
         Reader(store)
     }
 }

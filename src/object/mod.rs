@@ -103,11 +103,6 @@ impl Url {
         let key = if self.key.is_empty() { key.to_owned() } else { format!("{}/{key}", self.key) };
         Url { bucket: self.bucket.clone(), key, is_prefix: false }
     }
-
-    fn scheme(&self) -> Scheme {
-        let name = self.bucket.split(':').next().unwrap_or_default();
-        Scheme::of(name).unwrap_or(Scheme::S3)
-    }
 }
 
 impl fmt::Display for Url {
@@ -172,7 +167,7 @@ impl Stores {
     pub fn object(&mut self, url: &Url) -> anyhow::Result<Option<Object>> {
         let store = self.get(url)?;
         let version = store.look(url)?;
-        Ok(version.map(|version| Object { store, url: url.clone(), bytes: version.bytes }))
+        Ok(version.map(|version| Object { store, url: url.clone().into(), bytes: version.bytes }))
     }
 
     /// What is below a prefix.
@@ -209,7 +204,7 @@ impl Stores {
 #[derive(Debug, Clone)]
 pub struct Object {
     store: Arc<Store>,
-    url: Url,
+    url: Arc<Url>,
     bytes: u64,
 }
 
@@ -264,7 +259,7 @@ impl Listing {
     /// The object.
     pub fn object(&self, at: usize) -> Object {
         let (key, bytes) = &self.keys[at];
-        Object { store: self.store.clone(), url: self.url.below(key), bytes: *bytes }
+        Object { store: self.store.clone(), url: self.url.below(key).into(), bytes: *bytes }
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Watch<'a> {
 #[derive(Debug)]
 pub struct Remote {
     store: Arc<Store>,
-    url: Url,
+    url: Arc<Url>,
     path: PathBuf,
     /// What was there when the run began.
     found: Option<Version>,
@@ -69,7 +69,7 @@ impl Remote {
             .create(&folder)
             .with_context(|| format!("{url}: {}: cannot be made; set XDG_CACHE_HOME", folder.display()))?;
         let path = folder.join(url.name());
-        Ok(Remote { store, url, path, found: None })
+        Ok(Remote { store, url: url.into(), path, found: None })
     }
 
     /// Where the file is.

@@ -111,7 +111,7 @@ impl Store {
             told: Mutex::default(),
             condition: Mutex::default(),
         });
-        let scheme = url.scheme();
+        let scheme = url.bucket.split(':').next().and_then(Scheme::of).unwrap_or(Scheme::S3);
         let is_open = |endpoint: &str| endpoint.starts_with("http://");
         let retry =
             RetryConfig { max_retries: RETRIES_MAX, retry_timeout: PATIENCE, ..RetryConfig::default() };
@@ -287,7 +287,11 @@ impl Store {
         watch: Watch,
     ) -> anyhow::Result<()> {
         let key = Path::from(url);
-        let options = PutMultipartOptions::from(attributes(note));
+        let options = match self.scheme {
+            // Of parts, object_store has none for it.
+            Scheme::Azure => PutMultipartOptions::default(),
+            _ => PutMultipartOptions::from(attributes(note)),
+        };
         let begin = || self.parts.create_multipart_opts(&key, options.clone());
         let id = self.again(begin)?.map_err(|e| self.trouble(url, &e))?;
         let mut done = (watch.begun)(&id);
@@ -584,7 +588,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[derive(Debug)]
 pub struct Reader {
     store: Arc<Store>,
-    url: Url,
+    url: Arc<Url>,
     /// Once the first block is there.
     version: Option<Version>,
     block: Bytes,
@@ -595,7 +599,7 @@ pub struct Reader {
 
 impl Reader {
     /// Asks for the first block. `bytes` and perhaps `version` are what is known of the object.
-    pub fn new(store: Arc<Store>, url: Url, bytes: u64, version: Option<Version>) -> Self {
+    pub fn new(store: Arc<Store>, url: Arc<Url>, bytes: u64, version: Option<Version>) -> Self {
         let mut reader = Reader { store, url, version, block: Bytes::new(), ahead: VecDeque::new(), next: 0 };
         // Of nothing, there is no range.
         if bytes > 0 {
@@ -612,7 +616,7 @@ impl Reader {
         };
         self.next += BLOCK;
         let (objects, at_once, key) =
-            (self.store.objects.clone(), self.store.at_once.clone(), Path::from(&self.url));
+            (self.store.objects.clone(), self.store.at_once.clone(), Path::from(&*self.url));
         self.ahead.push_back(self.store.runtime.spawn(async move {
             // It is never closed.
             let _turn = at_once.acquire().await.ok();

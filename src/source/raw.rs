@@ -32,7 +32,7 @@ pub enum Raw {
         /// The file.
         location: Location,
         /// Its bytes, where they are on their way already.
-        begun: Option<Reader>,
+        begun: Option<Box<Reader>>,
         /// What it holds, and how that is packed.
         form: Form,
         /// Its size when it was found, in bytes.
@@ -94,7 +94,7 @@ impl Raw {
     /// Has an object sent, many of them side by side, before its turn to be read comes.
     pub fn begin(&mut self) {
         if let Raw::File { location: Location::Object(object), begun, .. } = self {
-            *begun = Some(object.open());
+            *begun = Some(Box::new(object.open()));
         }
     }
 
@@ -103,7 +103,7 @@ impl Raw {
         match self {
             Raw::File { id, base, location, begun, form, size } => {
                 let origin = Origin { file: base, line: None };
-                let bytes = begun.map_or_else(|| location.open(), |reader| Ok(Box::new(reader)));
+                let bytes = begun.map_or_else(|| location.open(), |reader| Ok(reader));
                 match bytes.map_err(Into::into).and_then(|bytes| reading.file(bytes, form, size)) {
                     Ok(Text { text, encoding, kept }) => Ok(Document { id, text, origin, encoding, kept }),
                     Err(cause) => {

@@ -22,6 +22,7 @@ struct Server {
     /// Who may write, and who may only read.
     keys: Vec<(String, String)>,
     commands: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    _process: Child,
 }
 
 impl Server {
@@ -41,6 +42,7 @@ impl Server {
                 port: started["port"].as_u64().unwrap() as u16,
                 keys: serde_json::from_value(started["keys"].clone()).unwrap(),
                 commands: Mutex::new((child.stdin.take().unwrap(), answers)),
+                _process: child,
             }
         })
     }
@@ -60,6 +62,8 @@ enum Fate {
     Passes,
     /// The server is too busy for it.
     Busy,
+    /// A second passes in the middle of the answer.
+    Slow,
     /// The connection ends after so many bytes of the answer.
     AnswerCut(usize),
     /// The connection ends after so many bytes of what is uploaded.
@@ -168,8 +172,15 @@ fn pass(client: TcpStream, (state, changed): &(Mutex<LineState>, Condvar)) -> st
     client.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes())?;
     let mut answer = Vec::new();
     reader.read_to_end(&mut answer)?;
-    if let Fate::AnswerCut(most) = fate {
-        answer.truncate(most);
+    match fate {
+        Fate::AnswerCut(most) => answer.truncate(most),
+        Fate::Slow => {
+            let rest = answer.split_off(answer.len() / 2);
+            client.write_all(&answer)?;
+            thread::sleep(Duration::from_secs(1));
+            answer = rest;
+        }
+        _ => {}
     }
     client.write_all(&answer)
 }
@@ -476,7 +487,7 @@ fn connections_that_are_cut_and_answers_of_503_cost_nothing_but_time() {
             cuts -= 1;
             Fate::AnswerCut(5 << 20)
         }
-        _ => Fate::Passes,
+        _ => Fate::Slow,
     });
     bucket.build(&build).expect(0).says("3 reused").says("as before");
 }
@@ -649,4 +660,28 @@ fn what_is_wrong_is_said_in_one_line() {
     let ran = bucket.build(&[&docs, "-o", "out.parquet"]).expect(1);
     ran.says(&format!("error: {docs}: Connection refused (os error 111); see to the network, --endpoint"));
     assert!(started.elapsed() < Duration::from_secs(5), "{}", ran.story);
+}
+
+#[test]
+fn the_page_does_what_it_says() {
+    let bucket = Bucket::new();
+    let playground = &bucket.playground;
+    bucket.put("docs/a.md", "One.");
+    bucket.put("docs/crawl.jsonl", jsonl(["Two."]));
+    playground.write("notes/b.txt", "Three.");
+    let page = fs::read_to_string(repository("docs/objects.md")).unwrap();
+    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let script: String = blocks.collect();
+    assert_eq!(script.matches("qwen3-index build ").count(), 3, "{script}");
+    let script = script.replace("my-bucket", &bucket.name).replace("http://localhost:9000", &bucket.line.url);
+    let program = Path::new(env!("CARGO_BIN_EXE_qwen3-index")).parent().unwrap();
+    let command = bucket.command(&[]);
+    let mut bash = Command::new("bash");
+    bash.args(["-euc", &format!("PATH={}:$PATH\n{script}", program.display())])
+        .current_dir(command.get_current_dir().unwrap());
+    bash.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bash.env("AWS_ENDPOINT_URL", &bucket.line.url);
+    playground.output(&mut bash, "").expect(0);
+    assert_eq!(rows(&bucket.get("index/vectors.parquet")).len(), 2);
+    assert_eq!(rows(&playground.path("vectors.parquet")).len(), 2);
 }
