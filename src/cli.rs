@@ -209,9 +209,14 @@ pub struct ModelArguments {
 #[derive(Debug, Args)]
 pub struct ReadingArguments {
     /// Folders, or files: text, Markdown, HTML, PDF, DOCX, and with a document a row JSON Lines, CSV, TSV
-    /// and Parquet; all but Parquet also as .gz or .zst. `-` is JSON Lines on standard input
+    /// and Parquet; all but Parquet also as .gz or .zst. `-` is JSON Lines on standard input. s3://bucket/path, gs:// and
+    /// az:// name an object, or all below a prefix
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
+
+    /// Where the object storage is, such as http://localhost:9000 [default: what the environment says, or its maker's]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
 
     /// Field or column with the id, a string or a whole number (`a.b` is field b of object a); rows
     /// without it are called `file:line`

@@ -8,12 +8,17 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::object::Trouble;
+
 /// Why one document has no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// The file or folder could not be opened or read.
     #[error("cannot be read: {0}; check that it exists and that this user may read it")]
     Unreadable(io::Error),
+    /// An object could not be read.
+    #[error(transparent)]
+    Object(Trouble),
     /// What ends a file of rows before its end.
     #[error("{0} (what is behind it in the file is not read)")]
     RestNotRead(Box<DocumentError>),
@@ -131,13 +136,25 @@ pub enum NoVector {
     },
 }
 
+impl DocumentError {
+    /// Whether no other document of that place can be read now either, so that there is no use in going on.
+    pub fn ends_the_run(&self) -> bool {
+        match self {
+            DocumentError::Object(trouble) => trouble.is_of_store,
+            DocumentError::RestNotRead(cause) => cause.ends_the_run(),
+            _ => false,
+        }
+    }
+}
+
 impl From<io::Error> for DocumentError {
     /// A reader of ours has its own reasons to fail.
     fn from(error: io::Error) -> Self {
-        match error.downcast::<ContentError>() {
-            Ok(content) => content.into(),
-            Err(error) => DocumentError::Unreadable(error),
-        }
+        let error = match error.downcast::<ContentError>() {
+            Ok(content) => return content.into(),
+            Err(error) => error,
+        };
+        error.downcast().map_or_else(DocumentError::Unreadable, DocumentError::Object)
     }
 }
 

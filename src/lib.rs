@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order that data flows through them; `ARCHITECTURE.md` draws it.
 
+pub mod object; // the URL of an object -> its bytes, and the other way round
 pub mod source; // roots -> Document
 pub mod clean; // text -> clean text
 pub mod digest; // clean text -> what it is recognised by

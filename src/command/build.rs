@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
+use super::target::Target;
 use super::{Exit, TOOL, listen, model, output, reading};
 use crate::cli::Build;
 use crate::embed::Embedder;
@@ -16,6 +18,7 @@ use crate::index::{
 };
 use crate::journal::{Header, Journal};
 use crate::model::{LoadedModel, Model, Resources, Texts};
+use crate::object::Stores;
 use crate::pipeline::{self, Engine, Job};
 use crate::report::{
     DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
@@ -48,9 +51,12 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
             ("--report", arguments.report.as_ref()),
         ],
     )?;
-    let place = arguments.report.as_ref().map(|path| Place::new("--report", path, &REPORT)).transpose()?;
     listen(format)?;
-    let result = build(&arguments, &reporter, &mut report);
+    let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
+    let target = |path: &PathBuf| Target::new("--report", path, &REPORT, &mut stores)?.look();
+    let target = arguments.report.as_ref().map(target).transpose()?;
+    let place = target.as_ref().map(Target::place).transpose()?;
+    let result = build(&arguments, &mut stores, &reporter, &mut report);
     reporter.finish();
     // The run that holds the output has its own report to write.
     let place = place.filter(|_| !matches!(&result, Err(e) if Exit::of(e) == Exit::Held));
@@ -62,7 +68,8 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
     report.peak_memory_bytes = peak_memory();
     (report.failures, report.stale) = reporter.take_names();
     // The run has come to its end, good or bad, whether that can be written down or not.
-    if let Err(e) = write_report(&place, &report) {
+    let written = write_report(&place, &report);
+    if let Err(e) = written.and_then(|()| target.map_or(Ok(()), |target| target.upload(reporter.format()))) {
         reporter.warn(&format!("{e:#}"));
     }
     result
@@ -76,16 +83,25 @@ fn write_report(place: &Place, report: &Report) -> anyhow::Result<()> {
     place.put(file).map(drop)
 }
 
-fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> anyhow::Result<Exit> {
-    let roots = reading::roots(&arguments.reading, arguments.allow_empty)?;
+fn build(
+    arguments: &Build,
+    stores: &mut Stores,
+    reporter: &Arc<Reporter>,
+    report: &mut Report,
+) -> anyhow::Result<Exit> {
+    let roots = reading::roots(&arguments.reading, arguments.allow_empty, stores)?;
     let reading = reading::reading(&arguments.reading, arguments.delta.as_ref().map(|_| OPERATION))?;
-    let look = || Place::new("output", &arguments.output, &INDEX);
-    let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, &DELTA));
-    let delta = delta.transpose()?;
+    let mut target = Target::new("output", &arguments.output, &INDEX, stores)?;
+    let to_delta = arguments.delta.as_ref().map(|path| Target::new("--delta", path, &DELTA, stores)?.look());
+    let to_delta = to_delta.transpose()?;
+    let delta = to_delta.as_ref().map(Target::place).transpose()?;
+    // A copy of an object is fetched in a dry run too.
+    let is_free = arguments.dry_run && !target.is_object();
     let lock =
-        if arguments.dry_run { None } else { output::lock(&look()?, &|warning| reporter.warn(warning))? };
+        if is_free { None } else { output::lock(&target.place()?, &|warning| reporter.warn(warning))? };
+    target.fetch(reporter.format())?;
     // Again, since another run may have had the lock until now.
-    let mut place = look()?;
+    let mut place = target.place()?;
     if let (Some(delta), Some(_)) = (&delta, &lock) {
         delta.clean()?;
     }
@@ -100,7 +116,9 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     let opened = Opened { roots, reading, model, old, has_output, was_left };
     let settled = settle(arguments, opened, reporter, &mut report.seconds)?;
     report.fingerprint = Some(settled.metadata.fingerprint.clone());
-    run_settled(arguments, &place, delta.as_ref(), settled, reporter, report)
+    let places =
+        Places { output: &place, delta: delta.as_ref(), targets: [to_delta.as_ref(), Some(&target)] };
+    run_settled(arguments, places, settled, reporter, report)
 }
 
 /// What is there from the last run.
@@ -126,6 +144,14 @@ fn old_file(place: &mut Place, arguments: &Build, reporter: &Reporter) -> anyhow
             Ok(None)
         }
     }
+}
+
+/// Where a run puts what it makes.
+struct Places<'a> {
+    output: &'a Place,
+    delta: Option<&'a Place>,
+    /// What they are in, in the order in which they are uploaded.
+    targets: [Option<&'a Target>; 2],
 }
 
 /// Arguments that have been checked against each other, the model and the old output.
@@ -214,8 +240,7 @@ fn settle(
 
 fn run_settled(
     arguments: &Build,
-    place: &Place,
-    delta: Option<&Place>,
+    Places { output: place, delta, targets }: Places,
     settled: Settled,
     reporter: &Arc<Reporter>,
     report: &mut Report,
@@ -288,6 +313,9 @@ fn run_settled(
     }
     let started = Instant::now();
     let written = writer.publish(delta, report.documents.stale as u32, was_left)?;
+    for target in targets.into_iter().flatten() {
+        target.upload(reporter.format())?;
+    }
     report.seconds.writing = writing + started.elapsed().as_secs_f64();
     journal
         .remove()

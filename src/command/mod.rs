@@ -13,6 +13,7 @@ mod pack;
 mod read;
 mod reading;
 mod search;
+mod target;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,19 +1,22 @@
 //! `read`: documents in, an Arrow IPC stream of their texts on standard output.
 
 use std::io::{self, Stdout};
+use std::sync::Arc;
 
 use super::{Exit, printed, reading};
 use crate::cli::Read;
 use crate::error::{DocumentError, Failure, Lost};
 use crate::index::{DocumentStream, ERROR};
+use crate::object::Stores;
 use crate::pipeline;
 use crate::report::{Documents, LogFormat, Reporter};
 
 pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
-    let roots = reading::roots(&arguments.reading, false)?;
+    let reporter = Arc::new(Reporter::new(false, format));
+    let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
+    let roots = reading::roots(&arguments.reading, false, &mut stores)?;
     let reading = reading::reading(&arguments.reading, Some(ERROR))?;
     let mut output = printed(DocumentStream::new(io::stdout(), &reading.fields.keep))?;
-    let reporter = Reporter::new(false, format);
     let mut documents = Documents::default();
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
     while let Some(group) = groups.take()? {

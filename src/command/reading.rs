@@ -8,12 +8,17 @@ use anyhow::Context;
 use crate::cli::ReadingArguments;
 use crate::error::Usage;
 use crate::index::COLUMNS;
+use crate::object::Stores;
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
 
 /// The inputs, which all exist, unless they `may_be_missing`.
-pub fn roots(arguments: &ReadingArguments, may_be_missing: bool) -> anyhow::Result<Roots> {
+pub fn roots(
+    arguments: &ReadingArguments,
+    may_be_missing: bool,
+    stores: &mut Stores,
+) -> anyhow::Result<Roots> {
     let ReadingArguments { inputs, include, exclude, hidden, follow, .. } = arguments;
-    Roots::new(inputs, Filter::new(include, exclude, *hidden, *follow)?, may_be_missing)
+    Roots::anywhere(inputs, Filter::new(include, exclude, *hidden, *follow)?, may_be_missing, stores)
 }
 
 /// How documents are read. The output has a column `more` beside those of an index.

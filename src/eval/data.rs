@@ -163,9 +163,9 @@ impl Rows<'_> {
         let roots = Roots::new(&[self.file.to_owned()], Filter::new(&[], &[], false, false)?, false)?;
         for found in roots.documents(&reading) {
             match found {
-                Found::Raw(Raw::File { path, .. }) => bail!(
+                Found::Raw(Raw::File { location, .. }) => bail!(
                     "{}: has no rows; name a file that ends in .jsonl, .csv, .tsv or .parquet",
-                    path.display()
+                    location
                 ),
                 Found::Raw(raw) => {
                     let row = raw.read(&reading).map_err(|failure| self.failed(failure))?;

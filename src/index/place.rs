@@ -78,6 +78,12 @@ impl Place {
         Ok(Place { named, path, before, is_kept: false })
     }
 
+    /// The same, called something else in messages.
+    pub fn called(mut self, name: String) -> Self {
+        self.named = name;
+        self
+    }
+
     /// The path, links followed.
     pub fn path(&self) -> &Path {
         &self.path

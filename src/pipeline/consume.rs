@@ -217,6 +217,7 @@ impl<'a, 'e> Run<'a, 'e> {
                 }
             }
             Prepared::Failed(failure) => {
+                ensure!(!failure.cause.ends_the_run(), "{}", failure.cause);
                 self.engine.documents.seen += 1;
                 self.lose(&failure.lost);
                 self.fail(&failure);

@@ -85,7 +85,14 @@ pub(super) fn groups(inputs: Inputs, take: impl FnOnce(Receiver<Vec<Found>>)) {
 fn find(inputs: Inputs, groups: &Sender<Vec<Found>>) {
     let mut found = inputs.roots.documents(inputs.reading);
     loop {
-        let group = group(&mut found);
+        let mut group = group(&mut found);
+        for item in &mut group {
+            if let Found::Raw(raw) = item
+                && raw.id().is_none_or(|id| inputs.have(Digest::of(id)))
+            {
+                raw.begin();
+            }
+        }
         if group.is_empty() || groups.send(group).is_err() {
             return;
         }

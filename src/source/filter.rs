@@ -8,7 +8,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use crate::error::Usage;
 
 /// A file at the top of a root with patterns of what to leave out.
-const IGNORE_FILE: &str = ".qwen3ignore";
+pub const IGNORE_FILE: &str = ".qwen3ignore";
 
 /// Patterns as in `.gitignore`: `*.md` at any depth, `/notes` at the top, `drafts/` a folder.
 #[derive(Debug, Clone)]
@@ -38,6 +38,24 @@ impl Patterns {
             Some(e) => Err(anyhow!("{}: {e}; patterns are those of .gitignore", path.display())),
             None => Ok(Patterns(builder.build()?)),
         }
+    }
+
+    /// That leave nothing out.
+    pub fn none() -> anyhow::Result<Self> {
+        Ok(Patterns(builder().build()?))
+    }
+
+    /// The patterns of such a file that is elsewhere.
+    ///
+    /// # Errors
+    /// They cannot be understood; `name` is what messages call the file.
+    pub fn of_text(name: &str, text: &str) -> anyhow::Result<Self> {
+        let mut builder = builder();
+        for line in text.trim_start_matches('\u{feff}').lines() {
+            let added = builder.add_line(None, line);
+            added.map_err(|e| anyhow!("{name}: {e}; patterns are those of .gitignore"))?;
+        }
+        Ok(Patterns(builder.build()?))
     }
 
     fn name(&self, below: &Path, is_folder: bool) -> bool {

@@ -1,7 +1,6 @@
 //! What is known of a file before it is opened: what it holds, and what it is packed with. How it is unpacked,
 //! within bounds.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Limits;
 use crate::error::ContentError;
+use crate::object::Trouble;
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +119,9 @@ impl Form {
     }
 
     /// The bytes of such a file, unpacked as they are read.
-    pub fn open(self, path: &Path, limits: &Limits) -> io::Result<Unpacked> {
+    pub fn unpack(self, bytes: Box<dyn Read + Send>, limits: &Limits) -> io::Result<Unpacked> {
         let taken = Arc::new(AtomicU64::new(0));
-        let file = Counted { inner: File::open(path)?, taken: taken.clone() };
+        let file = Counted { inner: bytes, taken: taken.clone() };
         let inner: Box<dyn Read + Send> = match self.packing {
             None => Box::new(file),
             Some(Packing::Gzip) => Box::new(MultiGzDecoder::new(BufReader::new(file))),
@@ -147,7 +147,7 @@ fn ending(path: &Path) -> Option<String> {
 
 /// A reader that says how many bytes have been taken from it.
 struct Counted {
-    inner: File,
+    inner: Box<dyn Read + Send>,
     taken: Arc<AtomicU64>,
 }
 
@@ -177,14 +177,15 @@ impl Unpacked {
         self.taken.clone()
     }
 
-    /// The unpacker's own errors; those of the system have a number.
+    /// The unpacker's own errors; those of the system have a number, and those of object storage a type.
     fn damaged(&self, error: io::Error) -> io::Error {
         let kind = match self.packing {
             Some(Packing::Gzip) => "gzip",
             Some(Packing::Zstd) => "zstd",
             None => return error,
         };
-        if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+        let is_trouble = error.get_ref().is_some_and(|error| error.is::<Trouble>());
+        if is_trouble || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
         io::Error::other(ContentError::Damaged { kind: kind.to_owned(), reason: error.to_string() })

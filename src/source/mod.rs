@@ -7,6 +7,7 @@ pub mod extract;
 mod fields;
 mod filter;
 mod form;
+mod location;
 mod raw;
 mod rows;
 mod serve;
@@ -14,19 +15,21 @@ mod walk;
 mod worker;
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{ContentError, DocumentError, Failure, Lost, Usage};
-use filter::Patterns;
+use crate::object::{Listing, Stores, Url};
+use filter::{IGNORE_FILE, Patterns};
 use form::Kind;
+use location::Location;
 use rows::RowIter;
-use walk::{Entry, Walk};
+use walk::{Entry, Listed, Walk};
 
 pub use decode::Charset;
 pub use fields::Fields;
@@ -127,11 +130,35 @@ pub enum LeftOut {
 #[derive(Debug)]
 enum Root {
     Stdin,
-    File(PathBuf, Form),
+    File(Location, Form),
     /// With the patterns of its own ignore file.
-    Folder(PathBuf, Patterns),
+    Folder(Tree, Patterns),
     /// It is not there, and that is allowed.
     Missing(PathBuf),
+}
+
+/// What files are below.
+#[derive(Debug)]
+enum Tree {
+    Folder(PathBuf),
+    Bucket(Listing),
+}
+
+impl Tree {
+    fn walk<'a>(&'a self, filter: &'a Filter, of_root: &'a Patterns) -> Box<dyn Iterator<Item = Entry> + 'a> {
+        match self {
+            Tree::Folder(path) => Box::new(Walk::new(path, filter, of_root)),
+            Tree::Bucket(listing) => Box::new(Listed::new(listing, filter, of_root)),
+        }
+    }
+
+    /// As ids begin with it, and as a path that files are below.
+    fn name(&self) -> (String, PathBuf) {
+        match self {
+            Tree::Folder(path) => (id_of(path), path.clone()),
+            Tree::Bucket(listing) => (listing.url().to_string(), listing.url().to_string().into()),
+        }
+    }
 }
 
 /// The roots of a run.
@@ -152,7 +179,30 @@ impl Roots {
             Err(_) if may_be_missing && is_missing(name) => Ok(Root::Missing(name.clone())),
             root => root,
         };
-        let roots = names.iter().map(root).collect::<anyhow::Result<Vec<_>>>()?;
+        Roots::of(names.iter().map(root).collect::<anyhow::Result<_>>()?, filter)
+    }
+
+    /// The same where a root may also be the URL of an object, or of a prefix, which is listed now.
+    ///
+    /// # Errors
+    /// As for [`Roots::new`]; a store cannot be reached, or does not allow it.
+    pub fn anywhere(
+        names: &[PathBuf],
+        filter: Filter,
+        may_be_missing: bool,
+        stores: &mut Stores,
+    ) -> anyhow::Result<Self> {
+        let mut roots = Vec::new();
+        for name in names {
+            roots.extend(match Url::of(name)? {
+                Some(url) => vec![root_in_bucket(&url, may_be_missing, stores)?],
+                None => Roots::new(std::slice::from_ref(name), filter.clone(), may_be_missing)?.roots,
+            });
+        }
+        Roots::of(roots, filter)
+    }
+
+    fn of(roots: Vec<Root>, filter: Filter) -> anyhow::Result<Self> {
         if roots.iter().filter(|root| matches!(root, Root::Stdin)).count() > 1 {
             return Err(Usage(format!("`{STDIN}` (standard input) is named twice; name it once")).into());
         }
@@ -161,7 +211,7 @@ impl Roots {
 
     /// Every document below the roots, in the order of the roots and, below each, of the names.
     ///
-    /// An id is the path below the root, or the file's name; with several roots it starts with the
+    /// An id is the path or key below the root, or the file's name; with several roots it starts with the
     /// root as it was named, so that they cannot collide. A line of JSONL without an id is `file:line`.
     pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
         let prefixed = self.roots.len() > 1;
@@ -180,10 +230,8 @@ impl Roots {
             .map(|root| match root {
                 Root::Stdin => None,
                 Root::Missing(_) => Some(0),
-                Root::File(path, _) => Some(fs::metadata(path).map_or(0, |m| m.len())),
-                Root::Folder(path, of_root) => {
-                    Some(Walk::new(path, &self.filter, of_root).map(of_entry).sum())
-                }
+                Root::File(location, _) => Some(size(location)),
+                Root::Folder(tree, of_root) => Some(tree.walk(&self.filter, of_root).map(of_entry).sum()),
             })
             .sum()
     }
@@ -193,8 +241,10 @@ impl Root {
     fn name(&self) -> String {
         match self {
             Root::Stdin => STDIN.to_owned(),
-            Root::Folder(path, _) if path.as_os_str().is_empty() => ".".to_owned(),
-            Root::File(path, _) | Root::Folder(path, _) | Root::Missing(path) => path.display().to_string(),
+            Root::Folder(Tree::Folder(path), _) if path.as_os_str().is_empty() => ".".to_owned(),
+            Root::Folder(tree, _) => tree.name().1.display().to_string(),
+            Root::File(location, _) => location.to_string(),
+            Root::Missing(path) => path.display().to_string(),
         }
     }
 }
@@ -215,19 +265,61 @@ fn root(name: &Path) -> anyhow::Result<Root> {
     // A root is opened once at the start: one that cannot be read is no folder without documents.
     if metadata.is_dir() {
         fs::read_dir(name).with_context(in_input)?;
-        return Ok(Root::Folder(path, Patterns::of_root(name)?));
+        return Ok(Root::Folder(Tree::Folder(path), Patterns::of_root(name)?));
     }
     match Form::of(&path) {
         Some(form) if metadata.is_file() => {
             fs::File::open(name).with_context(in_input)?;
-            Ok(Root::File(path, form))
+            Ok(Root::File(Location::Path(path), form))
         }
-        _ => Err(Usage(format!(
-            "input {}: unknown kind; give a folder, or a file that ends in {}",
-            name.display(),
-            Form::ENDINGS
-        ))
-        .into()),
+        _ => Err(unknown_kind(name).into()),
+    }
+}
+
+fn unknown_kind(name: &Path) -> Usage {
+    Usage(format!(
+        "input {}: unknown kind; give a folder, or a file that ends in {}",
+        name.display(),
+        Form::ENDINGS
+    ))
+}
+
+/// An object, or what is below a prefix, which is there as far as something is below it.
+fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyhow::Result<Root> {
+    let name = PathBuf::from(url.to_string());
+    let form = Form::of(Path::new(url.name())).filter(|_| !url.is_prefix());
+    if let Some(form) = form
+        && let Some(object) = stores.object(url)?
+    {
+        return Ok(Root::File(Location::Object(object), form));
+    }
+    let listing = stores.list(url)?;
+    if !listing.is_empty() || url.is_prefix() {
+        let patterns = match stores.object(&url.below(IGNORE_FILE))? {
+            Some(object) => {
+                let name = object.url().to_string();
+                let text = io::read_to_string(object.open())?;
+                Patterns::of_text(&name, &text)?
+            }
+            None => Patterns::none()?,
+        };
+        return Ok(Root::Folder(Tree::Bucket(listing), patterns));
+    }
+    if form.is_none() && stores.object(url)?.is_some() {
+        return Err(unknown_kind(&name).into());
+    }
+    ensure!(
+        may_be_missing,
+        "input {url}: nothing is there; check that it exists and that this user may read it"
+    );
+    Ok(Root::Missing(name))
+}
+
+/// In bytes; of what cannot be looked at, none.
+fn size(location: &Location) -> u64 {
+    match location {
+        Location::Path(path) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        Location::Object(object) => object.bytes(),
     }
 }
 
@@ -236,9 +328,10 @@ enum Documents<'a> {
     One(Option<Found>),
     Rows(RowIter),
     Folder {
-        walk: Box<Walk<'a>>,
+        walk: Box<dyn Iterator<Item = Entry> + 'a>,
         base: Arc<Path>,
-        prefix: PathBuf,
+        /// What ids begin with.
+        prefix: String,
         rows: Option<RowIter>,
         reading: &'a Reading,
     },
@@ -249,22 +342,25 @@ impl<'a> Documents<'a> {
         match root {
             Root::Stdin => Documents::Rows(rows::stdin(reading)),
             Root::Missing(_) => Documents::One(None),
-            Root::Folder(path, of_root) => {
-                let (base, prefix) =
-                    if prefixed { (Path::new(""), path.clone()) } else { (path.as_path(), PathBuf::new()) };
-                let walk = Box::new(Walk::new(path, &roots.filter, of_root));
+            Root::Folder(tree, of_root) => {
+                let (name, path) = tree.name();
+                let (base, prefix) = if prefixed { (PathBuf::new(), name) } else { (path, String::new()) };
+                let walk = tree.walk(&roots.filter, of_root);
                 Documents::Folder { walk, base: base.into(), prefix, rows: None, reading }
             }
-            Root::File(path, form) => {
-                let parent = path.parent().unwrap_or(Path::new(""));
-                let (base, below) = if prefixed {
-                    (Path::new(""), path.as_path())
-                } else {
-                    (parent, Path::new(path.file_name().unwrap_or_default()))
+            Root::File(location, form) => {
+                let (parent, name, whole) = match location {
+                    Location::Path(path) => {
+                        let name = id_of(Path::new(path.file_name().unwrap_or_default()));
+                        (path.parent().unwrap_or(Path::new("")).to_owned(), name, id_of(path))
+                    }
+                    Location::Object(object) => {
+                        let url = object.url();
+                        (url.parent().into(), url.name().to_owned(), url.to_string())
+                    }
                 };
-                let size = fs::metadata(path).map_or(0, |m| m.len());
-                let file = walk::File { path: path.clone(), below: below.to_owned(), form: *form, size };
-                match open(file, base.into(), Path::new(""), true, reading) {
+                let (base, id) = if prefixed { (PathBuf::new(), whole) } else { (parent, name) };
+                match open(location.clone(), size(location), *form, base.into(), id, true, reading) {
                     Ok(rows) => Documents::Rows(rows),
                     Err(found) => Documents::One(Some(found)),
                 }
@@ -275,18 +371,20 @@ impl<'a> Documents<'a> {
 
 /// A file of rows is opened; any other is found, and opened later.
 fn open(
-    file: walk::File,
+    location: Location,
+    size: u64,
+    form: Form,
     base: Arc<Path>,
-    prefix: &Path,
+    id: String,
     is_root: bool,
     reading: &Reading,
 ) -> Result<RowIter, Found> {
-    let walk::File { path, below, form, size } = file;
-    let id = id_of(&prefix.join(below));
     match form.kind {
-        Kind::Text | Kind::Markup(_) => Err(Found::Raw(Raw::File { id, base, path, form, size })),
+        Kind::Text | Kind::Markup(_) => {
+            Err(Found::Raw(Raw::File { id, base, location, begun: None, form, size }))
+        }
         Kind::Rows(kind) => {
-            rows::open(&path, id, form, kind, is_root, reading).map_err(|failure| match failure.cause {
+            rows::open(&location, id, form, kind, is_root, reading).map_err(|failure| match failure.cause {
                 DocumentError::Content(ContentError::OwnIndex) => Found::LeftOut(LeftOut::Index),
                 _ => Found::Failed(failure),
             })
@@ -306,13 +404,16 @@ impl Iterator for Documents<'_> {
                     return Some(found);
                 }
                 match walk.next()? {
-                    Entry::File(file) => match open(file, base.clone(), prefix, false, reading) {
-                        Ok(opened) => *rows = Some(opened),
-                        Err(found) => return Some(found),
-                    },
+                    Entry::File(walk::File { location, below, form, size }) => {
+                        let id = id_below(prefix, &below);
+                        match open(location, size, form, base.clone(), id, false, reading) {
+                            Ok(opened) => *rows = Some(opened),
+                            Err(found) => return Some(found),
+                        }
+                    }
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),
                     Entry::Failed(below, place, cause) => {
-                        let lost = lost(Path::new(&place), &below, id_of(&prefix.join(&below)));
+                        let lost = lost(Path::new(&place), &below, id_below(prefix, &below));
                         return Some(Found::Failed(Failure { place, cause, lost }));
                     }
                 }
@@ -346,6 +447,17 @@ fn lost(path: &Path, below: &Path, id: String) -> Lost {
         Some(Kind::Text | Kind::Markup(_)) if !path.is_dir() => Lost::Document(id.into()),
         _ if below.as_os_str().is_empty() => Lost::Unknown,
         _ => Lost::Below(id.into()),
+    }
+}
+
+/// The id of what is below a root whose ids begin so.
+fn id_below(prefix: &str, below: &Path) -> String {
+    let id = id_of(below);
+    match prefix {
+        "" => id,
+        _ if id.is_empty() => prefix.to_owned(),
+        _ if prefix.ends_with('/') => format!("{prefix}{id}"),
+        _ => format!("{prefix}/{id}"),
     }
 }
 

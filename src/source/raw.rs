@@ -1,7 +1,7 @@
 //! A document that has been found in, the document out: what is worth a thread of its own.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use memchr::memmem;
@@ -10,10 +10,12 @@ use serde_json::Value;
 use super::decode::{self, Charset, decode};
 use super::fields::{self, Fields, Parsed, Record};
 use super::form::{Form, Kind, Markup};
+use super::location::Location;
 use super::rows::parse_json;
 use super::worker::Workers;
 use super::{Document, Limits, Origin};
 use crate::error::{ContentError, DocumentError, Failure, Lost};
+use crate::object::Reader;
 
 /// How much larger a packed text is likely to be, at most.
 const PACKED: u64 = 20;
@@ -28,7 +30,9 @@ pub enum Raw {
         /// The folder that the id is relative to.
         base: Arc<Path>,
         /// The file.
-        path: PathBuf,
+        location: Location,
+        /// Its bytes, where they are on their way already.
+        begun: Option<Box<Reader>>,
         /// What it holds, and how that is packed.
         form: Form,
         /// Its size when it was found, in bytes.
@@ -87,15 +91,23 @@ impl Raw {
         }
     }
 
+    /// Has an object sent, many of them side by side, before its turn to be read comes.
+    pub fn begin(&mut self) {
+        if let Raw::File { location: Location::Object(object), begun, .. } = self {
+            *begun = Some(Box::new(object.open()));
+        }
+    }
+
     /// Reads, decodes and parses.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
-            Raw::File { id, base, path, form, size } => {
+            Raw::File { id, base, location, begun, form, size } => {
                 let origin = Origin { file: base, line: None };
-                match reading.file(&path, form, size) {
+                let bytes = begun.map_or_else(|| location.open(), |reader| Ok(reader));
+                match bytes.map_err(Into::into).and_then(|bytes| reading.file(bytes, form, size)) {
                     Ok(Text { text, encoding, kept }) => Ok(Document { id, text, origin, encoding, kept }),
                     Err(cause) => {
-                        let place = path.display().to_string();
+                        let place = location.to_string();
                         Err(Failure { place, cause, lost: Lost::Document(id.into()) })
                     }
                 }
@@ -139,8 +151,8 @@ struct Text {
 }
 
 impl Reading {
-    fn file(&self, path: &Path, form: Form, size: u64) -> Result<Text, DocumentError> {
-        let bytes = self.bytes(path, form, size)?;
+    fn file(&self, bytes: Box<dyn Read + Send>, form: Form, size: u64) -> Result<Text, DocumentError> {
+        let bytes = self.bytes(bytes, form, size)?;
         let Kind::Markup(markup) = form.kind else {
             let (text, encoding) = decode(bytes, self.encoding, None)?;
             return Ok(Text { text, encoding, kept: self.fields.kept(&Record::new()) });
@@ -156,11 +168,11 @@ impl Reading {
         Ok(Text { text: extracted.text, encoding, kept: self.fields.kept(&extracted.front_matter) })
     }
 
-    fn bytes(&self, path: &Path, form: Form, size: u64) -> Result<Vec<u8>, DocumentError> {
+    fn bytes(&self, packed: Box<dyn Read + Send>, form: Form, size: u64) -> Result<Vec<u8>, DocumentError> {
         let max = self.limits.document_bytes;
         // One more, to see the end; the file may have grown since, or unpack to more.
         let mut bytes = Vec::with_capacity(size.min(max) as usize + 1);
-        form.open(path, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
+        form.unpack(packed, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
             return Err(ContentError::TooLarge { max }.into());
         }
@@ -211,7 +223,7 @@ impl Reading {
             fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
             encoding: None,
             limits,
-            workers: Workers::new(PathBuf::new(), limits),
+            workers: Workers::new(Default::default(), limits),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A folder in, its files out, sorted by name so that two runs see the same order (the only user of
-//! walkdir). Nothing is opened here.
+//! A folder in, or what is below a prefix of a bucket, its files out, sorted by name so that two runs see the same order
+//! (the only user of walkdir). Nothing is opened here.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
 use super::filter::{Filter, Patterns};
+use super::location::Location;
 use super::{Form, LeftOut};
 use crate::error::DocumentError;
+use crate::object::Listing;
 
 /// A regular file of a known kind.
 pub struct File {
-    pub path: PathBuf,
+    pub location: Location,
     /// The path below the root.
     pub below: PathBuf,
     pub form: Form,
@@ -28,11 +30,36 @@ pub enum Entry {
     Failed(PathBuf, String, DocumentError),
 }
 
+/// What is taken and what is left out below one root.
+struct Rules<'a> {
+    filter: &'a Filter,
+    of_root: &'a Patterns,
+}
+
+impl Rules<'_> {
+    fn left_out_by_name(&self, below: &Path, is_folder: bool) -> Option<LeftOut> {
+        let is_hidden = below.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_hidden && !self.filter.hidden {
+            return Some(LeftOut::Hidden);
+        }
+        self.filter.excludes(self.of_root, below, is_folder).then_some(LeftOut::Excluded)
+    }
+
+    /// Of a file that its name does not leave out.
+    fn form(&self, below: &Path) -> Result<Form, LeftOut> {
+        match (Form::of(below), self.filter.includes(below)) {
+            (_, Some(false)) => Err(LeftOut::Excluded),
+            (Some(form), _) => Ok(form),
+            (None, _) if self.filter.names(below) => Ok(Form::text(below)),
+            (None, _) => Err(LeftOut::OtherKind),
+        }
+    }
+}
+
 /// The walk over one root. The root itself may be a link or hidden.
 pub struct Walk<'a> {
     root: PathBuf,
-    filter: &'a Filter,
-    of_root: &'a Patterns,
+    rules: Rules<'a>,
     entries: walkdir::IntoIter,
 }
 
@@ -41,7 +68,7 @@ impl<'a> Walk<'a> {
         // The empty path is how the current folder looks once `./` is gone from it.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
-        Walk { root: start.to_owned(), filter, of_root, entries }
+        Walk { root: start.to_owned(), rules: Rules { filter, of_root }, entries }
     }
 
     /// `None` for a folder, which the walk goes on into.
@@ -49,7 +76,7 @@ impl<'a> Walk<'a> {
         let kind = entry.file_type();
         let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path()).to_owned();
         if entry.depth() > 0
-            && let Some(why) = self.left_out_by_name(&below, kind.is_dir())
+            && let Some(why) = self.rules.left_out_by_name(&below, kind.is_dir())
         {
             if kind.is_dir() {
                 self.entries.skip_current_dir();
@@ -65,15 +92,14 @@ impl<'a> Walk<'a> {
         if !kind.is_file() {
             return Some(Entry::LeftOut(LeftOut::Special));
         }
-        let form = match (Form::of(&below), self.filter.includes(&below)) {
-            (_, Some(false)) => return Some(Entry::LeftOut(LeftOut::Excluded)),
-            (Some(form), _) => form,
-            (None, _) if self.filter.names(&below) => Form::text(&below),
-            (None, _) => return Some(Entry::LeftOut(LeftOut::OtherKind)),
+        let form = match self.rules.form(&below) {
+            Ok(form) => form,
+            Err(why) => return Some(Entry::LeftOut(why)),
         };
         match entry.metadata() {
             Ok(metadata) => {
-                Some(Entry::File(File { path: entry.into_path(), below, form, size: metadata.len() }))
+                let location = Location::Path(entry.into_path());
+                Some(Entry::File(File { location, below, form, size: metadata.len() }))
             }
             Err(e) => Some(failed(below, &e)),
         }
@@ -82,18 +108,10 @@ impl<'a> Walk<'a> {
     /// A broken link or a loop, unless its name is left out anyway.
     fn failed(&self, error: &walkdir::Error) -> Entry {
         let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""));
-        match self.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
+        match self.rules.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
             Some(why) => Entry::LeftOut(why),
             None => failed(below.to_owned(), error),
         }
-    }
-
-    fn left_out_by_name(&self, below: &Path, is_folder: bool) -> Option<LeftOut> {
-        let is_hidden = below.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_hidden && !self.filter.hidden {
-            return Some(LeftOut::Hidden);
-        }
-        self.filter.excludes(self.of_root, below, is_folder).then_some(LeftOut::Excluded)
     }
 }
 
@@ -110,6 +128,60 @@ impl Iterator for Walk<'_> {
                 return found;
             }
         }
+    }
+}
+
+/// The same over a prefix of a bucket, as if it were a folder.
+pub struct Listed<'a> {
+    listing: &'a Listing,
+    rules: Rules<'a>,
+    at: usize,
+    /// The folder of the last key, which is not left out itself.
+    folder: &'a str,
+}
+
+impl<'a> Listed<'a> {
+    pub fn new(listing: &'a Listing, filter: &'a Filter, of_root: &'a Patterns) -> Self {
+        Listed { listing, rules: Rules { filter, of_root }, at: 0, folder: "" }
+    }
+
+    /// The outermost folder of a key that is left out, with the `/` at its end.
+    fn left_out_folder(&self, key: &'a str) -> Option<(&'a str, LeftOut)> {
+        let is_new = |end: &usize| !self.folder.starts_with(&key[..=*end]);
+        let mut ends = key.match_indices('/').map(|(end, _)| end).filter(is_new);
+        ends.find_map(|end| Some((&key[..=end], self.rules.left_out_by_name(Path::new(&key[..end]), true)?)))
+    }
+}
+
+impl Iterator for Listed<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let at = self.at;
+        if at == self.listing.len() {
+            return None;
+        }
+        let key = self.listing.below(at);
+        if let Some((folder, why)) = self.left_out_folder(key) {
+            let inside =
+                (at..self.listing.len()).take_while(|&at| self.listing.below(at).starts_with(folder));
+            self.at += inside.count();
+            return Some(Entry::LeftOut(why));
+        }
+        self.at += 1;
+        self.folder = key.rfind('/').map_or("", |end| &key[..=end]);
+        let below = PathBuf::from(key);
+        let form = match self.rules.left_out_by_name(&below, false) {
+            Some(why) => Err(why),
+            None => self.rules.form(&below),
+        };
+        let object = self.listing.object(at);
+        Some(match form {
+            Ok(form) => {
+                Entry::File(File { size: object.bytes(), location: Location::Object(object), below, form })
+            }
+            Err(why) => Entry::LeftOut(why),
+        })
     }
 }
 

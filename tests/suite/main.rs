@@ -21,6 +21,7 @@ mod kinds;
 mod make;
 mod mixed;
 mod nights;
+mod objects;
 mod pipeline;
 mod qdrant;
 mod readers;

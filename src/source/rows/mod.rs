@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Found;
 use super::form::{Form, Rows};
+use super::location::Location;
 use super::raw::{Content, Raw, Reading};
 use crate::error::{DocumentError, Failure, Lost};
 
@@ -23,7 +24,7 @@ pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
 /// Opens a file of rows. An index that this tool made is one only where it is named as a root: in a folder of
 /// documents it is what came of them last night.
 pub fn open(
-    path: &Path,
+    location: &Location,
     id: String,
     form: Form,
     rows: Rows,
@@ -31,9 +32,9 @@ pub fn open(
     reading: &Reading,
 ) -> Result<RowIter, Failure> {
     let opened = || -> Result<RowIter, DocumentError> {
-        let mut source = Source::new(path, id);
+        let mut source = Source::new(&location.name(), id);
         let unpacked = |source: &mut Source| {
-            let unpacked = form.open(path, &reading.limits)?;
+            let unpacked = form.unpack(location.open()?, &reading.limits)?;
             source.taken = unpacked.taken();
             io::Result::Ok(unpacked)
         };
@@ -41,10 +42,10 @@ pub fn open(
             Rows::Jsonl => Box::new(jsonl::Lines::open(unpacked(&mut source)?, source, reading)?),
             Rows::Csv => Box::new(csv::Rows::open(unpacked(&mut source)?, None, source, reading)?),
             Rows::Tsv => Box::new(csv::Rows::open(unpacked(&mut source)?, Some(b'\t'), source, reading)?),
-            Rows::Parquet => Box::new(parquet::Rows::open(path, source, is_root, reading)?),
+            Rows::Parquet => Box::new(parquet::Rows::open(location, source, is_root, reading)?),
         })
     };
-    opened().map_err(|cause| Failure { place: path.display().to_string(), cause, lost: Lost::Unknown })
+    opened().map_err(|cause| Failure { place: location.to_string(), cause, lost: Lost::Unknown })
 }
 
 /// JSON Lines on standard input.

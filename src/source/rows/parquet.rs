@@ -14,9 +14,11 @@ use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
+use tempfile::TempPath;
 
 use super::super::Limits;
 use super::super::fields::{self, Fields, Record};
+use super::super::location::Location;
 use super::super::raw::Content;
 use super::super::worker::{Answer, Request, Sent, Worker};
 use super::{Found, Reading, Source};
@@ -27,6 +29,8 @@ pub const KIND: &str = "Parquet";
 
 /// The rows of one file.
 pub struct Rows {
+    /// What the worker reads, gone when dropped.
+    _fetched: Option<TempPath>,
     worker: Option<Worker>,
     sent: vec::IntoIter<Answer<Record>>,
     source: Source,
@@ -35,11 +39,14 @@ pub struct Rows {
 
 impl Rows {
     pub fn open(
-        path: &Path,
+        location: &Location,
         source: Source,
         is_root: bool,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
+        // A worker has neither credentials nor patience.
+        let fetched = location.fetch()?;
+        let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
         // Opened here too, for the reasons that only the system can give.
         let size = File::open(path)?.metadata()?.len();
         // How far the reader is in it is not to be seen.
@@ -48,7 +55,7 @@ impl Rows {
         let request = Request::Rows { path: path.into(), fields, limits, is_root };
         let (worker, opened) = reading.workers.ask_new::<()>(&request, &[])?;
         opened?;
-        Ok(Rows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
+        Ok(Rows { _fetched: fetched, worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
     }
 }
 
