@@ -68,6 +68,12 @@ pub enum Command {
     /// Join the files that `build --shard` wrote, or others that were built with the same settings, into one
     #[command(after_help = MERGE_HELP)]
     Merge(Merge),
+    /// Write the texts of documents to standard output, as an Arrow IPC stream for `embed --arrow`
+    #[command(after_help = READ_HELP)]
+    Read(Box<Read>),
+    /// Write rows with vectors, an Arrow IPC stream of `embed --arrow` on standard input, into a Parquet file
+    #[command(after_help = PACK_HELP)]
+    Pack(Pack),
     /// Find the rows of an index that are nearest to a question
     #[command(after_help = SEARCH_HELP)]
     Search(Box<Search>),
@@ -121,6 +127,25 @@ Examples:
 
 Exit codes: 0 all done, 1 failed, the old output untouched, 2 wrong usage, 4 another run holds this output";
 
+const READ_HELP: &str = "\
+Examples:
+  qwen3-index read ./docs | qwen3-index embed --arrow | qwen3-index pack -o vectors.parquet
+  qwen3-index read ./docs --shard 0/4 > texts.arrows
+
+The columns are id, text, error (why a document could not be read), and those of --keep, as strings.
+
+Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some documents failed; each is named on stderr";
+
+const PACK_HELP: &str = "\
+Examples:
+  qwen3-index read ./docs | qwen3-index embed --arrow | qwen3-index pack -o vectors.parquet
+  qwen3-index pack -o part-0.parquet < rows.arrows
+
+The file is that of `build`, but that all rows are new: put in place when it is whole, checked and read back.
+
+Exit codes: 0 all done, 1 failed, the old output untouched, 2 wrong usage, 3 done, but some rows came with an error and
+are left out, 4 another run holds this output";
+
 const SEARCH_HELP: &str = "\
 Examples:
   qwen3-index search vectors.parquet \"How do I return a station?\"
@@ -130,9 +155,10 @@ const EMBED_HELP: &str = "\
 Examples:
   qwen3-index embed --query \"How do I return a station?\"
   qwen3-index embed --format npy < lines.txt > vectors.npy
+  qwen3-index read ./docs | qwen3-index embed --arrow > rows.arrows
 
 Of lines on standard input, each is answered before the next has to be there, so that another
-program can keep this one open.
+program can keep this one open; and with --arrow, each batch.
 
 Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some texts have an error instead of a vector";
 
@@ -179,41 +205,18 @@ pub struct ModelArguments {
     pub threads: Option<u16>,
 }
 
-/// Arguments of `build`.
+/// Which documents there are, and how they are read.
 #[derive(Debug, Args)]
-pub struct Build {
+pub struct ReadingArguments {
     /// Folders, or files: text, Markdown, HTML, PDF, DOCX, and with a document a row JSON Lines, CSV, TSV
     /// and Parquet; all but Parquet also as .gz or .zst. `-` is JSON Lines on standard input. s3://bucket/path, gs:// and
     /// az:// name an object, or all below a prefix
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
-    /// The Parquet file to write, or the URL of an object; the old one stays in place until the new one is whole
-    #[arg(short, long, value_name = "OUT.parquet")]
-    pub output: PathBuf,
-
     /// Where the object storage is, such as http://localhost:9000 [default: what the environment says, or its maker's]
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-
-    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
-    /// [default: the model's width]
-    #[arg(long, value_name = "N")]
-    pub dim: Option<usize>,
-
-    /// Put `Instruct: TEXT\nQuery:` before each text; Qwen3-Embedding wants it for queries, not for
-    /// documents
-    #[arg(long, value_name = "TEXT")]
-    pub instruction: Option<String>,
-
-    /// Tokens in one chunk, the end token included; longer texts are cut at sentence ends and the
-    /// vectors of their chunks averaged [default: 2048, or less where the model takes less]
-    #[arg(long, value_name = "N")]
-    pub max_tokens: Option<usize>,
-
-    /// Write a row for each chunk (ids `doc#0`, `doc#1`, …) instead of one for each document
-    #[arg(long)]
-    pub chunks: bool,
 
     /// Field or column with the id, a string or a whole number (`a.b` is field b of object a); rows
     /// without it are called `file:line`
@@ -266,6 +269,37 @@ pub struct Build {
     /// work without knowing of each other. `merge` joins what they write
     #[arg(long, value_name = "I/N", value_parser = Shard::from_str)]
     pub shard: Option<Shard>,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The Parquet file to write, or the URL of an object; the old one stays in place until the new one is whole
+    #[arg(short, long, value_name = "OUT.parquet")]
+    pub output: PathBuf,
+
+    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
+    /// [default: the model's width]
+    #[arg(long, value_name = "N")]
+    pub dim: Option<usize>,
+
+    /// Put `Instruct: TEXT\nQuery:` before each text; Qwen3-Embedding wants it for queries, not for
+    /// documents
+    #[arg(long, value_name = "TEXT")]
+    pub instruction: Option<String>,
+
+    /// Tokens in one chunk, the end token included; longer texts are cut at sentence ends and the
+    /// vectors of their chunks averaged [default: 2048, or less where the model takes less]
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+
+    /// Write a row for each chunk (ids `doc#0`, `doc#1`, …) instead of one for each document
+    #[arg(long)]
+    pub chunks: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArguments,
 
     /// Make all vectors anew, instead of taking those of unchanged texts from the old output
     #[arg(long)]
@@ -304,6 +338,14 @@ pub struct Build {
     pub model: ModelArguments,
 }
 
+/// Arguments of `read`.
+#[derive(Debug, Args)]
+pub struct Read {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArguments,
+}
+
 /// Arguments of `merge`.
 #[derive(Debug, Args)]
 pub struct Merge {
@@ -312,6 +354,18 @@ pub struct Merge {
     #[arg(required = true, value_name = "PART")]
     pub parts: Vec<PathBuf>,
 
+    /// The Parquet file to write; the old one stays in place until the new one is whole
+    #[arg(short, long, value_name = "OUT.parquet")]
+    pub output: PathBuf,
+
+    /// Print nothing but warnings and failures
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Arguments of `pack`.
+#[derive(Debug, Args)]
+pub struct Pack {
     /// The Parquet file to write; the old one stays in place until the new one is whole
     #[arg(short, long, value_name = "OUT.parquet")]
     pub output: PathBuf,
@@ -376,6 +430,11 @@ pub struct Embed {
     /// Put `Instruct: TEXT\nQuery:` before each text
     #[arg(long, value_name = "TEXT", conflicts_with = "query")]
     pub instruction: Option<String>,
+
+    /// Read an Arrow IPC stream with a column `text` on standard input, and write it with vectors: each batch is answered
+    /// before more than two others are read
+    #[arg(long, conflicts_with_all = ["texts", "format"])]
+    pub arrow: bool,
 
     /// What to write: jsonl (objects with text and vector, or text and error), npy (a NumPy array [texts, numbers]), or
     /// arrow (an Arrow IPC stream with the columns text and vector)

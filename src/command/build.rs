@@ -1,9 +1,8 @@
 //! `build`: documents in, one Parquet file out.
 
-use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -11,13 +10,11 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 
 use super::target::Target;
-use super::{Exit, listen, model, output};
+use super::{Exit, TOOL, listen, model, output, reading};
 use crate::cli::Build;
 use crate::embed::Embedder;
-use crate::error::Usage;
 use crate::index::{
-    COLUMNS, DELTA, Fingerprint, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place,
-    RowKind, Unusable, Written,
+    DELTA, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place, RowKind, Unusable, Written,
 };
 use crate::journal::{Header, Journal};
 use crate::model::{LoadedModel, Model, Resources, Texts};
@@ -27,11 +24,7 @@ use crate::report::{
     DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
     tokens_per_second,
 };
-use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
-use crate::{chunk, clean};
-
-/// The program and its version.
-const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
+use crate::source::{Reading, Roots};
 
 const REPORT: Kind = Kind { name: "JSON", magic: b"{", is_kept: false };
 
@@ -46,12 +39,12 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
         tool: TOOL,
         started: now(),
         output: arguments.output.display().to_string(),
-        shard: arguments.shard,
+        shard: arguments.reading.shard,
         dry_run: arguments.dry_run,
         ..Report::default()
     };
     output::check_files(
-        &arguments.inputs,
+        &arguments.reading.inputs,
         &[
             ("-o", Some(&arguments.output)),
             ("--delta", arguments.delta.as_ref()),
@@ -59,7 +52,7 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
         ],
     )?;
     listen(format)?;
-    let mut stores = Stores::new(arguments.endpoint.as_deref(), reporter.clone());
+    let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let target = |path: &PathBuf| Target::new("--report", path, &REPORT, &mut stores)?.look();
     let target = arguments.report.as_ref().map(target).transpose()?;
     let place = target.as_ref().map(Target::place).transpose()?;
@@ -96,9 +89,8 @@ fn build(
     reporter: &Arc<Reporter>,
     report: &mut Report,
 ) -> anyhow::Result<Exit> {
-    let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
-    let roots = Roots::anywhere(&arguments.inputs, filter, arguments.allow_empty, stores)?;
-    let reading = reading(arguments)?;
+    let roots = reading::roots(&arguments.reading, arguments.allow_empty, stores)?;
+    let reading = reading::reading(&arguments.reading, arguments.delta.as_ref().map(|_| OPERATION))?;
     let mut target = Target::new("output", &arguments.output, &INDEX, stores)?;
     let to_delta = arguments.delta.as_ref().map(|path| Target::new("--delta", path, &DELTA, stores)?.look());
     let to_delta = to_delta.transpose()?;
@@ -137,7 +129,7 @@ fn old_file(place: &mut Place, arguments: &Build, reporter: &Reporter) -> anyhow
     match IndexFile::open(place.path()) {
         Ok(file) => {
             let shard = |metadata: &Metadata| metadata.shard;
-            output::check_shard(place, file.metadata().map(shard), arguments.shard)?;
+            output::check_shard(place, file.metadata().map(shard), arguments.reading.shard)?;
             Ok(Some(file))
         }
         Err(error @ (Unusable::Foreign | Unusable::Delta)) => Err(output::would_be_lost(place, &error)),
@@ -206,16 +198,9 @@ fn settle(
     let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {
         unreachable!("a model that is not known is loaded")
     };
-    let fingerprint = Fingerprint {
-        dim: model::dim(arguments.dim, of_model.width)?,
-        max_tokens,
-        model: of_model,
-        instruction: arguments.instruction.clone(),
-        rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
-        extraction: extract::VERSION,
-        cleaning: clean::VERSION,
-        chunking: chunk::VERSION,
-    };
+    let dim = model::dim(arguments.dim, of_model.width)?;
+    let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
+    let fingerprint = model::fingerprint(of_model, dim, max_tokens, arguments.instruction.as_deref(), rows);
     let old = old.map(|file| {
         let differences = match &before {
             Some(before) => before.differences(&fingerprint),
@@ -242,20 +227,14 @@ fn settle(
         batch_tokens: arguments.batch_tokens.map(|tokens| tokens as usize),
         rows: fingerprint.rows,
         dim: fingerprint.dim,
-        shard: arguments.shard,
+        shard: arguments.reading.shard,
         old,
         has_output,
         allow_empty: arguments.allow_empty,
         allow_shrink: arguments.allow_shrink,
         is_dry: arguments.dry_run,
     };
-    let metadata = Metadata {
-        tool: TOOL.to_owned(),
-        model_file: model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        fingerprint,
-        stale: 0,
-        shard: arguments.shard,
-    };
+    let metadata = Metadata { shard: arguments.reading.shard, ..model::metadata(&model, fingerprint) };
     Ok(Settled { job: Arc::new(job), metadata, model, loaded, resources, texts, was_left })
 }
 
@@ -400,49 +379,4 @@ fn print_plan(report: &Report) -> io::Result<()> {
 fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
     let (job, reporter) = (job.clone(), reporter.clone());
     thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
-}
-
-fn reading(arguments: &Build) -> anyhow::Result<Reading> {
-    let limits = Limits {
-        document_bytes: arguments.max_document_mib << 20,
-        seconds: arguments.max_document_seconds,
-        expansion: arguments.max_expansion,
-    };
-    Ok(Reading {
-        fields: Fields {
-            id: arguments.id_field.clone(),
-            text: arguments.text_fields.clone(),
-            keep: keep(&arguments.keep, arguments.delta.is_some())?,
-        },
-        encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
-        workers: Workers::new(this_program()?, limits),
-        limits,
-    })
-}
-
-fn keep(names: &[String], has_delta: bool) -> Result<Vec<String>, Usage> {
-    // Readers of the file may not tell capital letters from small ones.
-    let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
-    taken.extend(has_delta.then(|| OPERATION.to_owned()));
-    for name in names {
-        if name.is_empty() || taken.contains(&name.to_lowercase()) {
-            return Err(Usage(format!("--keep {name}: the output has a column of this name already")));
-        }
-        taken.push(name.to_lowercase());
-    }
-    Ok(names.to_vec())
-}
-
-/// For the workers. On Linux this is the program that runs, even when its file has been replaced since.
-pub fn this_program() -> anyhow::Result<PathBuf> {
-    let running = Path::new("/proc/self/exe");
-    if running.exists() {
-        return Ok(running.to_owned());
-    }
-    env::current_exe().context("this program cannot be found, to be started again; see that /proc is mounted")
-}
-
-fn encoding(name: &str) -> Result<&'static Charset, Usage> {
-    Charset::for_label(name.as_bytes())
-        .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name as on the web, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
 }

@@ -9,6 +9,9 @@ mod inspect;
 mod merge;
 mod model;
 mod output;
+mod pack;
+mod read;
+mod reading;
 mod search;
 mod target;
 
@@ -24,6 +27,9 @@ use crate::interrupt::{self, Interrupted};
 use crate::lock::LockError;
 use crate::report::{Level, LogFormat, eprint_line};
 use crate::source;
+
+/// The program and its version.
+const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +80,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(*arguments, cli.log_format),
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
+        Command::Read(arguments) => read::run(&arguments, cli.log_format),
+        Command::Pack(arguments) => pack::run(&arguments, cli.log_format),
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),
