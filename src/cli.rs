@@ -274,7 +274,7 @@ pub struct ReadingArguments {
 /// Arguments of `build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// The Parquet file to write; the old one stays in place until the new one is whole
+    /// The Parquet file to write, or the URL of an object; the old one stays in place until the new one is whole
     #[arg(short, long, value_name = "OUT.parquet")]
     pub output: PathBuf,
 

@@ -3,6 +3,8 @@
 use std::io::{self, Stdout};
 use std::sync::Arc;
 
+use anyhow::ensure;
+
 use super::{Exit, printed, reading};
 use crate::cli::Read;
 use crate::error::{DocumentError, Failure, Lost};
@@ -21,6 +23,9 @@ pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
     while let Some(group) = groups.take()? {
         for item in group {
+            if let pipeline::Read::Failed(failure) = &item {
+                ensure!(!failure.cause.ends_the_run(), "{}", failure.cause);
+            }
             printed(write(item, &mut output, &mut documents, &reporter))?;
         }
     }

@@ -67,7 +67,7 @@ const TIMES: [(ClientConfigKey, &str); 4] = [
 ];
 
 /// So often is told that a store is waited for.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// While a request goes on, so often is looked whether to.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -254,8 +254,12 @@ impl Bucket {
 
     /// `build` as the one who may write, with the cache of this machine.
     fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of("build", arguments)
+    }
+
+    fn command_of(&self, name: &str, arguments: &[&str]) -> Command {
         let (key, secret) = &Server::get().keys[0];
-        let mut command = self.playground.command(&[&["build"], arguments].concat());
+        let mut command = self.playground.command(&[&[name], arguments].concat());
         command.args(["--endpoint", &self.line.url]);
         command.env("AWS_ACCESS_KEY_ID", key).env("AWS_SECRET_ACCESS_KEY", secret);
         command.env("XDG_CACHE_HOME", self.playground.path("cache"));
@@ -369,8 +373,12 @@ fn an_id_of_several_roots_begins_with_the_url() {
     let (folder, file) = (bucket.url("docs/b/"), bucket.url("docs/a.txt"));
     bucket.build(&[&file, "-o", "one.parquet"]).expect(0);
     assert_eq!(ids_and_texts(&bucket.playground.path("one.parquet")), [("a.txt".into(), "one".into())]);
-    let ran = bucket.build(&[&file, &folder, "-o", "out.parquet"]).expect(3);
-    ran.says(&format!("failed: {}:2: not a JSON object", bucket.url("docs/b/d.jsonl")));
+    let failed = format!("failed: {}:2: not a JSON object", bucket.url("docs/b/d.jsonl"));
+    bucket.build(&[&file, &folder, "-o", "out.parquet"]).expect(3).says(&failed);
+    // `read` takes the same inputs.
+    let read =
+        bucket.command_of("read", &[&file, &folder]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+    ended(read.unwrap(), Some(3)).says(&failed);
     let ids: Vec<String> =
         rows(&bucket.playground.path("out.parquet")).into_iter().map(|row| row.id).collect();
     assert_eq!(ids, [file, "0".to_owned(), format!("{}:1", bucket.url("docs/b/d.jsonl"))]);
