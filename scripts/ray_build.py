@@ -1,0 +1,451 @@
+#!/usr/bin/env python3
+"""Embeds documents on the machines of a Ray cluster, or on this one, into a folder of Parquet files that are one index.
+
+    scripts/packages ray
+    PYTHONPATH=target/python/ray scripts/ray_build.py ./docs -o vectors --model ./Qwen3-Embedding-0.6B-ONNX
+    qwen3-index search vectors "a question"
+
+docs/engines.md says more. Ray Data hands on the batches and starts again what dies. The work is that of `qwen3-index`:
+`read` in each task of a Datasource, `embed --arrow` in each actor of a pool, `pack` in each task of a Datasink.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+HAS_CLUSTER = "RAY_ADDRESS" in os.environ
+# Ray looks at these when it is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# A book can take a CPU longer than the half hour that Ray Data gives a run in which nothing moves.
+os.environ.setdefault("RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S", "21600")
+if not HAS_CLUSTER:
+    # Who can reach its ports can run anything: at 127.0.0.1 only, then. It is called so on Linux too.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray import cloudpickle
+from ray.data import ActorPoolStrategy, DataContext, Datasink, Datasource
+from ray.data.block import BlockMetadata
+from ray.data.datasource import ReadTask
+
+import arrow_worker
+from arrow_worker import ATTEMPTS, METADATA, ArrowWorker, Died, Failed, last_words
+
+# A batch is embedded at once, and again where its worker died: seconds of work. A GPU does so much more in a second.
+BATCH_TEXT_BYTES = {"cpu": 256 << 10, "gpu": 2 << 20}
+BATCH_ROWS = 4096
+# What is packed into a part at once, and held in memory for that.
+PART_BYTES = 128 << 20
+# Until it is told that there is nothing but waiting.
+WAIT_SECONDS = 60
+# What the tool's exit codes mean: done, done but for some documents.
+DONE = (0, 3)
+
+# The options that are the tool's own, and whether they take a value.
+READING = {
+    "id-field": True,
+    "text-field": True,
+    "keep": True,
+    "include": True,
+    "exclude": True,
+    "hidden": False,
+    "follow": False,
+    "encoding": True,
+    "max-document-mib": True,
+    "max-document-seconds": True,
+    "max-expansion": True,
+}
+EMBEDDING = {
+    "model": True,
+    "model-file": True,
+    "offline": False,
+    "dim": True,
+    "instruction": True,
+    "max-tokens": True,
+    "device": True,
+    "gpu-memory": True,
+    "batch-tokens": True,
+}
+
+
+# --- What the tasks do.
+
+
+def start(command, **pipes):
+    """A process of the tool, and the file of what it says."""
+    errors = tempfile.TemporaryFile()
+    try:
+        return subprocess.Popen(command, stderr=errors, **pipes), errors
+    except OSError as error:
+        raise Failed(f"qwen3-index: {error.strerror}; it must be on the PATH of every machine") from error
+
+
+def failure(process, errors):
+    """A process that was killed can be started again; one that has ended by itself would do so again."""
+    words = last_words(process, errors)
+    return (Died if process.returncode < 0 else Failed)(words)
+
+
+def read(command):
+    """The batches that `qwen3-index read` writes."""
+    process, errors = start(command, stdout=subprocess.PIPE)
+    try:
+        with pa.ipc.open_stream(process.stdout) as batches:
+            yield pa.RecordBatch.from_pylist([], schema=batches.schema)
+            yield from batches
+        process.wait()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise failure(process, errors) from error
+    finally:
+        # Nobody may want the rest.
+        process.kill()
+    if process.returncode not in DONE:
+        raise failure(process, errors)
+
+
+def regrouped(batches, text_bytes):
+    """The same rows in batches that depend on the rows alone, each with whether it is the last.
+
+    What a task makes a second time must be what it made the first time: Ray takes single batches of it.
+    """
+    group, rows, size = [], 0, 0
+    for batch in batches:
+        begin = 0
+        for end, length in enumerate(pc.binary_length(batch["text"]).to_pylist(), start=1):
+            rows, size = rows + 1, size + length
+            if rows == BATCH_ROWS or size >= text_bytes:
+                yield pa.concat_batches([*group, batch.slice(begin, end - begin)]), False
+                group, rows, size, begin = [], 0, 0, end
+        group.append(batch.slice(begin))
+    yield pa.concat_batches(group), True
+
+
+def read_share(command, share, text_bytes):
+    """The batches of a share, each a row of the dataset."""
+    done = 0
+    for _ in range(ATTEMPTS):
+        try:
+            for batch, is_last in itertools.islice(regrouped(read(command), text_bytes), done, None):
+                yield row(share, done, is_last, batch.num_rows, batch)
+                done += 1
+            return
+        except Died as died:
+            reason = died
+    raise Failed(str(reason))
+
+
+def row(share, number, is_last, documents, batch):
+    written = pa.BufferOutputStream()
+    with pa.ipc.new_stream(written, batch.schema) as out:
+        out.write_batch(batch)
+    return pa.table(
+        {
+            "share": [share],
+            "number": [number],
+            "is_last": [is_last],
+            "documents": [documents],
+            "batch": pa.array([written.getvalue().to_pybytes()], pa.large_binary()),
+        }
+    )
+
+
+def batch_of(cell):
+    return pa.ipc.open_stream(cell.as_buffer()).read_next_batch()
+
+
+class Documents(Datasource):
+    """Shares of the documents, each read by a task.
+
+    A row of the dataset is a batch of documents, as an Arrow stream, so that Ray neither cuts nor joins batches, and that
+    their types remain. It tells its share, its number in that, whether it is the last there, and how many documents it has.
+    """
+
+    def __init__(self, command, shares, text_bytes):
+        super().__init__()
+        self.command, self.shares, self.text_bytes = command, shares, text_bytes
+
+    def estimate_inmemory_data_size(self):
+        return None
+
+    def get_read_tasks(self, parallelism, per_task_row_limit=None, data_context=None):
+        return [self.task(share) for share in range(self.shares)]
+
+    def task(self, share):
+        command, text_bytes = [*self.command, "--shard", f"{share}/{self.shares}"], self.text_bytes
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
+        return ReadTask(lambda: read_share(command, share, text_bytes), unknown)
+
+
+class Embedder:
+    """What an actor does: it keeps a process that has loaded the model."""
+
+    def __init__(self, options, fingerprint):
+        self.worker = ArrowWorker(options, fingerprint)
+
+    def __call__(self, rows):
+        made = [self.embedded(*cells) for cells in zip(*(rows[name] for name in rows.column_names))]
+        return pa.concat_tables(made)
+
+    def embedded(self, share, number, is_last, documents, batch):
+        batch = batch_of(batch)
+        if batch.num_rows:
+            batch = self.worker.embed(batch)
+        return row(share.as_py(), number.as_py(), is_last.as_py(), documents.as_py(), batch)
+
+
+class Parts(Datasink):
+    """Each task writes a part and tells what is in it. A task that Ray runs again replaces its part."""
+
+    min_bytes_per_write = PART_BYTES
+
+    def __init__(self, folder):
+        self.folder, self.told = folder, []
+
+    def write(self, blocks, ctx):
+        rows = [row for block in blocks for row in zip(*(block[name] for name in block.column_names))]
+        told = {"part": None, "batches": [], "documents": 0, "embedded": 0, "failed": []}
+        batches = []
+        for share, number, is_last, documents, batch in rows:
+            told["batches"].append((share.as_py(), number.as_py(), is_last.as_py()))
+            told["documents"] += documents.as_py()
+            if documents.as_py():
+                batches.append(batch_of(batch))
+        for batch in batches:
+            is_failed = batch["error"].is_valid()
+            told["embedded"] += batch.num_rows - batch["vector"].null_count
+            failed = batch.filter(is_failed)
+            told["failed"] += zip(failed["id"].to_pylist(), failed["error"].to_pylist())
+        if batches:
+            told["part"] = f"part-{ctx.task_idx:05}.parquet"
+            pack(batches[0].schema, batches, self.folder / told["part"])
+        return told
+
+    def on_write_complete(self, write_result):
+        self.told = write_result.write_returns
+
+
+def pack(schema, batches, path):
+    """Writes a part under a name of its own, for a task that was taken for dead may write it too, and renames it."""
+    own = path.with_name(f"{secrets.token_hex(8)}.parquet")
+    for _ in range(ATTEMPTS):
+        process, errors = start(["qwen3-index", "pack", "-q", "-o", own], stdin=subprocess.PIPE)
+        try:
+            for message in [schema, *batches]:
+                process.stdin.write(message.serialize())
+            process.stdin.close()
+        except OSError:
+            # Its exit code says more.
+            pass
+        if process.wait() in DONE:
+            break
+    else:
+        raise Failed(last_words(process, errors))
+    own.replace(path)
+
+
+# --- What the driver does.
+
+
+def start_ray():
+    # What Ray Data tells stands in its log files; an error is told in a line here.
+    logging.getLogger("ray.data").handlers = [
+        handler for handler in logging.getLogger("ray.data").handlers if handler.name != "console"
+    ]
+    # Workers on other machines have no copy of it.
+    cloudpickle.register_pickle_by_value(arrow_worker)
+    quiet = {"logging_level": "error", "log_to_driver": False}
+    if HAS_CLUSTER:
+        ray.init(**quiet)
+    else:
+        ray.init("local", include_dashboard=False, **quiet)
+    context = DataContext.get_current()
+    context.enable_progress_bars = sys.stderr.isatty()
+    # Ray has its own way with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A batch a block.
+    context.target_max_block_size = 1
+
+
+def pool(arguments):
+    """How many workers there are, and the CPUs and GPUs of each: one a GPU, or one a machine with all of its CPUs."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    has_gpus = any(machine.get("GPU") for machine in machines)
+    gpus = int(has_gpus) if arguments.gpus is None else arguments.gpus
+    cpus = arguments.cpus or (1 if gpus else min(int(machine["CPU"]) for machine in machines))
+    fit = sum(int(min(machine["CPU"] // cpus, machine.get("GPU", 0) // gpus if gpus else 1e9)) for machine in machines)
+    return arguments.workers or max(1, fit), cpus, gpus
+
+
+def what_is_made(options, cpus, gpus):
+    """The schema of what `embed` makes of documents, on a machine that has what a worker is to have."""
+
+    def schema():
+        worker = ArrowWorker(options)
+        try:
+            return worker.open(pa.schema([(name, pa.string()) for name in ("id", "text", "error")]))
+        finally:
+            worker.close()
+
+    made = ray.remote(num_cpus=cpus, num_gpus=gpus)(schema).remote()
+    if not ray.wait([made], timeout=WAIT_SECONDS)[0]:
+        say(f"no machine has had {cpus} CPUs and {gpus} GPUs free for a worker, or it still loads the model; waiting")
+    return ray.get(made)
+
+
+def run(arguments, folder):
+    """Writes the parts into a folder; gives what the tasks told."""
+    start_ray()
+    workers, cpus, gpus = pool(arguments)
+    embedding = given(arguments, EMBEDDING)
+    if arguments.cpus:
+        embedding += ["--threads", str(cpus)]
+    schema = what_is_made(embedding, cpus, gpus)
+    fingerprint = json.loads(schema.metadata[METADATA])["fingerprint"]
+    shares = arguments.readers or workers
+    command = ["qwen3-index", "read", *given(arguments, READING), "--", *arguments.inputs]
+    text_bytes = BATCH_TEXT_BYTES["gpu" if gpus else "cpu"]
+    documents = ray.data.read_datasource(
+        Documents(command, shares, text_bytes), override_num_blocks=shares, concurrency=shares, num_cpus=0
+    )
+    embedded = documents.map_batches(
+        Embedder,
+        fn_constructor_args=(embedding, fingerprint),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(size=workers),
+        num_cpus=cpus,
+        num_gpus=gpus,
+    )
+    parts = Parts(folder)
+    # Reading and writing take few CPUs: they must not wait for those that the workers have.
+    embedded.write_datasink(parts, concurrency=workers, ray_remote_args={"num_cpus": 0})
+    check(parts.told, shares)
+    if not any(told["part"] for told in parts.told):
+        pack(schema, [], folder / "part-00000.parquet")
+    return parts.told
+
+
+def check(told, shares):
+    """Each batch that was read must be in one part."""
+    found = sorted(batch for task in told for batch in task["batches"])
+    count = Counter(share for share, _, _ in found)
+    whole = [(share, number, number + 1 == count[share]) for share in range(shares) for number in range(count[share])]
+    if found != whole or len(count) != shares:
+        raise Failed("batches were lost or doubled on their way; nothing is written; run it again")
+
+
+def build(arguments):
+    folder = Path(os.path.abspath(arguments.output))
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise Failed(f"{arguments.output}: is there already; remove it or name another folder with -o")
+    for left in folder.parent.glob(f".{folder.name}.*.unfinished"):
+        say(f"warning: {left}: is of a run that was killed, or that is at work; remove it if none is")
+    # It gets its name when it is whole.
+    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.unfinished")
+    unfinished.mkdir()
+    try:
+        told = run(arguments, unfinished)
+        # Of tasks that were taken for dead something can be left.
+        parts = {task["part"] for task in told}
+        for path in unfinished.iterdir():
+            if parts != {None} and path.name not in parts:
+                path.unlink()
+        unfinished.rename(folder)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return told
+
+
+def tell(told, output):
+    """What has become of the documents; gives the exit code."""
+    failed = [failure for task in told for failure in task["failed"]]
+    for id, reason in failed:
+        say(f"failed: {id}: {reason}")
+    documents, embedded = (sum(task[count] for task in told) for count in ("documents", "embedded"))
+    empty = documents - embedded - len(failed)
+    say(f"{documents:,} documents: {embedded:,} embedded, {empty:,} empty, {len(failed):,} failed")
+    say(f"{embedded:,} rows in {len({task['part'] for task in told}):,} parts in {output}")
+    return 3 if failed else 0
+
+
+def say(line):
+    print(f"ray_build: {line}", file=sys.stderr, flush=True)
+
+
+def reason(error):
+    """What a task has failed by, or Ray itself, in one line."""
+    # Of an error in a task, Ray makes one with its stack, and adds lines to what it says.
+    cause = getattr(error, "cause", error)
+    line = str(cause).split("\n")[0]
+    return line if isinstance(cause, Failed) else f"{type(cause).__name__}: {line}"
+
+
+def given(arguments, options):
+    """Those of the options that were given, as the tool takes them."""
+    values = [(name, vars(arguments)[name.replace("-", "_")]) for name in options]
+    pairs = [(name, value) for name, value in values for value in (value if isinstance(value, list) else [value]) if value]
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in pairs]
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="folders and files, as `qwen3-index build` takes them")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to make; it must not be there")
+    parser.add_argument("--workers", type=count, metavar="N", help="processes that embed; default: as many as fit")
+    parser.add_argument("--readers", type=count, metavar="N", help="processes that read; default: one a worker")
+    parser.add_argument("--cpus", type=count, metavar="N", help="of each worker; default: all of a machine, or 1 beside a GPU")
+    parser.add_argument("--gpus", type=int, choices=(0, 1), help="of each worker; default: 1 where the cluster has some")
+    for title, options in (("as in qwen3-index read", READING), ("as in qwen3-index embed", EMBEDDING)):
+        group = parser.add_argument_group(title)
+        for name, has_value in options.items():
+            group.add_argument(f"--{name}", **{"action": "append", "metavar": "…"} if has_value else {"action": "store_true"})
+    parsed = parser.parse_args(arguments)
+    parsed.inputs = [path if "://" in path else os.path.abspath(path) for path in parsed.inputs]
+    parsed.model = parsed.model or [model for model in [os.environ.get("QWEN3_INDEX_MODEL")] if model]
+    parsed.model = [os.path.abspath(model) if os.path.exists(model) else model for model in parsed.model]
+    return parsed
+
+
+def count(text):
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def hush():
+    """What Ray says, of each process that died and was replaced, stands in its log files too."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
+def main():
+    arguments = parse(sys.argv[1:])
+    hush()
+    try:
+        sys.exit(tell(build(arguments), arguments.output))
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
+    except Exception as error:
+        say(reason(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
