@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 use crate::model::DeviceChoice;
 use crate::report::LogFormat;
+use crate::shard::Shard;
 
 /// What parses a [`Cli`].
 pub use clap::Parser;
@@ -64,6 +65,9 @@ pub enum Command {
     /// Embed documents into a Parquet file with the columns id, text and vector
     #[command(after_help = BUILD_HELP)]
     Build(Box<Build>),
+    /// Join the files that `build --shard` wrote, or others that were built with the same settings, into one
+    #[command(after_help = MERGE_HELP)]
+    Merge(Merge),
     /// Find the rows of an index that are nearest to a question
     #[command(after_help = SEARCH_HELP)]
     Search(Box<Search>),
@@ -109,6 +113,13 @@ Exit codes:
   3    done, but some documents failed; each is named on stderr
   4    another run holds this output
   130  interrupted (143: terminated); what is done is kept, and the next run goes on from there";
+
+const MERGE_HELP: &str = "\
+Examples:
+  qwen3-index build ./docs --shard 0/4 -o parts/0.parquet    # and 1/4, 2/4, 3/4: elsewhere, at the same time
+  qwen3-index merge parts/ -o vectors.parquet
+
+Exit codes: 0 all done, 1 failed, the old output untouched, 2 wrong usage, 4 another run holds this output";
 
 const SEARCH_HELP: &str = "\
 Examples:
@@ -246,6 +257,11 @@ pub struct Build {
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_expansion: u64,
 
+    /// Take only one of N shares of the documents, I from 0 to N - 1: the id alone decides, so that N jobs share the
+    /// work without knowing of each other. `merge` joins what they write
+    #[arg(long, value_name = "I/N", value_parser = Shard::from_str)]
+    pub shard: Option<Shard>,
+
     /// Make all vectors anew, instead of taking those of unchanged texts from the old output
     #[arg(long)]
     pub rebuild: bool,
@@ -281,6 +297,23 @@ pub struct Build {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub model: ModelArguments,
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// Parquet files that `build` wrote, folders of them, or patterns such as 'parts/*.parquet'. Shards are put in their
+    /// order, other files stay in the order in which they are named
+    #[arg(required = true, value_name = "PART")]
+    pub parts: Vec<PathBuf>,
+
+    /// The Parquet file to write; the old one stays in place until the new one is whole
+    #[arg(short, long, value_name = "OUT.parquet")]
+    pub output: PathBuf,
+
+    /// Print nothing but warnings and failures
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// Arguments of `search`.
@@ -338,6 +371,11 @@ pub struct Embed {
     /// Put `Instruct: TEXT\nQuery:` before each text
     #[arg(long, value_name = "TEXT", conflicts_with = "query")]
     pub instruction: Option<String>,
+
+    /// Read an Arrow IPC stream with a column `text` on standard input, and write it with vectors: each batch is answered
+    /// before more than two others are read
+    #[arg(long, conflicts_with_all = ["texts", "format"])]
+    pub arrow: bool,
 
     /// What to write: jsonl (objects with text and vector, or text and error), npy (a NumPy array [texts, numbers]), or
     /// arrow (an Arrow IPC stream with the columns text and vector)

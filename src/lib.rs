@@ -25,6 +25,7 @@ pub mod inspect; // the Parquet file -> figures on it, and what is wrong with it
 pub mod eval; // vectors, and answers that are known -> how good the vectors are
 pub mod pipeline; // all of the above, in order, on threads
 
+pub mod ahead; // a thread that is one step ahead
 pub mod lock; // one run at a time
 pub mod interrupt; // Ctrl-C
 pub mod report; // what a person sees while it runs, and after

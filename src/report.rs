@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Failure;
 use crate::index::Fingerprint;
+use crate::shard::Shard;
 use crate::source::LeftOut;
 
 /// Numbers and sizes as a person reads them.
@@ -159,6 +160,8 @@ pub struct Report {
     pub started: String,
     /// The output.
     pub output: String,
+    /// Which share of the documents was taken, as I/N; all of them where there is none.
+    pub shard: Option<Shard>,
     /// Whether nothing was embedded or written.
     pub dry_run: bool,
     /// As of the process.
@@ -413,8 +416,10 @@ impl Reporter {
     }
 }
 
-/// A download: a bar on a terminal, a line now and then in a log.
+/// Bytes on their way: a bar on a terminal, a line now and then in a log.
 pub struct Transfer {
+    /// As in "downloading".
+    doing: &'static str,
     format: Option<LogFormat>,
     bar: ProgressBar,
     name: String,
@@ -423,14 +428,14 @@ pub struct Transfer {
 
 impl Transfer {
     /// Of nothing yet; `None` to tell nothing.
-    pub fn new(format: Option<LogFormat>) -> Self {
+    pub fn new(doing: &'static str, format: Option<LogFormat>) -> Self {
         let is_hidden = format != Some(LogFormat::Text);
         let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         if let Ok(style) = ProgressStyle::with_template(TRANSFER_TEMPLATE) {
             bar.set_style(style.progress_chars("━╸ "));
         }
-        Transfer { format, bar, name: String::new(), last_line: Instant::now() }
+        Transfer { doing, format, bar, name: String::new(), last_line: Instant::now() }
     }
 
     /// A file of so many bytes.
@@ -439,7 +444,7 @@ impl Transfer {
         self.bar.set_length(bytes);
         self.bar.set_message(name.to_owned());
         if self.bar.is_hidden() {
-            self.tell(&format!("downloading {name}, {}", DecimalBytes(bytes)));
+            self.tell(&format!("{} {name}, {}", self.doing, DecimalBytes(bytes)));
         }
     }
 
@@ -449,7 +454,7 @@ impl Transfer {
         if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let total = DecimalBytes(self.bar.length().unwrap_or(0));
-            self.tell(&format!("downloading {}: {} of {total}", self.name, DecimalBytes(bytes)));
+            self.tell(&format!("{} {}: {} of {total}", self.doing, self.name, DecimalBytes(bytes)));
         }
     }
 

@@ -1,20 +1,49 @@
 //! Texts in, their vectors out, in the same order and as a build makes them; all in memory.
 
+use rayon::prelude::*;
+
 use crate::batch::{Batching, ChunkKey, plan};
 use crate::chunk::chunk;
 use crate::clean::clean;
 use crate::embed::{Embedder, Embedding, Patient};
 use crate::error::{DocumentError, NoVector};
 use crate::merge;
-use crate::tokenize::Tokenizer;
+use crate::tokenize::{Encoding, Tokenizer};
+
+/// Makes of texts what the model gets for them, on any thread.
+#[derive(Clone)]
+pub struct Preparer {
+    tokenizer: Tokenizer,
+    max_tokens: usize,
+}
+
+/// A text on its way to the model.
+pub struct PreparedText {
+    /// Cleaned.
+    pub text: String,
+    /// At least one.
+    pub chunks: Result<Vec<Encoding>, DocumentError>,
+}
+
+impl Preparer {
+    /// Cleans and cuts; a text that is empty then is [`DocumentError::Empty`].
+    pub fn prepare(&self, text: &str) -> PreparedText {
+        let text = clean(text);
+        let chunks = match text.as_str() {
+            "" => Err(DocumentError::Empty),
+            text => chunk(text, self.max_tokens, &self.tokenizer),
+        };
+        let encodings = chunks.map(|chunks| chunks.into_iter().map(|chunk| chunk.encoding).collect());
+        PreparedText { text, chunks: encodings }
+    }
+}
 
 /// A model that is ready, and how its texts are treated.
 pub struct TextEmbedder {
-    tokenizer: Tokenizer,
+    preparer: Preparer,
     embedder: Patient,
     batching: Batching,
     batch_tokens: usize,
-    max_tokens: usize,
     dim: usize,
 }
 
@@ -22,7 +51,8 @@ impl TextEmbedder {
     /// Texts of more than `max_tokens` are cut into chunks, and the first `dim` numbers of their mean taken.
     pub fn new(embedder: Box<dyn Embedder>, tokenizer: Tokenizer, max_tokens: usize, dim: usize) -> Self {
         let (batching, batch_tokens) = (embedder.batching(), embedder.batch_tokens());
-        TextEmbedder { tokenizer, embedder: Patient::new(embedder), batching, batch_tokens, max_tokens, dim }
+        let preparer = Preparer { tokenizer, max_tokens };
+        TextEmbedder { preparer, embedder: Patient::new(embedder), batching, batch_tokens, dim }
     }
 
     /// Length of the vectors.
@@ -30,25 +60,38 @@ impl TextEmbedder {
         self.dim
     }
 
+    /// What texts go through before they come here.
+    pub fn preparer(&self) -> &Preparer {
+        &self.preparer
+    }
+
     /// Cleans, chunks and embeds.
     ///
     /// # Errors
     /// The engine failed. What is wrong with one text is its own error.
-    pub fn embed<T: AsRef<str>>(
+    pub fn embed<T: AsRef<str> + Sync>(
         &mut self,
         texts: &[T],
     ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
+        let prepared = texts.par_iter().map(|text| self.preparer.prepare(text.as_ref()).chunks).collect();
+        self.embed_prepared(prepared)
+    }
+
+    /// Embeds chunks, and merges those of a text.
+    ///
+    /// # Errors
+    /// As those of [`TextEmbedder::embed`].
+    pub fn embed_prepared(
+        &mut self,
+        texts: Vec<Result<Vec<Encoding>, DocumentError>>,
+    ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
         let mut chunks = Vec::new();
-        let mut vectors: Vec<Result<Vec<Option<Embedding>>, DocumentError>> = Vec::new();
-        for (document, text) in texts.iter().enumerate() {
-            let cut = match clean(text.as_ref()) {
-                text if text.is_empty() => Err(DocumentError::Empty),
-                text => chunk(&text, self.max_tokens, &self.tokenizer),
-            };
-            vectors.push(cut.map(|cut| {
-                let none = vec![None; cut.len()];
+        let mut vectors: Vec<Result<Vec<Option<Embedding>>, DocumentError>> = Vec::with_capacity(texts.len());
+        for (document, text) in texts.into_iter().enumerate() {
+            vectors.push(text.map(|encodings| {
+                let none = vec![None; encodings.len()];
                 let key = |chunk| ChunkKey { document, chunk };
-                chunks.extend(cut.into_iter().enumerate().map(|(at, chunk)| (key(at), chunk.encoding)));
+                chunks.extend(encodings.into_iter().enumerate().map(|(at, encoding)| (key(at), encoding)));
                 none
             }));
         }

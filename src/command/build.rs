@@ -8,35 +8,28 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
-use rustix::io::Errno;
+use anyhow::{Context, ensure};
 
-use super::{Exit, listen, model};
+use super::{Exit, TOOL, listen, model, output};
 use crate::cli::Build;
 use crate::embed::Embedder;
 use crate::error::Usage;
 use crate::index::{
-    COLUMNS, DELTA, Fingerprint, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place,
-    RowKind, Unusable, Written,
+    COLUMNS, DELTA, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place, RowKind, Unusable,
+    Written,
 };
 use crate::journal::{Header, Journal};
-use crate::lock::{Lock, LockError};
 use crate::model::{LoadedModel, Model, Resources, Texts};
 use crate::pipeline::{self, Engine, Job};
 use crate::report::{
     DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
     tokens_per_second,
 };
-use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers, extract};
-use crate::{chunk, clean};
-
-/// The program and its version.
-const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
+use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
 
 const REPORT: Kind = Kind { name: "JSON", magic: b"{", is_kept: false };
 
-/// Files that belong to an output while a run is at work, or was interrupted.
-const LOCK: &str = "lock";
+/// A file that belongs to an output while a run is at work, or was interrupted.
 const JOURNAL: &str = "journal";
 
 pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
@@ -47,10 +40,18 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
         tool: TOOL,
         started: now(),
         output: arguments.output.display().to_string(),
+        shard: arguments.shard,
         dry_run: arguments.dry_run,
         ..Report::default()
     };
-    check_files(&arguments)?;
+    output::check_files(
+        &arguments.inputs,
+        &[
+            ("-o", Some(&arguments.output)),
+            ("--delta", arguments.delta.as_ref()),
+            ("--report", arguments.report.as_ref()),
+        ],
+    )?;
     let place = arguments.report.as_ref().map(|path| Place::new("--report", path, &REPORT)).transpose()?;
     listen(format)?;
     let result = build(&arguments, &reporter, &mut report);
@@ -86,7 +87,8 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     let look = || Place::new("output", &arguments.output, &INDEX);
     let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, &DELTA));
     let delta = delta.transpose()?;
-    let lock = if arguments.dry_run { None } else { lock(&look()?, reporter)? };
+    let lock =
+        if arguments.dry_run { None } else { output::lock(&look()?, &|warning| reporter.warn(warning))? };
     // Again, since another run may have had the lock until now.
     let mut place = look()?;
     if let (Some(delta), Some(_)) = (&delta, &lock) {
@@ -106,62 +108,18 @@ fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> an
     run_settled(arguments, &place, delta.as_ref(), settled, reporter, report)
 }
 
-/// What is written must be neither what is read nor what else is written.
-fn check_files(arguments: &Build) -> Result<(), Usage> {
-    // A file that is new has no real path yet.
-    let real = |path: &Path| {
-        let new = || Some(path.parent()?.join(".").canonicalize().ok()?.join(path.file_name()?));
-        path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_owned())
-    };
-    let mut taken: Vec<(PathBuf, String)> =
-        arguments.inputs.iter().map(|input| (real(input), format!("input {}", input.display()))).collect();
-    for (option, path) in [
-        ("-o", Some(&arguments.output)),
-        ("--delta", arguments.delta.as_ref()),
-        ("--report", arguments.report.as_ref()),
-    ] {
-        let Some(path) = path else { continue };
-        if let Some((_, other)) = taken.iter().find(|(there, _)| *there == real(path)) {
-            return Err(Usage(format!("{other}: is the output too; name another with {option}")));
-        }
-        taken.push((real(path), format!("{option} {}", path.display())));
-    }
-    Ok(())
-}
-
-/// `None` where the file system knows no locks.
-fn lock(place: &Place, reporter: &Reporter) -> anyhow::Result<Option<Lock>> {
-    match Lock::take(&place.beside(LOCK), place.options()) {
-        Ok(lock) => {
-            place.clean()?;
-            Ok(Some(lock))
-        }
-        Err(LockError::Failed(e)) if has_no_locks(&e) => {
-            reporter.warn(&format!(
-                "{place}: its file system has no locks ({e}); see that no other run writes it"
-            ));
-            Ok(None)
-        }
-        Err(LockError::Failed(e)) => Err(place.not_writable(&e)),
-        Err(held) => Err(anyhow::Error::new(held).context(place.to_string())),
-    }
-}
-
-fn has_no_locks(e: &io::Error) -> bool {
-    e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
-}
-
 /// What is there from the last run.
 fn old_file(place: &mut Place, arguments: &Build, reporter: &Reporter) -> anyhow::Result<Option<IndexFile>> {
     if !place.is_taken() {
         return Ok(None);
     }
     match IndexFile::open(place.path()) {
-        Ok(file) => Ok(Some(file)),
-        Err(Unusable::Foreign) => bail!(
-            "{place}: is a Parquet file that this tool did not make, and would be lost; choose another place with -o"
-        ),
-        Err(Unusable::Delta) => bail!("{place}: is a delta, and would be lost; choose another place with -o"),
+        Ok(file) => {
+            let shard = |metadata: &Metadata| metadata.shard;
+            output::check_shard(place, file.metadata().map(shard), arguments.shard)?;
+            Ok(Some(file))
+        }
+        Err(error @ (Unusable::Foreign | Unusable::Delta)) => Err(output::would_be_lost(place, &error)),
         Err(Unusable::Damaged(e)) => {
             let kept = place.keep();
             let will = if arguments.dry_run { "would be" } else { "will be" };
@@ -219,16 +177,9 @@ fn settle(
     let Some(of_model) = known.or_else(|| loaded.as_ref().map(|loaded| loaded.fingerprint.clone())) else {
         unreachable!("a model that is not known is loaded")
     };
-    let fingerprint = Fingerprint {
-        dim: model::dim(arguments.dim, of_model.width)?,
-        max_tokens,
-        model: of_model,
-        instruction: arguments.instruction.clone(),
-        rows: if arguments.chunks { RowKind::Chunks } else { RowKind::Documents },
-        extraction: extract::VERSION,
-        cleaning: clean::VERSION,
-        chunking: chunk::VERSION,
-    };
+    let dim = model::dim(arguments.dim, of_model.width)?;
+    let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
+    let fingerprint = model::fingerprint(of_model, dim, max_tokens, arguments.instruction.as_deref(), rows);
     let old = old.map(|file| {
         let differences = match &before {
             Some(before) => before.differences(&fingerprint),
@@ -255,18 +206,14 @@ fn settle(
         batch_tokens: arguments.batch_tokens.map(|tokens| tokens as usize),
         rows: fingerprint.rows,
         dim: fingerprint.dim,
+        shard: arguments.shard,
         old,
         has_output,
         allow_empty: arguments.allow_empty,
         allow_shrink: arguments.allow_shrink,
         is_dry: arguments.dry_run,
     };
-    let metadata = Metadata {
-        tool: TOOL.to_owned(),
-        model_file: model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        fingerprint,
-        stale: 0,
-    };
+    let metadata = Metadata { shard: arguments.shard, ..model::metadata(&model, fingerprint) };
     Ok(Settled { job: Arc::new(job), metadata, model, loaded, resources, texts, was_left })
 }
 
@@ -338,7 +285,8 @@ fn run_settled(
         "no document could be embedded: {documents}; mend what failed first (output {} is untouched)",
         arguments.output.display()
     );
-    let exit = if documents.failed == 0 { Exit::Done } else { Exit::Partial };
+    // What has failed may have been another shard's to tell.
+    let exit = if documents.failed + documents.stale == 0 { Exit::Done } else { Exit::Partial };
     if arguments.dry_run {
         print_plan(report)?;
         return Ok(exit);
@@ -366,7 +314,8 @@ fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<
 fn tell(written: &Written, reporter: &Reporter, report: &mut Report) {
     let Written { rows, bytes, is_new, changes, empty_columns, warnings } = written;
     for column in empty_columns {
-        reporter.warn(&format!("--keep {column}: no document has it, so the column is empty"));
+        let of = report.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
+        reporter.warn(&format!("--keep {column}: no document{of} has it, so the column is empty"));
     }
     warnings.iter().for_each(|warning| reporter.warn(warning));
     reporter.info(&report.documents.to_string());

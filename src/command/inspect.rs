@@ -81,7 +81,7 @@ impl Page<'_> {
     }
 
     fn print_source(&self, out: &mut impl Write) -> io::Result<()> {
-        let Metadata { tool, model_file, fingerprint, .. } = self.metadata;
+        let Metadata { tool, model_file, fingerprint, shard, .. } = self.metadata;
         let (rows, bytes) = (HumanCount(self.figures.rows), DecimalBytes(self.figures.bytes));
         let files = match self.files.as_slice() {
             [file] => shown(file),
@@ -92,6 +92,9 @@ impl Page<'_> {
             RowKind::Chunks => "a chunk each",
         };
         writeln!(out, "{files}: {rows} rows, {kind}, {} numbers a vector, {bytes}", fingerprint.dim)?;
+        if let (Some(shard), [_]) = (shard, self.files.as_slice()) {
+            writeln!(out, "shard {shard} of the documents")?;
+        }
         let weights: String = fingerprint.model.weights.chars().take(DIGITS).collect();
         let architecture = &fingerprint.model.architecture;
         writeln!(out, "made by {tool} with {model_file} ({architecture}, weights {weights}…)")?;

@@ -6,7 +6,9 @@ mod embed;
 mod eval;
 mod hub;
 mod inspect;
+mod merge;
 mod model;
+mod output;
 mod search;
 
 use std::io::{self, Write};
@@ -21,6 +23,9 @@ use crate::interrupt::{self, Interrupted};
 use crate::lock::LockError;
 use crate::report::{Level, LogFormat, eprint_line};
 use crate::source;
+
+/// The program and its version.
+const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,7 @@ impl From<Exit> for ExitCode {
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(*arguments, cli.log_format),
+        Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -8,14 +8,18 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 
+use super::TOOL;
 use crate::bundle;
 use crate::chunk;
+use crate::clean;
 use crate::cli::ModelArguments;
 use crate::embed::Embedder;
 use crate::error::Usage;
 use crate::hub::{self, Event, Hub, Repository, Tell};
-use crate::model::{DeviceChoice, Model, Resources, Texts};
+use crate::index::{Fingerprint, Metadata, RowKind};
+use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Texts};
 use crate::report::{Level, LogFormat, Transfer, eprint_line};
+use crate::source::extract;
 use crate::texts::TextEmbedder;
 use crate::tokenize::Tokenizer;
 
@@ -93,7 +97,7 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
 
 /// Does what may download, and shows how far it is, unless nothing is to be told.
 pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(Tell) -> T) -> T {
-    let mut shown = Transfer::new(format);
+    let mut shown = Transfer::new("downloading", format);
     let got = get(&mut |event| match event {
         Event::File { name, bytes } => shown.begin(name, bytes),
         Event::Bytes(bytes) => shown.show(bytes),
@@ -120,6 +124,32 @@ pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tok
     }
 }
 
+/// What vectors that are made by this version and with these settings depend on.
+pub fn fingerprint(
+    model: ModelFingerprint,
+    dim: usize,
+    max_tokens: usize,
+    instruction: Option<&str>,
+    rows: RowKind,
+) -> Fingerprint {
+    Fingerprint {
+        model,
+        dim,
+        instruction: instruction.map(str::to_owned),
+        max_tokens,
+        rows,
+        extraction: extract::VERSION,
+        cleaning: clean::VERSION,
+        chunking: chunk::VERSION,
+    }
+}
+
+/// What an index of all documents says of itself.
+pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
+    let model_file = model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Metadata { tool: TOOL.to_owned(), model_file, fingerprint, stale: 0, shard: None }
+}
+
 /// Loads the model for texts of so many tokens in one chunk, in memory. `dim` as asked for.
 pub fn load(
     arguments: &ModelArguments,
@@ -129,6 +159,18 @@ pub fn load(
     asked: Option<usize>,
     format: LogFormat,
 ) -> anyhow::Result<TextEmbedder> {
+    load_known(arguments, model, tokenizer, max_tokens, asked, format).map(|(embedder, _)| embedder)
+}
+
+/// As [`load`], and what the model is recognised by.
+pub fn load_known(
+    arguments: &ModelArguments,
+    model: &Model,
+    tokenizer: Tokenizer,
+    max_tokens: usize,
+    asked: Option<usize>,
+    format: LogFormat,
+) -> anyhow::Result<(TextEmbedder, ModelFingerprint)> {
     let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
     let mut loaded = model.load(&resources(arguments), &texts)?;
     if let Some(warning) = loaded.warning() {
@@ -137,7 +179,7 @@ pub fn load(
     }
     let dim = dim(asked, loaded.fingerprint.width)?;
     let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
-    Ok(TextEmbedder::new(embedder, tokenizer, max_tokens, dim))
+    Ok((TextEmbedder::new(embedder, tokenizer, max_tokens, dim), loaded.fingerprint))
 }
 
 /// What stands before questions, where no other instruction is named. Other architectures have not been trained for it.

@@ -14,8 +14,8 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Fields, ToByteSlice};
 use rayon::prelude::*;
 
-use super::kept::{self, KeptColumn};
-use super::part::{Block, Part, Unusable, floats, kept_values};
+use super::kept::KeptColumn;
+use super::part::{Part, Unusable, floats};
 use super::{COLUMNS, Metadata, Row, RowId, RowKind, schema};
 use crate::digest::Digest;
 
@@ -47,7 +47,8 @@ impl Content {
         self.push_row(&row_digest(id, Digest::of(text), vector, kept));
     }
 
-    fn push_row(&mut self, row: &blake3::Hash) {
+    /// A row by its digest.
+    pub fn push_row(&mut self, row: &blake3::Hash) {
         self.0.update(row.as_bytes());
     }
 }
@@ -60,7 +61,7 @@ impl fmt::Display for Content {
 
 /// Of the digests of its parts, since those of text and vector are wanted apart, or made faster so: BLAKE3 takes
 /// several blocks of one buffer at a time.
-fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash {
+pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(text.as_bytes()).update(blake3::hash(vector.to_byte_slice()).as_bytes());
     hasher.update(&kept.to_le_bytes()).update(id.as_bytes());
@@ -68,12 +69,12 @@ fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash
 }
 
 /// What is known of a row.
-struct RowDigests {
-    whole: blake3::Hash,
+pub struct RowDigests {
+    pub whole: blake3::Hash,
     /// Of a document's first row, the document's.
-    document: Option<Digest>,
-    text: Digest,
-    kept: u64,
+    pub document: Option<Digest>,
+    pub text: Digest,
+    pub kept: u64,
 }
 
 /// A document's first row.
@@ -299,10 +300,11 @@ impl IndexFile {
         self.part.kind()
     }
 
-    /// Whether no document comes twice.
-    pub fn has_unique_ids(&self) -> bool {
-        let ids = self.by_id().iter().map(|&at| self.documents[at as usize].id);
-        ids.is_sorted_by(|one, other| one < other)
+    /// The first row of a document whose id an earlier one has, if there is one.
+    pub fn doubled_id(&self) -> Option<u32> {
+        let first = |at: u32| &self.documents[at as usize];
+        let doubled = self.by_id().windows(2).find(|pair| first(pair[0]).id == first(pair[1]).id)?;
+        Some(first(doubled[1]).row)
     }
 
     /// Length of its vectors.
@@ -315,8 +317,10 @@ impl IndexFile {
         let mut content = Content::default();
         let groups: Vec<usize> = (0..self.part.groups()).collect();
         for together in groups.chunks(rayon::current_num_threads()) {
-            let read: Vec<Vec<RowDigests>> =
-                together.par_iter().map(|&group| self.read_group(group)).collect::<anyhow::Result<_>>()?;
+            let read: Vec<Vec<RowDigests>> = together
+                .par_iter()
+                .map(|&group| self.part.read_digests(group))
+                .collect::<anyhow::Result<_>>()?;
             for row in read.into_iter().flatten() {
                 content.push_row(&row.whole);
                 if let Some(id) = row.document {
@@ -331,34 +335,6 @@ impl IndexFile {
         ensure!(self.documents.first().is_none_or(|first| first.row == 0), "its ids are not in order");
         ensure!(content.to_string() == self.content(), "its content is not what was written");
         Ok(())
-    }
-
-    fn read_group(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
-        let mut rows = Vec::new();
-        let names: Vec<&str> =
-            self.fields().iter().skip(COLUMNS.len()).map(|field| field.name().as_str()).collect();
-        for batch in self.part.reader(group, None, &[])? {
-            let block = Block::new(batch?, self.kind());
-            let kept = kept_values(&block.batch, &names);
-            let vectors = block.vectors()?;
-            let dim = vectors.ncols();
-            ensure!(
-                self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
-                "its vectors have {dim} numbers, its metadata says otherwise"
-            );
-            let texts = block.ids()?.zip(block.documents()?).zip(block.texts()?);
-            for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
-                let (kept, _) = kept::digest(&kept);
-                let text = Digest::of(text);
-                rows.push(RowDigests {
-                    whole: row_digest(id, text, vector.as_slice().unwrap_or_default(), kept),
-                    document: chunk.is_none_or(|chunk| chunk == 0).then(|| Digest::of(document)),
-                    text,
-                    kept,
-                });
-            }
-        }
-        Ok(rows)
     }
 }
 

@@ -74,6 +74,17 @@ impl KeptColumn {
         KeptColumn { name: name.to_owned(), kind: KeptType::Null }
     }
 
+    /// One that is in a file already.
+    pub fn of_type(name: &str, of: &DataType) -> Self {
+        let kind = match of {
+            DataType::Boolean => KeptType::Boolean,
+            DataType::Int64 => KeptType::LargeWhole,
+            DataType::Float64 => KeptType::Float,
+            _ => KeptType::Text,
+        };
+        KeptColumn { name: name.to_owned(), kind }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelFingerprint;
+use crate::shard::Shard;
 
 /// What a row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,9 @@ pub struct Metadata {
     /// How many documents, the last ones of the file, could not be read when it was made, and have older rows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
+    /// Which share of the documents it has; `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
 }
 
 fn is_zero(count: &u32) -> bool {

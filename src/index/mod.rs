@@ -3,6 +3,7 @@
 
 mod delta;
 mod file;
+mod join;
 mod kept;
 mod metadata;
 mod part;
@@ -25,11 +26,12 @@ use kept::KeptColumn;
 
 pub use delta::{Changes, OPERATION, write_delta};
 pub use file::{IndexFile, Old};
+pub use join::{Joined, Shards};
 pub use metadata::{Fingerprint, Metadata, RowKind};
 pub use part::{Block, Part, Unusable};
 pub use parts::{Parts, RowAt};
 pub use place::{Kind, Place};
-pub use stream::VectorStream;
+pub use stream::{EmbeddedStream, Made, TextBatch, TextStream, VectorStream};
 pub use writer::{IndexWriter, Written};
 
 /// One row of the file.

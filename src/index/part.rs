@@ -1,7 +1,7 @@
 //! A file of this tool's, opened: of its rows, only those are read that are asked for.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +16,17 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     RowSelection,
 };
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::writer::SerializedRowGroupWriter;
 use serde_json::Value;
 
 use super::delta::is_delta;
-use super::file::Content;
+use super::file::{Content, RowDigests, row_digest};
 use super::kept;
 use super::{COLUMNS, Metadata, Row, RowId, RowKind, Vector};
+use crate::digest::Digest;
 
 /// The first bytes of every Parquet file.
 pub const MAGIC: &[u8] = b"PAR1";
@@ -148,6 +151,80 @@ impl Part {
             _ => false,
         };
         is_text(id) && is_text(text) && vector.is_some_and(is_vector)
+    }
+
+    /// Names of the columns that it keeps.
+    pub(super) fn kept_names(&self) -> Vec<&str> {
+        self.fields().iter().skip(COLUMNS.len()).map(|field| field.name().as_str()).collect()
+    }
+
+    /// The type of a column that it keeps.
+    pub(super) fn kept_type(&self, name: &str) -> Option<&DataType> {
+        self.fields()
+            .iter()
+            .skip(COLUMNS.len())
+            .find(|field| field.name() == name)
+            .map(|field| field.data_type())
+    }
+
+    /// Bytes of a row group in the file.
+    pub(super) fn group_bytes(&self, group: usize) -> u64 {
+        self.footer.metadata().row_group(group).compressed_size() as u64
+    }
+
+    /// What there is to know of each row of a group.
+    pub(super) fn read_digests(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
+        let mut rows = Vec::new();
+        let names = self.kept_names();
+        for batch in self.reader(group, None, &[])? {
+            let block = Block::new(batch?, self.kind());
+            let kept = kept_values(&block.batch, &names);
+            let vectors = block.vectors()?;
+            let dim = vectors.ncols();
+            ensure!(
+                self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
+                "its vectors have {dim} numbers, its metadata says otherwise"
+            );
+            let texts = block.ids()?.zip(block.documents()?).zip(block.texts()?);
+            for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
+                let (kept, _) = kept::digest(&kept);
+                let text = Digest::of(text);
+                rows.push(RowDigests {
+                    whole: row_digest(id, text, vector.as_slice().unwrap_or_default(), kept),
+                    document: chunk.is_none_or(|chunk| chunk == 0).then(|| Digest::of(document)),
+                    text,
+                    kept,
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Its footer with all that it says of pages, for [`Part::splice`].
+    pub(super) fn pages(&self) -> anyhow::Result<ParquetMetaData> {
+        let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+        Ok(reader.parse_and_finish(&self.file)?)
+    }
+
+    /// Copies a column of a row group into another file, as it is.
+    pub(super) fn splice<W: Write + Send>(
+        &self,
+        pages: &ParquetMetaData,
+        group: usize,
+        column: usize,
+        into: &mut SerializedRowGroupWriter<W>,
+    ) -> parquet::errors::Result<()> {
+        let metadata = pages.row_group(group).column(column).clone();
+        let index = pages.page_index();
+        let close = ColumnCloseResult {
+            bytes_written: metadata.compressed_size() as u64,
+            rows_written: pages.row_group(group).num_rows() as u64,
+            metadata,
+            bloom_filter: None,
+            column_index: index.and_then(|index| index.column_index(group, column)).cloned(),
+            offset_index: index.and_then(|index| index.offset_index(group, column)).cloned(),
+        };
+        into.append_column(&self.file, close)
     }
 
     /// The rows with these numbers, ascending, with the values of the columns named.

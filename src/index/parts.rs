@@ -54,6 +54,16 @@ impl Parts {
         Ok(Parts { parts, metadata })
     }
 
+    /// The files, in their order.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&Path, &Part)> {
+        self.parts.iter().map(|(path, part)| (path.as_path(), part))
+    }
+
+    /// Puts them in another order; those of equal keys stay in theirs.
+    pub(super) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&Part) -> K) {
+        self.parts.sort_by_key(|(_, part)| key(part));
+    }
+
     /// What the first of them says of itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -98,6 +108,12 @@ impl Parts {
     /// Rows of all of them.
     pub fn rows(&self) -> u64 {
         self.parts.iter().map(|(_, part)| u64::from(part.rows())).sum()
+    }
+
+    /// Bytes of their row groups.
+    pub fn bytes(&self) -> u64 {
+        let of = |part: &Part| (0..part.groups()).map(|group| part.group_bytes(group)).sum::<u64>();
+        self.parts.iter().map(|(_, part)| of(part)).sum()
     }
 
     /// Names of the columns that they keep, each once.

@@ -134,6 +134,11 @@ impl Place {
         )
     }
 
+    /// What was written is not what is read.
+    pub fn not_as_written(&self, why: &dyn fmt::Display) -> anyhow::Error {
+        self.cannot_write(&format!("it does not read back as written ({why}); check the disk"))
+    }
+
     /// What is there cannot be read any more.
     pub fn cannot_read_again(&self) -> String {
         format!("{}: could be read before and cannot now; check the disk and run again", self.named)

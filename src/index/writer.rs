@@ -106,11 +106,11 @@ impl<'a> IndexWriter<'a> {
         let table = self.table.take().context("a file has been started")?;
         let (file, content) = table.finish(&self.metadata).map_err(|e| self.place.cannot_write(&e))?;
         file.as_file().sync_all().map_err(|e| self.place.cannot_write(&e))?;
-        let new = IndexFile::open(file.path()).map_err(|e| self.not_as_written(&e.to_string()))?;
+        let new = IndexFile::open(file.path()).map_err(|e| self.place.not_as_written(&e))?;
         if new.content() != content.to_string() || new.rows() != self.rows || !new.keeps(&self.kept) {
-            return Err(self.not_as_written("other rows"));
+            return Err(self.place.not_as_written(&"other rows"));
         }
-        assert!(new.has_unique_ids(), "each document once");
+        assert!(new.doubled_id().is_none(), "each document once");
         let is_alike =
             |old: &Old| old.has_vectors && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
         let is_alike = self.old.is_some_and(is_alike);
@@ -130,10 +130,6 @@ impl<'a> IndexWriter<'a> {
         let empty = self.kept.iter().filter(|column| column.is_empty());
         let empty_columns = empty.map(|column| column.name().to_owned()).collect();
         Written { rows: self.rows as usize, bytes, is_new, changes, empty_columns, warnings }
-    }
-
-    fn not_as_written(&self, why: &str) -> anyhow::Error {
-        self.place.cannot_write(&format!("it does not read back as written ({why}); check the disk"))
     }
 
     fn is_as_before(&self, row: &Row) -> bool {
@@ -178,7 +174,7 @@ impl<'a> IndexWriter<'a> {
     /// a few times a column.
     fn start_again(&mut self, table: Table) -> anyhow::Result<()> {
         let (file, _) = table.finish(&self.metadata).map_err(|e| self.place.cannot_write(&e))?;
-        let written = IndexFile::open(file.path()).map_err(|e| self.not_as_written(&e.to_string()))?;
+        let written = IndexFile::open(file.path()).map_err(|e| self.place.not_as_written(&e))?;
         let mut table = self.new_table()?;
         self.copy(&written, self.rows, &mut table)?;
         self.table = Some(table);

@@ -221,18 +221,10 @@ impl<'a, 'e> Run<'a, 'e> {
             }
             Prepared::Failed(failure) => {
                 self.engine.documents.seen += 1;
-                match &failure.lost {
-                    Lost::Document(id) => {
-                        if let Some(document) = self.old_document(Digest::of(id.as_bytes())) {
-                            self.missing.unreadable(document);
-                        }
-                    }
-                    Lost::Below(path) => self.missing.lost(Some(path)),
-                    Lost::Unknown => self.missing.lost(None),
-                    Lost::Nothing => {}
-                }
+                self.lose(&failure.lost);
                 self.fail(&failure);
             }
+            Prepared::Lost(lost) => self.lose(&lost),
             Prepared::LeftOut(why) => *self.engine.documents.left_out.entry(why).or_default() += 1,
             Prepared::Nothing(root) => {
                 ensure!(
@@ -243,6 +235,19 @@ impl<'a, 'e> Run<'a, 'e> {
             }
         }
         Ok(None)
+    }
+
+    fn lose(&mut self, lost: &Lost) {
+        match lost {
+            Lost::Document(id) => {
+                if let Some(document) = self.old_document(Digest::of(id.as_bytes())) {
+                    self.missing.unreadable(document);
+                }
+            }
+            Lost::Below(path) => self.missing.lost(Some(path)),
+            Lost::Unknown => self.missing.lost(None),
+            Lost::Nothing => {}
+        }
     }
 
     fn old_document(&self, id: Digest) -> Option<u32> {
@@ -454,8 +459,10 @@ impl<'a, 'e> Run<'a, 'e> {
         let ids = |documents: &[u32]| old.file.document_ids(documents);
         let stale = if old.has_vectors { self.missing.stale(ids)? } else { Vec::new() };
         let (removed, documents) = (self.missing.removed(&stale), old.file.documents());
+        // Where nothing was found, that has been allowed.
+        let is_empty = self.job.allow_empty && self.engine.documents.seen == 0;
         ensure!(
-            removed * 2 <= documents as usize || self.job.allow_shrink || self.engine.documents.seen == 0,
+            removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
             "{removed} of the {documents} documents of the old output are gone; see that the inputs are what they should be, or allow it with --allow-shrink (the old output is untouched)"
         );
         self.engine.documents.stale = stale.len() as u64;

@@ -25,6 +25,7 @@ use crate::embed::Embedder;
 use crate::index::{Old, Row, RowKind};
 use crate::journal::Journal;
 use crate::report::{Documents, Reporter, Work};
+use crate::shard::Shard;
 use crate::source::{Reading, Roots};
 use crate::stale::Missing;
 use crate::tokenize::Tokenizer;
@@ -49,6 +50,8 @@ pub struct Job {
     pub rows: RowKind,
     /// Length of the vectors written.
     pub dim: usize,
+    /// Which of the documents are taken; `None` for all.
+    pub shard: Option<Shard>,
     /// What is in place already.
     pub old: Option<Old>,
     /// Whether that has documents, as far as can be known: it may be damaged.

@@ -72,6 +72,8 @@ pub(super) enum Prepared {
     /// With the digest of its id.
     Empty(Digest),
     Failed(Failure),
+    /// A failure that does not say of which document, and that the first shard tells.
+    Lost(Lost),
     LeftOut(LeftOut),
     /// A root without documents.
     Nothing(String),
@@ -109,7 +111,7 @@ fn prepare_groups(
     for group in groups {
         let bytes = group.iter().map(progress).sum();
         let mut prepared: Vec<Prepared> =
-            group.into_par_iter().map(|found| prepare_one(found, job)).collect();
+            group.into_par_iter().filter_map(|found| prepare_one(found, job)).collect();
         for item in &mut prepared {
             ids.check(item);
         }
@@ -143,21 +145,43 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-fn prepare_one(found: Found, job: &Job) -> Prepared {
+/// `None` for what is another shard's business. What has no id is the first one's.
+fn prepare_one(found: Found, job: &Job) -> Option<Prepared> {
+    let is_first = job.shard.is_none_or(|shard| shard.index() == 0);
     match found {
-        Found::LeftOut(why) => Prepared::LeftOut(why),
-        Found::Failed(failure) => Prepared::Failed(failure),
-        Found::Nothing(root) => Prepared::Nothing(root),
-        Found::Raw(raw) => read_and_chunk(raw, job).unwrap_or_else(Prepared::Failed),
+        Found::LeftOut(why) => is_first.then_some(Prepared::LeftOut(why)),
+        Found::Failed(failure) => failed(failure, job),
+        Found::Nothing(root) => Some(Prepared::Nothing(root)),
+        Found::Raw(raw) => read_and_chunk(raw, job).unwrap_or_else(|failure| failed(failure, job)),
     }
 }
 
-fn read_and_chunk(raw: Raw, job: &Job) -> Result<Prepared, Failure> {
+fn failed(failure: Failure, job: &Job) -> Option<Prepared> {
+    match (&failure.lost, job.shard) {
+        (Lost::Document(id), _) if !is_own(id, job) => None,
+        (Lost::Below(_) | Lost::Unknown, Some(shard)) if shard.index() > 0 => {
+            Some(Prepared::Lost(failure.lost))
+        }
+        _ => Some(Prepared::Failed(failure)),
+    }
+}
+
+fn is_own(id: &str, job: &Job) -> bool {
+    job.shard.is_none_or(|shard| shard.has(Digest::of(id)))
+}
+
+fn read_and_chunk(raw: Raw, job: &Job) -> Result<Option<Prepared>, Failure> {
+    if raw.id().is_some_and(|id| !is_own(id, job)) {
+        return Ok(None);
+    }
     let mut document = raw.read(&job.reading)?;
+    if !is_own(&document.id, job) {
+        return Ok(None);
+    }
     let id = Digest::of(&document.id);
     document.text = clean(&document.text);
     if document.text.is_empty() {
-        return Ok(Prepared::Empty(id));
+        return Ok(Some(Prepared::Empty(id)));
     }
     let old = job.old.as_ref().filter(|old| old.is_reused).map(|old| &old.file);
     let document_there = old.and_then(|old| old.document(id));
@@ -165,7 +189,7 @@ fn read_and_chunk(raw: Raw, job: &Job) -> Result<Prepared, Failure> {
     if job.rows == RowKind::Documents
         && let Some(row) = row_of(&document.text)
     {
-        return Ok(Prepared::Ready(Ready { document, id, content: Content::Old(row) }));
+        return Ok(Some(Prepared::Ready(Ready { document, id, content: Content::Old(row) })));
     }
     let chunks = match chunk(&document.text, job.max_tokens, &job.tokenizer) {
         Ok(chunks) => chunks,
@@ -179,7 +203,7 @@ fn read_and_chunk(raw: Raw, job: &Job) -> Result<Prepared, Failure> {
         Part { key: key(&encoding), span, encoding, old }
     };
     let content = Content::Chunks(chunks.into_iter().map(part).collect());
-    Ok(Prepared::Ready(Ready { document, id, content }))
+    Ok(Some(Prepared::Ready(Ready { document, id, content })))
 }
 
 fn key(encoding: &Encoding) -> Digest {

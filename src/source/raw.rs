@@ -79,6 +79,14 @@ impl Raw {
         }
     }
 
+    /// The id, where it is known before it is read.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Raw::File { id, .. } => Some(id),
+            Raw::Row { .. } => None,
+        }
+    }
+
     /// Reads, decodes and parses.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {

@@ -26,6 +26,7 @@ mod qdrant;
 mod readers;
 mod recipes;
 mod search;
+mod shards;
 mod throughput;
 mod util;
 mod vectors;

@@ -171,6 +171,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         batch_tokens: Some(batch_tokens),
         rows,
         dim: WIDTH,
+        shard: None,
         old: None,
         has_output: false,
         allow_empty: false,

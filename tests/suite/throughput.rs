@@ -190,7 +190,8 @@ fn build(playground: &Playground, folder: &Path, tokenizer: Tokenizer) {
     let fingerprint = fingerprint();
     let header = Header::new(fingerprint.model.clone(), true);
     let mut journal = Journal::open(&playground.path("journal"), &header, OpenOptions::new()).unwrap();
-    let metadata = Metadata { tool: String::new(), model_file: String::new(), fingerprint, stale: 0 };
+    let metadata =
+        Metadata { tool: String::new(), model_file: String::new(), fingerprint, stale: 0, shard: None };
     let mut writer = IndexWriter::new(&place, None, metadata, &[]);
     let (mut documents, mut work) = (Documents::default(), Work::default());
     let engine = Engine {

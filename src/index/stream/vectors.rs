@@ -1,19 +1,18 @@
 //! Texts and their vectors in, an Arrow IPC stream out.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use arrow::error::ArrowError;
-use arrow::ipc::writer::StreamWriter;
 
-use super::{COLUMNS, element, vectors};
+use super::super::{COLUMNS, element, vectors};
+use super::Output;
 use crate::embed::Embedding;
 
 /// A stream with the columns `text: utf8` and `vector: fixed_size_list<float32, dim>`.
 pub struct VectorStream<W: Write> {
-    writer: StreamWriter<BufWriter<W>>,
+    output: Output<W>,
     schema: Arc<Schema>,
     dim: usize,
 }
@@ -27,8 +26,7 @@ impl<W: Write> VectorStream<W> {
         let [_, text, vector] = COLUMNS;
         let fields = [Field::new(text, DataType::Utf8, false), Field::new(vector, vectors(dim), false)];
         let schema = Arc::new(Schema::new(fields.to_vec()));
-        let writer = StreamWriter::try_new_buffered(out, &schema).map_err(io_error)?;
-        Ok(VectorStream { writer, schema, dim })
+        Ok(VectorStream { output: Output::new(out, &schema)?, schema, dim })
     }
 
     /// Writes a batch, as far as to the reader.
@@ -44,10 +42,9 @@ impl<W: Write> VectorStream<W> {
             None,
         );
         let texts = StringArray::from_iter_values(texts);
-        let batch = lists.and_then(|lists| {
+        self.output.write(lists.and_then(|lists| {
             RecordBatch::try_new(self.schema.clone(), vec![Arc::new(texts), Arc::new(lists)])
-        });
-        batch.and_then(|batch| self.writer.write(&batch)).and_then(|()| self.writer.flush()).map_err(io_error)
+        }))
     }
 
     /// Ends the stream.
@@ -55,13 +52,6 @@ impl<W: Write> VectorStream<W> {
     /// # Errors
     /// As those of `out`.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.writer.finish().and_then(|()| self.writer.flush()).map_err(io_error)
-    }
-}
-
-fn io_error(error: ArrowError) -> io::Error {
-    match error {
-        ArrowError::IoError(_, error) => error,
-        error => io::Error::other(error),
+        self.output.finish()
     }
 }

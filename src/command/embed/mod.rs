@@ -1,5 +1,7 @@
 //! `embed`: texts in, vectors on standard output; of lines on standard input, each as soon as it is there.
 
+mod arrow;
+
 use std::io::{self, BufRead, BufWriter, Stdout, Write};
 use std::thread;
 
@@ -12,6 +14,7 @@ use crate::cli::{Embed, VectorFormat};
 use crate::embed::Embedding;
 use crate::error::DocumentError;
 use crate::index::VectorStream;
+use crate::model::Model;
 use crate::report::LogFormat;
 use crate::texts::TextEmbedder;
 
@@ -19,6 +22,9 @@ use crate::texts::TextEmbedder;
 const LINES: usize = 256;
 
 pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
+    if arguments.arrow {
+        return arrow::run(&arguments, format);
+    }
     let mut embedder = embedder(&arguments, format)?;
     let mut output = Output::new(arguments.format, embedder.dim())?;
     if arguments.texts.is_empty() {
@@ -36,10 +42,14 @@ pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
 
 fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder> {
     let model = model::open_on_one(&arguments.model, None, format)?;
-    let of_query = model::query_instruction(&model).filter(|_| arguments.query);
-    let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref().or(of_query))?;
+    let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)
+}
+
+fn instruction<'a>(arguments: &'a Embed, model: &Model) -> Option<&'a str> {
+    let of_query = model::query_instruction(model).filter(|_| arguments.query);
+    arguments.instruction.as_deref().or(of_query)
 }
 
 /// The lines of standard input, read ahead.

@@ -1,0 +1,88 @@
+//! `embed --arrow`: an Arrow IPC stream in, one out. While a batch goes through the model, the next is read and prepared.
+
+use std::io::{self, Stdin};
+
+use anyhow::Context;
+use crossbeam_channel::Sender;
+use rayon::prelude::*;
+
+use super::instruction;
+use crate::ahead::Ahead;
+use crate::clean::clean;
+use crate::cli::Embed;
+use crate::command::{Exit, model, printed};
+use crate::error::DocumentError;
+use crate::index::{Made, RowKind, TextBatch, TextStream};
+use crate::report::LogFormat;
+use crate::texts::{PreparedText, Preparer, TextEmbedder};
+use crate::tokenize::Encoding;
+
+pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
+    let model = model::open_on_one(&arguments.model, None, format)?;
+    let instruction = instruction(arguments, &model);
+    let tokenizer = model::tokenizer(&model, instruction)?;
+    let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
+    let (mut embedder, known) =
+        model::load_known(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)?;
+    let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);
+    let stream = TextStream::open(io::stdin()).context("standard input")?;
+    let mut output = printed(stream.answer(io::stdout(), &model::metadata(&model, fingerprint)))?;
+    let preparer = embedder.preparer().clone();
+    let mut batches = Ahead::start(move |sender| prepare(stream, &preparer, sender));
+    let mut has_failures = false;
+    while let Some(prepared) = batches.next()? {
+        let Prepared { batch, texts, chunks } = prepared.context("standard input")?;
+        let made = make(&mut embedder, chunks)?;
+        has_failures |= made.iter().any(|made| matches!(made, Made::Failed(_)));
+        printed(output.write(&batch, &texts, &made))?;
+    }
+    printed(output.finish())?;
+    Ok(if has_failures { Exit::Partial } else { Exit::Done })
+}
+
+/// A batch on its way to the model.
+struct Prepared {
+    batch: TextBatch,
+    /// Clean.
+    texts: Vec<String>,
+    /// None for rows that are not to be embedded.
+    chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
+}
+
+/// Until there is no more, or nobody listens.
+fn prepare(mut stream: TextStream<Stdin>, preparer: &Preparer, sender: &Sender<anyhow::Result<Prepared>>) {
+    loop {
+        let prepared = stream.next().map(|batch| batch.map(|batch| prepare_batch(batch, preparer)));
+        let Some(prepared) = prepared.transpose() else { return };
+        let is_last = prepared.is_err();
+        if sender.send(prepared).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn prepare_batch(batch: TextBatch, preparer: &Preparer) -> Prepared {
+    let rows: Vec<_> = batch.rows().collect();
+    let prepared = rows.par_iter().map(|row| match row.error {
+        Some(_) => (clean(row.text), Err(DocumentError::Empty)),
+        None => {
+            let PreparedText { text, chunks } = preparer.prepare(row.text);
+            (text, chunks)
+        }
+    });
+    let (texts, chunks) = prepared.unzip();
+    Prepared { batch, texts, chunks }
+}
+
+fn make(
+    embedder: &mut TextEmbedder,
+    chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
+) -> anyhow::Result<Vec<Made>> {
+    let vectors = embedder.embed_prepared(chunks)?;
+    let made = vectors.into_iter().map(|vector| match vector {
+        Ok(vector) => Made::Vector(vector),
+        Err(DocumentError::Empty) => Made::Nothing,
+        Err(error) => Made::Failed(error.to_string()),
+    });
+    Ok(made.collect())
+}

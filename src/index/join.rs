@@ -1,0 +1,284 @@
+//! Files of one build in, one file out. Pages are copied as they are; read they are too, since a file that is damaged is
+//! not to be joined.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use arrow::array::ArrayRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::writer::SerializedFileWriter;
+use rayon::prelude::*;
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use super::file::{Content, RowDigests};
+use super::kept::{self, KeptColumn};
+use super::table::properties;
+use super::{COLUMNS, IndexFile, Metadata, Part, Parts, Place, schema};
+use crate::interrupt;
+use crate::shard::Shard;
+
+/// Files that fit together, in the order in which they are joined.
+pub struct Shards {
+    parts: Parts,
+    metadata: Metadata,
+}
+
+impl Shards {
+    /// Either each shard of one build once, which are put in their order, or files none of which is a shard.
+    ///
+    /// # Errors
+    /// A file was built with other settings or keeps other columns than the first; a shard is missing, or there twice, or
+    /// of another number of them. Each by name.
+    pub fn new(mut parts: Parts) -> anyhow::Result<Self> {
+        check_settings(&parts)?;
+        let shards: Vec<(Option<Shard>, &Path)> = parts
+            .each()
+            .map(|(path, part)| (part.metadata().and_then(|metadata| metadata.shard), path))
+            .collect();
+        check_shards(&shards)?;
+        let metadata = Metadata { stale: parts.stale(), shard: None, ..parts.metadata().clone() };
+        parts.sort_by_key(|part| part.metadata().and_then(|metadata| metadata.shard).map(Shard::index));
+        ensure!(
+            u32::try_from(parts.rows()).is_ok(),
+            "{} rows are more than one file can have; search and read the parts as they are, by their folder",
+            parts.rows()
+        );
+        Ok(Shards { parts, metadata })
+    }
+
+    /// The files.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Writes one file with the rows of all, checks it and puts it in place. `progress` is told of bytes that are done.
+    ///
+    /// # Errors
+    /// A part is damaged or a document in two of them; the file cannot be written. The old one is untouched then.
+    pub fn join(&self, place: &Place, progress: impl FnMut(u64)) -> anyhow::Result<Joined> {
+        let columns = self.columns()?;
+        let (file, content) = self.copy(&columns, place, progress)?;
+        file.as_file().sync_all().map_err(|e| place.cannot_write(&e))?;
+        let new = IndexFile::open(file.path()).map_err(|e| place.not_as_written(&e))?;
+        ensure!(
+            new.content() == content && u64::from(new.rows()) == self.parts.rows() && new.keeps(&columns),
+            place.not_as_written(&"other rows")
+        );
+        if let Some(row) = new.doubled_id() {
+            bail!(self.doubled(&new, row)?);
+        }
+        let bytes = file.as_file().metadata()?.len();
+        Ok(Joined { rows: new.rows(), bytes, warning: place.put(file)? })
+    }
+
+    /// The columns that are kept, each with the type that holds the values of all parts.
+    fn columns(&self) -> anyhow::Result<Vec<KeptColumn>> {
+        let kept: Vec<String> = self.parts.kept().into_iter().map(str::to_owned).collect();
+        let column = |name: &String| {
+            let mut kinds = self.parts.each().map(|(_, part)| part.kept_type(name));
+            let first = kinds.next().flatten();
+            match first.filter(|first| kinds.all(|other| other == Some(first))) {
+                Some(kind) => Ok(KeptColumn::of_type(name, kind)),
+                None => self.widened(name),
+            }
+        };
+        kept.iter().map(column).collect()
+    }
+
+    /// As a build of all of them would have found it.
+    fn widened(&self, name: &str) -> anyhow::Result<KeptColumn> {
+        let mut column = KeptColumn::new(name);
+        for group in self.parts.groups() {
+            self.parts.read(group, &[name], |_, block| {
+                kept::values(&block.batch[name]).iter().for_each(|value| _ = column.widen(value));
+                Ok(())
+            })?;
+        }
+        Ok(column)
+    }
+
+    fn copy(
+        &self,
+        columns: &[KeptColumn],
+        place: &Place,
+        mut progress: impl FnMut(u64),
+    ) -> anyhow::Result<(NamedTempFile, String)> {
+        let mut writer = Writer::new(place, self.metadata.fingerprint.dim, columns)?;
+        let mut content = Content::default();
+        let mut done = 0;
+        for (path, part) in self.parts.each() {
+            let mut own = Content::default();
+            let pages = part.pages().map_err(|e| damaged(path, &e))?;
+            let groups: Vec<usize> = (0..part.groups()).collect();
+            for together in groups.chunks(rayon::current_num_threads()) {
+                interrupt::check()?;
+                let read: Vec<Vec<RowDigests>> = together
+                    .par_iter()
+                    .map(|&group| part.read_digests(group))
+                    .collect::<anyhow::Result<_>>()
+                    .map_err(|e| damaged(path, &e))?;
+                for row in read.iter().flatten() {
+                    own.push_row(&row.whole);
+                    content.push_row(&row.whole);
+                }
+                for &group in together {
+                    writer.append(part, &pages, group).with_context(|| format!("part {}", path.display()))?;
+                    done += part.group_bytes(group);
+                    progress(done);
+                }
+            }
+            ensure!(own.to_string() == part.content(), damaged(path, &"its content is not what was written"));
+        }
+        let content = content.to_string();
+        Ok((writer.finish(&self.metadata, &content)?, content))
+    }
+
+    /// What to say of a row whose document another part has too.
+    fn doubled(&self, new: &IndexFile, row: u32) -> anyhow::Result<String> {
+        let id = new.document_ids(&[new.document_of(row)])?.remove(0);
+        let part = self.parts.path(self.parts.row(u64::from(row))).display();
+        Ok(format!(
+            "part {part}: the document {id} is in another part too; join parts of different documents, each once"
+        ))
+    }
+}
+
+/// What has been put in place.
+#[derive(Debug)]
+pub struct Joined {
+    /// Rows in it.
+    pub rows: u32,
+    /// Its size.
+    pub bytes: u64,
+    /// What is not as it should be, though the file is in place.
+    pub warning: Option<String>,
+}
+
+fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow!("part {}: is damaged ({why:#}); build it again", path.display())
+}
+
+fn check_settings(parts: &Parts) -> anyhow::Result<()> {
+    let expected = &parts.metadata().fingerprint;
+    let mut first = None;
+    for (path, part) in parts.each() {
+        let (first, kept) = first.get_or_insert((path, part.kept_names()));
+        let (path, first) = (path.display(), first.display());
+        if let Some(metadata) = part.metadata().filter(|metadata| metadata.fingerprint != *expected) {
+            let parts = metadata.fingerprint.differences(expected);
+            let parts =
+                if parts.is_empty() { "the version of this tool".to_owned() } else { parts.join(", ") };
+            bail!(
+                "part {path}: was built otherwise than {first} ({parts}); build it again with the same settings"
+            );
+        }
+        let own = part.kept_names();
+        ensure!(
+            own == *kept,
+            "part {path}: keeps other columns ({}) than {first} ({}); build it again with the same --keep",
+            own.join(", "),
+            kept.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
+    let Some((shard, first)) = shards.iter().find_map(|(shard, path)| Some(((*shard)?, path))) else {
+        return Ok(());
+    };
+    let count = shard.count();
+    let mut there: Vec<Option<&Path>> = vec![None; count as usize];
+    for (other, path) in shards {
+        let (first, path_shown) = (first.display(), path.display());
+        let Some(other) = other else {
+            bail!(
+                "part {path_shown}: is no shard, while {first} is shard {shard}; name the shards of one build alone"
+            );
+        };
+        ensure!(
+            other.count() == count,
+            "part {path_shown}: is shard {other}, while {first} is shard {shard}; name the shards of one build alone"
+        );
+        if let Some(before) = there[other.index() as usize].replace(path) {
+            bail!("part {path_shown}: is shard {other}, and so is {}; name each once", before.display());
+        }
+    }
+    let missing: Vec<String> = (0..count)
+        .zip(&there)
+        .filter(|(_, path)| path.is_none())
+        .map(|(at, _)| format!("{at}/{count}"))
+        .collect();
+    let is_many = missing.len() > 1;
+    ensure!(
+        missing.is_empty(),
+        "of the {count} shards, {} {} missing; build {} with --shard, or name the file",
+        missing.join(", "),
+        if is_many { "are" } else { "is" },
+        if is_many { "them" } else { "it" }
+    );
+    Ok(())
+}
+
+/// A file in the making.
+struct Writer<'a> {
+    file: SerializedFileWriter<NamedTempFile>,
+    encoders: ArrowRowGroupWriterFactory,
+    columns: &'a [KeptColumn],
+    place: &'a Place,
+}
+
+impl<'a> Writer<'a> {
+    fn new(place: &'a Place, dim: usize, columns: &'a [KeptColumn]) -> anyhow::Result<Self> {
+        let writer = ArrowWriter::try_new(place.temporary()?, schema(dim, columns), Some(properties()?))?;
+        let (file, encoders) = writer.into_serialized_writer()?;
+        Ok(Writer { file, encoders, columns, place })
+    }
+
+    /// A row group as it is, but for columns that have another type here.
+    fn append(&mut self, part: &Part, pages: &ParquetMetaData, group: usize) -> anyhow::Result<()> {
+        let changed: Vec<Option<ArrayRef>> =
+            self.columns.iter().map(|column| revived(part, group, column)).collect::<anyhow::Result<_>>()?;
+        let at = self.file.flushed_row_groups().len();
+        let cannot_write = |e| self.place.cannot_write(&e);
+        let mut encoders = self.encoders.create_column_writers(at)?;
+        let mut written = self.file.next_row_group().map_err(cannot_write)?;
+        // Each column of ours is one of Parquet's.
+        for (number, mut encoder) in encoders.drain(..).enumerate() {
+            let kept = number.checked_sub(COLUMNS.len());
+            match kept.and_then(|kept| Some((&self.columns[kept], changed[kept].as_ref()?))) {
+                Some((column, array)) => {
+                    for leaf in compute_leaves(&column.field(), array)? {
+                        encoder.write(&leaf)?;
+                    }
+                    encoder.close()?.append_to_row_group(&mut written).map_err(cannot_write)?;
+                }
+                None => part.splice(pages, group, number, &mut written).map_err(cannot_write)?,
+            }
+        }
+        written.close().map_err(cannot_write)?;
+        Ok(())
+    }
+
+    fn finish(mut self, metadata: &Metadata, content: &str) -> anyhow::Result<NamedTempFile> {
+        let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
+        self.file.append_key_value_metadata(entry(Metadata::KEY, serde_json::to_string(metadata)?));
+        self.file.append_key_value_metadata(entry(Content::KEY, content.to_owned()));
+        self.file.into_inner().map_err(|e| self.place.cannot_write(&e))
+    }
+}
+
+/// The values of a column in its new type; `None` where it has that type already.
+fn revived(part: &Part, group: usize, column: &KeptColumn) -> anyhow::Result<Option<ArrayRef>> {
+    if part.kept_type(column.name()) == Some(column.field().data_type()) {
+        return Ok(None);
+    }
+    let mut values: Vec<Value> = Vec::new();
+    for batch in part.reader(group, None, &[column.name()])? {
+        values.extend(kept::values(&batch?[column.name()]).iter().map(|value| column.revive(value)));
+    }
+    Ok(Some(column.array(values.iter())))
+}

@@ -1,0 +1,261 @@
+//! `build --shard` and `merge`: the shards together are one build, and what does not fit together is refused by name.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Child;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::{Value, json};
+
+use crate::util::{Playground, Ran, repository};
+
+const SHARDS: [&str; 4] = ["0/4", "1/4", "2/4", "3/4"];
+
+/// Every row whole, with the types of the columns; by id.
+fn table(path: &Path) -> (String, BTreeMap<String, Value>) {
+    let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+    let schema = format!("{:?}", reader.metadata().file_metadata().schema());
+    let rows = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_json_value());
+    (schema, rows.map(|row| (row["id"].as_str().unwrap().to_owned(), row)).collect())
+}
+
+fn ids(path: &Path) -> Vec<String> {
+    let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+    let id = |row: parquet::record::Row| row.to_json_value()["id"].as_str().unwrap().to_owned();
+    reader.get_row_iter(None).unwrap().map(|row| id(row.unwrap())).collect()
+}
+
+fn report(playground: &Playground, name: &str) -> Value {
+    serde_json::from_slice(&fs::read(playground.path(name)).unwrap()).unwrap()
+}
+
+/// Sums up numbers, also those in objects.
+fn add(sum: &mut Value, more: &Value) {
+    match (sum, more) {
+        (Value::Object(sum), Value::Object(more)) => {
+            more.iter().for_each(|(key, value)| add(sum.entry(key).or_insert(Value::Null), value));
+        }
+        (sum, more) => {
+            let of = |value: &Value| value.as_u64().unwrap_or(0);
+            *sum = if more.is_object() { more.clone() } else { json!(of(sum) + of(more)) };
+        }
+    }
+}
+
+/// Builds each shard in a process of its own, at the same time.
+fn build_shards(playground: &Playground, inputs: &[&str], more: &[&str]) -> Vec<Option<i32>> {
+    let start = |shard: &&str| -> Child {
+        let name = shard.split('/').next().unwrap();
+        let (out, report) = (format!("parts/{name}.parquet"), format!("{name}.json"));
+        let options = ["--shard", shard, "-o", &out, "--report", &report, "-q"];
+        let arguments = [&["build"], inputs, &options, more].concat();
+        playground
+            .command(&arguments)
+            .stderr(File::create(playground.path(&format!("{name}.log"))).unwrap())
+            .spawn()
+            .unwrap()
+    };
+    fs::create_dir_all(playground.path("parts")).unwrap();
+    let children: Vec<Child> = SHARDS.iter().map(start).collect();
+    children.into_iter().map(|mut child| child.wait().unwrap().code()).collect()
+}
+
+fn logs(playground: &Playground) -> String {
+    (0..4).map(|n| fs::read_to_string(playground.path(&format!("{n}.log"))).unwrap()).collect()
+}
+
+/// Lines of all sorts: ids of their own and none, one id twice, no text, no JSON, no id to be had. What is kept has in each
+/// shard another type.
+fn lines() -> String {
+    let mut lines: Vec<String> = (0..60)
+        .map(|n| {
+            let price = match n {
+                7 => json!(2.5),
+                31 => json!("much"),
+                _ => json!(n),
+            };
+            let rare = if n == 40 { json!(true) } else { Value::Null };
+            json!({"id": format!("row{n}"), "text": format!("text {n} of these"), "price": price, "rare": rare}).to_string()
+        })
+        .collect();
+    lines.push(json!({"text": "has no id"}).to_string());
+    lines.push(json!({"id": "row3", "text": "is there already"}).to_string());
+    lines.push(json!({"id": "none", "text": " "}).to_string());
+    lines.push(json!({"id": "wrong", "text": 7}).to_string());
+    lines.push("{ no JSON".to_owned());
+    lines.join("\n")
+}
+
+#[test]
+fn the_shards_together_are_one_build() {
+    let playground = Playground::new().with("rows/all.jsonl", lines()).with("rows/.hidden.txt", "x");
+    let corpus = repository("fixtures/corpus");
+    let inputs = ["rows", corpus.to_str().unwrap()];
+    for more in
+        [&["--keep", "price", "--keep", "rare"][..], &["--chunks", "--max-tokens", "64", "--dim", "32"]]
+    {
+        let one = ["-o", "one.parquet", "--report", "one.json", "-q"];
+        let told = playground.run(&[&["build"], &inputs[..], &one, more].concat()).expect(3).stderr;
+        let codes = build_shards(&playground, &inputs, more);
+        assert!(codes.iter().all(|code| matches!(code, Some(0 | 3))), "{codes:?}");
+        // What goes wrong is told once.
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> =
+                text.lines().filter(|line| line.contains("failed")).map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&logs(&playground)), sorted(&told));
+        let mut documents = json!({});
+        for n in 0..4 {
+            let report = report(&playground, &format!("{n}.json"));
+            assert_eq!(report["shard"], format!("{n}/4"));
+            add(&mut documents, &report["documents"]);
+        }
+        assert_eq!(documents, report(&playground, "one.json")["documents"]);
+
+        playground.run(&["merge", "parts", "-o", "out.parquet", "-q"]).expect(0);
+        let merged = table(&playground.path("out.parquet"));
+        assert!(merged.1.len() > 160);
+        assert_eq!(merged, table(&playground.path("one.parquet")));
+        playground.run(&["inspect", "--verify", "out.parquet"]).expect(0);
+        // Shard after shard, however they are named.
+        let in_order: Vec<String> =
+            (0..4).flat_map(|n| ids(&playground.path(&format!("parts/{n}.parquet")))).collect();
+        assert_eq!(ids(&playground.path("out.parquet")), in_order);
+        let bytes = fs::read(playground.path("out.parquet")).unwrap();
+        let named = ["parts/2.parquet", "parts/0.parquet", "parts/3.parquet", "parts/1.parquet"];
+        playground.run(&[&["merge", "-o", "out.parquet", "-q"], &named[..]].concat()).expect(0);
+        assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), bytes);
+        // It is an index of all documents, that the next build of all takes from.
+        let ran = playground
+            .run(&[&["build"], &inputs[..], &["-o", "out.parquet", "--report", "again.json"], more].concat());
+        let again = report(&playground, "again.json");
+        assert_eq!(
+            (ran.code, &again["tokens"], &again["rows"]["changed"]),
+            (Some(3), &json!(0), &json!(0)),
+            "{}",
+            ran.story
+        );
+        fs::remove_dir_all(playground.path("parts")).unwrap();
+        fs::remove_file(playground.path("out.parquet")).unwrap();
+    }
+}
+
+#[test]
+fn a_night_is_the_business_of_the_shards_that_it_changes() {
+    let playground = Playground::new();
+    let line = |n: usize, text: &str| json!({"id": format!("{n}"), "text": text}).to_string() + "\n";
+    let all: String = (0..40).map(|n| line(n, &format!("text {n}"))).collect();
+    playground.write("in.jsonl", &all);
+    assert_eq!(build_shards(&playground, &["in.jsonl"], &[]), [Some(0); 4]);
+    let part = |n: usize| playground.path(&format!("parts/{n}.parquet"));
+    let before: Vec<Vec<u8>> = (0..4).map(|n| fs::read(part(n)).unwrap()).collect();
+    let owner = |id: &str| (0..4).find(|&n| ids(&part(n)).contains(&id.to_owned())).unwrap();
+    let (changed, lost) = (owner("5"), (0..40).find(|n| owner(&n.to_string()) != 0).unwrap());
+
+    playground.write("in.jsonl", all.replace("\"text 5\"", "\"another\""));
+    assert_eq!(build_shards(&playground, &["in.jsonl"], &[]), [Some(0); 4]);
+    for (n, before) in before.iter().enumerate() {
+        assert_eq!(fs::read(part(n)).unwrap() == *before, n != changed);
+        let embedded = if n == changed { 1 } else { 0 };
+        assert_eq!(report(&playground, &format!("{n}.json"))["documents"]["embedded"], embedded);
+    }
+    // A line that nobody can tell the id of: its row stays, the first shard names it, and both end as not all well.
+    let whose = owner(&lost.to_string());
+    let broken =
+        all.replace(&line(lost, &format!("text {lost}")), "{ broken\n").replace("\"text 5\"", "\"another\"");
+    playground.write("in.jsonl", broken);
+    let codes = build_shards(&playground, &["in.jsonl"], &[]);
+    for (n, code) in codes.into_iter().enumerate() {
+        assert_eq!(code, Some(if n == 0 || n == whose { 3 } else { 0 }), "shard {n}, lost from {whose}");
+    }
+    assert!(ids(&part(whose)).contains(&lost.to_string()));
+    assert_eq!(logs(&playground).matches("failed: in.jsonl").count(), 1);
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused_by_name() {
+    let playground = Playground::new().with("in.jsonl", lines());
+    let build = |out: &str, more: &[&str]| {
+        let ran = playground.run(&[&["build", "in.jsonl", "-q", "-o", out], more].concat());
+        assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.story);
+    };
+    assert!(build_shards(&playground, &["in.jsonl"], &[]).iter().all(Option::is_some));
+    build("all.parquet", &[]);
+    build("three.parquet", &["--shard", "0/3"]);
+    build("small.parquet", &["--shard", "1/4", "--dim", "32"]);
+    build("cut.parquet", &["--shard", "1/4", "--max-tokens", "100"]);
+    build("keeps.parquet", &["--shard", "1/4", "--keep", "price"]);
+    playground.write("other.jsonl", lines().replace("row", "other"));
+    playground.run(&["build", "other.jsonl", "-q", "-o", "others.parquet"]).expect(3);
+    let refused = |parts: &[&str], why: &str| -> Ran {
+        let ran = playground.run(&[&["merge", "-q", "-o", "out.parquet"], parts].concat()).expect(1);
+        ran.says(why);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.story);
+        assert!(!playground.path("out.parquet").exists());
+        ran
+    };
+    let (p0, p1, p2, p3) = ("parts/0.parquet", "parts/1.parquet", "parts/2.parquet", "parts/3.parquet");
+    refused(&[p0, p2], "of the 4 shards, 1/4, 3/4 are missing");
+    refused(&[p0, p1, p3], "of the 4 shards, 2/4 is missing");
+    refused(&["parts", p1], "part parts/1.parquet: is shard 1/4, and so is parts/1.parquet");
+    refused(&["parts", "all.parquet"], "part all.parquet: is no shard, while parts/0.parquet is shard 0/4");
+    refused(
+        &["three.parquet", p1, p2],
+        "part parts/1.parquet: is shard 1/4, while three.parquet is shard 0/3",
+    );
+    refused(&[p0, "small.parquet", p2, p3], "index small.parquet: its vectors have 32 numbers instead of 64");
+    refused(
+        &[p0, "cut.parquet", p2, p3],
+        "part cut.parquet: was built otherwise than parts/0.parquet (--max-tokens (100 before",
+    );
+    refused(
+        &[p0, "keeps.parquet", p2, p3],
+        "part keeps.parquet: keeps other columns (price) than parts/0.parquet ()",
+    );
+    // Rows without an id are called alike in both; nothing else is.
+    let ran = refused(&["all.parquet", "all.parquet"], "part all.parquet: the document ");
+    ran.says("is in another part too");
+    playground.run(&["merge", "-q", "-o", "both.parquet", "others.parquet", "all.parquet"]).expect(0);
+    assert_eq!(
+        table(&playground.path("both.parquet")).1.len(),
+        2 * table(&playground.path("all.parquet")).1.len()
+    );
+    // Where it is put, nothing is lost.
+    playground.run(&["merge", "parts", "-o", p1]).expect(2).says("is the output too");
+    for shard in ["1/4", "0/5"] {
+        playground
+            .run(&["build", "in.jsonl", "-o", p0, "--shard", shard])
+            .expect(1)
+            .says("is shard 0/4, and would be lost");
+    }
+    playground.run(&["build", "in.jsonl", "-o", p0]).expect(1).says("is shard 0/4, and would be lost");
+    playground
+        .run(&["build", "in.jsonl", "-o", "all.parquet", "--shard", "0/4"])
+        .expect(1)
+        .says("has all documents");
+    playground
+        .run(&["merge", "all.parquet", "-o", "three.parquet"])
+        .expect(1)
+        .says("is shard 0/3, and would be lost");
+    playground
+        .run(&["build", "in.jsonl", "-o", "x.parquet", "--shard", "4/4"])
+        .expect(2)
+        .says("expected I/N");
+
+    // A damaged part is named, and the old output stays.
+    playground.run(&["merge", "parts", "-o", "out.parquet", "-q"]).expect(0);
+    let before = fs::read(playground.path("out.parquet")).unwrap();
+    let mut bytes = fs::read(playground.path(p2)).unwrap();
+    let third = bytes.len() / 3;
+    bytes[third] ^= 1;
+    fs::write(playground.path(p2), &bytes).unwrap();
+    playground
+        .run(&["merge", "parts", "-o", "out.parquet"])
+        .expect(1)
+        .says("part parts/2.parquet: is damaged");
+    assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), before);
+    assert!(playground.listing().iter().all(|name| !name.starts_with('.')));
+}
