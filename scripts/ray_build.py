@@ -98,20 +98,35 @@ def failure(process, errors):
     return (Died if process.returncode < 0 else Failed)(words)
 
 
+class Watched:
+    """A file that knows whether more was asked for than it has: a stream in it then lacks its end marker."""
+
+    closed = False
+
+    def __init__(self, file):
+        self.file, self.is_short = file, False
+
+    def read(self, size):
+        read = self.file.read(size)
+        self.is_short |= len(read) < size
+        return read
+
+
 def read(command):
-    """The batches that `qwen3-index read` writes."""
+    """The batches that `qwen3-index read` writes, of which the first is empty."""
     process, errors = start(command, stdout=subprocess.PIPE)
+    output = Watched(process.stdout)
     try:
-        with pa.ipc.open_stream(process.stdout) as batches:
-            yield pa.RecordBatch.from_pylist([], schema=batches.schema)
-            yield from batches
-        process.wait()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise failure(process, errors) from error
+        batches = pa.ipc.open_stream(output)
+        yield pa.RecordBatch.from_pylist([], schema=batches.schema)
+        yield from batches
+        is_whole = not output.is_short and process.wait() in DONE
+    except (OSError, pa.ArrowInvalid):
+        is_whole = False
     finally:
-        # Nobody may want the rest.
+        # Perhaps nobody wants the rest.
         process.kill()
-    if process.returncode not in DONE:
+    if not is_whole:
         raise failure(process, errors)
 
 
@@ -237,22 +252,21 @@ class Parts(Datasink):
 
 
 def pack(schema, batches, path):
-    """Writes a part under a name of its own, for a task that was taken for dead may write it too, and renames it."""
+    """Writes a part, under a name of its own first, since a task that Ray takes for dead may be at it too."""
     own = path.with_name(f"{secrets.token_hex(8)}.parquet")
     for _ in range(ATTEMPTS):
         process, errors = start(["qwen3-index", "pack", "-q", "-o", own], stdin=subprocess.PIPE)
         try:
-            for message in [schema, *batches]:
-                process.stdin.write(message.serialize())
-            process.stdin.close()
+            with process.stdin, pa.ipc.new_stream(process.stdin, schema) as out:
+                for batch in batches:
+                    out.write_batch(batch)
         except OSError:
-            # Its exit code says more.
+            # How it ended says more.
             pass
         if process.wait() in DONE:
-            break
-    else:
-        raise Failed(last_words(process, errors))
-    own.replace(path)
+            return own.replace(path)
+        reason = last_words(process, errors)
+    raise Failed(reason)
 
 
 # --- What the driver does.
