@@ -68,6 +68,9 @@ pub enum Command {
     /// Join the files that `build --shard` wrote, or others that were built with the same settings, into one
     #[command(after_help = MERGE_HELP)]
     Merge(Merge),
+    /// Write the texts of documents to standard output, as an Arrow IPC stream for `embed --arrow`
+    #[command(after_help = READ_HELP)]
+    Read(Box<Read>),
     /// Find the rows of an index that are nearest to a question
     #[command(after_help = SEARCH_HELP)]
     Search(Box<Search>),
@@ -120,6 +123,15 @@ Examples:
   qwen3-index merge parts/ -o vectors.parquet
 
 Exit codes: 0 all done, 1 failed, the old output untouched, 2 wrong usage, 4 another run holds this output";
+
+const READ_HELP: &str = "\
+Examples:
+  qwen3-index read ./docs | qwen3-index embed --arrow | qwen3-index pack -o vectors.parquet
+  qwen3-index read ./docs --shard 0/4 > texts.arrows
+
+The columns are id, text, error (why a document could not be read), and those of --keep, as strings.
+
+Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some documents failed; each is named on stderr";
 
 const SEARCH_HELP: &str = "\
 Examples:
@@ -179,36 +191,13 @@ pub struct ModelArguments {
     pub threads: Option<u16>,
 }
 
-/// Arguments of `build`.
+/// Which documents there are, and how they are read.
 #[derive(Debug, Args)]
-pub struct Build {
+pub struct ReadingArguments {
     /// Folders, or files: text, Markdown, HTML, PDF, DOCX, and with a document a row JSON Lines, CSV, TSV
     /// and Parquet; all but Parquet also as .gz or .zst. `-` is JSON Lines on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
-
-    /// The Parquet file to write; the old one stays in place until the new one is whole
-    #[arg(short, long, value_name = "OUT.parquet")]
-    pub output: PathBuf,
-
-    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
-    /// [default: the model's width]
-    #[arg(long, value_name = "N")]
-    pub dim: Option<usize>,
-
-    /// Put `Instruct: TEXT\nQuery:` before each text; Qwen3-Embedding wants it for queries, not for
-    /// documents
-    #[arg(long, value_name = "TEXT")]
-    pub instruction: Option<String>,
-
-    /// Tokens in one chunk, the end token included; longer texts are cut at sentence ends and the
-    /// vectors of their chunks averaged [default: 2048, or less where the model takes less]
-    #[arg(long, value_name = "N")]
-    pub max_tokens: Option<usize>,
-
-    /// Write a row for each chunk (ids `doc#0`, `doc#1`, …) instead of one for each document
-    #[arg(long)]
-    pub chunks: bool,
 
     /// Field or column with the id, a string or a whole number (`a.b` is field b of object a); rows
     /// without it are called `file:line`
@@ -261,6 +250,37 @@ pub struct Build {
     /// work without knowing of each other. `merge` joins what they write
     #[arg(long, value_name = "I/N", value_parser = Shard::from_str)]
     pub shard: Option<Shard>,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The Parquet file to write; the old one stays in place until the new one is whole
+    #[arg(short, long, value_name = "OUT.parquet")]
+    pub output: PathBuf,
+
+    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
+    /// [default: the model's width]
+    #[arg(long, value_name = "N")]
+    pub dim: Option<usize>,
+
+    /// Put `Instruct: TEXT\nQuery:` before each text; Qwen3-Embedding wants it for queries, not for
+    /// documents
+    #[arg(long, value_name = "TEXT")]
+    pub instruction: Option<String>,
+
+    /// Tokens in one chunk, the end token included; longer texts are cut at sentence ends and the
+    /// vectors of their chunks averaged [default: 2048, or less where the model takes less]
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+
+    /// Write a row for each chunk (ids `doc#0`, `doc#1`, …) instead of one for each document
+    #[arg(long)]
+    pub chunks: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArguments,
 
     /// Make all vectors anew, instead of taking those of unchanged texts from the old output
     #[arg(long)]
@@ -297,6 +317,14 @@ pub struct Build {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub model: ModelArguments,
+}
+
+/// Arguments of `read`.
+#[derive(Debug, Args)]
+pub struct Read {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArguments,
 }
 
 /// Arguments of `merge`.

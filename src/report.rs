@@ -2,9 +2,9 @@
 //! All of it on stderr, but the report.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -100,6 +100,41 @@ impl Work {
 }
 
 impl Documents {
+    /// Counts one, and the encoding that it was in, where that was not UTF-8.
+    pub fn found(&mut self, encoding: Option<&'static str>) {
+        self.seen += 1;
+        if let Some(encoding) = encoding {
+            *self.decoded.entry(encoding).or_default() += 1;
+        }
+    }
+
+    /// What became of them where none is to be embedded.
+    pub fn read(&self) -> String {
+        let (seen, empty, failed) = (HumanCount(self.seen), HumanCount(self.empty), HumanCount(self.failed));
+        format!("{seen} documents: {empty} empty, {failed} failed{}", self.by_kind())
+    }
+
+    fn by_kind(&self) -> String {
+        let mut kinds = String::new();
+        for (at, (encoding, count)) in self.decoded.iter().enumerate() {
+            let start = if at == 0 { "; decoded:" } else { "," };
+            let _ = write!(kinds, "{start} {} {encoding}", HumanCount(*count));
+        }
+        for (at, (why, count)) in self.left_out.iter().enumerate() {
+            let what = match why {
+                LeftOut::Hidden => "hidden",
+                LeftOut::Link => "links",
+                LeftOut::Excluded => "excluded",
+                LeftOut::OtherKind => "of other kinds",
+                LeftOut::Special => "sockets, pipes or devices",
+                LeftOut::Index => "indexes of this tool",
+            };
+            let start = if at == 0 { "; left out:" } else { "," };
+            let _ = write!(kinds, "{start} {} {what}", HumanCount(*count));
+        }
+        kinds
+    }
+
     /// Whether every document is accounted for.
     pub fn add_up(&self) -> bool {
         self.seen == self.embedded + self.reused + self.empty + self.failed
@@ -116,21 +151,7 @@ impl fmt::Display for Documents {
         if self.stale > 0 {
             write!(f, "; {} kept from the last run", HumanCount(self.stale))?;
         }
-        for (at, (encoding, count)) in self.decoded.iter().enumerate() {
-            write!(f, "{} {} {encoding}", if at == 0 { "; decoded:" } else { "," }, HumanCount(*count))?;
-        }
-        for (at, (why, count)) in self.left_out.iter().enumerate() {
-            let what = match why {
-                LeftOut::Hidden => "hidden",
-                LeftOut::Link => "links",
-                LeftOut::Excluded => "excluded",
-                LeftOut::OtherKind => "of other kinds",
-                LeftOut::Special => "sockets, pipes or devices",
-                LeftOut::Index => "indexes of this tool",
-            };
-            write!(f, "{} {} {what}", if at == 0 { "; left out:" } else { "," }, HumanCount(*count))?;
-        }
-        Ok(())
+        f.write_str(&self.by_kind())
     }
 }
 

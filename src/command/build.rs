@@ -1,22 +1,18 @@
 //! `build`: documents in, one Parquet file out.
 
-use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use super::{Exit, TOOL, listen, model, output};
+use super::{Exit, TOOL, listen, model, output, reading};
 use crate::cli::Build;
 use crate::embed::Embedder;
-use crate::error::Usage;
 use crate::index::{
-    COLUMNS, DELTA, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place, RowKind, Unusable,
-    Written,
+    DELTA, INDEX, IndexFile, IndexWriter, Kind, Metadata, OPERATION, Old, Place, RowKind, Unusable, Written,
 };
 use crate::journal::{Header, Journal};
 use crate::model::{LoadedModel, Model, Resources, Texts};
@@ -25,7 +21,7 @@ use crate::report::{
     DecimalBytes, HumanCount, LogFormat, Report, Reporter, Rows, Seconds, human_seconds, now, peak_memory,
     tokens_per_second,
 };
-use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
+use crate::source::{Reading, Roots};
 
 const REPORT: Kind = Kind { name: "JSON", magic: b"{", is_kept: false };
 
@@ -40,12 +36,12 @@ pub fn run(arguments: Build, format: LogFormat) -> anyhow::Result<Exit> {
         tool: TOOL,
         started: now(),
         output: arguments.output.display().to_string(),
-        shard: arguments.shard,
+        shard: arguments.reading.shard,
         dry_run: arguments.dry_run,
         ..Report::default()
     };
     output::check_files(
-        &arguments.inputs,
+        &arguments.reading.inputs,
         &[
             ("-o", Some(&arguments.output)),
             ("--delta", arguments.delta.as_ref()),
@@ -81,9 +77,8 @@ fn write_report(place: &Place, report: &Report) -> anyhow::Result<()> {
 }
 
 fn build(arguments: &Build, reporter: &Arc<Reporter>, report: &mut Report) -> anyhow::Result<Exit> {
-    let filter = Filter::new(&arguments.include, &arguments.exclude, arguments.hidden, arguments.follow)?;
-    let roots = Roots::new(&arguments.inputs, filter, arguments.allow_empty)?;
-    let reading = reading(arguments)?;
+    let roots = reading::roots(&arguments.reading, arguments.allow_empty)?;
+    let reading = reading::reading(&arguments.reading, arguments.delta.as_ref().map(|_| OPERATION))?;
     let look = || Place::new("output", &arguments.output, &INDEX);
     let delta = arguments.delta.as_ref().map(|path| Place::new("--delta", path, &DELTA));
     let delta = delta.transpose()?;
@@ -116,7 +111,7 @@ fn old_file(place: &mut Place, arguments: &Build, reporter: &Reporter) -> anyhow
     match IndexFile::open(place.path()) {
         Ok(file) => {
             let shard = |metadata: &Metadata| metadata.shard;
-            output::check_shard(place, file.metadata().map(shard), arguments.shard)?;
+            output::check_shard(place, file.metadata().map(shard), arguments.reading.shard)?;
             Ok(Some(file))
         }
         Err(error @ (Unusable::Foreign | Unusable::Delta)) => Err(output::would_be_lost(place, &error)),
@@ -206,14 +201,14 @@ fn settle(
         batch_tokens: arguments.batch_tokens.map(|tokens| tokens as usize),
         rows: fingerprint.rows,
         dim: fingerprint.dim,
-        shard: arguments.shard,
+        shard: arguments.reading.shard,
         old,
         has_output,
         allow_empty: arguments.allow_empty,
         allow_shrink: arguments.allow_shrink,
         is_dry: arguments.dry_run,
     };
-    let metadata = Metadata { shard: arguments.shard, ..model::metadata(&model, fingerprint) };
+    let metadata = Metadata { shard: arguments.reading.shard, ..model::metadata(&model, fingerprint) };
     Ok(Settled { job: Arc::new(job), metadata, model, loaded, resources, texts, was_left })
 }
 
@@ -356,49 +351,4 @@ fn print_plan(report: &Report) -> io::Result<()> {
 fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
     let (job, reporter) = (job.clone(), reporter.clone());
     thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
-}
-
-fn reading(arguments: &Build) -> anyhow::Result<Reading> {
-    let limits = Limits {
-        document_bytes: arguments.max_document_mib << 20,
-        seconds: arguments.max_document_seconds,
-        expansion: arguments.max_expansion,
-    };
-    Ok(Reading {
-        fields: Fields {
-            id: arguments.id_field.clone(),
-            text: arguments.text_fields.clone(),
-            keep: keep(&arguments.keep, arguments.delta.is_some())?,
-        },
-        encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
-        workers: Workers::new(this_program()?, limits),
-        limits,
-    })
-}
-
-fn keep(names: &[String], has_delta: bool) -> Result<Vec<String>, Usage> {
-    // Readers of the file may not tell capital letters from small ones.
-    let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
-    taken.extend(has_delta.then(|| OPERATION.to_owned()));
-    for name in names {
-        if name.is_empty() || taken.contains(&name.to_lowercase()) {
-            return Err(Usage(format!("--keep {name}: the output has a column of this name already")));
-        }
-        taken.push(name.to_lowercase());
-    }
-    Ok(names.to_vec())
-}
-
-/// For the workers. On Linux this is the program that runs, even when its file has been replaced since.
-pub fn this_program() -> anyhow::Result<PathBuf> {
-    let running = Path::new("/proc/self/exe");
-    if running.exists() {
-        return Ok(running.to_owned());
-    }
-    env::current_exe().context("this program cannot be found, to be started again; see that /proc is mounted")
-}
-
-fn encoding(name: &str) -> Result<&'static Charset, Usage> {
-    Charset::for_label(name.as_bytes())
-        .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name as on the web, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
 }

@@ -9,6 +9,8 @@ mod inspect;
 mod merge;
 mod model;
 mod output;
+mod read;
+mod reading;
 mod search;
 
 use std::io::{self, Write};
@@ -76,6 +78,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(*arguments, cli.log_format),
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
+        Command::Read(arguments) => read::run(&arguments, cli.log_format),
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -127,7 +127,7 @@ impl KeptColumn {
 }
 
 /// As it stands in a column of text; the same for a value however wide the column's type is.
-fn rendered(value: &Value) -> Option<String> {
+pub fn rendered(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),

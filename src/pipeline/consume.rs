@@ -203,10 +203,7 @@ impl<'a, 'e> Run<'a, 'e> {
     fn count(&mut self, item: Prepared) -> anyhow::Result<Option<Ready>> {
         match item {
             Prepared::Ready(ready) => {
-                self.engine.documents.seen += 1;
-                if let Some(encoding) = ready.document.encoding {
-                    *self.engine.documents.decoded.entry(encoding).or_default() += 1;
-                }
+                self.engine.documents.found(ready.document.encoding);
                 if let Some(document) = self.old_document(ready.id) {
                     self.missing.found(document);
                 }

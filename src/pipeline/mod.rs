@@ -12,6 +12,7 @@
 //! goes through the model, and rows come out when all before them have.
 
 mod consume;
+mod intake;
 mod prepare;
 mod queue;
 
@@ -30,6 +31,9 @@ use crate::source::{Reading, Roots};
 use crate::stale::Missing;
 use crate::tokenize::Tokenizer;
 use consume::Run;
+use intake::Inputs;
+
+pub use intake::{Read, read};
 
 /// Groups of documents that wait to be embedded.
 const QUEUE_GROUPS: usize = 2;
@@ -62,6 +66,12 @@ pub struct Job {
     pub allow_shrink: bool,
     /// Whether nothing is to be embedded, beside a trial, or written.
     pub is_dry: bool,
+}
+
+impl Job {
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs { roots: &self.roots, reading: &self.reading, shard: self.shard }
+    }
 }
 
 /// What the second half of the stages works with.

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use super::page::{Measured, PAIRS, Page, Values};
 use super::{Group, embedder, groups, is_comparison, languages, setup};
 use crate::cli::EvalPairs;
-use crate::command::build;
+use crate::command::reading;
 use crate::embed::Embedding;
 use crate::error::{NoVector, Usage};
 use crate::eval::{self, Pair};
@@ -19,7 +19,7 @@ pub fn measure(arguments: &EvalPairs, format: LogFormat) -> anyhow::Result<Page>
         return Err(Usage("--fields: name three, as in --fields sentence1,sentence2,score".into()).into());
     };
     let groups = groups(&arguments.setups, arguments.instruction.as_deref(), None, format)?;
-    let pairs = eval::pairs(&arguments.file, fields, &build::this_program()?)?;
+    let pairs = eval::pairs(&arguments.file, fields, &reading::this_program()?)?;
     let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
     ensure!(
         eval::pearson(&scores, &scores).is_some(),

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use super::page::{Measured, Page, QUESTIONS, Values};
 use super::{Group, embedder, groups, is_comparison, languages, setup};
 use crate::cli::EvalRetrieval;
-use crate::command::{build, search};
+use crate::command::{reading, search};
 use crate::embed::Embedding;
 use crate::eval::{self, Entry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
@@ -18,7 +18,7 @@ use crate::report::LogFormat;
 const DOCUMENTS: usize = 1024;
 
 pub fn measure(arguments: &EvalRetrieval, format: LogFormat) -> anyhow::Result<Page> {
-    let program = build::this_program()?;
+    let program = reading::this_program()?;
     let file = |name: &str| arguments.folder.join(name);
     let judgments = eval::judgments(&file("qrels/test.tsv"), &program)?;
     let mut questions = eval::questions(&file("queries.jsonl"), &program)?;

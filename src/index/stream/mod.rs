@@ -1,6 +1,7 @@
 //! Arrow IPC streams, which go from one process to another: what `read` writes, `embed --arrow` reads and writes, and `pack`
 //! reads. `docs/stream.md` says what is in them.
 
+mod documents;
 mod input;
 mod texts;
 mod vectors;
@@ -13,11 +14,12 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
+pub use documents::DocumentStream;
 pub use texts::{EmbeddedStream, Made, TextBatch, TextStream};
 pub use vectors::VectorStream;
 
 /// The column with the reason why a row has no vector.
-const ERROR: &str = "error";
+pub const ERROR: &str = "error";
 
 /// A stream that is written: the schema at once, each batch as far as to the reader.
 struct Output<W: Write>(StreamWriter<BufWriter<W>>);

@@ -1,0 +1,67 @@
+//! `read`: documents in, an Arrow IPC stream of their texts on standard output.
+
+use std::io::{self, Stdout};
+
+use super::{Exit, printed, reading};
+use crate::cli::Read;
+use crate::error::{DocumentError, Failure, Lost};
+use crate::index::{DocumentStream, ERROR};
+use crate::pipeline;
+use crate::report::{Documents, LogFormat, Reporter};
+
+pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
+    let roots = reading::roots(&arguments.reading, false)?;
+    let reading = reading::reading(&arguments.reading, Some(ERROR))?;
+    let mut output = printed(DocumentStream::new(io::stdout(), &reading.fields.keep))?;
+    let reporter = Reporter::new(false, format);
+    let mut documents = Documents::default();
+    let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
+    while let Some(group) = groups.next()? {
+        for item in group {
+            printed(write(item, &mut output, &mut documents, &reporter))?;
+        }
+    }
+    printed(output.finish())?;
+    reporter.info(&documents.read());
+    Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
+}
+
+fn write(
+    item: pipeline::Read,
+    output: &mut DocumentStream<Stdout>,
+    documents: &mut Documents,
+    reporter: &Reporter,
+) -> io::Result<()> {
+    match item {
+        pipeline::Read::Document(document, _) => {
+            documents.found(document.encoding);
+            documents.empty += u64::from(document.text.is_empty());
+            output.push(&document.id, &document.text, &document.kept)
+        }
+        pipeline::Read::Failed(failure) => {
+            documents.found(None);
+            documents.failed += 1;
+            reporter.failed(&failure);
+            output.push_failed(name(&failure), &failure.cause.to_string())
+        }
+        // Another shard tells it.
+        pipeline::Read::Lost(_) => Ok(()),
+        pipeline::Read::LeftOut(why) => {
+            *documents.left_out.entry(why).or_default() += 1;
+            Ok(())
+        }
+        pipeline::Read::Nothing(root) => {
+            reporter.warn(&format!("input {root}: no documents in it"));
+            Ok(())
+        }
+    }
+}
+
+/// The id of what could not be read, or where it is.
+fn name(failure: &Failure) -> &str {
+    match (&failure.lost, &failure.cause) {
+        (Lost::Document(id), _) => id,
+        (_, DocumentError::DuplicateId { id, .. }) => id,
+        _ => &failure.place,
+    }
+}
