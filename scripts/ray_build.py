@@ -187,9 +187,9 @@ class Documents(Datasource):
     their types remain. It tells its share, its number in that, whether it is the last there, and how many documents it has.
     """
 
-    def __init__(self, command, shares, text_bytes):
+    def __init__(self, arguments, shares, text_bytes):
         super().__init__()
-        self.command, self.shares, self.text_bytes = command, shares, text_bytes
+        self.arguments, self.shares, self.text_bytes = arguments, shares, text_bytes
 
     def estimate_inmemory_data_size(self):
         return None
@@ -198,7 +198,8 @@ class Documents(Datasource):
         return [self.task(share) for share in range(self.shares)]
 
     def task(self, share):
-        command, text_bytes = [*self.command, "--shard", f"{share}/{self.shares}"], self.text_bytes
+        command = ["qwen3-index", "read", f"--shard={share}/{self.shares}", *self.arguments]
+        text_bytes = self.text_bytes
         unknown = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
         return ReadTask(lambda: read_share(command, share, text_bytes), unknown)
 
@@ -328,10 +329,10 @@ def run(arguments, folder):
     schema = what_is_made(embedding, cpus, gpus)
     fingerprint = json.loads(schema.metadata[METADATA])["fingerprint"]
     shares = arguments.readers or workers
-    command = ["qwen3-index", "read", *given(arguments, READING), "--", *arguments.inputs]
+    reading = [*given(arguments, READING), "--", *arguments.inputs]
     text_bytes = BATCH_TEXT_BYTES["gpu" if gpus else "cpu"]
     documents = ray.data.read_datasource(
-        Documents(command, shares, text_bytes), override_num_blocks=shares, concurrency=shares, num_cpus=0
+        Documents(reading, shares, text_bytes), override_num_blocks=shares, concurrency=shares, num_cpus=0
     )
     embedded = documents.map_batches(
         Embedder,
