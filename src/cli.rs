@@ -71,6 +71,9 @@ pub enum Command {
     /// Write the texts of documents to standard output, as an Arrow IPC stream for `embed --arrow`
     #[command(after_help = READ_HELP)]
     Read(Box<Read>),
+    /// Write rows with vectors, an Arrow IPC stream of `embed --arrow` on standard input, into a Parquet file
+    #[command(after_help = PACK_HELP)]
+    Pack(Pack),
     /// Find the rows of an index that are nearest to a question
     #[command(after_help = SEARCH_HELP)]
     Search(Box<Search>),
@@ -133,6 +136,16 @@ The columns are id, text, error (why a document could not be read), and those of
 
 Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some documents failed; each is named on stderr";
 
+const PACK_HELP: &str = "\
+Examples:
+  qwen3-index read ./docs | qwen3-index embed --arrow | qwen3-index pack -o vectors.parquet
+  qwen3-index pack -o part-0.parquet < rows.arrows
+
+The file is that of `build`, but that all rows are new: put in place when it is whole, checked and read back.
+
+Exit codes: 0 all done, 1 failed, the old output untouched, 2 wrong usage, 3 done, but some rows came with an error and
+are left out, 4 another run holds this output";
+
 const SEARCH_HELP: &str = "\
 Examples:
   qwen3-index search vectors.parquet \"How do I return a station?\"
@@ -142,9 +155,10 @@ const EMBED_HELP: &str = "\
 Examples:
   qwen3-index embed --query \"How do I return a station?\"
   qwen3-index embed --format npy < lines.txt > vectors.npy
+  qwen3-index read ./docs | qwen3-index embed --arrow > rows.arrows
 
 Of lines on standard input, each is answered before the next has to be there, so that another
-program can keep this one open.
+program can keep this one open; and with --arrow, each batch.
 
 Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some texts have an error instead of a vector";
 
@@ -335,6 +349,18 @@ pub struct Merge {
     #[arg(required = true, value_name = "PART")]
     pub parts: Vec<PathBuf>,
 
+    /// The Parquet file to write; the old one stays in place until the new one is whole
+    #[arg(short, long, value_name = "OUT.parquet")]
+    pub output: PathBuf,
+
+    /// Print nothing but warnings and failures
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Arguments of `pack`.
+#[derive(Debug, Args)]
+pub struct Pack {
     /// The Parquet file to write; the old one stays in place until the new one is whole
     #[arg(short, long, value_name = "OUT.parquet")]
     pub output: PathBuf,

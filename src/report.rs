@@ -316,9 +316,13 @@ impl Reporter {
 
     /// Names a document, or a part of the inputs, that could not be read or embedded, and why.
     pub fn failed(&self, failure: &Failure) {
-        let (place, reason) = (failure.place.clone(), failure.cause.to_string());
+        self.failed_row(&failure.place, &failure.cause.to_string());
+    }
+
+    /// Names what came with an error, and that.
+    pub fn failed_row(&self, place: &str, reason: &str) {
         self.print(Level::Failed, &format!("{place}: {reason}"), json!({"place": place, "reason": reason}));
-        push(lock(&self.failures), Named { place, reason });
+        push(lock(&self.failures), Named { place: place.to_owned(), reason: reason.to_owned() });
     }
 
     /// Names a document that has kept the row of the last run.

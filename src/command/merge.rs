@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Exit, listen, output};
 use crate::cli::Merge;
-use crate::index::{INDEX, Joined, Part, Parts, Place, Shards, Unusable};
+use crate::index::{INDEX, Joined, Parts, Place, Shards};
 use crate::report::{DecimalBytes, HumanCount, Level, LogFormat, Transfer, eprint_line};
 
 pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
@@ -18,7 +18,7 @@ pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
     let _lock = output::lock(&look()?, &warn)?;
     // Again, since another run may have had the lock until now.
     let mut place = look()?;
-    check_old(&mut place, &warn)?;
+    output::check_old(&mut place, &warn)?;
     let mut shown = Transfer::new("merging", (!arguments.quiet).then_some(format));
     shown.begin(&format!("{} parts", files.len()), shards.parts().bytes());
     let joined = shards.join(&place, |bytes| shown.show(bytes));
@@ -28,20 +28,4 @@ pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
     let (rows, bytes, out) = (HumanCount(rows.into()), DecimalBytes(bytes), arguments.output.display());
     shown.tell(&format!("{rows} rows of {} parts, {bytes} in {out}", files.len()));
     Ok(Exit::Done)
-}
-
-/// What is there must be an index of all documents, or damaged, and then it is kept.
-fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
-    if !place.is_taken() {
-        return Ok(());
-    }
-    match Part::open(place.path()) {
-        Ok(old) => output::check_shard(place, old.metadata().map(|metadata| metadata.shard), None),
-        Err(Unusable::Damaged(e)) => {
-            let kept = place.keep();
-            warn(&format!("{place}: is damaged ({e:#}); it will be kept as {}", kept.display()));
-            Ok(())
-        }
-        Err(error) => Err(output::would_be_lost(place, &error)),
-    }
 }

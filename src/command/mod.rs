@@ -9,6 +9,7 @@ mod inspect;
 mod merge;
 mod model;
 mod output;
+mod pack;
 mod read;
 mod reading;
 mod search;
@@ -79,6 +80,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Build(arguments) => build::run(*arguments, cli.log_format),
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
         Command::Read(arguments) => read::run(&arguments, cli.log_format),
+        Command::Pack(arguments) => pack::run(&arguments, cli.log_format),
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 use rustix::io::Errno;
 
 use crate::error::Usage;
-use crate::index::{Place, Unusable};
+use crate::index::{Part, Place, Unusable};
 use crate::lock::{Lock, LockError};
 use crate::shard::Shard;
 
@@ -51,6 +51,25 @@ pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> 
 
 fn has_no_locks(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
+}
+
+/// What is there must be an index of all documents, or damaged, and then it is kept.
+pub fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
+    if !place.is_taken() {
+        return Ok(None);
+    }
+    match Part::open(place.path()) {
+        Ok(old) => {
+            check_shard(place, old.metadata().map(|metadata| metadata.shard), None)?;
+            Ok(Some(old))
+        }
+        Err(Unusable::Damaged(e)) => {
+            let kept = place.keep();
+            warn(&format!("{place}: is damaged ({e:#}); it will be kept as {}", kept.display()));
+            Ok(None)
+        }
+        Err(error) => Err(would_be_lost(place, &error)),
+    }
 }
 
 /// What is there is no index of this tool's.

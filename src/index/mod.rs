@@ -31,7 +31,9 @@ pub use metadata::{Fingerprint, Metadata, RowKind};
 pub use part::{Block, Part, Unusable};
 pub use parts::{Parts, RowAt};
 pub use place::{Kind, Place};
-pub use stream::{DocumentStream, ERROR, EmbeddedStream, Made, TextBatch, TextStream, VectorStream};
+pub use stream::{
+    DocumentStream, ERROR, EmbeddedStream, Made, Packed, RowStream, TextBatch, TextStream, VectorStream,
+};
 pub use writer::{IndexWriter, Written};
 
 /// One row of the file.

@@ -3,6 +3,7 @@
 
 mod documents;
 mod input;
+mod rows;
 mod texts;
 mod vectors;
 
@@ -15,6 +16,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
 pub use documents::DocumentStream;
+pub use rows::{Packed, RowStream};
 pub use texts::{EmbeddedStream, Made, TextBatch, TextStream};
 pub use vectors::VectorStream;
 
