@@ -35,19 +35,19 @@ class Died(Exception):
 
 
 def last_words(process, errors):
-    """How a process of the tool has ended: the last line that it wrote into a file, or the signal."""
+    """Why a process of the tool has ended, in a line: what it wrote into a file, or the signal."""
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
     process.communicate()
     errors.seek(0)
-    lines = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in errors.read().decode(errors="replace").splitlines() if "error: " in line]
     errors.close()
     code = process.returncode
     if code < 0:
         return f"{process.args[0]} {process.args[1]}: was ended by {signal.Signals(-code).name}"
-    return lines[-1] if lines else f"{process.args[0]} {process.args[1]}: ended with exit code {code}"
+    return lines[-1].removeprefix("qwen3-index: ") if lines else f"{process.args[0]} {process.args[1]}: ended with exit code {code}"
 
 
 class ArrowWorker:
@@ -115,7 +115,7 @@ class ArrowWorker:
         try:
             self.process = subprocess.Popen(self.command, **pipes)
         except OSError as error:
-            raise Failed(f"qwen3-index: {error.strerror}; it must be on the PATH of every machine") from error
+            raise Failed(f"{error.filename}: {error.strerror}; every machine must have it on the PATH") from error
         try:
             self.send(schema)
             self.answers = pa.ipc.open_stream(self.process.stdout)

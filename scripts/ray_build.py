@@ -46,8 +46,6 @@ from arrow_worker import ATTEMPTS, METADATA, ArrowWorker, Died, Failed, last_wor
 # A batch is embedded at once, and again where its worker died: seconds of work. A GPU does so much more in a second.
 BATCH_TEXT_BYTES = {"cpu": 256 << 10, "gpu": 2 << 20}
 BATCH_ROWS = 4096
-# What is packed into a part at once, and held in memory for that.
-PART_BYTES = 128 << 20
 # Until it is told that there is nothing but waiting.
 WAIT_SECONDS = 60
 # What the tool's exit codes mean: done, done but for some documents.
@@ -83,13 +81,13 @@ EMBEDDING = {
 # --- What the tasks do.
 
 
-def start(command, **pipes):
+def start(command, **options):
     """A process of the tool, and the file of what it says."""
     errors = tempfile.TemporaryFile()
     try:
-        return subprocess.Popen(command, stderr=errors, **pipes), errors
+        return subprocess.Popen(command, stderr=errors, **options), errors
     except OSError as error:
-        raise Failed(f"qwen3-index: {error.strerror}; it must be on the PATH of every machine") from error
+        raise Failed(f"{error.filename}: {error.strerror}; every machine must have it") from error
 
 
 def failure(process, errors):
@@ -112,9 +110,9 @@ class Watched:
         return read
 
 
-def read(command):
-    """The batches that `qwen3-index read` writes, of which the first is empty."""
-    process, errors = start(command, stdout=subprocess.PIPE)
+def read(command, folder):
+    """The batches that `qwen3-index read` writes in a folder, of which the first is empty."""
+    process, errors = start(command, cwd=folder, stdout=subprocess.PIPE)
     output = Watched(process.stdout)
     try:
         batches = pa.ipc.open_stream(output)
@@ -147,12 +145,12 @@ def regrouped(batches, text_bytes):
     yield pa.concat_batches(group), True
 
 
-def read_share(command, share, text_bytes):
+def read_share(command, folder, share, text_bytes):
     """The batches of a share, each a row of the dataset."""
     done = 0
     for _ in range(ATTEMPTS):
         try:
-            for batch, is_last in itertools.islice(regrouped(read(command), text_bytes), done, None):
+            for batch, is_last in itertools.islice(regrouped(read(command, folder), text_bytes), done, None):
                 yield row(share, done, is_last, batch.num_rows, batch)
                 done += 1
             return
@@ -187,9 +185,9 @@ class Documents(Datasource):
     their types remain. It tells its share, its number in that, whether it is the last there, and how many documents it has.
     """
 
-    def __init__(self, arguments, shares, text_bytes):
+    def __init__(self, arguments, folder, shares, text_bytes):
         super().__init__()
-        self.arguments, self.shares, self.text_bytes = arguments, shares, text_bytes
+        self.arguments, self.folder, self.shares, self.text_bytes = arguments, folder, shares, text_bytes
 
     def estimate_inmemory_data_size(self):
         return None
@@ -199,9 +197,9 @@ class Documents(Datasource):
 
     def task(self, share):
         command = ["qwen3-index", "read", f"--shard={share}/{self.shares}", *self.arguments]
-        text_bytes = self.text_bytes
+        arguments = command, self.folder, share, self.text_bytes
         unknown = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
-        return ReadTask(lambda: read_share(command, share, text_bytes), unknown)
+        return ReadTask(lambda: read_share(*arguments), unknown)
 
 
 class Embedder:
@@ -224,10 +222,12 @@ class Embedder:
 class Parts(Datasink):
     """Each task writes a part and tells what is in it. A task that Ray runs again replaces its part."""
 
-    min_bytes_per_write = PART_BYTES
+    def __init__(self, folder, part_bytes):
+        self.folder, self.part_bytes, self.told = folder, part_bytes, []
 
-    def __init__(self, folder):
-        self.folder, self.told = folder, []
+    @property
+    def min_bytes_per_write(self):
+        return self.part_bytes
 
     def write(self, blocks, ctx):
         rows = [row for block in blocks for row in zip(*(block[name] for name in block.column_names))]
@@ -265,7 +265,8 @@ def pack(schema, batches, path):
             # How it ended says more.
             pass
         if process.wait() in DONE:
-            return own.replace(path)
+            own.replace(path)
+            return
         reason = last_words(process, errors)
     raise Failed(reason)
 
@@ -287,6 +288,8 @@ def start_ray():
         ray.init("local", include_dashboard=False, **quiet)
     context = DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
+    # Not one that hides what has happened.
+    context.raise_original_map_exception = True
     # Ray has its own way with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A batch a block.
@@ -330,9 +333,11 @@ def run(arguments, folder):
     fingerprint = json.loads(schema.metadata[METADATA])["fingerprint"]
     shares = arguments.readers or workers
     reading = [*given(arguments, READING), "--", *arguments.inputs]
+    # Paths as they were given, for they can be a part of ids.
+    folder_of_inputs = None if all(os.path.isabs(path) for path in arguments.inputs) else os.getcwd()
     text_bytes = BATCH_TEXT_BYTES["gpu" if gpus else "cpu"]
     documents = ray.data.read_datasource(
-        Documents(reading, shares, text_bytes), override_num_blocks=shares, concurrency=shares, num_cpus=0
+        Documents(reading, folder_of_inputs, shares, text_bytes), override_num_blocks=shares, concurrency=shares, num_cpus=0
     )
     embedded = documents.map_batches(
         Embedder,
@@ -344,7 +349,7 @@ def run(arguments, folder):
         num_cpus=cpus,
         num_gpus=gpus,
     )
-    parts = Parts(folder)
+    parts = Parts(folder, arguments.part_mib << 20)
     # Reading and writing take few CPUs: they must not wait for those that the workers have.
     embedded.write_datasink(parts, concurrency=workers, ray_remote_args={"num_cpus": 0})
     check(parts.told, shares)
@@ -412,24 +417,34 @@ def reason(error):
 def given(arguments, options):
     """Those of the options that were given, as the tool takes them."""
     values = [(name, vars(arguments)[name.replace("-", "_")]) for name in options]
-    pairs = [(name, value) for name, value in values for value in (value if isinstance(value, list) else [value]) if value]
+    pairs = [
+        (name, value) for name, value in values for value in (value if isinstance(value, list) else [value]) if value
+    ]
     return [f"--{name}" if value is True else f"--{name}={value}" for name, value in pairs]
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="folders and files, as `qwen3-index build` takes them")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="folders and files, as `qwen3-index build` takes them"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to make; it must not be there")
     parser.add_argument("--workers", type=count, metavar="N", help="processes that embed; default: as many as fit")
     parser.add_argument("--readers", type=count, metavar="N", help="processes that read; default: one a worker")
-    parser.add_argument("--cpus", type=count, metavar="N", help="of each worker; default: all of a machine, or 1 beside a GPU")
-    parser.add_argument("--gpus", type=int, choices=(0, 1), help="of each worker; default: 1 where the cluster has some")
+    parser.add_argument(
+        "--cpus", type=count, metavar="N", help="of each worker; default: all of a machine, or 1 beside a GPU"
+    )
+    parser.add_argument(
+        "--gpus", type=int, choices=(0, 1), help="of each worker; default: 1 where the cluster has some"
+    )
+    parser.add_argument("--part-mib", type=count, default=128, metavar="N", help="MiB of rows in a file; default: 128")
     for title, options in (("as in qwen3-index read", READING), ("as in qwen3-index embed", EMBEDDING)):
         group = parser.add_argument_group(title)
         for name, has_value in options.items():
-            group.add_argument(f"--{name}", **{"action": "append", "metavar": "…"} if has_value else {"action": "store_true"})
+            group.add_argument(
+                f"--{name}", **{"action": "append", "metavar": "…"} if has_value else {"action": "store_true"}
+            )
     parsed = parser.parse_args(arguments)
-    parsed.inputs = [path if "://" in path else os.path.abspath(path) for path in parsed.inputs]
     parsed.model = parsed.model or [model for model in [os.environ.get("QWEN3_INDEX_MODEL")] if model]
     parsed.model = [os.path.abspath(model) if os.path.exists(model) else model for model in parsed.model]
     return parsed

@@ -16,7 +16,10 @@ from pages import blocks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODEL = Path("model").absolute()
-COUNTS = re.compile(r"[\d,]+ documents: [\d,]+ embedded, [\d,]+ empty, [\d,]+ failed")
+COUNTS = re.compile(r"([\d,]+) documents: ([\d,]+) embedded, ([\d,]+) empty, ([\d,]+) failed")
+STORE_BYTES = 100 << 20
+# A machine of the cluster that is gone is missed in two seconds, not ten.
+ALERT = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
 # What Ray finds in place of the tool. It treats `embed` as the file `mood` says.
 STAND_IN = """#!{python}
 import os, subprocess, sys, time
@@ -60,7 +63,6 @@ def run(*command, code=0):
     """What a command says."""
     ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     assert ran.returncode == code, ran
-    assert not ran.stdout, ran.stdout
     return ran.stderr
 
 
@@ -107,7 +109,7 @@ def same_rows(tool):
     """Of documents, some of which cannot be read, and one of which ends whoever embeds it."""
     articles = [{"id": f"article {number}", "text": f"About {number}. " * 8, "kept": "é"} for number in range(ARTICLES)]
     articles[3]["text"] = " "
-    articles[5]["text"] = "Some poison. " * 9
+    articles[5]["text"] = "About 5. " * 9 + "Poison: poison."
     del articles[7]["text"]
     lines = [json.dumps(article) for article in [*articles, articles[0]]] + ["no JSON"]
     Path("articles.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -124,4 +126,110 @@ def same_rows(tool):
     assert len(reasons) == failed + 1 and sum("failed: article 5: " in line for line in said.splitlines()) == 1, said
     assert "SIGKILL" in said and "no JSON" not in said, said
     assert len(list(Path("many").iterdir())) > 1, "the parts were to be several"
-    run(tool, "inspect", "many", "--verify", "--json")
+    run(tool, "inspect", "many", "--verify")
+
+
+def refusals():
+    """One line, and nothing written."""
+    before = sorted(os.listdir())
+    there = run(*ray_build("docs", "-o", "many"), code=1)
+    mood("other")
+    other = run(*ray_build("docs", "-o", "refused", "--cpus", 1), code=1)
+    nowhere = run(*ray_build("nowhere", "-o", "refused", "--cpus", 1), code=1)
+    usage = run(*ray_build("docs", "-o", "refused", "--cpus", 1, "--dim", 7), code=1)
+    for said, part in (
+        (there, "many: is there already"),
+        (other, "(dim differ)"),
+        (nowhere, "nowhere"),
+        (usage, "dim"),
+    ):
+        assert part in said and said.count("\n") == 1 and said.startswith("ray_build: "), said
+    assert sorted(os.listdir()) == before, os.listdir()
+
+
+def deaths(tool, end_second_machine):
+    """Of a process that embeds, of an actor, and of a machine, in one run."""
+    run(tool, "build", "docs", "-o", "alone.parquet", "--model", MODEL)
+    mood("slow")
+    command = [str(part) for part in ray_build("docs", "-o", "survived", "--cpus", 1, "--readers", 16)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as building:
+        wait_for(lambda: len(embedding()) == 3, building)
+        one, other = list(embedding())[:2]
+        for death in (
+            lambda: os.kill(one, signal.SIGKILL),
+            lambda: os.kill(embedding()[other], signal.SIGKILL),
+            end_second_machine,
+        ):
+            death()
+            time.sleep(1)
+            assert building.poll() is None, "was to go on for longer"
+        _, said = building.communicate()
+    assert building.returncode == 0, said
+    assert rows("survived") == rows("alone.parquet")
+
+
+def embedding():
+    """The processes of the stand-in that embed, each with its parent, which is the actor."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        # The tool itself, which it starts, has another name.
+        if str(Path("bin/qwen3-index").absolute()).encode() in command and b"embed" in command:
+            found[int(process.name)] = parent
+    return found
+
+
+def wait_for(condition, building):
+    while not condition():
+        assert building.poll() is None, building.stderr.read()
+        time.sleep(0.1)
+
+
+# --- The page.
+
+
+def page():
+    """Its blocks, in their order. What starts jobs of Slurm and of Kubernetes are a few lines here."""
+    sbatch = Path("bin/sbatch")
+    sbatch.parent.mkdir()
+    sbatch.write_text('#!/bin/sh\nfor SLURM_ARRAY_TASK_ID in 0 1 2 3; do export SLURM_ARRAY_TASK_ID; bash "$2"; done\n')
+    sbatch.chmod(0o755)
+    os.environ["PATH"] = f"{sbatch.parent.absolute()}:{os.environ['PATH']}"
+    os.environ["PYTHONPATH"] += f":{ROOT / 'scripts'}"
+    run("qwen3-index", "build", "docs", "-o", "one.parquet")
+    run("qwen3-index", "build", "articles.jsonl", "-o", "one-articles.parquet")
+    for heading, language, code in blocks(ROOT / "docs/engines.md"):
+        print(f"{heading}: {language}", flush=True)
+        if language == "sh":
+            subprocess.run(["bash", "-euo", "pipefail", "-c", code], check=True)
+        elif language == "yaml":
+            indexed_job(yaml.safe_load(code))
+        elif language == "python":
+            Path("page.py").write_text(code, encoding="utf-8")
+            subprocess.run([sys.executable, "page.py"], check=True)
+        if "merge" in code:
+            assert rows("vectors.parquet") == rows("one.parquet"), heading
+            Path("vectors.parquet").unlink()
+            shutil.rmtree("parts", ignore_errors=True)
+    assert rows("articles.parquet") == rows("one-articles.parquet")
+
+
+def indexed_job(job):
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    Path("data").mkdir()
+    Path("data/docs").symlink_to(Path("docs").absolute())
+    Path("data/parts").mkdir()
+    command = [part.replace("/data/", "data/") for part in container["command"] + container["args"]]
+    for index in range(job["spec"]["completions"]):
+        subprocess.run(command, check=True, env=os.environ | {"JOB_COMPLETION_INDEX": str(index)})
+    run("qwen3-index", "merge", "data/parts", "-o", "vectors.parquet")
+    assert rows("vectors.parquet") == rows("one.parquet")
+    Path("vectors.parquet").unlink()
+
+
+if __name__ == "__main__":
+    {"cluster": cluster, "page": page}[sys.argv[1]]()

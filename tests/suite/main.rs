@@ -23,6 +23,7 @@ mod mixed;
 mod nights;
 mod pipeline;
 mod qdrant;
+mod ray;
 mod readers;
 mod recipes;
 mod search;
