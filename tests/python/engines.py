@@ -214,7 +214,8 @@ def page():
         if "merge" in code:
             assert rows("vectors.parquet") == rows("one.parquet"), heading
             Path("vectors.parquet").unlink()
-            shutil.rmtree("parts", ignore_errors=True)
+            shutil.rmtree("parts")
+            Path("parts").mkdir()
     assert rows("articles.parquet") == rows("one-articles.parquet")
 
 
