@@ -110,7 +110,7 @@ class ArrowWorker:
 
     def start(self, schema):
         self.close()
-        self.errors, self.schema = tempfile.TemporaryFile(), schema
+        self.errors, self.schema = tempfile.TemporaryFile(), schema  # noqa: SIM115
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
         try:
             self.process = subprocess.Popen(self.command, **pipes)

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 HAS_CLUSTER = "RAY_ADDRESS" in os.environ
@@ -39,6 +40,7 @@ from ray import cloudpickle
 from ray.data import ActorPoolStrategy, DataContext, Datasink, Datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
+from ray.data.exceptions import ExecutionTimeoutError
 
 import arrow_worker
 from arrow_worker import ATTEMPTS, METADATA, ArrowWorker, Died, Failed, last_words
@@ -50,6 +52,8 @@ BATCH_ROWS = 4096
 WAIT_SECONDS = 60
 # What the tool's exit codes mean: done, done but for some documents.
 DONE = (0, 3)
+# The one of no documents at all.
+EMPTY_PART = "part-00000.parquet"
 
 # The options that are the tool's own, and whether they take a value.
 READING = {
@@ -83,7 +87,7 @@ EMBEDDING = {
 
 def start(command, **options):
     """A process of the tool, and the file of what it says."""
-    errors = tempfile.TemporaryFile()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115
     try:
         return subprocess.Popen(command, stderr=errors, **options), errors
     except OSError as error:
@@ -151,7 +155,8 @@ def read_share(command, folder, share, text_bytes):
     for _ in range(ATTEMPTS):
         try:
             for batch, is_last in itertools.islice(regrouped(read(command, folder), text_bytes), done, None):
-                yield row(share, done, is_last, batch.num_rows, batch)
+                place = {"share": share, "number": done, "is_last": is_last, "documents": batch.num_rows}
+                yield row(place, batch)
                 done += 1
             return
         except Died as died:
@@ -159,31 +164,22 @@ def read_share(command, folder, share, text_bytes):
     raise Failed(str(reason))
 
 
-def row(share, number, is_last, documents, batch):
+def row(place, batch):
+    """Of the dataset: a batch as an Arrow stream, so that Ray neither cuts nor joins batches, and that types remain."""
     written = pa.BufferOutputStream()
     with pa.ipc.new_stream(written, batch.schema) as out:
         out.write_batch(batch)
-    return pa.table(
-        {
-            "share": [share],
-            "number": [number],
-            "is_last": [is_last],
-            "documents": [documents],
-            "batch": pa.array([written.getvalue().to_pybytes()], pa.large_binary()),
-        }
-    )
+    cells = {name: [value] for name, value in place.items()}
+    return pa.table({**cells, "batch": pa.array([written.getvalue().to_pybytes()], pa.large_binary())})
 
 
-def batch_of(cell):
-    return pa.ipc.open_stream(cell.as_buffer()).read_next_batch()
+def places_and_batches(block):
+    batches = (pa.ipc.open_stream(cell.as_buffer()).read_next_batch() for cell in block["batch"])
+    return zip(block.drop_columns(["batch"]).to_pylist(), batches)
 
 
 class Documents(Datasource):
-    """Shares of the documents, each read by a task.
-
-    A row of the dataset is a batch of documents, as an Arrow stream, so that Ray neither cuts nor joins batches, and that
-    their types remain. It tells its share, its number in that, whether it is the last there, and how many documents it has.
-    """
+    """Shares of the documents, each read by a task."""
 
     def __init__(self, arguments, folder, shares, text_bytes):
         super().__init__()
@@ -208,48 +204,54 @@ class Embedder:
     def __init__(self, options, fingerprint):
         self.worker = ArrowWorker(options, fingerprint)
 
-    def __call__(self, rows):
-        made = [self.embedded(*cells) for cells in zip(*(rows[name] for name in rows.column_names))]
+    def __call__(self, block):
+        made = [row(place, self.embedded(batch)) for place, batch in places_and_batches(block)]
         return pa.concat_tables(made)
 
-    def embedded(self, share, number, is_last, documents, batch):
-        batch = batch_of(batch)
-        if batch.num_rows:
-            batch = self.worker.embed(batch)
-        return row(share.as_py(), number.as_py(), is_last.as_py(), documents.as_py(), batch)
+    def embedded(self, batch):
+        return self.worker.embed(batch) if batch.num_rows else batch
+
+
+@dataclass
+class Written:
+    """What a task wrote."""
+
+    # Its name; nothing where there was no document.
+    part: str | None
+    # Of the batches in it.
+    places: list[dict]
+    embedded: int
+    # Ids, each with the reason.
+    failed: list[tuple[str, str]]
 
 
 class Parts(Datasink):
-    """Each task writes a part and tells what is in it. A task that Ray runs again replaces its part."""
+    """Files, each written by a task. One that Ray runs again replaces its file."""
 
     def __init__(self, folder, part_bytes):
-        self.folder, self.part_bytes, self.told = folder, part_bytes, []
+        self.folder, self.part_bytes, self.written = folder, part_bytes, []
 
     @property
     def min_bytes_per_write(self):
         return self.part_bytes
 
     def write(self, blocks, ctx):
-        rows = [row for block in blocks for row in zip(*(block[name] for name in block.column_names))]
-        told = {"part": None, "batches": [], "documents": 0, "embedded": 0, "failed": []}
-        batches = []
-        for share, number, is_last, documents, batch in rows:
-            told["batches"].append((share.as_py(), number.as_py(), is_last.as_py()))
-            told["documents"] += documents.as_py()
-            if documents.as_py():
-                batches.append(batch_of(batch))
-        for batch in batches:
-            is_failed = batch["error"].is_valid()
-            told["embedded"] += batch.num_rows - batch["vector"].null_count
-            failed = batch.filter(is_failed)
-            told["failed"] += zip(failed["id"].to_pylist(), failed["error"].to_pylist())
+        found = [pair for block in blocks for pair in places_and_batches(block)]
+        batches = [batch for _, batch in found if batch.num_rows]
+        part = f"part-{ctx.task_idx:05}.parquet" if batches else None
         if batches:
-            told["part"] = f"part-{ctx.task_idx:05}.parquet"
-            pack(batches[0].schema, batches, self.folder / told["part"])
-        return told
+            pack(batches[0].schema, batches, self.folder / part)
+        failures = [batch.filter(batch["error"].is_valid()) for batch in batches]
+        return Written(
+            part,
+            [place for place, _ in found],
+            sum(batch.num_rows - batch["vector"].null_count for batch in batches),
+            [pair for rows in failures for pair in zip(rows["id"].to_pylist(), rows["error"].to_pylist())],
+        )
 
     def on_write_complete(self, write_result):
-        self.told = write_result.write_returns
+        # Of each task one, however often it ran.
+        self.written = write_result.write_returns
 
 
 def pack(schema, batches, path):
@@ -299,11 +301,16 @@ def start_ray():
 def pool(arguments):
     """How many workers there are, and the CPUs and GPUs of each: one a GPU, or one a machine with all of its CPUs."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    has_gpus = any(machine.get("GPU") for machine in machines)
-    gpus = int(has_gpus) if arguments.gpus is None else arguments.gpus
-    cpus = arguments.cpus or (1 if gpus else min(int(machine["CPU"]) for machine in machines))
-    fit = sum(int(min(machine["CPU"] // cpus, machine.get("GPU", 0) // gpus if gpus else 1e9)) for machine in machines)
-    return arguments.workers or max(1, fit), cpus, gpus
+    if not machines:
+        raise Failed("no machine of the cluster has a CPU; start some first")
+    gpus = arguments.gpus
+    if gpus is None:
+        gpus = int(any(machine.get("GPU") for machine in machines))
+    cpus = arguments.cpus or (1 if gpus else int(min(machine["CPU"] for machine in machines)))
+    fit = [machine["CPU"] // cpus for machine in machines]
+    if gpus:
+        fit = [min(workers, machine.get("GPU", 0) // gpus) for workers, machine in zip(fit, machines)]
+    return arguments.workers or max(1, int(sum(fit))), cpus, gpus
 
 
 def what_is_made(options, cpus, gpus):
@@ -337,7 +344,10 @@ def run(arguments, folder):
     folder_of_inputs = None if all(os.path.isabs(path) for path in arguments.inputs) else os.getcwd()
     text_bytes = BATCH_TEXT_BYTES["gpu" if gpus else "cpu"]
     documents = ray.data.read_datasource(
-        Documents(reading, folder_of_inputs, shares, text_bytes), override_num_blocks=shares, concurrency=shares, num_cpus=0
+        Documents(reading, folder_of_inputs, shares, text_bytes),
+        override_num_blocks=shares,
+        concurrency=shares,
+        num_cpus=0,
     )
     embedded = documents.map_batches(
         Embedder,
@@ -352,22 +362,24 @@ def run(arguments, folder):
     parts = Parts(folder, arguments.part_mib << 20)
     # Reading and writing take few CPUs: they must not wait for those that the workers have.
     embedded.write_datasink(parts, concurrency=workers, ray_remote_args={"num_cpus": 0})
-    check(parts.told, shares)
-    if not any(told["part"] for told in parts.told):
-        pack(schema, [], folder / "part-00000.parquet")
-    return parts.told
+    check(parts.written, shares)
+    if not any(task.part for task in parts.written):
+        pack(schema, [], folder / EMPTY_PART)
+    return parts.written
 
 
-def check(told, shares):
+def check(written, shares):
     """Each batch that was read must be in one part."""
-    found = sorted(batch for task in told for batch in task["batches"])
-    count = Counter(share for share, _, _ in found)
+    places = [place for task in written for place in task.places]
+    found = sorted((place["share"], place["number"], place["is_last"]) for place in places)
+    count = Counter(place["share"] for place in places)
     whole = [(share, number, number + 1 == count[share]) for share in range(shares) for number in range(count[share])]
     if found != whole or len(count) != shares:
         raise Failed("batches were lost or doubled on their way; nothing is written; run it again")
 
 
 def build(arguments):
+    """What was written, and in how many parts."""
     folder = Path(os.path.abspath(arguments.output))
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise Failed(f"{arguments.output}: is there already; remove it or name another folder with -o")
@@ -377,28 +389,29 @@ def build(arguments):
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.unfinished")
     unfinished.mkdir()
     try:
-        told = run(arguments, unfinished)
-        # Of tasks that were taken for dead something can be left.
-        parts = {task["part"] for task in told}
+        written = run(arguments, unfinished)
+        parts = {task.part for task in written if task.part} or {EMPTY_PART}
+        # Of a task that was killed, something can be left.
         for path in unfinished.iterdir():
-            if parts != {None} and path.name not in parts:
+            if path.name not in parts:
                 path.unlink()
         unfinished.rename(folder)
     finally:
         ray.shutdown()
         shutil.rmtree(unfinished, ignore_errors=True)
-    return told
+    return written, len(parts)
 
 
-def tell(told, output):
+def tell(written, parts, output):
     """What has become of the documents; gives the exit code."""
-    failed = [failure for task in told for failure in task["failed"]]
-    for id, reason in failed:
-        say(f"failed: {id}: {reason}")
-    documents, embedded = (sum(task[count] for task in told) for count in ("documents", "embedded"))
+    failed = [failure for task in written for failure in task.failed]
+    for id, why in failed:
+        say(f"failed: {id}: {why}")
+    documents = sum(place["documents"] for task in written for place in task.places)
+    embedded = sum(task.embedded for task in written)
     empty = documents - embedded - len(failed)
     say(f"{documents:,} documents: {embedded:,} embedded, {empty:,} empty, {len(failed):,} failed")
-    say(f"{embedded:,} rows in {len({task['part'] for task in told}):,} parts in {output}")
+    say(f"{embedded:,} rows in {parts:,} parts in {output}")
     return 3 if failed else 0
 
 
@@ -468,11 +481,11 @@ def main():
     arguments = parse(sys.argv[1:])
     hush()
     try:
-        sys.exit(tell(build(arguments), arguments.output))
+        sys.exit(tell(*build(arguments), arguments.output))
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(130)
-    except Exception as error:
+    except (Failed, OSError, RuntimeError, ray.exceptions.RayError, ExecutionTimeoutError) as error:
         say(reason(error))
         sys.exit(1)
 
