@@ -32,7 +32,7 @@ impl<T: Send + 'static> Ahead<T> {
     ///
     /// # Panics
     /// If the thread did.
-    pub fn next(&mut self) -> Result<Option<T>, Interrupted> {
+    pub fn take(&mut self) -> Result<Option<T>, Interrupted> {
         loop {
             interrupt::check()?;
             match self.made.recv_timeout(LOOK_EVERY) {

@@ -8,6 +8,7 @@ use crate::clean::clean;
 use crate::embed::{Embedder, Embedding, Patient};
 use crate::error::{DocumentError, NoVector};
 use crate::merge;
+use crate::report::Reporter;
 use crate::tokenize::{Encoding, Tokenizer};
 
 /// Makes of texts what the model gets for them, on any thread.
@@ -60,6 +61,11 @@ impl TextEmbedder {
         self.dim
     }
 
+    /// The same model for other texts: with another instruction, or cut elsewhere.
+    pub fn with_texts(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
+        TextEmbedder { preparer: Preparer { tokenizer, max_tokens }, ..self }
+    }
+
     /// What texts go through before they come here.
     pub fn preparer(&self) -> &Preparer {
         &self.preparer
@@ -74,16 +80,17 @@ impl TextEmbedder {
         texts: &[T],
     ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
         let prepared = texts.par_iter().map(|text| self.preparer.prepare(text.as_ref()).chunks).collect();
-        self.embed_prepared(prepared)
+        self.embed_prepared(prepared, None)
     }
 
-    /// Embeds chunks, and merges those of a text.
+    /// Embeds chunks, and merges those of a text; tells of each batch that is done.
     ///
     /// # Errors
     /// As those of [`TextEmbedder::embed`].
     pub fn embed_prepared(
         &mut self,
         texts: Vec<Result<Vec<Encoding>, DocumentError>>,
+        reporter: Option<&Reporter>,
     ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
         let mut chunks = Vec::new();
         let mut vectors: Vec<Result<Vec<Option<Embedding>>, DocumentError>> = Vec::with_capacity(texts.len());
@@ -96,6 +103,7 @@ impl TextEmbedder {
             }));
         }
         for batch in plan(chunks, self.batching, self.batch_tokens) {
+            let tokens = batch.tokens();
             for (ChunkKey { document, chunk }, vector) in self.embedder.embed(batch)? {
                 match (vector, &mut vectors[document]) {
                     (Ok(vector), Ok(vectors)) => vectors[chunk] = Some(vector),
@@ -103,6 +111,7 @@ impl TextEmbedder {
                     (Ok(_), Err(_)) => {}
                 }
             }
+            reporter.iter().for_each(|reporter| reporter.embedded(tokens));
         }
         Ok(vectors.into_iter().map(|vectors| Ok(self.merge(vectors?)?)).collect())
     }

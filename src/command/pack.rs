@@ -21,11 +21,11 @@ pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
     let mut place = look()?;
     let old = output::check_old(&mut place, &warn)?;
     let mut opened = Ahead::start(|sender| drop(sender.send(RowStream::open(io::stdin()))));
-    let stream = opened.next()?.context("a stream, or an error")?.context("standard input")?;
+    let stream = opened.take()?.context("a stream, or an error")?.context("standard input")?;
     let mut writer = IndexWriter::new(&place, None, stream.metadata().clone(), &stream.kept());
     let mut documents = Documents::default();
     let mut batches = Ahead::start(move |sender| read(stream, sender));
-    while let Some(batch) = batches.next()? {
+    while let Some(batch) = batches.take()? {
         writer.push(rows(batch.context("standard input")?, &mut documents, &reporter))?;
     }
     check_rows(&documents, old.as_ref(), &place)?;
@@ -36,7 +36,7 @@ pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
 
 /// Until there is no more, or nobody listens.
 fn read(mut stream: RowStream<Stdin>, sender: &Sender<anyhow::Result<Vec<Packed>>>) {
-    while let Some(batch) = stream.next().transpose() {
+    while let Some(batch) = stream.read().transpose() {
         let is_last = batch.is_err();
         if sender.send(batch).is_err() || is_last {
             return;

@@ -16,7 +16,7 @@ pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
     let reporter = Reporter::new(false, format);
     let mut documents = Documents::default();
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
-    while let Some(group) = groups.next()? {
+    while let Some(group) = groups.take()? {
         for item in group {
             printed(write(item, &mut output, &mut documents, &reporter))?;
         }

@@ -11,12 +11,13 @@ use serde_json::{Map, Value};
 
 use super::{Exit, model, printed};
 use crate::clean::clean;
-use crate::cli::{ModelArguments, Search};
+use crate::cli::Search;
 use crate::index::{Parts, Row};
 use crate::model::Model;
 use crate::report::{LogFormat, shown};
 use crate::search::{self, Near, nearest};
 use crate::snippet::snippet;
+use crate::texts::TextEmbedder;
 use crate::tokenize::Tokenizer;
 
 /// Tokens of a question, instruction included, at most: what Qwen3-Embedding's model card recommends as the longest input.
@@ -32,7 +33,9 @@ pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     check_model(&model, &parts)?;
     let instruction = instruction(&model, arguments.instruction.as_deref(), arguments.no_instruction);
     let dim = parts.metadata().fingerprint.dim;
-    let vectors = embed(&questions, &model, &arguments.model, instruction, Some(dim), format)?;
+    let (tokenizer, max_tokens) = tokenizer(&questions, &model, instruction)?;
+    let mut embedder = model::load(&arguments.model, &model, tokenizer, max_tokens, Some(dim), format)?;
+    let vectors = embed(&questions, &mut embedder)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
     let mut out = io::stdout().lock();
     let mut number = 0;
@@ -100,19 +103,20 @@ pub fn instruction<'a>(model: &Model, asked: Option<&'a str>, is_none: bool) -> 
     asked.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
 }
 
-/// `[questions, dim]`; without `dim` the model's width.
-pub fn embed(
+/// What encodes questions, and tokens that the longest of them may have.
+pub fn tokenizer(
     questions: &[String],
     model: &Model,
-    arguments: &ModelArguments,
     instruction: Option<&str>,
-    dim: Option<usize>,
-    format: LogFormat,
-) -> anyhow::Result<Array2<f32>> {
+) -> anyhow::Result<(Tokenizer, usize)> {
     let tokenizer = model::tokenizer(model, instruction)?;
     let most = QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX));
     let max_tokens = longest(questions, &tokenizer, most)?.max(model::least_tokens(&tokenizer));
-    let mut embedder = model::load(arguments, model, tokenizer, max_tokens, dim, format)?;
+    Ok((tokenizer, max_tokens))
+}
+
+/// `[questions, dim]`, by an embedder with what [`tokenizer`] gives.
+pub fn embed(questions: &[String], embedder: &mut TextEmbedder) -> anyhow::Result<Array2<f32>> {
     let (vectors, dim) = (embedder.embed(questions)?, embedder.dim());
     let mut values = Vec::with_capacity(questions.len() * dim);
     for (vector, question) in vectors.into_iter().zip(questions) {

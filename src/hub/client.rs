@@ -1,5 +1,5 @@
-//! Requests to the hub (the only user of ureq): what may go well in a moment is tried again, and a file that has come in
-//! part goes on where it was.
+//! Requests to the hub (with `proxy`, the only user of ureq): what may go well in a moment is tried again, and a file that
+//! has come in part goes on where it was.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -16,6 +16,7 @@ use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder};
 
 use super::cache::{home, variable};
+use super::proxy::Through;
 use super::{Event, Tell};
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -36,6 +37,7 @@ const RENAMED_MAX: usize = 5;
 pub struct Client {
     agent: Agent,
     endpoint: String,
+    through: Option<Through>,
     token: Option<String>,
 }
 
@@ -73,20 +75,22 @@ pub fn is_offline() -> bool {
 }
 
 impl Client {
-    pub fn from_environment() -> Self {
+    pub fn from_environment() -> anyhow::Result<Self> {
+        let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = endpoint.unwrap_or_else(|| ENDPOINT.to_owned()).trim_end_matches('/').to_owned();
+        let through = Through::from_environment(&endpoint)?;
         // The system's certificates: a firewall may have one of its own.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(tls)
+            .proxy(through.as_ref().map(|through| through.proxy.clone()))
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
             .user_agent(concat!("qwen3-index/", env!("CARGO_PKG_VERSION")))
             .build();
-        let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
-        let endpoint = endpoint.unwrap_or_else(|| ENDPOINT.to_owned()).trim_end_matches('/').to_owned();
-        Client { agent: agent.into(), endpoint, token: token() }
+        Ok(Client { agent: agent.into(), endpoint, through, token: token() })
     }
 
     /// The commit of a revision, and its files.
@@ -227,12 +231,15 @@ impl Client {
             ureq::Error::Io(e) => e.kind() != io::ErrorKind::ConnectionRefused,
             _ => false,
         };
-        let cause = format!("{} cannot be reached ({error})", self.endpoint);
+        let proxy = self.through.as_ref().filter(|through| through.is_for_endpoint);
+        let through = proxy.map_or(String::new(), |proxy| format!(" through {proxy}"));
+        let cause = format!("{} cannot be reached{through} ({error})", self.endpoint);
         if may_pass {
             return Trouble::Passing { cause, pause: None, is_further: false };
         }
         Trouble::Lasting(anyhow!(
-            "{cause}; see to the network, HTTPS_PROXY and HF_ENDPOINT, or copy the model and name its folder with --model"
+            "{cause}; see to the network, {} and HF_ENDPOINT, or copy the model and name its folder with --model",
+            proxy.map_or("HTTPS_PROXY", |proxy| proxy.variable)
         ))
     }
 }

@@ -3,6 +3,7 @@
 
 mod cache;
 mod client;
+mod proxy;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -50,7 +51,7 @@ pub type Tell<'a> = &'a mut dyn FnMut(Event);
 /// The hub, and the cache of what came from it.
 pub struct Hub {
     cache: Cache,
-    client: Option<Client>,
+    is_offline: bool,
 }
 
 impl Hub {
@@ -60,8 +61,7 @@ impl Hub {
     /// # Errors
     /// There is no place for a cache.
     pub fn from_environment(is_offline: bool) -> anyhow::Result<Self> {
-        let client = (!is_offline && !client::is_offline()).then(Client::from_environment);
-        Ok(Hub { cache: Cache::from_environment()?, client })
+        Ok(Hub { cache: Cache::from_environment()?, is_offline: is_offline || client::is_offline() })
     }
 
     /// Where the model is, if all of its files are in the cache. `file` names a graph of the repository.
@@ -83,7 +83,7 @@ impl Hub {
     pub fn get(&self, repository: &Repository, file: Option<&str>, tell: Tell) -> anyhow::Result<PathBuf> {
         match self.find(repository, file) {
             Some(snapshot) => Ok(snapshot),
-            None if self.client.is_none() => bail!(
+            None if self.is_offline => bail!(
                 "model {repository}: is not in the cache {}, and this run is offline; get it with `qwen3-index model pull {repository}` where there is a network",
                 self.cache.path().display()
             ),
@@ -96,10 +96,12 @@ impl Hub {
     /// # Errors
     /// It cannot be had, in a line with what to do.
     pub fn pull(&self, repository: &Repository, file: Option<&str>, tell: Tell) -> anyhow::Result<PathBuf> {
-        let Some(client) = &self.client else {
-            bail!("model {repository}: this run is offline (HF_HUB_OFFLINE), so nothing can be asked for");
-        };
+        ensure!(
+            !self.is_offline,
+            "model {repository}: this run is offline (HF_HUB_OFFLINE), so nothing can be asked for"
+        );
         let mut pull = || -> anyhow::Result<PathBuf> {
+            let client = Client::from_environment()?;
             let info = client.info(&repository.id, repository.revision(), tell)?;
             let has = |name: &str| info.files.iter().any(|file| file == name);
             let Some(graph) = graph_names(file).into_iter().find(|name| has(name)) else {
@@ -115,7 +117,7 @@ impl Hub {
             let mut fetch = |name: &str| {
                 ensure!(has(name), "has no {name}, which its graph needs; name another repository");
                 let remote = client.file(&repository.id, &info.commit, name, tell)?;
-                self.cache.put(&repository.id, &info.commit, name, client, &remote, tell)
+                self.cache.put(&repository.id, &info.commit, name, &client, &remote, tell)
             };
             for name in [CONFIG, TOKENIZER] {
                 ensure!(has(name), "has no {name}; name a repository of an embedding model");

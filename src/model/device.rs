@@ -134,10 +134,10 @@ impl Device {
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Device::Cpu => {
-                "install it with `scripts/setup` or `pip install onnxruntime`, or name the library in ORT_DYLIB_PATH"
+                "install it with `scripts/setup` or `pip install --upgrade onnxruntime`, or name the library in ORT_DYLIB_PATH"
             }
             Device::OpenVino => {
-                "install it with `scripts/setup openvino` or `pip install onnxruntime-openvino`, or name the library in ORT_DYLIB_PATH"
+                "install it with `scripts/setup openvino` or `pip install --upgrade onnxruntime-openvino`, or name the library in ORT_DYLIB_PATH"
             }
             Device::Cuda(_) => {
                 "install it with CUDA 13 and cuDNN 9 by `scripts/setup cuda`, or use --device cpu"

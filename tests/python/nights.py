@@ -12,10 +12,10 @@ from itertools import count
 from pathlib import Path
 
 import duckdb
-from pages import blocks
+from pages import delta_statements
 
 page, *kinds = sys.argv[1:]
-[apply] = [code for _, language, code in blocks(Path(page)) if language == "sql" and "delta.parquet" in code]
+apply = delta_statements(Path(page))
 
 
 def table(name):

@@ -38,6 +38,12 @@ def blocks(page):
     return found
 
 
+def delta_statements(page):
+    """What docs/nightly.md applies a delta with."""
+    [code] = [code for _, language, code in blocks(page) if language == "sql" and "delta.parquet" in code]
+    return code
+
+
 def question():
     return json.loads(Path("question.jsonl").read_text(encoding="utf-8"))
 

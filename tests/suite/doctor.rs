@@ -1,6 +1,7 @@
 //! `doctor`: each set-up that users report to be broken is named, with what to do.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -95,6 +96,24 @@ fn each_broken_set_up_is_named() {
     let mut broken = doctor(&["--device", "cpu"]);
     let broken = broken.env("ORT_DYLIB_PATH", playground.path("libonnxruntime.so"));
     check(broken, "runtime", 1, "failure", &["libonnxruntime.so", "1.23 or newer is needed"]);
+
+    // The package of an active environment, too old.
+    let packages = playground.path("venv/lib/python3.12/site-packages");
+    fs::create_dir_all(packages.parent().unwrap()).unwrap();
+    symlink(repository("target/python/old"), packages).unwrap();
+    let mut old = nowhere(&["--device", "cpu"]);
+    check(
+        old.env("VIRTUAL_ENV", playground.path("venv")),
+        "runtime",
+        1,
+        "failure",
+        &[
+            "venv/lib/python3.12/site-packages/onnxruntime/capi/libonnxruntime",
+            "'1.22.1'",
+            "ONNX Runtime 1.23 or newer is needed",
+            "`pip install --upgrade onnxruntime`",
+        ],
+    );
 
     // A tokenizer without its end token, by itself or at all.
     let tokenizer = fs::read_to_string(playground.path("model/tokenizer.json")).unwrap();

@@ -178,6 +178,41 @@ fn rankings_of_a_test_set_are_measured_as_trec_eval_does() {
     assert_eq!(small["setups"][0], all["setups"][1]);
 }
 
+/// This graph is warned of whenever it is loaded.
+#[test]
+fn questions_of_all_set_ups_and_documents_go_through_a_model_that_is_loaded_once() {
+    let playground = Playground::new();
+    test_set(&playground);
+    let arguments = ["eval", "retrieval", "test", "--model-file", "model_quantized.onnx", "--json"];
+    let ran = playground.run(&[&arguments[..], &["--compare-instruction", "Find it"]].concat()).expect(0);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.story);
+    let both: Value = serde_json::from_str(&ran.stdout).unwrap();
+    // As each of them alone.
+    for (at, instruction) in [&[][..], &["--instruction", "Find it"]].into_iter().enumerate() {
+        let ran = playground.run(&[&arguments[..], instruction].concat()).expect(0);
+        let alone: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(both["setups"][at], alone["setups"][0]);
+    }
+}
+
+#[test]
+fn a_bar_shows_how_far_the_corpus_is() {
+    const IN_TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+    let playground = Playground::new();
+    test_set(&playground);
+    let arguments = ["eval", "retrieval", "test", "--json"];
+    let in_a_log = playground.run(&arguments).expect(0);
+    let program = playground.command(&arguments);
+    let mut terminal = Command::new("python3");
+    terminal.args(["-c", IN_TERMINAL, "bash", "-c", "\"$@\" > said.json", "bash"]);
+    terminal.arg(program.get_program()).args(program.get_args()).current_dir(playground.path(""));
+    terminal.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny")).env("TERM", "xterm");
+    let shown = playground.output(&mut terminal, "").expect(0);
+    assert!(shown.stdout.contains("%  ") && shown.stdout.contains(" tokens/s"), "{}", shown.story);
+    assert_eq!(fs::read_to_string(playground.path("said.json")).unwrap(), in_a_log.stdout);
+    assert_eq!(in_a_log.stderr, "");
+}
+
 #[test]
 fn correlations_of_pairs_and_their_differences_are_those_of_scipy() {
     let playground = Playground::new();

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -239,7 +239,7 @@ fn command(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Comm
     for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
         command.env_remove(name);
     }
-    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
     command
@@ -260,6 +260,77 @@ fn assert_whole(playground: &Playground, names: &[&str]) {
     }
     let blobs = fs::read_dir(playground.path("hf/hub/models--small--model/blobs")).unwrap();
     assert!(blobs.map(|blob| blob.unwrap().path()).all(|blob| blob.extension().is_none()));
+}
+
+/// A proxy, by CONNECT or SOCKS 5, to port 80 of any name, which is the hub.
+struct ProxyServer {
+    address: String,
+    /// What was asked for, with who asked.
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl ProxyServer {
+    fn start(hub: &HubServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (shared, hub) = (requests.clone(), hub.url.trim_start_matches("http://").to_owned());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (requests, hub) = (shared.clone(), hub.clone());
+                thread::spawn(move || go_between(stream.unwrap(), &hub, &requests));
+            }
+        });
+        ProxyServer { address, requests }
+    }
+
+    /// And forgets them.
+    fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+fn go_between(mut stream: TcpStream, hub: &str, requests: &Mutex<Vec<String>>) {
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).unwrap();
+    let request = if first == [5] { asked_by_socks(&mut stream) } else { asked_by_connect(&mut stream) };
+    requests.lock().unwrap().push(request.clone());
+    if !request.contains(":80") {
+        let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+        return;
+    }
+    let yes: &[u8] = if first == [5] { &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0] } else { b"HTTP/1.1 200 OK\r\n\r\n" };
+    stream.write_all(yes).unwrap();
+    let (mut from, mut to) = (stream.try_clone().unwrap(), TcpStream::connect(hub).unwrap());
+    let mut hub = to.try_clone().unwrap();
+    thread::spawn(move || io::copy(&mut from, &mut to));
+    let _ = io::copy(&mut hub, &mut stream);
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Behind the first byte, `C`.
+fn asked_by_connect(stream: &mut TcpStream) -> String {
+    let head = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+    let place = head[0].strip_prefix("ONNECT ").unwrap().split(' ').next().unwrap();
+    let key = head.iter().find_map(|line| line.strip_prefix("Proxy-Authorization: "));
+    format!("{place} {}", key.unwrap_or_default()).trim().to_owned()
+}
+
+/// Behind the version (RFC 1928), by name.
+fn asked_by_socks(stream: &mut TcpStream) -> String {
+    let read = |mut stream: &TcpStream, length: u8| {
+        let mut bytes = vec![0; length.into()];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    };
+    let methods = read(stream, 1)[0];
+    assert!(read(stream, methods).contains(&0));
+    stream.write_all(&[5, 0]).unwrap();
+    let head = read(stream, 5);
+    assert_eq!(head[..4], [5, 1, 0, 3]);
+    let (name, port) = (read(stream, head[4]), read(stream, 2));
+    format!("{}:{} by SOCKS", String::from_utf8(name).unwrap(), u16::from_be_bytes([port[0], port[1]]))
 }
 
 const BUILD: [&str; 6] = ["build", "in.jsonl", "-o", "out.parquet", "--model", "small/model"];
@@ -404,6 +475,71 @@ fn what_cannot_be_had_is_told_in_one_line() {
     run(&playground, &hub, &["build", "in.jsonl", "-o", "out.parquet", "--model", "./nothing/here"])
         .expect(1)
         .says("is no folder or file here, and no name");
+}
+
+#[test]
+fn proxies_are_used_as_the_environment_says() {
+    let hub = HubServer::with_tiny_model();
+    let proxy = ProxyServer::start(&hub);
+    let pull = |endpoint: &str, variables: &[(&str, &str)]| {
+        let playground = Playground::new();
+        hub.set(Mood::Good);
+        let mut command = command(&playground, &hub, &["model", "pull", "small/model"]);
+        command.env("HF_ENDPOINT", endpoint).envs(variables.iter().copied());
+        let ran = playground.output(&mut command, "");
+        if ran.code == Some(0) {
+            assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json"]);
+        }
+        ran
+    };
+    let (http, socks) = (format!("http://{}", proxy.address), format!("socks5h://{}", proxy.address));
+    let (http, socks, dead) = (http.as_str(), socks.as_str(), "http://127.0.0.1:9");
+    // A name that is none: only the proxy knows where that is.
+    let far = "http://hub.invalid";
+    for (variables, place) in [
+        (&[("HTTP_PROXY", http)][..], "hub.invalid:80"),
+        (&[("http_proxy", http), ("HTTP_PROXY", dead)], "hub.invalid:80"),
+        (&[("ALL_PROXY", http), ("HTTPS_PROXY", dead)], "hub.invalid:80"),
+        // As those write it who have one program for both.
+        (&[("http_proxy", http), ("https_proxy", http), ("all_proxy", socks)], "hub.invalid:80"),
+        (&[("all_proxy", socks), ("http_proxy", "")], "hub.invalid:80 by SOCKS"),
+        (&[("HTTP_PROXY", http), ("NO_PROXY", "localhost, 127.0.0.1,id,b.invalid")], "hub.invalid:80"),
+    ] {
+        pull(far, variables).expect(0);
+        // The server takes one request a connection.
+        assert_eq!(proxy.requests(), vec![place; hub.requests().len()], "{variables:?}");
+    }
+    let with_name = http.replace("//", "//me:p%40ss@");
+    pull(far, &[("HTTP_PROXY", &with_name)]).expect(0);
+    assert_eq!(proxy.requests()[0], "hub.invalid:80 Basic bWU6cEBzcw==");
+
+    // Not for these, by name or by the end of a name, though this hub's is made of numbers.
+    for hosts in ["127.0.0.1", "localhost, 127.0.0.1", "*", "127.*", "0.0.1", ".0.0.1", "*.0.0.1"] {
+        pull(&hub.url, &[("HTTP_PROXY", http), ("NO_PROXY", hosts)]).expect(0);
+    }
+    pull(&hub.url, &[("no_proxy", "127.0.0.1"), ("NO_PROXY", "other"), ("ALL_PROXY", http)]).expect(0);
+    pull(&hub.url, &[("HTTPS_PROXY", http)]).expect(0);
+    assert_eq!(proxy.requests(), Vec::<String>::new());
+
+    // One that is not there, one that says no, and what is none.
+    let refused = |endpoint: &str, variables: &[(&str, &str)], says: &str| {
+        let ran = pull(endpoint, variables).expect(1);
+        assert!(ran.stderr.lines().count() == 1 && ran.stderr.contains(says), "{says}{}", ran.story);
+        assert!(!ran.stderr.contains("p%40ss"), "{}", ran.story);
+    };
+    refused(
+        far,
+        &[("http_proxy", &dead.replace("//", "//me:p%40ss@"))],
+        "http://hub.invalid cannot be reached through the proxy 127.0.0.1:9 of http_proxy (",
+    );
+    refused(far, &[("ALL_PROXY", dead)], "see to the network, ALL_PROXY and HF_ENDPOINT");
+    refused(
+        "https://hub.invalid",
+        &[("HTTPS_PROXY", http), ("ALL_PROXY", dead)],
+        "of HTTPS_PROXY (CONNECT proxy failed: proxy server responded 403",
+    );
+    assert_eq!(proxy.requests(), ["hub.invalid:443"]);
+    refused(far, &[("HTTP_PROXY", "ftp://me:p%40ss@127.0.0.1")], "HTTP_PROXY: is no address of a proxy");
 }
 
 /// What one of them has downloaded, the other finds.

@@ -28,6 +28,7 @@ mod readers;
 mod recipes;
 mod search;
 mod shards;
+mod stream;
 mod throughput;
 mod util;
 mod vectors;

@@ -1,7 +1,6 @@
 //! Other programs read what is written: pyarrow, polars and DuckDB the files, a validator the report.
 
 use std::fs;
-use std::path::PathBuf;
 
 use crate::util::{self, Playground, repository};
 
@@ -33,37 +32,13 @@ assert nearest == [("faq-003",)], nearest
 print(len(rows))
 "#;
 
-/// Takes the schema, a report, and a delta with the files before and after it.
-const NIGHT: &str = r#"
-import json, sys
-import duckdb, fastjsonschema
-
-schema, report, delta, old, new = sys.argv[1:]
-fastjsonschema.compile(json.load(open(schema)))(json.load(open(report)))
-
-duckdb.sql(f"CREATE TABLE documents AS SELECT * FROM '{old}'")
-# As in docs/nightly.md.
-duckdb.sql(f"""
-BEGIN;
-DELETE FROM documents WHERE id IN (SELECT id FROM '{delta}');
-INSERT INTO documents SELECT * EXCLUDE (op) FROM '{delta}' WHERE op <> 'removed';
-COMMIT;
-""")
-rows = lambda table: duckdb.sql(f"SELECT * FROM {table} ORDER BY id").fetchall()
-assert rows("documents") == rows(f"'{new}'")
-"#;
-
-fn python(script: &str, arguments: &[PathBuf]) -> String {
-    let output = util::python("readers").arg("-c").arg(script).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[test]
 fn pyarrow_polars_and_duckdb_read_the_file() {
     let playground = Playground::new();
     let rows = playground.build(repository("fixtures/corpus").to_str().unwrap(), &[]);
-    let said = python(SCRIPT, &[playground.path("out.parquet")]);
+    let mut python = util::python("readers");
+    python.args(["-c", SCRIPT, "out.parquet"]).current_dir(playground.path(""));
+    let said = playground.output(&mut python, "").expect(0).stdout;
     assert_eq!(said.trim(), rows.len().to_string());
 }
 
@@ -78,9 +53,10 @@ fn reports_are_as_their_schema_says_and_duckdb_applies_a_delta() {
     playground.run(&arguments).expect(0);
     let path = |name: &str| playground.path(name);
     let check = |old: &str| {
-        let schema = repository("docs/report.schema.json");
-        let files = [path("report.json"), path("delta.parquet"), path(old), path("out.parquet")];
-        python(NIGHT, &[&[schema][..], &files].concat());
+        let mut python = util::python("readers");
+        let known = ["tests/python/night.py", "docs/nightly.md", "docs/report.schema.json"].map(repository);
+        python.args(known).args(["report.json", old, "out.parquet"]).current_dir(playground.path(""));
+        playground.output(&mut python, "").expect(0);
     };
     check("out.parquet");
     fs::copy(path("out.parquet"), path("old.parquet")).unwrap();

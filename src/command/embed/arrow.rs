@@ -30,7 +30,7 @@ pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
     let preparer = embedder.preparer().clone();
     let mut batches = Ahead::start(move |sender| prepare(stream, &preparer, sender));
     let mut has_failures = false;
-    while let Some(prepared) = batches.next()? {
+    while let Some(prepared) = batches.take()? {
         let Prepared { batch, texts, chunks } = prepared.context("standard input")?;
         let made = make(&mut embedder, chunks)?;
         has_failures |= made.iter().any(|made| matches!(made, Made::Failed(_)));
@@ -52,7 +52,7 @@ struct Prepared {
 /// Until there is no more, or nobody listens.
 fn prepare(mut stream: TextStream<Stdin>, preparer: &Preparer, sender: &Sender<anyhow::Result<Prepared>>) {
     loop {
-        let prepared = stream.next().map(|batch| batch.map(|batch| prepare_batch(batch, preparer)));
+        let prepared = stream.read().map(|batch| batch.map(|batch| prepare_batch(batch, preparer)));
         let Some(prepared) = prepared.transpose() else { return };
         let is_last = prepared.is_err();
         if sender.send(prepared).is_err() || is_last {
@@ -78,7 +78,7 @@ fn make(
     embedder: &mut TextEmbedder,
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 ) -> anyhow::Result<Vec<Made>> {
-    let vectors = embedder.embed_prepared(chunks)?;
+    let vectors = embedder.embed_prepared(chunks, None)?;
     let made = vectors.into_iter().map(|vector| match vector {
         Ok(vector) => Made::Vector(vector),
         Err(DocumentError::Empty) => Made::Nothing,

@@ -14,7 +14,6 @@ use crate::cli::{Eval, ModelArguments, Setups};
 use crate::error::Usage;
 use crate::model::Model;
 use crate::report::LogFormat;
-use crate::texts::TextEmbedder;
 use page::Setup;
 
 pub fn run(arguments: &Eval, format: LogFormat) -> anyhow::Result<Exit> {
@@ -105,13 +104,6 @@ impl Variant {
             ))),
         }
     }
-}
-
-/// For texts as `build` takes them.
-fn embedder(group: &Group, instruction: Option<&str>, format: LogFormat) -> anyhow::Result<TextEmbedder> {
-    let tokenizer = model::tokenizer(&group.model, instruction)?;
-    let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
-    model::load(&group.arguments, &group.model, tokenizer, max_tokens, None, format)
 }
 
 fn setup(model: &Model, dim: usize, instruction: Option<String>) -> Setup {

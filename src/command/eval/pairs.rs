@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 
 use super::page::{Measured, PAIRS, Page, Values};
-use super::{Group, embedder, groups, is_comparison, languages, setup};
+use super::{Group, groups, is_comparison, languages, setup};
 use crate::cli::EvalPairs;
-use crate::command::reading;
+use crate::command::{model, reading};
 use crate::embed::Embedding;
 use crate::error::{NoVector, Usage};
 use crate::eval::{self, Pair};
@@ -62,7 +62,10 @@ fn embed(
     instruction: Option<&str>,
     format: LogFormat,
 ) -> anyhow::Result<Vec<Embedding>> {
-    let mut embedder = embedder(group, instruction, format)?;
+    // As `build` takes texts.
+    let tokenizer = model::tokenizer(&group.model, instruction)?;
+    let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
+    let mut embedder = model::load(&group.arguments, &group.model, tokenizer, max_tokens, None, format)?;
     for variant in &group.variants {
         variant.dim(embedder.dim())?;
     }

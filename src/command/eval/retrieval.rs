@@ -4,15 +4,19 @@ use std::collections::HashSet;
 
 use anyhow::{Context, anyhow};
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 
 use super::page::{Measured, Page, QUESTIONS, Values};
-use super::{Group, embedder, groups, is_comparison, languages, setup};
+use super::{Group, Variant, groups, is_comparison, languages, setup};
 use crate::cli::EvalRetrieval;
-use crate::command::{reading, search};
+use crate::command::{model, reading, search};
 use crate::embed::Embedding;
 use crate::eval::{self, Entry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
-use crate::report::LogFormat;
+use crate::model::Model;
+use crate::report::{LogFormat, Reporter};
+use crate::texts::TextEmbedder;
+use crate::tokenize::{Encoding, Tokenizer};
 
 /// Documents that are embedded before their vectors are used, so that those of a corpus are never all in memory.
 const DOCUMENTS: usize = 1024;
@@ -23,7 +27,7 @@ pub fn measure(arguments: &EvalRetrieval, format: LogFormat) -> anyhow::Result<P
     let judgments = eval::judgments(&file("qrels/test.tsv"), &program)?;
     let mut questions = eval::questions(&file("queries.jsonl"), &program)?;
     let corpus = match &arguments.index {
-        Some(index) => Corpus::Index(Parts::open(std::slice::from_ref(index))?),
+        Some(index) => Corpus::Index(Box::new(Parts::open(std::slice::from_ref(index))?)),
         None => Corpus::Texts(eval::corpus(&file("corpus.jsonl"), &program)?),
     };
     let groups = groups(&arguments.setups, arguments.instruction.as_deref(), corpus.model_file(), format)?;
@@ -77,7 +81,7 @@ fn check_ids<'a>(
 /// Where documents are looked for.
 enum Corpus {
     Texts(Vec<Entry>),
-    Index(Parts),
+    Index(Box<Parts>),
 }
 
 impl Corpus {
@@ -118,8 +122,22 @@ impl Corpus {
         }
     }
 
+    /// Tokens of a chunk of what is yet to be embedded, as `build` takes them.
+    fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
+        match self {
+            Corpus::Texts(_) => model::max_tokens(None, model, &model.tokenizer),
+            Corpus::Index(_) => Ok(0),
+        }
+    }
+
     /// Compares all documents with the questions of all rankings.
-    fn offer_to(&self, rankings: &mut [Rankings], group: &Group, format: LogFormat) -> anyhow::Result<()> {
+    fn offer_to(
+        &self,
+        rankings: &mut [Rankings],
+        model: &Model,
+        embedder: TextEmbedder,
+        format: LogFormat,
+    ) -> anyhow::Result<()> {
         let documents = match self {
             Corpus::Texts(documents) => documents,
             Corpus::Index(parts) => {
@@ -131,20 +149,40 @@ impl Corpus {
                 });
             }
         };
-        let mut embedder = embedder(group, None, format)?;
+        let mut embedder = embedder.with_texts(model.tokenizer.clone(), self.max_tokens(model)?);
         let documents: Vec<&Entry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
-        for documents in documents.chunks(DOCUMENTS) {
-            let texts: Vec<&str> = documents.iter().map(|entry| entry.text.as_str()).collect();
-            let mut values = Vec::with_capacity(documents.len() * embedder.dim());
-            for (vector, document) in embedder.embed(&texts)?.into_iter().zip(documents) {
-                let vector = vector.with_context(|| format!("document `{}`", document.id))?;
-                values.extend(vector.into_values());
-            }
-            let ids: Vec<&str> = documents.iter().map(|entry| entry.id.as_str()).collect();
-            offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)?;
-        }
-        Ok(())
+        let reporter = Reporter::new(false, format);
+        reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
+        let offered = documents
+            .chunks(DOCUMENTS)
+            .try_for_each(|documents| offer_texts(rankings, documents, &mut embedder, &reporter));
+        reporter.finish();
+        offered
     }
+}
+
+fn offer_texts(
+    rankings: &mut [Rankings],
+    documents: &[&Entry],
+    embedder: &mut TextEmbedder,
+    reporter: &Reporter,
+) -> anyhow::Result<()> {
+    let preparer = embedder.preparer();
+    let prepare = |entry: &&Entry| {
+        let chunks = preparer.prepare(&entry.text).chunks;
+        let tokens = chunks.iter().flatten().map(Encoding::len).sum();
+        reporter.prepared(entry.text.len() as u64, tokens);
+        chunks
+    };
+    let prepared = documents.par_iter().map(prepare).collect();
+    let mut values = Vec::with_capacity(documents.len() * embedder.dim());
+    for (vector, document) in embedder.embed_prepared(prepared, Some(reporter))?.into_iter().zip(documents) {
+        let vector = vector.with_context(|| format!("document `{}`", document.id))?;
+        values.extend(vector.into_values());
+        reporter.document_done();
+    }
+    let ids: Vec<&str> = documents.iter().map(|entry| entry.id.as_str()).collect();
+    offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)
 }
 
 /// Vectors of documents in full width, to rankings of any.
@@ -168,6 +206,16 @@ fn cut(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>> {
     Ok(Array2::from_shape_vec((vectors.nrows(), dim), values)?)
 }
 
+/// How questions are asked.
+struct Asked<'a> {
+    instruction: Option<&'a str>,
+    tokenizer: Tokenizer,
+    /// Of the longest.
+    max_tokens: usize,
+    /// Which of the set-ups ask so.
+    variants: &'a [Variant],
+}
+
 /// What the variants of one model find.
 fn rank(
     group: &Group,
@@ -184,21 +232,28 @@ fn rank(
         width = Some(parts.metadata().fingerprint.dim);
     }
     let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
+    let alike = |one: &Variant, other: &Variant| one.instruction == other.instruction;
+    let asked = variants.chunk_by(alike).map(|variants| {
+        let instruction = variants[0].instruction.as_deref();
+        let instruction = search::instruction(model, instruction, no_instruction && instruction.is_none());
+        let (tokenizer, max_tokens) = search::tokenizer(&texts, model, instruction)?;
+        Ok(Asked { instruction, tokenizer, max_tokens, variants })
+    });
+    let asked = asked.collect::<anyhow::Result<Vec<Asked>>>()?;
+    // Once, for all that goes through it.
+    let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
+    let mut embedder = model::load(arguments, model, asked[0].tokenizer.clone(), longest, width, format)?;
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
-    let mut last = None;
-    for variant in variants {
-        let asked = variant.instruction.as_deref();
-        let instruction = search::instruction(model, asked, no_instruction && asked.is_none());
-        let vectors = match last.take() {
-            Some((before, vectors)) if before == instruction => vectors,
-            _ => search::embed(&texts, model, arguments, instruction, width, format)?,
-        };
-        let dim = variant.dim(vectors.ncols())?;
-        setups.push(setup(model, dim, instruction.map(str::to_owned)));
-        rankings.push(Rankings::new(cut(vectors.view(), dim)?));
-        last = Some((instruction, vectors));
+    for Asked { instruction, tokenizer, max_tokens, variants } in asked {
+        embedder = embedder.with_texts(tokenizer, max_tokens);
+        let vectors = search::embed(&texts, &mut embedder)?;
+        for variant in variants {
+            let dim = variant.dim(vectors.ncols())?;
+            setups.push(setup(model, dim, instruction.map(str::to_owned)));
+            rankings.push(Rankings::new(cut(vectors.view(), dim)?));
+        }
     }
-    corpus.offer_to(&mut rankings, group, format)?;
+    corpus.offer_to(&mut rankings, model, embedder, format)?;
     let of_question = |(question, found): (&Question, Vec<&str>)| {
         let judged = &judgments[&question.entry.id];
         let ranked: Vec<i64> =

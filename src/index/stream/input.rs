@@ -2,8 +2,9 @@
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{anyhow, ensure};
 use arrow::array::{Array, AsArray, LargeStringArray, RecordBatch, StringArray, StringViewArray};
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
@@ -18,18 +19,19 @@ const FILE: &[u8] = b"ARRO";
 /// A stream that is read.
 pub struct Input<R: Read> {
     reader: StreamReader<Watched<R>>,
+    is_cut_off: Arc<AtomicBool>,
 }
 
-/// Knows whether more was asked for than there is.
+/// Finds out whether more is asked for than there is.
 struct Watched<R> {
     inner: Chain<Cursor<Vec<u8>>, BufReader<R>>,
-    is_at_end: bool,
+    is_cut_off: Arc<AtomicBool>,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.is_at_end |= read == 0 && !buffer.is_empty();
+        self.is_cut_off.fetch_or(read == 0 && !buffer.is_empty(), Relaxed);
         Ok(read)
     }
 }
@@ -50,9 +52,10 @@ impl<R: Read> Input<R> {
             "is an Arrow file, not a stream; write it as a stream, as pyarrow.ipc.new_stream does"
         );
         ensure!(start == MARKER, "is no Arrow IPC stream; write one, as pyarrow.ipc.new_stream does");
-        let watched = Watched { inner: Cursor::new(start).chain(input), is_at_end: false };
-        let reader = StreamReader::try_new(watched, None);
-        Ok(Input { reader: reader.map_err(|e| anyhow!("is no Arrow IPC stream that can be read: {e}"))? })
+        let is_cut_off = Arc::new(AtomicBool::new(false));
+        let inner = Cursor::new(start).chain(input);
+        let reader = StreamReader::try_new(Watched { inner, is_cut_off: is_cut_off.clone() }, None);
+        Ok(Input { reader: come(&is_cut_off, reader)?, is_cut_off })
     }
 
     /// Its columns, and what it says of itself.
@@ -64,19 +67,22 @@ impl<R: Read> Input<R> {
     ///
     /// # Errors
     /// It ends without one, or is damaged.
-    pub fn next(&mut self) -> anyhow::Result<Option<RecordBatch>> {
+    pub fn read(&mut self) -> anyhow::Result<Option<RecordBatch>> {
         let next = self.reader.next().transpose();
-        // Whoever writes it died, or it would look as if all had come.
-        if self.reader.get_ref().is_at_end {
-            bail!(
-                "ends without its end marker, so more was to come; see what became of the program that writes it"
-            );
-        }
-        next.map_err(|e| match e {
-            ArrowError::IoError(_, e) => anyhow!("cannot be read: {e}"),
-            e => anyhow!("is damaged: {e}"),
-        })
+        come(&self.is_cut_off, next)
     }
+}
+
+fn come<T>(is_cut_off: &AtomicBool, what: Result<T, ArrowError>) -> anyhow::Result<T> {
+    // Whoever wrote it died, though to the reader it may look as if all had come.
+    ensure!(
+        !is_cut_off.load(Relaxed),
+        "ends without its end marker, so more was to come; see what became of the program that writes it"
+    );
+    what.map_err(|e| match e {
+        ArrowError::IoError(_, e) => anyhow!("cannot be read: {e}"),
+        e => anyhow!("cannot be read as an Arrow IPC stream: {e}"),
+    })
 }
 
 /// A column of strings.

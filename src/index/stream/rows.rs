@@ -78,8 +78,8 @@ impl<R: Read> RowStream<R> {
     ///
     /// # Errors
     /// The stream ends early or is damaged; a row is not as it should be, or has the id of another.
-    pub fn next(&mut self) -> anyhow::Result<Option<Vec<Packed>>> {
-        let Some(batch) = self.input.next()? else { return Ok(None) };
+    pub fn read(&mut self) -> anyhow::Result<Option<Vec<Packed>>> {
+        let Some(batch) = self.input.read()? else { return Ok(None) };
         let rows = Rows::of(&batch, &self.columns);
         let mut packed = Vec::with_capacity(batch.num_rows());
         for at in 0..batch.num_rows() {

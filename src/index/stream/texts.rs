@@ -82,8 +82,8 @@ impl<R: Read> TextStream<R> {
     ///
     /// # Errors
     /// The stream ends early or is damaged.
-    pub fn next(&mut self) -> anyhow::Result<Option<TextBatch>> {
-        let Some(batch) = self.input.next()? else { return Ok(None) };
+    pub fn read(&mut self) -> anyhow::Result<Option<TextBatch>> {
+        let Some(batch) = self.input.read()? else { return Ok(None) };
         let batch = TextBatch { batch, columns: self.columns };
         let bytes: usize = batch.rows().map(|row| row.text.len()).sum();
         ensure!(bytes <= TEXT_BYTES_MAX, "has a batch with {bytes} bytes of text; send fewer rows at a time");

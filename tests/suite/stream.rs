@@ -1,0 +1,611 @@
+//! `read`, `embed --arrow` and `pack`: together they are `build`, and each keeps to docs/stream.md.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int64Array, LargeStringArray, ListArray,
+    NullArray, RecordBatch, StringArray, StringViewArray, TimestampSecondArray,
+};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::{FileWriter, StreamWriter};
+use serde_json::json;
+
+use crate::util::{self, Playground, Row, metadata, repository, rows};
+
+const READ: [&str; 2] = ["read", "docs"];
+const EMBED: [&str; 2] = ["embed", "--arrow"];
+const PACK: [&str; 3] = ["pack", "-o", "out.parquet"];
+
+/// The end marker.
+const END: usize = 8;
+
+struct Ran {
+    code: Option<i32>,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        self
+    }
+
+    /// In one line of an error.
+    #[track_caller]
+    fn says(&self, part: &str) {
+        assert!(self.stderr.contains(part), "not said: {part:?}\n{}", self.stderr);
+        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
+    }
+
+    fn batches(&self) -> Vec<RecordBatch> {
+        StreamReader::try_new(&self.stdout[..], None).unwrap().map(Result::unwrap).collect()
+    }
+}
+
+fn run(playground: &Playground, arguments: &[&str], stdin: &[u8]) -> Ran {
+    let mut child = start(playground, arguments);
+    let mut input = child.stdin.take().unwrap();
+    let stdin = stdin.to_vec();
+    // A run that fails early does not read it.
+    let writer = thread::spawn(move || drop(input.write_all(&stdin)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    Ran { code: output.status.code(), stdout: output.stdout, stderr }
+}
+
+fn start(playground: &Playground, arguments: &[&str]) -> Child {
+    let mut command = playground.command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// A row a tuple: id, text, error.
+fn read_rows(batches: &[RecordBatch]) -> Vec<(String, String, Option<String>)> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let [ids, texts, errors] = ["id", "text", "error"].map(|name| batch[name].as_string::<i32>());
+        for at in 0..batch.num_rows() {
+            let error = errors.is_valid(at).then(|| errors.value(at).to_owned());
+            rows.push((ids.value(at).to_owned(), texts.value(at).to_owned(), error));
+        }
+    }
+    rows
+}
+
+fn stream(batches: &[RecordBatch]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut bytes, &batches[0].schema()).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.finish().unwrap();
+    bytes
+}
+
+fn texts(texts: &[&str]) -> RecordBatch {
+    batch(vec![("text", Arc::new(StringArray::from(texts.to_vec())))])
+}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn corpus() -> Playground {
+    let playground = Playground::new();
+    std::os::unix::fs::symlink(repository("fixtures/corpus"), playground.path("docs")).unwrap();
+    playground
+}
+
+/// Documents of which some fail, one at each stage: (its id or place, what is said of it).
+fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str); 5] {
+    playground.write("docs/a.txt", "One text.");
+    playground.write("docs/b.pdf", "no PDF");
+    playground.write("docs/c.md", " \u{200B}\n");
+    let lines = ["{\"id\": \"x\", \"text\": \"Another text.\"}", "{\"id\": \"x\", \"text\": \"Doubled.\"}"];
+    let lines =
+        [&lines[..], &["{\"id\": \"y\"}", "no JSON", "{\"id\": \"nan\", \"text\": \"<|im_start|>\"}"]];
+    playground.write("docs/d.jsonl", lines.concat().join("\n"));
+    [
+        ("b.pdf", "not PDF"),
+        ("x", "the id `x` was already used at docs/d.jsonl:1"),
+        ("y", "no field `text`"),
+        ("docs/d.jsonl:4", "not a JSON object"),
+        ("nan", "not finite"),
+    ]
+}
+
+#[test]
+fn together_they_write_what_a_build_writes() {
+    let playground = corpus();
+    for options in [
+        &[][..],
+        &["--dim", "40"],
+        &["--instruction", "Find the rule"],
+        &["--max-tokens", "40", "--instruction", "Find it", "--dim", "48"],
+    ] {
+        playground.run_anew(&[&["build", "docs", "-o", "built.parquet", "--rebuild"], options].concat());
+        let read = run(&playground, &READ, b"").expect(0);
+        let embedded = run(&playground, &[&EMBED, options].concat(), &read.stdout).expect(0);
+        assert_eq!(embedded.stderr, "");
+        let packed = run(&playground, &PACK, &embedded.stdout).expect(0);
+        assert!(
+            packed.stderr.contains("113 documents: 109 embedded, 4 empty, 0 failed"),
+            "{}",
+            packed.stderr
+        );
+        let same = fs::read(playground.path("out.parquet")).unwrap()
+            == fs::read(playground.path("built.parquet")).unwrap();
+        assert!(same, "to the byte, with {options:?}");
+    }
+    assert!(
+        run(&playground, &[&PACK[..], &["-q"]].concat(), &stream_of_rows(&[]))
+            .stderr
+            .contains("would be lost")
+    );
+}
+
+#[test]
+fn what_is_kept_comes_through_as_text() {
+    let playground = Playground::new();
+    let line = |n: usize| json!({"id": n, "text": format!("Text {n}"), "tag": format!("t{n}"), "year": 1900 + n, "more": {"a": [n]}});
+    let lines: String = (0..5).map(|n| line(n).to_string() + "\n").collect();
+    playground.write("docs/in.jsonl", lines + "{\"id\": \"none\", \"text\": \"Nothing kept.\"}\n");
+    let keep = ["--keep", "tag", "--keep", "year", "--keep", "more"];
+    playground.run(&[&["build", "docs", "-o", "built.parquet"], &keep[..]].concat()).expect(0);
+    let read = run(&playground, &[&READ[..], &keep].concat(), b"").expect(0);
+    let embedded = run(&playground, &EMBED, &read.stdout).expect(0);
+    run(&playground, &PACK, &embedded.stdout).expect(0);
+    let [built, packed] = ["built.parquet", "out.parquet"].map(|name| rows(&playground.path(name)));
+    assert_eq!(built, packed);
+    let batches = read.batches();
+    let years = batches[0]["year"].as_string::<i32>();
+    assert_eq!((years.value(4), years.is_null(5)), ("1904", true));
+    assert_eq!(batches[0]["more"].as_string::<i32>().value(1), "{\"a\":[1]}");
+    let found = playground.run(&["search", "out.parquet", "Text 3", "-k", "9", "--json"]).expect(0);
+    assert!(found.stdout.contains("\"year\":\"1904\""), "{}", found.stdout);
+    playground.run(&["read", "docs", "--keep", "error"]).expect(2).says("has a column of this name already");
+}
+
+#[test]
+fn every_document_is_in_one_shard() {
+    let playground = corpus();
+    let all = read_rows(&run(&playground, &READ, b"").expect(0).batches());
+    assert_eq!(all.len(), 113);
+    let failing = Playground::new();
+    documents_that_fail(&failing);
+    let failed = read_rows(&run(&failing, &READ, b"").expect(3).batches());
+    for (playground, all) in [(&playground, all), (&failing, failed)] {
+        let mut shards = Vec::new();
+        for shard in ["0/4", "1/4", "2/4", "3/4"] {
+            let ran = run(playground, &[&READ[..], &["--shard", shard]].concat(), b"");
+            let rows = read_rows(&ran.batches());
+            let has_failures = rows.iter().any(|(_, _, error)| error.is_some());
+            assert_eq!(ran.code, Some(if has_failures { 3 } else { 0 }), "{}", ran.stderr);
+            assert!(rows.len() < all.len());
+            shards.extend(rows);
+        }
+        let (mut shards, mut all) = (shards, all);
+        shards.sort();
+        all.sort();
+        assert_eq!(shards, all);
+    }
+}
+
+#[test]
+fn what_fails_is_a_row_with_its_reason_all_the_way() {
+    let playground = Playground::new();
+    let failing = documents_that_fail(&playground);
+    let (nan, in_read) = failing.split_last().unwrap();
+    let read = run(&playground, &READ, b"").expect(3);
+    let reasons = |rows: &[(String, String, Option<String>)]| -> HashMap<String, String> {
+        rows.iter().filter_map(|(id, _, error)| Some((id.clone(), error.clone()?))).collect()
+    };
+    let rows_read = read_rows(&read.batches());
+    let order: Vec<&str> = rows_read.iter().map(|(id, ..)| id.as_str()).collect();
+    assert_eq!(order, ["a.txt", "b.pdf", "c.md", "x", "x", "y", "docs/d.jsonl:4", "nan"]);
+    let found = reasons(&rows_read);
+    assert_eq!(found.len(), in_read.len());
+    for (id, reason) in in_read {
+        assert!(found[*id].contains(reason) && read.stderr.contains(reason), "{id}: {}", found[*id]);
+    }
+    assert_eq!((rows_read[2].1.as_str(), &rows_read[2].2), ("", &None), "an empty document is no failure");
+
+    // With the usual export nothing more fails, and what failed before is no failure of this process.
+    let fine = run(&playground, &EMBED, &read.stdout).expect(0);
+    assert_eq!(reasons(&read_rows(&fine.batches())), found);
+    let embed = [&EMBED[..], &["--model-file", "model_nan.onnx"]].concat();
+    let embedded = run(&playground, &embed, &read.stdout).expect(3);
+    let batches = embedded.batches();
+    let found = reasons(&read_rows(&batches));
+    assert_eq!(found.len(), failing.len());
+    assert!(found[nan.0].contains(nan.1));
+    let has_vector: Vec<bool> = (0..8).map(|at| batches[0]["vector"].is_valid(at)).collect();
+    assert_eq!(has_vector, [true, false, false, true, false, false, false, false]);
+
+    let packed = run(&playground, &PACK, &embedded.stdout).expect(3);
+    for (id, reason) in failing {
+        assert!(
+            packed.stderr.lines().any(|line| line.contains(id) && line.contains(reason)),
+            "{}",
+            packed.stderr
+        );
+    }
+    assert!(packed.stderr.contains("8 documents: 2 embedded, 1 empty, 5 failed"), "{}", packed.stderr);
+    let build = ["build", "docs", "-o", "built.parquet", "--model-file", "model_nan.onnx"];
+    playground.run(&build).expect(3);
+    assert_eq!(rows(&playground.path("out.parquet")), rows(&playground.path("built.parquet")));
+}
+
+/// A process that is open on both sides.
+struct Open {
+    child: Child,
+    writer: StreamWriter<ChildStdin>,
+    reader: StreamReader<ChildStdout>,
+}
+
+impl Open {
+    fn start(playground: &Playground, schema: &Schema) -> Self {
+        let mut child = start(playground, &EMBED);
+        let writer = StreamWriter::try_new(child.stdin.take().unwrap(), schema).unwrap();
+        // Comes before any batch.
+        let reader = StreamReader::try_new(child.stdout.take().unwrap(), None).unwrap();
+        Open { child, writer, reader }
+    }
+}
+
+#[test]
+fn each_batch_is_answered_before_the_next_has_to_be_there() {
+    let playground = Playground::new();
+    let first = texts(&["one", "  two \u{200B}", ""]);
+    let mut open = Open::start(&playground, &first.schema());
+    let said = open.reader.schema();
+    let vector = DataType::FixedSizeList(Arc::new(Field::new("element", DataType::Float32, false)), 64);
+    let columns: Vec<_> =
+        said.fields().iter().map(|field| (field.name().as_str(), field.data_type())).collect();
+    assert_eq!(columns, [("text", &DataType::Utf8), ("vector", &vector), ("error", &DataType::Utf8)]);
+    playground.write("in.jsonl", util::jsonl(["one", "two"]));
+    let built = playground.build("in.jsonl", &[]);
+    let metadata: serde_json::Value = serde_json::from_str(&said.metadata()["qwen3-index"]).unwrap();
+    assert_eq!(metadata, util::metadata(&playground.path("out.parquet")));
+    for (batch, count) in [(first.clone(), 3), (first.slice(1, 0), 0), (first.slice(1, 1), 1)] {
+        open.writer.write(&batch).unwrap();
+        let answer = open.reader.next().unwrap().unwrap();
+        assert_eq!(answer.num_rows(), count);
+        let vectors = answer["vector"].as_fixed_size_list();
+        for at in 0..count {
+            match answer["text"].as_string::<i32>().value(at) {
+                "" => assert!(vectors.is_null(at)),
+                text => {
+                    let Row { vector, .. } = built.iter().find(|row| row.text == text).unwrap();
+                    assert_eq!(vectors.value(at).as_primitive::<Float32Type>().values(), vector.as_slice());
+                }
+            }
+        }
+        assert_eq!(answer["error"].null_count(), count);
+    }
+    open.writer.finish().unwrap();
+    drop(open.writer);
+    assert!(open.reader.next().is_none());
+    assert_eq!(open.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn no_more_than_two_batches_are_read_ahead() {
+    const BATCHES: usize = 12;
+    let playground = Playground::new();
+    // More than a pipe holds.
+    let padding = "x".repeat(1 << 20);
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["a text"]));
+    let large = batch(vec![("text", text), ("more", Arc::new(StringArray::from(vec![padding])))]);
+    let Open { mut child, mut writer, reader } = Open::start(&playground, &large.schema());
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = written.clone();
+    let writer = thread::spawn(move || {
+        for _ in 0..BATCHES {
+            writer.write(&large).unwrap();
+            count.fetch_add(1, Relaxed);
+        }
+        writer.finish().unwrap();
+    });
+    // The first waits to be written, as nobody reads it.
+    let mut last = 0;
+    for _ in 0..50 {
+        thread::sleep(Duration::from_millis(100));
+        let now = written.load(Relaxed);
+        if now > 0 && now == last {
+            break;
+        }
+        last = now;
+    }
+    thread::sleep(Duration::from_millis(500));
+    let ahead = written.load(Relaxed);
+    assert!((1..=3).contains(&ahead), "{ahead}");
+    assert_eq!(reader.map(Result::unwrap).count(), BATCHES);
+    writer.join().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn other_columns_go_through_as_they_are() {
+    let playground = Playground::new();
+    let list =
+        ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
+    let others: Vec<(&str, ArrayRef)> = vec![
+        ("number", Arc::new(Int64Array::from(vec![Some(1 << 60), None, Some(-1)]))),
+        ("long", Arc::new(LargeStringArray::from(vec![Some("a"), None, Some("b")]))),
+        ("list", Arc::new(list)),
+        ("time", Arc::new(TimestampSecondArray::from(vec![1, 2, 3]).with_timezone("UTC"))),
+    ];
+    let words = vec![Some(" one"), None, Some("two ")];
+    let forms: [(ArrayRef, ArrayRef); 3] = [
+        (
+            Arc::new(StringArray::from(words.clone())),
+            Arc::new(StringArray::from(vec![None, None, Some("no")])),
+        ),
+        (Arc::new(LargeStringArray::from(words.clone())), Arc::new(NullArray::new(3))),
+        (
+            Arc::new(StringViewArray::from(words)),
+            Arc::new(StringViewArray::from(vec![None, None, Some("no")])),
+        ),
+    ];
+    for (text, error) in forms {
+        let has_error = error.is_valid(2) && *error.data_type() != DataType::Null;
+        let columns = [("error", error)].into_iter().chain(others.clone()).chain([("text", text)]);
+        let sent = batch(columns.collect());
+        let ran = run(&playground, &EMBED, &stream(std::slice::from_ref(&sent))).expect(0);
+        let answer = &ran.batches()[0];
+        let names: Vec<String> = answer.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["error", "number", "long", "list", "time", "text", "vector"]);
+        for (name, column) in &others {
+            assert_eq!(&answer[*name], column, "{name}");
+        }
+        let texts = answer["text"].as_string::<i32>();
+        assert_eq!([0, 1, 2].map(|at| texts.value(at)), ["one", "", "two"], "null is an empty text");
+        let vectors: Vec<bool> = (0..3).map(|at| answer["vector"].is_valid(at)).collect();
+        assert_eq!(vectors, [true, false, !has_error]);
+        assert_eq!(answer["error"].is_valid(2), has_error);
+    }
+}
+
+/// A row for `pack`: id, vector, error.
+type Sent<'a> = (&'a str, Option<Vec<f32>>, Option<&'a str>);
+
+fn stream_of_rows(rows: &[Sent]) -> Vec<u8> {
+    stream(&[batch_of_rows(rows)])
+}
+
+fn batch_of_rows(rows: &[Sent]) -> RecordBatch {
+    let ids: StringArray = rows.iter().map(|row| Some(row.0)).collect();
+    let texts: StringArray = rows.iter().map(|_| Some("a text")).collect();
+    let errors: StringArray = rows.iter().map(|row| row.2).collect();
+    let numbers = rows.iter().flat_map(|row| row.1.clone().unwrap_or_else(|| vec![0.0; DIM]));
+    let numbers = Arc::new(Float32Array::from_iter_values(numbers));
+    let valid: NullBuffer = rows.iter().map(|row| row.1.is_some()).collect();
+    let element = Arc::new(Field::new("item", DataType::Float32, true));
+    let vectors = FixedSizeListArray::try_new(element, DIM as i32, numbers, Some(valid)).unwrap();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(ids)),
+        ("text", Arc::new(texts)),
+        ("vector", Arc::new(vectors)),
+        ("error", Arc::new(errors)),
+    ];
+    with_metadata(batch(columns))
+}
+
+/// Of the tiny model.
+const DIM: usize = 64;
+
+/// What `embed --arrow` says of its vectors.
+fn with_metadata(batch: RecordBatch) -> RecordBatch {
+    static SAID: std::sync::OnceLock<HashMap<String, String>> = std::sync::OnceLock::new();
+    let said = SAID.get_or_init(|| {
+        let ran = run(&Playground::new(), &EMBED, &stream(&[texts(&[])])).expect(0);
+        StreamReader::try_new(&ran.stdout[..], None).unwrap().schema().metadata().clone().into()
+    });
+    let schema = batch.schema().as_ref().clone().with_metadata(said.clone());
+    batch.with_schema(Arc::new(schema)).unwrap()
+}
+
+fn unit(at: usize) -> Option<Vec<f32>> {
+    Some((0..DIM).map(|n| f32::from(u8::from(n == at))).collect())
+}
+
+#[test]
+fn what_is_no_stream_of_rows_is_refused_in_one_line() {
+    let playground = Playground::new();
+    let mut file = Vec::new();
+    let mut writer = FileWriter::try_new(&mut file, &texts(&["a"]).schema()).unwrap();
+    writer.write(&texts(&["a"])).unwrap();
+    writer.finish().unwrap();
+    let ids = || -> ArrayRef { Arc::new(Int64Array::from(vec![1])) };
+    let vector = batch_of_rows(&[("a", unit(0), None)])["vector"].clone();
+    let of_embed: [(Vec<u8>, &str); 6] = [
+        (Vec::new(), "is empty"),
+        (b"{\"text\": \"a\"}\n".to_vec(), "is no Arrow IPC stream"),
+        (file, "is an Arrow file, not a stream"),
+        (stream(&[batch(vec![("id", ids())])]), "has no column `text` (there are: id)"),
+        (stream(&[batch(vec![("text", ids())])]), "its column `text` is Int64, expected utf8"),
+        (
+            stream(&[batch(vec![("text", texts(&["a"])["text"].clone()), ("vector", vector)])]),
+            "has a column `vector`",
+        ),
+    ];
+    for (bytes, says) in of_embed {
+        let ran = run(&playground, &EMBED, &bytes).expect(1);
+        ran.says(says);
+        assert!(ran.stdout.is_empty());
+    }
+
+    let good = batch_of_rows(&[("a", unit(0), None)]);
+    let with = |name: &str, column: ArrayRef| {
+        let schema = good.schema();
+        let names = schema.fields().iter().map(|field| field.name().clone());
+        let columns = names.filter(|other| other != name).map(|other| (other.clone(), good[&other].clone()));
+        let columns = columns.chain([(name.to_owned(), column)]);
+        stream(&[with_metadata(RecordBatch::try_from_iter(columns).unwrap())])
+    };
+    let bare = RecordBatch::try_new(
+        Arc::new(good.schema().as_ref().clone().with_metadata(HashMap::new())),
+        good.columns().to_vec(),
+    )
+    .unwrap();
+    let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)])]));
+    let half = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>([Some(vec![Some(1.0); 32])], 32);
+    let of_pack: [(Vec<u8>, &str); 8] = [
+        (Vec::new(), "is empty"),
+        (stream(&[bare]), "does not say which model made its vectors"),
+        (stream(&[with_metadata(texts(&["a"]))]), "has no column `id`"),
+        (with("id", ids()), "its column `id` is Int64"),
+        (with("vector", Arc::new(half)), "expected fixed_size_list<float32>[64]"),
+        (with("tags", list), "its column `tags` is List"),
+        (with("Text", ids()), "its column `Text` has no name of its own"),
+        (with("id", Arc::new(StringArray::from(vec![None::<&str>]))), "row 1 has no id"),
+    ];
+    for (bytes, says) in of_pack {
+        run(&playground, &PACK, &bytes).expect(1).says(says);
+        assert_eq!(playground.listing(), [""; 0]);
+    }
+    run(&playground, &PACK, &with("year", ids())).expect(0);
+    playground.run(&["embed", "--arrow", "a text"]).expect(2);
+    playground.run(&["embed", "--arrow", "--format", "npy"]).expect(2);
+}
+
+#[test]
+fn a_row_that_cannot_be_right_ends_it_and_the_old_file_stays() {
+    let playground = Playground::new();
+    run(&playground, &PACK, &stream_of_rows(&[("old", unit(1), None)])).expect(0);
+    let before = fs::read(playground.path("out.parquet")).unwrap();
+    let nan = unit(0).map(|mut vector| {
+        vector[7] = f32::NAN;
+        vector
+    });
+    let long = unit(0).map(|vector| vector.iter().map(|x| x * 1.002).collect());
+    let a = || ("a", unit(0), None);
+    for (rows, says) in [
+        (vec![a(), ("b", nan, None)], "row `b`: its vector is not finite"),
+        (vec![a(), ("b", long, None)], "row `b`: the length of its vector is 1.0020"),
+        (vec![a(), ("b", None, None)], "row `b`: has neither a vector nor an error"),
+        (vec![a(), ("b", unit(3), None), a()], "row `a`: an earlier one has this id too"),
+        (vec![], "no row that came has a vector (0 documents"),
+    ] {
+        run(&playground, &PACK, &stream_of_rows(&rows)).expect(1).says(says);
+        assert_eq!(playground.listing(), ["out.parquet"]);
+        assert!(fs::read(playground.path("out.parquet")).unwrap() == before);
+    }
+    let failed = [("c", None, Some("it broke"))];
+    let ran = run(&playground, &PACK, &stream_of_rows(&failed)).expect(1);
+    assert!(
+        ran.stderr.contains("failed: c: it broke") && ran.stderr.contains("the 1 rows that are there"),
+        "{}",
+        ran.stderr
+    );
+    // Rows with errors may share an id with another; within the tolerance, a length is 1.
+    let nearly = unit(0).map(|vector| vector.iter().map(|x| x * 1.0005).collect());
+    let rows = [("b", nearly, None), ("b", None, Some("it is doubled"))];
+    run(&playground, &PACK, &stream_of_rows(&rows)).expect(3);
+    let ids: Vec<String> =
+        util::rows(&playground.path("out.parquet")).into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, ["b"]);
+    fs::write(playground.path("other.parquet"), b"no Parquet").unwrap();
+    run(&playground, &["pack", "-o", "other.parquet"], &stream_of_rows(&rows))
+        .expect(1)
+        .says("would be lost");
+}
+
+#[test]
+fn of_a_stream_that_was_cut_off_what_came_is_answered() {
+    let playground = Playground::new();
+    let batches = [texts(&["one", "two"]), texts(&["three"])];
+    let bytes = stream(&batches);
+    let embedded = run(&playground, &EMBED, &bytes).expect(0);
+    let first = stream(&batches[..1]).len() - END;
+    // In the middle of the second batch, behind it, and in the middle of the end marker.
+    for (end, answered) in
+        [(first, 1), (first + 100, 1), (bytes.len() - 20, 1), (bytes.len() - END, 2), (bytes.len() - 4, 2)]
+    {
+        let ran = run(&playground, &EMBED, &bytes[..end]).expect(1);
+        ran.says("ends without its end marker");
+        assert_eq!(ran.batches(), embedded.batches()[..answered]);
+        // It has no end marker itself, so that this goes on to whoever reads it.
+        assert_eq!(ran.stdout, embedded.stdout[..ran.stdout.len()]);
+        assert!(ran.stdout.len() <= embedded.stdout.len() - END);
+    }
+    let rows = stream(&[batch_of_rows(&[("a", unit(0), None)]), batch_of_rows(&[("b", unit(1), None)])]);
+    for end in [rows.len() - END, rows.len() - 100, 200] {
+        run(&playground, &PACK, &rows[..end]).expect(1).says("ends without its end marker");
+        assert_eq!(playground.listing(), [""; 0]);
+    }
+}
+
+#[test]
+fn batches_are_of_bounded_size() {
+    let playground = Playground::new();
+    let line = |n: usize| json!({"id": n, "text": format!("{n} {}", "x".repeat(if n < 3000 { 1 } else { 100_000 }))});
+    playground.write("docs/in.jsonl", (0..3020).map(|n| line(n).to_string() + "\n").collect::<String>());
+    let batches = run(&playground, &READ, b"").expect(0).batches();
+    let mut ids = BTreeSet::new();
+    for batch in &batches {
+        let bytes = batch["text"].as_string::<i32>().value_data().len();
+        assert!(batch.num_rows() <= 1024 && bytes < (512 << 10) + 100_100, "{} {bytes}", batch.num_rows());
+        ids.extend(read_rows(std::slice::from_ref(batch)).into_iter().map(|(id, ..)| id));
+    }
+    assert_eq!((ids.len(), batches.len()), (3020, 2 + 4));
+}
+
+#[test]
+fn who_has_read_enough_may_go() {
+    let playground = Playground::new();
+    playground.write("docs/in.jsonl", util::jsonl(["a text"; 20_000]));
+    let mut child = start(&playground, &READ);
+    let mut some = [0; 100];
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut some).unwrap();
+    drop(out);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
+}
+
+#[test]
+fn a_signal_ends_a_pack_that_waits() {
+    let playground = Playground::new();
+    let mut child = start(&playground, &PACK);
+    let rows = batch_of_rows(&[("a", unit(0), None)]);
+    let mut writer = StreamWriter::try_new(child.stdin.take().unwrap(), &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    while !playground.listing().iter().any(|name| name.ends_with(".tmp")) {
+        assert!(child.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(20));
+    }
+    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(playground.listing(), [""; 0], "nothing is left");
+    drop(writer);
+}
+
+#[test]
+fn the_example_of_the_page_works() {
+    let page = fs::read_to_string(repository("docs/stream.md")).unwrap();
+    let (_, code) = page.split_once("```python\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    let playground = corpus();
+    let mut python = util::python("readers");
+    let bin = Path::new(env!("CARGO_BIN_EXE_qwen3-index")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    python.env("PATH", path).env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
+    python.current_dir(playground.path("")).arg("-c").arg(code);
+    let ran = playground.output(&mut python, "").expect(0);
+    assert_eq!(ran.stdout.trim(), "109 rows");
+    assert_eq!(playground.build("docs", &[]), rows(&playground.path("vectors.parquet")));
+    assert_eq!(metadata(&playground.path("out.parquet")), metadata(&playground.path("vectors.parquet")));
+}
