@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,10 +47,12 @@ import arrow_worker
 from arrow_worker import ATTEMPTS, METADATA, ArrowWorker, Died, Failed, last_words
 
 # A batch is embedded at once, and again where its worker died: seconds of work. A GPU does so much more in a second.
-BATCH_TEXT_BYTES = {"cpu": 256 << 10, "gpu": 2 << 20}
+BATCH_TEXT_BYTES = {"cpu": 512 << 10, "gpu": 2 << 20}
 BATCH_ROWS = 4096
 # Until it is told that there is nothing but waiting.
 WAIT_SECONDS = 60
+# For the cluster to answer.
+REACH_SECONDS = 30
 # What the tool's exit codes mean: done, done but for some documents.
 DONE = (0, 3)
 # The one of no documents at all.
@@ -285,6 +288,7 @@ def start_ray():
     cloudpickle.register_pickle_by_value(arrow_worker)
     quiet = {"logging_level": "error", "log_to_driver": False}
     if HAS_CLUSTER:
+        reach(os.environ["RAY_ADDRESS"])
         ray.init(**quiet)
     else:
         ray.init("local", include_dashboard=False, **quiet)
@@ -296,6 +300,17 @@ def start_ray():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A batch a block.
     context.target_max_block_size = 1
+
+
+def reach(address):
+    """Ray itself would try for a long time."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except OSError as error:
+        raise Failed(f"RAY_ADDRESS {address}: cannot be reached ({error}); is the cluster up?") from error
 
 
 def pool(arguments):
@@ -471,10 +486,12 @@ def count(text):
 
 def hush():
     """What Ray says, of each process that died and was replaced, stands in its log files too."""
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    nowhere, told = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    sys.stderr = os.fdopen(told, "w", buffering=1)
     os.dup2(nowhere, 2)
+    # On a terminal, that is where it shows its progress.
+    if not os.isatty(told):
+        os.dup2(nowhere, 1)
 
 
 def main():

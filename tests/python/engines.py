@@ -38,7 +38,7 @@ elif mood:
         if mood == "poison" and b"poison" in seen:
             os.kill(os.getpid(), 9)
         if mood == "slow":
-            time.sleep(0.2)
+            time.sleep(0.15)
         tool.stdin.write(read)
         tool.stdin.flush()
     tool.stdin.close()
@@ -136,7 +136,6 @@ def refusals():
     mood("other")
     other = run(*ray_build("docs", "-o", "refused", "--cpus", 1), code=1)
     nowhere = run(*ray_build("nowhere", "-o", "refused", "--cpus", 1), code=1)
-    usage = run(*ray_build("docs", "-o", "refused", "--cpus", 1, "--dim", 7), code=1)
     for said, part in (
         (there, "many: is there already"),
         (other, "(dim differ)"),
