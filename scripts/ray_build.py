@@ -356,7 +356,8 @@ def run(arguments, folder):
     shares = arguments.readers or workers
     reading = [*given(arguments, READING), "--", *arguments.inputs]
     # Paths as they were given, for they can be a part of ids.
-    folder_of_inputs = None if all(os.path.isabs(path) for path in arguments.inputs) else os.getcwd()
+    has_places = all(os.path.isabs(path) or "://" in path for path in arguments.inputs)
+    folder_of_inputs = None if has_places else os.getcwd()
     text_bytes = BATCH_TEXT_BYTES["gpu" if gpus else "cpu"]
     documents = ray.data.read_datasource(
         Documents(reading, folder_of_inputs, shares, text_bytes),
