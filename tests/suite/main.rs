@@ -24,6 +24,7 @@ mod nights;
 mod objects;
 mod pipeline;
 mod qdrant;
+mod ray;
 mod readers;
 mod recipes;
 mod search;

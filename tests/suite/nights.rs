@@ -885,7 +885,7 @@ fn every_outcome_has_its_report_and_a_log_that_programs_can_read() {
     playground.write("docs/c.txt", "three");
     let embedded = |code: u8| {
         let mut expected = json!({
-            "format": "number", "tool": "string", "started": "string", "output": "string", "dry_run": "boolean",
+            "format": "number", "tool": "string", "started": "string", "output": "string", "shard": "null", "dry_run": "boolean",
             "exit_code": "number", "error": "null",
             "documents": {"seen": "number", "embedded": "number", "reused": "number", "empty": "number",
                 "failed": "number", "stale": "number", "gone": "number", "decoded": {}, "left_out": {}},

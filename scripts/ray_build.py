@@ -1,0 +1,512 @@
+#!/usr/bin/env python3
+"""Embeds documents on the machines of a Ray cluster, or on this one, into a folder of Parquet files that are one index.
+
+    scripts/packages ray
+    PYTHONPATH=target/python/ray scripts/ray_build.py ./docs -o vectors --model ./Qwen3-Embedding-0.6B-ONNX
+    qwen3-index search vectors "a question"
+
+docs/engines.md says more. Ray Data hands on the batches and starts again what dies. The work is that of `qwen3-index`:
+`read` in each task of a Datasource, `embed --arrow` in each actor of a pool, `pack` in each task of a Datasink.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+HAS_CLUSTER = "RAY_ADDRESS" in os.environ
+# Ray looks at these when it is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# A book can take a CPU longer than the half hour that Ray Data gives a run in which nothing moves.
+os.environ.setdefault("RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S", "21600")
+if not HAS_CLUSTER:
+    # Who can reach its ports can run anything: at 127.0.0.1 only, then. It is called so on Linux too.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray import cloudpickle
+from ray.data import ActorPoolStrategy, DataContext, Datasink, Datasource
+from ray.data.block import BlockMetadata
+from ray.data.datasource import ReadTask
+from ray.data.exceptions import ExecutionTimeoutError
+
+import arrow_worker
+from arrow_worker import ATTEMPTS, METADATA, ArrowWorker, Died, Failed, last_words
+
+# A batch is embedded at once, and again where its worker died: seconds of work. A GPU does so much more in a second.
+BATCH_TEXT_BYTES = {"cpu": 512 << 10, "gpu": 2 << 20}
+BATCH_ROWS = 4096
+# Until it is told that there is nothing but waiting.
+WAIT_SECONDS = 60
+# For the cluster to answer.
+REACH_SECONDS = 30
+# What the tool's exit codes mean: done, done but for some documents.
+DONE = (0, 3)
+# The one of no documents at all.
+EMPTY_PART = "part-00000.parquet"
+
+# The options that are the tool's own, and whether they take a value.
+READING = {
+    "id-field": True,
+    "text-field": True,
+    "keep": True,
+    "include": True,
+    "exclude": True,
+    "hidden": False,
+    "follow": False,
+    "encoding": True,
+    "max-document-mib": True,
+    "max-document-seconds": True,
+    "max-expansion": True,
+}
+EMBEDDING = {
+    "model": True,
+    "model-file": True,
+    "offline": False,
+    "dim": True,
+    "instruction": True,
+    "max-tokens": True,
+    "device": True,
+    "gpu-memory": True,
+    "batch-tokens": True,
+}
+
+
+# --- What the tasks do.
+
+
+def start(command, **options):
+    """A process of the tool, and the file of what it says."""
+    errors = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        return subprocess.Popen(command, stderr=errors, **options), errors
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}; every machine must have it") from error
+
+
+def failure(process, errors):
+    """A process that was killed can be started again; one that has ended by itself would do so again."""
+    words = last_words(process, errors)
+    return (Died if process.returncode < 0 else Failed)(words)
+
+
+class Watched:
+    """A file that knows whether more was asked for than it has: a stream in it then lacks its end marker."""
+
+    closed = False
+
+    def __init__(self, file):
+        self.file, self.is_short = file, False
+
+    def read(self, size):
+        read = self.file.read(size)
+        self.is_short |= len(read) < size
+        return read
+
+
+def read(command, folder):
+    """The batches that `qwen3-index read` writes in a folder, of which the first is empty."""
+    process, errors = start(command, cwd=folder, stdout=subprocess.PIPE)
+    output = Watched(process.stdout)
+    try:
+        batches = pa.ipc.open_stream(output)
+        yield pa.RecordBatch.from_pylist([], schema=batches.schema)
+        yield from batches
+        is_whole = not output.is_short and process.wait() in DONE
+    except (OSError, pa.ArrowInvalid):
+        is_whole = False
+    finally:
+        # Perhaps nobody wants the rest.
+        process.kill()
+    if not is_whole:
+        raise failure(process, errors)
+
+
+def regrouped(batches, text_bytes):
+    """The same rows in batches that depend on the rows alone, each with whether it is the last.
+
+    What a task makes a second time must be what it made the first time: Ray takes single batches of it.
+    """
+    group, rows, size = [], 0, 0
+    for batch in batches:
+        begin = 0
+        for end, length in enumerate(pc.binary_length(batch["text"]).to_pylist(), start=1):
+            rows, size = rows + 1, size + length
+            if rows == BATCH_ROWS or size >= text_bytes:
+                yield pa.concat_batches([*group, batch.slice(begin, end - begin)]), False
+                group, rows, size, begin = [], 0, 0, end
+        group.append(batch.slice(begin))
+    yield pa.concat_batches(group), True
+
+
+def read_share(command, folder, share, text_bytes):
+    """The batches of a share, each a row of the dataset."""
+    done = 0
+    for _ in range(ATTEMPTS):
+        try:
+            for batch, is_last in itertools.islice(regrouped(read(command, folder), text_bytes), done, None):
+                place = {"share": share, "number": done, "is_last": is_last, "documents": batch.num_rows}
+                yield row(place, batch)
+                done += 1
+            return
+        except Died as died:
+            reason = died
+    raise Failed(str(reason))
+
+
+def row(place, batch):
+    """Of the dataset: a batch as an Arrow stream, so that Ray neither cuts nor joins batches, and that types remain."""
+    written = pa.BufferOutputStream()
+    with pa.ipc.new_stream(written, batch.schema) as out:
+        out.write_batch(batch)
+    cells = {name: [value] for name, value in place.items()}
+    return pa.table({**cells, "batch": pa.array([written.getvalue().to_pybytes()], pa.large_binary())})
+
+
+def places_and_batches(block):
+    batches = (pa.ipc.open_stream(cell.as_buffer()).read_next_batch() for cell in block["batch"])
+    return zip(block.drop_columns(["batch"]).to_pylist(), batches)
+
+
+class Documents(Datasource):
+    """Shares of the documents, each read by a task."""
+
+    def __init__(self, arguments, folder, shares, text_bytes):
+        super().__init__()
+        self.arguments, self.folder, self.shares, self.text_bytes = arguments, folder, shares, text_bytes
+
+    def estimate_inmemory_data_size(self):
+        return None
+
+    def get_read_tasks(self, parallelism, per_task_row_limit=None, data_context=None):
+        return [self.task(share) for share in range(self.shares)]
+
+    def task(self, share):
+        command = ["qwen3-index", "read", f"--shard={share}/{self.shares}", *self.arguments]
+        arguments = command, self.folder, share, self.text_bytes
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
+        return ReadTask(lambda: read_share(*arguments), unknown)
+
+
+class Embedder:
+    """What an actor does: it keeps a process that has loaded the model."""
+
+    def __init__(self, options, fingerprint):
+        self.worker = ArrowWorker(options, fingerprint)
+
+    def __call__(self, block):
+        made = [row(place, self.embedded(batch)) for place, batch in places_and_batches(block)]
+        return pa.concat_tables(made)
+
+    def embedded(self, batch):
+        return self.worker.embed(batch) if batch.num_rows else batch
+
+
+@dataclass
+class Written:
+    """What a task wrote."""
+
+    # Its name; nothing where there was no document.
+    part: str | None
+    # Of the batches in it.
+    places: list[dict]
+    embedded: int
+    # Ids, each with the reason.
+    failed: list[tuple[str, str]]
+
+
+class Parts(Datasink):
+    """Files, each written by a task. One that Ray runs again replaces its file."""
+
+    def __init__(self, folder, part_bytes):
+        self.folder, self.part_bytes, self.written = folder, part_bytes, []
+
+    @property
+    def min_bytes_per_write(self):
+        return self.part_bytes
+
+    def write(self, blocks, ctx):
+        found = [pair for block in blocks for pair in places_and_batches(block)]
+        batches = [batch for _, batch in found if batch.num_rows]
+        part = f"part-{ctx.task_idx:05}.parquet" if batches else None
+        if batches:
+            pack(batches[0].schema, batches, self.folder / part)
+        failures = [batch.filter(batch["error"].is_valid()) for batch in batches]
+        return Written(
+            part,
+            [place for place, _ in found],
+            sum(batch.num_rows - batch["vector"].null_count for batch in batches),
+            [pair for rows in failures for pair in zip(rows["id"].to_pylist(), rows["error"].to_pylist())],
+        )
+
+    def on_write_complete(self, write_result):
+        # Of each task one, however often it ran.
+        self.written = write_result.write_returns
+
+
+def pack(schema, batches, path):
+    """Writes a part, under a name of its own first, since a task that Ray takes for dead may be at it too."""
+    own = path.with_name(f"{secrets.token_hex(8)}.parquet")
+    for _ in range(ATTEMPTS):
+        process, errors = start(["qwen3-index", "pack", "-q", "-o", own], stdin=subprocess.PIPE)
+        try:
+            with process.stdin, pa.ipc.new_stream(process.stdin, schema) as out:
+                for batch in batches:
+                    out.write_batch(batch)
+        except OSError:
+            # How it ended says more.
+            pass
+        if process.wait() in DONE:
+            own.replace(path)
+            return
+        reason = last_words(process, errors)
+    raise Failed(reason)
+
+
+# --- What the driver does.
+
+
+def start_ray():
+    # What Ray Data tells stands in its log files; an error is told in a line here.
+    logging.getLogger("ray.data").handlers = [
+        handler for handler in logging.getLogger("ray.data").handlers if handler.name != "console"
+    ]
+    # Workers on other machines have no copy of it.
+    cloudpickle.register_pickle_by_value(arrow_worker)
+    quiet = {"logging_level": "error", "log_to_driver": False}
+    if HAS_CLUSTER:
+        reach(os.environ["RAY_ADDRESS"])
+        ray.init(**quiet)
+    else:
+        ray.init("local", include_dashboard=False, **quiet)
+    context = DataContext.get_current()
+    context.enable_progress_bars = sys.stderr.isatty()
+    # Not one that hides what has happened.
+    context.raise_original_map_exception = True
+    # Ray has its own way with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A batch a block.
+    context.target_max_block_size = 1
+
+
+def reach(address):
+    """Ray itself would try for a long time."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except OSError as error:
+        raise Failed(f"RAY_ADDRESS {address}: cannot be reached ({error}); is the cluster up?") from error
+
+
+def pool(arguments):
+    """How many workers there are, and the CPUs and GPUs of each: one a GPU, or one a machine with all of its CPUs."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if not machines:
+        raise Failed("no machine of the cluster has a CPU; start some first")
+    gpus = arguments.gpus
+    if gpus is None:
+        gpus = int(any(machine.get("GPU") for machine in machines))
+    cpus = arguments.cpus or (1 if gpus else int(min(machine["CPU"] for machine in machines)))
+    fit = [machine["CPU"] // cpus for machine in machines]
+    if gpus:
+        fit = [min(workers, machine.get("GPU", 0) // gpus) for workers, machine in zip(fit, machines)]
+    return arguments.workers or max(1, int(sum(fit))), cpus, gpus
+
+
+def what_is_made(options, cpus, gpus):
+    """The schema of what `embed` makes of documents, on a machine that has what a worker is to have."""
+
+    def schema():
+        worker = ArrowWorker(options)
+        try:
+            return worker.open(pa.schema([(name, pa.string()) for name in ("id", "text", "error")]))
+        finally:
+            worker.close()
+
+    made = ray.remote(num_cpus=cpus, num_gpus=gpus)(schema).remote()
+    if not ray.wait([made], timeout=WAIT_SECONDS)[0]:
+        say(f"no machine has had {cpus} CPUs and {gpus} GPUs free for a worker, or it still loads the model; waiting")
+    return ray.get(made)
+
+
+def run(arguments, folder):
+    """Writes the parts into a folder; gives what the tasks told."""
+    start_ray()
+    workers, cpus, gpus = pool(arguments)
+    embedding = given(arguments, EMBEDDING)
+    if arguments.cpus:
+        embedding += ["--threads", str(cpus)]
+    schema = what_is_made(embedding, cpus, gpus)
+    fingerprint = json.loads(schema.metadata[METADATA])["fingerprint"]
+    shares = arguments.readers or workers
+    reading = [*given(arguments, READING), "--", *arguments.inputs]
+    # Paths as they were given, for they can be a part of ids.
+    has_places = all(os.path.isabs(path) or "://" in path for path in arguments.inputs)
+    folder_of_inputs = None if has_places else os.getcwd()
+    text_bytes = BATCH_TEXT_BYTES["gpu" if gpus else "cpu"]
+    documents = ray.data.read_datasource(
+        Documents(reading, folder_of_inputs, shares, text_bytes),
+        override_num_blocks=shares,
+        concurrency=shares,
+        num_cpus=0,
+    )
+    embedded = documents.map_batches(
+        Embedder,
+        fn_constructor_args=(embedding, fingerprint),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(size=workers),
+        num_cpus=cpus,
+        num_gpus=gpus,
+    )
+    parts = Parts(folder, arguments.part_mib << 20)
+    # Reading and writing take few CPUs: they must not wait for those that the workers have.
+    embedded.write_datasink(parts, concurrency=workers, ray_remote_args={"num_cpus": 0})
+    check(parts.written, shares)
+    if not any(task.part for task in parts.written):
+        pack(schema, [], folder / EMPTY_PART)
+    return parts.written
+
+
+def check(written, shares):
+    """Each batch that was read must be in one part."""
+    places = [place for task in written for place in task.places]
+    found = sorted((place["share"], place["number"], place["is_last"]) for place in places)
+    count = Counter(place["share"] for place in places)
+    whole = [(share, number, number + 1 == count[share]) for share in range(shares) for number in range(count[share])]
+    if found != whole or len(count) != shares:
+        raise Failed("batches were lost or doubled on their way; nothing is written; run it again")
+
+
+def build(arguments):
+    """What was written, and in how many parts."""
+    folder = Path(os.path.abspath(arguments.output))
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise Failed(f"{arguments.output}: is there already; remove it or name another folder with -o")
+    for left in folder.parent.glob(f".{folder.name}.*.unfinished"):
+        say(f"warning: {left}: is of a run that was killed, or that is at work; remove it if none is")
+    # It gets its name when it is whole.
+    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.unfinished")
+    unfinished.mkdir()
+    try:
+        written = run(arguments, unfinished)
+        parts = {task.part for task in written if task.part} or {EMPTY_PART}
+        # Of a task that was killed, something can be left.
+        for path in unfinished.iterdir():
+            if path.name not in parts:
+                path.unlink()
+        unfinished.rename(folder)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return written, len(parts)
+
+
+def tell(written, parts, output):
+    """What has become of the documents; gives the exit code."""
+    failed = [failure for task in written for failure in task.failed]
+    for id, why in failed:
+        say(f"failed: {id}: {why}")
+    documents = sum(place["documents"] for task in written for place in task.places)
+    embedded = sum(task.embedded for task in written)
+    empty = documents - embedded - len(failed)
+    say(f"{documents:,} documents: {embedded:,} embedded, {empty:,} empty, {len(failed):,} failed")
+    say(f"{embedded:,} rows in {parts:,} parts in {output}")
+    return 3 if failed else 0
+
+
+def say(line):
+    print(f"ray_build: {line}", file=sys.stderr, flush=True)
+
+
+def reason(error):
+    """What a task has failed by, or Ray itself, in one line."""
+    # Of an error in a task, Ray makes one with its stack, and adds lines to what it says.
+    cause = getattr(error, "cause", error)
+    line = str(cause).split("\n")[0]
+    return line if isinstance(cause, Failed) else f"{type(cause).__name__}: {line}"
+
+
+def given(arguments, options):
+    """Those of the options that were given, as the tool takes them."""
+    values = [(name, vars(arguments)[name.replace("-", "_")]) for name in options]
+    pairs = [
+        (name, value) for name, value in values for value in (value if isinstance(value, list) else [value]) if value
+    ]
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in pairs]
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="folders and files, as `qwen3-index build` takes them"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to make; it must not be there")
+    parser.add_argument("--workers", type=count, metavar="N", help="processes that embed; default: as many as fit")
+    parser.add_argument("--readers", type=count, metavar="N", help="processes that read; default: one a worker")
+    parser.add_argument(
+        "--cpus", type=count, metavar="N", help="of each worker; default: all of a machine, or 1 beside a GPU"
+    )
+    parser.add_argument(
+        "--gpus", type=int, choices=(0, 1), help="of each worker; default: 1 where the cluster has some"
+    )
+    parser.add_argument("--part-mib", type=count, default=128, metavar="N", help="MiB of rows in a file; default: 128")
+    for title, options in (("as in qwen3-index read", READING), ("as in qwen3-index embed", EMBEDDING)):
+        group = parser.add_argument_group(title)
+        for name, has_value in options.items():
+            group.add_argument(
+                f"--{name}", **{"action": "append", "metavar": "…"} if has_value else {"action": "store_true"}
+            )
+    parsed = parser.parse_args(arguments)
+    parsed.model = parsed.model or [model for model in [os.environ.get("QWEN3_INDEX_MODEL")] if model]
+    parsed.model = [os.path.abspath(model) if os.path.exists(model) else model for model in parsed.model]
+    return parsed
+
+
+def count(text):
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def hush():
+    """What Ray says, of each process that died and was replaced, stands in its log files too."""
+    nowhere, told = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    sys.stderr = os.fdopen(told, "w", buffering=1)
+    os.dup2(nowhere, 2)
+    # On a terminal, that is where it shows its progress.
+    if not os.isatty(told):
+        os.dup2(nowhere, 1)
+
+
+def main():
+    arguments = parse(sys.argv[1:])
+    hush()
+    try:
+        sys.exit(tell(*build(arguments), arguments.output))
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
+    except (Failed, OSError, RuntimeError, ray.exceptions.RayError, ExecutionTimeoutError) as error:
+        say(reason(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
