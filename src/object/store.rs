@@ -112,64 +112,16 @@ impl Store {
             condition: Mutex::default(),
         });
         let scheme = url.bucket.split(':').next().and_then(Scheme::of).unwrap_or(Scheme::S3);
-        let is_open = |endpoint: &str| endpoint.starts_with("http://");
-        let retry =
-            RetryConfig { max_retries: RETRIES_MAX, retry_timeout: PATIENCE, ..RetryConfig::default() };
         let connector = Connector(line.clone());
-        let not_open = |e: Error| Trouble {
+        let opened = match scheme {
+            Scheme::S3 => open_s3(&url.bucket, endpoint, connector),
+            Scheme::Google => open_google(&url.bucket, endpoint, connector),
+            Scheme::Azure => open_azure(&url.bucket, endpoint, connector),
+        };
+        let Opened { objects, parts, has_conditions } = opened.map_err(|e| Trouble {
             message: format!("{url}: {}; see to {}", cause(&e), variables(scheme)),
             is_of_store: true,
-        };
-        let mut has_conditions = false;
-        let (objects, parts): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>) = match scheme {
-            Scheme::S3 => {
-                let mut builder = AmazonS3Builder::from_env().with_url(&url.bucket);
-                for (key, value) in TIMES {
-                    builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
-                }
-                if let Some(endpoint) = endpoint {
-                    builder = builder.with_endpoint(endpoint);
-                }
-                let keys = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
-                let named = endpoint.map(str::to_owned);
-                let named = named.or_else(|| keys.iter().find_map(|key| builder.get_config_value(key)));
-                if named.is_some_and(|endpoint| is_open(&endpoint)) {
-                    builder = builder.with_allow_http(true);
-                }
-                let condition = builder.get_config_value(&AmazonS3ConfigKey::ConditionalPut);
-                has_conditions = condition.is_none_or(|condition| condition != "disabled");
-                let store = builder.with_retry(retry).with_http_connector(connector).build();
-                let store = Arc::new(store.map_err(not_open)?);
-                (store.clone(), store)
-            }
-            Scheme::Google => {
-                let mut builder = GoogleCloudStorageBuilder::from_env().with_url(&url.bucket);
-                for (key, value) in TIMES {
-                    builder = builder.with_config(GoogleConfigKey::Client(key), value);
-                }
-                if let Some(endpoint) = endpoint {
-                    let is_open = is_open(endpoint).to_string();
-                    builder = builder.with_base_url(endpoint);
-                    builder =
-                        builder.with_config(GoogleConfigKey::Client(ClientConfigKey::AllowHttp), is_open);
-                }
-                let store = builder.with_retry(retry).with_http_connector(connector).build();
-                let store = Arc::new(store.map_err(not_open)?);
-                (store.clone(), store)
-            }
-            Scheme::Azure => {
-                let mut builder = MicrosoftAzureBuilder::from_env().with_url(&url.bucket);
-                for (key, value) in TIMES {
-                    builder = builder.with_config(AzureConfigKey::Client(key), value);
-                }
-                if let Some(endpoint) = endpoint {
-                    builder = builder.with_endpoint(endpoint.to_owned()).with_allow_http(is_open(endpoint));
-                }
-                let store = builder.with_retry(retry).with_http_connector(connector).build();
-                let store = Arc::new(store.map_err(not_open)?);
-                (store.clone(), store)
-            }
-        };
+        })?;
         let runtime =
             Builder::new_multi_thread().worker_threads(2).thread_name("objects").enable_all().build();
         let runtime = runtime.context("no threads can be started for object storage")?;
@@ -244,23 +196,28 @@ impl Store {
         } else {
             self.put_parts(url, (file, bytes), found, &note, watch)
         };
-        match put {
-            Err(e) if e.is::<Interrupted>() => return Err(e),
+        let etag = match put {
+            Ok(etag) => etag,
             // It may be there, though the answer that said so was lost.
-            Err(e) if !self.is_there(url, &note) => return Err(e),
-            _ => {}
-        }
-        let version = self.look(url)?.filter(|version| version.bytes == bytes);
-        version.with_context(|| format!("{url}: is not there as it was uploaded; run again"))
+            Err(e) if e.is::<Interrupted>() || !self.is_there(url, &note) => return Err(e),
+            Err(_) => None,
+        };
+        let bare = |etag: &Option<String>| etag.as_deref().map(|etag| etag.trim_matches('"').to_owned());
+        let is_ours = |version: &Version| {
+            version.bytes == bytes && (etag.is_none() || bare(&version.etag) == bare(&etag))
+        };
+        let version = self.look(url)?.filter(is_ours);
+        version.with_context(|| format!("{url}: is not there any more as it was uploaded; run again"))
     }
 
+    /// Gives back its ETag, if the store tells.
     fn put_whole(
         &self,
         url: &Url,
         mut file: File,
         found: Option<&Version>,
         note: &str,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<String>> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let bytes = Bytes::from(bytes);
@@ -275,9 +232,10 @@ impl Store {
         let key = Path::from(url);
         self.check_as_found(url, found)?;
         let put = || self.objects.put_opts(&key, bytes.clone().into(), options.clone());
-        self.again(put)?.map(drop).map_err(|e| self.trouble(url, &e).into())
+        self.again(put)?.map(|put| put.e_tag).map_err(|e| self.trouble(url, &e).into())
     }
 
+    /// The same in parts.
     fn put_parts(
         &self,
         url: &Url,
@@ -285,7 +243,7 @@ impl Store {
         found: Option<&Version>,
         note: &str,
         watch: Watch,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<String>> {
         let key = Path::from(url);
         let options = match self.scheme {
             // Of parts, object_store has none for it.
@@ -294,10 +252,8 @@ impl Store {
         };
         let begin = || self.parts.create_multipart_opts(&key, options.clone());
         let id = self.again(begin)?.map_err(|e| self.trouble(url, &e))?;
-        let mut done = (watch.begun)(&id);
-        if done.is_ok() {
-            done = self.send_parts(url, &id, (file, bytes), found, watch.sent);
-        }
+        let begun = (watch.begun)(&id);
+        let done = begun.and_then(|()| self.send_parts(url, &id, (file, bytes), found, watch.sent));
         if done.is_err() {
             // Should this fail too, the next run tries it.
             let abort = self.parts.abort_multipart(&key, &id);
@@ -313,7 +269,7 @@ impl Store {
         (mut file, bytes): (File, u64),
         found: Option<&Version>,
         sent: &mut dyn FnMut(u64),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<String>> {
         let key = Path::from(url);
         let part_bytes = BLOCK.max(bytes.div_ceil(PARTS_MAX));
         let mut parts: Vec<PartId> = Vec::new();
@@ -338,7 +294,7 @@ impl Store {
         }
         let completed = self.again(|| self.parts.complete_multipart(&key, id, parts.clone()));
         *lock(&self.line.condition) = None;
-        completed?.map(drop).map_err(|e| self.trouble(url, &e).into())
+        completed?.map(|put| put.e_tag).map_err(|e| self.trouble(url, &e).into())
     }
 
     /// Removes the parts of an upload that did not come to its end.
@@ -419,6 +375,66 @@ impl Store {
         };
         Trouble { message: format!("{url}: {cause}"), is_of_store }
     }
+}
+
+/// The crate's two views of one store.
+struct Opened {
+    objects: Arc<dyn ObjectStore>,
+    parts: Arc<dyn MultipartStore>,
+    has_conditions: bool,
+}
+
+fn open_s3(bucket: &str, endpoint: Option<&str>, connector: Connector) -> object_store::Result<Opened> {
+    let mut builder = AmazonS3Builder::from_env().with_url(bucket);
+    for (key, value) in TIMES {
+        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+    }
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    let named = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+    let named = named.iter().find_map(|key| builder.get_config_value(key));
+    if endpoint.or(named.as_deref()).is_some_and(is_plain) {
+        builder = builder.with_allow_http(true);
+    }
+    let condition = builder.get_config_value(&AmazonS3ConfigKey::ConditionalPut);
+    let has_conditions = condition.is_none_or(|condition| condition != "disabled");
+    let store = Arc::new(builder.with_retry(retry()).with_http_connector(connector).build()?);
+    Ok(Opened { objects: store.clone(), parts: store, has_conditions })
+}
+
+fn open_google(bucket: &str, endpoint: Option<&str>, connector: Connector) -> object_store::Result<Opened> {
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_url(bucket);
+    for (key, value) in TIMES {
+        builder = builder.with_config(GoogleConfigKey::Client(key), value);
+    }
+    if let Some(endpoint) = endpoint {
+        let allow_http = GoogleConfigKey::Client(ClientConfigKey::AllowHttp);
+        builder = builder.with_base_url(endpoint).with_config(allow_http, is_plain(endpoint).to_string());
+    }
+    let store = Arc::new(builder.with_retry(retry()).with_http_connector(connector).build()?);
+    Ok(Opened { objects: store.clone(), parts: store, has_conditions: false })
+}
+
+fn open_azure(bucket: &str, endpoint: Option<&str>, connector: Connector) -> object_store::Result<Opened> {
+    let mut builder = MicrosoftAzureBuilder::from_env().with_url(bucket);
+    for (key, value) in TIMES {
+        builder = builder.with_config(AzureConfigKey::Client(key), value);
+    }
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint.to_owned()).with_allow_http(is_plain(endpoint));
+    }
+    let store = Arc::new(builder.with_retry(retry()).with_http_connector(connector).build()?);
+    Ok(Opened { objects: store.clone(), parts: store, has_conditions: false })
+}
+
+/// Without encryption, as on one machine.
+fn is_plain(endpoint: &str) -> bool {
+    endpoint.starts_with("http://")
+}
+
+fn retry() -> RetryConfig {
+    RetryConfig { max_retries: RETRIES_MAX, retry_timeout: PATIENCE, ..RetryConfig::default() }
 }
 
 /// Where credentials come from, as the store's own tools have it.
