@@ -48,8 +48,8 @@ def commands(passages, output, model):
 
 def busy_seconds():
     """Of all cores since the machine started: all that /proc/stat tells of but idling and waiting (`man 5 proc`)."""
-    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _wait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(name, passages, model):
@@ -60,7 +60,7 @@ def measure(name, passages, model):
     environment.pop("RAY_ADDRESS", None)
     begun, busy = time.perf_counter(), busy_seconds()
     command = commands(passages, output, model)[name]
-    subprocess.run(["bash", "-c", command], check=True, env=environment, stderr=subprocess.PIPE)
+    subprocess.run(["bash", "-c", command], check=True, env=environment)
     seconds = time.perf_counter() - begun, busy_seconds() - busy
     print(f"{name}: {passages.name}: {seconds[0]:.1f} s, {seconds[1]:.1f} s of CPU", file=sys.stderr, flush=True)
     return seconds, pq.read_table(output).sort_by("id")

@@ -10,7 +10,6 @@ docs/engines.md says more. Ray Data hands on the batches and starts again what d
 """
 
 import argparse
-import itertools
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 HAS_CLUSTER = "RAY_ADDRESS" in os.environ
@@ -60,6 +60,7 @@ EMPTY_PART = "part-00000.parquet"
 
 # The options that are the tool's own, and whether they take a value.
 READING = {
+    "endpoint": True,
     "id-field": True,
     "text-field": True,
     "keep": True,
@@ -117,8 +118,8 @@ class Watched:
         return read
 
 
-def read(command, folder):
-    """The batches that `qwen3-index read` writes in a folder, of which the first is empty."""
+def read(command, folder, said):
+    """The batches that `qwen3-index read` writes in a folder, of which the first is empty; adds what it warned of."""
     process, errors = start(command, cwd=folder, stdout=subprocess.PIPE)
     output = Watched(process.stdout)
     try:
@@ -133,6 +134,9 @@ def read(command, folder):
         process.kill()
     if not is_whole:
         raise failure(process, errors)
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").splitlines()
+    said.extend(line.partition("warning: ")[2] for line in lines if line.startswith("qwen3-index: warning: "))
 
 
 def regrouped(batches, text_bytes):
@@ -153,18 +157,26 @@ def regrouped(batches, text_bytes):
 
 
 def read_share(command, folder, share, text_bytes):
-    """The batches of a share, each a row of the dataset."""
+    """The batches of a share, each a row of the dataset. Each says what was read up to it, and with it: where a task is run
+    again, and the documents are others by then, the two do not fit together."""
     done = 0
     for _ in range(ATTEMPTS):
+        said, after = [], ""
         try:
-            for batch, is_last in itertools.islice(regrouped(read(command, folder), text_bytes), done, None):
-                place = {"share": share, "number": done, "is_last": is_last, "documents": batch.num_rows}
-                yield row(place, batch)
-                done += 1
+            for number, (batch, is_last) in enumerate(regrouped(read(command, folder, said), text_bytes)):
+                before, after = after, digest(after, batch)
+                if number == done:
+                    place = {"share": share, "number": number, "is_last": is_last, "documents": batch.num_rows}
+                    yield row(place | {"before": before, "after": after, "said": "\n".join(said)}, batch)
+                    done += 1
             return
         except Died as died:
             reason = died
     raise Failed(str(reason))
+
+
+def digest(before, batch):
+    return blake2b(f"{before} {batch.to_pydict()}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def row(place, batch):
@@ -321,7 +333,10 @@ def pool(arguments):
     gpus = arguments.gpus
     if gpus is None:
         gpus = int(any(machine.get("GPU") for machine in machines))
-    cpus = arguments.cpus or (1 if gpus else int(min(machine["CPU"] for machine in machines)))
+    sizes = sorted({int(machine["CPU"]) for machine in machines})
+    if len(sizes) > 1 and not gpus and not arguments.cpus:
+        raise Failed(f"the machines have {sizes} CPUs: say how many a worker is to have, with --cpus")
+    cpus = arguments.cpus or (1 if gpus else sizes[0])
     fit = [machine["CPU"] // cpus for machine in machines]
     if gpus:
         fit = [min(workers, machine.get("GPU", 0) // gpus) for workers, machine in zip(fit, machines)]
@@ -392,10 +407,15 @@ def check(written, shares):
     whole = [(share, number, number + 1 == count[share]) for share in range(shares) for number in range(count[share])]
     if found != whole or len(count) != shares:
         raise Failed("batches were lost or doubled on their way; nothing is written; run it again")
+    after = {(place["share"], place["number"]): place["after"] for place in places}
+    if any(place["before"] != after.get((place["share"], place["number"] - 1), "") for place in places):
+        raise Failed("the documents have changed while they were read; nothing is written; run it again")
 
 
 def build(arguments):
     """What was written, and in how many parts."""
+    if "://" in arguments.output:
+        raise Failed(f"{arguments.output}: is no folder; name one with -o, and copy it afterwards")
     folder = Path(os.path.abspath(arguments.output))
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise Failed(f"{arguments.output}: is there already; remove it or name another folder with -o")
@@ -420,6 +440,9 @@ def build(arguments):
 
 def tell(written, parts, output):
     """What has become of the documents; gives the exit code."""
+    # Each share of the same inputs may say the same.
+    for line in sorted({line for task in written for place in task.places for line in place["said"].splitlines()}):
+        say(f"warning: {line}")
     failed = [failure for task in written for failure in task.failed]
     for id, why in failed:
         say(f"failed: {id}: {why}")
@@ -474,6 +497,8 @@ def parse(arguments):
                 f"--{name}", **{"action": "append", "metavar": "…"} if has_value else {"action": "store_true"}
             )
     parsed = parser.parse_args(arguments)
+    if "-" in parsed.inputs:
+        parser.error("-: who reads has no standard input; name files or folders")
     parsed.model = parsed.model or [model for model in [os.environ.get("QWEN3_INDEX_MODEL")] if model]
     parsed.model = [os.path.abspath(model) if os.path.exists(model) else model for model in parsed.model]
     return parsed

@@ -227,8 +227,7 @@ pub struct ReadingArguments {
     #[arg(long = "text-field", value_name = "FIELD", default_value = "text")]
     pub text_fields: Vec<String>,
 
-    /// Field, column or setting of Markdown's front matter that becomes a column of the output, with its
-    /// JSON type; repeatable
+    /// Field, column or setting of Markdown's front matter that becomes a column of the output; repeatable
     #[arg(long, value_name = "FIELD")]
     pub keep: Vec<String>,
 
@@ -266,7 +265,7 @@ pub struct ReadingArguments {
     pub max_expansion: u64,
 
     /// Take only one of N shares of the documents, I from 0 to N - 1: the id alone decides, so that N jobs share the
-    /// work without knowing of each other. `merge` joins what they write
+    /// work without knowing of each other
     #[arg(long, value_name = "I/N", value_parser = Shard::from_str)]
     pub shard: Option<Shard>,
 }
@@ -313,11 +312,11 @@ pub struct Build {
     #[arg(long)]
     pub allow_shrink: bool,
 
-    /// Write what changes in the output to a Parquet file too: id, op (added, changed, removed), text, vector
+    /// Write what changes in the output to a Parquet file, or the URL of an object, too: id, op (added, changed, removed), text, vector
     #[arg(long, value_name = "FILE.parquet")]
     pub delta: Option<PathBuf>,
 
-    /// Write what the run did to a JSON file, however it ends
+    /// Write what the run did to a JSON file, or the URL of an object, however it ends
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
 

@@ -21,6 +21,7 @@ pub struct Lock {
     file: File,
     /// Whether a process has had it that died before its end.
     pub was_left: bool,
+    is_left: bool,
 }
 
 /// Why there is none.
@@ -35,6 +36,11 @@ pub enum LockError {
 }
 
 impl Lock {
+    /// Gives it back as a process does that dies: the next one is to know that the end was not reached.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
+
     /// Takes the lock, or fails at once.
     ///
     /// # Errors
@@ -60,7 +66,7 @@ impl Lock {
                 continue;
             }
             // Removed from here on, whatever comes.
-            let mut lock = Lock { path: path.to_owned(), file, was_left: here.len() > 0 };
+            let mut lock = Lock { path: path.to_owned(), file, was_left: here.len() > 0, is_left: false };
             lock.file.set_len(0)?;
             lock.file.write_all(format!("process {}, since {}\n", process::id(), now()).as_bytes())?;
             return Ok(lock);
@@ -74,8 +80,10 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is still held. A file that stays is no lock.
-        let _ = fs::remove_file(&self.path);
+        if !self.is_left {
+            // While it is still held. A file that stays is no lock.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

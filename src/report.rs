@@ -67,6 +67,9 @@ pub struct Documents {
     pub empty: u64,
     /// Something is wrong with them; each is told by name.
     pub failed: u64,
+    /// Failures that do not say of which document, where this is a shard other than the first, which counts them: some of
+    /// what is behind them may have been this one's.
+    pub unassigned: u64,
     /// Cannot be read today, and have the rows of the old output.
     pub stale: u64,
     /// Were in the old output, and neither they nor their texts are in the inputs any more.
@@ -135,6 +138,11 @@ impl Documents {
         kinds
     }
 
+    /// Whether something has no row, or an old one, or may have none.
+    pub fn have_failures(&self) -> bool {
+        self.failed + self.unassigned > 0
+    }
+
     /// Whether every document is accounted for.
     pub fn add_up(&self) -> bool {
         self.seen == self.embedded + self.reused + self.empty + self.failed
@@ -148,6 +156,9 @@ impl fmt::Display for Documents {
             write!(f, ", {} reused", HumanCount(self.reused))?;
         }
         write!(f, ", {} empty, {} failed", HumanCount(self.empty), HumanCount(self.failed))?;
+        if self.unassigned > 0 {
+            write!(f, "; {} failures of who knows whose documents", HumanCount(self.unassigned))?;
+        }
         if self.stale > 0 {
             write!(f, "; {} kept from the last run", HumanCount(self.stale))?;
         }

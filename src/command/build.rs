@@ -118,7 +118,12 @@ fn build(
     report.fingerprint = Some(settled.metadata.fingerprint.clone());
     let places =
         Places { output: &place, delta: delta.as_ref(), targets: [to_delta.as_ref(), Some(&target)] };
-    run_settled(arguments, places, settled, reporter, report)
+    let ran = run_settled(arguments, places, settled, reporter, report);
+    if let (Err(_), true, Some(lock)) = (&ran, target.is_object(), lock) {
+        // The store may have taken the object all the same: the delta that leads to it must outlive the next run then.
+        lock.leave();
+    }
+    ran
 }
 
 /// What is there from the last run.
@@ -301,12 +306,11 @@ fn run_settled(
     let documents = &report.documents;
     // One bad document costs itself; all of them are a wrong field or folder, and no new index.
     ensure!(
-        documents.embedded + documents.reused + documents.stale > 0 || documents.failed == 0,
+        documents.embedded + documents.reused + documents.stale > 0 || !documents.have_failures(),
         "no document could be embedded: {documents}; mend what failed first (output {} is untouched)",
         arguments.output.display()
     );
-    // What has failed may have been another shard's to tell.
-    let exit = if documents.failed + documents.stale == 0 { Exit::Done } else { Exit::Partial };
+    let exit = if documents.have_failures() { Exit::Partial } else { Exit::Done };
     if arguments.dry_run {
         print_plan(report)?;
         return Ok(exit);

@@ -20,7 +20,8 @@ pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
     let _lock = output::lock(&look()?, &warn)?;
     // Again, since another run may have had the lock until now.
     let mut place = look()?;
-    output::check_old(&mut place, &warn)?;
+    let old = output::check_old(&mut place, &warn)?;
+    output::check_rows(&place, old.as_ref(), shards.parts().rows(), "the parts have no rows")?;
     let mut shown = Transfer::new("merging", (!arguments.quiet).then_some(format));
     shown.begin(&format!("{} parts", files.len()), shards.parts().bytes());
     let joined = shards.join(&place, |bytes| shown.show(bytes));

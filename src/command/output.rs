@@ -3,12 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use rustix::io::Errno;
 
 use crate::error::Usage;
 use crate::index::{Part, Place, Unusable};
 use crate::lock::{Lock, LockError};
+use crate::report::HumanCount;
 use crate::shard::Shard;
 
 /// A file that belongs to an output while a run is at work, or was killed.
@@ -70,6 +71,17 @@ pub fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Optio
         }
         Err(error) => Err(would_be_lost(place, &error)),
     }
+}
+
+/// An index is not replaced by nothing; `why` there is nothing.
+pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> anyhow::Result<()> {
+    let there = old.map_or(0, Part::rows);
+    ensure!(
+        there == 0 || rows > 0,
+        "{place}: {why}, and the {} rows that are there would be lost; remove it first, if that is meant",
+        HumanCount(there.into())
+    );
+    Ok(())
 }
 
 /// What is there is no index of this tool's.

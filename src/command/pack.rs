@@ -2,13 +2,13 @@
 
 use std::io::{self, Stdin};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use crossbeam_channel::Sender;
 
 use super::{Exit, listen, output};
 use crate::ahead::Ahead;
 use crate::cli::Pack;
-use crate::index::{INDEX, IndexWriter, Packed, Part, Place, Row, RowStream, Written};
+use crate::index::{INDEX, IndexWriter, Packed, Place, Row, RowStream, Written};
 use crate::object::Url;
 use crate::report::{DecimalBytes, Documents, HumanCount, LogFormat, Reporter};
 
@@ -30,7 +30,8 @@ pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
     while let Some(batch) = batches.take()? {
         writer.push(rows(batch.context("standard input")?, &mut documents, &reporter))?;
     }
-    check_rows(&documents, old.as_ref(), &place)?;
+    let why = format!("no row that came has a vector ({documents})");
+    output::check_rows(&place, old.as_ref(), documents.embedded, &why)?;
     let written = writer.publish(None, 0, false)?;
     tell(&written, &documents, arguments, &reporter);
     Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
@@ -64,17 +65,6 @@ fn rows(batch: Vec<Packed>, documents: &mut Documents, reporter: &Reporter) -> V
         }
     }
     rows
-}
-
-/// An index is not replaced by nothing.
-fn check_rows(documents: &Documents, old: Option<&Part>, place: &Place) -> anyhow::Result<()> {
-    let rows = old.map_or(0, Part::rows);
-    ensure!(
-        rows == 0 || documents.embedded > 0,
-        "{place}: no row that came has a vector ({documents}), and the {} rows that are there would be lost; remove it first, if that is meant",
-        HumanCount(rows.into())
-    );
-    Ok(())
 }
 
 fn tell(written: &Written, documents: &Documents, arguments: &Pack, reporter: &Reporter) {

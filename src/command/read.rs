@@ -23,7 +23,7 @@ pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
     while let Some(group) = groups.take()? {
         for item in group {
-            if let pipeline::Read::Failed(failure) = &item {
+            if let pipeline::Read::Failed(failure) | pipeline::Read::Unassigned(failure) = &item {
                 ensure!(!failure.cause.ends_the_run(), "{}", failure.cause);
             }
             printed(write(item, &mut output, &mut documents, &reporter))?;
@@ -46,14 +46,13 @@ fn write(
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
-        pipeline::Read::Failed(failure) => {
+        // Whoever joins the shares finds those that are unassigned in each.
+        pipeline::Read::Failed(failure) | pipeline::Read::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;
             reporter.failed(&failure);
             output.push_failed(name(&failure), &failure.cause.to_string())
         }
-        // Another shard tells it.
-        pipeline::Read::Lost(_) => Ok(()),
         pipeline::Read::LeftOut(why) => {
             *documents.left_out.entry(why).or_default() += 1;
             Ok(())

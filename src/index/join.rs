@@ -1,6 +1,7 @@
 //! Files of one build in, one file out. Pages are copied as they are; read they are too, since a file that is damaged is
 //! not to be joined.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -19,6 +20,9 @@ use super::table::properties;
 use super::{COLUMNS, IndexFile, Metadata, Part, Parts, Place, schema};
 use crate::interrupt;
 use crate::shard::Shard;
+
+/// Shards that are missing are named, up to so many.
+const MISSING_NAMED: u32 = 10;
 
 /// Files that fit together, in the order in which they are joined.
 pub struct Shards {
@@ -191,7 +195,7 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
         return Ok(());
     };
     let count = shard.count();
-    let mut there: Vec<Option<&Path>> = vec![None; count as usize];
+    let mut there: BTreeMap<u32, &Path> = BTreeMap::new();
     for (other, path) in shards {
         let (first, path_shown) = (first.display(), path.display());
         let Some(other) = other else {
@@ -203,22 +207,18 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
             other.count() == count,
             "part {path_shown}: is shard {other}, while {first} is shard {shard}; name the shards of one build alone"
         );
-        if let Some(before) = there[other.index() as usize].replace(path) {
+        if let Some(before) = there.insert(other.index(), path) {
             bail!("part {path_shown}: is shard {other}, and so is {}; name each once", before.display());
         }
     }
-    let missing: Vec<String> = (0..count)
-        .zip(&there)
-        .filter(|(_, path)| path.is_none())
-        .map(|(at, _)| format!("{at}/{count}"))
-        .collect();
-    let is_many = missing.len() > 1;
+    let missing = count - there.len() as u32;
+    let named = (0..count).filter(|at| !there.contains_key(at)).take(MISSING_NAMED as usize);
+    let named: Vec<String> = named.map(|at| format!("{at}/{count}")).collect();
     ensure!(
-        missing.is_empty(),
-        "of the {count} shards, {} {} missing; build {} with --shard, or name the file",
-        missing.join(", "),
-        if is_many { "are" } else { "is" },
-        if is_many { "them" } else { "it" }
+        missing == 0,
+        "missing shards: {}{} ({missing} of {count}); build them with --shard, or name their files",
+        named.join(", "),
+        if missing > MISSING_NAMED { ", …" } else { "" }
     );
     Ok(())
 }

@@ -72,7 +72,8 @@ pub struct Metadata {
     pub model_file: String,
     /// What the vectors depend on.
     pub fingerprint: Fingerprint,
-    /// How many documents, the last ones of the file, could not be read when it was made, and have older rows.
+    /// How many documents could not be read when it was made, and have older rows: the last ones of the file; of a merged
+    /// file the last ones of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
     /// Which share of the documents it has; `None` for all of them.

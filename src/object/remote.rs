@@ -106,11 +106,7 @@ impl Remote {
     /// # Errors
     /// It cannot be had, or not be written.
     pub fn fetch(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
-        let upload = place.beside(UPLOAD);
-        if let Ok(id) = fs::read_to_string(&upload) {
-            self.store.abort(&self.url, &id)?;
-            fs::remove_file(&upload)?;
-        }
+        self.abort_left(place)?;
         if self.is_copy(place) {
             return Ok(());
         }
@@ -149,6 +145,7 @@ impl Remote {
         if self.is_copy(place) {
             return Ok(());
         }
+        self.abort_left(place)?;
         let file = File::open(&self.path).map_err(|e| place.not_writable(&e))?;
         let mut transfer = Transfer::new("uploading", format);
         transfer.begin(&self.url.to_string(), file.metadata()?.len());
@@ -161,6 +158,17 @@ impl Remote {
         transfer.finish();
         self.mark(place, &version)?;
         if note.exists() { Ok(fs::remove_file(&note)?) } else { Ok(()) }
+    }
+
+    /// Removes the parts of an upload that a run left which was killed.
+    fn abort_left(&self, place: &Place) -> anyhow::Result<()> {
+        let note = place.beside(UPLOAD);
+        let Ok(id) = fs::read_to_string(&note) else { return Ok(()) };
+        // A note that was cut off names nothing; and for some stores, to abort nothing is to delete the object.
+        if !id.is_empty() {
+            self.store.abort(&self.url, &id)?;
+        }
+        Ok(fs::remove_file(&note)?)
     }
 
     /// Whether the file is known to be what was found.

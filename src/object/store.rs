@@ -1,6 +1,7 @@
 //! One bucket, by object_store. What may go well in a moment is tried again for three minutes, and who waits is told.
 
 use std::collections::VecDeque;
+use std::env;
 use std::error::Error as _;
 use std::fmt;
 use std::fs::File;
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 use super::remote::Watch;
 use super::{Scheme, Trouble, Url, Version};
 use crate::digest::hex;
+use crate::error::Usage;
 use crate::interrupt::{self, Interrupted};
 use crate::report::Reporter;
 
@@ -82,6 +84,9 @@ const PAUSES_SECONDS: [u64; 5] = [1, 1, 2, 4, 8];
 /// An attribute of an object that says what was uploaded. Azure wants a word for its name.
 const NOTE: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("qwen3index"));
 
+/// Variables that name where S3 is.
+const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+
 /// A bucket.
 pub struct Store {
     scheme: Scheme,
@@ -113,6 +118,7 @@ impl Store {
         });
         let scheme = url.bucket.split(':').next().and_then(Scheme::of).unwrap_or(Scheme::S3);
         let connector = Connector(line.clone());
+        check_endpoints(endpoint, scheme)?;
         let opened = match scheme {
             Scheme::S3 => open_s3(&url.bucket, endpoint, connector),
             Scheme::Google => open_google(&url.bucket, endpoint, connector),
@@ -367,6 +373,8 @@ impl Store {
                 )
             }
             Error::Precondition { .. } | Error::AlreadyExists { .. } => return changed(url),
+            // It has become shorter.
+            _ if text.contains(&format!("{STATUS}416 ")) => return changed(url),
             Error::InvalidPath { source } => (format!("{source}; rename it"), false),
             _ if text.contains("169.254.169.254") || text.contains("metadata.google.internal") => {
                 (format!("no credentials; set {variables}"), true)
@@ -390,7 +398,8 @@ fn open_s3(bucket: &str, endpoint: Option<&str>, connector: Connector) -> object
         builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
     }
     if let Some(endpoint) = endpoint {
-        builder = builder.with_endpoint(endpoint);
+        // The one that goes before all others.
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
     let named = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
     let named = named.iter().find_map(|key| builder.get_config_value(key));
@@ -426,6 +435,20 @@ fn open_azure(bucket: &str, endpoint: Option<&str>, connector: Connector) -> obj
     }
     let store = Arc::new(builder.with_retry(retry()).with_http_connector(connector).build()?);
     Ok(Opened { objects: store.clone(), parts: store, has_conditions: false })
+}
+
+/// object_store would panic.
+fn check_endpoints(endpoint: Option<&str>, scheme: Scheme) -> Result<(), Usage> {
+    let variables = if scheme == Scheme::S3 { &ENDPOINTS[..] } else { &[] };
+    let named = variables.iter().filter_map(|&name| Some((name, env::var(name).ok()?)));
+    for (name, value) in endpoint.map(|value| ("--endpoint", value.to_owned())).into_iter().chain(named) {
+        if !value.starts_with("http://") && !value.starts_with("https://") {
+            return Err(Usage(format!(
+                "{name} {value}: is no URL; write it as http://host:port or https://host"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Without encryption, as on one machine.

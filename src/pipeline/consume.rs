@@ -217,12 +217,15 @@ impl<'a, 'e> Run<'a, 'e> {
                 }
             }
             Prepared::Failed(failure) => {
-                ensure!(!failure.cause.ends_the_run(), "{}", failure.cause);
                 self.engine.documents.seen += 1;
-                self.lose(&failure.lost);
+                self.lose(&failure)?;
                 self.fail(&failure);
             }
-            Prepared::Lost(lost) => self.lose(&lost),
+            Prepared::Unassigned(failure) => {
+                self.engine.documents.unassigned += 1;
+                self.lose(&failure)?;
+                self.reporter.failed(&failure);
+            }
             Prepared::LeftOut(why) => *self.engine.documents.left_out.entry(why).or_default() += 1,
             Prepared::Nothing(root) => {
                 ensure!(
@@ -235,8 +238,9 @@ impl<'a, 'e> Run<'a, 'e> {
         Ok(None)
     }
 
-    fn lose(&mut self, lost: &Lost) {
-        match lost {
+    fn lose(&mut self, failure: &Failure) -> anyhow::Result<()> {
+        ensure!(!failure.cause.ends_the_run(), "{}", failure.cause);
+        match &failure.lost {
             Lost::Document(id) => {
                 if let Some(document) = self.old_document(Digest::of(id.as_bytes())) {
                     self.missing.unreadable(document);
@@ -246,6 +250,7 @@ impl<'a, 'e> Run<'a, 'e> {
             Lost::Unknown => self.missing.lost(None),
             Lost::Nothing => {}
         }
+        Ok(())
     }
 
     fn old_document(&self, id: Digest) -> Option<u32> {

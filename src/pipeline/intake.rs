@@ -38,8 +38,8 @@ pub enum Read {
     Document(Document, Digest),
     /// What should have been one.
     Failed(Failure),
-    /// A failure that does not say of which document, and that the first shard tells.
-    Lost(Lost),
+    /// A failure that does not say of which document, and that the first shard counts.
+    Unassigned(Failure),
     /// No document by rule.
     LeftOut(LeftOut),
     /// A root without documents.
@@ -137,7 +137,7 @@ fn read_raw(raw: Raw, inputs: Inputs) -> Result<Option<Read>, Failure> {
 fn failed(failure: Failure, inputs: Inputs) -> Option<Read> {
     match (&failure.lost, inputs.shard) {
         (Lost::Document(id), _) if !inputs.have(Digest::of(id.as_bytes())) => None,
-        (Lost::Below(_) | Lost::Unknown, Some(shard)) if shard.index() > 0 => Some(Read::Lost(failure.lost)),
+        (Lost::Below(_) | Lost::Unknown, Some(shard)) if shard.index() > 0 => Some(Read::Unassigned(failure)),
         _ => Some(Read::Failed(failure)),
     }
 }

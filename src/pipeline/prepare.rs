@@ -61,8 +61,8 @@ pub(super) enum Prepared {
     /// With the digest of its id.
     Empty(Digest),
     Failed(Failure),
-    /// A failure that does not say of which document, and that the first shard tells.
-    Lost(Lost),
+    /// A failure that does not say of which document, and that the first shard counts.
+    Unassigned(Failure),
     LeftOut(LeftOut),
     /// A root without documents.
     Nothing(String),
@@ -112,7 +112,7 @@ fn prepare_one(found: Found, job: &Job) -> Option<Prepared> {
     Some(match read_one(found, job.inputs())? {
         Read::Document(document, id) => cut(document, id, job).unwrap_or_else(Prepared::Failed),
         Read::Failed(failure) => Prepared::Failed(failure),
-        Read::Lost(lost) => Prepared::Lost(lost),
+        Read::Unassigned(failure) => Prepared::Unassigned(failure),
         Read::LeftOut(why) => Prepared::LeftOut(why),
         Read::Nothing(root) => Prepared::Nothing(root),
     })

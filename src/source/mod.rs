@@ -298,7 +298,8 @@ fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyho
         let patterns = match stores.object(&url.below(IGNORE_FILE))? {
             Some(object) => {
                 let name = object.url().to_string();
-                let text = io::read_to_string(object.open())?;
+                let text = io::read_to_string(object.open())
+                    .with_context(|| format!("{name}: cannot be read; save it as UTF-8"))?;
                 Patterns::of_text(&name, &text)?
             }
             None => Patterns::none()?,

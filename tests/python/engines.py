@@ -221,7 +221,6 @@ def indexed_job(job):
     [container] = job["spec"]["template"]["spec"]["containers"]
     Path("data").mkdir()
     Path("data/docs").symlink_to(Path("docs").absolute())
-    Path("data/parts").mkdir()
     command = [part.replace("/data/", "data/") for part in container["command"] + container["args"]]
     for index in range(job["spec"]["completions"]):
         subprocess.run(command, check=True, env=os.environ | {"JOB_COMPLETION_INDEX": str(index)})

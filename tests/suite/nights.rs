@@ -888,7 +888,7 @@ fn every_outcome_has_its_report_and_a_log_that_programs_can_read() {
             "format": "number", "tool": "string", "started": "string", "output": "string", "shard": "null", "dry_run": "boolean",
             "exit_code": "number", "error": "null",
             "documents": {"seen": "number", "embedded": "number", "reused": "number", "empty": "number",
-                "failed": "number", "stale": "number", "gone": "number", "decoded": {}, "left_out": {}},
+                "failed": "number", "unassigned": "number", "stale": "number", "gone": "number", "decoded": {}, "left_out": {}},
             "chunks": "number", "tokens": "number", "tokens_per_second": "number", "chunks_resumed": "number",
             "rows": {"total": "number", "added": "number", "changed": "number", "removed": "number", "bytes": "number"},
             "seconds": {"old_output": "number", "model": "number", "embedding": "number", "writing": "number",

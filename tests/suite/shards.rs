@@ -8,6 +8,7 @@ use std::process::Child;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
+use crate::make::gzip;
 use crate::util::{Playground, Ran, repository};
 
 const SHARDS: [&str; 4] = ["0/4", "1/4", "2/4", "3/4"];
@@ -98,12 +99,13 @@ fn the_shards_together_are_one_build() {
         let one = ["-o", "one.parquet", "--report", "one.json", "-q"];
         let told = playground.run(&[&["build"], &inputs[..], &one, more].concat()).expect(3).stderr;
         let codes = build_shards(&playground, &inputs, more);
-        assert!(codes.iter().all(|code| matches!(code, Some(0 | 3))), "{codes:?}");
-        // What goes wrong is told once.
+        assert_eq!(codes, [Some(3); 4]);
+        // What goes wrong is told, by all shards where it does not say whose it is.
         let sorted = |text: &str| {
             let mut lines: Vec<String> =
                 text.lines().filter(|line| line.contains("failed")).map(str::to_owned).collect();
             lines.sort();
+            lines.dedup();
             lines
         };
         assert_eq!(sorted(&logs(&playground)), sorted(&told));
@@ -113,6 +115,9 @@ fn the_shards_together_are_one_build() {
             assert_eq!(report["shard"], format!("{n}/4"));
             add(&mut documents, &report["documents"]);
         }
+        // The line that is no JSON, for all but the first.
+        assert_eq!(documents["unassigned"].take(), 3);
+        documents["unassigned"] = json!(0);
         assert_eq!(documents, report(&playground, "one.json")["documents"]);
 
         playground.run(&["merge", "parts", "-o", "out.parquet", "-q"]).expect(0);
@@ -162,17 +167,37 @@ fn a_night_is_the_business_of_the_shards_that_it_changes() {
         let embedded = if n == changed { 1 } else { 0 };
         assert_eq!(report(&playground, &format!("{n}.json"))["documents"]["embedded"], embedded);
     }
-    // A line that nobody can tell the id of: its row stays, the first shard names it, and both end as not all well.
+    // A line that nobody can tell the id of: its row stays, and all shards end as not all well.
     let whose = owner(&lost.to_string());
     let broken =
         all.replace(&line(lost, &format!("text {lost}")), "{ broken\n").replace("\"text 5\"", "\"another\"");
     playground.write("in.jsonl", broken);
-    let codes = build_shards(&playground, &["in.jsonl"], &[]);
-    for (n, code) in codes.into_iter().enumerate() {
-        assert_eq!(code, Some(if n == 0 || n == whose { 3 } else { 0 }), "shard {n}, lost from {whose}");
-    }
+    assert_eq!(build_shards(&playground, &["in.jsonl"], &[]), [Some(3); 4]);
     assert!(ids(&part(whose)).contains(&lost.to_string()));
-    assert_eq!(logs(&playground).matches("failed: in.jsonl").count(), 1);
+    assert_eq!(logs(&playground).matches("failed: in.jsonl").count(), 4);
+}
+
+#[test]
+fn what_one_shard_alone_could_not_read_is_not_lost_in_silence() {
+    let playground = Playground::new();
+    let lines: String = (0..200)
+        .map(|n| json!({"id": format!("{n}"), "text": format!("text {n}")}).to_string() + "\n")
+        .collect();
+    let whole = gzip(lines.as_bytes());
+    playground.write("in.jsonl.gz", &whole);
+    let build =
+        |shard: &str, out: &str| playground.run(&["build", "in.jsonl.gz", "--shard", shard, "-o", out]);
+    build("0/2", "0.parquet").expect(0);
+    playground.write("in.jsonl.gz", &whole[..whole.len() / 2]);
+    build("1/2", "1.parquet").expect(3).says("failed: in.jsonl.gz");
+    let read = playground.command(&["read", "in.jsonl.gz", "--shard", "1/2"]).output().unwrap();
+    assert_eq!(read.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&read.stderr).contains("failed: in.jsonl.gz"));
+    // An index is not replaced by nothing.
+    playground.run(&["merge", "0.parquet", "1.parquet", "-o", "out.parquet"]).expect(0);
+    playground.write("none.txt", " ");
+    playground.run(&["build", "none.txt", "-o", "none.parquet"]).expect(0);
+    playground.run(&["merge", "none.parquet", "-o", "out.parquet"]).expect(1).says("the parts have no rows");
 }
 
 #[test]
@@ -198,8 +223,8 @@ fn what_does_not_fit_together_is_refused_by_name() {
         ran
     };
     let (p0, p1, p2, p3) = ("parts/0.parquet", "parts/1.parquet", "parts/2.parquet", "parts/3.parquet");
-    refused(&[p0, p2], "of the 4 shards, 1/4, 3/4 are missing");
-    refused(&[p0, p1, p3], "of the 4 shards, 2/4 is missing");
+    refused(&[p0, p2], "missing shards: 1/4, 3/4 (2 of 4);");
+    refused(&[p0, p1, p3], "missing shards: 2/4 (1 of 4);");
     refused(&["parts", p1], "part parts/1.parquet: is shard 1/4, and so is parts/1.parquet");
     refused(&["parts", "all.parquet"], "part all.parquet: is no shard, while parts/0.parquet is shard 0/4");
     refused(

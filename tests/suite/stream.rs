@@ -608,4 +608,7 @@ fn the_example_of_the_page_works() {
     assert_eq!(ran.stdout.trim(), "109 rows");
     assert_eq!(playground.build("docs", &[]), rows(&playground.path("vectors.parquet")));
     assert_eq!(metadata(&playground.path("out.parquet")), metadata(&playground.path("vectors.parquet")));
+    // Without documents it ends too, and does not wait for what will never come.
+    fs::rename(playground.path("docs"), playground.path("elsewhere")).unwrap();
+    playground.output(&mut python, "").expect(1);
 }

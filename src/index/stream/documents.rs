@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::super::{COLUMNS, kept};
 use super::{ERROR, Output};
 
-/// A batch ends with the document with which it comes to so many, or so many bytes of text: enough for texts of equal
+/// A batch ends with the document with which it comes to so many, or so many bytes of text and of what is kept: enough for texts of equal
 /// length to meet in `embed`, little enough for no long wait, and no great loss where a process dies.
 const BATCH_DOCUMENTS: usize = 1024;
 const BATCH_BYTES: usize = 512 << 10;
@@ -61,16 +61,20 @@ impl<W: Write> DocumentStream<W> {
 
     fn push_row(&mut self, id: &str, text: &str, error: Option<&str>, kept: &[Value]) -> io::Result<()> {
         let mut kept = kept.iter().map(kept::rendered);
+        self.bytes += text.len();
         for (at, column) in self.columns.iter_mut().enumerate() {
             match at {
                 0 => column.append_value(id),
                 1 => column.append_value(text),
                 2 => column.append_option(error),
-                _ => column.append_option(kept.next().flatten()),
+                _ => {
+                    let value = kept.next().flatten();
+                    self.bytes += value.as_ref().map_or(0, String::len);
+                    column.append_option(value);
+                }
             }
         }
         self.documents += 1;
-        self.bytes += text.len();
         if self.documents == BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 

@@ -14,7 +14,6 @@ use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
-use tempfile::TempPath;
 
 use super::super::Limits;
 use super::super::fields::{self, Fields, Record};
@@ -29,8 +28,6 @@ pub const KIND: &str = "Parquet";
 
 /// The rows of one file.
 pub struct Rows {
-    /// What the worker reads, gone when dropped.
-    _fetched: Option<TempPath>,
     worker: Option<Worker>,
     sent: vec::IntoIter<Answer<Record>>,
     source: Source,
@@ -44,7 +41,7 @@ impl Rows {
         is_root: bool,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        // A worker has neither credentials nor patience.
+        // A worker has neither credentials nor patience. Once it has opened the copy, that needs no name any more.
         let fetched = location.fetch()?;
         let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
         // Opened here too, for the reasons that only the system can give.
@@ -55,7 +52,7 @@ impl Rows {
         let request = Request::Rows { path: path.into(), fields, limits, is_root };
         let (worker, opened) = reading.workers.ask_new::<()>(&request, &[])?;
         opened?;
-        Ok(Rows { _fetched: fetched, worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
+        Ok(Rows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
     }
 }
 
