@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Exit, listen, output};
 use crate::cli::Merge;
 use crate::index::{INDEX, Joined, Parts, Place, Shards};
+use crate::object::Url;
 use crate::report::{DecimalBytes, HumanCount, Level, LogFormat, Transfer, eprint_line};
 
 pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
@@ -14,6 +15,7 @@ pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
     let shards = Shards::new(parts)?;
     listen(format)?;
     let warn = |warning: &str| eprint_line(format, Level::Warning, warning, Value::Null);
+    Url::refuse("output", &arguments.output)?;
     let look = || Place::new("output", &arguments.output, &INDEX);
     let _lock = output::lock(&look()?, &warn)?;
     // Again, since another run may have had the lock until now.

@@ -9,11 +9,13 @@ use super::{Exit, listen, output};
 use crate::ahead::Ahead;
 use crate::cli::Pack;
 use crate::index::{INDEX, IndexWriter, Packed, Part, Place, Row, RowStream, Written};
+use crate::object::Url;
 use crate::report::{DecimalBytes, Documents, HumanCount, LogFormat, Reporter};
 
 pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
     listen(format)?;
     let reporter = Reporter::new(arguments.quiet, format);
+    Url::refuse("output", &arguments.output)?;
     let look = || Place::new("output", &arguments.output, &INDEX);
     let warn = |warning: &str| reporter.warn(warning);
     let _lock = output::lock(&look()?, &warn)?;

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use super::part::Block;
 use super::{COLUMNS, Fingerprint, Metadata, Part, Row, Unusable};
 use crate::error::Usage;
+use crate::object::Url;
 
 /// A row of one of the files. Ordered as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +182,7 @@ impl Parts {
 }
 
 fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    Url::refuse("index", name)?;
     let shown = name.display();
     if name.is_dir() {
         let entries = fs::read_dir(name).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());

@@ -80,6 +80,17 @@ impl Url {
         Ok(Some(Url { bucket, key: key.to_owned(), is_prefix }))
     }
 
+    /// What `build` and `read` alone take as a URL must be a path elsewhere.
+    ///
+    /// # Errors
+    /// It is a URL; `what` is what messages call it.
+    pub fn refuse(what: &str, path: &Path) -> Result<(), Usage> {
+        let Some(url) = Url::of(path)? else { return Ok(()) };
+        Err(Usage(format!(
+            "{what} {url}: only `build` and `read` go to object storage themselves; name a file here, and copy it"
+        )))
+    }
+
     /// The last part of its key.
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
