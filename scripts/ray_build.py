@@ -443,12 +443,14 @@ def tell(written, parts, output):
     # Each share of the same inputs may say the same.
     for line in sorted({line for task in written for place in task.places for line in place["said"].splitlines()}):
         say(f"warning: {line}")
-    failed = [failure for task in written for failure in task.failed]
+    rows_failed = [failure for task in written for failure in task.failed]
+    # What has no id, each share that came upon it has told.
+    failed = list(dict.fromkeys(rows_failed))
     for id, why in failed:
         say(f"failed: {id}: {why}")
-    documents = sum(place["documents"] for task in written for place in task.places)
+    rows = sum(place["documents"] for task in written for place in task.places)
     embedded = sum(task.embedded for task in written)
-    empty = documents - embedded - len(failed)
+    empty, documents = rows - embedded - len(rows_failed), rows - len(rows_failed) + len(failed)
     say(f"{documents:,} documents: {embedded:,} embedded, {empty:,} empty, {len(failed):,} failed")
     say(f"{embedded:,} rows in {parts:,} parts in {output}")
     return 3 if failed else 0

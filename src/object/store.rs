@@ -7,7 +7,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -110,12 +109,7 @@ impl Store {
     pub fn open(url: &Url, endpoint: Option<&str>, reporter: Arc<Reporter>) -> anyhow::Result<Self> {
         // The hub's client has it without saying so; who was first does not matter.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let line = Arc::new(Line {
-            reporter,
-            has_answered: AtomicBool::new(false),
-            told: Mutex::default(),
-            condition: Mutex::default(),
-        });
+        let line = Arc::new(Line { reporter, health: Mutex::default(), condition: Mutex::default() });
         let scheme = url.bucket.split(':').next().and_then(Scheme::of).unwrap_or(Scheme::S3);
         let connector = Connector(line.clone());
         check_endpoints(endpoint, scheme)?;
@@ -542,21 +536,42 @@ impl From<&ObjectMeta> for Version {
 /// What sends requests, and sees how they go.
 struct Line {
     reporter: Arc<Reporter>,
-    /// Before anybody has answered, an address is more likely wrong than out of order.
-    has_answered: AtomicBool,
-    /// When it was last told that something is waited for.
-    told: Mutex<Option<Instant>>,
+    health: Mutex<Health>,
     /// A header for the request that completes an upload, which object_store has no option for.
     condition: Mutex<Option<(&'static str, HeaderValue)>>,
 }
 
+/// How requests have gone so far.
+#[derive(Default)]
+struct Health {
+    /// Before anybody has answered, an address is more likely wrong than out of order.
+    has_answered: bool,
+    /// Since when none has gone well.
+    ill_since: Option<Instant>,
+    /// When it was last told.
+    told: Option<Instant>,
+}
+
 impl Line {
-    fn tell(&self, trouble: &str) {
-        let mut told = lock(&self.told);
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            *told = Some(Instant::now());
-            self.reporter.info(&format!("{trouble}; trying again for {} minutes", PATIENCE.as_secs() / 60));
+    fn is_well(&self) {
+        let mut health = lock(&self.health);
+        (health.has_answered, health.ill_since) = (true, None);
+    }
+
+    /// Whether there is no use in trying again. Many requests wait for the same store: the patience is that of all.
+    fn gives_up(&self, trouble: &str, has_answered: bool) -> bool {
+        let mut health = lock(&self.health);
+        health.has_answered |= has_answered;
+        let since = health.ill_since.get_or_insert_with(Instant::now).elapsed();
+        if !health.has_answered || since >= PATIENCE {
+            return true;
         }
+        if health.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            health.told = Some(Instant::now());
+            let left = (PATIENCE - since).as_secs();
+            self.reporter.info(&format!("{trouble}; trying again for {left} seconds"));
+        }
+        false
     }
 }
 
@@ -597,22 +612,27 @@ impl HttpService for Service {
             request.headers_mut().insert(name, value);
         }
         let answer = self.client.execute(request).await;
-        match &answer {
-            Ok(answer) => {
-                self.line.has_answered.store(true, Relaxed);
-                let status = answer.status();
-                if status.is_server_error() || status.as_u16() == 429 {
-                    self.line.tell(&format!("{host} answers {status}"));
-                }
+        let (trouble, has_answered) = match &answer {
+            Ok(answer) if is_busy(answer.status().as_u16()) => {
+                (format!("{host} answers {}", answer.status()), true)
             }
-            Err(_) if !self.line.has_answered.load(Relaxed) => {
-                // Of a kind that is not tried again.
-                return answer.map_err(|e| HttpError::new(HttpErrorKind::Unknown, e));
+            Ok(_) => {
+                self.line.is_well();
+                return answer;
             }
-            Err(e) => self.line.tell(&format!("{host}: {}", root(e))),
+            Err(e) => (format!("{host}: {}", root(e)), false),
+        };
+        if self.line.gives_up(&trouble, has_answered) {
+            // Of a kind that is not tried again.
+            return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(trouble)));
         }
         answer
     }
+}
+
+/// Whether it may go well in a moment, as object_store has it.
+fn is_busy(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..)
 }
 
 fn root(error: &(dyn std::error::Error + 'static)) -> String {

@@ -480,7 +480,7 @@ fn connections_that_are_cut_and_answers_of_503_cost_nothing_but_time() {
         _ => Fate::Passes,
     });
     let ran = bucket.build(&build).expect(0);
-    ran.says("answers 503 Service Unavailable; trying again").says("3 embedded");
+    ran.says("answers 503 Service Unavailable; trying again for ").says("3 embedded");
     let parts = bucket.line.requests().iter().filter(|request| request.contains("partNumber=")).count();
     assert!(parts >= 4, "{:?}", bucket.line.requests());
     bucket.expect_rows_of("out.parquet", "docs.jsonl", &KEEP);
@@ -666,7 +666,9 @@ fn what_is_wrong_is_said_in_one_line() {
     let bucket = Bucket { line: Line { url: format!("http://{free}"), ..Line::start() }, ..bucket };
     let started = Instant::now();
     let ran = bucket.build(&[&docs, "-o", "out.parquet"]).expect(1);
-    ran.says(&format!("error: {docs}: Connection refused (os error 111); see to the network, --endpoint"));
+    ran.says(&format!(
+        "error: {docs}: {free}: Connection refused (os error 111); see to the network, --endpoint"
+    ));
     assert!(started.elapsed() < Duration::from_secs(5), "{}", ran.story);
 }
 
