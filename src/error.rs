@@ -17,7 +17,7 @@ pub enum DocumentError {
     #[error("cannot be read: {0}; check that it exists and that this user may read it")]
     Unreadable(io::Error),
     /// An object could not be read.
-    #[error(transparent)]
+    #[error("{}", .0.cause)]
     Object(Trouble),
     /// What ends a file of rows before its end.
     #[error("{0} (what is behind it in the file is not read)")]

@@ -157,7 +157,7 @@ impl fmt::Display for Documents {
         }
         write!(f, ", {} empty, {} failed", HumanCount(self.empty), HumanCount(self.failed))?;
         if self.unassigned > 0 {
-            write!(f, "; {} failures of who knows whose documents", HumanCount(self.unassigned))?;
+            write!(f, "; {} failures of unknown documents", HumanCount(self.unassigned))?;
         }
         if self.stale > 0 {
             write!(f, "; {} kept from the last run", HumanCount(self.stale))?;

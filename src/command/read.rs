@@ -24,7 +24,7 @@ pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
     while let Some(group) = groups.take()? {
         for item in group {
             if let pipeline::Read::Failed(failure) | pipeline::Read::Unassigned(failure) = &item {
-                ensure!(!failure.cause.ends_the_run(), "{}", failure.cause);
+                ensure!(!failure.cause.ends_the_run(), "{}: {}", failure.place, failure.cause);
             }
             printed(write(item, &mut output, &mut documents, &reporter))?;
         }

@@ -135,9 +135,11 @@ pub struct Version {
 
 /// Why a store did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[error("{url}: {cause}")]
 pub struct Trouble {
-    message: String,
+    url: String,
+    /// What is wrong, and what to do.
+    pub cause: String,
     /// Whether nothing can be had from the store now; otherwise it is about one object.
     pub is_of_store: bool,
 }

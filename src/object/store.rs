@@ -119,7 +119,8 @@ impl Store {
             Scheme::Azure => open_azure(&url.bucket, endpoint, connector),
         };
         let Opened { objects, parts, has_conditions } = opened.map_err(|e| Trouble {
-            message: format!("{url}: {}; see to {}", cause(&e), variables(scheme)),
+            url: url.to_string(),
+            cause: format!("{}; see to {}", cause(&e), variables(scheme)),
             is_of_store: true,
         })?;
         let runtime =
@@ -375,7 +376,7 @@ impl Store {
             }
             _ => (format!("{}; see to the network, --endpoint and {variables}", cause(error)), true),
         };
-        Trouble { message: format!("{url}: {cause}"), is_of_store }
+        Trouble { url: url.to_string(), cause, is_of_store }
     }
 }
 
@@ -480,7 +481,8 @@ fn is_cut(error: &Error) -> bool {
 
 fn changed(url: &Url) -> Trouble {
     Trouble {
-        message: format!("{url}: another program has written or removed it during this run; run again"),
+        url: url.to_string(),
+        cause: "another program has written or removed it during this run; run again".to_owned(),
         is_of_store: false,
     }
 }

@@ -239,7 +239,7 @@ impl<'a, 'e> Run<'a, 'e> {
     }
 
     fn lose(&mut self, failure: &Failure) -> anyhow::Result<()> {
-        ensure!(!failure.cause.ends_the_run(), "{}", failure.cause);
+        ensure!(!failure.cause.ends_the_run(), "{}: {}", failure.place, failure.cause);
         match &failure.lost {
             Lost::Document(id) => {
                 if let Some(document) = self.old_document(Digest::of(id.as_bytes())) {

@@ -455,7 +455,7 @@ fn a_document_that_cannot_be_read_is_named_by_its_url() {
         }
     });
     let ran = bucket.build(&[&docs, "-o", &out]).expect(3);
-    ran.says(&format!("failed: {docs}b.txt: {docs}b.txt: is not there")).says("stale: b.txt");
+    ran.says(&format!("failed: {docs}b.txt: is not there")).says("stale: b.txt");
     assert_eq!(rows(&bucket.get("out.parquet")).len(), 2);
 }
 
