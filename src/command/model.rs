@@ -150,20 +150,9 @@ pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
     Metadata { tool: TOOL.to_owned(), model_file, fingerprint, stale: 0, shard: None }
 }
 
-/// Loads the model for texts of so many tokens in one chunk, in memory. `dim` as asked for.
+/// Loads the model for texts of so many tokens in one chunk, in memory. `dim` as asked for. Gives back what the model is
+/// recognised by, too.
 pub fn load(
-    arguments: &ModelArguments,
-    model: &Model,
-    tokenizer: Tokenizer,
-    max_tokens: usize,
-    asked: Option<usize>,
-    format: LogFormat,
-) -> anyhow::Result<TextEmbedder> {
-    load_known(arguments, model, tokenizer, max_tokens, asked, format).map(|(embedder, _)| embedder)
-}
-
-/// As [`load`], and what the model is recognised by.
-pub fn load_known(
     arguments: &ModelArguments,
     model: &Model,
     tokenizer: Tokenizer,

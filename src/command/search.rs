@@ -34,7 +34,7 @@ pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     let instruction = instruction(&model, arguments.instruction.as_deref(), arguments.no_instruction);
     let dim = parts.metadata().fingerprint.dim;
     let (tokenizer, max_tokens) = tokenizer(&questions, &model, instruction)?;
-    let mut embedder = model::load(&arguments.model, &model, tokenizer, max_tokens, Some(dim), format)?;
+    let (mut embedder, _) = model::load(&arguments.model, &model, tokenizer, max_tokens, Some(dim), format)?;
     let vectors = embed(&questions, &mut embedder)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
     let mut out = io::stdout().lock();

@@ -23,7 +23,7 @@ pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
     let tokenizer = model::tokenizer(&model, instruction)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     let (mut embedder, known) =
-        model::load_known(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)?;
+        model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)?;
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);
     let stream = TextStream::open(io::stdin()).context("standard input")?;
     let mut output = printed(stream.answer(io::stdout(), &model::metadata(&model, fingerprint)))?;

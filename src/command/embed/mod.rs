@@ -44,7 +44,8 @@ fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder
     let model = model::open_on_one(&arguments.model, None, format)?;
     let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)
+    let loaded = model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)?;
+    Ok(loaded.0)
 }
 
 fn instruction<'a>(arguments: &'a Embed, model: &Model) -> Option<&'a str> {
