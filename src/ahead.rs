@@ -18,6 +18,20 @@ pub struct Ahead<T> {
     thread: Option<JoinHandle<()>>,
 }
 
+impl<T: Send + 'static> Ahead<anyhow::Result<T>> {
+    /// Starts to take what comes next, up to the end or the first error.
+    pub fn of(mut next: impl FnMut() -> anyhow::Result<Option<T>> + Send + 'static) -> Self {
+        Ahead::start(move |sender| {
+            while let Some(made) = next().transpose() {
+                let is_last = made.is_err();
+                if sender.send(made).is_err() || is_last {
+                    return;
+                }
+            }
+        })
+    }
+}
+
 impl<T: Send + 'static> Ahead<T> {
     /// Starts `make`, which is to end when nobody takes what it sends any more.
     pub fn start(make: impl FnOnce(&Sender<T>) + Send + 'static) -> Self {

@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use super::{Exit, listen, output};
 use crate::cli::Merge;
-use crate::index::{INDEX, Joined, Parts, Place, Shards};
-use crate::object::Url;
+use crate::index::{Joined, Parts, Shards};
 use crate::report::{DecimalBytes, HumanCount, Level, LogFormat, Transfer, eprint_line};
 
 pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
@@ -15,12 +14,7 @@ pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
     let shards = Shards::new(parts)?;
     listen(format)?;
     let warn = |warning: &str| eprint_line(format, Level::Warning, warning, Value::Null);
-    Url::refuse("output", &arguments.output)?;
-    let look = || Place::new("output", &arguments.output, &INDEX);
-    let _lock = output::lock(&look()?, &warn)?;
-    // Again, since another run may have had the lock until now.
-    let mut place = look()?;
-    let old = output::check_old(&mut place, &warn)?;
+    let (_lock, place, old) = output::hold(&arguments.output, &warn)?;
     output::check_rows(&place, old.as_ref(), shards.parts().rows(), "the parts have no rows")?;
     let mut shown = Transfer::new("merging", (!arguments.quiet).then_some(format));
     shown.begin(&format!("{} parts", files.len()), shards.parts().bytes());

@@ -7,8 +7,9 @@ use anyhow::{anyhow, bail, ensure};
 use rustix::io::Errno;
 
 use crate::error::Usage;
-use crate::index::{Part, Place, Unusable};
+use crate::index::{INDEX, Part, Place, Unusable};
 use crate::lock::{Lock, LockError};
+use crate::object::Url;
 use crate::report::HumanCount;
 use crate::shard::Shard;
 
@@ -54,8 +55,19 @@ fn has_no_locks(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
 }
 
+/// Holds a place for an index of all documents, and looks at what is there.
+pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, Place, Option<Part>)> {
+    Url::refuse("output", path)?;
+    let look = || Place::new("output", path, &INDEX);
+    let lock = lock(&look()?, warn)?;
+    // Again, since another run may have had the lock until now.
+    let mut place = look()?;
+    let old = check_old(&mut place, warn)?;
+    Ok((lock, place, old))
+}
+
 /// What is there must be an index of all documents, or damaged, and then it is kept.
-pub fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
+fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
     if !place.is_taken() {
         return Ok(None);
     }

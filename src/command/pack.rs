@@ -1,32 +1,25 @@
 //! `pack`: rows with vectors as an Arrow IPC stream on standard input, one Parquet file out.
 
-use std::io::{self, Stdin};
+use std::io;
 
 use anyhow::Context;
-use crossbeam_channel::Sender;
 
 use super::{Exit, listen, output};
 use crate::ahead::Ahead;
 use crate::cli::Pack;
-use crate::index::{INDEX, IndexWriter, Packed, Place, Row, RowStream, Written};
-use crate::object::Url;
+use crate::index::{IndexWriter, Packed, Row, RowStream, Written};
 use crate::report::{DecimalBytes, Documents, HumanCount, LogFormat, Reporter};
 
 pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
     listen(format)?;
     let reporter = Reporter::new(arguments.quiet, format);
-    Url::refuse("output", &arguments.output)?;
-    let look = || Place::new("output", &arguments.output, &INDEX);
     let warn = |warning: &str| reporter.warn(warning);
-    let _lock = output::lock(&look()?, &warn)?;
-    // Again, since another run may have had the lock until now.
-    let mut place = look()?;
-    let old = output::check_old(&mut place, &warn)?;
+    let (_lock, place, old) = output::hold(&arguments.output, &warn)?;
     let mut opened = Ahead::start(|sender| drop(sender.send(RowStream::open(io::stdin()))));
-    let stream = opened.take()?.context("a stream, or an error")?.context("standard input")?;
+    let mut stream = opened.take()?.context("a stream, or an error")?.context("standard input")?;
     let mut writer = IndexWriter::new(&place, None, stream.metadata().clone(), &stream.kept());
     let mut documents = Documents::default();
-    let mut batches = Ahead::start(move |sender| read(stream, sender));
+    let mut batches = Ahead::of(move || stream.read());
     while let Some(batch) = batches.take()? {
         writer.push(rows(batch.context("standard input")?, &mut documents, &reporter))?;
     }
@@ -35,16 +28,6 @@ pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
     let written = writer.publish(None, 0, false)?;
     tell(&written, &documents, arguments, &reporter);
     Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
-}
-
-/// Until there is no more, or nobody listens.
-fn read(mut stream: RowStream<Stdin>, sender: &Sender<anyhow::Result<Vec<Packed>>>) {
-    while let Some(batch) = stream.read().transpose() {
-        let is_last = batch.is_err();
-        if sender.send(batch).is_err() || is_last {
-            return;
-        }
-    }
 }
 
 /// Those that are written; the others are counted, and told where something is wrong with them.

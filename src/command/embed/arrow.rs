@@ -1,9 +1,8 @@
 //! `embed --arrow`: an Arrow IPC stream in, one out. While a batch goes through the model, the next is read and prepared.
 
-use std::io::{self, Stdin};
+use std::io;
 
 use anyhow::Context;
-use crossbeam_channel::Sender;
 use rayon::prelude::*;
 
 use super::instruction;
@@ -25,10 +24,10 @@ pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
     let (mut embedder, known) =
         model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)?;
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);
-    let stream = TextStream::open(io::stdin()).context("standard input")?;
+    let mut stream = TextStream::open(io::stdin()).context("standard input")?;
     let mut output = printed(stream.answer(io::stdout(), &model::metadata(&model, fingerprint)))?;
     let preparer = embedder.preparer().clone();
-    let mut batches = Ahead::start(move |sender| prepare(stream, &preparer, sender));
+    let mut batches = Ahead::of(move || Ok(stream.read()?.map(|batch| prepare(batch, &preparer))));
     let mut has_failures = false;
     while let Some(prepared) = batches.take()? {
         let Prepared { batch, texts, chunks } = prepared.context("standard input")?;
@@ -49,19 +48,7 @@ struct Prepared {
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 }
 
-/// Until there is no more, or nobody listens.
-fn prepare(mut stream: TextStream<Stdin>, preparer: &Preparer, sender: &Sender<anyhow::Result<Prepared>>) {
-    loop {
-        let prepared = stream.read().map(|batch| batch.map(|batch| prepare_batch(batch, preparer)));
-        let Some(prepared) = prepared.transpose() else { return };
-        let is_last = prepared.is_err();
-        if sender.send(prepared).is_err() || is_last {
-            return;
-        }
-    }
-}
-
-fn prepare_batch(batch: TextBatch, preparer: &Preparer) -> Prepared {
+fn prepare(batch: TextBatch, preparer: &Preparer) -> Prepared {
     let rows: Vec<_> = batch.rows().collect();
     let prepared = rows.par_iter().map(|row| match row.error {
         Some(_) => (clean(row.text), Err(DocumentError::Empty)),
