@@ -65,9 +65,9 @@ impl Batch {
         [self, Batch { chunks: others, padded }]
     }
 
-    /// One of the chunks, padded as it was.
+    /// One of the chunks, without padding.
     pub fn only(&self, at: usize) -> Batch {
-        Batch { chunks: vec![self.chunks[at].clone()], padded: self.padded }
+        Batch::new(vec![self.chunks[at].clone()])
     }
 
     /// Whose rows come out, in order.

@@ -325,7 +325,7 @@ pub struct Build {
     pub dry_run: bool,
 
     /// Most tokens that go through the model together [default: 1536 on a CPU, on a GPU what its memory holds, 32768 at most]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=131_072))]
     pub batch_tokens: Option<u32>,
 
     /// Print nothing but warnings and failures

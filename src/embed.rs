@@ -148,7 +148,7 @@ impl Patient {
         Ok(embedded)
     }
 
-    /// Numbers that are too large for 16 bits can come of the kernel that the shape of the batch has chosen.
+    /// Numbers that are too large for 16 bits can come of the kernel that the shape of the batch has chosen, or of padding.
     fn again_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
         if batch.len() > 1 {
             for (at, made) in embedded.iter_mut().enumerate().filter(|(_, (_, vector))| vector.is_err()) {

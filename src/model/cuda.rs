@@ -1,7 +1,7 @@
 //! What CUDA needs beside ONNX Runtime: its libraries, a driver, a GPU.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
@@ -16,11 +16,7 @@ const DRIVER: &str = "libcuda.so.1";
 const PACKAGES: [&str; 2] = ["../../nvidia/cu13/lib", "../../nvidia/cudnn/lib"];
 
 /// A GPU.
-pub(super) struct Gpu {
-    context: Arc<CudaContext>,
-    /// Bytes that were free when it was opened.
-    free_at_first: usize,
-}
+pub(super) struct Gpu(Arc<CudaContext>);
 
 impl Gpu {
     /// The one that CUDA counts so.
@@ -32,27 +28,15 @@ impl Gpu {
         preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: there is no {DRIVER}"))?;
         let gpus = CudaContext::device_count().map_err(said)?;
         if usize::try_from(gpus).is_ok_and(|gpus| number >= gpus) {
-            bail!("there is no GPU {number}, they count from 0 and are {gpus}");
+            bail!("there is no GPU {number}: NVIDIA's driver has {gpus}, and the first is 0");
         }
         let context = CudaContext::new(number).map_err(|e| said(e).context(format!("GPU {number}")))?;
-        let mut gpu = Gpu { context, free_at_first: 0 };
-        gpu.free_at_first = gpu.free_memory(None)?;
-        Ok(gpu)
+        Ok(Gpu(context))
     }
 
     /// What it is called.
     pub fn name(&self) -> String {
-        self.context.name().unwrap_or_else(|_| "GPU".to_owned())
-    }
-
-    /// Bytes of its memory that may still be taken, of so many from the beginning.
-    ///
-    /// # Errors
-    /// The driver does not say.
-    pub fn free_memory(&self, memory_max: Option<usize>) -> anyhow::Result<usize> {
-        let (free, _) = self.context.mem_get_info().map_err(said)?;
-        let taken = self.free_at_first.saturating_sub(free);
-        Ok(memory_max.map_or(free, |max| free.min(max.saturating_sub(taken))))
+        self.0.name().unwrap_or_else(|_| "GPU".to_owned())
     }
 }
 
@@ -62,14 +46,20 @@ fn said(error: DriverError) -> anyhow::Error {
     anyhow!("NVIDIA's driver says: {words}")
 }
 
+/// Where its libraries may lie: beside ONNX Runtime's, or in the packages beside its own.
+pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
+    let beside = onnx_runtime.parent().unwrap_or(Path::new("."));
+    let packages = PACKAGES.map(|package| beside.join(package));
+    [beside.to_owned()].into_iter().chain(packages.into_iter().filter(|folder| folder.is_dir())).collect()
+}
+
 /// Loads the libraries of CUDA and cuDNN that lie beside ONNX Runtime's, or in the packages beside its own, so that its
 /// provider finds them. Where there are none, the system's are for the system to find.
 ///
 /// # Errors
 /// One of them is missing or cannot be loaded.
 pub(super) fn load_libraries(onnx_runtime: &Path) -> anyhow::Result<()> {
-    let beside = onnx_runtime.parent().unwrap_or(Path::new("."));
-    let folders = [beside.to_owned(), beside.join(PACKAGES[0]), beside.join(PACKAGES[1])];
+    let folders = folders(onnx_runtime);
     for libraries in [CUDA_DYLIBS, CUDNN_DYLIBS] {
         let folder = folders.iter().find(|folder| folder.join(libraries[0]).is_file());
         for path in folder.iter().flat_map(|folder| libraries.iter().map(|library| folder.join(library))) {

@@ -83,8 +83,15 @@ impl Model {
             folder.display(),
             device.advice()
         );
-        let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
-        let paths = files.collect::<Result<Vec<_>, _>>()?;
+        let folders = match device {
+            Device::Cuda(_) => cuda::folders(&library),
+            Device::Cpu | Device::OpenVino => vec![folder.to_owned()],
+        };
+        let mut paths = Vec::new();
+        for folder in folders {
+            let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+            paths.extend(files.collect::<Result<Vec<_>, _>>()?);
+        }
         let named = |path: PathBuf| Some((path.clone(), PathBuf::from(path.file_name()?)));
         Ok(paths.into_iter().filter(|path| path.is_file()).filter_map(named).collect())
     }
@@ -149,7 +156,7 @@ impl Model {
         let library = runtime::find(device)?;
         // Some of the libraries need that of the driver.
         let seats = seats(device, resources)?;
-        let runtime = runtime::environment(device, &library)?;
+        let runtime = runtime::load(device, &library)?;
         let profiles = matches!(device, Device::Cuda(_)).then(tempfile::tempdir).transpose();
         let profiles = profiles.context("no folder for temporary files")?;
         let (embedders, weights) = thread::scope(|scope| {
@@ -157,7 +164,7 @@ impl Model {
             let weights = scope.spawn(|| self.weights());
             let load = |(at, seat)| {
                 let profile = profiles.as_ref().filter(|_| at == 0).map(|folder| folder.path().join("run"));
-                OnnxEmbedder::load(runtime, &self.folder, seat, profile.as_deref())
+                OnnxEmbedder::load(&runtime.environment, &self.folder, seat, profile.as_deref())
             };
             let embedders: anyhow::Result<Vec<_>> = seats.into_iter().enumerate().map(load).collect();
             (embedders, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -166,9 +173,11 @@ impl Model {
         let onnx = self.folder.onnx.display();
         let first = embedders.first_mut().context("a model without a device")?;
         let precision = device.precision();
-        let is_half = |export: &&Export| ["f16", "bf16"].contains(&export.variant.as_str());
-        let rounding = precision.or(first.export().filter(is_half).map(|_| Precision::Bf16));
-        let probe = probe::probe(first, &self.tokenizer, rounding)
+        let is_half = |export: &Export| ["f16", "bf16"].contains(&export.variant.as_str());
+        // What others export says nothing of its numbers; those for a GPU have mostly 16 bits.
+        let is_exact = *device == Device::Cpu && !first.export().is_some_and(is_half);
+        let same = if is_exact { probe::SAME } else { probe::SAME_IN_16_BITS };
+        let probe = probe::probe(first, &self.tokenizer, same)
             .with_context(|| format!("model {onnx}: cannot embed a sample text"))?;
         let placement = if first.gpu().is_some() { Some(first.placement(CUDA)?) } else { None };
         if let Some(heavy) = placement.as_ref().and_then(Placement::heavy_elsewhere) {
@@ -203,7 +212,7 @@ impl Model {
             probe,
             fingerprint,
             is_shared,
-            library,
+            library: &runtime.library,
             device: device.clone(),
             threads,
             placement,
@@ -257,7 +266,7 @@ pub struct LoadedModel {
     /// Whether what all texts begin with is computed once.
     pub is_shared: bool,
     /// The ONNX Runtime that runs it.
-    pub library: PathBuf,
+    pub library: &'static Path,
     /// Where it is.
     device: Device,
     /// On a CPU.

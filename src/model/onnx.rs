@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use half::{bf16, f16};
 use ndarray::{Array2, ArrayD, Axis, Ix2, Ix3};
 use ort::environment::Environment;
+use ort::ep::cuda::AttentionBackend;
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ArenaExtendStrategy};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
@@ -42,9 +43,8 @@ const BATCH_TOKENS_CPU: usize = 1536;
 /// What is enough for any GPU.
 const BATCH_TOKENS_GPU: usize = 32 << 10;
 
-/// Of the memory that is free on a GPU, what batches are planned to take: blocks of it are not of the size that is wanted
-/// next.
-const MEMORY_SHARE: f64 = 0.8;
+/// A run option of ONNX Runtime: which devices to give the memory back to that it holds and does not use.
+const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
 
 /// What ONNX Runtime says when there is no memory for a buffer, and what CUDA's libraries say.
 const OUT_OF_MEMORY: [&str; 5] = [
@@ -199,32 +199,38 @@ impl OnnxEmbedder {
         if let Seat::Cuda { gpu, .. } = &self.seat { Some(gpu) } else { None }
     }
 
-    /// Finds out how many tokens of texts that have so many at most fit into the memory of a GPU together.
+    /// Finds out by trying how many tokens of texts that have so many at most fit into what is free of the memory of a GPU.
+    /// The engine takes memory in pieces of the sizes that are asked for, and keeps them: what comes later fits into those
+    /// of the largest batch, since that has come first.
     ///
     /// # Errors
     /// The engine failed.
     pub(super) fn fit(&mut self, max_tokens: usize) -> anyhow::Result<()> {
-        let Some(free_before) = self.free_memory()? else { return Ok(()) };
-        let key = ChunkKey { document: 0, chunk: 0 };
-        let longest = Batch::new(vec![(key, Encoding::new(vec![0; max_tokens]))]);
-        match self.forward(&longest) {
-            Ok(_) => {
-                let free = self.free_memory()?.unwrap_or_default();
-                let a_token = (free_before.saturating_sub(free) / max_tokens).max(1);
-                let fitting = (free as f64 * MEMORY_SHARE) as usize / a_token;
-                self.batch_tokens = fitting.clamp(max_tokens, BATCH_TOKENS_GPU.max(max_tokens));
-            }
-            // Perhaps no text is as long.
-            Err(error) if error.is::<OutOfMemory>() => self.batch_tokens = max_tokens / 2,
-            Err(error) => return Err(error),
+        if self.gpu().is_none() {
+            return Ok(());
         }
+        let mut texts = (BATCH_TOKENS_GPU / max_tokens).max(1);
+        while !self.holds(texts, max_tokens)? {
+            if texts == 1 {
+                // Perhaps no text is as long.
+                self.batch_tokens = max_tokens / 2;
+                return Ok(());
+            }
+            texts /= 2;
+        }
+        self.batch_tokens = texts * max_tokens;
         Ok(())
     }
 
-    /// What is left to it of the memory of its GPU, in bytes.
-    fn free_memory(&self) -> anyhow::Result<Option<usize>> {
-        let Seat::Cuda { gpu, memory_max, .. } = &self.seat else { return Ok(None) };
-        gpu.free_memory(*memory_max).map(Some)
+    /// Whether the memory of the device is enough for so many texts of so many tokens.
+    fn holds(&mut self, texts: usize, tokens: usize) -> anyhow::Result<bool> {
+        let key = ChunkKey { document: 0, chunk: 0 };
+        let batch = Batch::new(vec![(key, Encoding::new(vec![0; tokens])); texts]);
+        match self.forward(&batch) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is::<OutOfMemory>() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Names of what the graph asks for.
@@ -275,6 +281,18 @@ impl OnnxEmbedder {
         Ok(true)
     }
 
+    /// Frees what the engine holds of the memory of a GPU in pieces that are too small for what is wanted now: it does so
+    /// at the end of a run, here of one token.
+    fn give_memory_back(&mut self, gpu: usize) -> anyhow::Result<()> {
+        let mut options =
+            RunOptions::new()?.with_outputs(OutputSelector::no_default().with(&self.output_name));
+        options.set(SHRINK, format!("gpu:{gpu}"))?;
+        let fed = Fed { ids: Array2::zeros((1, 1)), mask: Array2::ones((1, 1)), prefix: None, kept: 0 };
+        // Without memory even for that, the run fails; the end of it comes all the same.
+        let _ = self.session.run_with_options(values(&self.inputs, &fed)?, &options);
+        Ok(())
+    }
+
     fn run(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
         let prefix = self.prefix.as_ref().filter(|prefix| batch.all_begin_with(&prefix.ids));
         let skipped = prefix.map_or(0, |prefix| prefix.ids.len());
@@ -307,15 +325,26 @@ impl Embedder for OnnxEmbedder {
     }
 
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
-        self.run(batch).map_err(|e| {
-            let said = format!("{e:#}");
-            if OUT_OF_MEMORY.iter().any(|words| said.contains(words)) {
+        let mut made = self.run(batch);
+        if let Seat::Cuda { number, .. } = self.seat
+            && made.as_ref().is_err_and(is_out_of_memory)
+        {
+            self.give_memory_back(number)?;
+            made = self.run(batch);
+        }
+        made.map_err(|e| {
+            if is_out_of_memory(&e) {
                 return OutOfMemory.into();
             }
-            let (texts, tokens) = (batch.len(), batch.ids().ncols());
-            anyhow!("model {}: failed on {texts} texts of {tokens} tokens: {}; try another export of the model, or smaller --batch-tokens and --max-tokens", self.path.display(), one_line(&said))
+            let (texts, tokens, said) = (batch.len(), batch.ids().ncols(), one_line(&format!("{e:#}")));
+            anyhow!("model {}: failed on {texts} texts of {tokens} tokens: {said}; try another export of the model, or smaller --batch-tokens and --max-tokens", self.path.display())
         })
     }
+}
+
+fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    let said = format!("{error:#}");
+    OUT_OF_MEMORY.iter().any(|words| said.contains(words))
 }
 
 fn session(
@@ -357,8 +386,12 @@ fn session(
             .commit_from_file(path)
     };
     load().map_err(|e| {
+        let e = anyhow::Error::from(e);
         let message = one_line(&e.to_string());
         match seat {
+            Seat::Cuda { number, .. } if is_out_of_memory(&e) => anyhow!(
+                "the memory of GPU {number} is too small for it: free some, raise --gpu-memory, take a smaller export (f16), or use --device cpu"
+            ),
             Seat::Cpu { .. } | Seat::Cuda { .. } => {
                 anyhow!("{message}; is it a whole ONNX file, with its data beside it?")
             }
@@ -391,6 +424,13 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
         .with_device_id(number as i32)
         // fp32 is to be fp32: TF32 has 10 bits of fraction.
         .with_tf32(false)
+        // Not cuDNN's, which ONNX Runtime would prefer on Hopper and newer: it plans for every shape of a batch anew, for as
+        // long as the batch then takes.
+        .with_attention_backend(
+            AttentionBackend::FLASH_ATTENTION
+                | AttentionBackend::EFFICIENT_ATTENTION
+                | AttentionBackend::MATH,
+        )
         .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
     let provider = match memory_max {
         Some(bytes) => provider.with_memory_limit(bytes),
@@ -399,9 +439,15 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
     Ok(builder.with_execution_providers([provider.build().error_on_failure()])?)
 }
 
-/// The engine's messages have line breaks; an error of ours fits on a line.
+/// The engine's messages have line breaks; an error of ours fits on a line. Of a call of CUDA's that failed, only what CUDA
+/// says is kept: in front of that is the signature of a function, and behind it a place in its source.
 fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cuda = message.find(" failure ").and_then(|at| {
+        let start = message[..at].rfind(' ')? + 1;
+        Some(start..message.find(" ; GPU=").filter(|&end| end > start)?)
+    });
+    cuda.map_or(message.clone(), |words| message[words].to_owned())
 }
 
 fn tensor(outlet: &Outlet) -> anyhow::Result<(TensorElementType, &[i64])> {

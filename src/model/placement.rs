@@ -10,8 +10,17 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Deserialize;
 
-/// Most of the arithmetic of any graph is in operators with these in their names.
-const HEAVY: [&str; 5] = ["MatMul", "Gemm", "Attention", "Softmax", "LayerNormalization"];
+/// Operators with these in their names do the arithmetic of any graph, or go through all of its hidden states.
+const HEAVY: [&str; 8] = [
+    "MatMul",
+    "Gemm",
+    "Attention",
+    "Softmax",
+    "LayerNormalization",
+    "RMSNormalization",
+    "RotaryEmbedding",
+    "Gelu",
+];
 
 /// How many nodes run where.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -97,10 +106,11 @@ mod tests {
         let profiles = tempfile::tempdir().unwrap();
         let placement = |provider: &str| {
             let library = runtime::find(&Device::Cpu).unwrap();
-            let environment = runtime::environment(&Device::Cpu, &library).unwrap();
+            let runtime = runtime::load(&Device::Cpu, &library).unwrap();
             let profile = profiles.path().join(provider);
             let seat = Seat::Cpu { threads: 1 };
-            let mut embedder = OnnxEmbedder::load(environment, &folder, seat, Some(&profile)).unwrap();
+            let mut embedder =
+                OnnxEmbedder::load(&runtime.environment, &folder, seat, Some(&profile)).unwrap();
             embedder.fit(8).unwrap();
             let key = crate::batch::ChunkKey { document: 0, chunk: 0 };
             let text = crate::tokenize::Encoding::new(vec![1, 2, 3]);

@@ -6,19 +6,17 @@
 
 use std::fmt;
 
-use super::Precision;
 use crate::batch::{Batch, Batching, ChunkKey};
 use crate::embed::{Embedder, Embedding, embed};
 use crate::tokenize::{Encoding, Tokenizer};
 
-/// Two vectors of one text are the same from this cosine on. Rounding in another order moves a vector by 1e-7 or less,
-/// in bfloat16 by 2e-5 (16 bits are taken alike); what is caught here moves it by 1e-3 or more.
-fn same(precision: Option<Precision>) -> f64 {
-    match precision {
-        None => 0.99999,
-        Some(Precision::Bf16) => 0.9999,
-    }
-}
+/// Two vectors of one text are the same from this cosine on. Rounding in another order moves a vector by 1e-7 or less;
+/// what is caught here moves it by 1e-3 or more.
+pub const SAME: f64 = 0.99999;
+
+/// The same, where numbers of 16 bits may be at work: with 28 layers they move a vector by 3e-6 (float16) or 3e-4
+/// (bfloat16).
+pub const SAME_IN_16_BITS: f64 = 0.9995;
 
 /// Texts in several scripts.
 const TEXTS: [&str; 3] = [
@@ -76,22 +74,17 @@ impl Probe {
 }
 
 /// Embeds two texts of equal length and a shorter one alone, and together. Each run costs as much as reading all weights,
-/// so there are few.
+/// so there are few. Vectors are the same from the cosine `same` on.
 ///
 /// # Errors
 /// The model does not run with one text, or gives no finite vector for it.
-pub fn probe(
-    embedder: &mut dyn Embedder,
-    tokenizer: &Tokenizer,
-    precision: Option<Precision>,
-) -> anyhow::Result<Probe> {
+pub fn probe(embedder: &mut dyn Embedder, tokenizer: &Tokenizer, same: f64) -> anyhow::Result<Probe> {
     let texts = TEXTS.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     // A tokenizer with long tokens may have fewer for one of them.
     let most = texts.iter().map(Encoding::len).fold(TOKENS_MAX, usize::min);
     let texts = texts.iter().zip([most, most, most / 2]);
     let texts: Vec<_> =
         texts.map(|(text, tokens)| alone(embedder, first(text, tokens))).collect::<anyhow::Result<_>>()?;
-    let same = same(precision);
     let padded = company(embedder, &texts, same);
     // There was company of equal length in it.
     let equal_lengths =

@@ -22,15 +22,23 @@ const SYSTEM: [&str; 6] = [
     "/opt/homebrew/lib",
 ];
 
-static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+/// ONNX Runtime, once it is loaded.
+pub struct Runtime {
+    /// The one of the process.
+    pub environment: Environment,
+    /// Where it was loaded from.
+    pub library: PathBuf,
+}
 
-/// The one environment of the process, of a library that [`find`] has found for the device.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+/// Loads a library that [`find`] has found for the device, if no other has been loaded before.
 ///
 /// # Errors
 /// The library, or one that it needs, cannot be loaded or is too old.
-pub fn environment(device: &Device, library: &Path) -> anyhow::Result<&'static Environment> {
-    if let Some(environment) = ENVIRONMENT.get() {
-        return Ok(environment);
+pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime> {
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
     }
     if let Device::Cuda(_) = device {
         cuda::load_libraries(library).map_err(|e| anyhow!("{e}; {}", device.advice()))?;
@@ -45,7 +53,7 @@ pub fn environment(device: &Device, library: &Path) -> anyhow::Result<&'static E
         .with_context(|| format!("ONNX Runtime {}", library.display()))?;
     // Its warnings are about graphs, for people who write exporters; errors come back as errors.
     environment.set_log_level(LogLevel::Fatal);
-    let environment = ENVIRONMENT.get_or_init(|| environment);
+    let runtime = RUNTIME.get_or_init(|| Runtime { environment, library: library.to_owned() });
     // `pip install` may put the library of another package over it.
     ensure!(
         device.is_built_in()?,
@@ -54,7 +62,7 @@ pub fn environment(device: &Device, library: &Path) -> anyhow::Result<&'static E
         device.provider_library().unwrap_or_default(),
         device.package()
     );
-    Ok(environment)
+    Ok(runtime)
 }
 
 /// The library, from the first of: `ORT_DYLIB_PATH`, the folder of this program, the Python environment that this program
