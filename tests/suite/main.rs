@@ -29,6 +29,7 @@ mod readers;
 mod recipes;
 mod search;
 mod shards;
+mod stand_in;
 mod stream;
 mod throughput;
 mod util;

@@ -1,0 +1,314 @@
+// A stand-in for NVIDIA's driver and CUDA's libraries (13, with cuDNN 9), for ONNX Runtime's CUDA provider on a machine
+// without a GPU. Memory is the machine's own, copies are real, every call succeeds, and kernels compute nothing: what is
+// copied back are the same numbers every time. So it shows what the provider does with a graph, with memory that is too
+// small, and with several GPUs, and nothing of vectors.
+//
+// One library goes by all names; that of a driver that says no is the same with other settings:
+//
+//     STAND_IN_GPUS     how many there are; 1 if it is not set
+//     STAND_IN_MIB      memory of each; 8192
+//     STAND_IN_ERROR    what the driver answers when it is started; 0, which is success
+
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+// As in CUDA's driver_types.h and cuda.h.
+enum { MEMORY_ALLOCATION = 2, INVALID_DEVICE = 101, UNSUPPORTED_DRIVER = 803 };
+enum { TYPE_UNREGISTERED, TYPE_DEVICE = 2 };
+enum { MOST_GPUS = 8, MOST_BLOCKS = 1 << 16 };
+
+// A vector of the tiny model.
+enum { WIDTH = 64 };
+
+static long setting(const char* name, long otherwise) {
+  const char* value = getenv(name);
+  return value ? atol(value) : otherwise;
+}
+
+static int gpus(void) { return (int)setting("STAND_IN_GPUS", 1); }
+static size_t memory(void) { return (size_t)setting("STAND_IN_MIB", 8192) << 20; }
+
+// Of a Hopper, which ONNX Runtime has the most kernels for.
+static int attribute(int which) {
+  switch (which) {
+    case 1: return 1024;         // threads a block
+    case 8: return 48 << 10;     // shared memory a block
+    case 10: return 32;          // warp
+    case 16: return 132;         // multiprocessors
+    case 39: return 2048;        // threads a multiprocessor
+    case 75: return 9;           // major version
+    case 76: return 0;           // minor version
+    case 81: return 228 << 10;   // shared memory a multiprocessor
+    case 97: return 227 << 10;   // shared memory a block that asks for it
+    default: return 1;
+  }
+}
+
+// --- Memory.
+
+static struct {
+  char* start;
+  size_t length;
+  int gpu;
+} blocks[MOST_BLOCKS];
+static size_t used[MOST_GPUS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread int current;
+static __thread int last_error;
+
+static int fail(int error) { return last_error = error; }
+
+int cudaMalloc(void** pointer, size_t length) {
+  int error = MEMORY_ALLOCATION;
+  pthread_mutex_lock(&lock);
+  if (used[current] + length <= memory()) {
+    for (int at = 0; at < MOST_BLOCKS && error; at++) {
+      if (blocks[at].start) continue;
+      // Pages that nobody writes to cost nothing.
+      *pointer = mmap(0, length + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      blocks[at].start = *pointer, blocks[at].length = length, blocks[at].gpu = current;
+      used[current] += length;
+      error = 0;
+    }
+  }
+  pthread_mutex_unlock(&lock);
+  return error ? fail(error) : 0;
+}
+
+int cudaFree(void* pointer) {
+  pthread_mutex_lock(&lock);
+  for (int at = 0; pointer && at < MOST_BLOCKS; at++) {
+    if (blocks[at].start != pointer) continue;
+    used[blocks[at].gpu] -= blocks[at].length;
+    munmap(pointer, blocks[at].length + 1);
+    blocks[at].start = 0;
+    break;
+  }
+  pthread_mutex_unlock(&lock);
+  return 0;
+}
+
+// The GPU that it is memory of; -1 for the machine's.
+static int gpu_of(const void* pointer) {
+  int gpu = -1;
+  pthread_mutex_lock(&lock);
+  for (int at = 0; at < MOST_BLOCKS && gpu < 0; at++) {
+    char* start = blocks[at].start;
+    if (start && (char*)pointer >= start && (char*)pointer < start + blocks[at].length) gpu = blocks[at].gpu;
+  }
+  pthread_mutex_unlock(&lock);
+  return gpu;
+}
+
+int cudaMemcpy(void* to, const void* from, size_t bytes, int kind) {
+  if (gpu_of(from) < 0 || gpu_of(to) >= 0 || bytes % (WIDTH * sizeof(float))) {
+    memmove(to, from, bytes);
+    return 0;
+  }
+  for (size_t at = 0; at < bytes / sizeof(float); at++) {
+    uint32_t dice = (uint32_t)(at % WIDTH + 1) * 2654435761u;
+    ((float*)to)[at] = (float)(dice >> 8) / (1 << 24) - 0.5f;
+  }
+  return 0;
+}
+
+int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int kind, void* stream) {
+  return cudaMemcpy(to, from, bytes, kind);
+}
+
+int cudaMemcpy2DAsync(void* to, size_t pitch, const void* from, size_t from_pitch, size_t width, size_t height, int kind,
+                      void* stream) {
+  for (size_t row = 0; row < height; row++) memmove((char*)to + row * pitch, (char*)from + row * from_pitch, width);
+  return 0;
+}
+
+int cudaMemcpyFromSymbol(void* to, const void* symbol, size_t bytes, size_t offset, int kind) {
+  memset(to, 0, bytes);
+  return 0;
+}
+
+int cudaMemset(void* pointer, int value, size_t bytes) {
+  memset(pointer, value, bytes);
+  return 0;
+}
+
+int cudaMemsetAsync(void* pointer, int value, size_t bytes, void* stream) { return cudaMemset(pointer, value, bytes); }
+int cudaFreeAsync(void* pointer, void* stream) { return cudaFree(pointer); }
+int cudaMallocFromPoolAsync(void** pointer, size_t bytes, void* pool, void* stream) { return cudaMalloc(pointer, bytes); }
+int cudaHostAlloc(void** pointer, size_t bytes, unsigned flags) { return posix_memalign(pointer, 4096, bytes + 1); }
+int cudaMallocHost(void** pointer, size_t bytes) { return cudaHostAlloc(pointer, bytes, 0); }
+
+int cudaFreeHost(void* pointer) {
+  free(pointer);
+  return 0;
+}
+
+static int free_memory(size_t* available, size_t* total) {
+  *total = memory(), *available = *total - used[current];
+  return 0;
+}
+
+int cudaMemGetInfo(size_t* available, size_t* total) { return free_memory(available, total); }
+
+int cudaPointerGetAttributes(void* attributes, const void* pointer) {
+  struct {
+    int type, gpu;
+    const void *device, *host;
+  }* found = attributes;
+  int gpu = gpu_of(pointer);
+  found->type = gpu < 0 ? TYPE_UNREGISTERED : TYPE_DEVICE, found->gpu = gpu < 0 ? 0 : gpu;
+  found->device = found->host = pointer;
+  return 0;
+}
+
+// --- GPUs.
+
+int cudaGetDeviceCount(int* count) { return *count = gpus(), 0; }
+int cudaGetDevice(int* gpu) { return *gpu = current, 0; }
+int cudaSetDevice(int gpu) { return gpu < gpus() ? (current = gpu, 0) : fail(INVALID_DEVICE); }
+int cudaDeviceGetAttribute(int* value, int which, int gpu) { return *value = attribute(which), 0; }
+int cudaDriverGetVersion(int* version) { return *version = 13000, 0; }
+int cudaRuntimeGetVersion(int* version) { return *version = 13000, 0; }
+
+int cudaGetDeviceProperties(char* properties, int gpu) {
+  // The places are those of cudaDeviceProp in CUDA 13.
+  memset(properties, 0, 1008);
+  strcpy(properties, "Stand-in");
+  *(size_t*)(properties + 288) = memory();
+  *(size_t*)(properties + 296) = attribute(8);
+  *(int*)(properties + 304) = 65536;  // registers a block
+  *(int*)(properties + 308) = attribute(10);
+  *(int*)(properties + 320) = attribute(1);
+  int most[] = {1024, 1024, 64, INT32_MAX, 65535, 65535};  // sides of a block and of a grid
+  memcpy(properties + 324, most, sizeof most);
+  *(int*)(properties + 360) = attribute(75);
+  *(int*)(properties + 364) = attribute(76);
+  *(int*)(properties + 384) = attribute(16);
+  *(int*)(properties + 604) = attribute(39);
+  *(size_t*)(properties + 624) = attribute(81);
+  *(size_t*)(properties + 672) = attribute(97);
+  return 0;
+}
+
+// --- The driver, as it is asked for GPUs.
+
+int cuInit(unsigned flags) { return (int)setting("STAND_IN_ERROR", 0); }
+int cuDeviceGetCount(int* count) { return cudaGetDeviceCount(count); }
+int cuDeviceGet(int* gpu, int number) { return *gpu = number, 0; }
+int cuDeviceGetName(char* name, int length, int gpu) { return snprintf(name, length, "Stand-in %d", gpu), 0; }
+int cuDeviceGetAttribute(int* value, int which, int gpu) { return *value = attribute(which), 0; }
+int cuDevicePrimaryCtxRetain(void** context, int gpu) { return *context = (void*)(intptr_t)(gpu + 1), 0; }
+int cuCtxSetCurrent(void* context) { return context ? cudaSetDevice((int)(intptr_t)context - 1) : 0; }
+int cuCtxGetCurrent(void** context) { return *context = (void*)(intptr_t)(current + 1), 0; }
+int cuMemGetInfo_v2(size_t* available, size_t* total) { return free_memory(available, total); }
+
+int cuGetErrorString(int error, const char** words) {
+  *words = error == UNSUPPORTED_DRIVER ? "system has unsupported display driver / cuda driver combination" : "unknown error";
+  return 0;
+}
+
+int cuGetErrorName(int error, const char** name) { return *name = "CUDA_ERROR", 0; }
+
+// --- Errors.
+
+const char* cudaGetErrorName(int error) { return error == MEMORY_ALLOCATION ? "cudaErrorMemoryAllocation" : "cudaError"; }
+const char* cudaGetErrorString(int error) { return error == MEMORY_ALLOCATION ? "out of memory" : "unknown error"; }
+int cudaPeekAtLastError(void) { return last_error; }
+
+int cudaGetLastError(void) {
+  int error = last_error;
+  last_error = 0;
+  return error;
+}
+
+const char* cublasGetStatusName(int status) { return "CUBLAS_STATUS"; }
+const char* cublasGetStatusString(int status) { return "a status of the stand-in"; }
+const char* cudnnGetErrorString(int status) { return "a status of the stand-in"; }
+size_t cudnnGetVersion(void) { return 92800; }
+
+// --- Kernels: a launch takes its settings from a stack, and is over.
+
+struct dim3 {
+  unsigned x, y, z;
+};
+
+static __thread struct {
+  struct dim3 grid, block;
+  size_t shared;
+  void* stream;
+} launch;
+
+unsigned __cudaPushCallConfiguration(struct dim3 grid, struct dim3 block, size_t shared, void* stream) {
+  launch.grid = grid, launch.block = block, launch.shared = shared, launch.stream = stream;
+  return 0;
+}
+
+int __cudaPopCallConfiguration(struct dim3* grid, struct dim3* block, size_t* shared, void** stream) {
+  *grid = launch.grid, *block = launch.block, *shared = launch.shared, *stream = launch.stream;
+  return 0;
+}
+
+int cudaFuncGetAttributes(char* attributes, const void* function) {
+  // The places are those of cudaFuncAttributes.
+  memset(attributes, 0, 144);
+  *(int*)(attributes + 24) = attribute(1);
+  *(int*)(attributes + 28) = 32;  // registers
+  *(int*)(attributes + 32) = 90;  // version
+  return 0;
+}
+
+int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* count) { return *count = 2, 0; }
+int cudaStreamIsCapturing(void* stream, int* status) { return *status = 0, 0; }
+
+int cudaMemPoolGetAttribute(void* pool, int which, uint64_t* value) { return *value = 0, 0; }
+
+int cudaEventElapsedTime(float* milliseconds) { return *milliseconds = 1, 0; }
+
+int cudaLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
+  function(data);
+  return 0;
+}
+
+int cublasLtMatmulAlgoGetHeuristic(void* handle, void* operation, void* a, void* b, void* c, void* d, void* preference,
+                                   int wanted, void* results, int* found) {
+  memset(results, 0, 64);
+  return *found = 1, 0;
+}
+
+int cublasGetMathMode(void* handle, int* mode) { return *mode = 0, 0; }
+
+// --- All else: what makes something gives a handle, the rest has nothing to do.
+
+#define MAKES(name) \
+  int name(void** made) { return *made = &launch, 0; }
+#define DOES(name) \
+  int name(void) { return 0; }
+
+MAKES(__cudaGetKernel) MAKES(__cudaRegisterFatBinary) MAKES(cublasCreate_v2) MAKES(cublasLtCreate)
+MAKES(cublasLtMatmulDescCreate) MAKES(cublasLtMatmulPreferenceCreate) MAKES(cublasLtMatrixLayoutCreate)
+MAKES(cublasLtMatrixTransformDescCreate) MAKES(cudaEventCreate) MAKES(cudaEventCreateWithFlags)
+MAKES(cudaGraphInstantiate) MAKES(cudaLibraryGetKernel) MAKES(cudaLibraryLoadData) MAKES(cudaMemPoolCreate)
+MAKES(cudaStreamCreate) MAKES(cudaStreamCreateWithFlags) MAKES(cudnnCreate)
+
+DOES(__cudaLaunchKernel) DOES(__cudaRegisterFatBinaryEnd) DOES(__cudaRegisterFunction) DOES(__cudaRegisterVar)
+DOES(__cudaUnregisterFatBinary) DOES(cuDevicePrimaryCtxRelease_v2) DOES(cuTensorMapEncodeTiled) DOES(cublasDestroy_v2)
+DOES(cublasDgeam) DOES(cublasDgemmBatched) DOES(cublasDgemmStridedBatched) DOES(cublasDgemm_v2)
+DOES(cublasDgetrfBatched) DOES(cublasDgetriBatched) DOES(cublasGemmBatchedEx) DOES(cublasGemmEx)
+DOES(cublasGemmStridedBatchedEx) DOES(cublasLtDestroy) DOES(cublasLtMatmul) DOES(cublasLtMatmulAlgoConfigSetAttribute)
+DOES(cublasLtMatmulAlgoInit) DOES(cublasLtMatmulDescDestroy) DOES(cublasLtMatmulDescSetAttribute)
+DOES(cublasLtMatmulPreferenceDestroy) DOES(cublasLtMatmulPreferenceSetAttribute) DOES(cublasLtMatrixLayoutDestroy)
+DOES(cublasLtMatrixLayoutSetAttribute) DOES(cublasLtMatrixTransform) DOES(cublasLtMatrixTransformDescDestroy)
+DOES(cublasScopy_v2) DOES(cublasSetMathMode) DOES(cublasSetStream_v2) DOES(cublasSgeam) DOES(cublasSgemmBatched)
+DOES(cublasSgemmStridedBatched) DOES(cublasSgemm_v2) DOES(cublasSgetrfBatched) DOES(cublasSgetriBatched)
+DOES(cublasSscal_v2) DOES(cudaDeviceSynchronize) DOES(cudaEventDestroy) DOES(cudaEventRecord)
+DOES(cudaEventRecordWithFlags) DOES(cudaEventSynchronize) DOES(cudaFuncSetAttribute)
+DOES(cudaGetDriverEntryPointByVersion) DOES(cudaGraphDestroy) DOES(cudaGraphExecDestroy) DOES(cudaGraphLaunch)
+DOES(cudaKernelSetAttributeForDevice) DOES(cudaLaunchCooperativeKernel) DOES(cudaLaunchKernel)
+DOES(cudaLaunchKernelExC) DOES(cudaLibraryUnload) DOES(cudaMemPoolDestroy) DOES(cudaMemPoolSetAttribute)
+DOES(cudaMemPoolTrimTo) DOES(cudaStreamBeginCapture) DOES(cudaStreamDestroy) DOES(cudaStreamEndCapture)
+DOES(cudaStreamSynchronize) DOES(cudaStreamWaitEvent) DOES(cudnnDestroy) DOES(cudnnSetStream)
