@@ -26,7 +26,7 @@ import pyarrow.parquet
 import tokenizers
 
 import bench_passages
-from bench_page import PAGE, cores, machine, speed_table, table, versions
+from bench_page import PAGE, cores, gpus, machine, speed_table, table, versions
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -348,6 +348,7 @@ def full(arguments):
         machine=machine(),
         threads=threads,
         versions=versions(TOOL),
+        gpus=gpus(),
         ratios=ratios(mixed, many, seconds, starts, weights),
         passages=len(rows),
         tokens=f"{bench.tokens:,}",

@@ -6,6 +6,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+GPU_PAGE = "benchmarks-gpu.md"
 OPENVINO = Path(__file__).resolve().parent / "requirements-openvino.txt"
 PACKAGES = """sentence-transformers torch transformers optimum optimum-onnx optimum-intel openvino fastembed onnxruntime
 onnx tokenizers numpy""".split()
@@ -64,13 +66,19 @@ their ratios should be taken elsewhere.
 
 ## GPUs
 
-Not measured yet: `scripts/gpu_check` does it, on a machine that has one.
+{gpus}
 
 ## How to run it
 
 `scripts/bench` on Linux, with 24 GB of memory, 25 GB of disk and two hours. `scripts/bench --quick` checks in less
 than a minute that it runs, with a tiny model and without the others.
 """
+
+
+def gpus():
+    if (DOCS / GPU_PAGE).exists():
+        return f"[{GPU_PAGE}]({GPU_PAGE}), made by `scripts/gpu_check`."
+    return "Not measured yet: `scripts/gpu_check` does it, on a machine that has one."
 
 
 def table(header, rows):
@@ -92,7 +100,9 @@ def speed_table(measured, unit):
 
 def cores():
     """Physical ones, which are as many threads as products of matrices can make use of."""
-    return len({path.read_text() for path in Path("/sys/devices/system/cpu").glob("cpu*/topology/thread_siblings_list")})
+    return len(
+        {path.read_text() for path in Path("/sys/devices/system/cpu").glob("cpu*/topology/thread_siblings_list")}
+    )
 
 
 def machine():

@@ -1,5 +1,7 @@
-//! `--device cuda` and `--device auto`. What needs a GPU is skipped where there is none, and says so.
+//! `--device cuda` and `--device auto`. What needs a GPU is skipped where there is none, and says so; not where
+//! `scripts/gpu_check` runs it, which sets `GPU_CHECK`. Memory that is too small: `stand_in.rs`.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -15,12 +17,16 @@ fn arguments() -> [&'static str; 6] {
     ["build", "in.jsonl", "-o", "out.parquet", "--model", our_exports().to_str().unwrap()]
 }
 
-/// Why there is no GPU to test with; nothing where there is one.
+/// Why there is no GPU to test with; nothing where there is one, whatever else is wrong with it.
 fn no_gpu() -> Option<String> {
+    if env::var_os("GPU_CHECK").is_some() {
+        return None;
+    }
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &[&CUDA[..], &["--dry-run"]].concat());
-    (ran.code != Some(0)).then(|| ran.stderr.trim().to_owned())
+    let is_missing = ["no NVIDIA driver", "is not installed"].iter().any(|words| ran.stderr.contains(words));
+    is_missing.then(|| ran.stderr.trim().to_owned())
 }
 
 macro_rules! needs_gpu {
@@ -87,8 +93,8 @@ fn vectors_of_a_gpu_are_the_golden_ones() {
     let texts = texts();
     playground.write("in.jsonl", jsonl(texts.iter().map(|text| text.text.as_str())));
     let model = ["--model", our_exports().to_str().unwrap()];
-    for (file, least) in [("model.onnx", 0.999_99), ("model_f16.onnx", 0.999_5), ("model_bf16.onnx", 0.999_5)]
-    {
+    // A model this narrow loses more in bf16 than one of the real shape, which gpu_check holds to 0.9995.
+    for (file, least) in [("model.onnx", 0.999_99), ("model_f16.onnx", 0.999_5), ("model_bf16.onnx", 0.999)] {
         for batch_tokens in ["1", "4096"] {
             let more = ["--model-file", file, "--batch-tokens", batch_tokens, "--rebuild"];
             let rows = playground.build("in.jsonl", &[&model[..], &CUDA, &more].concat());
@@ -98,22 +104,6 @@ fn vectors_of_a_gpu_are_the_golden_ones() {
             assert!(worst > least, "{file}: {worst}");
         }
     }
-}
-
-#[test]
-fn batches_that_are_too_large_for_the_memory_cost_nothing_but_time() {
-    needs_gpu!();
-    let playground = Playground::new();
-    let texts: Vec<String> = (0..3000).map(|n| format!("{n} {}", "and so on ".repeat(60))).collect();
-    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
-    let model = ["--model", our_exports().to_str().unwrap()];
-    let build =
-        |more: &[&str]| playground.build("in.jsonl", &[&model[..], &CUDA, &["--rebuild"], more].concat());
-    let whole = build(&[]);
-    let small = build(&["--gpu-memory", "1", "--batch-tokens", "1000000"]);
-    assert_eq!((whole.len(), small.len()), (3000, 3000));
-    let cosines = whole.iter().zip(&small).map(|(a, b)| cosine(&a.vector, &b.vector));
-    assert!(cosines.fold(1.0, f64::min) > 0.999_99);
 }
 
 #[test]
