@@ -368,10 +368,8 @@ fn session(
                 Device::OpenVino.advice()
             )
         })?,
-        Seat::Cuda { number, memory_max, .. } => cuda(builder, *number, *memory_max).map_err(|e| {
-            let e = one_line(&e.to_string());
-            anyhow!("{e}; see that the driver is 580 or newer; {}", Device::Cuda(vec![*number]).advice())
-        })?,
+        Seat::Cuda { number, memory_max, .. } => cuda(builder, *number, *memory_max)
+            .map_err(|e| anyhow!("{}; {}", one_line(&e.to_string()), cuda_advice(*number)))?,
     };
     let load = || -> ort::Result<Session> {
         let builder = match profile {
@@ -392,6 +390,9 @@ fn session(
             Seat::Cuda { number, .. } if is_out_of_memory(&e) => anyhow!(
                 "the memory of GPU {number} is too small for it: free some, raise --gpu-memory, take a smaller export (f16), or use --device cpu"
             ),
+            Seat::Cuda { number, .. } if e.to_string().contains(SIGNATURE) => {
+                anyhow!("{message}; {}", cuda_advice(*number))
+            }
             Seat::Cpu { .. } | Seat::Cuda { .. } => {
                 anyhow!("{message}; is it a whole ONNX file, with its data beside it?")
             }
@@ -402,6 +403,10 @@ fn session(
             ),
         }
     })
+}
+
+fn cuda_advice(number: usize) -> String {
+    format!("see that the driver is 580 or newer; {}", Device::Cuda(vec![number]).advice())
 }
 
 /// All of the graph on OpenVINO, or an error.
@@ -439,15 +444,16 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
     Ok(builder.with_execution_providers([provider.build().error_on_failure()])?)
 }
 
-/// The engine's messages have line breaks; an error of ours fits on a line. Of a call of CUDA's that failed, only what CUDA
-/// says is kept: in front of that is the signature of a function, and behind it a place in its source.
+/// Where the engine says which function of its own called CUDA, with its types.
+const SIGNATURE: &str = "[with ";
+
+/// The engine's messages have line breaks; an error of ours fits on a line. Of a call of CUDA's that failed, what is said
+/// stands behind the signature of a function, and in front of a place in its source.
 fn one_line(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let cuda = message.find(" failure ").and_then(|at| {
-        let start = message[..at].rfind(' ')? + 1;
-        Some(start..message.find(" ; GPU=").filter(|&end| end > start)?)
-    });
-    cuda.map_or(message.clone(), |words| message[words].to_owned())
+    let behind = message.rfind(SIGNATURE).and_then(|at| message[at..].split_once("] "));
+    let said = behind.map_or(message.as_str(), |(_, said)| said);
+    said.split(" ; GPU=").next().unwrap_or(said).to_owned()
 }
 
 fn tensor(outlet: &Outlet) -> anyhow::Result<(TensorElementType, &[i64])> {

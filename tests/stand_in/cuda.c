@@ -1,9 +1,9 @@
-// A stand-in for NVIDIA's driver and CUDA's libraries (13, with cuDNN 9), for ONNX Runtime's CUDA provider on a machine
+// A stand-in for NVIDIA's driver and CUDA's libraries (13), for ONNX Runtime's CUDA provider on a machine
 // without a GPU. Memory is the machine's own, copies are real, every call succeeds, and kernels compute nothing: what is
 // copied back are the same numbers every time. So it shows what the provider does with a graph, with memory that is too
 // small, and with several GPUs, and nothing of vectors.
 //
-// One library goes by all names; that of a driver that says no is the same with other settings:
+// It goes by the name of the driver; CUDA's libraries are empty beside it. Settings:
 //
 //     STAND_IN_GPUS     how many there are; 1 if it is not set
 //     STAND_IN_MIB      memory of each; 8192
@@ -228,8 +228,6 @@ int cudaGetLastError(void) {
 
 const char* cublasGetStatusName(int status) { return "CUBLAS_STATUS"; }
 const char* cublasGetStatusString(int status) { return "a status of the stand-in"; }
-const char* cudnnGetErrorString(int status) { return "a status of the stand-in"; }
-size_t cudnnGetVersion(void) { return 92800; }
 
 // --- Kernels: a launch takes its settings from a stack, and is over.
 
@@ -293,7 +291,7 @@ MAKES(__cudaGetKernel) MAKES(__cudaRegisterFatBinary) MAKES(cublasCreate_v2) MAK
 MAKES(cublasLtMatmulDescCreate) MAKES(cublasLtMatmulPreferenceCreate) MAKES(cublasLtMatrixLayoutCreate)
 MAKES(cublasLtMatrixTransformDescCreate) MAKES(cudaEventCreate) MAKES(cudaEventCreateWithFlags)
 MAKES(cudaGraphInstantiate) MAKES(cudaLibraryGetKernel) MAKES(cudaLibraryLoadData) MAKES(cudaMemPoolCreate)
-MAKES(cudaStreamCreate) MAKES(cudaStreamCreateWithFlags) MAKES(cudnnCreate)
+MAKES(cudaStreamCreate) MAKES(cudaStreamCreateWithFlags)
 
 DOES(__cudaLaunchKernel) DOES(__cudaRegisterFatBinaryEnd) DOES(__cudaRegisterFunction) DOES(__cudaRegisterVar)
 DOES(__cudaUnregisterFatBinary) DOES(cuDevicePrimaryCtxRelease_v2) DOES(cuTensorMapEncodeTiled) DOES(cublasDestroy_v2)
@@ -311,4 +309,4 @@ DOES(cudaGetDriverEntryPointByVersion) DOES(cudaGraphDestroy) DOES(cudaGraphExec
 DOES(cudaKernelSetAttributeForDevice) DOES(cudaLaunchCooperativeKernel) DOES(cudaLaunchKernel)
 DOES(cudaLaunchKernelExC) DOES(cudaLibraryUnload) DOES(cudaMemPoolDestroy) DOES(cudaMemPoolSetAttribute)
 DOES(cudaMemPoolTrimTo) DOES(cudaStreamBeginCapture) DOES(cudaStreamDestroy) DOES(cudaStreamEndCapture)
-DOES(cudaStreamSynchronize) DOES(cudaStreamWaitEvent) DOES(cudnnDestroy) DOES(cudnnSetStream)
+DOES(cudaStreamSynchronize) DOES(cudaStreamWaitEvent)

@@ -11,15 +11,19 @@ use std::sync::OnceLock;
 
 use crate::util::{Playground, Ran, cpu_library, jsonl, our_exports, python, repository, rows};
 
-/// The libraries that the tool loads for a GPU, and that of the driver.
-const LIBRARIES: [&str; 15] = [
-    "libcuda.so.1",
+/// The library of the driver, which the stand-in is.
+const DRIVER: &str = "libcuda.so.1";
+
+/// The others that the tool loads for a GPU, which are empty but for cuDNN's first: the stand-in has all that is in them.
+const CUDA_LIBRARIES: [&str; 6] = [
     "libcudart.so.13",
     "libcublasLt.so.13",
     "libcublas.so.13",
     "libnvrtc.so.13",
     "libcurand.so.10",
     "libcufft.so.12",
+];
+const CUDNN_LIBRARIES: [&str; 8] = [
     "libcudnn.so.9",
     "libcudnn_graph.so.9",
     "libcudnn_ops.so.9",
@@ -30,23 +34,39 @@ const LIBRARIES: [&str; 15] = [
     "libcudnn_engines_runtime_compiled.so.9",
 ];
 
-/// ONNX Runtime for GPUs, with the stand-in under all of those names beside it.
+/// ONNX Runtime for GPUs, with the stand-in and the other libraries beside it.
 fn stand_in() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand-in");
         _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap();
-        let library = folder.join("stand-in.so");
-        let source = |name: &str| repository("tests/stand_in").join(name);
-        let versions = format!("-Wl,--version-script={}", source("cuda.map").display());
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-pthread", &versions, "-o"]).arg(&library).arg(source("cuda.c"));
-        assert!(compiler.status().unwrap().success());
-        LIBRARIES.iter().for_each(|name| symlink(&library, folder.join(name)).unwrap());
+        let compile = |name: &str, more: &[&str]| {
+            let mut compiler = Command::new("cc");
+            compiler.args([
+                "-shared",
+                "-fPIC",
+                "-pthread",
+                "-xc",
+                &format!("-Wl,-soname,{name}"),
+                "-o",
+                name,
+            ]);
+            assert!(compiler.args(more).current_dir(&folder).status().unwrap().success());
+        };
+        let source = |name: &str| repository("tests/stand_in").join(name).display().to_string();
+        let versions = format!("-Wl,--version-script={}", source("cuda.map"));
+        compile(DRIVER, &[&versions, &source("cuda.c")]);
+        compile(CUDNN_LIBRARIES[0], &[&source("cudnn.c")]);
+        CUDA_LIBRARIES.iter().chain(&CUDNN_LIBRARIES[1..]).for_each(|name| compile(name, &["/dev/null"]));
         onnx_runtime(&folder);
         folder
     })
+}
+
+fn link(libraries: &[&str], folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    libraries.iter().for_each(|name| symlink(stand_in().join(name), folder.join(name)).unwrap());
 }
 
 fn onnx_runtime(folder: &Path) {
@@ -59,10 +79,11 @@ fn onnx_runtime(folder: &Path) {
     }
 }
 
-/// A run with ONNX Runtime and CUDA from a folder.
+/// A run with ONNX Runtime from a folder, and with CUDA from there or from where the system looks for libraries.
 fn run_in(folder: &Path, playground: &Playground, arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
     let libraries = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let library = libraries.filter(|path| path.to_string_lossy().contains("libonnxruntime.so")).min().unwrap();
+    let library =
+        libraries.filter(|path| path.to_string_lossy().contains("libonnxruntime.so")).min().unwrap();
     let mut command = playground.command(arguments);
     command.env("ORT_DYLIB_PATH", library).env("LD_LIBRARY_PATH", folder).envs(settings.iter().copied());
     playground.output(&mut command, "")
@@ -87,7 +108,8 @@ const CUDA: [&str; 2] = ["--device", "cuda"];
 
 /// Of 8 to 520 tokens.
 fn documents(playground: &Playground, count: usize) {
-    let texts: Vec<String> = (0..count).map(|n| format!("{n} {}", "and so on ".repeat(1 + n % 128))).collect();
+    let texts: Vec<String> =
+        (0..count).map(|n| format!("{n} {}", "and so on ".repeat(1 + n % 128))).collect();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
 }
 
@@ -104,6 +126,8 @@ fn graphs_are_on_the_gpu_or_refused() {
         let (on_gpu, all): (u32, u32) = (on_gpu.parse().unwrap(), all.parse().unwrap());
         assert!(all - on_gpu < 10 && all > 60, "{}", ran.story);
     }
+    // Nothing is said of a device, and there is a GPU.
+    build(&playground, &[], &[]).expect(0).says("GPU 0 by CUDA, Stand-in 0, ");
     // CUDA has no kernels for these.
     let elsewhere =
         [("model_kv_f32.onnx", "2 GroupQueryAttention"), ("model_quantized.onnx", "14 MatMulInteger")];
@@ -176,7 +200,38 @@ fn several_gpus_share_the_work() {
     assert_eq!(embedded.len(), 2000);
     build(&playground, &["--device", "cuda:1"], &two).expect(0).says("GPU 1 by CUDA, Stand-in 1, ");
     assert_eq!(rows(&playground.path("out.parquet")), embedded);
-    build(&playground, &["--device", "cuda:2"], &two).expect(1).says("there is no GPU 2: NVIDIA's driver has 2");
+    build(&playground, &["--device", "cuda:2"], &two)
+        .expect(1)
+        .says("there is no GPU 2: NVIDIA's driver has 2");
+}
+
+#[test]
+fn cuda_may_lie_in_packages_or_be_the_systems() {
+    let playground = Playground::new();
+    documents(&playground, 5);
+    let system = stand_in().to_str().unwrap();
+    let arguments = [&BUILD[..], &model("model_f16.onnx"), &CUDA].concat();
+
+    let packages = playground.path("site-packages");
+    let driver = packages.join("driver");
+    link(&[DRIVER], &driver);
+    link(&CUDA_LIBRARIES, &packages.join("nvidia/cu13/lib"));
+    link(&CUDNN_LIBRARIES, &packages.join("nvidia/cudnn/lib"));
+    let capi = packages.join("onnxruntime/capi");
+    fs::create_dir_all(&capi).unwrap();
+    onnx_runtime(&capi);
+    let only_driver = [("LD_LIBRARY_PATH", driver.to_str().unwrap())];
+    run_in(&capi, &playground, &arguments, &only_driver).expect(0).says("GPU 0 by CUDA");
+
+    let alone = playground.path("alone");
+    fs::create_dir(&alone).unwrap();
+    onnx_runtime(&alone);
+    run_in(&alone, &playground, &arguments, &[("LD_LIBRARY_PATH", system)]).expect(0).says("GPU 0 by CUDA");
+    let refused = run_in(&alone, &playground, &arguments, &only_driver).expect(1);
+    refused
+        .says("libcublasLt.so.13: cannot open shared object file")
+        .says("CUDA 13 and cuDNN 9 by `scripts/setup cuda`");
+    assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.story);
 }
 
 #[test]
@@ -189,23 +244,34 @@ fn what_is_wrong_with_a_driver_or_a_library_is_said_in_one_line() {
         says.iter().for_each(|part| _ = ran.says(part));
         assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.story);
     };
-    refused(stand_in(), &[("STAND_IN_ERROR", "803")], &["NVIDIA's driver says: system has unsupported display driver"]);
+    refused(
+        stand_in(),
+        &[("STAND_IN_ERROR", "803")],
+        &["NVIDIA's driver says: system has unsupported display driver"],
+    );
     refused(stand_in(), &[("STAND_IN_GPUS", "0")], &["there is no GPU 0", "use --device cpu"]);
 
-    let folder = |name: &str| {
-        let folder = playground.path(name);
-        fs::create_dir(&folder).unwrap();
-        LIBRARIES.iter().for_each(|name| symlink(stand_in().join(name), folder.join(name)).unwrap());
-        folder
-    };
-    let missing = folder("missing");
+    let missing = playground.path("missing");
+    link(&[DRIVER, CUDA_LIBRARIES[0]], &missing);
     onnx_runtime(&missing);
-    fs::remove_file(missing.join("libcublas.so.13")).unwrap();
-    refused(&missing, &[], &["libcublas.so.13 cannot be loaded", "CUDA 13", "scripts/setup cuda"]);
+    refused(&missing, &[], &["libcublasLt.so.13 cannot be loaded", "CUDA 13", "scripts/setup cuda"]);
+
+    let broken = playground.path("broken");
+    link(&[DRIVER], &broken);
+    link(&CUDA_LIBRARIES, &broken);
+    symlink(stand_in().join(CUDA_LIBRARIES[0]), broken.join(CUDNN_LIBRARIES[0])).unwrap();
+    link(&CUDNN_LIBRARIES[1..], &broken);
+    onnx_runtime(&broken);
+    refused(&broken, &[], &["cannot be loaded: cuDNN is unavailable", "driver is 580", "scripts/setup cuda"]);
 
     // `pip install onnxruntime` over `onnxruntime-gpu`.
-    let other = folder("other");
+    let other = playground.path("other");
+    link(&[DRIVER], &other);
     symlink(cpu_library(), other.join("libonnxruntime.so")).unwrap();
     fs::write(other.join("libonnxruntime_providers_cuda.so"), "").unwrap();
-    refused(&other, &[], &["is not for GPU 0 by CUDA", "pip install --force-reinstall --no-deps onnxruntime-gpu"]);
+    refused(
+        &other,
+        &[],
+        &["is not for GPU 0 by CUDA", "pip install --force-reinstall --no-deps onnxruntime-gpu"],
+    );
 }
