@@ -122,8 +122,10 @@ impl Remote {
         transfer.begin(&self.url.to_string(), found.bytes);
         let (mut block, mut done) = (vec![0; BLOCK], 0);
         loop {
+            let read = reader.read(&mut block);
+            // An interrupted read is no trouble of the store's.
             interrupt::check()?;
-            let count = reader.read(&mut block)?;
+            let count = read?;
             if count == 0 {
                 break;
             }

@@ -690,7 +690,7 @@ impl Reader {
     /// Whether there is one.
     fn next_block(&mut self) -> io::Result<bool> {
         let Some(block) = self.ahead.pop_front() else { return Ok(false) };
-        let block = self.store.runtime.block_on(block).map_err(io::Error::other)?;
+        let block = self.store.wait(block).map_err(io::Error::other)?.map_err(io::Error::other)?;
         let (block, meta) = block.map_err(|e| self.store.trouble(&self.url, &e))?;
         let version = self.version.get_or_insert_with(|| Version::from(&meta));
         if version.etag != meta.e_tag {

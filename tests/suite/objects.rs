@@ -560,6 +560,32 @@ fn a_run_that_is_killed_while_it_uploads_leaves_the_old_object() {
 }
 
 #[test]
+fn an_interrupt_is_heard_while_a_store_is_silent() {
+    let bucket = Bucket::new();
+    let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
+    bucket.put("docs.jsonl", jsonl(["One."]));
+    bucket.build(&[&docs, "-o", &out]).expect(0);
+    bucket.put("docs.jsonl", jsonl(["Two."]));
+    // The old object, whose first bytes come before the rest; and documents.
+    for (object, number) in [("out.parquet", 2), ("docs.jsonl", 1)] {
+        bucket.forget();
+        let mut gets = 0;
+        bucket.line.set(move |request| {
+            gets += usize::from(request.starts_with("GET ") && request.contains(object));
+            if gets == number { Fate::Held } else { Fate::Passes }
+        });
+        let child = bucket.start(&[&docs, "-o", &out, "--report", "report.json"]);
+        bucket.line.wait_for_held();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let ran = ended(child, Some(130));
+        bucket.line.let_go();
+        // Where it is not heard, the process ends without.
+        assert!(bucket.playground.path("report.json").is_file(), "{object}: {}", ran.story);
+        fs::remove_file(bucket.playground.path("report.json")).unwrap();
+    }
+}
+
+#[test]
 fn of_two_writers_one_is_told() {
     let bucket = Bucket::new();
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
