@@ -72,15 +72,6 @@ class Watch(threading.Thread):
 class Found:
     """What was found so far; the page is written anew with each row, since what comes next may fail."""
 
-    HEAD = [
-        "",
-        "documents of",
-        "tokens/s, files to Parquet",
-        "of the chip's bf16 rate",
-        "to sentence-transformers bf16",
-    ]
-    HEAD += ["GPU busy", "peak, GB", "worst cosine"]
-
     def __init__(self, arguments):
         self.arguments, self.rows, self.problems, self.notes = arguments, [], [], []
 
@@ -99,16 +90,16 @@ class Found:
             passages=f"{self.arguments.passages:,}",
             layers=self.arguments.layers,
             rounds=ROUNDS,
-            table=table(self.HEAD, self.rows),
+            table=table(HEAD, self.rows),
             notes="".join(f"- {note}\n" for note in self.notes),
         )
         self.arguments.out.write_text(page, encoding="utf-8")
         print(page, flush=True)
 
     def attempt(self, what, function, *arguments):
-        """One part after the other, whatever becomes of it."""
+        """What comes of it, or nothing: the others go on whatever becomes of it."""
         try:
-            return function(self, *arguments)
+            return function(*arguments)
         except Exception:
             traceback.print_exc()
             self.problems.append(f"{what}: failed, see above")
@@ -116,7 +107,9 @@ class Found:
 
 
 def output(*command, **options):
-    return subprocess.run([str(part) for part in command], check=True, text=True, stdout=-1, **options).stdout.strip()
+    return subprocess.run(
+        [str(part) for part in command], check=True, text=True, stdout=subprocess.PIPE, **options
+    ).stdout.strip()
 
 
 def build(run, variant, *arguments):
@@ -186,30 +179,33 @@ def compare(found, name, model, passages, threads):
     few = bench.Bench("gpu-few", model, passages[:SAMPLES], threads)
     few.run_tool(["--device", "cpu"])
     expected = np.load(few.work / "vectors.npy")
-    tried = found.attempt("sentence-transformers", lambda _: rival(model, passages[:TRIED], *SETTINGS))
+    tried = found.attempt("sentence-transformers", rival, model, passages[:TRIED], *SETTINGS)
     seconds = (tried or {}).get("seconds")
     best = min(seconds, key=seconds.get) if seconds else None
     run = bench.Bench("gpu", model, passages, threads)
-    made, others, products, worst = {variant: [] for variant in VARIANTS}, [], [], {}
+    made, others, products, worst = {variant: [] for variant in VARIANTS}, [], [], dict.fromkeys(VARIANTS, 1.0)
     for _ in range(ROUNDS):
-        for variant in VARIANTS:
-            made[variant].append(build(run, variant))
-            vectors = np.load(run.work / "vectors.npy")
-            worst[variant] = bench.cosine(vectors[:SAMPLES], expected).min()
-        if best:
-            other = rival(model, passages, best)
+        for variant, rounds in made.items():
+            if built := found.attempt(f"{variant}, {name}", build, run, variant):
+                rounds.append(built)
+                vectors = np.load(run.work / "vectors.npy")
+                worst[variant] = min(worst[variant], bench.cosine(vectors[:SAMPLES], expected).min())
+        other = found.attempt("sentence-transformers", rival, model, passages, best) if best else None
+        if other and best in other["seconds"]:
             others.append(run.tokens / other["seconds"][best])
             products.append(other["product"])
-    if best:
+    if others:
         attention, size = best.split(":")
         found.notes.append(f"{name}: sentence-transformers is fastest with {attention} and batches of {size}.")
     for variant, rounds in made.items():
+        if not rounds:
+            continue
         middle = sorted(rounds, key=lambda result: result["rate"])[len(rounds) // 2]
         share = ratio = "not known"
-        if best:
+        if others:
             used = middle["model_rate"] * operations(model, passages) / run.tokens
-            share, ratio = f"{used / statistics.median(products):.0%}", middle["rate"] / statistics.median(others)
-            ratio = f"{ratio:.2f}"
+            share = f"{used / statistics.median(products):.0%}"
+            ratio = f"{middle['rate'] / statistics.median(others):.2f}"
         watch = middle["watch"]
         row = [variant, name, f"{middle['rate']:,.0f}", share, ratio, f"{watch.busy:.0f} %", f"{watch.peak_gb:.1f}"]
         found.add(row, worst[variant])
@@ -226,6 +222,8 @@ def with_little_memory(found, model, passages, threads):
     found.add(["f16, 2 GiB", f"512 tokens, {len(passages):,}", rate, "", "", "", peak], worst)
 
 
+HEAD = ["", "documents of", "tokens/s, files to Parquet", "of the chip's bf16 rate", "to sentence-transformers bf16"]
+HEAD += ["GPU busy", "peak, GB", "worst cosine"]
 SETTINGS = [f"{attention}:{size}" for attention in ATTENTIONS for size in BATCHES]
 
 PAGE = """# On a GPU
@@ -266,8 +264,8 @@ def main():
     sets = {name: bench_passages.passages(tokenizer, arguments.passages, *between) for name, between in lengths.items()}
     found = Found(arguments)
     for name, passages in sets.items():
-        found.attempt(name, compare, name, model, passages, threads)
-    found.attempt("little memory", with_little_memory, model, sets["512 tokens"][:2000], threads)
+        found.attempt(name, compare, found, name, model, passages, threads)
+    found.attempt("little memory", with_little_memory, found, model, sets["512 tokens"][:2000], threads)
     return sys.exit("\n".join(found.problems) if found.problems else 0)
 
 

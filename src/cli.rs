@@ -324,7 +324,9 @@ pub struct Build {
     #[arg(long, conflicts_with = "delta")]
     pub dry_run: bool,
 
-    /// Most tokens that go through the model together [default: 1536 on a CPU, on a GPU what its memory holds, 32768 at most]
+    /// Most tokens that go through the model together, 131072 at most [default: 1536 on a CPU, on a GPU what its memory
+    /// holds, 32768 at most]
+    // With more, kernels of CUDA would count beyond 31 bits in the widest layers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=131_072))]
     pub batch_tokens: Option<u32>,
 

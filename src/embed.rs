@@ -25,7 +25,9 @@ pub trait Embedder: Send {
 
 /// The device has not the memory for a batch.
 #[derive(Debug, thiserror::Error)]
-#[error("out of memory")]
+#[error(
+    "the memory of the device is too small for it: free some, raise --gpu-memory, take a smaller export (f16), or use --device cpu"
+)]
 pub struct OutOfMemory;
 
 /// A vector of finite numbers with Euclidean length 1.
@@ -150,11 +152,53 @@ impl Patient {
 
     /// Numbers that are too large for 16 bits can come of the kernel that the shape of the batch has chosen, or of padding.
     fn again_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
-        if batch.len() > 1 {
+        if batch.len() > 1 || batch.places() > batch.tokens() {
             for (at, made) in embedded.iter_mut().enumerate().filter(|(_, (_, vector))| vector.is_err()) {
                 made.1 = self.embed(batch.only(at))?.remove(0).1;
             }
         }
         Ok(embedded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::tokenize::Encoding;
+
+    /// Where there is padding, it gets into the vector.
+    struct Padded;
+
+    impl Embedder for Padded {
+        fn width(&self) -> usize {
+            1
+        }
+
+        fn batching(&self) -> Batching {
+            Batching::AnyLengths
+        }
+
+        fn batch_tokens(&self) -> usize {
+            64
+        }
+
+        fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>> {
+            let padded = batch.ids().ncols();
+            let value = |length: usize| if length < padded { f32::NAN } else { 1.0 };
+            let values = batch.lengths().into_iter().map(value).collect();
+            Ok(Array2::from_shape_vec((batch.len(), 1), values)?)
+        }
+    }
+
+    #[test]
+    fn a_text_that_its_padding_has_spoiled_is_tried_without() {
+        let text = |document, tokens| (ChunkKey { document, chunk: 0 }, Encoding::new(vec![1; tokens]));
+        let batch = || Batch::new(vec![text(0, 5), text(1, 3)]);
+        let [_, alone] = batch().halves();
+        for batch in [batch(), alone] {
+            let embedded = Patient::new(Box::new(Padded)).embed(batch).unwrap();
+            assert!(embedded.iter().all(|(_, vector)| vector.is_ok()), "{embedded:?}");
+        }
     }
 }

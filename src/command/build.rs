@@ -193,7 +193,8 @@ fn settle(
     let resources = model::resources(&arguments.model);
     let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref())?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
+    let together = arguments.batch_tokens.map(|tokens| tokens as usize);
+    let texts = Texts { together, ..model::texts(&tokenizer, max_tokens)? };
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
     // Perhaps the model need not be loaded.
     let reusable = before.as_ref().filter(|_| !arguments.rebuild);
@@ -229,7 +230,7 @@ fn settle(
         reading,
         tokenizer,
         max_tokens,
-        batch_tokens: arguments.batch_tokens.map(|tokens| tokens as usize),
+        batch_tokens: texts.together,
         rows: fingerprint.rows,
         dim: fingerprint.dim,
         shard: arguments.reading.shard,

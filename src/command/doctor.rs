@@ -83,7 +83,7 @@ fn examine(
     findings.pooling(&model.folder).map_err(|e| ("pooling", e))?;
     let tokenizer = model.tokenizer.clone();
     let max_tokens = model::max_tokens(None, &model, &tokenizer).map_err(|e| ("tokenizer", e))?;
-    let texts = Texts { max_tokens, prefix: Vec::new() };
+    let texts = Texts { max_tokens, together: None, prefix: Vec::new() };
     let mut loaded = model.load(&model::resources(&arguments.model), &texts).map_err(|e| ("runtime", e))?;
     findings.runtime(&loaded);
     findings.graph(&loaded);

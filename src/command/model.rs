@@ -150,25 +150,28 @@ pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
     Metadata { tool: TOOL.to_owned(), model_file, fingerprint, stale: 0, shard: None }
 }
 
-/// Loads the model for texts of so many tokens in one chunk, in memory. `dim` as asked for. Gives back what the model is
-/// recognised by, too.
+/// What goes through the model with this tokenizer, of so many tokens in one chunk.
+pub fn texts(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Texts> {
+    Ok(Texts { max_tokens, together: None, prefix: tokenizer.shared_ids()? })
+}
+
+/// Loads the model for texts in memory. `dim` as asked for. Gives back what the model is recognised by, too.
 pub fn load(
     arguments: &ModelArguments,
     model: &Model,
     tokenizer: Tokenizer,
-    max_tokens: usize,
+    texts: &Texts,
     asked: Option<usize>,
     format: LogFormat,
 ) -> anyhow::Result<(TextEmbedder, ModelFingerprint)> {
-    let texts = Texts { max_tokens, prefix: tokenizer.shared_ids()? };
-    let mut loaded = model.load(&resources(arguments), &texts)?;
+    let mut loaded = model.load(&resources(arguments), texts)?;
     if let Some(warning) = loaded.warning() {
         let message = format!("model {}: {warning}", model.folder.onnx.display());
         eprint_line(format, Level::Warning, &message, Value::Null);
     }
     let dim = dim(asked, loaded.fingerprint.width)?;
     let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
-    Ok((TextEmbedder::new(embedder, tokenizer, max_tokens, dim), loaded.fingerprint))
+    Ok((TextEmbedder::new(embedder, tokenizer, texts.max_tokens, dim), loaded.fingerprint))
 }
 
 /// What stands before questions, where no other instruction is named. Other architectures have not been trained for it.

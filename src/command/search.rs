@@ -13,7 +13,7 @@ use super::{Exit, model, printed};
 use crate::clean::clean;
 use crate::cli::Search;
 use crate::index::{Parts, Row};
-use crate::model::Model;
+use crate::model::{Model, Texts};
 use crate::report::{LogFormat, shown};
 use crate::search::{self, Near, nearest};
 use crate::snippet::snippet;
@@ -34,7 +34,10 @@ pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     let instruction = instruction(&model, arguments.instruction.as_deref(), arguments.no_instruction);
     let dim = parts.metadata().fingerprint.dim;
     let (tokenizer, max_tokens) = tokenizer(&questions, &model, instruction)?;
-    let (mut embedder, _) = model::load(&arguments.model, &model, tokenizer, max_tokens, Some(dim), format)?;
+    // Mostly one question, for which no more is tried.
+    let together = (questions.len() == 1).then_some(max_tokens);
+    let texts = Texts { together, ..model::texts(&tokenizer, max_tokens)? };
+    let (mut embedder, _) = model::load(&arguments.model, &model, tokenizer, &texts, Some(dim), format)?;
     let vectors = embed(&questions, &mut embedder)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
     let mut out = io::stdout().lock();

@@ -28,7 +28,7 @@ impl Gpu {
         preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: there is no {DRIVER}"))?;
         let gpus = CudaContext::device_count().map_err(said)?;
         if usize::try_from(gpus).is_ok_and(|gpus| number >= gpus) {
-            bail!("there is no GPU {number}: NVIDIA's driver has {gpus}, and the first is 0");
+            bail!("there is no GPU {number}: NVIDIA's driver has {gpus}, counted from 0");
         }
         let context = CudaContext::new(number).map_err(|e| said(e).context(format!("GPU {number}")))?;
         Ok(Gpu(context))

@@ -9,6 +9,7 @@ mod placement;
 mod probe;
 mod runtime;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -25,7 +26,7 @@ pub use device::{Device, DeviceChoice, Precision};
 pub use fingerprint::{ModelFingerprint, external_data};
 pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use onnx::OnnxEmbedder;
-use onnx::{Export, Seat};
+use onnx::Seat;
 pub use placement::Placement;
 pub use probe::Probe;
 
@@ -92,8 +93,12 @@ impl Model {
             let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
             paths.extend(files.collect::<Result<Vec<_>, _>>()?);
         }
-        let named = |path: PathBuf| Some((path.clone(), PathBuf::from(path.file_name()?)));
-        Ok(paths.into_iter().filter(|path| path.is_file()).filter_map(named).collect())
+        // Packages have more in them, and some of it under the same name.
+        let is_library = |name: &Path| name.to_string_lossy().contains(".so");
+        let named = |path: PathBuf| Some((PathBuf::from(path.file_name()?), path));
+        let paths = paths.into_iter().filter(|path| path.is_file()).filter_map(named);
+        let libraries: BTreeMap<_, _> = paths.filter(|(name, _)| is_library(name)).collect();
+        Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
     }
 
     /// The fingerprint, without loading the model, where it was loaded once with the same weights: what the graph
@@ -173,10 +178,12 @@ impl Model {
         let onnx = self.folder.onnx.display();
         let first = embedders.first_mut().context("a model without a device")?;
         let precision = device.precision();
-        let is_half = |export: &Export| ["f16", "bf16"].contains(&export.variant.as_str());
-        // What others export says nothing of its numbers; those for a GPU have mostly 16 bits.
-        let is_exact = *device == Device::Cpu && !first.export().is_some_and(is_half);
-        let same = if is_exact { probe::SAME } else { probe::SAME_IN_16_BITS };
+        let same = match (device, first.export().map(|export| export.variant.as_str())) {
+            // What others export says nothing of its numbers; on a GPU they have mostly 16 bits.
+            (_, Some("bf16")) | (Device::Cuda(_), None) => probe::SAME_IN_BF16,
+            (Device::OpenVino, _) | (_, Some("f16")) => probe::SAME_IN_16_BITS,
+            _ => probe::SAME,
+        };
         let probe = probe::probe(first, &self.tokenizer, same)
             .with_context(|| format!("model {onnx}: cannot embed a sample text"))?;
         let placement = if first.gpu().is_some() { Some(first.placement(CUDA)?) } else { None };
@@ -204,7 +211,7 @@ impl Model {
         for embedder in &mut embedders {
             embedder.set_batching(batching);
             is_shared = embedder.share_prefix(&texts.prefix)?;
-            embedder.fit(texts.max_tokens)?;
+            embedder.fit(texts)?;
         }
         let threads = resources.threads;
         Ok(LoadedModel {
@@ -235,6 +242,8 @@ pub struct Resources {
 pub struct Texts {
     /// Most tokens of one.
     pub max_tokens: usize,
+    /// Most tokens that are to go through it together; `None` for what suits it.
+    pub together: Option<usize>,
     /// Token ids that all begin with.
     pub prefix: Vec<u32>,
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::cuda::Gpu;
 use super::placement::Placement;
-use super::{Device, ModelFolder};
+use super::{Device, ModelFolder, Texts};
 use crate::batch::{Batch, Batching, ChunkKey};
 use crate::embed::{Embedder, OutOfMemory};
 use crate::pool::{Pooling, pool};
@@ -205,20 +205,21 @@ impl OnnxEmbedder {
     ///
     /// # Errors
     /// The engine failed.
-    pub(super) fn fit(&mut self, max_tokens: usize) -> anyhow::Result<()> {
+    pub(super) fn fit(&mut self, texts: &Texts) -> anyhow::Result<()> {
         if self.gpu().is_none() {
             return Ok(());
         }
-        let mut texts = (BATCH_TOKENS_GPU / max_tokens).max(1);
-        while !self.holds(texts, max_tokens)? {
-            if texts == 1 {
+        let &Texts { max_tokens, together, .. } = texts;
+        let mut count = (together.unwrap_or(BATCH_TOKENS_GPU) / max_tokens).max(1);
+        while !self.holds(count, max_tokens)? {
+            if count == 1 {
                 // Perhaps no text is as long.
                 self.batch_tokens = max_tokens / 2;
                 return Ok(());
             }
-            texts /= 2;
+            count /= 2;
         }
-        self.batch_tokens = texts * max_tokens;
+        self.batch_tokens = count * max_tokens;
         Ok(())
     }
 
@@ -228,7 +229,8 @@ impl OnnxEmbedder {
         let batch = Batch::new(vec![(key, Encoding::new(vec![0; tokens])); texts]);
         match self.forward(&batch) {
             Ok(_) => Ok(true),
-            Err(error) if error.is::<OutOfMemory>() => Ok(false),
+            // Some exports take one text at a time, and some kernels can count so far only.
+            Err(error) if texts > 1 || error.is::<OutOfMemory>() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -387,10 +389,8 @@ fn session(
         let e = anyhow::Error::from(e);
         let message = one_line(&e.to_string());
         match seat {
-            Seat::Cuda { number, .. } if is_out_of_memory(&e) => anyhow!(
-                "the memory of GPU {number} is too small for it: free some, raise --gpu-memory, take a smaller export (f16), or use --device cpu"
-            ),
-            Seat::Cuda { number, .. } if e.to_string().contains(SIGNATURE) => {
+            Seat::Cuda { .. } if is_out_of_memory(&e) => OutOfMemory.into(),
+            Seat::Cuda { number, .. } if e.to_string().contains(CUDA_CALL) => {
                 anyhow!("{message}; {}", cuda_advice(*number))
             }
             Seat::Cpu { .. } | Seat::Cuda { .. } => {
@@ -444,14 +444,14 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
     Ok(builder.with_execution_providers([provider.build().error_on_failure()])?)
 }
 
-/// Where the engine says which function of its own called CUDA, with its types.
-const SIGNATURE: &str = "[with ";
+/// The function of the engine's that calls CUDA, which it names with all its types.
+const CUDA_CALL: &str = "::CudaCall(";
 
 /// The engine's messages have line breaks; an error of ours fits on a line. Of a call of CUDA's that failed, what is said
 /// stands behind the signature of a function, and in front of a place in its source.
 fn one_line(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let behind = message.rfind(SIGNATURE).and_then(|at| message[at..].split_once("] "));
+    let behind = message.rfind(CUDA_CALL).and_then(|at| message[at..].split_once("] "));
     let said = behind.map_or(message.as_str(), |(_, said)| said);
     said.split(" ; GPU=").next().unwrap_or(said).to_owned()
 }

@@ -111,7 +111,6 @@ mod tests {
             let seat = Seat::Cpu { threads: 1 };
             let mut embedder =
                 OnnxEmbedder::load(&runtime.environment, &folder, seat, Some(&profile)).unwrap();
-            embedder.fit(8).unwrap();
             let key = crate::batch::ChunkKey { document: 0, chunk: 0 };
             let text = crate::tokenize::Encoding::new(vec![1, 2, 3]);
             let batch = crate::batch::Batch::new(vec![(key, text)]);

@@ -38,6 +38,10 @@ const WINDOW_BYTES: usize = 64 << 20;
 /// While nothing comes, so often is looked whether to go on.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// While devices are at work, rows of so many documents come out at a time: with vectors to be compressed, those of a
+/// window can take longer than the batches that wait.
+const EMITTED_DOCUMENTS: usize = 1024;
+
 /// A dry run tries for so long how fast the model is.
 const TRIAL: Duration = Duration::from_secs(3);
 
@@ -140,7 +144,7 @@ impl<'a, 'e> Run<'a, 'e> {
     fn take_all(&mut self, groups: &Receiver<Vec<Prepared>>) -> anyhow::Result<()> {
         let no_groups = never();
         let mut arrived = Vec::new().into_iter();
-        let mut is_end = false;
+        let (mut is_end, mut may_emit) = (false, false);
         loop {
             while !self.is_window_full()
                 && let Some(item) = arrived.next()
@@ -158,8 +162,9 @@ impl<'a, 'e> Run<'a, 'e> {
                 self.plan()?;
             }
             self.hand_in();
-            if plans || self.queue.as_ref().is_some_and(Queue::is_idle) {
-                self.emit()?;
+            may_emit |= plans || self.queue.as_ref().is_some_and(Queue::is_idle);
+            if may_emit {
+                may_emit = self.emit()?;
             }
             let has_room = !self.is_window_full();
             if has_room && arrived.len() > 0 {
@@ -178,7 +183,7 @@ impl<'a, 'e> Run<'a, 'e> {
                 recv(outcomes) -> outcome => if let Ok(outcome) = outcome {
                     self.take(outcome)?;
                 },
-                default(LOOK_EVERY) => {}
+                default(if may_emit { Duration::ZERO } else { LOOK_EVERY }) => {}
             }
             self.check_queue();
             interrupt::check()?;
@@ -419,11 +424,15 @@ impl<'a, 'e> Run<'a, 'e> {
     }
 
     /// Lets rows out, up to the first document that waits for a vector: many at once, since vectors of the old file are
-    /// read in pages.
-    fn emit(&mut self) -> anyhow::Result<()> {
+    /// read in pages. Says whether there are more.
+    fn emit(&mut self) -> anyhow::Result<bool> {
+        let is_ready = |pending: &Pending| pending.missing == 0;
+        let most =
+            if self.queue.as_ref().is_none_or(Queue::is_idle) { usize::MAX } else { EMITTED_DOCUMENTS };
         let mut rows = Vec::new();
         let done = self.done;
-        while self.pending.front().is_some_and(|pending| pending.missing == 0)
+        while self.done - done < most
+            && self.pending.front().is_some_and(is_ready)
             && let Some(pending) = self.pending.pop_front()
         {
             self.done += 1;
@@ -433,7 +442,7 @@ impl<'a, 'e> Run<'a, 'e> {
         if self.done > done {
             (self.engine.sink)(rows)?;
         }
-        Ok(())
+        Ok(self.pending.front().is_some_and(is_ready))
     }
 
     fn finish(&mut self, pending: Pending) -> Vec<Row> {

@@ -108,7 +108,7 @@ fn resources(threads: usize) -> Resources {
 }
 
 fn texts() -> Texts {
-    Texts { max_tokens: 2048, prefix: Vec::new() }
+    Texts { max_tokens: 2048, together: None, prefix: Vec::new() }
 }
 
 fn worst_cosine(embedder: &mut dyn Embedder, golden: &[Golden], size: impl Fn(&[Golden]) -> usize) -> f64 {

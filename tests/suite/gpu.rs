@@ -25,7 +25,9 @@ fn no_gpu() -> Option<String> {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &[&CUDA[..], &["--dry-run"]].concat());
-    let is_missing = ["no NVIDIA driver", "is not installed"].iter().any(|words| ran.stderr.contains(words));
+    let missing =
+        ["no NVIDIA driver", "no CUDA-capable device", "there is no GPU 0", "is not installed", "beside it"];
+    let is_missing = missing.iter().any(|words| ran.stderr.contains(words));
     is_missing.then(|| ran.stderr.trim().to_owned())
 }
 

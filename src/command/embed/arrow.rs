@@ -21,8 +21,9 @@ pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
     let instruction = instruction(arguments, &model);
     let tokenizer = model::tokenizer(&model, instruction)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
+    let texts = model::texts(&tokenizer, max_tokens)?;
     let (mut embedder, known) =
-        model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)?;
+        model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);
     let mut stream = TextStream::open(io::stdin()).context("standard input")?;
     let mut output = printed(stream.answer(io::stdout(), &model::metadata(&model, fingerprint)))?;

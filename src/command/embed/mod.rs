@@ -44,7 +44,8 @@ fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder
     let model = model::open_on_one(&arguments.model, None, format)?;
     let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let loaded = model::load(&arguments.model, &model, tokenizer, max_tokens, arguments.dim, format)?;
+    let texts = model::texts(&tokenizer, max_tokens)?;
+    let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     Ok(loaded.0)
 }
 

@@ -65,7 +65,8 @@ fn embed(
     // As `build` takes texts.
     let tokenizer = model::tokenizer(&group.model, instruction)?;
     let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
-    let (mut embedder, _) = model::load(&group.arguments, &group.model, tokenizer, max_tokens, None, format)?;
+    let texts = model::texts(&tokenizer, max_tokens)?;
+    let (mut embedder, _) = model::load(&group.arguments, &group.model, tokenizer, &texts, None, format)?;
     for variant in &group.variants {
         variant.dim(embedder.dim())?;
     }

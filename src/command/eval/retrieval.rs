@@ -242,8 +242,9 @@ fn rank(
     let asked = asked.collect::<anyhow::Result<Vec<Asked>>>()?;
     // Once, for all that goes through it.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
-    let (mut embedder, _) =
-        model::load(arguments, model, asked[0].tokenizer.clone(), longest, width, format)?;
+    let tokenizer = asked[0].tokenizer.clone();
+    let all = model::texts(&tokenizer, longest)?;
+    let (mut embedder, _) = model::load(arguments, model, tokenizer, &all, width, format)?;
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
     for Asked { instruction, tokenizer, max_tokens, variants } in asked {
         embedder = embedder.with_texts(tokenizer, max_tokens);
