@@ -94,10 +94,12 @@ impl Model {
             paths.extend(files.collect::<Result<Vec<_>, _>>()?);
         }
         // Packages have more in them, and some of it under the same name.
-        let is_library = |name: &Path| name.to_string_lossy().contains(".so");
+        let belongs = |name: &Path| {
+            ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
+        };
         let named = |path: PathBuf| Some((PathBuf::from(path.file_name()?), path));
         let paths = paths.into_iter().filter(|path| path.is_file()).filter_map(named);
-        let libraries: BTreeMap<_, _> = paths.filter(|(name, _)| is_library(name)).collect();
+        let libraries: BTreeMap<_, _> = paths.filter(|(name, _)| belongs(name)).collect();
         Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
     }
 
