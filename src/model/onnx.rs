@@ -447,12 +447,17 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
 /// The function of the engine's that calls CUDA, which it names with all its types.
 const CUDA_CALL: &str = "::CudaCall(";
 
-/// The engine's messages have line breaks; an error of ours fits on a line. Of a call of CUDA's that failed, what is said
-/// stands behind the signature of a function, and in front of a place in its source.
+/// What stands before what CUDA itself says.
+const CUDA_SAYS: &str = "CUDA failure ";
+
+/// The engine's messages have line breaks; an error of ours fits on a line. Where something went wrong below the engine,
+/// that stands behind places in its source and signatures of its functions, and in front of more of them.
 fn one_line(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let behind = message.rfind(CUDA_CALL).and_then(|at| message[at..].split_once("] "));
-    let said = behind.map_or(message.as_str(), |(_, said)| said);
+    let said = message.rsplit_once(" : FAIL : ").map_or(message.as_str(), |(_, said)| said);
+    let behind = said.rfind(CUDA_CALL).and_then(|at| said[at..].split_once("] "));
+    let said = behind.map_or(said, |(_, said)| said);
+    let said = said.rfind(CUDA_SAYS).map_or(said, |at| &said[at..]);
     said.split(" ; GPU=").next().unwrap_or(said).to_owned()
 }
 

@@ -8,6 +8,7 @@
 //     STAND_IN_GPUS     how many there are; 1 if it is not set
 //     STAND_IN_MIB      memory of each; 8192
 //     STAND_IN_ERROR    what the driver answers when it is started; 0, which is success
+//     STAND_IN_OLD      1 for a driver that knows no CUDA 13
 //     STAND_IN_RESULTS  a file that is to say at the end how many results came from each GPU, a line for each
 
 #define _GNU_SOURCE
@@ -19,7 +20,7 @@
 #include <sys/mman.h>
 
 // As in CUDA's driver_types.h and cuda.h.
-enum { MEMORY_ALLOCATION = 2, INVALID_DEVICE = 101, UNSUPPORTED_DRIVER = 803 };
+enum { MEMORY_ALLOCATION = 2, INSUFFICIENT_DRIVER = 35, INVALID_DEVICE = 101, UNSUPPORTED_DRIVER = 803 };
 enum { TYPE_UNREGISTERED, TYPE_DEVICE = 2 };
 enum { MOST_GPUS = 8, MOST_BLOCKS = 1 << 16 };
 
@@ -178,9 +179,15 @@ int cudaPointerGetAttributes(void* attributes, const void* pointer) {
 
 // --- GPUs.
 
-int cudaGetDeviceCount(int* count) { return *count = gpus(), 0; }
+static int is_old(void) { return setting("STAND_IN_OLD", 0) != 0; }
+int cudaGetDeviceCount(int* count) { return *count = gpus(), is_old() ? fail(INSUFFICIENT_DRIVER) : 0; }
 int cudaGetDevice(int* gpu) { return *gpu = current, 0; }
-int cudaSetDevice(int gpu) { return gpu < gpus() ? (current = gpu, 0) : fail(INVALID_DEVICE); }
+
+int cudaSetDevice(int gpu) {
+  if (is_old()) return fail(INSUFFICIENT_DRIVER);
+  return gpu < gpus() ? (current = gpu, 0) : fail(INVALID_DEVICE);
+}
+
 int cudaDeviceGetAttribute(int* value, int which, int gpu) { return *value = attribute(which), 0; }
 int cudaDriverGetVersion(int* version) { return *version = 13000, 0; }
 int cudaRuntimeGetVersion(int* version) { return *version = 13000, 0; }
@@ -208,12 +215,12 @@ int cudaGetDeviceProperties(char* properties, int gpu) {
 // --- The driver, as it is asked for GPUs.
 
 int cuInit(unsigned flags) { return (int)setting("STAND_IN_ERROR", 0); }
-int cuDeviceGetCount(int* count) { return cudaGetDeviceCount(count); }
+int cuDeviceGetCount(int* count) { return *count = gpus(), 0; }
 int cuDeviceGet(int* gpu, int number) { return *gpu = number, 0; }
 int cuDeviceGetName(char* name, int length, int gpu) { return snprintf(name, length, "Stand-in %d", gpu), 0; }
 int cuDeviceGetAttribute(int* value, int which, int gpu) { return *value = attribute(which), 0; }
 int cuDevicePrimaryCtxRetain(void** context, int gpu) { return *context = (void*)(intptr_t)(gpu + 1), 0; }
-int cuCtxSetCurrent(void* context) { return context ? cudaSetDevice((int)(intptr_t)context - 1) : 0; }
+int cuCtxSetCurrent(void* context) { return current = context ? (int)(intptr_t)context - 1 : 0, 0; }
 int cuCtxGetCurrent(void** context) { return *context = (void*)(intptr_t)(current + 1), 0; }
 
 int cuGetErrorString(int error, const char** words) {
@@ -224,7 +231,12 @@ int cuGetErrorString(int error, const char** words) {
 // --- Errors.
 
 const char* cudaGetErrorName(int error) { return error == MEMORY_ALLOCATION ? "cudaErrorMemoryAllocation" : "cudaError"; }
-const char* cudaGetErrorString(int error) { return error == MEMORY_ALLOCATION ? "out of memory" : "unknown error"; }
+
+const char* cudaGetErrorString(int error) {
+  if (error == INSUFFICIENT_DRIVER) return "CUDA driver version is insufficient for CUDA runtime version";
+  return error == MEMORY_ALLOCATION ? "out of memory" : "unknown error";
+}
+
 int cudaPeekAtLastError(void) { return last_error; }
 
 int cudaGetLastError(void) {

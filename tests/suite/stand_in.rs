@@ -257,6 +257,8 @@ fn what_is_wrong_with_a_driver_or_a_library_is_said_in_one_line() {
         &[("STAND_IN_ERROR", "803")],
         &["NVIDIA's driver says: system has unsupported display driver"],
     );
+    let old = "cannot be loaded: CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version; see that the driver is 580 or newer";
+    refused(stand_in(), &[("STAND_IN_OLD", "1")], &[old]);
     refused(stand_in(), &[("STAND_IN_GPUS", "0")], &["there is no GPU 0", "use --device cpu"]);
 
     let missing = playground.path("missing");
