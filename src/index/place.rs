@@ -36,6 +36,8 @@ pub struct Kind {
 pub struct Place {
     /// As the user named it, for messages.
     named: String,
+    /// The same for what has to do with the disk that it lies on.
+    file: String,
     path: PathBuf,
     before: Option<Metadata>,
     /// Whether what is there is to be kept under another name.
@@ -75,11 +77,12 @@ impl Place {
                 refuse(&format!("is no {} file and would be lost", kind.name))
             );
         }
-        Ok(Place { named, path, before, is_kept: false })
+        Ok(Place { file: named.clone(), named, path, before, is_kept: false })
     }
 
     /// The same, called something else in messages.
     pub fn called(mut self, name: String) -> Self {
+        self.file = format!("{name}: {}", self.path.display());
         self.named = name;
         self
     }
@@ -128,7 +131,7 @@ impl Place {
             io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
                 self.cannot_write(e)
             }
-            _ => anyhow!("{}: {e}; its folder must exist and be writable", self.named),
+            _ => anyhow!("{}: {e}; its folder must exist and be writable", self.file),
         }
     }
 
@@ -136,7 +139,7 @@ impl Place {
     pub fn cannot_write(&self, cause: &dyn std::fmt::Display) -> anyhow::Error {
         anyhow!(
             "{}: cannot be written: {cause}; make room or choose another place (the old file is untouched)",
-            self.named
+            self.file
         )
     }
 
