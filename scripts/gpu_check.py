@@ -21,9 +21,8 @@ import numpy as np
 import tokenizers
 
 import bench
-import bench_page
 import bench_passages
-from bench_page import machine, table, versions
+from bench_page import DOCS, GPU_PAGE, machine, table, versions
 
 VARIANTS = {"f16": "model_f16.onnx", "bf16": "model_bf16.onnx"}
 # The lowest cosine to fp32 on the CPU.
@@ -251,7 +250,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--layers", type=int, default=28, help="of the model; default: 28")
     parser.add_argument("--passages", type=int, default=20000, help="of each kind; default: 20000")
-    parser.add_argument("--out", type=Path, default=bench_page.DOCS / bench_page.GPU_PAGE)
+    parser.add_argument("--out", type=Path, default=DOCS / GPU_PAGE)
     parser.add_argument("--rival", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.rival:

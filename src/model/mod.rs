@@ -93,12 +93,13 @@ impl Model {
             let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
             paths.extend(files.collect::<Result<Vec<_>, _>>()?);
         }
-        // Packages have more in them, and some of it under the same name.
+        // Packages have more in them.
         let belongs = |name: &Path| {
             ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
         };
         let named = |path: PathBuf| Some((PathBuf::from(path.file_name()?), path));
-        let paths = paths.into_iter().filter(|path| path.is_file()).filter_map(named);
+        // Of the same name, that in the first folder, which is the one that is loaded.
+        let paths = paths.into_iter().rev().filter(|path| path.is_file()).filter_map(named);
         let libraries: BTreeMap<_, _> = paths.filter(|(name, _)| belongs(name)).collect();
         Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
     }

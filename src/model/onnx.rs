@@ -429,8 +429,8 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
         .with_device_id(number as i32)
         // fp32 is to be fp32: TF32 has 10 bits of fraction.
         .with_tf32(false)
-        // Not cuDNN's, which ONNX Runtime would prefer on Hopper and newer: it plans for every shape of a batch anew, for as
-        // long as the batch then takes.
+        // Not cuDNN's, which ONNX Runtime would prefer on Hopper and newer: it plans anew for every shape of a batch, and
+        // nearly every batch has one of its own.
         .with_attention_backend(
             AttentionBackend::FLASH_ATTENTION
                 | AttentionBackend::EFFICIENT_ATTENTION

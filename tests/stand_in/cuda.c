@@ -22,7 +22,7 @@
 // As in CUDA's driver_types.h and cuda.h.
 enum { MEMORY_ALLOCATION = 2, INSUFFICIENT_DRIVER = 35, INVALID_DEVICE = 101, UNSUPPORTED_DRIVER = 803 };
 enum { TYPE_UNREGISTERED, TYPE_DEVICE = 2 };
-enum { MOST_GPUS = 8, MOST_BLOCKS = 1 << 16 };
+enum { MOST_GPUS = 8, MOST_BLOCKS = 1 << 12 };
 
 // A vector of the tiny model.
 enum { WIDTH = 64 };
@@ -118,11 +118,12 @@ __attribute__((destructor)) static void count_results(void) {
 }
 
 int cudaMemcpy(void* to, const void* from, size_t bytes, int kind) {
-  if (gpu_of(from) < 0 || gpu_of(to) >= 0 || bytes % (WIDTH * sizeof(float))) {
+  int gpu = gpu_of(from);
+  if (gpu < 0 || gpu_of(to) >= 0 || bytes % (WIDTH * sizeof(float))) {
     memmove(to, from, bytes);
     return 0;
   }
-  __sync_fetch_and_add(&results[gpu_of(from)], 1);
+  __sync_fetch_and_add(&results[gpu], 1);
   for (size_t at = 0; at < bytes / sizeof(float); at++) {
     uint32_t dice = (uint32_t)(at % WIDTH + 1) * 2654435761u;
     ((float*)to)[at] = (float)(dice >> 8) / (1 << 24) - 0.5f;

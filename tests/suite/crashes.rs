@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::pipeline::{filter, reading};
-use crate::util::{Playground, Ran, bound_by_modes, repository, rows};
+use crate::util::{Playground, Ran, after, bound_by_modes, limited, repository, rows};
 
 /// After this something hangs, and is not only slow.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -267,22 +267,6 @@ fn sleeps(process: u32) -> bool {
     threads
         .flatten()
         .all(|thread| status(thread).rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
-}
-
-/// The binary after a command of the shell that sets a limit.
-fn after(limit: &str, playground: &Playground, arguments: &[&str]) -> Command {
-    let command = playground.command(arguments);
-    let mut shell = Command::new("bash");
-    shell.arg("-c").arg(format!("{limit}; exec \"$0\" \"$@\"")).arg(command.get_program());
-    shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
-    shell.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
-    shell
-}
-
-/// The binary where no file can be larger than so many KiB, which stands for the end of the disk; the signal that goes
-/// with it is ignored.
-fn limited(kib: usize, playground: &Playground, arguments: &[&str]) -> Command {
-    after(&format!("trap '' XFSZ; ulimit -f {kib}"), playground, arguments)
 }
 
 /// The one line that says why a run ended.
@@ -783,7 +767,7 @@ fn mode_and_owner_are_those_of_the_old_file() {
     playground.write("in.jsonl", lines("new", 0..10));
     let out = playground.path(OUT);
     let arguments = ["build", "in.jsonl", "-o", OUT, "--delta", "delta.parquet", "--report", "report.json"];
-    playground.output(&mut after("umask 027", &playground, &arguments), "").expect(0);
+    playground.output(&mut after("umask 027", &playground.command(&arguments)), "").expect(0);
     for name in [OUT, "delta.parquet", "report.json"] {
         assert_eq!(mode(&playground.path(name)), 0o640, "{name}: as the umask says");
     }
@@ -797,7 +781,7 @@ fn mode_and_owner_are_those_of_the_old_file() {
         }
         let before = fs::read(&out).unwrap();
         playground.write("in.jsonl", lines("new", at + 1..10));
-        playground.output(&mut after("umask 077", &playground, &arguments), "").expect(0);
+        playground.output(&mut after("umask 077", &playground.command(&arguments)), "").expect(0);
         assert!(fs::read(&out).unwrap() != before, "it is another file");
         assert_eq!(mode(&out), given);
         if geteuid().is_root() {
@@ -938,7 +922,7 @@ fn without_room_the_old_output_stays_and_the_next_run_makes_it_good() {
     for (kib, says) in cases {
         playground.write(OUT, &tight.old);
         let before = ["delta.parquet", "in.jsonl", OUT];
-        let ran = playground.output(&mut limited(kib, playground, &Tight::ARGUMENTS), "").expect(1);
+        let ran = playground.output(&mut limited(kib, &playground.command(&Tight::ARGUMENTS)), "").expect(1);
         let error = error_of(&ran);
         let is_helpful = [says, "File too large", "make room"].iter().all(|part| error.contains(part));
         assert!(is_helpful, "{kib} KiB, {says}{}", ran.story);
@@ -967,7 +951,7 @@ fn without_room_for_the_report_the_run_is_done() {
     write_bad(&playground);
     playground.write("report.json", "{\"of\": \"last night\"}");
     let arguments = ["build", "docs", "-o", OUT, "--report", "report.json"];
-    let ran = playground.output(&mut limited(16, &playground, &arguments), "").expect(3);
+    let ran = playground.output(&mut limited(16, &playground.command(&arguments)), "").expect(3);
     assert_eq!(ran.stderr.matches("warning: ").count(), 1, "{}", ran.story);
     ran.says("File too large");
     assert_output(&playground, &undisturbed(&lines("new", 0..10)), "no report");
@@ -980,10 +964,10 @@ fn each_file_that_has_no_room_is_named_with_what_to_do() {
     let playground = Playground::new();
     write_bad(&playground);
     let arguments = ["build", "docs", "-o", OUT, "--report", "report.json"];
-    let ran = playground.output(&mut limited(16, &playground, &arguments), "").expect(3);
+    let ran = playground.output(&mut limited(16, &playground.command(&arguments)), "").expect(3);
     ran.says("--report report.json: cannot be written: ").says("make room");
     fs::remove_file(playground.path(OUT)).unwrap();
-    let ran = playground.output(&mut limited(0, &playground, &arguments[..4]), "").expect(1);
+    let ran = playground.output(&mut limited(0, &playground.command(&arguments[..4])), "").expect(1);
     assert!(error_of(&ran).contains("out.parquet") && error_of(&ran).contains("make room"), "{}", ran.story);
     assert_clean(&playground);
 }
@@ -1232,7 +1216,7 @@ impl Left {
         let playground = Playground::new();
         playground.write("in.jsonl", lines("new", 0..LEFT_COUNT));
         let arguments = [&Left::ARGUMENTS, more].concat();
-        playground.output(&mut limited(32, &playground, &arguments), "").expect(1);
+        playground.output(&mut limited(32, &playground.command(&arguments)), "").expect(1);
         let journal = fs::read(playground.path(JOURNAL)).unwrap();
         let header = 1 + journal.iter().position(|&byte| byte == b'\n').unwrap();
         let whole = records(&playground.path(JOURNAL));
@@ -1333,7 +1317,7 @@ fn of_a_damaged_journal_only_what_is_whole_is_used() {
 fn a_journal_grows_from_run_to_run() {
     let left = Left::new(&[]);
     let Left { playground, whole, .. } = &left;
-    playground.output(&mut limited(48, playground, &Left::ARGUMENTS), "").expect(1);
+    playground.output(&mut limited(48, &playground.command(&Left::ARGUMENTS)), "").expect(1);
     let more = records(&playground.path(JOURNAL));
     assert_eq!(more, (48 * 1024 - left.header) / RECORD_BYTES);
     assert_eq!(report(playground)["chunks_resumed"], *whole);

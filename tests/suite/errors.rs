@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::util::{Playground, Ran, repository};
+use crate::util::{Playground, Ran, limited, repository};
 
 /// A run that cannot be: set up, arguments, code, and what must be said.
 struct Case {
@@ -322,24 +322,13 @@ fn check_error(ran: &Ran, code: i32, says: &[&str], name: &str) {
     }
 }
 
-/// The binary with a limit on the size of a file, which stands for the end of the disk; the signal that
-/// goes with it is ignored.
-fn limited(playground: &Playground, arguments: &[&str]) -> Command {
-    let command = playground.command(arguments);
-    let mut shell = Command::new("bash");
-    shell.arg("-c").arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"").arg(command.get_program());
-    shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
-    shell.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
-    shell
-}
-
 #[test]
 fn a_full_disk_leaves_the_old_output() {
     let playground = Playground::new();
     let lines: String = (0..3000).map(|n| format!("{{\"text\":\"Document {n}\"}}\n")).collect();
     playground.write("in.jsonl", lines);
     playground.write("out.parquet", OLD);
-    let mut shell = limited(&playground, &["build", "in.jsonl", "-o", "out.parquet"]);
+    let mut shell = limited(64, &playground.command(&["build", "in.jsonl", "-o", "out.parquet"]));
     let ran = playground.output(&mut shell, "");
     check_error(&ran, 1, &[".out.parquet.journal", "File too large", "make room"], "full disk");
     assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), OLD.as_bytes());
@@ -350,7 +339,8 @@ fn a_full_disk_leaves_the_old_output() {
 #[test]
 fn an_error_is_told_while_standard_input_is_open() {
     let playground = Playground::new();
-    let mut shell = limited(&playground, &["build", "-", "-o", "out.parquet", "--batch-tokens", "64"]);
+    let command = playground.command(&["build", "-", "-o", "out.parquet", "--batch-tokens", "64"]);
+    let mut shell = limited(64, &command);
     let mut child = shell.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // More than a few windows, in texts that do not compress; then nothing, but no end either.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::util::{self, Playground, Ran, ids_and_texts, jsonl, repository, rows};
+use crate::util::{self, Playground, Ran, ids_and_texts, jsonl, limited, repository, rows};
 
 /// One for all tests, each with a bucket of its own.
 struct Server {
@@ -591,12 +591,7 @@ fn a_full_disk_is_told_by_what_lies_on_it() {
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     bucket.put("docs.jsonl", jsonl(["One."]));
     let command = bucket.command(&[&docs, "-o", &out]);
-    // No file can be larger than a KiB, which stands for the end of the disk.
-    let mut shell = Command::new("bash");
-    shell.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]).arg(command.get_program());
-    shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let ran = bucket.playground.output(&mut shell, "").expect(1);
+    let ran = bucket.playground.output(&mut limited(1, &command), "").expect(1);
     let cache = bucket.playground.path("cache");
     ran.says(&format!("output {out}: {}/", cache.display())).says("out.parquet: cannot be written: ");
 }

@@ -139,6 +139,21 @@ impl Playground {
     }
 }
 
+/// A command after one of the shell that sets something for it.
+pub fn after(setting: &str, command: &Command) -> Command {
+    let mut shell = Command::new("bash");
+    shell.arg("-c").arg(format!("{setting}; exec \"$0\" \"$@\"")).arg(command.get_program());
+    shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell
+}
+
+/// A command that can make no file larger than so many KiB, which stands for the end of the disk; the signal that goes
+/// with it is ignored.
+pub fn limited(kib: usize, command: &Command) -> Command {
+    after(&format!("trap '' XFSZ; ulimit -f {kib}"), command)
+}
+
 /// Ids and texts of a file's rows.
 pub fn ids_and_texts(path: &Path) -> Vec<(String, String)> {
     rows(path).into_iter().map(|row| (row.id, row.text)).collect()
