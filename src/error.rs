@@ -8,8 +8,6 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::Trouble;
-
 /// Why one document has no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -18,7 +16,7 @@ pub enum DocumentError {
     Unreadable(io::Error),
     /// An object could not be read.
     #[error("{}", .0.cause)]
-    Object(Trouble),
+    Object(StoreError),
     /// What ends a file of rows before its end.
     #[error("{0} (what is behind it in the file is not read)")]
     RestNotRead(Box<DocumentError>),
@@ -250,3 +248,21 @@ pub enum Lost {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
+
+/// Why a store did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {cause}")]
+pub struct StoreError {
+    /// The object or the prefix.
+    pub url: String,
+    /// What is wrong, and what to do.
+    pub cause: String,
+    /// Whether nothing can be had from the store now; otherwise it is about one object.
+    pub is_of_store: bool,
+}
+
+impl From<StoreError> for io::Error {
+    fn from(trouble: StoreError) -> Self {
+        io::Error::other(trouble)
+    }
+}

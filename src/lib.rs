@@ -1,35 +1,26 @@
 //! Folders of documents in, one Parquet file of Qwen3-Embedding vectors out.
 //!
-//! The modules, in the order that data flows through them; `ARCHITECTURE.md` draws it.
+//! The modules from the top layer down. A module imports from the layers below its own, never from above:
+//! `ARCHITECTURE.md` draws them, and `tests/suite/layers.rs` holds the rule.
 
-pub mod object; // the URL of an object -> its bytes, and the other way round
-pub mod source; // roots -> Document
-pub mod clean; // text -> clean text
-pub mod digest; // clean text -> what it is recognised by
-pub mod shard; // the id of a document -> whose it is, of several jobs
-pub mod chunk; // clean text -> Chunk, with its Encoding
-pub mod tokenize; // text -> Encoding
-pub mod batch; // Encoding -> Batch
-pub mod hub; // the name of a model -> a model folder
-pub mod model; // a model folder -> an Embedder, probed
-pub mod bundle; // a model folder -> a folder for a machine without a network
-pub mod embed; // Batch -> Embedding
-pub mod pool; // hidden states -> one vector a text
-pub mod journal; // Embedding -> disk, at once
-pub mod merge; // Embeddings of chunks -> Embedding of a document
-pub mod index; // Row -> the Parquet file
-pub mod stale; // what of the old file stands for what cannot be read today
-pub mod texts; // texts -> Embeddings, in memory
-pub mod search; // Embeddings of questions -> the rows nearest to them
-pub mod snippet; // a text and a question -> what to show of it
-pub mod inspect; // the Parquet file -> figures on it, and what is wrong with it
-pub mod eval; // vectors, and answers that are known -> how good the vectors are
-pub mod pipeline; // all of the above, in order, on threads
-
-pub mod ahead; // a thread that is one step ahead
-pub mod lock; // one run at a time
-pub mod interrupt; // Ctrl-C
-pub mod report; // what a person sees while it runs, and after
-pub mod error; // what can go wrong with one document
 pub mod cli; // arguments as typed
 pub mod command; // arguments as typed -> settings as usable -> the call
+
+pub mod eval; // vectors and known answers -> how good the vectors are
+pub mod pipeline; // the stages of a build in order, on threads
+
+pub mod index; // rows <-> the Parquet file; search in it
+pub mod source; // roots -> Document
+
+pub mod model; // the name of a model, or its folder -> an Embedder, probed
+pub mod storage; // where bytes are put: files in place, locks, objects
+
+pub mod vector; // Encoding -> Batch -> Embedding
+
+pub mod text; // text -> clean text -> Chunk, with its Encoding
+
+pub mod console; // lines on stderr, progress bars, numbers for people
+pub mod digest; // what texts, ids and token ids are recognised by
+pub mod error; // what can go wrong with one document
+mod interrupt; // Ctrl-C
+mod shard; // the id of a document -> the job that takes it

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use qwen3_index::cli::{Cli, Parser};
 use qwen3_index::command::{self, Exit};
-use qwen3_index::report::{Level, eprint_line};
+use qwen3_index::console::{Level, eprint_line};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

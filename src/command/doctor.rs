@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use serde::Serialize;
 
-use super::model::{self, RETRIEVAL};
-use super::{Exit, printed};
-use crate::batch::{Batch, Batching, ChunkKey};
-use crate::cli::Doctor;
-use crate::embed::{Embedder, Embedding, embed};
+use super::process::{Exit, printed};
+use super::setup::model::{self, RETRIEVAL};
+use crate::cli::DoctorArguments;
+use crate::console::{DecimalBytes, HumanCount, LogFormat, shown, tokens_per_second};
 use crate::model::{LoadedModel, Model, ModelFolder, Texts, external_data};
-use crate::report::{DecimalBytes, HumanCount, LogFormat, shown, tokens_per_second};
-use crate::tokenize::{Encoding, Tokenizer};
+use crate::text::tokenize::{Encoding, Tokenizer};
+use crate::vector::batch::{Batch, Batching, ChunkKey};
+use crate::vector::embedder::{Embedder, embed};
+use crate::vector::embedding::Embedding;
 
 /// Tokens of a text by which the speed is measured.
 const SPEED_TOKENS: usize = 512;
@@ -43,7 +44,7 @@ const LFS: &[u8] = b"version https://git-lfs";
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum Verdict {
     Ok,
     Warning,
     Failure,
@@ -53,7 +54,7 @@ enum State {
 #[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
-    state: State,
+    state: Verdict,
     detail: String,
 }
 
@@ -61,19 +62,19 @@ struct Finding {
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
-pub fn run(arguments: &Doctor, format: LogFormat) -> anyhow::Result<Exit> {
+pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let mut findings = Findings::default();
     // What comes after a failure cannot be looked at; the failure says what to do.
     if let Err((what, error)) = examine(arguments, format, &mut findings) {
-        findings.add(what, State::Failure, format!("{error:#}"));
+        findings.add(what, Verdict::Failure, format!("{error:#}"));
     }
     printed(findings.print(arguments.json, &mut io::stdout().lock()))?;
-    let is_broken = findings.0.iter().any(|finding| finding.state == State::Failure);
+    let is_broken = findings.0.iter().any(|finding| finding.state == Verdict::Failure);
     Ok(if is_broken { Exit::Failed } else { Exit::Done })
 }
 
 fn examine(
-    arguments: &Doctor,
+    arguments: &DoctorArguments,
     format: LogFormat,
     findings: &mut Findings,
 ) -> Result<(), (&'static str, anyhow::Error)> {
@@ -93,16 +94,16 @@ fn examine(
 }
 
 impl Findings {
-    fn add(&mut self, what: &'static str, state: State, detail: String) {
+    fn add(&mut self, what: &'static str, state: Verdict, detail: String) {
         self.0.push(Finding { what, state, detail });
     }
 
     fn ok(&mut self, what: &'static str, detail: String) {
-        self.add(what, State::Ok, detail);
+        self.add(what, Verdict::Ok, detail);
     }
 
     fn warn(&mut self, what: &'static str, detail: String) {
-        self.add(what, State::Warning, detail);
+        self.add(what, Verdict::Warning, detail);
     }
 
     /// Downloads that were not finished, and clones without Git LFS.
@@ -243,9 +244,9 @@ impl Findings {
         }
         for Finding { what, state, detail } in &self.0 {
             let state = match state {
-                State::Ok => "ok",
-                State::Warning => "warning",
-                State::Failure => "FAILURE",
+                Verdict::Ok => "ok",
+                Verdict::Warning => "warning",
+                Verdict::Failure => "FAILURE",
             };
             writeln!(out, "{state:>7}  {what:<10} {}", shown(detail))?;
         }

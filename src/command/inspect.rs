@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{Exit, printed};
-use crate::cli::Inspect;
+use super::process::{Exit, printed};
+use crate::cli::InspectArguments;
+use crate::console::{DecimalBytes, HumanCount, shown};
+use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
 use crate::index::{IndexFile, Metadata, Parts, RowKind};
-use crate::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
-use crate::report::{DecimalBytes, HumanCount, shown};
 
 /// Characters of the longest bar of a histogram.
 const BAR: u64 = 40;
@@ -19,13 +19,13 @@ const BAR: u64 = 40;
 /// Digits of a digest, for people.
 const DIGITS: usize = 12;
 
-pub fn run(arguments: &Inspect) -> anyhow::Result<Exit> {
+pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     let parts = Parts::open(&arguments.index)?;
     let (figures, mut problems) = inspect(&parts)?;
     if arguments.verify {
         problems.extend(not_as_written(&parts));
     }
-    let page = Page {
+    let page = InspectPage {
         files: parts.paths().map(|path| path.display().to_string()).collect(),
         metadata: parts.metadata(),
         kept: parts.kept(),
@@ -53,7 +53,7 @@ fn not_as_written(parts: &Parts) -> Option<Problem> {
 
 /// All that is said.
 #[derive(Serialize)]
-struct Page<'a> {
+struct InspectPage<'a> {
     files: Vec<String>,
     metadata: &'a Metadata,
     kept: Vec<&'a str>,
@@ -64,7 +64,7 @@ struct Page<'a> {
     problems: Option<Vec<Problem>>,
 }
 
-impl Page<'_> {
+impl InspectPage<'_> {
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
         self.print_source(out)?;
         self.print_figures(out)?;

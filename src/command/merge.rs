@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Exit, listen, output};
-use crate::cli::Merge;
+use super::process::{Exit, listen};
+use crate::cli::MergeArguments;
+use crate::command::setup::output;
+use crate::console::{DecimalBytes, HumanCount, Level, LogFormat, Transfer, eprint_line};
 use crate::index::{Joined, Parts, Shards};
-use crate::report::{DecimalBytes, HumanCount, Level, LogFormat, Transfer, eprint_line};
 
-pub fn run(arguments: &Merge, format: LogFormat) -> anyhow::Result<Exit> {
+pub fn run(arguments: &MergeArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let parts = Parts::open(&arguments.parts)?;
     let files: Vec<_> = parts.paths().map(ToOwned::to_owned).collect();
     output::check_files(&files, &[("-o", Some(&arguments.output))])?;

@@ -4,13 +4,14 @@ use std::io;
 
 use anyhow::Context;
 
-use super::{Exit, listen, output};
-use crate::ahead::Ahead;
-use crate::cli::Pack;
+use super::process::{Exit, listen};
+use crate::cli::PackArguments;
+use crate::command::setup::output;
+use crate::console::{DecimalBytes, HumanCount, LogFormat, Reporter};
 use crate::index::{IndexWriter, Packed, Row, RowStream, Written};
-use crate::report::{DecimalBytes, Documents, HumanCount, LogFormat, Reporter};
+use crate::pipeline::{Ahead, Tally};
 
-pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
+pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit> {
     listen(format)?;
     let reporter = Reporter::new(arguments.quiet, format);
     let warn = |warning: &str| reporter.warn(warning);
@@ -18,7 +19,7 @@ pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
     let mut opened = Ahead::start(|sender| drop(sender.send(RowStream::open(io::stdin()))));
     let mut stream = opened.take()?.context("a stream, or an error")?.context("standard input")?;
     let mut writer = IndexWriter::new(&place, None, stream.metadata().clone(), &stream.kept());
-    let mut documents = Documents::default();
+    let mut documents = Tally::default();
     let mut batches = Ahead::of(move || stream.read());
     while let Some(batch) = batches.take()? {
         writer.push(rows(batch.context("standard input")?, &mut documents, &reporter))?;
@@ -31,7 +32,7 @@ pub fn run(arguments: &Pack, format: LogFormat) -> anyhow::Result<Exit> {
 }
 
 /// Those that are written; the others are counted, and told where something is wrong with them.
-fn rows(batch: Vec<Packed>, documents: &mut Documents, reporter: &Reporter) -> Vec<Row> {
+fn rows(batch: Vec<Packed>, documents: &mut Tally, reporter: &Reporter) -> Vec<Row> {
     let mut rows = Vec::with_capacity(batch.len());
     for packed in batch {
         documents.seen += 1;
@@ -50,7 +51,7 @@ fn rows(batch: Vec<Packed>, documents: &mut Documents, reporter: &Reporter) -> V
     rows
 }
 
-fn tell(written: &Written, documents: &Documents, arguments: &Pack, reporter: &Reporter) {
+fn tell(written: &Written, documents: &Tally, arguments: &PackArguments, reporter: &Reporter) {
     for column in &written.empty_columns {
         reporter.warn(&format!("column {column}: no row has a value in it"));
     }

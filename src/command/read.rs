@@ -5,25 +5,28 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
-use super::{Exit, printed, reading};
-use crate::cli::Read;
+use super::process::{Exit, printed};
+use super::setup::inputs;
+use crate::cli::ReadArguments;
+use crate::console::{LogFormat, Reporter};
 use crate::error::{DocumentError, Failure, Lost};
 use crate::index::{DocumentStream, ERROR};
-use crate::object::Stores;
-use crate::pipeline;
-use crate::report::{Documents, LogFormat, Reporter};
+use crate::pipeline::{self, Tally};
+use crate::storage::object::Stores;
 
-pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
+pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let reporter = Arc::new(Reporter::new(false, format));
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
-    let roots = reading::roots(&arguments.reading, false, &mut stores)?;
-    let reading = reading::reading(&arguments.reading, Some(ERROR))?;
+    let roots = inputs::roots(&arguments.reading, false, &mut stores)?;
+    let reading = inputs::reading(&arguments.reading, Some(ERROR))?;
     let mut output = printed(DocumentStream::new(io::stdout(), &reading.fields.keep))?;
-    let mut documents = Documents::default();
+    let mut documents = Tally::default();
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
     while let Some(group) = groups.take()? {
         for item in group {
-            if let pipeline::Read::Failed(failure) | pipeline::Read::Unassigned(failure) = &item {
+            if let pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) =
+                &item
+            {
                 ensure!(!failure.cause.ends_the_run(), "{}: {}", failure.place, failure.cause);
             }
             printed(write(item, &mut output, &mut documents, &reporter))?;
@@ -35,29 +38,29 @@ pub fn run(arguments: &Read, format: LogFormat) -> anyhow::Result<Exit> {
 }
 
 fn write(
-    item: pipeline::Read,
+    item: pipeline::ReadDocument,
     output: &mut DocumentStream<Stdout>,
-    documents: &mut Documents,
+    documents: &mut Tally,
     reporter: &Reporter,
 ) -> io::Result<()> {
     match item {
-        pipeline::Read::Document(document, _) => {
+        pipeline::ReadDocument::Document(document, _) => {
             documents.found(document.encoding);
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
         // Whoever joins the shares finds those that are unassigned in each.
-        pipeline::Read::Failed(failure) | pipeline::Read::Unassigned(failure) => {
+        pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;
             reporter.failed(&failure);
             output.push_failed(name(&failure), &failure.cause.to_string())
         }
-        pipeline::Read::LeftOut(why) => {
+        pipeline::ReadDocument::LeftOut(why) => {
             *documents.left_out.entry(why).or_default() += 1;
             Ok(())
         }
-        pipeline::Read::Nothing(root) => {
+        pipeline::ReadDocument::Nothing(root) => {
             reporter.warn(&format!("input {root}: no documents in it"));
             Ok(())
         }

@@ -9,16 +9,17 @@ use ndarray::{Array2, Axis};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Exit, model, printed};
-use crate::clean::clean;
-use crate::cli::Search;
+use super::process::{Exit, printed};
+use super::setup::model;
+use crate::cli::SearchArguments;
+use crate::console::{LogFormat, shown};
+use crate::index::search::{self, Neighbor, nearest};
 use crate::index::{Parts, Row};
 use crate::model::{Model, Texts};
-use crate::report::{LogFormat, shown};
-use crate::search::{self, Near, nearest};
-use crate::snippet::snippet;
-use crate::texts::TextEmbedder;
-use crate::tokenize::Tokenizer;
+use crate::text::clean::clean;
+use crate::text::snippet::snippet;
+use crate::text::tokenize::Tokenizer;
+use crate::vector::texts::TextEmbedder;
 
 /// Tokens of a question, instruction included, at most: what Qwen3-Embedding's model card recommends as the longest input.
 const QUESTION_TOKENS_MAX: usize = 8192;
@@ -26,7 +27,7 @@ const QUESTION_TOKENS_MAX: usize = 8192;
 /// Questions that are answered in one pass over the index: of each, the nearest rows so far are in memory.
 const TOGETHER: usize = 1024;
 
-pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
+pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let parts = Parts::open(std::slice::from_ref(&arguments.index))?;
     let questions = questions(arguments)?;
     let model = model::open_on_one(&arguments.model, Some(&parts.metadata().model_file), format)?;
@@ -58,7 +59,7 @@ pub fn run(arguments: &Search, format: LogFormat) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn questions(arguments: &Search) -> anyhow::Result<Vec<String>> {
+fn questions(arguments: &SearchArguments) -> anyhow::Result<Vec<String>> {
     let Some(file) = &arguments.questions else {
         let question = arguments.question.as_deref().map(clean).unwrap_or_default();
         ensure!(!question.is_empty(), "question: is empty: nothing in it can be seen");
@@ -147,12 +148,12 @@ fn named(question: &str) -> String {
 struct Answer<'a> {
     question: &'a str,
     parts: &'a Parts,
-    hits: Vec<(&'a Near, Row)>,
+    hits: Vec<(&'a Neighbor, Row)>,
 }
 
 /// An answer, for programs.
 #[derive(Serialize)]
-struct Object<'a> {
+struct JsonHit<'a> {
     question: &'a str,
     hits: Vec<Hit<'a>>,
 }
@@ -172,16 +173,16 @@ struct Hit<'a> {
 impl Answer<'_> {
     fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
         let hits = self.hits.iter().map(|(near, row)| self.hit(near, row)).collect();
-        serde_json::to_writer(&mut *out, &Object { question: self.question, hits })?;
+        serde_json::to_writer(&mut *out, &JsonHit { question: self.question, hits })?;
         writeln!(out)
     }
 
     /// Where there are several.
-    fn file_of(&self, near: &Near) -> Option<String> {
+    fn file_of(&self, near: &Neighbor) -> Option<String> {
         (self.parts.paths().count() > 1).then(|| self.parts.path(near.row).display().to_string())
     }
 
-    fn hit<'a>(&self, near: &Near, row: &'a Row) -> Hit<'a> {
+    fn hit<'a>(&self, near: &Neighbor, row: &'a Row) -> Hit<'a> {
         let names = self.parts.kept().into_iter().map(str::to_owned);
         Hit {
             id: row.id.to_string(),

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 
-use crate::clean::clean;
 use crate::error::{ContentError, DocumentError, Failure};
 use crate::source::{Document, Fields, Filter, Found, Limits, Raw, Reading, Roots, Workers};
+use crate::text::clean::clean;
 
 /// Where the language of a pair or a question stands, the first that is there.
 const LANGUAGE: [&str; 2] = ["language", "lang"];
@@ -30,7 +30,7 @@ pub struct Pair {
 }
 
 /// A question, or a document.
-pub struct Entry {
+pub struct CorpusEntry {
     /// Unique in its file.
     pub id: String,
     /// Clean.
@@ -40,7 +40,7 @@ pub struct Entry {
 /// A question and its language, where the data says.
 pub struct Question {
     /// The question.
-    pub entry: Entry,
+    pub entry: CorpusEntry,
     /// Its language.
     pub language: Option<String>,
 }
@@ -49,7 +49,7 @@ pub struct Question {
 pub type Judgments = HashMap<String, HashMap<String, i64>>;
 
 /// The rows of a file: which columns they have, and what is said where one is missing.
-struct Rows<'a> {
+struct TestRows<'a> {
     file: &'a Path,
     text: &'a [&'a str],
     keep: &'a [&'a str],
@@ -67,7 +67,7 @@ pub fn pairs(file: &Path, fields: &[String; 3], program: &Path) -> anyhow::Resul
     let keep = [first, second, score, LANGUAGE[0], LANGUAGE[1]];
     let expected = "name the columns of texts and score with --fields A,B,SCORE";
     let mut pairs = Vec::new();
-    Rows { file, text: &[first, second], keep: &keep, expected, program }.each(|row| {
+    TestRows { file, text: &[first, second], keep: &keep, expected, program }.each(|row| {
         let text = |at: usize| match row.kept[at].as_str().map(clean) {
             None => Err(anyhow!("no field `{}`; {expected}", keep[at])),
             Some(text) if text.is_empty() => Err(anyhow!("field `{}` is empty; remove the pair", keep[at])),
@@ -101,7 +101,7 @@ pub fn questions(file: &Path, program: &Path) -> anyhow::Result<Vec<Question>> {
 ///
 /// # Errors
 /// As [`questions`].
-pub fn corpus(file: &Path, program: &Path) -> anyhow::Result<Vec<Entry>> {
+pub fn corpus(file: &Path, program: &Path) -> anyhow::Result<Vec<CorpusEntry>> {
     let mut documents = Vec::new();
     entries(file, &["title", "text"], program, |entry, _| {
         documents.push(entry);
@@ -114,14 +114,14 @@ fn entries(
     file: &Path,
     text: &[&str],
     program: &Path,
-    mut take: impl FnMut(Entry, Option<String>) -> anyhow::Result<()>,
+    mut take: impl FnMut(CorpusEntry, Option<String>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let expected = "each line must be an object like {\"_id\": \"1\", \"text\": \"…\"}";
     let mut seen = HashSet::new();
-    Rows { file, text, keep: &["_id", LANGUAGE[0], LANGUAGE[1]], expected, program }.each(|row| {
+    TestRows { file, text, keep: &["_id", LANGUAGE[0], LANGUAGE[1]], expected, program }.each(|row| {
         ensure!(!row.kept[0].is_null(), "no field `_id`; {expected}");
         ensure!(seen.insert(row.id.clone()), "the id `{}` is there twice; ids must be unique", row.id);
-        take(Entry { text: clean(&row.text), id: row.id }, language(&row.kept[1..]))
+        take(CorpusEntry { text: clean(&row.text), id: row.id }, language(&row.kept[1..]))
     })
 }
 
@@ -134,7 +134,7 @@ pub fn judgments(file: &Path, program: &Path) -> anyhow::Result<Judgments> {
     let expected =
         "the first line must name the columns query-id, corpus-id and score, with tabs between them";
     let mut judged = Judgments::new();
-    Rows { file, text: &keep[1..2], keep: &keep, expected, program }.each(|row| {
+    TestRows { file, text: &keep[1..2], keep: &keep, expected, program }.each(|row| {
         let id = |at: usize| row.kept[at].as_str().with_context(|| format!("no {}; {expected}", keep[at]));
         let (question, document) = (id(0)?, id(1)?);
         let relevance = number(&row.kept[2])
@@ -150,7 +150,7 @@ pub fn judgments(file: &Path, program: &Path) -> anyhow::Result<Judgments> {
     Ok(judged)
 }
 
-impl Rows<'_> {
+impl TestRows<'_> {
     /// Hands over one row after the other.
     fn each(&self, mut take: impl FnMut(Document) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();

@@ -6,6 +6,6 @@ mod metrics;
 mod rankings;
 
 pub use bootstrap::{Interval, interval};
-pub use data::{Entry, Judgments, Pair, Question, corpus, judgments, pairs, questions};
+pub use data::{CorpusEntry, Judgments, Pair, Question, corpus, judgments, pairs, questions};
 pub use metrics::{K, ndcg, pearson, recall, reciprocal_rank, spearman};
 pub use rankings::Rankings;

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use crate::search::keep_best;
+use crate::index::search::keep_best;
 
 /// Documents that are kept of a ranking, as in the runs of BEIR. Only the reciprocal rank looks behind the first ten.
 const MOST: usize = 1000;
@@ -11,10 +11,10 @@ const MOST: usize = 1000;
 /// The rankings of all questions.
 pub struct Rankings {
     questions: Array2<f32>,
-    nearest: Vec<Vec<Near>>,
+    nearest: Vec<Vec<RankedDocument>>,
 }
 
-struct Near {
+struct RankedDocument {
     score: f32,
     document: Box<str>,
 }
@@ -48,11 +48,12 @@ impl Rankings {
     }
 }
 
-fn insert(nearest: &mut Vec<Near>, score: f32, document: &str) {
+fn insert(nearest: &mut Vec<RankedDocument>, score: f32, document: &str) {
     // Of equally near ones the last by name comes first, as in trec_eval.
-    let is_before = |near: &Near| score.total_cmp(&near.score).then(document.cmp(&near.document)).is_lt();
-    let is_same = |near: &Near| *near.document == *document;
-    keep_best(nearest, MOST, is_before, is_same, || Near { score, document: document.into() });
+    let is_before =
+        |near: &RankedDocument| score.total_cmp(&near.score).then(document.cmp(&near.document)).is_lt();
+    let is_same = |near: &RankedDocument| *near.document == *document;
+    keep_best(nearest, MOST, is_before, is_same, || RankedDocument { score, document: document.into() });
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Two files in, what turns one into the other out.
 
+use super::footer::{FROM, TO};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -9,22 +10,15 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::KeyValue;
 
-use super::part::entry;
+use super::file::IndexFile;
+use super::footer::entry;
+use super::metadata::Metadata;
+use super::schema::COLUMNS;
 use super::table::properties;
-use super::{COLUMNS, IndexFile, Metadata, Place};
+use crate::storage::place::Place;
 
 /// The column of a delta that says what became of a row.
 pub const OPERATION: &str = "op";
-
-/// Under these keys of a delta's metadata stand the digests of the rows of the file before and after it, as in
-/// those files.
-const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
-const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
-
-/// Whether a file of this tool is one.
-pub fn is_delta(footer: &ArrowReaderMetadata) -> bool {
-    entry(footer, TO).is_some()
-}
 
 /// What became of the rows, by their numbers, ascending.
 #[derive(Debug, Default)]

@@ -1,6 +1,5 @@
 //! A file of this tool's: read whole once, to see that it is undamaged and what is in it; then by row.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
@@ -14,9 +13,12 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Fields, ToByteSlice};
 use rayon::prelude::*;
 
+use super::content::{ContentDigest, RowDigests};
 use super::kept::KeptColumn;
+use super::metadata::{Metadata, RowKind};
 use super::part::{Part, Unusable, floats};
-use super::{COLUMNS, Metadata, Row, RowId, RowKind, schema};
+use super::row::{Row, RowId};
+use super::schema::{COLUMNS, schema};
 use crate::digest::Digest;
 
 /// In the order of the file, a row group is read some ten times, for as many windows of rows. Where more is read than
@@ -33,48 +35,6 @@ pub struct Old {
     pub is_reused: bool,
     /// Whether all that its vectors depend on is the same.
     pub is_same: bool,
-}
-
-/// What stands for the rows of a file, each whole: the BLAKE3 digest of their BLAKE3 digests.
-#[derive(Debug, Clone, Default)]
-pub struct Content(blake3::Hasher);
-
-impl Content {
-    /// The key of the file's metadata under which it stands.
-    pub const KEY: &str = concat!(env!("CARGO_PKG_NAME"), ".content");
-
-    pub fn push(&mut self, id: &str, text: &str, vector: &[f32], kept: u64) {
-        self.push_row(&row_digest(id, Digest::of(text), vector, kept));
-    }
-
-    /// A row by its digest.
-    pub fn push_row(&mut self, row: &blake3::Hash) {
-        self.0.update(row.as_bytes());
-    }
-}
-
-impl fmt::Display for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.finalize().to_hex())
-    }
-}
-
-/// Of the digests of its parts, since those of text and vector are wanted apart, or made faster so: BLAKE3 takes
-/// several blocks of one buffer at a time.
-pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(text.as_bytes()).update(blake3::hash(vector.to_byte_slice()).as_bytes());
-    hasher.update(&kept.to_le_bytes()).update(id.as_bytes());
-    hasher.finalize()
-}
-
-/// What is known of a row.
-pub struct RowDigests {
-    pub whole: blake3::Hash,
-    /// Of a document's first row, the document's.
-    pub document: Option<Digest>,
-    pub text: Digest,
-    pub kept: u64,
 }
 
 /// A document's first row.
@@ -314,7 +274,7 @@ impl IndexFile {
 
     /// Every page: the columns that there should be, and the content that was written.
     fn read_whole(&mut self) -> anyhow::Result<()> {
-        let mut content = Content::default();
+        let mut content = ContentDigest::default();
         let groups: Vec<usize> = (0..self.part.groups()).collect();
         for together in groups.chunks(rayon::current_num_threads()) {
             let read: Vec<Vec<RowDigests>> = together

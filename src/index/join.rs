@@ -14,12 +14,17 @@ use rayon::prelude::*;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::file::{Content, RowDigests};
+use super::content::{ContentDigest, RowDigests};
+use super::file::IndexFile;
 use super::kept::{self, KeptColumn};
+use super::metadata::Metadata;
+use super::part::Part;
+use super::parts::Parts;
+use super::schema::{COLUMNS, schema};
 use super::table::properties;
-use super::{COLUMNS, IndexFile, Metadata, Part, Parts, Place, schema};
 use crate::interrupt;
 use crate::shard::Shard;
+use crate::storage::place::Place;
 
 /// Shards that are missing are named, up to so many.
 const MISSING_NAMED: u32 = 10;
@@ -110,11 +115,11 @@ impl Shards {
         place: &Place,
         mut progress: impl FnMut(u64),
     ) -> anyhow::Result<(NamedTempFile, String)> {
-        let mut writer = Writer::new(place, self.metadata.fingerprint.dim, columns)?;
-        let mut content = Content::default();
+        let mut writer = JoinWriter::new(place, self.metadata.fingerprint.dim, columns)?;
+        let mut content = ContentDigest::default();
         let mut done = 0;
         for (path, part) in self.parts.each() {
-            let mut own = Content::default();
+            let mut own = ContentDigest::default();
             let pages = part.pages().map_err(|e| damaged(path, &e))?;
             let groups: Vec<usize> = (0..part.groups()).collect();
             for together in groups.chunks(rayon::current_num_threads()) {
@@ -224,18 +229,18 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
 }
 
 /// A file in the making.
-struct Writer<'a> {
+struct JoinWriter<'a> {
     file: SerializedFileWriter<NamedTempFile>,
     encoders: ArrowRowGroupWriterFactory,
     columns: &'a [KeptColumn],
     place: &'a Place,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> JoinWriter<'a> {
     fn new(place: &'a Place, dim: usize, columns: &'a [KeptColumn]) -> anyhow::Result<Self> {
         let writer = ArrowWriter::try_new(place.temporary()?, schema(dim, columns), Some(properties()?))?;
         let (file, encoders) = writer.into_serialized_writer()?;
-        Ok(Writer { file, encoders, columns, place })
+        Ok(JoinWriter { file, encoders, columns, place })
     }
 
     /// A row group as it is, but for columns that have another type here.
@@ -266,7 +271,7 @@ impl<'a> Writer<'a> {
     fn finish(mut self, metadata: &Metadata, content: &str) -> anyhow::Result<NamedTempFile> {
         let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
         self.file.append_key_value_metadata(entry(Metadata::KEY, serde_json::to_string(metadata)?));
-        self.file.append_key_value_metadata(entry(Content::KEY, content.to_owned()));
+        self.file.append_key_value_metadata(entry(ContentDigest::KEY, content.to_owned()));
         self.file.into_inner().map_err(|e| self.place.cannot_write(&e))
     }
 }

@@ -1,5 +1,7 @@
 //! A file of this tool's, opened: of its rows, only those are read that are asked for.
 
+use super::footer::{self, entry};
+use super::schema::MAGIC;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -22,14 +24,13 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::SerializedRowGroupWriter;
 use serde_json::Value;
 
-use super::delta::is_delta;
-use super::file::{Content, RowDigests, row_digest};
+use super::content::{ContentDigest, RowDigests, row_digest};
+use super::footer::is_delta;
 use super::kept;
-use super::{COLUMNS, Metadata, Row, RowId, RowKind, Vector};
+use super::metadata::{Metadata, RowKind};
+use super::row::{Row, RowId, Vector};
+use super::schema::COLUMNS;
 use crate::digest::Digest;
-
-/// The first bytes of every Parquet file.
-pub const MAGIC: &[u8] = b"PAR1";
 
 /// Rows that are read at a time. Of a whole row group, a batch could hold more text than it can.
 const BATCH_ROWS: usize = 256;
@@ -74,7 +75,7 @@ impl Part {
             Ok((file, footer))
         };
         let (file, footer) = open().map_err(Unusable::Damaged)?;
-        let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, Content::KEY)) {
+        let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, ContentDigest::KEY)) {
             (Some(metadata), Some(content)) => (metadata, content),
             (None, None) => return Err(Unusable::Foreign),
             _ if is_delta(&footer) => return Err(Unusable::Delta),
@@ -95,7 +96,7 @@ impl Part {
             let end = rows.and_then(|rows| group_ends.last().unwrap_or(&0u32).checked_add(rows));
             group_ends.push(end.ok_or_else(|| Unusable::Damaged(anyhow!("more rows than can be counted")))?);
         }
-        let (metadata, kind) = (serde_json::from_str(&metadata).ok(), kind(&metadata));
+        let (metadata, kind) = (serde_json::from_str(&metadata).ok(), footer::kind(&metadata));
         Ok(Part { file, footer, metadata, kind, content, group_ends })
     }
 
@@ -409,16 +410,4 @@ pub(super) fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value
         })
         .collect();
     (0..batch.num_rows()).map(|at| columns.iter().map(|column| column[at].clone()).collect()).collect()
-}
-
-/// Other versions have other metadata, but always this.
-fn kind(metadata: &str) -> RowKind {
-    let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
-    serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
-}
-
-/// What stands in the file's metadata under this key.
-pub fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
-    let entries = footer.metadata().file_metadata().key_value_metadata()?;
-    entries.iter().find(|entry| entry.key == key)?.value.clone()
 }

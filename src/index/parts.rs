@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use super::part::Block;
-use super::{COLUMNS, Fingerprint, Metadata, Part, Row, Unusable};
+use super::metadata::{Fingerprint, Metadata};
+use super::part::{Block, Part, Unusable};
+use super::row::Row;
+use super::schema::COLUMNS;
 use crate::error::Usage;
-use crate::object::Url;
+use crate::storage::object::Url;
 
 /// A row of one of the files. Ordered as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

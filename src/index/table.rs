@@ -13,9 +13,11 @@ use parquet::schema::types::ColumnPath;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::file::Content;
+use super::content::ContentDigest;
 use super::kept::{self, KeptColumn};
-use super::{Metadata, RowId, element, schema};
+use super::metadata::Metadata;
+use super::row::RowId;
+use super::schema::{element, schema};
 
 /// A row group ends with the batch in which it comes to so many rows or bytes (16 MiB of vectors at 1024
 /// numbers each): enough for a reader to go by, little enough to buffer.
@@ -44,7 +46,7 @@ pub struct Table {
     schema: Arc<Schema>,
     dim: usize,
     kept: Vec<KeptColumn>,
-    content: Content,
+    content: ContentDigest,
     buffer: Vec<Cells>,
     string_bytes: usize,
     group_bytes: usize,
@@ -58,7 +60,7 @@ impl Table {
             schema,
             dim,
             kept: kept.to_vec(),
-            content: Content::default(),
+            content: ContentDigest::default(),
             buffer: Vec::new(),
             string_bytes: 0,
             group_bytes: 0,
@@ -82,11 +84,11 @@ impl Table {
     }
 
     /// The rest of the rows, and the file, not yet flushed to disk.
-    pub fn finish(mut self, metadata: &Metadata) -> anyhow::Result<(NamedTempFile, Content)> {
+    pub fn finish(mut self, metadata: &Metadata) -> anyhow::Result<(NamedTempFile, ContentDigest)> {
         self.flush()?;
         let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
         self.writer.append_key_value_metadata(entry(Metadata::KEY, serde_json::to_string(metadata)?));
-        self.writer.append_key_value_metadata(entry(Content::KEY, self.content.to_string()));
+        self.writer.append_key_value_metadata(entry(ContentDigest::KEY, self.content.to_string()));
         Ok((self.writer.into_inner()?, self.content))
     }
 

@@ -5,11 +5,14 @@
 
 use anyhow::Context;
 
-use super::delta::leads_to;
+use super::delta::{Changes, leads_to, write_delta};
+use super::file::{IndexFile, Old};
 use super::kept::{self, KeptColumn};
+use super::metadata::Metadata;
+use super::row::{Row, Vector};
 use super::table::{Cells, Table};
-use super::{Changes, IndexFile, Metadata, Old, Place, Row, Vector, write_delta};
-use crate::embed::Embedding;
+use crate::storage::place::Place;
+use crate::vector::embedding::Embedding;
 
 /// Rows that are copied together.
 const COPIED_ROWS: u32 = 1024;

@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use super::Precision;
-use crate::pool::Pooling;
+use super::device::Precision;
+use crate::vector::pool::Pooling;
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;

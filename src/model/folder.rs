@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::external_data;
+use super::fingerprint::external_data;
 use crate::error::Usage;
-use crate::pool::Pooling;
+use crate::vector::pool::Pooling;
 
 /// Graphs that a folder is searched for, the first wins.
 const PLAIN: [&str; 2] = ["onnx/model.onnx", "model.onnx"];

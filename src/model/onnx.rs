@@ -15,12 +15,14 @@ use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorEle
 use serde::Deserialize;
 
 use super::cuda::Gpu;
+use super::device::Device;
+use super::folder::ModelFolder;
 use super::placement::Placement;
-use super::{Device, ModelFolder, Texts};
-use crate::batch::{Batch, Batching, ChunkKey};
-use crate::embed::{Embedder, OutOfMemory};
-use crate::pool::{Pooling, pool};
-use crate::tokenize::Encoding;
+use super::workload::Texts;
+use crate::text::tokenize::Encoding;
+use crate::vector::batch::{Batch, Batching, ChunkKey};
+use crate::vector::embedder::{Embedder, OutOfMemory};
+use crate::vector::pool::{Pooling, pool};
 
 /// Names that hidden states `[batch, tokens, width]` go by, the first wins.
 const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidden_states"];
@@ -90,7 +92,7 @@ enum Feed {
     Kept,
 }
 
-struct Input {
+struct GraphInput {
     name: String,
     feed: Feed,
     element: TensorElementType,
@@ -98,7 +100,7 @@ struct Input {
 
 /// What the graph gives.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Output {
+enum GraphOutput {
     HiddenStates(Pooling),
     Pooled,
 }
@@ -106,8 +108,8 @@ enum Output {
 /// A session, and how to feed it.
 pub struct OnnxEmbedder {
     session: Session,
-    inputs: Vec<Input>,
-    output: Output,
+    inputs: Vec<GraphInput>,
+    output: GraphOutput,
     output_name: String,
     /// Asks for the one output that is used: caches and the like are not computed.
     options: RunOptions<HasSelectedOutputs>,
@@ -248,8 +250,8 @@ impl OnnxEmbedder {
     /// How hidden states become a vector; `None` where the graph does that itself.
     pub fn pooling(&self) -> Option<Pooling> {
         match self.output {
-            Output::HiddenStates(pooling) => Some(pooling),
-            Output::Pooled => None,
+            GraphOutput::HiddenStates(pooling) => Some(pooling),
+            GraphOutput::Pooled => None,
         }
     }
 
@@ -468,7 +470,7 @@ fn tensor(outlet: &Outlet) -> anyhow::Result<(TensorElementType, &[i64])> {
     }
 }
 
-fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Input> {
+fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<GraphInput> {
     let name = outlet.name();
     let (element, shape) = tensor(outlet)?;
     let feed = match name {
@@ -507,12 +509,12 @@ fn input(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Input> {
             "its input `{name}` is {element}, which is not fed here; use a plain feature-extraction export"
         );
     }
-    Ok(Input { name: name.to_owned(), feed, element })
+    Ok(GraphInput { name: name.to_owned(), feed, element })
 }
 
 /// The output to ask for, and the width of its vectors: hidden states, which are pooled here, before a vector that the graph has
 /// pooled, which may count on padding on the left.
-fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, Output, usize)> {
+fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, GraphOutput, usize)> {
     let named = |name: &str| outlets.iter().find(|outlet| outlet.name() == name);
     let hidden = HIDDEN_STATES.iter().find_map(|name| named(name));
     let (outlet, is_pooled) = match (hidden, named(POOLED), outlets) {
@@ -554,15 +556,15 @@ fn output(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<(String, O
             "neither the graph nor config.json (hidden_size) says how long its vectors are; take the config.json of the model's own repository",
         )?,
     };
-    let output = if is_pooled { Output::Pooled } else { Output::HiddenStates(folder.pooling()?) };
+    let output = if is_pooled { GraphOutput::Pooled } else { GraphOutput::HiddenStates(folder.pooling()?) };
     Ok((name.to_owned(), output, width))
 }
 
-fn values<'a>(inputs: &'a [Input], fed: &'a Fed) -> ort::Result<Vec<(&'a str, SessionInputValue<'a>)>> {
+fn values<'a>(inputs: &'a [GraphInput], fed: &'a Fed) -> ort::Result<Vec<(&'a str, SessionInputValue<'a>)>> {
     inputs.iter().map(|input| Ok((input.name.as_str(), input.value(fed)?))).collect()
 }
 
-impl Input {
+impl GraphInput {
     fn value<'a>(&self, fed: &'a Fed) -> ort::Result<SessionInputValue<'a>> {
         let (batch, tokens) = fed.ids.dim();
         let integers = match self.feed {
@@ -597,7 +599,7 @@ fn empty(shape: Vec<usize>, element: TensorElementType) -> ort::Result<SessionIn
     })
 }
 
-fn rows(value: &DynValue, output: Output, lengths: &[usize]) -> anyhow::Result<Array2<f32>> {
+fn rows(value: &DynValue, output: GraphOutput, lengths: &[usize]) -> anyhow::Result<Array2<f32>> {
     match *value.data_type() {
         TensorElementType::Float16 => rows_of::<f16>(value, output, lengths),
         TensorElementType::Bfloat16 => rows_of::<bf16>(value, output, lengths),
@@ -605,20 +607,20 @@ fn rows(value: &DynValue, output: Output, lengths: &[usize]) -> anyhow::Result<A
     }
 }
 
-fn rows_of<T>(value: &DynValue, output: Output, lengths: &[usize]) -> anyhow::Result<Array2<f32>>
+fn rows_of<T>(value: &DynValue, output: GraphOutput, lengths: &[usize]) -> anyhow::Result<Array2<f32>>
 where
     T: PrimitiveTensorElementType + Copy + Into<f32>,
 {
     let array = value.try_extract_array::<T>()?;
     let shape = array.shape().to_vec();
     match output {
-        Output::HiddenStates(pooling) => match array.into_dimensionality::<Ix3>() {
+        GraphOutput::HiddenStates(pooling) => match array.into_dimensionality::<Ix3>() {
             Ok(hidden) if hidden.dim().0 == lengths.len() && lengths.iter().all(|&n| n <= hidden.dim().1) => {
                 Ok(pool(hidden, lengths, pooling))
             }
             _ => bail!("gave hidden states of shape {shape:?} for {} texts", lengths.len()),
         },
-        Output::Pooled => match array.into_dimensionality::<Ix2>() {
+        GraphOutput::Pooled => match array.into_dimensionality::<Ix2>() {
             Ok(pooled) if pooled.nrows() == lengths.len() => Ok(pooled.mapv(Into::into)),
             _ => bail!("gave vectors of shape {shape:?} for {} texts", lengths.len()),
         },

@@ -34,7 +34,7 @@ pub struct Placement {
 /// What there is of a [profile](https://onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html), which has
 /// the format of Chrome's traces.
 #[derive(Deserialize)]
-struct Event {
+struct ProfileEvent {
     name: String,
     #[serde(default)]
     args: Arguments,
@@ -55,7 +55,8 @@ impl Placement {
     pub fn read(profile: &Path, provider: &str) -> anyhow::Result<Self> {
         let in_profile = || format!("what ONNX Runtime has written in {}", profile.display());
         let file = File::open(profile).with_context(in_profile)?;
-        let events: Vec<Event> = serde_json::from_reader(BufReader::new(file)).with_context(in_profile)?;
+        let events: Vec<ProfileEvent> =
+            serde_json::from_reader(BufReader::new(file)).with_context(in_profile)?;
         let nodes: HashMap<String, Arguments> = events
             .into_iter()
             .filter(|event| event.name.ends_with("_kernel_time") && event.args.provider.is_some())
@@ -96,8 +97,10 @@ impl fmt::Display for Placement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::device::Device;
+    use crate::model::folder::ModelFolder;
     use crate::model::onnx::{OnnxEmbedder, Seat};
-    use crate::model::{Device, ModelFolder, runtime};
+    use crate::model::runtime;
 
     #[test]
     fn nodes_that_run_elsewhere_are_seen() {
@@ -111,10 +114,10 @@ mod tests {
             let seat = Seat::Cpu { threads: 1 };
             let mut embedder =
                 OnnxEmbedder::load(&runtime.environment, &folder, seat, Some(&profile)).unwrap();
-            let key = crate::batch::ChunkKey { document: 0, chunk: 0 };
-            let text = crate::tokenize::Encoding::new(vec![1, 2, 3]);
-            let batch = crate::batch::Batch::new(vec![(key, text)]);
-            crate::embed::embed(&mut embedder, &batch).unwrap();
+            let key = crate::vector::batch::ChunkKey { document: 0, chunk: 0 };
+            let text = crate::text::tokenize::Encoding::new(vec![1, 2, 3]);
+            let batch = crate::vector::batch::Batch::new(vec![(key, text)]);
+            crate::vector::embedder::embed(&mut embedder, &batch).unwrap();
             embedder.placement(provider).unwrap()
         };
         let here = placement("CPUExecutionProvider");

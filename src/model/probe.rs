@@ -6,9 +6,10 @@
 
 use std::fmt;
 
-use crate::batch::{Batch, Batching, ChunkKey};
-use crate::embed::{Embedder, Embedding, embed};
-use crate::tokenize::{Encoding, Tokenizer};
+use crate::text::tokenize::{Encoding, Tokenizer};
+use crate::vector::batch::{Batch, Batching, ChunkKey};
+use crate::vector::embedder::{Embedder, embed};
+use crate::vector::embedding::Embedding;
 
 /// Two vectors of one text are the same from this cosine on. Rounding in another order moves a vector by 1e-7 or less;
 /// what is caught here moves it by 1e-3 or more.

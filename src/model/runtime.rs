@@ -10,7 +10,8 @@ use anyhow::{Context, anyhow, bail, ensure};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::{Device, cuda};
+use super::cuda;
+use super::device::Device;
 
 /// Folders of the system, as a dynamic linker knows them.
 const SYSTEM: [&str; 6] = [

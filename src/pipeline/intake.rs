@@ -9,12 +9,12 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::prelude::*;
 
-use crate::ahead::Ahead;
-use crate::clean::clean;
+use super::ahead::Ahead;
 use crate::digest::Digest;
 use crate::error::{DocumentError, Failure, Lost};
 use crate::shard::Shard;
 use crate::source::{Document, Found, LeftOut, Origin, Raw, Reading, Roots};
+use crate::text::clean::clean;
 
 /// What is read side by side.
 const GROUP_DOCUMENTS: usize = 256;
@@ -33,7 +33,7 @@ pub(super) struct Inputs<'a> {
 }
 
 /// What became of something found.
-pub enum Read {
+pub enum ReadDocument {
     /// A document with a clean text, which may be empty, and the digest of its id.
     Document(Document, Digest),
     /// What should have been one.
@@ -48,23 +48,24 @@ pub enum Read {
 
 /// Reads all documents below the roots that are the shard's, group by group and in their order. Those with texts have
 /// different ids.
-pub fn read(roots: Roots, reading: Reading, shard: Option<Shard>) -> Ahead<Vec<Read>> {
+pub fn read(roots: Roots, reading: Reading, shard: Option<Shard>) -> Ahead<Vec<ReadDocument>> {
     Ahead::start(move |sender| {
         let inputs = Inputs { roots: &roots, reading: &reading, shard };
         groups(inputs, |groups| read_groups(inputs, groups, sender));
     })
 }
 
-fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec<Read>>) {
+fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec<ReadDocument>>) {
     let mut ids = SeenIds::of_about(0);
     for group in groups {
-        let mut read: Vec<Read> = group.into_par_iter().filter_map(|found| read_one(found, inputs)).collect();
+        let mut read: Vec<ReadDocument> =
+            group.into_par_iter().filter_map(|found| read_one(found, inputs)).collect();
         for item in &mut read {
-            if let Read::Document(document, id) = item
+            if let ReadDocument::Document(document, id) = item
                 && !document.text.is_empty()
                 && let Some(doubled) = ids.check(document, *id)
             {
-                *item = Read::Failed(doubled);
+                *item = ReadDocument::Failed(doubled);
             }
         }
         if sender.send(read).is_err() {
@@ -111,17 +112,17 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
 }
 
 /// `None` for what is another shard's business. What has no id is the first one's.
-pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<Read> {
+pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<ReadDocument> {
     let is_first = inputs.shard.is_none_or(|shard| shard.index() == 0);
     match found {
-        Found::LeftOut(why) => is_first.then_some(Read::LeftOut(why)),
+        Found::LeftOut(why) => is_first.then_some(ReadDocument::LeftOut(why)),
         Found::Failed(failure) => failed(failure, inputs),
-        Found::Nothing(root) => Some(Read::Nothing(root)),
+        Found::Nothing(root) => Some(ReadDocument::Nothing(root)),
         Found::Raw(raw) => read_raw(raw, inputs).unwrap_or_else(|failure| failed(failure, inputs)),
     }
 }
 
-fn read_raw(raw: Raw, inputs: Inputs) -> Result<Option<Read>, Failure> {
+fn read_raw(raw: Raw, inputs: Inputs) -> Result<Option<ReadDocument>, Failure> {
     if raw.id().is_some_and(|id| !inputs.have(Digest::of(id))) {
         return Ok(None);
     }
@@ -131,14 +132,16 @@ fn read_raw(raw: Raw, inputs: Inputs) -> Result<Option<Read>, Failure> {
         return Ok(None);
     }
     document.text = clean(&document.text);
-    Ok(Some(Read::Document(document, id)))
+    Ok(Some(ReadDocument::Document(document, id)))
 }
 
-fn failed(failure: Failure, inputs: Inputs) -> Option<Read> {
+fn failed(failure: Failure, inputs: Inputs) -> Option<ReadDocument> {
     match (&failure.lost, inputs.shard) {
         (Lost::Document(id), _) if !inputs.have(Digest::of(id.as_bytes())) => None,
-        (Lost::Below(_) | Lost::Unknown, Some(shard)) if shard.index() > 0 => Some(Read::Unassigned(failure)),
-        _ => Some(Read::Failed(failure)),
+        (Lost::Below(_) | Lost::Unknown, Some(shard)) if shard.index() > 0 => {
+            Some(ReadDocument::Unassigned(failure))
+        }
+        _ => Some(ReadDocument::Failed(failure)),
     }
 }
 
@@ -150,13 +153,13 @@ impl Inputs<'_> {
 
 /// Ids that have been given away, and where: for each document the digest of its id, and its origin in 8 bytes.
 pub(super) struct SeenIds {
-    places: HashMap<Digest, Place>,
+    places: HashMap<Digest, FirstUse>,
     files: Vec<Arc<Path>>,
 }
 
 /// An [`Origin`] whose file is one of [`SeenIds::files`]. Line 0 stands for none.
 #[derive(Clone, Copy)]
-struct Place {
+struct FirstUse {
     file: u32,
     line: u32,
 }
@@ -177,16 +180,16 @@ impl SeenIds {
         Some(Failure { place: document.place(), cause, lost: Lost::Nothing })
     }
 
-    fn place(&mut self, origin: &Origin) -> Place {
+    fn place(&mut self, origin: &Origin) -> FirstUse {
         // Documents of one file, or below one root, come one after the other.
         if !self.files.last().is_some_and(|file| Arc::ptr_eq(file, &origin.file)) {
             self.files.push(origin.file.clone());
         }
         let line = origin.line.map_or(0, |line| u32::try_from(line).unwrap_or(u32::MAX));
-        Place { file: self.files.len() as u32 - 1, line }
+        FirstUse { file: self.files.len() as u32 - 1, line }
     }
 
-    fn origin(&self, place: Place) -> Origin {
+    fn origin(&self, place: FirstUse) -> Origin {
         let line = (place.line > 0).then_some(u64::from(place.line));
         Origin { file: self.files[place.file as usize].clone(), line }
     }

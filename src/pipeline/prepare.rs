@@ -6,33 +6,33 @@ use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::Job;
-use super::intake::{Read, SeenIds, groups, read_one};
-use crate::chunk::{Chunk, chunk};
+use super::intake::{ReadDocument, SeenIds, groups, read_one};
+use super::job::Job;
+use crate::console::Reporter;
 use crate::digest::Digest;
 use crate::error::{Failure, Lost};
 use crate::index::RowKind;
-use crate::report::Reporter;
 use crate::source::{Document, Found, LeftOut};
-use crate::tokenize::Encoding;
+use crate::text::chunk::{Chunk, chunk};
+use crate::text::tokenize::Encoding;
 
 /// A clean document, and how it comes to its vector.
 pub(super) struct Ready {
     pub document: Document,
     /// Of its id.
     pub id: Digest,
-    pub content: Content,
+    pub content: VectorSource,
 }
 
-pub(super) enum Content {
+pub(super) enum VectorSource {
     /// The old file has its text.
     Old(u32),
     /// At least one.
-    Chunks(Vec<Part>),
+    Chunks(Vec<PreparedChunk>),
 }
 
 /// A chunk.
-pub(super) struct Part {
+pub(super) struct PreparedChunk {
     pub span: Range<usize>,
     pub encoding: Encoding,
     /// Of its token ids: what its vector depends on beside the model.
@@ -44,8 +44,8 @@ pub(super) struct Part {
 impl Ready {
     pub fn tokens(&self) -> usize {
         match &self.content {
-            Content::Old(_) => 0,
-            Content::Chunks(parts) => parts.iter().map(|part| part.encoding.len()).sum(),
+            VectorSource::Old(_) => 0,
+            VectorSource::Chunks(parts) => parts.iter().map(|part| part.encoding.len()).sum(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Ready {
 }
 
 /// What the first half of the stages made of something found.
-pub(super) enum Prepared {
+pub(super) enum PreparedDocument {
     Ready(Ready),
     /// With the digest of its id.
     Empty(Digest),
@@ -69,7 +69,7 @@ pub(super) enum Prepared {
 }
 
 /// Finds and prepares until there is no more, or nobody listens.
-pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<Prepared>>) {
+pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<PreparedDocument>>) {
     groups(job.inputs(), |groups| prepare_groups(job, reporter, groups, sender));
 }
 
@@ -77,25 +77,25 @@ fn prepare_groups(
     job: &Job,
     reporter: &Reporter,
     groups: Receiver<Vec<Found>>,
-    sender: &Sender<Vec<Prepared>>,
+    sender: &Sender<Vec<PreparedDocument>>,
 ) {
     // About as many as the last time.
     let documents = job.old.as_ref().map_or(0, |old| old.file.documents());
     let mut ids = SeenIds::of_about(documents as usize);
     for group in groups {
         let bytes = group.iter().map(progress).sum();
-        let mut prepared: Vec<Prepared> =
+        let mut prepared: Vec<PreparedDocument> =
             group.into_par_iter().filter_map(|found| prepare_one(found, job)).collect();
         for item in &mut prepared {
-            if let Prepared::Ready(Ready { document, id, .. }) = item
+            if let PreparedDocument::Ready(Ready { document, id, .. }) = item
                 && let Some(doubled) = ids.check(document, *id)
             {
-                *item = Prepared::Failed(doubled);
+                *item = PreparedDocument::Failed(doubled);
             }
         }
         let tokens = prepared
             .iter()
-            .map(|item| if let Prepared::Ready(ready) = item { ready.tokens() } else { 0 })
+            .map(|item| if let PreparedDocument::Ready(ready) = item { ready.tokens() } else { 0 })
             .sum();
         reporter.prepared(bytes, tokens);
         if sender.send(prepared).is_err() {
@@ -108,20 +108,22 @@ fn progress(found: &Found) -> u64 {
     if let Found::Raw(raw) = found { raw.progress() } else { 0 }
 }
 
-fn prepare_one(found: Found, job: &Job) -> Option<Prepared> {
+fn prepare_one(found: Found, job: &Job) -> Option<PreparedDocument> {
     Some(match read_one(found, job.inputs())? {
-        Read::Document(document, id) => cut(document, id, job).unwrap_or_else(Prepared::Failed),
-        Read::Failed(failure) => Prepared::Failed(failure),
-        Read::Unassigned(failure) => Prepared::Unassigned(failure),
-        Read::LeftOut(why) => Prepared::LeftOut(why),
-        Read::Nothing(root) => Prepared::Nothing(root),
+        ReadDocument::Document(document, id) => {
+            cut(document, id, job).unwrap_or_else(PreparedDocument::Failed)
+        }
+        ReadDocument::Failed(failure) => PreparedDocument::Failed(failure),
+        ReadDocument::Unassigned(failure) => PreparedDocument::Unassigned(failure),
+        ReadDocument::LeftOut(why) => PreparedDocument::LeftOut(why),
+        ReadDocument::Nothing(root) => PreparedDocument::Nothing(root),
     })
 }
 
 /// Looks whether the old file has the text, and cuts it where it has not.
-fn cut(document: Document, id: Digest, job: &Job) -> Result<Prepared, Failure> {
+fn cut(document: Document, id: Digest, job: &Job) -> Result<PreparedDocument, Failure> {
     if document.text.is_empty() {
-        return Ok(Prepared::Empty(id));
+        return Ok(PreparedDocument::Empty(id));
     }
     let old = job.old.as_ref().filter(|old| old.is_reused).map(|old| &old.file);
     let document_there = old.and_then(|old| old.document(id));
@@ -129,7 +131,7 @@ fn cut(document: Document, id: Digest, job: &Job) -> Result<Prepared, Failure> {
     if job.rows == RowKind::Documents
         && let Some(row) = row_of(&document.text)
     {
-        return Ok(Prepared::Ready(Ready { document, id, content: Content::Old(row) }));
+        return Ok(PreparedDocument::Ready(Ready { document, id, content: VectorSource::Old(row) }));
     }
     let chunks = match chunk(&document.text, job.max_tokens, &job.tokenizer) {
         Ok(chunks) => chunks,
@@ -140,10 +142,10 @@ fn cut(document: Document, id: Digest, job: &Job) -> Result<Prepared, Failure> {
     };
     let part = |Chunk { span, encoding }| {
         let old = if job.rows == RowKind::Chunks { row_of(&document.text[span.clone()]) } else { None };
-        Part { key: key(&encoding), span, encoding, old }
+        PreparedChunk { key: key(&encoding), span, encoding, old }
     };
-    let content = Content::Chunks(chunks.into_iter().map(part).collect());
-    Ok(Prepared::Ready(Ready { document, id, content }))
+    let content = VectorSource::Chunks(chunks.into_iter().map(part).collect());
+    Ok(PreparedDocument::Ready(Ready { document, id, content }))
 }
 
 fn key(encoding: &Encoding) -> Digest {

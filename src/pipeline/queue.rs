@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::batch::{Batch, Batching, ChunkKey};
-use crate::embed::{Embedded, Embedder, Patient};
+use crate::vector::batch::{Batch, Batching, ChunkKey};
+use crate::vector::embedder::{Embedded, Embedder, Patient};
 
 /// One is at work, and one waits, so that no device has to.
 const BATCHES_A_DEVICE: usize = 2;

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
-use crate::error::ContentError;
-use crate::object::Trouble;
+use super::document::Limits;
+use crate::error::{ContentError, StoreError};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub enum Kind {
     /// One document, whose text has to be taken out of it.
     Markup(Markup),
     /// A document a row.
-    Rows(Rows),
+    Rows(RowFormat),
 }
 
 /// What has a text in it among other things.
@@ -59,7 +58,7 @@ impl Markup {
 
 /// What has a row a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub enum RowFormat {
     /// JSON Lines.
     Jsonl,
     /// Comma- or semicolon-separated values with a header.
@@ -103,11 +102,11 @@ impl Form {
             "xhtml" => Kind::Markup(Markup::Xhtml),
             "pdf" => Kind::Markup(Markup::Pdf),
             "docx" => Kind::Markup(Markup::Docx),
-            "jsonl" | "ndjson" => Kind::Rows(Rows::Jsonl),
-            "csv" => Kind::Rows(Rows::Csv),
-            "tsv" => Kind::Rows(Rows::Tsv),
+            "jsonl" | "ndjson" => Kind::Rows(RowFormat::Jsonl),
+            "csv" => Kind::Rows(RowFormat::Csv),
+            "tsv" => Kind::Rows(RowFormat::Tsv),
             // Its footer is read first, so it cannot be unpacked as it comes.
-            "parquet" if packing.is_none() => Kind::Rows(Rows::Parquet),
+            "parquet" if packing.is_none() => Kind::Rows(RowFormat::Parquet),
             _ => return None,
         };
         Some(Form { kind, packing })
@@ -184,7 +183,7 @@ impl Unpacked {
             Some(Packing::Zstd) => "zstd",
             None => return error,
         };
-        let is_trouble = error.get_ref().is_some_and(|error| error.is::<Trouble>());
+        let is_trouble = error.get_ref().is_some_and(|error| error.is::<StoreError>());
         if is_trouble || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
@@ -203,6 +202,14 @@ impl Read for Unpacked {
     }
 }
 
+pub fn other_kind(markup: Markup, found: &str) -> ContentError {
+    ContentError::OtherKind { kind: markup.name().to_owned(), found: found.to_owned() }
+}
+
+pub fn damaged(markup: Markup, reason: impl ToString) -> ContentError {
+    ContentError::Damaged { kind: markup.name().to_owned(), reason: reason.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +219,7 @@ mod tests {
         let form = |name: &str| Form::of(Path::new(name)).map(|form| (form.kind, form.packing));
         assert_eq!(form("a.TXT"), Some((Kind::Text, None)));
         assert_eq!(form("a.b.md.gz"), Some((Kind::Markup(Markup::Markdown), Some(Packing::Gzip))));
-        assert_eq!(form("a.jsonl.zst"), Some((Kind::Rows(Rows::Jsonl), Some(Packing::Zstd))));
+        assert_eq!(form("a.jsonl.zst"), Some((Kind::Rows(RowFormat::Jsonl), Some(Packing::Zstd))));
         assert_eq!(form("a.parquet.gz"), None);
         assert_eq!(form("a.gz"), None);
         assert_eq!(form("txt"), None);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::object::Object;
+use crate::storage::object::Object;
 
 /// A file on this machine, or an object.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! A document that has been found in, the document out: what is worth a thread of its own.
 
+use super::json;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,14 +9,13 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::decode::{self, Charset, decode};
+use super::document::{Document, Limits, Origin};
 use super::fields::{self, Fields, Parsed, Record};
 use super::form::{Form, Kind, Markup};
 use super::location::Location;
-use super::rows::parse_json;
 use super::worker::Workers;
-use super::{Document, Limits, Origin};
 use crate::error::{ContentError, DocumentError, Failure, Lost};
-use crate::object::Reader;
+use crate::storage::object::Reader;
 
 /// How much larger a packed text is likely to be, at most.
 const PACKED: u64 = 20;
@@ -47,7 +47,7 @@ pub enum Raw {
         /// The line or row, counted from 1.
         number: u64,
         /// What stands there.
-        content: Content,
+        content: RowContent,
         /// What it was decoded from, where that was not UTF-8.
         encoding: Option<&'static str>,
         /// Bytes of the file that were read for it.
@@ -57,7 +57,7 @@ pub enum Raw {
 
 /// A row, as far as it has been read.
 #[derive(Debug)]
-pub enum Content {
+pub enum RowContent {
     /// A JSON object, in bytes.
     Json(Vec<u8>),
     /// The columns asked for.
@@ -70,8 +70,8 @@ impl Raw {
         match self {
             Raw::File { size, form: Form { packing: Some(_), .. }, .. } => size * PACKED,
             Raw::File { size, .. } => *size,
-            Raw::Row { content: Content::Json(bytes), .. } => bytes.len() as u64,
-            Raw::Row { content: Content::Record(record), .. } => fields::bytes(record) as u64,
+            Raw::Row { content: RowContent::Json(bytes), .. } => bytes.len() as u64,
+            Raw::Row { content: RowContent::Record(record), .. } => fields::bytes(record) as u64,
         }
     }
 
@@ -182,29 +182,29 @@ impl Reading {
     /// The id, where there is one, and the text.
     fn row(
         &self,
-        content: &Content,
+        content: &RowContent,
         encoding: Option<&'static str>,
     ) -> Result<(Option<String>, Text), DocumentError> {
         // A stream cannot fail in the middle of a row: it puts a sign in the place of wrong bytes.
         let is_damaged = match content {
-            Content::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
-            Content::Record(record) => record.values().filter_map(Value::as_str).any(is_damaged),
+            RowContent::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
+            RowContent::Record(record) => record.values().filter_map(Value::as_str).any(is_damaged),
         };
         if let Some(encoding) = encoding.filter(|_| is_damaged) {
             return Err(DocumentError::Undecodable { encoding });
         }
         let Parsed { id, text, kept } = match content {
-            Content::Json(line) => self.fields.of(&parse_json(line)?)?,
-            Content::Record(record) => self.fields.of(record)?,
+            RowContent::Json(line) => self.fields.of(&json::parse(line)?)?,
+            RowContent::Record(record) => self.fields.of(record)?,
         };
         Ok((id, Text { text, encoding, kept }))
     }
 
     /// The id, where there is one, of a row that is no document otherwise; `None` where that is not to be known.
-    fn row_id(&self, content: &Content) -> Option<Option<String>> {
+    fn row_id(&self, content: &RowContent) -> Option<Option<String>> {
         let id = match content {
-            Content::Json(line) => self.fields.id(&parse_json(line).ok()?),
-            Content::Record(record) => self.fields.id(record),
+            RowContent::Json(line) => self.fields.id(&json::parse(line).ok()?),
+            RowContent::Record(record) => self.fields.id(record),
         };
         id.ok()
     }

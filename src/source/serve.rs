@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Limits;
+use super::document::Limits;
 use super::extract::extract;
 use super::fields;
-use super::rows::{PARQUET, Table};
-use super::worker::{Answer, MEMORY_MAX, Request, Sent};
+use super::rows::parquet::{self, ParquetTable};
+use super::worker::{MEMORY_MAX, Request, Response, Sent};
 use crate::error::ContentError;
 use crate::interrupt;
 
@@ -43,7 +43,8 @@ pub fn serve() -> io::Result<()> {
             }
             Request::Rows { path, fields, limits, is_root } => {
                 limit_seconds(limits.seconds)?;
-                let table = guarded(PARQUET, || Table::open(Path::new(&path), &fields, limits, is_root));
+                let table =
+                    guarded(parquet::KIND, || ParquetTable::open(Path::new(&path), &fields, limits, is_root));
                 send_rows(table, limits, &mut answers)?;
             }
         }
@@ -53,7 +54,7 @@ pub fn serve() -> io::Result<()> {
     Ok(())
 }
 
-fn send_rows(table: Answer<Table>, limits: Limits, answers: &mut impl Write) -> io::Result<()> {
+fn send_rows(table: Response<ParquetTable>, limits: Limits, answers: &mut impl Write) -> io::Result<()> {
     let mut table = match table {
         Ok(table) => table,
         Err(e) => return answer::<()>(answers, &Err(e)),
@@ -70,11 +71,11 @@ fn send_rows(table: Answer<Table>, limits: Limits, answers: &mut impl Write) -> 
     }
 }
 
-fn take_rows(table: &mut Table) -> Sent {
+fn take_rows(table: &mut ParquetTable) -> Sent {
     let mut sent = Sent::new();
     let mut bytes = 0;
     while sent.len() < SENT_ROWS && bytes < SENT_BYTES {
-        let row = guarded(PARQUET, || table.next().transpose());
+        let row = guarded(parquet::KIND, || table.next().transpose());
         let Some(row) = row.transpose() else { break };
         bytes += row.as_ref().map_or(0, fields::bytes);
         let is_damaged = matches!(&row, Err(e) if !matches!(e, ContentError::TooLarge { .. }));
@@ -87,13 +88,13 @@ fn take_rows(table: &mut Table) -> Sent {
 }
 
 /// A panic is a reader's way to say that a file is damaged.
-fn guarded<T>(kind: &str, read: impl FnOnce() -> Answer<T>) -> Answer<T> {
+fn guarded<T>(kind: &str, read: impl FnOnce() -> Response<T>) -> Response<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         Err(ContentError::Damaged { kind: kind.to_owned(), reason: "its reader gave up".to_owned() })
     })
 }
 
-fn answer<T: Serialize>(answers: &mut impl Write, answer: &Answer<T>) -> io::Result<()> {
+fn answer<T: Serialize>(answers: &mut impl Write, answer: &Response<T>) -> io::Result<()> {
     serde_json::to_writer(&mut *answers, answer)?;
     answers.write_all(b"\n")
 }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::document::LeftOut;
 use super::filter::{Filter, Patterns};
+use super::form::Form;
 use super::location::Location;
-use super::{Form, LeftOut};
 use crate::error::DocumentError;
-use crate::object::Listing;
+use crate::storage::object::Listing;
 
 /// A regular file of a known kind.
 pub struct File {

@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::document::Limits;
 use super::extract::Extracted;
 use super::fields::{Fields, Record};
 use super::form::Markup;
@@ -49,10 +49,10 @@ pub enum Request {
 }
 
 /// What it answers.
-pub type Answer<T> = Result<T, ContentError>;
+pub type Response<T> = Result<T, ContentError>;
 
 /// Rows as a worker sends them; none at the end. After one that is damaged there are no more.
-pub type Sent = Vec<Answer<Record>>;
+pub type Sent = Vec<Response<Record>>;
 
 /// The workers of a run: as many as have been needed at the same time.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Workers {
         &self,
         request: &Request,
         content: &[u8],
-    ) -> Result<(Worker, Answer<T>), DocumentError> {
+    ) -> Result<(Worker, Response<T>), DocumentError> {
         let mut worker = self.start()?;
         let mut asked = worker.ask(request, content);
         // A signal to all processes of the run ends one that has not come to the point where it takes no notice.
@@ -141,7 +141,7 @@ impl Worker {
         &mut self,
         request: &Request,
         content: &[u8],
-    ) -> Result<Answer<T>, DocumentError> {
+    ) -> Result<Response<T>, DocumentError> {
         self.send(request, content)?;
         self.receive()
     }
@@ -157,7 +157,7 @@ impl Worker {
     }
 
     /// Waits for an answer, for as long as one document may take.
-    pub fn receive<T: DeserializeOwned>(&self) -> Result<Answer<T>, DocumentError> {
+    pub fn receive<T: DeserializeOwned>(&self) -> Result<Response<T>, DocumentError> {
         let seconds = self.limits.seconds;
         match self.answers.recv_timeout(Duration::from_secs(seconds)) {
             Ok(answer) => serde_json::from_slice(&answer).map_err(|_| self.crashed()),

@@ -16,9 +16,9 @@ use std::time::Instant;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use qwen3_index::digest::Digest;
-use qwen3_index::embed::Embedding;
-use qwen3_index::journal::{Header, Journal};
 use qwen3_index::model::ModelFingerprint;
+use qwen3_index::pipeline::journal::{Header, Journal};
+use qwen3_index::vector::embedding::Embedding;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 

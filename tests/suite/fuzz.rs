@@ -24,11 +24,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression as Codec, Encoding};
 use parquet::file::properties::WriterProperties;
-use qwen3_index::chunk::chunk;
-use qwen3_index::clean::clean;
 use qwen3_index::error::{DocumentError, Failure};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
-use qwen3_index::tokenize::Tokenizer;
+use qwen3_index::text::chunk::chunk;
+use qwen3_index::text::clean::clean;
+use qwen3_index::text::tokenize::Tokenizer;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 

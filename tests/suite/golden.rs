@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use qwen3_index::batch::{Batch, Batching, ChunkKey, plan};
-use qwen3_index::embed::{Embedder, embed};
 use qwen3_index::model::{Device, DeviceChoice, LoadedModel, Model, OnnxEmbedder, Resources, Texts};
-use qwen3_index::tokenize::{Encoding, Tokenizer};
+use qwen3_index::text::tokenize::{Encoding, Tokenizer};
+use qwen3_index::vector::batch::{Batch, Batching, ChunkKey, plan};
+use qwen3_index::vector::embedder::{Embedder, embed};
 use serde::Deserialize;
 
 use crate::util::{

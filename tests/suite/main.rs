@@ -18,6 +18,7 @@ mod hub;
 mod inspect;
 mod install;
 mod kinds;
+mod layers;
 mod make;
 mod mixed;
 mod nights;

@@ -9,16 +9,17 @@ use std::time::Duration;
 use anyhow::bail;
 use ndarray::Array2;
 use proptest::prelude::*;
-use qwen3_index::batch::{Batch, Batching};
-use qwen3_index::clean::clean;
-use qwen3_index::embed::{Embedder, Embedding, OutOfMemory};
+use qwen3_index::console::{LogFormat, Reporter};
 use qwen3_index::index::{Row, RowKind, Vector};
-use qwen3_index::journal::{Header, Journal};
 use qwen3_index::model::ModelFingerprint;
-use qwen3_index::pipeline::{self, Engine, Job};
-use qwen3_index::report::{Documents, LogFormat, Reporter, Work};
+use qwen3_index::pipeline::journal::{Header, Journal};
+use qwen3_index::pipeline::{self, Engine, Job, Tally, Work};
 use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
-use qwen3_index::tokenize::Tokenizer;
+use qwen3_index::text::clean::clean;
+use qwen3_index::text::tokenize::Tokenizer;
+use qwen3_index::vector::batch::{Batch, Batching};
+use qwen3_index::vector::embedder::{Embedder, OutOfMemory};
+use qwen3_index::vector::embedding::Embedding;
 
 use crate::util::{Playground, jsonl, repository};
 
@@ -119,7 +120,7 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::load(&repository("fixtures/qwen3-tiny/tokenizer.json"), Some("<|endoftext|>")).unwrap()
 }
 
-fn run(texts: &[String], fake: &Fake, job: Job) -> anyhow::Result<(Documents, Vec<Row>)> {
+fn run(texts: &[String], fake: &Fake, job: Job) -> anyhow::Result<(Tally, Vec<Row>)> {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
     let roots = Roots::new(&[playground.path("in.jsonl")], filter(), false)?;
@@ -132,8 +133,8 @@ fn journal(playground: &Playground) -> anyhow::Result<Journal> {
     Ok(Journal::open(&playground.path("journal"), &Header::new(model, false), OpenOptions::new())?)
 }
 
-fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Documents, Vec<Row>)> {
-    let (mut documents, mut work, mut rows) = (Documents::default(), Work::default(), Vec::new());
+fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Tally, Vec<Row>)> {
+    let (mut documents, mut work, mut rows) = (Tally::default(), Work::default(), Vec::new());
     let engine = Engine {
         load: &mut || Ok((0..fake.devices).map(|_| Box::new(fake.clone()) as Box<dyn Embedder>).collect()),
         journal,

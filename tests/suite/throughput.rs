@@ -31,17 +31,18 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::Type;
-use qwen3_index::batch::{Batch, Batching};
-use qwen3_index::chunk::chunk;
-use qwen3_index::clean::clean;
-use qwen3_index::embed::Embedder;
-use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, Place, RowKind};
-use qwen3_index::journal::{Header, Journal};
+use qwen3_index::console::{LogFormat, Reporter};
+use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind};
 use qwen3_index::model::ModelFingerprint;
-use qwen3_index::pipeline::{self, Engine, Job};
-use qwen3_index::report::{Documents, LogFormat, Reporter, Work};
+use qwen3_index::pipeline::journal::{Header, Journal};
+use qwen3_index::pipeline::{self, Engine, Job, Tally, Work};
 use qwen3_index::source::{Document, Fields, Found, Limits, Reading, Roots, Workers};
-use qwen3_index::tokenize::Tokenizer;
+use qwen3_index::storage::place::Place;
+use qwen3_index::text::chunk::chunk;
+use qwen3_index::text::clean::clean;
+use qwen3_index::text::tokenize::Tokenizer;
+use qwen3_index::vector::batch::{Batch, Batching};
+use qwen3_index::vector::embedder::Embedder;
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
@@ -193,7 +194,7 @@ fn build(playground: &Playground, folder: &Path, tokenizer: Tokenizer) {
     let metadata =
         Metadata { tool: String::new(), model_file: String::new(), fingerprint, stale: 0, shard: None };
     let mut writer = IndexWriter::new(&place, None, metadata, &[]);
-    let (mut documents, mut work) = (Documents::default(), Work::default());
+    let (mut documents, mut work) = (Tally::default(), Work::default());
     let engine = Engine {
         load: &mut || Ok(vec![Box::new(NoModel) as Box<dyn Embedder>]),
         journal: &mut journal,

@@ -6,17 +6,18 @@ use anyhow::Context;
 use rayon::prelude::*;
 
 use super::instruction;
-use crate::ahead::Ahead;
-use crate::clean::clean;
-use crate::cli::Embed;
-use crate::command::{Exit, model, printed};
+use crate::cli::EmbedArguments;
+use crate::command::process::{Exit, printed};
+use crate::command::setup::model;
+use crate::console::LogFormat;
 use crate::error::DocumentError;
 use crate::index::{Made, RowKind, TextBatch, TextStream};
-use crate::report::LogFormat;
-use crate::texts::{PreparedText, Preparer, TextEmbedder};
-use crate::tokenize::Encoding;
+use crate::pipeline::Ahead;
+use crate::text::clean::clean;
+use crate::text::tokenize::Encoding;
+use crate::vector::texts::{PreparedText, Preparer, TextEmbedder};
 
-pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
+pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let model = model::open_on_one(&arguments.model, None, format)?;
     let instruction = instruction(arguments, &model);
     let tokenizer = model::tokenizer(&model, instruction)?;
@@ -31,7 +32,7 @@ pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
     let mut batches = Ahead::of(move || Ok(stream.read()?.map(|batch| prepare(batch, &preparer))));
     let mut has_failures = false;
     while let Some(prepared) = batches.take()? {
-        let Prepared { batch, texts, chunks } = prepared.context("standard input")?;
+        let PreparedBatch { batch, texts, chunks } = prepared.context("standard input")?;
         let made = make(&mut embedder, chunks)?;
         has_failures |= made.iter().any(|made| matches!(made, Made::Failed(_)));
         printed(output.write(&batch, &texts, &made))?;
@@ -41,7 +42,7 @@ pub fn run(arguments: &Embed, format: LogFormat) -> anyhow::Result<Exit> {
 }
 
 /// A batch on its way to the model.
-struct Prepared {
+struct PreparedBatch {
     batch: TextBatch,
     /// Clean.
     texts: Vec<String>,
@@ -49,7 +50,7 @@ struct Prepared {
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 }
 
-fn prepare(batch: TextBatch, preparer: &Preparer) -> Prepared {
+fn prepare(batch: TextBatch, preparer: &Preparer) -> PreparedBatch {
     let rows: Vec<_> = batch.rows().collect();
     let prepared = rows.par_iter().map(|row| match row.error {
         Some(_) => (clean(row.text), Err(DocumentError::Empty)),
@@ -59,7 +60,7 @@ fn prepare(batch: TextBatch, preparer: &Preparer) -> Prepared {
         }
     });
     let (texts, chunks) = prepared.unzip();
-    Prepared { batch, texts, chunks }
+    PreparedBatch { batch, texts, chunks }
 }
 
 fn make(

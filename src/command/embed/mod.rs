@@ -9,26 +9,27 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, bounded};
 use serde::Serialize;
 
-use super::{Exit, model, printed};
-use crate::cli::{Embed, VectorFormat};
-use crate::embed::Embedding;
+use crate::cli::{EmbedArguments, VectorFormat};
+use crate::command::process::{Exit, printed};
+use crate::command::setup::model;
+use crate::console::LogFormat;
 use crate::error::DocumentError;
 use crate::index::VectorStream;
 use crate::model::Model;
-use crate::report::LogFormat;
-use crate::texts::TextEmbedder;
+use crate::vector::embedding::Embedding;
+use crate::vector::texts::TextEmbedder;
 
-/// Lines that go through the model together, where so many are there.
+/// TextLines that go through the model together, where so many are there.
 const LINES: usize = 256;
 
-pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
+pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
     if arguments.arrow {
         return arrow::run(&arguments, format);
     }
     let mut embedder = embedder(&arguments, format)?;
-    let mut output = Output::new(arguments.format, embedder.dim())?;
+    let mut output = VectorOutput::new(arguments.format, embedder.dim())?;
     if arguments.texts.is_empty() {
-        let mut lines = Lines::read();
+        let mut lines = TextLines::read();
         while let Some(texts) = lines.together()? {
             let vectors = embedder.embed(&texts)?;
             output.write(&texts, vectors)?;
@@ -40,7 +41,7 @@ pub fn run(arguments: Embed, format: LogFormat) -> anyhow::Result<Exit> {
     output.finish()
 }
 
-fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder> {
+fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<TextEmbedder> {
     let model = model::open_on_one(&arguments.model, None, format)?;
     let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
@@ -49,19 +50,19 @@ fn embedder(arguments: &Embed, format: LogFormat) -> anyhow::Result<TextEmbedder
     Ok(loaded.0)
 }
 
-fn instruction<'a>(arguments: &'a Embed, model: &Model) -> Option<&'a str> {
+fn instruction<'a>(arguments: &'a EmbedArguments, model: &Model) -> Option<&'a str> {
     let of_query = model::query_instruction(model).filter(|_| arguments.query);
     arguments.instruction.as_deref().or(of_query)
 }
 
 /// The lines of standard input, read ahead.
-struct Lines {
+struct TextLines {
     read: Receiver<io::Result<String>>,
     /// Comes after the lines before it have been answered.
     failed: Option<io::Error>,
 }
 
-impl Lines {
+impl TextLines {
     fn read() -> Self {
         let (sender, read) = bounded(2 * LINES);
         thread::spawn(move || {
@@ -71,7 +72,7 @@ impl Lines {
                 }
             }
         });
-        Lines { read, failed: None }
+        TextLines { read, failed: None }
     }
 
     /// Waits for a line, and takes what else is there; `None` at the end.
@@ -95,14 +96,14 @@ impl Lines {
 }
 
 /// Where vectors go.
-struct Output {
-    format: Format,
+struct VectorOutput {
+    format: VectorSink,
     /// How many texts there have been.
     texts: usize,
     has_failures: bool,
 }
 
-enum Format {
+enum VectorSink {
     JsonLines(BufWriter<Stdout>),
     /// Their number stands before the first of them, so all are kept until then.
     Npy {
@@ -114,19 +115,21 @@ enum Format {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Line<'a> {
+enum VectorLine<'a> {
     Made { text: &'a str, vector: &'a [f32] },
     Failed { text: &'a str, error: String },
 }
 
-impl Output {
+impl VectorOutput {
     fn new(format: VectorFormat, dim: usize) -> anyhow::Result<Self> {
         let format = match format {
-            VectorFormat::JsonLines => Format::JsonLines(BufWriter::new(io::stdout())),
-            VectorFormat::Npy => Format::Npy { dim, values: Vec::new() },
-            VectorFormat::Arrow => Format::Arrow(Box::new(printed(VectorStream::new(io::stdout(), dim))?)),
+            VectorFormat::JsonLines => VectorSink::JsonLines(BufWriter::new(io::stdout())),
+            VectorFormat::Npy => VectorSink::Npy { dim, values: Vec::new() },
+            VectorFormat::Arrow => {
+                VectorSink::Arrow(Box::new(printed(VectorStream::new(io::stdout(), dim))?))
+            }
         };
-        Ok(Output { format, texts: 0, has_failures: false })
+        Ok(VectorOutput { format, texts: 0, has_failures: false })
     }
 
     /// A text without a vector is a failure of its line or, in a format that has no place for one, of the run.
@@ -135,7 +138,7 @@ impl Output {
         texts: &[String],
         vectors: Vec<Result<Embedding, DocumentError>>,
     ) -> anyhow::Result<()> {
-        if let Format::JsonLines(out) = &mut self.format {
+        if let VectorSink::JsonLines(out) = &mut self.format {
             self.has_failures |= vectors.iter().any(Result::is_err);
             return printed(write_lines(out, texts, &vectors));
         }
@@ -145,22 +148,22 @@ impl Output {
             made.push(vector.with_context(|| format!("text {}", self.texts))?);
         }
         match &mut self.format {
-            Format::JsonLines(_) => Ok(()),
-            Format::Npy { values, .. } => {
+            VectorSink::JsonLines(_) => Ok(()),
+            VectorSink::Npy { values, .. } => {
                 made.iter().for_each(|vector| values.extend(vector.values()));
                 Ok(())
             }
-            Format::Arrow(stream) => printed(stream.write(texts, &made)),
+            VectorSink::Arrow(stream) => printed(stream.write(texts, &made)),
         }
     }
 
     fn finish(self) -> anyhow::Result<Exit> {
         match self.format {
-            Format::JsonLines(_) => {}
-            Format::Npy { dim, values } => {
+            VectorSink::JsonLines(_) => {}
+            VectorSink::Npy { dim, values } => {
                 printed(write_npy(&mut BufWriter::new(io::stdout()), &values, dim))?
             }
-            Format::Arrow(mut stream) => printed(stream.finish())?,
+            VectorSink::Arrow(mut stream) => printed(stream.finish())?,
         }
         Ok(if self.has_failures { Exit::Partial } else { Exit::Done })
     }
@@ -173,8 +176,8 @@ fn write_lines(
 ) -> io::Result<()> {
     for (text, vector) in texts.iter().zip(vectors) {
         let line = match vector {
-            Ok(vector) => Line::Made { text, vector: vector.values() },
-            Err(error) => Line::Failed { text, error: error.to_string() },
+            Ok(vector) => VectorLine::Made { text, vector: vector.values() },
+            Err(error) => VectorLine::Failed { text, error: error.to_string() },
         };
         serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;

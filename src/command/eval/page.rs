@@ -6,14 +6,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::console::shown;
 use crate::eval::{Interval, interval, pearson, spearman};
-use crate::report::shown;
 
 /// How many times items are drawn again, for an interval.
 const RESAMPLES: u64 = 10_000;
 
 /// What is averaged, or correlated.
-pub struct Kind {
+pub struct ItemKind {
     name: &'static str,
     /// Names of its figures, for people and for programs.
     metrics: &'static [Metric],
@@ -21,16 +21,17 @@ pub struct Kind {
 
 type Metric = (&'static str, &'static str);
 
-pub const QUESTIONS: Kind = Kind {
+pub const QUESTIONS: ItemKind = ItemKind {
     name: "questions",
     metrics: &[("nDCG@10", "ndcg_10"), ("Recall@10", "recall_10"), ("MRR", "mrr")],
 };
 
-pub const PAIRS: Kind = Kind { name: "pairs", metrics: &[("Spearman", "spearman"), ("Pearson", "pearson")] };
+pub const PAIRS: ItemKind =
+    ItemKind { name: "pairs", metrics: &[("Spearman", "spearman"), ("Pearson", "pearson")] };
 
 /// All that is said.
-pub struct Page {
-    pub kind: Kind,
+pub struct EvalPage {
+    pub kind: ItemKind,
     /// What its items are called.
     pub ids: Vec<String>,
     /// The items of each, by their place; `None` is all.
@@ -99,7 +100,7 @@ struct Difference<'a> {
     interval: Option<Interval>,
 }
 
-impl Page {
+impl EvalPage {
     fn differences(&self) -> Vec<Difference<'_>> {
         let [one, other] = &self.measured[..] else { return Vec::new() };
         let mut differences = Vec::new();

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 
-use super::page::{Measured, PAIRS, Page, Values};
-use super::{Group, groups, is_comparison, languages, setup};
-use crate::cli::EvalPairs;
-use crate::command::{model, reading};
-use crate::embed::Embedding;
+use super::groups::{Group, groups, is_comparison, languages, setup};
+use super::page::{EvalPage, Measured, PAIRS, Values};
+use crate::cli::EvalPairsArguments;
+use crate::command::setup::{inputs, model};
+use crate::console::LogFormat;
 use crate::error::{NoVector, Usage};
 use crate::eval::{self, Pair};
-use crate::report::LogFormat;
-use crate::snippet::snippet;
+use crate::text::snippet::snippet;
+use crate::vector::embedding::Embedding;
 
-pub fn measure(arguments: &EvalPairs, format: LogFormat) -> anyhow::Result<Page> {
+pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
     let Ok(fields) = <&[String; 3]>::try_from(&arguments.fields[..]) else {
         return Err(Usage("--fields: name three, as in --fields sentence1,sentence2,score".into()).into());
     };
     let groups = groups(&arguments.setups, arguments.instruction.as_deref(), None, format)?;
-    let pairs = eval::pairs(&arguments.file, fields, &reading::this_program()?)?;
+    let pairs = eval::pairs(&arguments.file, fields, &inputs::this_program()?)?;
     let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
     ensure!(
         eval::pearson(&scores, &scores).is_some(),
@@ -45,7 +45,7 @@ pub fn measure(arguments: &EvalPairs, format: LogFormat) -> anyhow::Result<Page>
             last = Some((&variant.instruction, vectors));
         }
     }
-    Ok(Page {
+    Ok(EvalPage {
         kind: PAIRS,
         languages: languages(pairs.iter().map(|pair| pair.language.as_deref())),
         ids: pairs.into_iter().map(|pair| pair.place).collect(),

@@ -6,23 +6,24 @@ use anyhow::{Context, anyhow};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use super::page::{Measured, Page, QUESTIONS, Values};
-use super::{Group, Variant, groups, is_comparison, languages, setup};
-use crate::cli::EvalRetrieval;
-use crate::command::{model, reading, search};
-use crate::embed::Embedding;
-use crate::eval::{self, Entry, Judgments, Question, Rankings};
+use super::groups::{Group, Variant, groups, is_comparison, languages, setup};
+use super::page::{EvalPage, Measured, QUESTIONS, Values};
+use crate::cli::EvalRetrievalArguments;
+use crate::command::search;
+use crate::command::setup::{inputs, model};
+use crate::console::{LogFormat, Reporter};
+use crate::eval::{self, CorpusEntry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
 use crate::model::Model;
-use crate::report::{LogFormat, Reporter};
-use crate::texts::TextEmbedder;
-use crate::tokenize::{Encoding, Tokenizer};
+use crate::text::tokenize::{Encoding, Tokenizer};
+use crate::vector::embedding::Embedding;
+use crate::vector::texts::TextEmbedder;
 
 /// Documents that are embedded before their vectors are used, so that those of a corpus are never all in memory.
 const DOCUMENTS: usize = 1024;
 
-pub fn measure(arguments: &EvalRetrieval, format: LogFormat) -> anyhow::Result<Page> {
-    let program = reading::this_program()?;
+pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
+    let program = inputs::this_program()?;
     let file = |name: &str| arguments.folder.join(name);
     let judgments = eval::judgments(&file("qrels/test.tsv"), &program)?;
     let mut questions = eval::questions(&file("queries.jsonl"), &program)?;
@@ -48,7 +49,7 @@ pub fn measure(arguments: &EvalRetrieval, format: LogFormat) -> anyhow::Result<P
     for group in groups {
         measured.extend(rank(&group, arguments.no_instruction, &questions, &corpus, &judgments, format)?);
     }
-    Ok(Page {
+    Ok(EvalPage {
         kind: QUESTIONS,
         languages: languages(questions.iter().map(|question| question.language.as_deref())),
         ids: questions.into_iter().map(|question| question.entry.id).collect(),
@@ -80,7 +81,7 @@ fn check_ids<'a>(
 
 /// Where documents are looked for.
 enum Corpus {
-    Texts(Vec<Entry>),
+    Texts(Vec<CorpusEntry>),
     Index(Box<Parts>),
 }
 
@@ -150,7 +151,7 @@ impl Corpus {
             }
         };
         let mut embedder = embedder.with_texts(model.tokenizer.clone(), self.max_tokens(model)?);
-        let documents: Vec<&Entry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
+        let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
         let reporter = Reporter::new(false, format);
         reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
         let offered = documents
@@ -163,12 +164,12 @@ impl Corpus {
 
 fn offer_texts(
     rankings: &mut [Rankings],
-    documents: &[&Entry],
+    documents: &[&CorpusEntry],
     embedder: &mut TextEmbedder,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
     let preparer = embedder.preparer();
-    let prepare = |entry: &&Entry| {
+    let prepare = |entry: &&CorpusEntry| {
         let chunks = preparer.prepare(&entry.text).chunks;
         let tokens = chunks.iter().flatten().map(Encoding::len).sum();
         reporter.prepared(entry.text.len() as u64, tokens);

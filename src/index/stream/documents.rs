@@ -7,8 +7,9 @@ use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::Value;
 
-use super::super::{COLUMNS, kept};
-use super::{ERROR, Output};
+use super::output::{ERROR, IpcWriter};
+use crate::index::kept;
+use crate::index::schema::COLUMNS;
 
 /// A batch ends with the document with which it comes to so many, or so many bytes of text and of what is kept: enough for texts of equal
 /// length to meet in `embed`, little enough for no long wait, and no great loss where a process dies.
@@ -17,7 +18,7 @@ const BATCH_BYTES: usize = 512 << 10;
 
 /// A stream with the columns `id: utf8`, `text: utf8`, `error: utf8` nullable, and those that are kept, utf8 and nullable.
 pub struct DocumentStream<W: Write> {
-    output: Output<W>,
+    output: IpcWriter<W>,
     schema: Arc<Schema>,
     /// A column each.
     columns: Vec<StringBuilder>,
@@ -40,7 +41,7 @@ impl<W: Write> DocumentStream<W> {
         fields.extend(keep.iter().map(|name| Field::new(name, DataType::Utf8, true)));
         let columns = fields.iter().map(|_| StringBuilder::new()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Ok(DocumentStream { output: Output::new(out, &schema)?, schema, columns, documents: 0, bytes: 0 })
+        Ok(DocumentStream { output: IpcWriter::new(out, &schema)?, schema, columns, documents: 0, bytes: 0 })
     }
 
     /// Adds a document with its clean text.

@@ -17,7 +17,7 @@ const MARKER: [u8; 4] = [0xFF; 4];
 const FILE: &[u8] = b"ARRO";
 
 /// A stream that is read.
-pub struct Input<R: Read> {
+pub struct IpcReader<R: Read> {
     reader: StreamReader<Watched<R>>,
     is_cut_off: Arc<AtomicBool>,
 }
@@ -36,7 +36,7 @@ impl<R: Read> Read for Watched<R> {
     }
 }
 
-impl<R: Read> Input<R> {
+impl<R: Read> IpcReader<R> {
     /// Waits for the schema.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl<R: Read> Input<R> {
         let is_cut_off = Arc::new(AtomicBool::new(false));
         let inner = Cursor::new(start).chain(input);
         let reader = StreamReader::try_new(Watched { inner, is_cut_off: is_cut_off.clone() }, None);
-        Ok(Input { reader: come(&is_cut_off, reader)?, is_cut_off })
+        Ok(IpcReader { reader: come(&is_cut_off, reader)?, is_cut_off })
     }
 
     /// Its columns, and what it says of itself.

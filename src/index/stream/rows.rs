@@ -9,26 +9,29 @@ use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Schema};
 use serde_json::Value;
 
-use super::super::{COLUMNS, Metadata, Row, RowId, RowKind, Vector, kept};
-use super::ERROR;
-use super::input::{Input, Strings};
+use super::input::{IpcReader, Strings};
+use super::output::ERROR;
 use crate::digest::Digest;
-use crate::embed::Embedding;
+use crate::index::kept;
+use crate::index::metadata::{Metadata, RowKind};
+use crate::index::row::{Row, RowId, Vector};
+use crate::index::schema::COLUMNS;
+use crate::vector::embedding::Embedding;
 
 /// How far from 1 the length of a vector may be.
 const LENGTH_TOLERANCE: f64 = 1e-3;
 
 /// A stream of rows, as `embed --arrow` writes it.
 pub struct RowStream<R: Read> {
-    input: Input<R>,
+    input: IpcReader<R>,
     metadata: Metadata,
-    columns: Columns,
+    columns: RowColumns,
     seen: HashSet<Digest>,
-    /// Rows so far, for those without an id.
+    /// PackedRows so far, for those without an id.
     rows: u64,
 }
 
-struct Columns {
+struct RowColumns {
     id: usize,
     text: usize,
     vector: usize,
@@ -57,10 +60,10 @@ impl<R: Read> RowStream<R> {
     /// # Errors
     /// It is no Arrow IPC stream, does not say what made its vectors, or has not the columns it should have.
     pub fn open(input: R) -> anyhow::Result<Self> {
-        let input = Input::open(input)?;
+        let input = IpcReader::open(input)?;
         let schema = input.schema();
         let metadata = metadata(&schema)?;
-        let columns = Columns::of(&schema, metadata.fingerprint.dim)?;
+        let columns = RowColumns::of(&schema, metadata.fingerprint.dim)?;
         Ok(RowStream { input, metadata, columns, seen: HashSet::new(), rows: 0 })
     }
 
@@ -80,7 +83,7 @@ impl<R: Read> RowStream<R> {
     /// The stream ends early or is damaged; a row is not as it should be, or has the id of another.
     pub fn read(&mut self) -> anyhow::Result<Option<Vec<Packed>>> {
         let Some(batch) = self.input.read()? else { return Ok(None) };
-        let rows = Rows::of(&batch, &self.columns);
+        let rows = PackedRows::of(&batch, &self.columns);
         let mut packed = Vec::with_capacity(batch.num_rows());
         for at in 0..batch.num_rows() {
             self.rows += 1;
@@ -113,7 +116,7 @@ fn metadata(schema: &Schema) -> anyhow::Result<Metadata> {
     Ok(metadata)
 }
 
-impl Columns {
+impl RowColumns {
     fn of(schema: &Schema, dim: usize) -> anyhow::Result<Self> {
         let [id, text, vector] = COLUMNS.map(|name| schema.index_of(name).ok());
         let columns = (id, text, vector, schema.index_of(ERROR).ok());
@@ -160,12 +163,12 @@ impl Columns {
             taken.push(name.to_lowercase());
             kept.push((name.clone(), column));
         }
-        Ok(Columns { id, text, vector, error, kept })
+        Ok(RowColumns { id, text, vector, error, kept })
     }
 }
 
 /// The columns of a batch.
-struct Rows<'a> {
+struct PackedRows<'a> {
     ids: Strings<'a>,
     texts: Strings<'a>,
     vectors: &'a FixedSizeListArray,
@@ -175,11 +178,11 @@ struct Rows<'a> {
     kept: Vec<Vec<Value>>,
 }
 
-impl<'a> Rows<'a> {
-    fn of(batch: &'a RecordBatch, columns: &Columns) -> Self {
+impl<'a> PackedRows<'a> {
+    fn of(batch: &'a RecordBatch, columns: &RowColumns) -> Self {
         let strings = |column: usize| Strings::of(batch.column(column)).unwrap_or(Strings::Null);
         let vectors = batch.column(columns.vector).as_fixed_size_list();
-        Rows {
+        PackedRows {
             ids: strings(columns.id),
             texts: strings(columns.text),
             vectors,

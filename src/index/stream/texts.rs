@@ -9,28 +9,29 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 
-use super::super::{COLUMNS, Metadata, element, vectors};
-use super::input::{Input, Strings};
-use super::{ERROR, Output};
-use crate::embed::Embedding;
+use super::input::{IpcReader, Strings};
+use super::output::{ERROR, IpcWriter};
+use crate::index::metadata::Metadata;
+use crate::index::schema::{COLUMNS, element, vectors};
+use crate::vector::embedding::Embedding;
 
 /// Bytes of text in a batch of the stream that is written, since its offsets have 32 bits.
 const TEXT_BYTES_MAX: usize = i32::MAX as usize;
 
 /// A stream with a column `text`, and others.
 pub struct TextStream<R: Read> {
-    input: Input<R>,
-    columns: Columns,
+    input: IpcReader<R>,
+    columns: TextColumns,
 }
 
 /// Where a row's text is, and what was wrong with it before it came here.
 #[derive(Debug, Clone, Copy)]
-struct Columns {
+struct TextColumns {
     text: usize,
     error: Option<usize>,
 }
 
-impl Columns {
+impl TextColumns {
     fn of(schema: &Schema) -> anyhow::Result<Self> {
         let [_, text, vector] = COLUMNS;
         let names =
@@ -55,7 +56,7 @@ impl Columns {
                 );
             }
         }
-        Ok(Columns { text, error })
+        Ok(TextColumns { text, error })
     }
 }
 
@@ -65,8 +66,8 @@ impl<R: Read> TextStream<R> {
     /// # Errors
     /// It is no Arrow IPC stream, or has not the columns it should have.
     pub fn open(input: R) -> anyhow::Result<Self> {
-        let input = Input::open(input)?;
-        let columns = Columns::of(&input.schema())?;
+        let input = IpcReader::open(input)?;
+        let columns = TextColumns::of(&input.schema())?;
         Ok(TextStream { input, columns })
     }
 
@@ -94,7 +95,7 @@ impl<R: Read> TextStream<R> {
 /// Some rows of it.
 pub struct TextBatch {
     batch: RecordBatch,
-    columns: Columns,
+    columns: TextColumns,
 }
 
 /// A row, as it came.
@@ -109,7 +110,7 @@ pub struct TextRow<'a> {
 impl TextBatch {
     /// The rows, in their order.
     pub fn rows(&self) -> impl Iterator<Item = TextRow<'_>> {
-        let Columns { text, error } = self.columns;
+        let TextColumns { text, error } = self.columns;
         let strings = |column: usize| Strings::of(self.batch.column(column)).unwrap_or(Strings::Null);
         let (texts, errors) = (strings(text), error.map_or(Strings::Null, strings));
         let row = move |at| TextRow { text: texts.get(at).unwrap_or_default(), error: errors.get(at) };
@@ -135,13 +136,13 @@ impl Made {
 
 /// The stream that is written: the columns that came, with clean texts; and `vector`, and `error`, if that is not there yet.
 pub struct EmbeddedStream<W: Write> {
-    output: Output<W>,
+    output: IpcWriter<W>,
     schema: Arc<Schema>,
     dim: usize,
 }
 
 impl<W: Write> EmbeddedStream<W> {
-    fn new(out: W, came: &Schema, columns: Columns, metadata: &Metadata) -> io::Result<Self> {
+    fn new(out: W, came: &Schema, columns: TextColumns, metadata: &Metadata) -> io::Result<Self> {
         let [_, text, vector] = COLUMNS;
         let dim = metadata.fingerprint.dim;
         let mut fields: Vec<Arc<Field>> = came.fields().iter().cloned().collect();
@@ -155,7 +156,7 @@ impl<W: Write> EmbeddedStream<W> {
         let mut said = came.metadata().clone();
         said.insert(Metadata::KEY.to_owned(), serde_json::to_string(metadata)?);
         let schema = Arc::new(Schema::new_with_metadata(fields, said));
-        Ok(EmbeddedStream { output: Output::new(out, &schema)?, schema, dim })
+        Ok(EmbeddedStream { output: IpcWriter::new(out, &schema)?, schema, dim })
     }
 
     /// Writes what became of a batch, as far as to the reader. An error that it came with stays.
@@ -166,7 +167,7 @@ impl<W: Write> EmbeddedStream<W> {
     /// # Panics
     /// If there is not a text and an outcome for each row.
     pub fn write(&mut self, batch: &TextBatch, texts: &[String], made: &[Made]) -> io::Result<()> {
-        let Columns { text, error } = batch.columns;
+        let TextColumns { text, error } = batch.columns;
         assert_eq!((texts.len(), made.len()), (batch.batch.num_rows(), batch.batch.num_rows()));
         let errors: StringArray =
             batch.rows().zip(made).map(|(row, made)| row.error.or_else(|| made.failed())).collect();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::array::{FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::super::{COLUMNS, element, vectors};
-use super::Output;
-use crate::embed::Embedding;
+use super::output::IpcWriter;
+use crate::index::schema::{COLUMNS, element, vectors};
+use crate::vector::embedding::Embedding;
 
 /// A stream with the columns `text: utf8` and `vector: fixed_size_list<float32, dim>`.
 pub struct VectorStream<W: Write> {
-    output: Output<W>,
+    output: IpcWriter<W>,
     schema: Arc<Schema>,
     dim: usize,
 }
@@ -26,7 +26,7 @@ impl<W: Write> VectorStream<W> {
         let [_, text, vector] = COLUMNS;
         let fields = [Field::new(text, DataType::Utf8, false), Field::new(vector, vectors(dim), false)];
         let schema = Arc::new(Schema::new(fields.to_vec()));
-        Ok(VectorStream { output: Output::new(out, &schema)?, schema, dim })
+        Ok(VectorStream { output: IpcWriter::new(out, &schema)?, schema, dim })
     }
 
     /// Writes a batch, as far as to the reader.

@@ -9,11 +9,10 @@ use std::mem;
 use roxmltree::{Document, Node};
 use zip::ZipArchive;
 
-use super::super::Limits;
-use super::super::decode::{declared, decode, known_kind};
-use super::super::form::{EXPANDED_FREELY, Markup};
-use super::{damaged, other_kind};
 use crate::error::ContentError;
+use crate::source::decode::{declared, decode, known_kind};
+use crate::source::document::Limits;
+use crate::source::form::{EXPANDED_FREELY, Markup, damaged, other_kind};
 
 /// Levels of headings that Markdown has a mark for.
 const LEVELS: usize = 6;
@@ -180,30 +179,30 @@ fn heading_by_name(style: Node) -> Option<usize> {
 }
 
 /// What is left to do; a document can be deeper than a stack of calls.
-enum Step<'a, 'input> {
+enum DocxStep<'a, 'input> {
     Visit(Node<'a, 'input>),
     Write(&'static str),
     EndParagraph,
 }
 
 fn write_text(root: Node, styles: &Styles, text: &mut String) {
-    let mut steps = vec![Step::Visit(root)];
+    let mut steps = vec![DocxStep::Visit(root)];
     // Text boxes, which stand in the middle of the paragraph that they are anchored to.
     let mut boxes = Vec::new();
     while let Some(step) = steps.pop() {
         let node = match step {
-            Step::Visit(node) => node,
-            Step::Write(part) => {
+            DocxStep::Visit(node) => node,
+            DocxStep::Write(part) => {
                 text.push_str(part);
                 continue;
             }
-            Step::EndParagraph => {
+            DocxStep::EndParagraph => {
                 text.push('\n');
                 steps.extend(mem::take(&mut boxes).into_iter().rev());
                 continue;
             }
         };
-        let children = || node.children().rev().map(Step::Visit);
+        let children = || node.children().rev().map(DocxStep::Visit);
         match node.tag_name().name() {
             _ if is_left_out(node) => {}
             "t" => node
@@ -217,15 +216,15 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
                 let style = properties.and_then(|p| value(child(p, "pStyle")?)).and_then(|id| styles.get(id));
                 text.push('\n');
                 text.push_str(Style::of(properties, style.copied().unwrap_or_default()).mark());
-                steps.push(Step::EndParagraph);
+                steps.push(DocxStep::EndParagraph);
                 steps.extend(children());
             }
             "tc" => {
                 text.push_str("| ");
-                steps.push(Step::Write(" "));
+                steps.push(DocxStep::Write(" "));
                 steps.extend(children());
             }
-            "txbxContent" => boxes.extend(node.children().map(Step::Visit)),
+            "txbxContent" => boxes.extend(node.children().map(DocxStep::Visit)),
             _ => steps.extend(children()),
         }
     }
@@ -279,7 +278,7 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     use super::*;
-    use crate::clean::clean;
+    use crate::text::clean::clean;
 
     fn package(parts: &[(&str, &str)]) -> Vec<u8> {
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::fields::Record;
 use crate::error::ContentError;
+use crate::source::fields::Record;
 
 /// The block of settings at the top, as it stands there.
 #[derive(Debug, PartialEq)]

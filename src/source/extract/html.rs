@@ -113,18 +113,18 @@ fn main_content(document: &Handle) -> Option<Handle> {
 }
 
 /// What is left to do at some depth: trees can be deeper than a stack of calls.
-enum Step {
+enum HtmlStep {
     /// With whether it stands in one of [`TITLES`].
     Visit(Handle, bool),
     Write(&'static str),
 }
 
 fn write_text(root: &Handle, text: &mut String) {
-    let mut steps = vec![Step::Visit(root.clone(), false)];
+    let mut steps = vec![HtmlStep::Visit(root.clone(), false)];
     while let Some(step) = steps.pop() {
         let (node, in_title) = match step {
-            Step::Visit(node, in_title) => (node, in_title),
-            Step::Write(part) => {
+            HtmlStep::Visit(node, in_title) => (node, in_title),
+            HtmlStep::Write(part) => {
                 text.push_str(part);
                 continue;
             }
@@ -151,7 +151,7 @@ fn write_text(root: &Handle, text: &mut String) {
                     _ => ("", ""),
                 };
                 text.push_str(before);
-                steps.push(Step::Write(after));
+                steps.push(HtmlStep::Write(after));
                 push_children(&node, in_title || TITLES.contains(&&*name.local), &mut steps);
             }
             NodeData::Document => push_children(&node, false, &mut steps),
@@ -172,8 +172,8 @@ fn holds_page(node: &Handle) -> bool {
     false
 }
 
-fn push_children(node: &Handle, in_title: bool, steps: &mut Vec<Step>) {
-    steps.extend(node.children.borrow().iter().rev().map(|child| Step::Visit(child.clone(), in_title)));
+fn push_children(node: &Handle, in_title: bool, steps: &mut Vec<HtmlStep>) {
+    steps.extend(node.children.borrow().iter().rev().map(|child| HtmlStep::Visit(child.clone(), in_title)));
 }
 
 fn is_left_out(name: &str, attributes: &[Attribute]) -> bool {
@@ -213,7 +213,7 @@ fn child(node: &Handle, wanted: &str) -> Option<Handle> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clean::clean;
+    use crate::text::clean::clean;
 
     #[test]
     fn what_a_person_reads_stays() {

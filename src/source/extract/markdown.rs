@@ -45,7 +45,7 @@ fn ends_block(end: TagEnd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clean::clean;
+    use crate::text::clean::clean;
     use proptest::prelude::*;
 
     #[test]

@@ -8,10 +8,10 @@ mod pdf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
-use super::fields::Record;
-use super::form::Markup;
 use crate::error::ContentError;
+use crate::source::document::Limits;
+use crate::source::fields::Record;
+use crate::source::form::{Markup, damaged};
 
 /// Version of the extraction rules. Vectors depend on them, so it is part of the fingerprint: raise it
 /// with every change of what an extractor returns.
@@ -55,12 +55,4 @@ pub fn extract(
         max if extracted.text.len() as u64 > max => Err(ContentError::TooLarge { max }),
         _ => Ok(extracted),
     }
-}
-
-fn other_kind(markup: Markup, found: &str) -> ContentError {
-    ContentError::OtherKind { kind: markup.name().to_owned(), found: found.to_owned() }
-}
-
-fn damaged(markup: Markup, reason: impl ToString) -> ContentError {
-    ContentError::Damaged { kind: markup.name().to_owned(), reason: reason.to_string() }
 }

@@ -7,19 +7,20 @@ use std::mem;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
 
-use super::super::decode;
-use super::super::fields::Record;
-use super::super::form::Unpacked;
-use super::super::raw::Content;
-use super::{Found, Reading, Source};
+use super::source::Source;
 use crate::error::{ContentError, DocumentError};
+use crate::source::decode;
+use crate::source::fields::Record;
+use crate::source::form::Unpacked;
+use crate::source::found::Found;
+use crate::source::raw::{Reading, RowContent};
 
 /// What may stand between two values where the ending of the file's name doesn't say it: spreadsheets write a
 /// semicolon where the comma is the decimal sign.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// The records of one file. Empty lines are no documents.
-pub struct Rows {
+pub struct CsvRows {
     reader: Option<Reader<Bounded>>,
     source: Source,
     columns: Vec<Column>,
@@ -36,7 +37,7 @@ struct Column {
     is_text: bool,
 }
 
-impl Rows {
+impl CsvRows {
     pub fn open(
         unpacked: Unpacked,
         separator: Option<u8>,
@@ -65,7 +66,7 @@ impl Rows {
         let header = header(reader.byte_headers().map_err(error)?)?;
         // A file without a single line.
         if header.is_empty() {
-            return Ok(Rows { reader: None, source, columns: Vec::new(), number: 1, bytes_max });
+            return Ok(CsvRows { reader: None, source, columns: Vec::new(), number: 1, bytes_max });
         }
         let columns =
             reading.fields.columns(&header)?.into_iter().filter(|&at| !header[..at].contains(&header[at]));
@@ -73,7 +74,7 @@ impl Rows {
             let name = header[at].clone();
             Column { at, is_text: reading.fields.text.contains(&name), name }
         });
-        Ok(Rows { columns: columns.collect(), reader: Some(reader), source, number: 1, bytes_max })
+        Ok(CsvRows { columns: columns.collect(), reader: Some(reader), source, number: 1, bytes_max })
     }
 
     fn record(&self, row: &ByteRecord) -> Result<Record, DocumentError> {
@@ -88,7 +89,7 @@ impl Rows {
     }
 }
 
-impl Iterator for Rows {
+impl Iterator for CsvRows {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
@@ -100,7 +101,7 @@ impl Iterator for Rows {
         match read.map_err(error) {
             Ok(false) => None,
             Ok(true) => Some(match self.record(&row) {
-                Ok(record) => self.source.row(self.number, Content::Record(record)),
+                Ok(record) => self.source.row(self.number, RowContent::Record(record)),
                 Err(cause) => self.source.failed(self.number, cause),
             }),
             Err(cause) => {

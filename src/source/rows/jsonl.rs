@@ -1,34 +1,22 @@
-//! JSON Lines in, a row a line out.
+//! JSON JsonLines in, a row a line out.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::super::decode;
-use super::super::fields::Record;
-use super::super::raw::Content;
-use super::{Found, Reading, Source};
+use super::source::Source;
 use crate::error::{ContentError, DocumentError};
-
-/// The fields of one line.
-pub fn parse(line: &[u8]) -> Result<Record, DocumentError> {
-    let not_text = |e: std::str::Utf8Error| DocumentError::NotUtf8 { offset: e.valid_up_to() };
-    let line = std::str::from_utf8(line).map_err(not_text)?;
-    serde_json::from_str(line).map_err(|e| DocumentError::NotJson(reason(&e)))
-}
-
-/// The parser's words, without its line number: for one line that is always 1.
-fn reason(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
-}
+use crate::source::decode;
+use crate::source::found::Found;
+use crate::source::raw::{Reading, RowContent};
 
 /// The lines of one file or stream. Blank lines are no documents.
-pub struct Lines {
+pub struct JsonLines {
     reader: Option<BufReader<Box<dyn Read + Send>>>,
     source: Source,
     number: u64,
     bytes_max: u64,
 }
 
-impl Lines {
+impl JsonLines {
     pub fn open(
         bytes: impl Read + Send + 'static,
         mut source: Source,
@@ -37,16 +25,16 @@ impl Lines {
         // Whatever --encoding says of texts.
         let (reader, encoding) = decode::json_stream(Box::new(bytes))?;
         source.encoding = encoding;
-        Ok(Lines::new(reader, source, reading))
+        Ok(JsonLines::new(reader, source, reading))
     }
 
     pub fn new(reader: Box<dyn Read + Send>, source: Source, reading: &Reading) -> Self {
         let reader = Some(BufReader::with_capacity(1 << 16, reader));
-        Lines { reader, source, number: 0, bytes_max: reading.limits.document_bytes }
+        JsonLines { reader, source, number: 0, bytes_max: reading.limits.document_bytes }
     }
 }
 
-impl Iterator for Lines {
+impl Iterator for JsonLines {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
@@ -55,7 +43,7 @@ impl Iterator for Lines {
             self.number += 1;
             return match read {
                 Ok(Some(Ok(bytes))) if bytes.iter().all(u8::is_ascii_whitespace) => continue,
-                Ok(Some(Ok(bytes))) => Some(self.source.row(self.number, Content::Json(bytes))),
+                Ok(Some(Ok(bytes))) => Some(self.source.row(self.number, RowContent::Json(bytes))),
                 Ok(Some(Err(cause))) => Some(self.source.failed(self.number, cause)),
                 Ok(None) => {
                     self.reader = None;
@@ -102,7 +90,7 @@ mod tests {
         let mut reading = Reading::for_test();
         reading.limits.document_bytes = 25;
         let source = Source::new(Path::new("f.jsonl"), "f.jsonl".into());
-        let lines = Lines::new(Box::new(io::Cursor::new(input)), source, &reading);
+        let lines = JsonLines::new(Box::new(io::Cursor::new(input)), source, &reading);
         let found: Vec<String> = lines
             .map(|found| match found {
                 Found::Raw(raw) => raw

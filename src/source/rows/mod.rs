@@ -2,24 +2,18 @@
 
 mod csv;
 mod jsonl;
-mod parquet;
+pub mod parquet;
+pub mod source;
 
+use source::{RowIter, Source};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Found;
-use super::form::{Form, Rows};
-use super::location::Location;
-use super::raw::{Content, Raw, Reading};
 use crate::error::{DocumentError, Failure, Lost};
-
-pub use jsonl::parse as parse_json;
-pub use parquet::{KIND as PARQUET, Table};
-
-/// The rows of one file.
-pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
+use crate::source::form::{Form, RowFormat};
+use crate::source::found::Found;
+use crate::source::location::Location;
+use crate::source::raw::Reading;
 
 /// Opens a file of rows. An index that this tool made is one only where it is named as a root: in a folder of
 /// documents it is what came of them last night.
@@ -27,7 +21,7 @@ pub fn open(
     location: &Location,
     id: String,
     form: Form,
-    rows: Rows,
+    rows: RowFormat,
     is_root: bool,
     reading: &Reading,
 ) -> Result<RowIter, Failure> {
@@ -39,10 +33,12 @@ pub fn open(
             io::Result::Ok(unpacked)
         };
         Ok(match rows {
-            Rows::Jsonl => Box::new(jsonl::Lines::open(unpacked(&mut source)?, source, reading)?),
-            Rows::Csv => Box::new(csv::Rows::open(unpacked(&mut source)?, None, source, reading)?),
-            Rows::Tsv => Box::new(csv::Rows::open(unpacked(&mut source)?, Some(b'\t'), source, reading)?),
-            Rows::Parquet => Box::new(parquet::Rows::open(location, source, is_root, reading)?),
+            RowFormat::Jsonl => Box::new(jsonl::JsonLines::open(unpacked(&mut source)?, source, reading)?),
+            RowFormat::Csv => Box::new(csv::CsvRows::open(unpacked(&mut source)?, None, source, reading)?),
+            RowFormat::Tsv => {
+                Box::new(csv::CsvRows::open(unpacked(&mut source)?, Some(b'\t'), source, reading)?)
+            }
+            RowFormat::Parquet => Box::new(parquet::ParquetRows::open(location, source, is_root, reading)?),
         })
     };
     opened().map_err(|cause| Failure { place: location.to_string(), cause, lost: Lost::Unknown })
@@ -52,51 +48,11 @@ pub fn open(
 pub fn stdin(reading: &Reading) -> RowIter {
     const NAME: &str = "stdin";
     let source = Source::new(Path::new(NAME), NAME.to_owned());
-    match jsonl::Lines::open(io::stdin(), source, reading) {
+    match jsonl::JsonLines::open(io::stdin(), source, reading) {
         Ok(lines) => Box::new(lines),
         Err(cause) => {
             let failure = Failure { place: NAME.to_owned(), cause, lost: Lost::Unknown };
             Box::new(std::iter::once(Found::Failed(failure)))
         }
-    }
-}
-
-/// What all rows of one file have in common.
-pub struct Source {
-    file: Arc<Path>,
-    file_id: Arc<str>,
-    /// What it was decoded from, where that was not UTF-8.
-    encoding: Option<&'static str>,
-    /// How many of the file's bytes have been read, and how many of them a row has answered for.
-    taken: Arc<AtomicU64>,
-    told: u64,
-}
-
-impl Source {
-    fn new(file: &Path, id: String) -> Self {
-        Source { file: file.into(), file_id: id.into(), encoding: None, taken: Arc::default(), told: 0 }
-    }
-
-    fn row(&mut self, number: u64, content: Content) -> Found {
-        let taken = self.taken.load(Relaxed);
-        let progress = taken - std::mem::replace(&mut self.told, taken);
-        Found::Raw(Raw::Row {
-            file_id: self.file_id.clone(),
-            file: self.file.clone(),
-            number,
-            content,
-            encoding: self.encoding,
-            progress,
-        })
-    }
-
-    /// What is behind it cannot be read either.
-    fn failed_from(&self, number: u64, cause: DocumentError) -> Found {
-        self.failed(number, DocumentError::RestNotRead(Box::new(cause)))
-    }
-
-    fn failed(&self, number: u64, cause: DocumentError) -> Found {
-        let place = format!("{}:{number}", self.file.display());
-        Found::Failed(Failure { place, cause, lost: Lost::Unknown })
     }
 }

@@ -15,26 +15,27 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
-use super::super::Limits;
-use super::super::fields::{self, Fields, Record};
-use super::super::location::Location;
-use super::super::raw::Content;
-use super::super::worker::{Answer, Request, Sent, Worker};
-use super::{Found, Reading, Source};
+use super::source::Source;
 use crate::error::{ContentError, DocumentError};
+use crate::source::document::Limits;
+use crate::source::fields::{self, Fields, Record};
+use crate::source::found::Found;
+use crate::source::location::Location;
+use crate::source::raw::{Reading, RowContent};
+use crate::source::worker::{Request, Response, Sent, Worker};
 
 /// Its name in messages.
 pub const KIND: &str = "Parquet";
 
 /// The rows of one file.
-pub struct Rows {
+pub struct ParquetRows {
     worker: Option<Worker>,
-    sent: vec::IntoIter<Answer<Record>>,
+    sent: vec::IntoIter<Response<Record>>,
     source: Source,
     number: u64,
 }
 
-impl Rows {
+impl ParquetRows {
     pub fn open(
         location: &Location,
         source: Source,
@@ -52,11 +53,11 @@ impl Rows {
         let request = Request::Rows { path: path.into(), fields, limits, is_root };
         let (worker, opened) = reading.workers.ask_new::<()>(&request, &[])?;
         opened?;
-        Ok(Rows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
+        Ok(ParquetRows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
     }
 }
 
-impl Iterator for Rows {
+impl Iterator for ParquetRows {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
@@ -76,7 +77,7 @@ impl Iterator for Rows {
         };
         self.number += 1;
         Some(match row {
-            Ok(record) => self.source.row(self.number, Content::Record(record)),
+            Ok(record) => self.source.row(self.number, RowContent::Record(record)),
             Err(too_large @ ContentError::TooLarge { .. }) => {
                 self.source.failed(self.number, too_large.into())
             }
@@ -89,14 +90,14 @@ impl Iterator for Rows {
 }
 
 /// What the worker reads: rows with the columns asked for.
-pub struct Table {
+pub struct ParquetTable {
     rows: RowIter<'static>,
     /// Names of the columns that hold UUIDs.
     uuids: HashSet<String>,
     bytes_max: u64,
 }
 
-impl Table {
+impl ParquetTable {
     pub fn open(path: &Path, fields: &Fields, limits: Limits, is_root: bool) -> Result<Self, ContentError> {
         let reader = SerializedFileReader::new(File::open(path).map_err(damaged)?).map_err(damaged)?;
         let metadata = reader.metadata().file_metadata();
@@ -115,10 +116,10 @@ impl Table {
         let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build();
         let rows = RowIter::from_file_into(Box::new(reader));
         let rows = rows.project(Some(projection.map_err(damaged)?)).map_err(damaged)?;
-        Ok(Table { rows, uuids, bytes_max: limits.document_bytes })
+        Ok(ParquetTable { rows, uuids, bytes_max: limits.document_bytes })
     }
 
-    fn record(&self, row: &Row) -> Answer<Record> {
+    fn record(&self, row: &Row) -> Response<Record> {
         let record: Record =
             row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect();
         match self.bytes_max {
@@ -139,8 +140,8 @@ impl Table {
     }
 }
 
-impl Iterator for Table {
-    type Item = Answer<Record>;
+impl Iterator for ParquetTable {
+    type Item = Response<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
         Some(self.rows.next()?.map_err(damaged).and_then(|row| self.record(&row)))

@@ -12,8 +12,8 @@ use hayro_interpret::{
     InterpreterSettings, SoftMask, interpret_page,
 };
 
-use super::super::super::decode::Charset;
 use super::collections::Fonts;
+use crate::source::decode::Charset;
 
 /// Glyph space units of one em.
 const EM: f64 = 1000.0;

@@ -2,9 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::accents;
 use super::glyphs::{Placed, Turn};
-use super::rtl;
+use super::{accents, rtl};
 
 /// A space is read where glyphs of a word script stand this far apart, in ems.
 const WORD_GAP: f64 = 0.12;

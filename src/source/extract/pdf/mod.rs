@@ -16,10 +16,9 @@ use hayro_interpret::{InterpreterCache, InterpreterSettings};
 use memchr::memmem;
 use unicode_normalization::UnicodeNormalization;
 
-use super::super::decode::known_kind;
-use super::super::form::Markup;
-use super::{damaged, other_kind};
 use crate::error::ContentError;
+use crate::source::decode::known_kind;
+use crate::source::form::{Markup, damaged, other_kind};
 
 /// Signs and ornaments that no character stands for; more than these and a third of a file are text.
 const UNMAPPED_FREELY: usize = 20;

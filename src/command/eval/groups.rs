@@ -1,0 +1,102 @@
+//! The set-ups that are measured beside each other.
+
+use std::collections::BTreeMap;
+
+use super::page::Setup;
+use crate::cli::{ModelArguments, SetupArguments};
+use crate::command::setup::model;
+use crate::console::LogFormat;
+use crate::error::Usage;
+use crate::model::Model;
+
+/// A model, and what is made with it.
+pub struct Group {
+    pub arguments: ModelArguments,
+    pub model: Model,
+    pub variants: Vec<Variant>,
+}
+
+#[derive(Clone)]
+pub struct Variant {
+    /// As asked for.
+    pub dim: Option<usize>,
+    pub instruction: Option<String>,
+}
+
+/// The set-ups as asked for, in their order; the one to compare with differs from the first only in what is named. Where a
+/// folder has several graphs and none is named, it is `file`, if any.
+pub fn groups(
+    setups: &SetupArguments,
+    instruction: Option<&str>,
+    file: Option<&str>,
+    format: LogFormat,
+) -> anyhow::Result<Vec<Group>> {
+    let group = |arguments: ModelArguments, variants| {
+        anyhow::Ok(Group { model: model::open_on_one(&arguments, file, format)?, arguments, variants })
+    };
+    let variant = |dim| Variant { dim, instruction: instruction.map(str::to_owned) };
+    let mut variants: Vec<Variant> = setups.dims.iter().map(|&dim| variant(Some(dim))).collect();
+    if variants.is_empty() {
+        variants.push(variant(None));
+    }
+    let mut arguments = setups.model.clone();
+    if !is_comparison(setups) {
+        return Ok(vec![group(arguments, variants)?]);
+    }
+    let [first] = &variants[..] else {
+        let why = "--dims: two set-ups are compared; name one number, and the other with --compare-dim";
+        return Err(Usage(why.to_owned()).into());
+    };
+    let other = Variant {
+        dim: setups.compare_dim.or(first.dim),
+        instruction: setups.compare_instruction.as_ref().or(first.instruction.as_ref()).cloned(),
+    };
+    if setups.compare_model.is_none() && setups.compare_model_file.is_none() {
+        variants.push(other);
+        return Ok(vec![group(arguments, variants)?]);
+    }
+    let first = group(arguments.clone(), variants)?;
+    if let Some(path) = &setups.compare_model {
+        arguments.model = Some(path.clone());
+    }
+    arguments.model_file = setups.compare_model_file.as_ref().or(arguments.model_file.as_ref()).cloned();
+    Ok(vec![first, group(arguments, vec![other])?])
+}
+
+pub fn is_comparison(setups: &SetupArguments) -> bool {
+    let SetupArguments { compare_model, compare_model_file, compare_dim, compare_instruction, .. } = setups;
+    compare_model.is_some()
+        || compare_model_file.is_some()
+        || compare_dim.is_some()
+        || compare_instruction.is_some()
+}
+
+impl Variant {
+    /// Of vectors that have so many numbers.
+    pub fn dim(&self, width: usize) -> Result<usize, Usage> {
+        match self.dim.unwrap_or(width) {
+            dim if (model::DIM_MIN..=width).contains(&dim) => Ok(dim),
+            dim => Err(Usage(format!(
+                "--dims or --compare-dim {dim}: the vectors have {width} numbers; choose {} to {width}",
+                model::DIM_MIN
+            ))),
+        }
+    }
+}
+
+pub fn setup(model: &Model, dim: usize, instruction: Option<String>) -> Setup {
+    Setup { model: model.folder.onnx.display().to_string(), dim, bytes: dim * size_of::<f32>(), instruction }
+}
+
+/// All items, and then those of each language, by name.
+pub fn languages<'a>(of_items: impl Iterator<Item = Option<&'a str>>) -> Vec<(Option<String>, Vec<usize>)> {
+    let (mut all, mut by_name) = (Vec::new(), BTreeMap::<_, Vec<usize>>::new());
+    for (at, language) in of_items.enumerate() {
+        all.push(at);
+        if let Some(language) = language {
+            by_name.entry(language).or_default().push(at);
+        }
+    }
+    let by_name = by_name.into_iter().map(|(name, items)| (Some(name.to_owned()), items));
+    [(None, all)].into_iter().chain(by_name).collect()
+}

@@ -1,0 +1,68 @@
+//! What all commands that read documents have in common: inputs as typed -> inputs as usable.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::cli::ReadingArguments;
+use crate::error::Usage;
+use crate::index::COLUMNS;
+use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
+use crate::storage::object::Stores;
+
+/// The inputs, which all exist, unless they `may_be_missing`.
+pub fn roots(
+    arguments: &ReadingArguments,
+    may_be_missing: bool,
+    stores: &mut Stores,
+) -> anyhow::Result<Roots> {
+    let ReadingArguments { inputs, include, exclude, hidden, follow, .. } = arguments;
+    Roots::anywhere(inputs, Filter::new(include, exclude, *hidden, *follow)?, may_be_missing, stores)
+}
+
+/// How documents are read. The output has a column `more` beside those of an index.
+pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Result<Reading> {
+    let limits = Limits {
+        document_bytes: arguments.max_document_mib << 20,
+        seconds: arguments.max_document_seconds,
+        expansion: arguments.max_expansion,
+    };
+    Ok(Reading {
+        fields: Fields {
+            id: arguments.id_field.clone(),
+            text: arguments.text_fields.clone(),
+            keep: keep(&arguments.keep, more)?,
+        },
+        encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
+        workers: Workers::new(this_program()?, limits),
+        limits,
+    })
+}
+
+fn keep(names: &[String], more: Option<&str>) -> Result<Vec<String>, Usage> {
+    // Readers of the file may not tell capital letters from small ones.
+    let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
+    taken.extend(more.map(str::to_owned));
+    for name in names {
+        if name.is_empty() || taken.contains(&name.to_lowercase()) {
+            return Err(Usage(format!("--keep {name}: the output has a column of this name already")));
+        }
+        taken.push(name.to_lowercase());
+    }
+    Ok(names.to_vec())
+}
+
+/// For the workers. On Linux this is the program that runs, even when its file has been replaced since.
+pub fn this_program() -> anyhow::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(running.to_owned());
+    }
+    env::current_exe().context("this program cannot be found, to be started again; see that /proc is mounted")
+}
+
+fn encoding(name: &str) -> Result<&'static Charset, Usage> {
+    Charset::for_label(name.as_bytes())
+        .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name as on the web, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
+}

@@ -1,0 +1,77 @@
+//! The name of a repository on the hub.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Usage;
+
+/// What is taken where no model is named.
+pub const DEFAULT: &str = "onnx-community/Qwen3-Embedding-0.6B-ONNX";
+
+/// Where no revision is named.
+const MAIN: &str = "main";
+
+/// A repository of the hub, perhaps at a revision: `owner/name` or `owner/name@revision`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    pub(super) id: String,
+    revision: Option<String>,
+}
+
+impl Repository {
+    pub(super) fn revision(&self) -> &str {
+        self.revision.as_deref().unwrap_or(MAIN)
+    }
+}
+
+impl FromStr for Repository {
+    type Err = Usage;
+
+    fn from_str(text: &str) -> Result<Self, Usage> {
+        let (id, revision) = match text.split_once('@') {
+            Some((id, revision)) => (id, Some(revision)),
+            None => (text, None),
+        };
+        // The hub's own rule, and no way out of the cache's folder.
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 96
+                && !part.starts_with('.')
+                && !part.contains("..")
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        let is_id = id.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name));
+        let is_revision = |revision: &str| revision.split('/').all(is_part);
+        if is_id && revision.is_none_or(is_revision) {
+            return Ok(Repository { id: id.to_owned(), revision: revision.map(str::to_owned) });
+        }
+        Err(Usage(format!(
+            "model {text}: is no folder or file here, and no name on the hub as owner/name; name another with --model"
+        )))
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        self.revision.iter().try_for_each(|revision| write!(f, "@{revision}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_hub_are_told_from_paths() {
+        let parsed = |text: &str| text.parse::<Repository>().map(|repository| repository.to_string()).ok();
+        for name in ["Qdrant/Qwen3-Embedding-0.6B-onnx", "a/b@main", "a/b@refs/pr/1", "a/b@0123abc"] {
+            assert_eq!(parsed(name).as_deref(), Some(name));
+        }
+        for name in
+            ["", "a", "/a", "a/", "a/b/c", "../b", "./b", "a/..", "a/b@", "a/b@../x", "a b/c", "~/model"]
+        {
+            assert_eq!(parsed(name), None, "{name}");
+        }
+    }
+}

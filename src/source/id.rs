@@ -1,0 +1,67 @@
+//! A path in, the id of its document out.
+
+use std::path::Path;
+
+/// The id of what is below a root whose ids begin so.
+pub fn id_below(prefix: &str, below: &Path) -> String {
+    let id = id_of(below);
+    match prefix {
+        "" => id,
+        _ if id.is_empty() => prefix.to_owned(),
+        _ if prefix.ends_with('/') => format!("{prefix}{id}"),
+        _ => format!("{prefix}/{id}"),
+    }
+}
+
+/// The path with `/` between its parts on every system. A part that is not Unicode has its other bytes as
+/// `\xff`, and a part with such a thing in its name has its backslashes doubled: so no two names have the
+/// same id, and each can be had back from it.
+pub fn id_of(below: &Path) -> String {
+    let mut id = String::new();
+    for part in below.components() {
+        if !id.is_empty() && !id.ends_with('/') {
+            id.push('/');
+        }
+        match part.as_os_str().to_str() {
+            Some(name) if !name.contains("\\x") => id.push_str(name),
+            _ => escape(part.as_os_str().as_encoded_bytes(), &mut id),
+        }
+    }
+    id
+}
+
+fn escape(name: &[u8], id: &mut String) {
+    for chunk in name.utf8_chunks() {
+        id.push_str(&chunk.valid().replace('\\', "\\\\"));
+        id.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ids_are_paths_with_slashes_on_every_system() {
+        assert_eq!(id_of(Path::new("a/b.txt")), "a/b.txt");
+        assert_eq!(id_of(Path::new("/srv/docs/今天.md")), "/srv/docs/今天.md");
+        assert_eq!(id_of(Path::new(OsStr::from_bytes(b"a\xffb.txt"))), "a\\xffb.txt");
+        assert_eq!(id_of(Path::new("a\\b.txt")), "a\\b.txt");
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_names_have_the_same_id(names in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(b"ax\\f\xff\xc3\xa9".to_vec()), 1..5), 0..60)) {
+            let mut seen = HashMap::new();
+            for name in names {
+                let other = seen.insert(id_of(Path::new(OsStr::from_bytes(&name))), name.clone());
+                prop_assert!(other.is_none_or(|other| other == name));
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What stands for stores where the program is built without them: none can be opened.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::url::{Url, Version};
+use super::watch::UploadWatch;
+use crate::console::Reporter;
+use crate::error::Usage;
+
+#[derive(Debug)]
+pub enum Store {}
+
+impl Store {
+    pub fn open(url: &Url, _: Option<&str>, _: Arc<Reporter>) -> anyhow::Result<Self> {
+        Err(Usage(format!(
+            "{url}: this program was built without object storage; build it with `--features object-storage`, or copy the files to a folder"
+        ))
+        .into())
+    }
+
+    pub fn look(&self, _: &Url) -> anyhow::Result<Option<Version>> {
+        match *self {}
+    }
+
+    pub fn start(&self, _: &Url, _: &Version, _: usize) -> anyhow::Result<Vec<u8>> {
+        match *self {}
+    }
+
+    pub fn list(&self, _: &Url) -> anyhow::Result<Vec<(Box<str>, u64)>> {
+        match *self {}
+    }
+
+    pub fn put(&self, _: &Url, _: File, _: Option<&Version>, _: UploadWatch) -> anyhow::Result<Version> {
+        match *self {}
+    }
+
+    pub fn abort(&self, _: &Url, _: &str) -> anyhow::Result<()> {
+        match *self {}
+    }
+}
+
+/// Of no object.
+#[derive(Debug)]
+pub struct Reader(Arc<Store>);
+
+impl Reader {
+    /// Of what is not there.
+    pub fn new(store: Arc<Store>, _: Arc<Url>, _: u64, _: Option<Version>) -> Self {
+        Reader(store)
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        match *self.0 {}
+    }
+}
