@@ -1,4 +1,4 @@
-"""What scripts/bench tells: tables in Markdown, and the page around them."""
+"""What scripts/bench/speed tells: tables in Markdown, and the page around them."""
 
 import importlib.metadata
 import os
@@ -15,10 +15,10 @@ CPU_FLAGS = "avx2 avx512f avx_vnni avx512_vnni avx512_bf16 amx_tile amx_bf16 amx
 
 PAGE = """# Benchmarks
 
-`scripts/bench` has written this page, on {date}. All figures are of one run on one machine, and only
-their ratios should be taken elsewhere.
+`scripts/bench/speed` wrote this page on {date}. All figures come from one run on one machine, and only their ratios carry over to
+other machines.
 
-{machine} {threads} threads for everybody.
+{machine} Every contender has {threads} threads.
 
 {versions}
 
@@ -27,42 +27,43 @@ their ratios should be taken elsewhere.
 {ratios}
 ## {passages} passages of 5 to 1,000 tokens
 
-{tokens} tokens in all, {layers} layers. Ratios are to this tool in fp32, cosines to the first line.
+There are {tokens} tokens in all, and the model has {layers} layers. Ratios compare with this tool in fp32, cosines with the first
+line.
 
 {mixed}
 ## {many_passages} passages of 5 to 1,000 tokens, {many_layers} layers
 
-{many_tokens} tokens in all.
+There are {many_tokens} tokens in all.
 
 {many}
 ## {short_passages} short texts with an instruction
 
-5 to 30 tokens without it, 30 more with it; seconds in the model.
+The texts have 5 to 30 tokens without the instruction and 30 more with it. Figures are seconds in the model.
 
 {instruction}
 ## What is measured
 
-- The model has the shape of Qwen3-Embedding-0.6B and its number of tokens, with random weights, which do not
-  change speed. Ours are exports by `scripts/export_onnx.py`.
-- The passages are sentences of `fixtures/corpus` in random orders, a third each in English, Chinese and Japanese; there
-  are as many between 5 and 10 tokens as between 500 and 1,000. Everybody gets the same ones in the same order.
-- tokens/s are those of the texts with their end tokens, by the clock while texts are embedded: this tool's
-  `seconds.embedding` in its report, and for others the call that embeds, after it has embedded four texts to warm up.
-  That call tokenizes too; this tool does so beside the model, and it shows in the whole run. A whole run is the process
-  of this tool from start to end, reading and writing included, and for others loading and embedding.
-- This tool, and what is fast, is measured three times, in turns with the others, and the median taken; the others once.
-- sentence-transformers is set up as the model's page says, with its default of 32 texts a batch, sorted by length.
-  For OpenVINO it has exported the model itself, and what precision it then computes in is OpenVINO's choice.
-- ONNX is the plain export by optimum. It asks for positions, which sentence-transformers and fastembed do not give, so
-  three nodes that find them from the mask are added in front of it.
-- fastembed knows the model by name. It has 32 texts a batch, in the order they come in: its default of 256 would take
+- The model has the shape of Qwen3-Embedding-0.6B and its number of tokens, with random weights, which do not change the speed. This
+  tool uses exports of `scripts/export_onnx.py`.
+- The passages are sentences of `fixtures/corpus` in random orders, a third each in English, Chinese and Japanese. There are as many
+  between 5 and 10 tokens as between 500 and 1,000. Every contender gets the same passages in the same order.
+- tokens/s counts the texts with their end tokens, by wall time while texts are embedded. For this tool that is `seconds.embedding` in
+  its report. For the others it is the call that embeds, after it has embedded four texts to warm up.
+- That call also tokenizes. This tool tokenizes beside the model, and the cost shows in the whole run. A whole run of this tool is the
+  process from start to end, including reading and writing. For the others it is loading and embedding.
+- This tool and the fast contenders run three times, in turns with the others, and the median counts. The others run once.
+- sentence-transformers is set up as the model's page says, with its default of 32 texts per batch, sorted by length. For OpenVINO it
+  exported the model itself, and OpenVINO chose the precision.
+- ONNX is the plain export by optimum. It asks for positions, which sentence-transformers and fastembed do not give. So three nodes that
+  compute them from the mask are added in front of it.
+- fastembed knows the model by name. It has 32 texts per batch, in the order in which they come: its default of 256 would take
   16 GB and more for the attention of one layer.
-- "Torch bf16, the model alone" is the model called with token ids, without padding or mask: the best of some shapes.
-- "Matrix products alone" are those of our exports with the same weights in the same batches, in the same ONNX Runtime:
-  nothing in between, no attention. The last two lines add the two products of causal attention, by their arithmetic at
-  the rate of the fp32 products.
-- Instructions: `--instruction` with one of 30 tokens, or the same words in each text, which the tool then knows nothing
-  about; both are the same number of tokens, but for a line break.
+- "Torch bf16, the model alone" calls the model with token ids, without padding or mask, at the best of several shapes.
+- "Matrix products alone" are those of this tool's exports with the same weights in the same batches, in the same ONNX Runtime, without
+  attention or anything else between them. The last two lines add the two products of causal attention: their arithmetic at the
+  rate of the fp32 products.
+- For instructions, `--instruction` gets one of 30 tokens, or each text begins with the same words and the tool does not know about
+  them. Both have the same number of tokens, except for a line break.
 
 ## GPUs
 
@@ -70,15 +71,15 @@ their ratios should be taken elsewhere.
 
 ## How to run it
 
-`scripts/bench` on Linux, with 24 GB of memory, 25 GB of disk and two hours. `scripts/bench --quick` checks in less
-than a minute that it runs, with a tiny model and without the others.
+Run `scripts/bench/speed` on Linux with 24 GB of memory, 25 GB of disk and two hours. `scripts/bench/speed --quick` checks in less than
+a minute that it works, with a tiny model and without the others.
 """
 
 
 def gpus():
     if (DOCS / GPU_PAGE).exists():
         return f"[{GPU_PAGE}]({GPU_PAGE}), made by `scripts/gpu_check`."
-    return "Not measured yet: `scripts/gpu_check` does it, on a machine that has one."
+    return "Not measured yet. `scripts/gpu_check` measures them on a machine that has one."
 
 
 def table(header, rows):
