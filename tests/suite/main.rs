@@ -28,6 +28,7 @@ mod qdrant;
 mod ray;
 mod readers;
 mod recipes;
+mod screen;
 mod search;
 mod shards;
 mod stand_in;
