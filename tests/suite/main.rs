@@ -20,6 +20,7 @@ mod install;
 mod kinds;
 mod layers;
 mod make;
+mod messages;
 mod mixed;
 mod nights;
 mod objects;
