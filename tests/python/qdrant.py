@@ -1,4 +1,4 @@
-"""What tests/suite/qdrant.rs checks of scripts/to_qdrant.py, in the client's local mode and in Qdrant's own engine.
+"""What tests/suite/qdrant.rs checks of scripts/integrations/to_qdrant.py, in the client's local mode and in Qdrant's own engine.
 
 tests/python/qdrant.py CHECK ARGUMENT...
 """
@@ -23,7 +23,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_server import ENGINE, MEMORY, Server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SCRIPT = ROOT / "scripts/to_qdrant.py"
+SCRIPT = ROOT / "scripts/integrations/to_qdrant.py"
 sys.path.insert(0, str(SCRIPT.parent))
 import to_qdrant
 

@@ -1,4 +1,4 @@
-//! What a night costs, beside the least that it could: tables, by `scripts/bench_nights`.
+//! What a night costs, beside the least that it could: tables, by `scripts/bench/nights`.
 //!
 //! Beside seconds on the wall are CPU seconds of all threads and processes, which other programs on the machine move
 //! less. Each figure is the median of three, of runs that take turns; first builds run once. What is read has been
@@ -53,7 +53,7 @@ const ROWS_A_CHANGE: usize = 100;
 const NO_RUNTIME: &str = "/there/is/no/libonnxruntime.so";
 
 #[test]
-#[ignore = "a measurement: scripts/bench_nights"]
+#[ignore = "a measurement: scripts/bench/nights"]
 fn nights_beside_the_least_that_they_could_cost() {
     let part = env::var("QWEN3_INDEX_BENCH_PART").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How fast documents are read, beside the bare libraries on the same bytes: a table, by `scripts/bench_reading`.
+//! How fast documents are read, beside the bare libraries on the same bytes: a table, by `scripts/bench/reading`.
 //!
 //! What is measured is CPU time, of this process and of the workers that it has started and ended, on one thread. Each
 //! figure is the median of five; the whole corpus of a kind is read as often as it takes to fill a good part of a
@@ -78,7 +78,7 @@ struct Corpus {
 }
 
 #[test]
-#[ignore = "a measurement: scripts/bench_reading"]
+#[ignore = "a measurement: scripts/bench/reading"]
 fn reading_beside_the_bare_libraries() {
     let playground = Playground::new();
     let only = env::var("QWEN3_INDEX_BENCH_KIND").unwrap_or_default();

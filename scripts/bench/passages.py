@@ -1,4 +1,4 @@
-"""Passages of exact lengths, for scripts/bench: sentences of the fixtures' corpus, in orders of their own."""
+"""Passages of exact lengths, for scripts/bench/speed: sentences of the fixtures' corpus, in orders of their own."""
 
 import json
 import math
@@ -6,7 +6,7 @@ import random
 import re
 from pathlib import Path
 
-EXPECTED = Path(__file__).resolve().parent.parent / "fixtures/expected.jsonl"
+EXPECTED = Path(__file__).resolve().parent.parent.parent / "fixtures/expected.jsonl"
 # Each with what stands between its sentences.
 LANGUAGES = {"en": " ", "zh": "", "ja": ""}
 SENTENCE_END = re.compile(r"(?<=[。！？])|(?<=[.!?]) ")
@@ -36,7 +36,7 @@ def passage(tokenizer, parts, between, tokens, dice):
             return found
 
 
-def passages(tokenizer, count, shortest, longest):
+def make_passages(tokenizer, count, shortest, longest):
     """Rows with `id`, `text` and `tokens`, no text twice, lengths and languages in a seeded order."""
     dice = random.Random(f"{count} {shortest} {longest}")
     parts = {language: sentences(language) for language in LANGUAGES}
@@ -51,5 +51,5 @@ def passages(tokenizer, count, shortest, longest):
     return rows
 
 
-def write(rows, path):
+def write_passages(rows, path):
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures what Ray and the Arrow streams cost: `build` beside `read | embed --arrow | pack` and beside ray_build.py.
 
-    scripts/real_tokenizer && scripts/packages export && scripts/packages ray && cargo build --release --locked
-    PYTHONPATH=target/python/ray:target/python/export scripts/bench_engines.py
+    scripts/bench/tokenizer && scripts/packages export && scripts/packages ray && cargo build --release --locked
+    PYTHONPATH=target/python/ray:target/python/export scripts/bench/engines.py
 
 The model has the real shape, 28 layers in 8 bits, and random weights; all three embed the same passages with it, in turns,
 with one process that embeds on all cores. Prints a table in Markdown. Takes half an hour on two cores, on which nothing
@@ -21,12 +21,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import tokenizers
 
-import bench
-import bench_passages
-from bench_page import machine, table
+import speed
+from page import machine, table
+from passages import make_passages, write_passages
 
 ROUNDS = 3
-WORK = bench.CACHE / "work/engines"
+WORK = speed.CACHE / "work/engines"
 NAMES = {
     "build": "`build`",
     "streams": "`read \\| embed --arrow \\| pack`",
@@ -37,12 +37,12 @@ LOWEST_COSINE = 0.99
 
 def commands(passages, output, model):
     """By name; each makes what is called `output` of the passages."""
-    tool, embedding = f"{bench.TOOL}", f"--model {model} --model-file model_int8.onnx --device cpu"
+    tool, embedding = f"{speed.TOOL}", f"--model {model} --model-file model_int8.onnx --device cpu"
     streams = f"{tool} read {passages} | {tool} embed --arrow {embedding} | {tool} pack -q -o {output}"
     return {
         "build": f"{tool} build {passages} -o {output} --rebuild -q {embedding}",
         "streams": f"set -o pipefail; {streams}",
-        "ray": f"{sys.executable} {bench.SCRIPTS}/ray_build.py {passages} -o {output} --workers 1 {embedding}",
+        "ray": f"{sys.executable} {speed.SCRIPTS}/integrations/ray_build.py {passages} -o {output} --workers 1 {embedding}",
     }
 
 
@@ -56,7 +56,7 @@ def measure(name, passages, model):
     """Seconds by the clock and of CPU, and the rows."""
     output = WORK / f"{name}.parquet"
     remove(output)
-    environment = os.environ | {"PATH": f"{bench.TOOL.parent}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{speed.TOOL.parent}:{os.environ['PATH']}"}
     environment.pop("RAY_ADDRESS", None)
     begun, busy = time.perf_counter(), busy_seconds()
     command = commands(passages, output, model)[name]
@@ -87,7 +87,7 @@ def take_turns(passages, model):
             seconds[name].append(taken)
     for name in NAMES:
         assert rows[name]["id"] == rows["build"]["id"], f"{name}: other rows than those of build"
-        lowest = bench.cosine(vectors(rows[name]), vectors(rows["build"])).min()
+        lowest = speed.cosine(vectors(rows[name]), vectors(rows["build"])).min()
         assert lowest >= LOWEST_COSINE, f"{name}: a cosine of {lowest} to build's vector"
     return {name: [statistics.median(column) for column in zip(*taken)] for name, taken in seconds.items()}
 
@@ -107,15 +107,15 @@ def main():
     parser.add_argument("--passages", type=int, default=560, help="default: 560, some 90 seconds on two cores")
     arguments = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    layers, path, model = 28, bench.CACHE / "tokenizer.json", bench.CACHE / "engines-28"
+    layers, path, model = 28, speed.CACHE / "tokenizer.json", speed.CACHE / "engines-28"
     if arguments.quick:
-        layers, path, model = 2, bench.TINY_TOKENIZER, bench.CACHE / "engines-tiny"
-    bench.make_model(model, path, layers, ["int8"], [])
+        layers, path, model = 2, speed.TINY_TOKENIZER, speed.CACHE / "engines-tiny"
+    speed.make_model(model, path, layers, ["int8"], [])
     tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    rows = bench_passages.passages(tokenizer, arguments.passages, 5, 1000)
+    rows = make_passages(tokenizer, arguments.passages, 5, 1000)
     some, one = WORK / "passages.jsonl", WORK / "one.jsonl"
-    bench_passages.write(rows, some)
-    bench_passages.write(rows[:1], one)
+    write_passages(rows, some)
+    write_passages(rows[:1], one)
     start, whole = take_turns(one, model / "ours"), take_turns(some, model / "ours")
     tokens = sum(row["tokens"] for row in rows)
     print(f"{len(rows):,} passages, {tokens:,} tokens, {layers} layers, int8; medians of {ROUNDS}. {machine()}\n")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures how fast texts become vectors, beside what people would use and beside the bare matrix products.
 
-    scripts/bench
+    scripts/bench/speed
 
-installs what this needs, and says more. Here are the contenders, and the order of things; bench_contenders.py has what
-each of them does, bench_page.py what is told.
+installs what this needs, and says more. Here are the contenders, and the order of things; contenders.py has what
+each of them does, page.py what is told.
 """
 
 import argparse
@@ -25,10 +25,10 @@ import numpy as np
 import pyarrow.parquet
 import tokenizers
 
-import bench_passages
-from bench_page import PAGE, cores, gpus, machine, speed_table, table, versions
+from page import PAGE, cores, gpus, machine, speed_table, table, versions
+from passages import make_passages, write_passages
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = ROOT / "scripts"
 CACHE = ROOT / "target/bench"
 TOOL = ROOT / "target/release/qwen3-index"
@@ -50,7 +50,7 @@ class Contender:
     """Something that embeds passages, or shows how fast that could be."""
 
     name: str
-    # A function of bench_contenders.py; nothing for this tool.
+    # A function of contenders.py; nothing for this tool.
     function: str
     # Which folder or file of the model it reads.
     model: str
@@ -92,7 +92,7 @@ def run(command, **options):
 
 def make(folder, script, *arguments):
     """A folder made by one of our scripts; made again when that, what it is told, or the weights have changed."""
-    digests = [hashlib.sha256((SCRIPTS / name).read_bytes()).hexdigest() for name in (script, "make_random_model.py")]
+    digests = [hashlib.sha256((SCRIPTS / name).read_bytes()).hexdigest() for name in (script, "bench/random_model.py")]
     made_by = [*digests, *(str(argument).removeprefix(f"{ROOT}/") for argument in arguments)]
     stamp = folder / "made-by.json"
     if stamp.exists() and json.loads(stamp.read_text()) == made_by:
@@ -105,10 +105,10 @@ def make(folder, script, *arguments):
 def make_model(folder, tokenizer, layers, variants, kinds):
     source = folder / "source"
     tiny = ["--tiny"] if tokenizer == TINY_TOKENIZER else []
-    make(source, "make_random_model.py", tokenizer, source, "--layers", layers, *tiny)
+    make(source, "bench/random_model.py", tokenizer, source, "--layers", layers, *tiny)
     make(folder / "ours", "export_onnx.py", source, folder / "ours", "--variant", *variants)
     for kind in kinds:
-        make(folder / kind, "bench_exports.py", kind, source, folder / kind)
+        make(folder / kind, "bench/exports.py", kind, source, folder / kind)
 
 
 # --- How they are measured.
@@ -139,7 +139,7 @@ class Bench:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         self.passages = self.work / "passages.jsonl"
-        bench_passages.write(rows, self.passages)
+        write_passages(rows, self.passages)
 
     def measure(self, contenders):
         """By name, with cosines to the vectors of the first one; and what went wrong."""
@@ -195,7 +195,7 @@ class Bench:
             if result["tokens"] != self.tokens:
                 sys.exit(f"{self.passages}: {self.tokens} tokens, but {contender.name} made {result['tokens']} of it")
             return result
-        command = [sys.executable, SCRIPTS / "bench_contenders.py", contender.function]
+        command = [sys.executable, SCRIPTS / "bench/contenders.py", contender.function]
         command += [self.model / contender.model, self.passages, self.work / "vectors.npy", self.threads]
         environment = os.environ | {"OMP_NUM_THREADS": str(self.threads), "HF_HUB_OFFLINE": "1"}
         return told(json.loads(run(command, env=environment, stdout=subprocess.PIPE).stdout.splitlines()[-1]))
@@ -316,7 +316,7 @@ def ratios(mixed, many, seconds, starts, weights):
 def quick(threads):
     model = CACHE / "tiny"
     make_model(model, TINY_TOKENIZER, 2, ["fp32", "int8"], [])
-    rows = bench_passages.passages(tokenizers.Tokenizer.from_file(str(TINY_TOKENIZER)), 24, 5, 400)
+    rows = make_passages(tokenizers.Tokenizer.from_file(str(TINY_TOKENIZER)), 24, 5, 400)
     measured, problems = Bench("quick", model, rows, threads).measure(NEED_NO_TORCH)
     print(speed_table(measured, FP32.name))
     return problems
@@ -330,9 +330,9 @@ def full(arguments):
     model, small = CACHE / f"layers-{arguments.layers}", CACHE / f"layers-{few_layers}"
     make_model(model, path, arguments.layers, ["fp32", "int8", "plain"], ["optimum", "openvino"])
     make_model(small, path, few_layers, ["fp32", "int8"], [])
-    rows = bench_passages.passages(tokenizer, arguments.passages, 5, 1000)
-    many_rows = bench_passages.passages(tokenizer, arguments.many, 5, 1000)
-    short_rows = bench_passages.passages(tokenizer, arguments.passages, 5, 30)
+    rows = make_passages(tokenizer, arguments.passages, 5, 1000)
+    many_rows = make_passages(tokenizer, arguments.many, 5, 1000)
+    short_rows = make_passages(tokenizer, arguments.passages, 5, 30)
 
     bench, many_bench = Bench("mixed", model, rows, threads), Bench("many", small, many_rows, threads)
     mixed, problems = bench.measure(ALL)

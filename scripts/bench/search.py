@@ -2,10 +2,10 @@
 """Times `qwen3-index search` over many rows beside DuckDB and NumPy, on the same file.
 
     scripts/packages readers && scripts/packages export && cargo build --release
-    PYTHONPATH=target/python/readers:target/python/export scripts/bench_search.py [ROWS] [WIDTH] [ROUNDS]
+    PYTHONPATH=target/python/readers:target/python/export scripts/bench/search.py [ROWS] [WIDTH] [ROUNDS]
 
 The rows are random vectors of length 1, under the metadata of an index that the tool has built with a model that costs
-next to nothing (`scripts/make_bench_model.py`). All contenders take turns, and the file is in the page cache. What a search
+next to nothing (`scripts/bench/cheap_model.py`). All contenders take turns, and the file is in the page cache. What a search
 over one row takes (the model has to be loaded) is measured too, and taken off where it says so.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 TOOL = ROOT / "target/release/qwen3-index"
 WORK = ROOT / "target/bench/search"
 # As the tool writes them.
@@ -40,7 +40,7 @@ def one_row(width):
     """An index of one row, made by the tool, and its model."""
     model, index = WORK.parent / f"model-{width}", WORK / f"one-{width}.parquet"
     if not model.is_dir():
-        run([sys.executable, ROOT / "scripts/make_bench_model.py", width, model])
+        run([sys.executable, ROOT / "scripts/bench/cheap_model.py", width, model])
     run([TOOL, "build", "-", "-o", index, "--model", model, "--device", "cpu"], input='{"id": "0", "text": "a text"}\n')
     return model, index
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a repository like that of Qwen3-Embedding-0.6B, with random weights, for measurements.
 
-    scripts/make_random_model.py TOKENIZER.json FOLDER --layers 28
+    scripts/bench/random_model.py TOKENIZER.json FOLDER --layers 28
 
 The shapes, names and settings are those of the model on the hub, the weights seeded, in bf16. With `--tiny` and the
 tiny model's tokenizer they are those of `fixtures/qwen3-tiny`.
@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 import tokenizers
 
-TINY = Path(__file__).resolve().parent.parent / "fixtures/qwen3-tiny"
+TINY = Path(__file__).resolve().parent.parent.parent / "fixtures/qwen3-tiny"
 REAL = {
     "hidden_size": 1024,
     "num_attention_heads": 16,

@@ -1,4 +1,4 @@
-"""Exports of the model that others read, for scripts/bench: KIND SOURCE FOLDER."""
+"""Exports of the model that others read, for scripts/bench/speed: KIND SOURCE FOLDER."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""One contender of scripts/bench, in a process of its own: NAME MODEL PASSAGES.jsonl VECTORS.npy THREADS.
+"""One contender of scripts/bench/speed, in a process of its own: NAME MODEL PASSAGES.jsonl VECTORS.npy THREADS.
 
 Prints what it measured as JSON. Each is set up as its own documentation says, but for the number of threads.
 """

@@ -3,7 +3,7 @@
     worker = ArrowWorker(["--model", "./Qwen3-Embedding-0.6B-ONNX"])
     rows_with_vectors = worker.embed(rows)
 
-scripts/ray_build.py uses it for Ray, docs/engines.md for Daft. It needs pyarrow, and `qwen3-index` on the PATH.
+scripts/integrations/ray_build.py uses it for Ray, docs/engines.md for Daft. It needs pyarrow, and `qwen3-index` on the PATH.
 
 A process that dies is started again, and its batch sent again. A batch that has ended it twice is halved, down to a row,
 which then has an error in place of its vector, as any row that cannot be embedded. One thread at a time may use a worker.

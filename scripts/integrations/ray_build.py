@@ -2,7 +2,7 @@
 """Embeds documents on the machines of a Ray cluster, or on this one, into a folder of Parquet files that are one index.
 
     scripts/packages ray
-    PYTHONPATH=target/python/ray scripts/ray_build.py ./docs -o vectors --model ./Qwen3-Embedding-0.6B-ONNX
+    PYTHONPATH=target/python/ray scripts/integrations/ray_build.py ./docs -o vectors --model ./Qwen3-Embedding-0.6B-ONNX
     qwen3-index search vectors "a question"
 
 docs/engines.md says more. Ray Data hands on the batches and starts again what dies. The work is that of `qwen3-index`:

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 
-import bench
-import bench_passages
-from bench_page import DOCS, GPU_PAGE, machine, table, versions
+import speed
+from page import DOCS, GPU_PAGE, machine, table, versions
+from passages import make_passages, write_passages
 
 VARIANTS = {"f16": "model_f16.onnx", "bf16": "model_bf16.onnx"}
 # The lowest cosine to fp32 on the CPU.
@@ -85,7 +85,7 @@ class Found:
             date=datetime.date.today(),
             gpu=output("nvidia-smi", "-L"),
             machine=machine(),
-            versions=versions(bench.TOOL),
+            versions=versions(speed.TOOL),
             passages=f"{self.arguments.passages:,}",
             layers=self.arguments.layers,
             rounds=ROUNDS,
@@ -175,20 +175,20 @@ def be_rival(model, settings):
 
 def compare(found, name, model, passages, threads):
     """Both variants and the best of sentence-transformers' settings, in turns."""
-    few = bench.Bench("gpu-few", model, passages[:SAMPLES], threads)
+    few = speed.Bench("gpu-few", model, passages[:SAMPLES], threads)
     few.run_tool(["--device", "cpu"])
     expected = np.load(few.work / "vectors.npy")
     tried = found.attempt("sentence-transformers", rival, model, passages[:TRIED], *SETTINGS)
     seconds = (tried or {}).get("seconds")
     best = min(seconds, key=seconds.get) if seconds else None
-    run = bench.Bench("gpu", model, passages, threads)
+    run = speed.Bench("gpu", model, passages, threads)
     made, others, products, worst = {variant: [] for variant in VARIANTS}, [], [], dict.fromkeys(VARIANTS, 1.0)
     for _ in range(ROUNDS):
         for variant, rounds in made.items():
             if built := found.attempt(f"{variant}, {name}", build, run, variant):
                 rounds.append(built)
                 vectors = np.load(run.work / "vectors.npy")
-                worst[variant] = min(worst[variant], bench.cosine(vectors[:SAMPLES], expected).min())
+                worst[variant] = min(worst[variant], speed.cosine(vectors[:SAMPLES], expected).min())
         other = found.attempt("sentence-transformers", rival, model, passages, best) if best else None
         if other and best in other["seconds"]:
             others.append(run.tokens / other["seconds"][best])
@@ -212,11 +212,11 @@ def compare(found, name, model, passages, threads):
 
 def with_little_memory(found, model, passages, threads):
     """Weights take 1.2 of 2 GiB; what is left is too small for the batches that it is told to make."""
-    run = bench.Bench("gpu-small", model, passages, threads)
+    run = speed.Bench("gpu-small", model, passages, threads)
     build(run, "f16")
     expected = np.load(run.work / "vectors.npy")
     limited = build(run, "f16", "--gpu-memory", "2", "--batch-tokens", "65536")
-    worst = bench.cosine(np.load(run.work / "vectors.npy"), expected).min()
+    worst = speed.cosine(np.load(run.work / "vectors.npy"), expected).min()
     rate, peak = f"{limited['rate']:,.0f}", f"{limited['watch'].peak_gb:.1f}"
     found.add(["f16, 2 GiB", f"512 tokens, {len(passages):,}", rate, "", "", "", peak], worst)
 
@@ -255,12 +255,12 @@ def main():
     arguments = parser.parse_args()
     if arguments.rival:
         return be_rival(arguments.rival[0], arguments.rival[1:])
-    path = bench.CACHE / "tokenizer.json"
+    path = speed.CACHE / "tokenizer.json"
     tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    model, threads = bench.CACHE / f"layers-{arguments.layers}-gpu", bench.cores()
-    bench.make_model(model, path, arguments.layers, ["fp32", *VARIANTS], [])
+    model, threads = speed.CACHE / f"layers-{arguments.layers}-gpu", speed.cores()
+    speed.make_model(model, path, arguments.layers, ["fp32", *VARIANTS], [])
     lengths = {"20 to 1,000 tokens": (20, 1000), "512 tokens": (511, 512)}
-    sets = {name: bench_passages.passages(tokenizer, arguments.passages, *between) for name, between in lengths.items()}
+    sets = {name: make_passages(tokenizer, arguments.passages, *between) for name, between in lengths.items()}
     found = Found(arguments)
     for name, passages in sets.items():
         found.attempt(name, compare, found, name, model, passages, threads)

@@ -1,4 +1,4 @@
-"""What scripts/bench tells: tables in Markdown, and the page around them."""
+"""What scripts/bench/speed tells: tables in Markdown, and the page around them."""
 
 import importlib.metadata
 import os
@@ -6,16 +6,16 @@ import platform
 import subprocess
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 GPU_PAGE = "benchmarks-gpu.md"
-OPENVINO = Path(__file__).resolve().parent / "requirements-openvino.txt"
+OPENVINO = Path(__file__).resolve().parent.parent / "pins/openvino.txt"
 PACKAGES = """sentence-transformers torch transformers optimum optimum-onnx optimum-intel openvino fastembed onnxruntime
 onnx tokenizers numpy""".split()
 CPU_FLAGS = "avx2 avx512f avx_vnni avx512_vnni avx512_bf16 amx_tile amx_bf16 amx_int8".split()
 
 PAGE = """# Benchmarks
 
-`scripts/bench` has written this page, on {date}. All figures are of one run on one machine, and only
+`scripts/bench/speed` has written this page, on {date}. All figures are of one run on one machine, and only
 their ratios should be taken elsewhere.
 
 {machine} {threads} threads for everybody.
@@ -70,7 +70,7 @@ their ratios should be taken elsewhere.
 
 ## How to run it
 
-`scripts/bench` on Linux, with 24 GB of memory, 25 GB of disk and two hours. `scripts/bench --quick` checks in less
+`scripts/bench/speed` on Linux, with 24 GB of memory, 25 GB of disk and two hours. `scripts/bench/speed --quick` checks in less
 than a minute that it runs, with a tiny model and without the others.
 """
 
