@@ -1,17 +1,20 @@
-//! What a night costs, beside the least that it could: tables, by `scripts/bench/nights`.
+//! Measures what a nightly run costs, beside the least that it could cost. `scripts/bench/nights` runs it.
 //!
-//! Beside seconds on the wall are CPU seconds of all threads and processes, which other programs on the machine move
-//! less. Each figure is the median of three, of runs that take turns; first builds run once. What is read has been
-//! read before, so the disk has only to take what is written.
+//! Prints Markdown tables with seconds by the clock and CPU seconds of all threads and processes; other programs on the
+//! machine disturb the latter less. Each figure is the median of three runs, and what is compared takes turns. First
+//! builds run once. All inputs are in the page cache.
 
-use std::env;
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // A measurement that panics says where; it prints its tables.
+
+mod support;
+
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, BufWriter, Write as _};
-use std::mem;
 use std::ops::Add;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
@@ -21,41 +24,40 @@ use qwen3_index::journal::{Header, Journal};
 use qwen3_index::model::ModelFingerprint;
 use rayon::prelude::*;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::util::{Playground, cpu_seconds, json_lines, repository, shuffled};
+use crate::support::{argument, cpu_seconds, files, json_lines, repository};
 
 const RUNS: usize = 3;
 
 const DOCUMENTS: usize = 100_000;
 
-/// Their lengths lie between this and twice as much.
+/// The shortest document, in bytes. The longest has twice as many.
 const DOCUMENT_BYTES: usize = 1000;
 
-/// The folder that they are all in, and how it is renamed.
+/// The folder with all documents, under its two names.
 const FOLDERS: [&str; 2] = ["reports", "archive"];
 
-/// In a night in which something happens.
+/// Documents that change in a night.
 const CHANGED: usize = 10;
 
-/// Numbers in a vector of the model that costs next to nothing, and fewer.
+/// Dimensions of the model, which takes next to no time, and the option for fewer of them.
 const WIDTH: usize = 1024;
 const NARROW: [&str; 2] = ["--dim", "64"];
 
-/// Rows of the files by which memory is measured, and for which it is reckoned; numbers in their vectors.
+/// Rows of the files with which memory is measured, rows for which it is extrapolated, and the option for few dimensions.
 const ROWS: [usize; 3] = [10_000, 100_000, 1_000_000];
-const ROWS_RECKONED: usize = 10_000_000;
+const ROWS_EXTRAPOLATED: usize = 10_000_000;
 const SMALL: [&str; 2] = ["--dim", "32"];
 
-/// Of these rows, one in so many is changed in a night.
-const ROWS_A_CHANGE: usize = 100;
+/// One row in so many changes in a night.
+const ROWS_PER_CHANGE: usize = 100;
 
-/// A library that is not there: a run that loads a model fails.
+/// A library that does not exist, so that a run that loads the model fails.
 const NO_RUNTIME: &str = "/there/is/no/libonnxruntime.so";
 
-#[test]
-#[ignore = "a measurement: scripts/bench/nights"]
-fn nights_beside_the_least_that_they_could_cost() {
-    let part = env::var("QWEN3_INDEX_BENCH_PART").unwrap_or_default();
+fn main() {
+    let part = argument();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("Machine: {} cores, load {}", rayon::current_num_threads(), load.trim());
     if "documents".contains(&part) {
@@ -66,16 +68,16 @@ fn nights_beside_the_least_that_they_could_cost() {
     }
 }
 
-/// A folder of files, and then the same as rows.
+/// Measures nights over a folder of files, then over the same documents as JSON Lines.
 fn documents() {
     let bench = Bench::new("target/bench/model-1024");
     let [docs, out, narrow, jsonl] =
-        ["docs", "out.parquet", "narrow.parquet", "rows.jsonl"].map(|name| bench.playground.path(name));
+        ["docs", "out.parquet", "narrow.parquet", "rows.jsonl"].map(|name| bench.path(name));
     let bytes = write_documents(&docs);
     let first = bench.night("docs", "out.parquet", &[]).of("embedded", DOCUMENTS);
     let megabytes = |path: &Path| path.metadata().unwrap().len() as f64 / 1e6;
     println!("Documents: {DOCUMENTS}, {:.0} MB", bytes as f64 / 1e6);
-    println!("Old output: {:.0} MB, {WIDTH} numbers a vector", megabytes(&out));
+    println!("Old output: {:.0} MB, {WIDTH} dimensions", megabytes(&out));
     println!("{}", Night::HEADER);
 
     let list = || drop(black_box(files(&docs)));
@@ -90,13 +92,13 @@ fn documents() {
     let [list, hash_one, hash_all, read_one, read_all] = turns.medians();
     list.show("bare: list the files");
     hash_one.show("(1) bare: list, read and hash the files; one thread");
-    hash_all.show("(1) the same; a thread a core");
+    hash_all.show("(1) the same; one thread per core");
     read_one.show("(2) bare: read the old output; one thread");
-    read_all.show("(2) the same; a thread a core");
+    read_all.show("(2) the same; one thread per core");
     let least = Least { one: hash_one + read_one, all: hash_all + read_all };
     Night::show("(3) nothing changed", &nights, Some(least));
 
-    // A smaller dimension is a slice of the old file.
+    // Fewer dimensions are cut from the old vectors, so this needs no model.
     fs::copy(&out, &narrow).unwrap();
     bench.night_without_model("docs", "narrow.parquet", &NARROW).of("reused", DOCUMENTS);
     let (narrow_one, narrow_all) = (|| read_parquet(&narrow), || read_parquet_in_parallel(&narrow));
@@ -107,12 +109,12 @@ fn documents() {
     }
     let [narrow_one, narrow_all] = turns.medians();
     narrow_one.show(&format!(
-        "(2) bare: read one of 64 numbers a vector, {:.0} MB; one thread",
+        "(2) bare: read an old output of 64 dimensions, {:.0} MB; one thread",
         megabytes(&narrow)
     ));
-    narrow_all.show("(2) the same; a thread a core");
+    narrow_all.show("(2) the same; one thread per core");
     let narrow_least = Least { one: hash_one + narrow_one, all: hash_all + narrow_all };
-    Night::show("(3) nothing changed, 64 numbers a vector", &nights, Some(narrow_least));
+    Night::show("(3) nothing changed, 64 dimensions", &nights, Some(narrow_least));
     fs::remove_file(&narrow).unwrap();
 
     let nights = nights_of(|run| {
@@ -146,38 +148,39 @@ fn documents() {
     let rows_least = Least { one: hash_rows + read_one, all: hash_rows + read_all };
     Night::show("(6) as JSONL, nothing changed", &nights, Some(rows_least));
 
+    let mut random = Random::new();
     let nights = nights_of(|_| {
-        rows = shuffled(mem::take(&mut rows));
+        random.shuffle(&mut rows);
         write_rows(&jsonl, &rows);
         bench.night_without_model("rows.jsonl", "out.parquet", &[]).of("reused", DOCUMENTS)
     });
     Night::show("(7) as JSONL, in another order", &nights, Some(rows_least));
 
     let (chunks, seconds) = (first.number("/chunks") as usize, first.timing.seconds);
-    Night::show("(8) first build, with a model that costs next to nothing", &[first], None);
-    journal(&bench.playground, chunks, seconds);
+    Night::show("(8) first build, with a model that takes next to no time", &[first], None);
+    journal(&bench, chunks, seconds);
 }
 
-/// Short rows, more and more of them: the largest memory of a run, and how it grows.
+/// Measures the peak memory of runs over ever more short rows, and how it grows.
 fn memory() {
     let mut measured: Vec<(f64, [f64; 3])> = Vec::new();
-    println!("Memory: rows of 25 characters, {} numbers a vector", SMALL[1]);
+    println!("Memory: rows of 25 characters, {} dimensions", SMALL[1]);
     println!("| rows | output MB | first build s | MB | nothing changed s | MB | 1 % changed s | MB |");
     println!("|---|---|---|---|---|---|---|---|");
     for rows in ROWS {
         let bench = Bench::new("target/bench/model-64");
-        let jsonl = bench.playground.path("rows.jsonl");
+        let jsonl = bench.path("rows.jsonl");
         write_short_rows(&jsonl, rows, 0);
         let first = bench.night("rows.jsonl", "out.parquet", &SMALL).of("embedded", rows);
         let same =
             nights_of(|_| bench.night_without_model("rows.jsonl", "out.parquet", &SMALL).of_nothing_new());
         let changed = nights_of(|run| {
             write_short_rows(&jsonl, rows, run + 1);
-            bench.night("rows.jsonl", "out.parquet", &SMALL).of("embedded", rows / ROWS_A_CHANGE)
+            bench.night("rows.jsonl", "out.parquet", &SMALL).of("embedded", rows / ROWS_PER_CHANGE)
         });
         let kinds = [vec![first], same, changed];
         let peaks = kinds.each_ref().map(|nights| median(nights.iter().map(Night::peak_memory)));
-        let bytes = bench.playground.path("out.parquet").metadata().unwrap().len();
+        let bytes = bench.path("out.parquet").metadata().unwrap().len();
         let mut line = format!("| {rows} | {:.1} |", bytes as f64 / 1e6);
         for (nights, peak) in kinds.iter().zip(peaks) {
             let seconds = median(nights.iter().map(|night| night.timing.seconds));
@@ -190,35 +193,35 @@ fn memory() {
         let [(less, low), (more, high)] = [measured[at - 1], measured[at]];
         let slopes: Vec<f64> = low.iter().zip(high).map(|(low, high)| (high - low) / (more - less)).collect();
         let shown = |numbers: &[f64]| numbers.iter().map(|n| format!(" | {n:.0} |")).collect::<String>();
-        println!("| bytes a row, from {less} to {more} | |{}", shown(&slopes));
+        println!("| bytes per row, from {less} to {more} | |{}", shown(&slopes));
         if at + 1 == measured.len() {
-            let more_rows = ROWS_RECKONED as f64 - more;
+            let more_rows = ROWS_EXTRAPOLATED as f64 - more;
             let bytes: Vec<f64> =
                 high.iter().zip(&slopes).map(|(high, slope)| (high + slope * more_rows) / 1e6).collect();
-            println!("| {ROWS_RECKONED}, reckoned from that | |{}", shown(&bytes));
+            println!("| {ROWS_EXTRAPOLATED}, extrapolated | |{}", shown(&bytes));
         }
     }
 }
 
-/// What a first build spends on writing its vectors down as they come.
-fn journal(playground: &Playground, vectors: usize, seconds_build: f64) {
+/// Measures the part of a first build that goes into its journal.
+fn journal(bench: &Bench, vectors: usize, seconds_build: f64) {
     let model = ModelFingerprint { width: WIDTH, ..ModelFingerprint::default() };
     let header = Header::new(model, false);
     let keys: Vec<Digest> = (0..vectors).map(|n| Digest::of(n.to_le_bytes())).collect();
     let vector = Embedding::normalized((1..=WIDTH).map(|n| (n as f32).sin())).unwrap();
     let (mut pushes, mut flushes) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        let path = playground.path("journal");
+        let path = bench.path("journal");
         let mut journal = Some(Journal::open(&path, &header, OpenOptions::new()).unwrap());
         let mut push = |key| journal.as_mut().unwrap().push(key, &vector).unwrap();
         pushes.push(timed(&mut || keys.iter().for_each(|&key| push(key))));
-        // At its end it is flushed.
+        // Dropping the journal flushes it.
         flushes.push(timed(&mut || drop(journal.take())));
         fs::remove_file(&path).unwrap();
     }
     let [push, flush] = [pushes, flushes].map(Timing::median);
     println!(
-        "Journal: {vectors} vectors of {WIDTH} numbers are written in {:.2} s ({:.0} µs each), {:.1} % of the first build's {seconds_build:.1} s; flushing them all at once takes {:.2} s, and is done beside the rest",
+        "Journal: writing {vectors} vectors of {WIDTH} dimensions takes {:.2} s ({:.0} µs each), {:.1} % of the first build's {seconds_build:.1} s; flushing them all at once takes {:.2} s, which a build does beside other work",
         push.seconds,
         push.seconds * 1e6 / vectors as f64,
         push.seconds * 100.0 / seconds_build,
@@ -226,15 +229,19 @@ fn journal(playground: &Playground, vectors: usize, seconds_build: f64) {
     );
 }
 
-/// A folder to work in, and a model.
+/// A working folder and a model.
 struct Bench {
-    playground: Playground,
+    folder: TempDir,
     model: PathBuf,
 }
 
 impl Bench {
     fn new(model: &str) -> Self {
-        Bench { playground: Playground::new(), model: repository(model) }
+        Bench { folder: tempfile::tempdir().unwrap(), model: repository(model) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn night(&self, input: &str, output: &str, more: &[&str]) -> Night {
@@ -248,26 +255,27 @@ impl Bench {
     fn night_with(&self, input: &str, output: &str, more: &[&str], environment: &[(&str, &str)]) -> Night {
         let arguments =
             [&["build", input, "-o", output, "--report", "report.json", "--quiet"], more].concat();
-        let mut command = self.playground.command(&arguments);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qwen3-index"));
+        command.args(arguments).current_dir(self.folder.path());
         command.env("QWEN3_INDEX_MODEL", &self.model).envs(environment.iter().copied());
-        let timing = timed(&mut || drop(self.playground.output(&mut command, "").expect(0)));
-        let report = fs::read(self.playground.path("report.json")).unwrap();
+        let timing = timed(&mut || assert!(command.status().unwrap().success(), "{command:?}"));
+        let report = fs::read(self.path("report.json")).unwrap();
         Night { timing, report: serde_json::from_slice(&report).unwrap() }
     }
 }
 
-/// A run of the tool.
+/// A run of the tool, with its report.
 struct Night {
     timing: Timing,
     report: Value,
 }
 
 impl Night {
-    const HEADER: &str = "| | s | CPU s | to (1)+(2), one thread | CPU | to (1)+(2), a thread a core | peak MB | old output s | model s | embedding s | writing s | rest s |\n|---|---|---|---|---|---|---|---|---|---|---|---|";
+    const HEADER: &str = "| | s | CPU s | ratio to (1)+(2), one thread | CPU ratio | ratio to (1)+(2), one thread per core | peak MB | old output s | model s | embedding s | writing s | rest s |\n|---|---|---|---|---|---|---|---|---|---|---|---|";
 
     #[track_caller]
-    fn of(self, what: &str, documents: usize) -> Self {
-        assert_eq!(self.number(&format!("/documents/{what}")), documents as f64, "{}", self.report);
+    fn of(self, outcome: &str, documents: usize) -> Self {
+        assert_eq!(self.number(&format!("/documents/{outcome}")), documents as f64, "{}", self.report);
         self
     }
 
@@ -286,7 +294,7 @@ impl Night {
         self.number("/peak_memory_bytes")
     }
 
-    /// What the tool did not tell apart: reading, cleaning, comparing, and starting.
+    /// Returns the seconds that the report names no stage for: starting, reading, cleaning and comparing.
     fn rest(&self) -> f64 {
         let stages = ["old_output", "model", "embedding", "writing"];
         self.timing.seconds
@@ -317,7 +325,7 @@ fn nights_of(night: impl FnMut(usize) -> Night) -> Vec<Night> {
     (0..RUNS).map(night).collect()
 }
 
-/// What a night is measured against.
+/// The least that a night could cost, on one thread and on all.
 #[derive(Clone, Copy)]
 struct Least {
     one: Timing,
@@ -349,7 +357,7 @@ impl Add for Timing {
     }
 }
 
-/// Several things in turns.
+/// Timings of several pieces of work that take turns.
 #[derive(Default)]
 struct Turns(Vec<Vec<Timing>>);
 
@@ -373,12 +381,6 @@ fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);
     numbers[numbers.len() / 2]
-}
-
-/// All files below a folder, as the tool comes upon them.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().map(Result::unwrap);
-    entries.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
 }
 
 fn hash(path: &Path) {
@@ -406,24 +408,20 @@ fn parse_rows(path: &Path) {
     }
 }
 
-/// Sentences of the corpus, put together anew for each document. Gives back their bytes.
+/// Writes documents of sentences of the corpus in random order. Returns how many bytes they have.
 fn write_documents(folder: &Path) -> usize {
     let expected: Vec<Value> = json_lines("fixtures/expected.jsonl");
     let texts: Vec<&str> = expected.iter().map(|row| row["text"].as_str().unwrap()).collect();
     let sentences = texts.iter().flat_map(|text| text.split_inclusive(['.', '。', '?', '!', '？']));
     let sentences: Vec<&str> = sentences.map(str::trim).filter(|s| (20..300).contains(&s.len())).collect();
     let mut bytes = 0;
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
+    let mut random = Random::new();
     for n in 0..DOCUMENTS {
-        let length = DOCUMENT_BYTES + random(DOCUMENT_BYTES);
+        let length = DOCUMENT_BYTES + random.below(DOCUMENT_BYTES);
         let mut text = format!("Report {n}\n");
         while text.len() < length {
-            text.push_str(sentences[random(sentences.len())]);
-            text.push(if random(4) == 0 { '\n' } else { ' ' });
+            text.push_str(sentences[random.below(sentences.len())]);
+            text.push(if random.below(4) == 0 { '\n' } else { ' ' });
         }
         let path = document(&folder.join(FOLDERS[0]), n);
         if n % 100 == 0 {
@@ -435,11 +433,31 @@ fn write_documents(folder: &Path) -> usize {
     bytes
 }
 
+/// The generator of Knuth's MMIX, with a fixed seed: each measurement gets the same documents.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        Random(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.below(at + 1));
+        }
+    }
+}
+
 fn document(folder: &Path, n: usize) -> PathBuf {
     folder.join(format!("{:02}/{}/report-{n:06}.txt", n / 1000, n / 100 % 10))
 }
 
-/// Others in each run.
+/// Appends a line to some documents, to others in each run.
 fn change_documents(folder: &Path, run: usize) {
     for n in (run..DOCUMENTS).step_by(DOCUMENTS / CHANGED) {
         let mut file = OpenOptions::new().append(true).open(document(&folder.join(FOLDERS[0]), n)).unwrap();
@@ -455,11 +473,11 @@ fn write_rows(path: &Path, rows: &[(String, String)]) {
     file.flush().unwrap();
 }
 
-/// Of every so many, the first `changed` are not what they were.
+/// Writes rows, of which the first `changed` of every [`ROWS_PER_CHANGE`] have another text.
 fn write_short_rows(path: &Path, rows: usize, changed: usize) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     for n in 0..rows {
-        let dry = if n % ROWS_A_CHANGE < changed { "wet" } else { "dry" };
+        let dry = if n % ROWS_PER_CHANGE < changed { "wet" } else { "dry" };
         writeln!(file, "{{\"id\": \"row-{n:08}\", \"text\": \"Gauge {n:08} is {dry}.\"}}").unwrap();
     }
     file.flush().unwrap();

@@ -1,8 +1,11 @@
-//! How fast documents are read, beside the bare libraries on the same bytes: a table, by `scripts/bench/reading`.
+//! Measures how fast documents are read, beside the bare libraries on the same bytes. `scripts/bench/reading` runs it.
 //!
-//! What is measured is CPU time, of this process and of the workers that it has started and ended, on one thread. Each
-//! figure is the median of five; the whole corpus of a kind is read as often as it takes to fill a good part of a
-//! second.
+//! Prints a Markdown table of CPU time on one thread, of this process and of its workers. Each figure is the median of
+//! five runs, and a run reads all documents of a format as often as it takes to last for [`SECONDS_PER_RUN`].
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // A measurement that panics says where; it prints its table.
+
+mod support;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -40,58 +43,54 @@ use qwen3_index::journal::{Header, Journal};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::{self, Engine, Job};
 use qwen3_index::report::{Documents, LogFormat, Reporter, Work};
-use qwen3_index::source::{Document, Fields, Found, Limits, Reading, Roots, Workers};
+use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::tokenize::Tokenizer;
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
-use crate::pipeline::{filter, job};
-use crate::util::{Playground, cpu_seconds, json_lines, repository};
+use crate::support::{argument, cpu_seconds, files, json_lines, repository};
 
-/// Of the corpus of a kind, about.
+/// The corpus of a format ends after so many bytes or documents.
 const CORPUS_BYTES: usize = 10 << 20;
 const CORPUS_DOCUMENTS: usize = 4000;
 
-/// Documents larger than this would be all of the corpus.
+/// The size of real documents in bytes, at most, so that no single one dominates its corpus.
 const DOCUMENT_BYTES: u64 = 512 << 10;
 
-/// Numbers of a vector, as the smallest model has them.
+/// Dimensions of a vector, as many as Qwen3-Embedding-0.6B has.
 const WIDTH: usize = 1024;
 
-/// Tokens of a batch.
+/// Tokens per batch.
 const BATCH_TOKENS: usize = 8192;
 
-/// Tokens of a chunk where nothing else is said.
+/// Tokens per chunk at most, the default of the tool.
 const MAX_TOKENS: usize = 2048;
 
 const RUNS: usize = 5;
-const SECONDS_A_RUN: f64 = 0.4;
+const SECONDS_PER_RUN: f64 = 0.4;
 
-/// What a library does with the bytes of a file, the least that it has to do for us.
+/// The least that a library has to do with a file before its text is known.
 type Bare = fn(&Path);
 
-/// Documents of one kind.
+/// A folder with documents of one format.
 struct Corpus {
     name: &'static str,
     folder: PathBuf,
     bare: Bare,
 }
 
-#[test]
-#[ignore = "a measurement: scripts/bench/reading"]
-fn reading_beside_the_bare_libraries() {
-    let playground = Playground::new();
-    let only = env::var("QWEN3_INDEX_BENCH_KIND").unwrap_or_default();
-    let path = env::var_os("QWEN3_INDEX_BENCH_TOKENIZER")
-        .map_or_else(|| repository("fixtures/qwen3-tiny/tokenizer.json"), PathBuf::from);
+fn main() {
+    let folder = tempfile::tempdir().unwrap();
+    // scripts/bench/tokenizer makes it.
+    let path = repository("target/bench/tokenizer.json");
     let tokenizers = Tokenizers { bare: tokenizers::Tokenizer::from_file(&path).unwrap(), path };
     println!("tokenizer: {} tokens", tokenizers.ours().vocabulary());
     println!(
-        "| kind | documents | MB | KB each | read MB/s | bare | ratio | whole MB/s | bare | ratio | M characters/s | k tokens/s | to rows |"
+        "| format | documents | MB | KB each | read MB/s | bare | ratio | whole MB/s | bare | ratio | M characters/s | k tokens/s | to rows |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for corpus in corpora(&playground, &only) {
-        println!("{}", measure(&corpus, &tokenizers, &playground));
+    for corpus in corpora(folder.path(), &argument()) {
+        println!("{}", measure(&corpus, &tokenizers, folder.path()));
     }
 }
 
@@ -101,13 +100,13 @@ struct Tokenizers {
 }
 
 impl Tokenizers {
-    /// One that remembers nothing yet, as that of a run.
+    /// Loads a tokenizer with an empty cache, as each run of the tool does.
     fn ours(&self) -> Tokenizer {
         Tokenizer::load(&self.path, Some("<|endoftext|>")).unwrap()
     }
 }
 
-fn measure(corpus: &Corpus, tokenizers: &Tokenizers, playground: &Playground) -> String {
+fn measure(corpus: &Corpus, tokenizers: &Tokenizers, scratch: &Path) -> String {
     let Corpus { name, folder, bare } = corpus;
     let files = files(folder);
     let bytes: u64 = files.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
@@ -138,7 +137,7 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, playground: &Playground) ->
             black_box(tokenizers.bare.encode_fast(text.as_str(), true).unwrap());
         }
     });
-    let to_rows = seconds_with(|| tokenizers.ours(), |ours| build(playground, folder, ours));
+    let to_rows = seconds_with(|| tokenizers.ours(), |ours| build(scratch, folder, ours));
     let megabytes = bytes as f64 / 1e6;
     let characters: usize = texts.iter().map(|text| text.chars().count()).sum();
     let documents = texts.len() + failed;
@@ -155,13 +154,13 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, playground: &Playground) ->
     row
 }
 
-/// As `src/pipeline/prepare.rs` does; how many tokens come out.
+/// Does what `src/pipeline/prepare.rs` does with a document. Returns how many tokens it has.
 fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
     let chunks = chunk(&clean(&document.text), MAX_TOKENS, tokenizer).unwrap();
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
 }
 
-/// A model that costs nothing.
+/// A model that takes no time.
 struct NoModel;
 
 impl Embedder for NoModel {
@@ -182,14 +181,14 @@ impl Embedder for NoModel {
     }
 }
 
-/// The whole run, from files to a file with a row for each, but for the model.
-fn build(playground: &Playground, folder: &Path, tokenizer: Tokenizer) {
-    let output = playground.path("out.parquet");
+/// Does a whole run, from the documents of a folder to an index, except for the model.
+fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
+    let output = scratch.join("out.parquet");
     let _ = fs::remove_file(&output);
     let place = Place::new("output", &output, &INDEX).unwrap();
     let fingerprint = fingerprint();
     let header = Header::new(fingerprint.model.clone(), true);
-    let mut journal = Journal::open(&playground.path("journal"), &header, OpenOptions::new()).unwrap();
+    let mut journal = Journal::open(&scratch.join("journal"), &header, OpenOptions::new()).unwrap();
     let metadata =
         Metadata { tool: String::new(), model_file: String::new(), fingerprint, stale: 0, shard: None };
     let mut writer = IndexWriter::new(&place, None, metadata, &[]);
@@ -205,15 +204,23 @@ fn build(playground: &Playground, folder: &Path, tokenizer: Tokenizer) {
         roots: Roots::new(&[folder.to_owned()], filter(), false).unwrap(),
         reading: reading(),
         tokenizer,
+        max_tokens: MAX_TOKENS,
+        batch_tokens: Some(BATCH_TOKENS),
+        rows: RowKind::Documents,
         dim: WIDTH,
-        ..job(MAX_TOKENS, BATCH_TOKENS, RowKind::Documents)
+        shard: None,
+        old: None,
+        has_output: false,
+        allow_empty: false,
+        allow_shrink: false,
+        is_dry: false,
     };
     pipeline::run(&Arc::new(job), engine, &Arc::new(Reporter::new(true, LogFormat::Text))).unwrap();
     writer.publish(None, 0, false).unwrap();
     journal.remove().unwrap();
 }
 
-/// Of no matter here.
+/// Describes the vectors of [`NoModel`]; nothing here reads it.
 fn fingerprint() -> Fingerprint {
     Fingerprint {
         model: ModelFingerprint { width: WIDTH, ..ModelFingerprint::default() },
@@ -227,7 +234,11 @@ fn fingerprint() -> Fingerprint {
     }
 }
 
-/// With workers of its own, that end with it.
+fn filter() -> Filter {
+    Filter::new(&[], &[], false, false).unwrap()
+}
+
+/// Returns how to read, with worker processes that end when the value is dropped.
 fn reading() -> Reading {
     let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
     Reading {
@@ -238,7 +249,7 @@ fn reading() -> Reading {
     }
 }
 
-/// Every document below a folder, `None` for a failure. The workers are ended, so that their time counts.
+/// Reads every document below a folder, `None` for a failure. The workers end before it returns, so that their CPU time counts.
 fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
     let reading = reading();
     let roots = Roots::new(&[folder.to_owned()], filter(), false).unwrap();
@@ -251,17 +262,17 @@ fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
     }
 }
 
-/// CPU seconds that it takes once.
+/// Returns the CPU seconds that some work takes.
 fn seconds(mut what: impl FnMut()) -> f64 {
     seconds_with(|| (), |()| what())
 }
 
-/// The same of what has to be made ready each time.
+/// Returns the CPU seconds of work on something that is made anew each time; making it does not count.
 fn seconds_with<T>(mut ready: impl FnMut() -> T, mut what: impl FnMut(T)) -> f64 {
     let mut runs: Vec<f64> = (0..RUNS)
         .map(|_| {
             let (mut spent, mut times) = (0.0, 0.0);
-            while spent < SECONDS_A_RUN {
+            while spent < SECONDS_PER_RUN {
                 let ready = ready();
                 let start = cpu_seconds();
                 what(ready);
@@ -275,23 +286,19 @@ fn seconds_with<T>(mut ready: impl FnMut() -> T, mut what: impl FnMut(T)) -> f64
     runs[RUNS / 2]
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_map(Result::ok);
-    entries.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
-}
-
-/// Those with `only` in their names.
-fn corpora(playground: &Playground, only: &str) -> Vec<Corpus> {
+/// Writes the documents of every format with `wanted` in its name.
+fn corpora(scratch: &Path, wanted: &str) -> Vec<Corpus> {
     let mut corpora = Vec::new();
     let mut add =
-        |name: &'static str, ending: &str, contents: &mut dyn Iterator<Item = Vec<u8>>, bare: Bare| {
-            if !name.contains(only) {
+        |name: &'static str, extension: &str, contents: &mut dyn Iterator<Item = Vec<u8>>, bare: Bare| {
+            if !name.contains(wanted) {
                 return;
             }
-            let folder = playground.path(name);
+            let folder = scratch.join(name);
+            fs::create_dir(&folder).unwrap();
             let mut bytes = 0;
             for (number, content) in contents.enumerate().take(CORPUS_DOCUMENTS) {
-                playground.write(&format!("{name}/{number}.{ending}"), &content);
+                fs::write(folder.join(format!("{number}.{extension}")), &content).unwrap();
                 bytes += content.len();
                 if bytes > CORPUS_BYTES {
                     break;
@@ -301,20 +308,20 @@ fn corpora(playground: &Playground, only: &str) -> Vec<Corpus> {
                 corpora.push(Corpus { name, folder, bare });
             }
         };
-    let lines_turned = |ending| varied(fixtures(ending), turn_lines);
-    let as_they_are = |ending| varied(fixtures(ending), |bytes, _| bytes.to_vec());
+    let rotated = |extension| varied(fixtures(extension), rotate_lines);
+    let repeated = |extension| varied(fixtures(extension), |bytes, _| bytes.to_vec());
     let chinese = || fixtures("txt").into_iter().filter(|(path, _)| path.contains("zh/"));
     let gbk = chinese().map(|(_, text)| encoding_rs::GBK.encode(&utf8(&text)).0.into_owned()).collect();
     let texts = fixtures("txt").into_iter().map(|(_, text)| utf8(&text).into_bytes()).collect();
-    add("text UTF-8", "txt", &mut varied_of(texts, turn_lines), bare_text);
+    add("text UTF-8", "txt", &mut varied_of(texts, rotate_lines), bare_text);
     add("text UTF-8, real", "txt", &mut tree(system_documents(), &["copyright", "README"]), bare_text);
-    add("text GBK", "txt", &mut varied_of(gbk, turn_lines), bare_gbk);
-    add("Markdown", "md", &mut lines_turned("md"), bare_markdown);
+    add("text GBK", "txt", &mut varied_of(gbk, rotate_lines), bare_gbk);
+    add("Markdown", "md", &mut rotated("md"), bare_markdown);
     add("Markdown, real", "md", &mut tree(cargo_sources(), &[".md"]), bare_markdown);
-    add("HTML", "html", &mut as_they_are("html"), bare_html);
+    add("HTML", "html", &mut repeated("html"), bare_html);
     add("HTML, real", "html", &mut tree(rust_documents(), &[".html"]), bare_html);
-    add("PDF", "pdf", &mut as_they_are("pdf"), bare_pdf);
-    add("DOCX", "docx", &mut as_they_are("docx"), bare_docx);
+    add("PDF", "pdf", &mut repeated("pdf"), bare_pdf);
+    add("DOCX", "docx", &mut repeated("docx"), bare_docx);
     let rows = rows();
     add("JSONL", "jsonl", &mut [jsonl(&rows)].into_iter(), bare_jsonl);
     add("CSV", "csv", &mut [csv(&rows)].into_iter(), bare_csv);
@@ -322,10 +329,10 @@ fn corpora(playground: &Playground, only: &str) -> Vec<Corpus> {
     corpora
 }
 
-/// The files of the corpus of one kind, with their paths.
-fn fixtures(ending: &str) -> Vec<(String, Vec<u8>)> {
+/// Returns paths and contents of the files in fixtures/corpus with an extension.
+fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
     let paths = files(&repository("fixtures/corpus")).into_iter();
-    let named = paths.filter(|path| path.extension().is_some_and(|of_path| of_path == ending));
+    let named = paths.filter(|path| path.extension().is_some_and(|other| other == extension));
     named.map(|path| (path.display().to_string(), fs::read(path).unwrap())).collect()
 }
 
@@ -333,20 +340,20 @@ fn varied(files: Vec<(String, Vec<u8>)>, vary: fn(&[u8], usize) -> Vec<u8>) -> i
     varied_of(files.into_iter().map(|(_, bytes)| bytes).collect(), vary)
 }
 
-/// One after the other, again and again, a little different each time.
+/// Returns the files one after the other, without end, changed a little more in each round.
 fn varied_of(files: Vec<Vec<u8>>, vary: fn(&[u8], usize) -> Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
     (0..).map(move |n| vary(&files[n % files.len()], n / files.len()))
 }
 
-/// The first lines behind the last.
-fn turn_lines(text: &[u8], by: usize) -> Vec<u8> {
+/// Moves the first lines behind the last.
+fn rotate_lines(text: &[u8], by: usize) -> Vec<u8> {
     let mut lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
     let by = by % lines.len();
     lines.rotate_left(by);
     lines.concat()
 }
 
-/// A text of the corpus, whatever its encoding.
+/// Decodes a text of fixtures/corpus, which is UTF-8, UTF-16 or GBK.
 fn utf8(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -355,7 +362,7 @@ fn utf8(bytes: &[u8]) -> String {
     }
 }
 
-/// Files of a real tree, if there is one, whose names end so; spread over the tree.
+/// Returns files from all over a folder of this machine whose paths end so; none if the folder does not exist.
 fn tree(folder: PathBuf, endings: &[&str]) -> impl Iterator<Item = Vec<u8>> {
     let mut found = files(&folder);
     found.retain(|path| endings.iter().any(|ending| path.as_os_str().to_string_lossy().ends_with(ending)));
@@ -380,7 +387,7 @@ fn cargo_sources() -> PathBuf {
     home.join("registry/src")
 }
 
-/// Texts of the corpus and numbers.
+/// A row of the tabular formats, with a text of fixtures/corpus.
 struct Row {
     id: String,
     text: String,
@@ -476,7 +483,7 @@ fn bare_pdf(path: &Path) {
     }
 }
 
-/// Draws nothing.
+/// A device that draws nothing.
 struct Nothing;
 
 impl<'a> Device<'a> for Nothing {
@@ -493,7 +500,7 @@ impl<'a> Device<'a> for Nothing {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// The text, and the styles that say which paragraphs are headings.
+/// Parses the text, and the styles, which say what is a heading.
 fn bare_docx(path: &Path) {
     let mut archive = ZipArchive::new(Cursor::new(fs::read(path).unwrap())).unwrap();
     for part in ["word/styles.xml", "word/document.xml"] {
@@ -515,7 +522,7 @@ fn bare_csv(path: &Path) {
     }
 }
 
-/// The two columns that are read of it.
+/// Reads the two columns that the tool reads.
 fn bare_parquet(path: &Path) {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let schema = reader.metadata().file_metadata().schema();
