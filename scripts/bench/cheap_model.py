@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Makes a model folder for measurements: vectors of any width, different for each text, at next to no cost.
+"""Makes a model folder for measurements. The model takes next to no time for a vector, and each text gets another one.
 
-    scripts/bench/cheap_model.py WIDTH FOLDER
+    scripts/bench/cheap_model.py DIMENSIONS FOLDER
 
-The graph takes the tiny model's tokens and pools in itself. It adds up a few random numbers for each token, weighted
-by its place; the sum, through a random matrix and a sine, is as hard to compress as the vectors of a real model.
+The model has the tokenizer of the tiny model, and pools by itself. It adds up a few random numbers per token, weighted by
+the token's position. The sum goes through a random matrix and a sine, so that the vectors are as hard to compress as those
+of a real model.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""One contender of scripts/bench/speed, in a process of its own: NAME MODEL PASSAGES.jsonl VECTORS.npy THREADS.
+"""Runs one contender of scripts/bench/speed in a process of its own: NAME MODEL PASSAGES.jsonl VECTORS.npy THREADS.
 
-Prints what it measured as JSON. Each is set up as its own documentation says, but for the number of threads.
+Prints the measurements as JSON. Each library is set up as its own documentation says, except for the number of threads.
 """
 
 import itertools
@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-# What qwen3-index puts through the model together, by default.
+# Tokens per batch, the default of qwen3-index.
 BATCH_TOKENS = 1536
-# Shapes [texts, tokens] in which torch is fast, the fastest of which counts.
+# Shapes [texts, tokens] in which torch is fast. The fastest one counts.
 SHAPES = [(64, 16), (4, 256), (1, 512), (4, 512)]
 TORCH_ROUNDS = 3
 WARM_UP = 4
-# One for all, since its default of 256 would need 16 GB and more for the attention of one layer to 1,000 tokens.
+# Texts per batch. The default of 256 would need more than 16 GB for the attention of one layer over 1,000 tokens.
 FASTEMBED_BATCH = 32
 
 
-# --- Those that embed texts: each loads, and gives back a function from texts to vectors, and what else is to be told.
+# --- Libraries that embed texts. Each function loads a model and returns a function from texts to vectors, and a note.
 
 
 def sentence_transformers(model, threads, backend="torch", **model_options):
@@ -79,11 +79,11 @@ def embed(load, model, passages, vectors, threads):
     return {"seconds": done - warm, "whole_seconds": done - warm + loaded - begun, "note": note}
 
 
-# --- Those that show what is possible.
+# --- Limits of what is possible.
 
 
 def torch_bf16_at_its_best(model, threads):
-    """The model called straight: no padding, no mask, no texts."""
+    """Measures the model called with random token ids, without padding, mask and tokenizer."""
     import torch
     from transformers import AutoModel
 
@@ -104,8 +104,10 @@ def torch_bf16_at_its_best(model, threads):
 
 
 def plan(lengths):
-    """Batches [texts, tokens of all], longest first, of texts that are padded alike, as in src/batch.rs; padding goes
-    through no product."""
+    """Yields batches [texts, their tokens], longest first, as the tool makes them: of texts padded to the same length.
+
+    Padding takes part in no product.
+    """
     for tokens, alike in itertools.groupby(sorted(lengths, reverse=True), padded):
         alike, most = list(alike), max(1, BATCH_TOKENS // tokens)
         for begin in range(0, len(alike), most):
@@ -119,9 +121,10 @@ def padded(tokens):
 
 
 def limit_graph(path):
-    """The matrix products of an export of ours and nothing else, in a file beside it, where its weights are found.
+    """Writes a graph with only the matrix products of one of our exports, in the folder that has its weights.
 
-    And its inputs by name: what their rows are, how wide they are, and how wide all that is made of them."""
+    Returns the path and the inputs by name: what a row is, its width, and the total width of the products with it.
+    """
     import onnx
     from onnx import helper
 
@@ -137,7 +140,7 @@ def limit_graph(path):
         constants |= {name: weights[name] for name in node.input if name in weights}
         node.input[0], node.output[0] = f"{rows}_{inner}", f"product_{number}"
         inputs.setdefault(node.input[0], [rows, inner, 0])[2] += outer
-        # A corner of each product, so that none is left out, and none copied.
+        # The output takes a corner of each product, so that ONNX Runtime computes all of them and copies none.
         corners.append(f"corner_{number}")
         made += [node, helper.make_node("Slice", [node.output[0], begin.name, end.name], corners[-1:])]
     made.append(helper.make_node("Concat", corners, ["corners"], axis=0))
@@ -153,13 +156,13 @@ def limit_graph(path):
 
 
 def is_of_ends(node, last_node):
-    """Whether only the end tokens need this product: in the last layer, all but keys and values."""
+    """Returns whether only the end tokens need this product: all in the last layer, except keys and values."""
     (_, layer, *_, name), (_, last_layer, *_) = (found.input[1].split(".") for found in (node, last_node))
     return layer == last_layer and name not in ("k_proj", "v_proj")
 
 
 def limit(path, passages, threads):
-    """The matrix products alone, in the batches of qwen3-index."""
+    """Measures the matrix products alone, in the batches of qwen3-index."""
     import onnxruntime
 
     path, inputs = limit_graph(path)
@@ -185,7 +188,7 @@ def limit(path, passages, threads):
         session.run(None, feed)
         return time.perf_counter() - begun
 
-    # To warm up.
+    # Warms up.
     seconds(*batches[0])
     total = sum(seconds(*batch) for batch in batches)
     totals = {"ends": len(passages), "tokens": sum(passage["tokens"] for passage in passages)}
@@ -194,7 +197,7 @@ def limit(path, passages, threads):
 
 
 def peak_bytes():
-    """Of this process. What getrusage tells begins with the memory of the process that started it."""
+    """Returns the peak memory of this process. The figure of getrusage includes the memory of the parent process."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 

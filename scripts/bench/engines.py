@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures what Ray and the Arrow streams cost: `build` beside `read | embed --arrow | pack` and beside ray_build.py.
+"""Measures the cost of Ray and of the Arrow streams: `build` beside `read | embed --arrow | pack` and ray_build.py.
 
-    scripts/bench/tokenizer && scripts/packages export && scripts/packages ray && cargo build --release --locked
+    scripts/bench/tokenizer && scripts/packages export ray && cargo build --release --locked
     PYTHONPATH=target/python/ray:target/python/export scripts/bench/engines.py
 
-The model has the real shape, 28 layers in 8 bits, and random weights; all three embed the same passages with it, in turns,
-with one process that embeds on all cores. Prints a table in Markdown. Takes half an hour on two cores, on which nothing
-else should run: CPU seconds are those of the whole machine. `--quick` tries it with a tiny model.
+The model has the real shape, 28 layers in 8 bits, and random weights. All three embed the same passages in turns, with one
+process that embeds on all cores. Prints a Markdown table. Takes half an hour on two cores. Run nothing else meanwhile,
+because the CPU seconds are those of the whole machine. `--quick` tries it with a tiny model.
 """
 
 import argparse
@@ -36,7 +36,7 @@ LOWEST_COSINE = 0.99
 
 
 def commands(passages, output, model):
-    """By name; each makes what is called `output` of the passages."""
+    """Returns commands by name. Each embeds the passages into `output`."""
     tool, embedding = f"{speed.TOOL}", f"--model {model} --model-file model_int8.onnx --device cpu"
     streams = f"{tool} read {passages} | {tool} embed --arrow {embedding} | {tool} pack -q -o {output}"
     return {
@@ -47,13 +47,13 @@ def commands(passages, output, model):
 
 
 def busy_seconds():
-    """Of all cores since the machine started: all that /proc/stat tells of but idling and waiting (`man 5 proc`)."""
+    """Returns the CPU seconds of all cores since the machine started, from /proc/stat (`man 5 proc`)."""
     user, nice, system, _idle, _wait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(name, passages, model):
-    """Seconds by the clock and of CPU, and the rows."""
+    """Returns seconds by the clock and CPU seconds, and the rows."""
     output = WORK / f"{name}.parquet"
     remove(output)
     environment = os.environ | {"PATH": f"{speed.TOOL.parent}:{os.environ['PATH']}"}
@@ -78,7 +78,7 @@ def vectors(rows):
 
 
 def take_turns(passages, model):
-    """Medians by name; each round begins with another one."""
+    """Returns medians by name. Each round begins with another contender."""
     seconds, rows = {name: [] for name in NAMES}, {}
     for number in range(ROUNDS):
         names = list(NAMES)
@@ -86,14 +86,14 @@ def take_turns(passages, model):
             taken, rows[name] = measure(name, passages, model)
             seconds[name].append(taken)
     for name in NAMES:
-        assert rows[name]["id"] == rows["build"]["id"], f"{name}: other rows than those of build"
+        assert rows[name]["id"] == rows["build"]["id"], f"{name}: its rows differ from those of build"
         lowest = speed.cosine(vectors(rows[name]), vectors(rows["build"])).min()
-        assert lowest >= LOWEST_COSINE, f"{name}: a cosine of {lowest} to build's vector"
+        assert lowest >= LOWEST_COSINE, f"{name}: the lowest cosine to the vectors of build is {lowest}"
     return {name: [statistics.median(column) for column in zip(*taken)] for name, taken in seconds.items()}
 
 
 def lines(whole, start):
-    """A line a contender; `start` is what it takes for one passage."""
+    """Yields one line per contender. `start` has the figures for one passage."""
     for name, title in NAMES.items():
         (seconds, cpu), (start_seconds, _) = whole[name], start[name]
         alone, alone_of_build = seconds - start_seconds, whole["build"][0] - start["build"][0]
@@ -103,7 +103,7 @@ def lines(whole, start):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tiny model and a few passages")
+    parser.add_argument("--quick", action="store_true", help="use a tiny model")
     parser.add_argument("--passages", type=int, default=560, help="default: 560, some 90 seconds on two cores")
     arguments = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Exports of the model that others read, for scripts/bench/speed: KIND SOURCE FOLDER."""
+"""Exports the model for the other libraries of scripts/bench/speed: KIND SOURCE FOLDER."""
 
 import shutil
 import sys
@@ -11,12 +11,12 @@ from sentence_transformers import SentenceTransformer
 
 
 def openvino(source, folder):
-    """As the documentation of sentence-transformers says: load with a backend, and save what has been exported."""
+    """Exports as the documentation of sentence-transformers says: loads with a backend, and saves the export."""
     SentenceTransformer(str(source), backend="openvino").save_pretrained(str(folder))
 
 
 def optimum(source, folder):
-    """A plain export, where sentence-transformers and fastembed look for it."""
+    """Makes a plain export, in the place where sentence-transformers and fastembed look for it."""
     main_export(str(source), str(folder), task="feature-extraction", library_name="transformers", do_validation=False)
     for name in ("modules.json", "config_sentence_transformers.json"):
         shutil.copy(source / name, folder)
@@ -28,7 +28,7 @@ def optimum(source, folder):
 
 
 def find_positions(path):
-    """Lets the graph find the positions itself, from the mask: it asks for them, and neither of the two gives them."""
+    """Makes the graph compute the positions from the mask. It takes them as an input that neither library passes."""
     model = onnx.load(path, load_external_data=False)
     graph = model.graph
     graph.input.remove(next(entry for entry in graph.input if entry.name == "position_ids"))
@@ -37,7 +37,7 @@ def find_positions(path):
     nodes = [
         helper.make_node("CumSum", ["attention_mask", "positions_one"], ["positions_counted"]),
         helper.make_node("Sub", ["positions_counted", "positions_one"], ["positions_from_zero"]),
-        # Padding on the left comes before the first.
+        # Left padding would get negative positions.
         helper.make_node("Max", ["positions_from_zero", "positions_zero"], ["position_ids"]),
     ]
     for at, node in enumerate(nodes):

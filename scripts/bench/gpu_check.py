@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
-"""Measures this tool on an NVIDIA GPU, beside sentence-transformers and beside what the chip can do.
+"""Measures the tool on an NVIDIA GPU, beside sentence-transformers and beside the rate of the chip.
 
-    scripts/gpu_check
-
-installs what this needs, and says more.
+Run it by `scripts/gpu_check`, which installs what it needs.
 """
 
 import argparse
@@ -22,21 +20,22 @@ import tokenizers
 
 import speed
 from page import DOCS, GPU_PAGE, machine, table, versions
-from passages import make_passages, write_passages
+from passages import make_passages
 
 VARIANTS = {"f16": "model_f16.onnx", "bf16": "model_bf16.onnx"}
-# The lowest cosine to fp32 on the CPU.
+# The lowest cosine to the vectors of fp32 on the CPU that passes.
 BOUND = 0.9995
 ROUNDS = 3
-# Of sentence-transformers, tried with so many passages first.
+# Settings of sentence-transformers. All are tried with `TRIED` passages, and the fastest is measured.
 ATTENTIONS = ("flash_attention_2", "sdpa")
 BATCHES = (32, 128, 256)
 TRIED = 2000
+# Passages with a vector from the CPU to compare with.
 SAMPLES = 200
 
 
 class Watch(threading.Thread):
-    """What the driver says of the first GPU, ten times a second, while something runs."""
+    """Asks the driver about the first GPU ten times per second, while something runs."""
 
     QUERY = "nvidia-smi -i 0 --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits -lms 100".split()
 
@@ -49,7 +48,7 @@ class Watch(threading.Thread):
     def run(self):
         for line in self.process.stdout:
             numbers = line.replace(",", " ").split()
-            # The last line may be cut off, and not every driver knows all.
+            # The last line may be cut off, and some drivers do not know every figure.
             if len(numbers) == 2 and all(map(str.isdigit, numbers)):
                 self.seen.append(tuple(map(int, numbers)))
 
@@ -59,7 +58,7 @@ class Watch(threading.Thread):
 
     @property
     def busy(self):
-        """The mean per cent from the first to the last moment at work: loading is left out, and pauses are not."""
+        """Returns the mean utilization in percent between the first and the last work: without loading, with pauses."""
         at_work = [at for at, (busy, _) in enumerate(self.seen) if busy > 50]
         return statistics.mean(busy for busy, _ in self.seen[at_work[0] : at_work[-1] + 1]) if at_work else 0
 
@@ -69,7 +68,7 @@ class Watch(threading.Thread):
 
 
 class Found:
-    """What was found so far; the page is written anew with each row, since what comes next may fail."""
+    """The results so far. Each new row rewrites the page, since the next measurement may fail."""
 
     def __init__(self, arguments):
         self.arguments, self.rows, self.problems, self.notes = arguments, [], [], []
@@ -77,7 +76,7 @@ class Found:
     def add(self, row, worst):
         self.rows.append([*row, f"{worst:.6f}"])
         if not worst > BOUND:
-            self.problems.append(f"{row[0]}, {row[1]}: a cosine of {worst:.6f} is not over {BOUND}")
+            self.problems.append(f"{row[0]}, {row[1]}: the worst cosine {worst:.6f} is not above {BOUND}")
         self.write()
 
     def write(self):
@@ -96,7 +95,7 @@ class Found:
         print(page, flush=True)
 
     def attempt(self, what, function, *arguments):
-        """What comes of it, or nothing: the others go on whatever becomes of it."""
+        """Returns the result of a measurement, or `None` if it fails, so that the others can follow."""
         try:
             return function(*arguments)
         except Exception:
@@ -112,7 +111,7 @@ def output(*command, **options):
 
 
 def build(run, variant, *arguments):
-    """A run of this tool, with what the driver saw of it: tokens a second of the whole but loading, and of the model."""
+    """Runs the tool under a `Watch`. Returns tokens per second of the whole run without loading, and of the model."""
     with Watch() as watch:
         result = run.run_tool(["--device", "cuda", "--model-file", VARIANTS[variant], *arguments])
     rate = result["tokens"] / (result["whole_seconds"] - result["model_seconds"])
@@ -120,7 +119,7 @@ def build(run, variant, *arguments):
 
 
 def operations(model, rows):
-    """Of the matrix products and of attention. Behind the last attention there are only the end tokens."""
+    """Returns the operations of matrix products and attention. After the last attention, only end tokens remain."""
     config = json.loads((model / "source/config.json").read_text())
     width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     heads, kv = (config[name] * config["head_dim"] for name in ("num_attention_heads", "num_key_value_heads"))
@@ -132,7 +131,7 @@ def operations(model, rows):
 
 
 def rival(model, passages, *settings):
-    """Seconds of sentence-transformers in a process of its own, by setting, and the chip's rate."""
+    """Measures sentence-transformers in another process. Returns seconds by setting, and the rate of the chip."""
     texts = json.dumps([row["text"] for row in passages])
     command = [sys.executable, __file__, "--rival", model / "source", *settings]
     told = output(*command, input=texts, env=os.environ | {"HF_HUB_OFFLINE": "1"})
@@ -174,7 +173,7 @@ def be_rival(model, settings):
 
 
 def compare(found, name, model, passages, threads):
-    """Both variants and the best of sentence-transformers' settings, in turns."""
+    """Measures both variants and the best setting of sentence-transformers in turns."""
     few = speed.Bench("gpu-few", model, passages[:SAMPLES], threads)
     few.run_tool(["--device", "cpu"])
     expected = np.load(few.work / "vectors.npy")
@@ -211,7 +210,7 @@ def compare(found, name, model, passages, threads):
 
 
 def with_little_memory(found, model, passages, threads):
-    """Weights take 1.2 of 2 GiB; what is left is too small for the batches that it is told to make."""
+    """Measures with 2 GiB. The weights take 1.2 of them, and the rest is too little for the batches it is given."""
     run = speed.Bench("gpu-small", model, passages, threads)
     build(run, "f16")
     expected = np.load(run.work / "vectors.npy")
@@ -221,26 +220,30 @@ def with_little_memory(found, model, passages, threads):
     found.add(["f16, 2 GiB", f"512 tokens, {len(passages):,}", rate, "", "", "", peak], worst)
 
 
-HEAD = ["", "documents of", "tokens/s, files to Parquet", "of the chip's bf16 rate", "to sentence-transformers bf16"]
+HEAD = ["", "documents of", "tokens/s, files to Parquet", "of the chip's bf16 rate", "ratio to sentence-transformers bf16"]
 HEAD += ["GPU busy", "peak, GB", "worst cosine"]
 SETTINGS = [f"{attention}:{size}" for attention in ATTENTIONS for size in BATCHES]
 
 PAGE = """# On a GPU
 
-Made by `scripts/gpu_check` on {date}.
+`scripts/gpu_check` wrote this page on {date}.
 
 - {gpu}
 - {machine}
 - {versions}
 
-The shape of Qwen3-Embedding-0.6B with {layers} layers and random weights; {passages} documents of each kind; the median of
-{rounds} rounds, all in turns. Tokens a second are from files to Parquet, without loading the model. The chip's rate is
-that of a product of two 8192 × 8192 matrices in torch, in the same run, and what is put beside it is the rate of the
-model alone; at least 45 % is aimed at. sentence-transformers has the best of its attentions and batch sizes
-(flash_attention_2 where flash-attn is installed), and its clock runs while it embeds; at least 1.5 times that is aimed
-at where lengths are mixed. The GPU is busy for so much of the time from its first to its last work; at least 95 % is
-aimed at. Peak memory is that of all processes on the GPU. The last column is to this tool in fp32 on the CPU, and where
-memory is limited to the same run with all of it.
+The model has the shape of Qwen3-Embedding-0.6B with {layers} layers and random weights. There are {passages} documents of
+each length, and each figure is the median of {rounds} rounds in which all take turns.
+
+- Tokens per second: from files to Parquet, without loading the model.
+- The chip's bf16 rate: a product of two 8192 × 8192 matrices in torch, in the same run. The column is the rate of the
+  model alone as a share of it; the target is 45 %.
+- sentence-transformers: the fastest of its attentions and batch sizes (flash_attention_2 if flash-attn is installed),
+  timed while it embeds. The target is 1.5 times its rate for mixed lengths.
+- GPU busy: mean utilization between the first and the last work; the target is 95 %.
+- Peak: memory of all processes on the GPU.
+- Worst cosine: to the vectors of this tool in fp32 on the CPU. With limited memory, to those of the same run without
+  the limit.
 
 {table}
 {notes}"""
@@ -248,8 +251,8 @@ memory is limited to the same run with all of it.
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--layers", type=int, default=28, help="of the model; default: 28")
-    parser.add_argument("--passages", type=int, default=20000, help="of each kind; default: 20000")
+    parser.add_argument("--layers", type=int, default=28, help="layers of the model; default: 28")
+    parser.add_argument("--passages", type=int, default=20000, help="passages of each length; default: 20000")
     parser.add_argument("--out", type=Path, default=DOCS / GPU_PAGE)
     parser.add_argument("--rival", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Times shards and `qwen3-index merge` beside one build, a plain copy, DuckDB and pyarrow, on the same rows.
+"""Measures shards and `qwen3-index merge` beside a single build, a plain copy, DuckDB and pyarrow, on the same rows.
 
-    scripts/packages readers && scripts/packages export && cargo build --release
+    scripts/packages readers export && cargo build --release --locked
     PYTHONPATH=target/python/readers:target/python/export scripts/bench/merge.py [ROWS] [WIDTH] [SHARDS] [ROUNDS]
 
-The documents are short lines of JSON, and the model costs next to nothing (`scripts/bench/cheap_model.py`), so that what is
-seen of a build is all but the model. What joins takes turns, and flushes what it has written to disk.
+The documents are short rows of JSON Lines, and the model takes next to no time (`scripts/bench/cheap_model.py`), so the figures
+show all of a build except the model. The contenders that join files take turns, and flush their output to disk.
 """
 
 import json
@@ -27,7 +27,7 @@ WORK = ROOT / "target/bench/merge"
 
 
 def run(*command):
-    """Seconds on the wall, CPU seconds, and MB at its largest, of a process and its own."""
+    """Returns seconds by the clock, CPU seconds and peak MB of a process and its children."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["/usr/bin/time", "-f", "%M", *map(str, command)]
     finished = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
@@ -81,7 +81,7 @@ def main():
         "`cat`": lambda: copy(parts, out),
         "`merge`": lambda: run(TOOL, "merge", "-q", *parts, "-o", out),
         "DuckDB, `COPY`": lambda: by_duckdb(parts, out),
-        "pyarrow, a row group at a time": lambda: by_pyarrow(parts, out),
+        "pyarrow, one row group at a time": lambda: by_pyarrow(parts, out),
     }
     seconds, merged = {name: [] for name in contenders}, []
     for _ in range(rounds + 1):
@@ -94,19 +94,19 @@ def main():
             if name == "`merge`":
                 merged.append(figures)
                 assert pq.read_metadata(out).num_rows == rows
-    # The first round was to fill the page cache.
+    # The first round only fills the page cache.
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     total = sum(part.stat().st_size for part in parts)
-    print(f"{rows:,} documents, {width} numbers a vector, {total / 1e9:.2f} GB; {os.cpu_count()} cores\n")
+    print(f"{rows:,} documents, {width} dimensions, {total / 1e9:.2f} GB; {os.cpu_count()} cores\n")
     print("| | seconds | CPU seconds | peak MB |\n| --- | --- | --- | --- |")
-    print("| one build | {:.1f} | {:.1f} | {:.0f} |".format(*one))
+    print("| a single build | {:.1f} | {:.1f} | {:.0f} |".format(*one))
     wall, cpu, peak = (figure(shard[at] for shard in shards) for at, figure in enumerate([max, sum, max]))
-    print(f"| {count} shards, one after the other: the longest, all, the largest | {wall:.1f} | {cpu:.1f} | {peak:.0f} |")
-    print(f"\nMedians of {rounds}:\n\n| | seconds | of `cat` |\n| --- | --- | --- |")
+    print(f"| {count} shards in turn: longest time, total CPU time, largest peak | {wall:.1f} | {cpu:.1f} | {peak:.0f} |")
+    print(f"\nMedians of {rounds}:\n\n| | seconds | ratio to `cat` |\n| --- | --- | --- |")
     for name, taken in median.items():
         print(f"| {name} | {taken:.2f} | {taken / median['`cat`']:.2f} |")
     _, cpu, peak = map(statistics.median, zip(*merged[1:]))
-    print(f"\n`merge` takes {cpu:.1f} CPU seconds and {peak:.0f} MB at most.")
+    print(f"\n`merge` takes {cpu:.1f} CPU seconds and {peak:.0f} MB of memory at its peak.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What scripts/bench/speed tells: tables in Markdown, and the page around them."""
+"""The page that scripts/bench/speed writes, and the tables in it."""
 
 import importlib.metadata
 import os
@@ -15,10 +15,10 @@ CPU_FLAGS = "avx2 avx512f avx_vnni avx512_vnni avx512_bf16 amx_tile amx_bf16 amx
 
 PAGE = """# Benchmarks
 
-`scripts/bench/speed` has written this page, on {date}. All figures are of one run on one machine, and only
-their ratios should be taken elsewhere.
+`scripts/bench/speed` wrote this page on {date}. All figures are from one run on one machine. On another
+machine, expect similar ratios, not similar figures.
 
-{machine} {threads} threads for everybody.
+{machine} {threads} threads for each contender.
 
 {versions}
 
@@ -27,7 +27,7 @@ their ratios should be taken elsewhere.
 {ratios}
 ## {passages} passages of 5 to 1,000 tokens
 
-{tokens} tokens in all, {layers} layers. Ratios are to this tool in fp32, cosines to the first line.
+{tokens} tokens in all, {layers} layers. Ratios are to this tool in fp32, cosines to the vectors of the first line.
 
 {mixed}
 ## {many_passages} passages of 5 to 1,000 tokens, {many_layers} layers
@@ -37,32 +37,35 @@ their ratios should be taken elsewhere.
 {many}
 ## {short_passages} short texts with an instruction
 
-5 to 30 tokens without it, 30 more with it; seconds in the model.
+The texts have 5 to 30 tokens, and the instruction 30 more. The columns are seconds in the model.
 
 {instruction}
 ## What is measured
 
-- The model has the shape of Qwen3-Embedding-0.6B and its number of tokens, with random weights, which do not
-  change speed. Ours are exports by `scripts/export_onnx.py`.
-- The passages are sentences of `fixtures/corpus` in random orders, a third each in English, Chinese and Japanese; there
-  are as many between 5 and 10 tokens as between 500 and 1,000. Everybody gets the same ones in the same order.
-- tokens/s are those of the texts with their end tokens, by the clock while texts are embedded: this tool's
-  `seconds.embedding` in its report, and for others the call that embeds, after it has embedded four texts to warm up.
-  That call tokenizes too; this tool does so beside the model, and it shows in the whole run. A whole run is the process
-  of this tool from start to end, reading and writing included, and for others loading and embedding.
-- This tool, and what is fast, is measured three times, in turns with the others, and the median taken; the others once.
-- sentence-transformers is set up as the model's page says, with its default of 32 texts a batch, sorted by length.
-  For OpenVINO it has exported the model itself, and what precision it then computes in is OpenVINO's choice.
-- ONNX is the plain export by optimum. It asks for positions, which sentence-transformers and fastembed do not give, so
-  three nodes that find them from the mask are added in front of it.
-- fastembed knows the model by name. It has 32 texts a batch, in the order they come in: its default of 256 would take
-  16 GB and more for the attention of one layer.
-- "Torch bf16, the model alone" is the model called with token ids, without padding or mask: the best of some shapes.
-- "Matrix products alone" are those of our exports with the same weights in the same batches, in the same ONNX Runtime:
-  nothing in between, no attention. The last two lines add the two products of causal attention, by their arithmetic at
-  the rate of the fp32 products.
-- Instructions: `--instruction` with one of 30 tokens, or the same words in each text, which the tool then knows nothing
-  about; both are the same number of tokens, but for a line break.
+- The model has the shape and the vocabulary size of Qwen3-Embedding-0.6B, with random weights, which do not change
+  speed. This tool reads exports by `scripts/export_onnx.py`.
+- The passages are sentences of `fixtures/corpus` in random order, a third each in English, Chinese and Japanese. Their
+  lengths are log-uniform: as many have 5 to 10 tokens as 500 to 1,000. All contenders get the same passages in the same
+  order.
+- tokens/s counts the tokens of the texts with their end tokens, and the time of embedding by the clock. For this tool
+  that is `seconds.embedding` in its report, for the others the call that embeds, after a first call with four texts to
+  warm up. That call also tokenizes; this tool tokenizes beside the model, and the whole run includes it.
+- A whole run of this tool is its process from start to end, with reading and writing. For the others it is loading and
+  embedding.
+- This tool and the matrix products run three times, in turns with the others, and the median counts. The others run once.
+- sentence-transformers is set up as the page of the model says, with its default batches of 32 texts, sorted by length.
+  For OpenVINO it exports the model itself, and OpenVINO chooses the precision.
+- ONNX is the plain export by optimum. It takes positions as an input, which sentence-transformers and fastembed do not
+  pass, so three more nodes compute them from the mask.
+- fastembed knows the model by name. Its batches are 32 texts in the order of the input; the default of 256 would need
+  more than 16 GB for the attention of one layer.
+- "Torch bf16, the model alone" calls the model with token ids, without padding and mask, and takes the best of four
+  shapes.
+- "Matrix products alone" are the matrix products of this tool's exports, with the same weights, batches and ONNX
+  Runtime, without anything in between and without attention. The last two lines add the time of the two products of
+  causal attention, calculated from their number of operations and the rate of the fp32 products.
+- Instructions: either `--instruction` with 30 tokens, or the same words in each text, where the tool cannot recognize
+  them. Both have the same number of tokens, except for a line break.
 
 ## GPUs
 
@@ -70,15 +73,15 @@ their ratios should be taken elsewhere.
 
 ## How to run it
 
-`scripts/bench/speed` on Linux, with 24 GB of memory, 25 GB of disk and two hours. `scripts/bench/speed --quick` checks in less
-than a minute that it runs, with a tiny model and without the others.
+Run `scripts/bench/speed` on Linux, with 24 GB of memory and 25 GB of disk; it takes two hours. `scripts/bench/speed --quick`
+checks in less than a minute that it works, with a tiny model and without the other libraries.
 """
 
 
 def gpus():
     if (DOCS / GPU_PAGE).exists():
-        return f"[{GPU_PAGE}]({GPU_PAGE}), made by `scripts/gpu_check`."
-    return "Not measured yet: `scripts/gpu_check` does it, on a machine that has one."
+        return f"[{GPU_PAGE}]({GPU_PAGE}), written by `scripts/gpu_check`."
+    return "Not measured yet; `scripts/gpu_check` measures it on a machine with a GPU."
 
 
 def table(header, rows):
@@ -87,7 +90,7 @@ def table(header, rows):
 
 
 def speed_table(measured, unit):
-    """Of what was measured, by name; `unit` is what ratios are to."""
+    """Returns a table of measurements by name. Ratios are to the one named `unit`."""
     rows = []
     for name, one in measured.items():
         cosines = ["", ""] if one.cosines is None else [f"{one.cosines.min():.5f}", f"{one.cosines.mean():.5f}"]
@@ -99,7 +102,7 @@ def speed_table(measured, unit):
 
 
 def cores():
-    """Physical ones, which are as many threads as products of matrices can make use of."""
+    """Returns the number of physical cores. More threads than that do not make matrix products faster."""
     return len(
         {path.read_text() for path in Path("/sys/devices/system/cpu").glob("cpu*/topology/thread_siblings_list")}
     )
@@ -118,7 +121,7 @@ def machine():
 def versions(tool):
     tool = subprocess.run([tool, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     packages = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    # Installed for the tool, not for Python.
+    # `scripts/setup openvino` installs it for the tool, not for Python.
     lines = OPENVINO.read_text().splitlines()
     packages += [line.split()[0].replace("==", " ") for line in lines if line.startswith("onnxruntime")]
     return f"{tool}; Python {platform.python_version()}; {', '.join(packages)}."

@@ -1,4 +1,4 @@
-"""Passages of exact lengths, for scripts/bench/speed: sentences of the fixtures' corpus, in orders of their own."""
+"""Makes passages of exact lengths for scripts/bench/speed, from sentences of `fixtures/corpus` in random order."""
 
 import json
 import math
@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 EXPECTED = Path(__file__).resolve().parent.parent.parent / "fixtures/expected.jsonl"
-# Each with what stands between its sentences.
+# The languages, each with what separates its sentences.
 LANGUAGES = {"en": " ", "zh": "", "ja": ""}
 SENTENCE_END = re.compile(r"(?<=[。！？])|(?<=[.!?]) ")
-# More than a token of this text has.
+# More characters than any token of this text has.
 CHARACTERS_A_TOKEN = 12
 
 
@@ -21,23 +21,23 @@ def sentences(language):
 
 
 def lengths(count, shortest, longest):
-    """As many lengths between one and two tokens as between two and four: log-uniform."""
+    """Returns log-uniform lengths: as many between one and two tokens as between two and four."""
     ratio = longest / shortest
     return [round(shortest * math.pow(ratio, (at + 0.5) / count)) for at in range(count)]
 
 
 def passage(tokenizer, parts, between, tokens, dice):
-    """A text of so many tokens, its end token among them."""
+    """Returns a text of so many tokens, including the end token."""
     while True:
         text = between.join(dice.sample(parts, len(parts)))[: tokens * CHARACTERS_A_TOKEN]
         found = tokenizer.decode(tokenizer.encode(text).ids[: tokens - 1]).strip()
-        # A cut can go through a character, and a word that is cut can be other tokens.
+        # The cut can split a character, and the tokens of a cut word can differ.
         if "\ufffd" not in found and len(tokenizer.encode(found).ids) == tokens:
             return found
 
 
 def make_passages(tokenizer, count, shortest, longest):
-    """Rows with `id`, `text` and `tokens`, no text twice, lengths and languages in a seeded order."""
+    """Returns rows of `id`, `text` and `tokens`, with unique texts, in a seeded order of lengths and languages."""
     dice = random.Random(f"{count} {shortest} {longest}")
     parts = {language: sentences(language) for language in LANGUAGES}
     rows, seen = [], set()

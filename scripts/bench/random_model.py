@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes a repository like that of Qwen3-Embedding-0.6B, with random weights, for measurements.
+"""Makes a model repository like that of Qwen3-Embedding-0.6B with random weights, for measurements.
 
     scripts/bench/random_model.py TOKENIZER.json FOLDER --layers 28
 
-The shapes, names and settings are those of the model on the hub, the weights seeded, in bf16. With `--tiny` and the
-tiny model's tokenizer they are those of `fixtures/qwen3-tiny`.
+Shapes, names and settings are those of the model on the hub. The weights are seeded and in bf16. With `--tiny` and the
+tokenizer of `fixtures/qwen3-tiny`, shapes and settings are those of that model.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def shapes(config):
 
 
 def write_weights(shapes, path):
-    """Safetensors: a length, a header in JSON, and the numbers, of which memory holds one tensor at a time."""
+    """Writes a safetensors file: the length of the header, the header in JSON, and the numbers. Memory holds one tensor."""
     header, end = {}, 0
     for name, shape in shapes.items():
         begin, end = end, end + 2 * math.prod(shape)
@@ -85,7 +85,7 @@ def main():
 
     config = read("config.json")
     special = read("tokenizer_config.json")
-    # The three special tokens follow the others, in the same order.
+    # The three special tokens keep their order, after all other tokens.
     shift = end - config["eos_token_id"]
     decoder = {int(id) + shift: token for id, token in special["added_tokens_decoder"].items()}
     pooling = read("1_Pooling/config.json")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Times `qwen3-index search` over many rows beside DuckDB and NumPy, on the same file.
+"""Measures `qwen3-index search` over many rows beside DuckDB and NumPy, on the same file.
 
-    scripts/packages readers && scripts/packages export && cargo build --release
+    scripts/packages readers export && cargo build --release --locked
     PYTHONPATH=target/python/readers:target/python/export scripts/bench/search.py [ROWS] [WIDTH] [ROUNDS]
 
-The rows are random vectors of length 1, under the metadata of an index that the tool has built with a model that costs
-next to nothing (`scripts/bench/cheap_model.py`). All contenders take turns, and the file is in the page cache. What a search
-over one row takes (the model has to be loaded) is measured too, and taken off where it says so.
+The rows are random L2-normalized vectors, with the metadata of an index that the tool has built with a model that takes
+next to no time (`scripts/bench/cheap_model.py`). All contenders take turns, and the file is in the page cache. A search over
+one row, which has to load the model too, is measured and subtracted for the line "without loading the model".
 """
 
 import json
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOL = ROOT / "target/release/qwen3-index"
 WORK = ROOT / "target/bench/search"
-# As the tool writes them.
+# Rows per row group, as the tool writes them.
 GROUP_ROWS = 4096
 QUESTION = "How do I return a station?"
 TOP = 10
@@ -37,7 +37,7 @@ def run(command, **more):
 
 
 def one_row(width):
-    """An index of one row, made by the tool, and its model."""
+    """Builds an index of one row. Returns its model and its path."""
     model, index = WORK.parent / f"model-{width}", WORK / f"one-{width}.parquet"
     if not model.is_dir():
         run([sys.executable, ROOT / "scripts/bench/cheap_model.py", width, model])
@@ -70,7 +70,7 @@ def many_rows(index, rows, width):
 
 
 def search(model, index, questions, more=()):
-    """Ids of the nearest rows for each question."""
+    """Returns the ids of the nearest rows for each question."""
     command = [
         TOOL,
         "search",
@@ -96,12 +96,12 @@ def embedded(model, questions):
 
 
 def duckdb_read(path, width):
-    # The last number of each vector cannot be had without reading all of it.
+    # Only the last dimension, but that takes reading the whole column.
     return duckdb.sql(f"SELECT max(vector[{width}]) FROM '{path}'").fetchall()
 
 
 def duckdb_top(path, width, vectors):
-    """Exact, as docs/duckdb.md has it."""
+    """Searches exactly, by the query of docs/duckdb.md."""
     query = f"""
         SELECT id FROM '{path}'
         ORDER BY array_cosine_similarity(vector::FLOAT[{width}], $vector::FLOAT[{width}]) DESC LIMIT {TOP}"""
@@ -109,7 +109,7 @@ def duckdb_top(path, width, vectors):
 
 
 def numpy_top(path, width, vectors):
-    """A row group at a time, as one would write it in a script."""
+    """Searches one row group at a time, as a short script would."""
     questions, scores, ids = np.array(vectors, dtype=np.float32), [], []
     for batch in pq.ParquetFile(path).iter_batches(GROUP_ROWS, columns=["id", "vector"]):
         rows = batch["vector"].flatten().to_numpy().reshape(-1, width)
@@ -120,7 +120,7 @@ def numpy_top(path, width, vectors):
 
 
 def peak_memory(command):
-    """MB of a process at its largest."""
+    """Returns the peak memory of a process in MB."""
     finished = subprocess.run(["/usr/bin/time", "-v", *map(str, command)], capture_output=True, text=True, check=True)
     return int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", finished.stderr)[1]) / 1000
 
@@ -150,20 +150,20 @@ def main():
             found[name] = work()
             seconds[name].append(time.perf_counter() - started)
     assert found["search"] == found["DuckDB, top 10"] == found["NumPy, top 10"], found
-    # The first round was to fill the page cache.
+    # The first round only fills the page cache.
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     column = median["DuckDB, reading the column"]
     print(
-        f"{rows:,} rows of {width} numbers, {path.stat().st_size / 1e9:.2f} GB; {os.cpu_count()} cores; medians of {rounds}\n"
+        f"{rows:,} rows of {width} dimensions, {path.stat().st_size / 1e9:.2f} GB; {os.cpu_count()} cores; medians of {rounds}\n"
     )
-    print("| | seconds | of DuckDB reading the column |\n| --- | --- | --- |")
+    print("| | seconds | ratio to DuckDB reading the column |\n| --- | --- | --- |")
     for name, time_taken in median.items():
         print(f"| {name} | {time_taken:.2f} | {time_taken / column:.2f} |")
     alone = median["search"] - median["search, one row"]
     print(f"| search, without loading the model | {alone:.2f} | {alone / column:.2f} |")
     if Path("/usr/bin/time").is_file():
         command = [TOOL, "search", path, QUESTION, "--model", model, "--device", "cpu"]
-        print(f"\nsearch takes {peak_memory(command):.0f} MB of memory at most.")
+        print(f"\nsearch takes {peak_memory(command):.0f} MB of memory at its peak.")
 
 
 if __name__ == "__main__":

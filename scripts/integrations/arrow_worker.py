@@ -1,12 +1,13 @@
-"""Keeps a process of `qwen3-index embed --arrow`, for engines that call a Python function with one batch after another.
+"""Runs `qwen3-index embed --arrow` as a child process, for engines that call a Python function once per batch.
 
     worker = ArrowWorker(["--model", "./Qwen3-Embedding-0.6B-ONNX"])
     rows_with_vectors = worker.embed(rows)
 
 scripts/integrations/ray_build.py uses it for Ray, docs/engines.md for Daft. It needs pyarrow, and `qwen3-index` on the PATH.
 
-A process that dies is started again, and its batch sent again. A batch that has ended it twice is halved, down to a row,
-which then has an error in place of its vector, as any row that cannot be embedded. One thread at a time may use a worker.
+If the process dies, the worker starts another one and sends the batch again. If a batch kills the process twice, the
+worker halves the batch, down to a single row. That row gets an error in place of its vector, like any row that cannot be
+embedded. A worker may be used by one thread at a time.
 """
 
 import json
@@ -16,26 +17,26 @@ import tempfile
 
 import pyarrow as pa
 
-# The key of the schema's metadata that says what the vectors depend on.
+# The key in the schema's metadata for what the vectors depend on, the fingerprint.
 METADATA = b"qwen3-index"
-# How often a batch is sent, or the model loaded, before it is given up.
+# How often to send a batch, or to load the model, before giving up.
 ATTEMPTS = 2
-# Rows with which the process ended, one after the other: more of them are not the rows' fault.
+# After so many rows in succession that each killed the process, the rows are not to blame, and the run fails.
 FATAL_ROWS_MAX = 8
-# For a process that has closed its output to be gone.
+# How long to wait for a process to end after it has closed its output.
 END_SECONDS = 10
 
 
 class Failed(Exception):
-    """What another attempt does not mend, in one line."""
+    """A failure that another attempt would not mend. Its text is one line."""
 
 
 class Died(Exception):
-    """The process ended before it had answered."""
+    """The process ended before it answered."""
 
 
 def last_words(process, errors):
-    """Why a process of the tool has ended, in a line: what it wrote into a file, or the signal."""
+    """Returns in one line why a process of the tool ended: its error in the file `errors`, or the signal."""
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
@@ -46,22 +47,24 @@ def last_words(process, errors):
     errors.close()
     code = process.returncode
     if code < 0:
-        return f"{process.args[0]} {process.args[1]}: was ended by {signal.Signals(-code).name}"
-    return lines[-1].removeprefix("qwen3-index: ") if lines else f"{process.args[0]} {process.args[1]}: ended with exit code {code}"
+        return f"{process.args[0]} {process.args[1]}: killed by {signal.Signals(-code).name}"
+    if lines:
+        return lines[-1].removeprefix("qwen3-index: ")
+    return f"{process.args[0]} {process.args[1]}: exit code {code}"
 
 
 class ArrowWorker:
     """Embeds record batches with a column `text`."""
 
     def __init__(self, options=(), fingerprint=None):
-        """Options of `qwen3-index embed`, and what its vectors must depend on, where others have made some already."""
+        """Takes options of `qwen3-index embed`, and the fingerprint that its vectors must have, if it is known."""
         self.command = ["qwen3-index", "embed", "--arrow", *options]
         self.fingerprint = fingerprint
         self.process = self.errors = self.answers = self.schema = None
         self.fatal_rows = 0
 
     def embed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows, each with a `vector`, or an `error`, or an empty `text`."""
+        """Returns the rows, each with a `vector`, an `error`, or neither if its `text` is empty."""
         for _ in range(ATTEMPTS):
             try:
                 answer = self.exchange(batch)
@@ -75,21 +78,21 @@ class ArrowWorker:
             return pa.concat_batches([self.embed(batch.slice(0, middle)), self.embed(batch.slice(middle))])
         self.fatal_rows += 1
         if self.fatal_rows == FATAL_ROWS_MAX:
-            raise Failed(f"{reason}, by each of {FATAL_ROWS_MAX} rows that were sent alone")
-        return self.without_vector(batch, f"{reason}, whenever this text was sent alone")
+            raise Failed(f"{reason}, for each of {FATAL_ROWS_MAX} rows sent alone")
+        return self.without_vector(batch, f"{reason}, each time this text was sent alone")
 
     def open(self, schema: pa.Schema) -> pa.Schema:
-        """Loads the model for batches of a schema; gives that of the answers."""
+        """Loads the model for batches of a schema. Returns the schema of the answers."""
         for _ in range(ATTEMPTS):
             try:
                 self.start(schema)
                 return self.answers.schema
             except Died as died:
                 reason = str(died)
-        raise Failed(f"{reason}, while it loaded the model")
+        raise Failed(f"{reason}, while loading the model")
 
     def close(self):
-        """Ends the process. A batch that comes later starts another."""
+        """Ends the process. A later batch starts another one."""
         if self.process:
             self.process.kill()
             self.process.communicate()
@@ -105,7 +108,7 @@ class ArrowWorker:
         except (OSError, StopIteration, pa.ArrowInvalid) as error:
             raise Died(self.last_words()) from error
         if answer.num_rows != batch.num_rows:
-            raise Failed(f"qwen3-index embed: answered {batch.num_rows} rows with {answer.num_rows}")
+            raise Failed(f"qwen3-index embed: got {batch.num_rows} rows and returned {answer.num_rows}")
         return answer
 
     def start(self, schema):
@@ -115,13 +118,13 @@ class ArrowWorker:
         try:
             self.process = subprocess.Popen(self.command, **pipes)
         except OSError as error:
-            raise Failed(f"{error.filename}: {error.strerror}; every machine must have it on the PATH") from error
+            raise Failed(f"{error.filename}: {error.strerror}; put it on the PATH of every machine") from error
         try:
             self.send(schema)
             self.answers = pa.ipc.open_stream(self.process.stdout)
         except (OSError, pa.ArrowInvalid) as error:
             process, words = self.process, self.last_words()
-            # A signal came from elsewhere; an exit code is the program's own, and it would end so again.
+            # A signal comes from elsewhere, so another attempt may succeed. An exit code is the program's own decision.
             raise (Died if process.returncode < 0 else Failed)(words) from error
         self.check(json.loads(self.answers.schema.metadata[METADATA])["fingerprint"])
 
@@ -132,8 +135,8 @@ class ArrowWorker:
             parts = sorted({*fingerprint, *self.fingerprint})
             others = [part for part in parts if fingerprint.get(part) != self.fingerprint.get(part)]
             raise Failed(
-                f"qwen3-index embed: makes other vectors than the other workers do ({', '.join(others)} differ); "
-                "every machine must have the same version and model"
+                f"qwen3-index embed: its vectors do not match those of the other workers ({', '.join(others)} differ); "
+                "use the same version and model on every machine"
             )
 
     def send(self, message):
@@ -145,7 +148,7 @@ class ArrowWorker:
         return last_words(process, self.errors)
 
     def without_vector(self, row, reason):
-        """The answer for a row that no process answers."""
+        """Returns the answer for a row that no process answers."""
         names = row.schema.names
         columns = [
             pa.array([reason], field.type)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Embeds documents on the machines of a Ray cluster, or on this one, into a folder of Parquet files that are one index.
+"""Embeds documents on a Ray cluster, or on this machine, into a folder of Parquet files that together are one index.
 
     scripts/packages ray
     PYTHONPATH=target/python/ray scripts/integrations/ray_build.py ./docs -o vectors --model ./Qwen3-Embedding-0.6B-ONNX
     qwen3-index search vectors "a question"
 
-docs/engines.md says more. Ray Data hands on the batches and starts again what dies. The work is that of `qwen3-index`:
-`read` in each task of a Datasource, `embed --arrow` in each actor of a pool, `pack` in each task of a Datasink.
+docs/engines.md has the details. Ray Data moves the batches, and restarts tasks and actors that die. `qwen3-index` does the
+work: `read` in each task of a Datasource, `embed --arrow` in each actor of a pool, `pack` in each task of a Datasink.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from hashlib import blake2b
 from pathlib import Path
 
 HAS_CLUSTER = "RAY_ADDRESS" in os.environ
-# Ray looks at these when it is imported.
+# Ray reads these variables at import.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# A book can take a CPU longer than the half hour that Ray Data gives a run in which nothing moves.
+# Seconds without progress after which Ray Data gives up. A CPU can take longer than the default of half an hour for a book.
 os.environ.setdefault("RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S", "21600")
 if not HAS_CLUSTER:
-    # Who can reach its ports can run anything: at 127.0.0.1 only, then. It is called so on Linux too.
+    # Makes Ray listen at 127.0.0.1 only, on Linux too: whoever reaches its ports can run any code.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 import pyarrow as pa
@@ -46,19 +46,20 @@ from ray.data.exceptions import ExecutionTimeoutError
 import arrow_worker
 from arrow_worker import ATTEMPTS, METADATA, ArrowWorker, Died, Failed, last_words
 
-# A batch is embedded at once, and again where its worker died: seconds of work. A GPU does so much more in a second.
+# Bytes of text per batch, some seconds of work. If a worker dies, its whole batch is embedded again.
 BATCH_TEXT_BYTES = {"cpu": 512 << 10, "gpu": 2 << 20}
+# Rows per batch, at most.
 BATCH_ROWS = 4096
-# Until it is told that there is nothing but waiting.
+# How long to wait for a free worker before saying so.
 WAIT_SECONDS = 60
-# For the cluster to answer.
+# How long the cluster may take to answer.
 REACH_SECONDS = 30
-# What the tool's exit codes mean: done, done but for some documents.
+# Exit codes of the tool: success, and success except for some documents.
 DONE = (0, 3)
-# The one of no documents at all.
+# The only part if there are no documents.
 EMPTY_PART = "part-00000.parquet"
 
-# The options that are the tool's own, and whether they take a value.
+# The options that the tool gets unchanged, and whether they take a value.
 READING = {
     "endpoint": True,
     "id-field": True,
@@ -90,22 +91,22 @@ EMBEDDING = {
 
 
 def start(command, **options):
-    """A process of the tool, and the file of what it says."""
+    """Starts a process of the tool. Returns it and the file with its stderr."""
     errors = tempfile.TemporaryFile()  # noqa: SIM115
     try:
         return subprocess.Popen(command, stderr=errors, **options), errors
     except OSError as error:
-        raise Failed(f"{error.filename}: {error.strerror}; every machine must have it") from error
+        raise Failed(f"{error.filename}: {error.strerror}; put it on the PATH of every machine") from error
 
 
 def failure(process, errors):
-    """A process that was killed can be started again; one that has ended by itself would do so again."""
+    """Returns an error: `Died` if a signal killed the process, so that another attempt may succeed, else `Failed`."""
     words = last_words(process, errors)
     return (Died if process.returncode < 0 else Failed)(words)
 
 
 class Watched:
-    """A file that knows whether more was asked for than it has: a stream in it then lacks its end marker."""
+    """A file that notes whether a read went past its end. An Arrow stream in it then lacks its end marker."""
 
     closed = False
 
@@ -119,7 +120,7 @@ class Watched:
 
 
 def read(command, folder, said):
-    """The batches that `qwen3-index read` writes in a folder, of which the first is empty; adds what it warned of."""
+    """Yields an empty batch, then the batches that `qwen3-index read` writes in a folder. Adds its warnings to `said`."""
     process, errors = start(command, cwd=folder, stdout=subprocess.PIPE)
     output = Watched(process.stdout)
     try:
@@ -130,7 +131,7 @@ def read(command, folder, said):
     except (OSError, pa.ArrowInvalid):
         is_whole = False
     finally:
-        # Perhaps nobody wants the rest.
+        # Needed if the caller did not take all batches.
         process.kill()
     if not is_whole:
         raise failure(process, errors)
@@ -140,9 +141,10 @@ def read(command, folder, said):
 
 
 def regrouped(batches, text_bytes):
-    """The same rows in batches that depend on the rows alone, each with whether it is the last.
+    """Yields the same rows in batches of another size, each with whether it is the last.
 
-    What a task makes a second time must be what it made the first time: Ray takes single batches of it.
+    The new batches depend on the rows alone. If Ray runs a task again, it takes single batches of the second run, so
+    both runs must make the same batches.
     """
     group, rows, size = [], 0, 0
     for batch in batches:
@@ -157,8 +159,11 @@ def regrouped(batches, text_bytes):
 
 
 def read_share(command, folder, share, text_bytes):
-    """The batches of a share, each a row of the dataset. Each says what was read up to it, and with it: where a task is run
-    again, and the documents are others by then, the two do not fit together."""
+    """Yields the batches of a share, each as a row of the dataset.
+
+    A row has a digest of everything read before its batch, and another that includes the batch. If Ray runs a task again
+    after the documents have changed, these digests do not match, and `check` notices.
+    """
     done = 0
     for _ in range(ATTEMPTS):
         said, after = [], ""
@@ -180,7 +185,7 @@ def digest(before, batch):
 
 
 def row(place, batch):
-    """Of the dataset: a batch as an Arrow stream, so that Ray neither cuts nor joins batches, and that types remain."""
+    """Returns a row of the dataset. It holds a batch as an Arrow stream, so that Ray keeps its limits and its types."""
     written = pa.BufferOutputStream()
     with pa.ipc.new_stream(written, batch.schema) as out:
         out.write_batch(batch)
@@ -194,7 +199,7 @@ def places_and_batches(block):
 
 
 class Documents(Datasource):
-    """Shares of the documents, each read by a task."""
+    """The documents, in shares. A task reads a share."""
 
     def __init__(self, arguments, folder, shares, text_bytes):
         super().__init__()
@@ -214,7 +219,7 @@ class Documents(Datasource):
 
 
 class Embedder:
-    """What an actor does: it keeps a process that has loaded the model."""
+    """An actor. It keeps a process that has loaded the model."""
 
     def __init__(self, options, fingerprint):
         self.worker = ArrowWorker(options, fingerprint)
@@ -229,19 +234,19 @@ class Embedder:
 
 @dataclass
 class Written:
-    """What a task wrote."""
+    """The result of a task that writes."""
 
-    # Its name; nothing where there was no document.
+    # The file name; `None` if there was no document.
     part: str | None
-    # Of the batches in it.
+    # A row of the dataset for each batch in the file, without the batch itself.
     places: list[dict]
     embedded: int
-    # Ids, each with the reason.
+    # Ids and reasons.
     failed: list[tuple[str, str]]
 
 
 class Parts(Datasink):
-    """Files, each written by a task. One that Ray runs again replaces its file."""
+    """The output files. A task writes one file; if Ray runs the task again, it replaces the file."""
 
     def __init__(self, folder, part_bytes):
         self.folder, self.part_bytes, self.written = folder, part_bytes, []
@@ -265,12 +270,12 @@ class Parts(Datasink):
         )
 
     def on_write_complete(self, write_result):
-        # Of each task one, however often it ran.
+        # One result per task, however often it ran.
         self.written = write_result.write_returns
 
 
 def pack(schema, batches, path):
-    """Writes a part, under a name of its own first, since a task that Ray takes for dead may be at it too."""
+    """Writes a part, first under a unique name: a task that Ray believes dead may be writing it too."""
     own = path.with_name(f"{secrets.token_hex(8)}.parquet")
     for _ in range(ATTEMPTS):
         process, errors = start(["qwen3-index", "pack", "-q", "-o", own], stdin=subprocess.PIPE)
@@ -279,7 +284,7 @@ def pack(schema, batches, path):
                 for batch in batches:
                     out.write_batch(batch)
         except OSError:
-            # How it ended says more.
+            # Its exit code and its stderr say more.
             pass
         if process.wait() in DONE:
             own.replace(path)
@@ -292,11 +297,11 @@ def pack(schema, batches, path):
 
 
 def start_ray():
-    # What Ray Data tells stands in its log files; an error is told in a line here.
+    # Ray Data logs into files as well. This script reports errors itself, in one line.
     logging.getLogger("ray.data").handlers = [
         handler for handler in logging.getLogger("ray.data").handlers if handler.name != "console"
     ]
-    # Workers on other machines have no copy of it.
+    # Sends the module along, because other machines have no copy of it.
     cloudpickle.register_pickle_by_value(arrow_worker)
     quiet = {"logging_level": "error", "log_to_driver": False}
     if HAS_CLUSTER:
@@ -306,36 +311,39 @@ def start_ray():
         ray.init("local", include_dashboard=False, **quiet)
     context = DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
-    # Not one that hides what has happened.
+    # Raises the error itself instead of a wrapper that hides it.
     context.raise_original_map_exception = True
-    # Ray has its own way with it.
+    # Replaces Ray's own handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # A batch a block.
+    # Makes one block per batch.
     context.target_max_block_size = 1
 
 
 def reach(address):
-    """Ray itself would try for a long time."""
+    """Fails if nothing answers at the address. Ray itself would keep trying for minutes."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or "/" in host:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
     except OSError as error:
-        raise Failed(f"RAY_ADDRESS {address}: cannot be reached ({error}); is the cluster up?") from error
+        raise Failed(f"RAY_ADDRESS {address}: cannot be reached ({error}); check that the cluster is up") from error
 
 
 def pool(arguments):
-    """How many workers there are, and the CPUs and GPUs of each: one a GPU, or one a machine with all of its CPUs."""
+    """Returns the number of workers, and the CPUs and GPUs of each.
+
+    By default there is one worker per GPU, or one per machine with all of its CPUs.
+    """
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not machines:
-        raise Failed("no machine of the cluster has a CPU; start some first")
+        raise Failed("no machine of the cluster has a CPU; start a node with CPUs first")
     gpus = arguments.gpus
     if gpus is None:
         gpus = int(any(machine.get("GPU") for machine in machines))
     sizes = sorted({int(machine["CPU"]) for machine in machines})
     if len(sizes) > 1 and not gpus and not arguments.cpus:
-        raise Failed(f"the machines have {sizes} CPUs: say how many a worker is to have, with --cpus")
+        raise Failed(f"the machines have different numbers of CPUs ({sizes}); set those of a worker with --cpus")
     cpus = arguments.cpus or (1 if gpus else sizes[0])
     fit = [machine["CPU"] // cpus for machine in machines]
     if gpus:
@@ -344,7 +352,7 @@ def pool(arguments):
 
 
 def what_is_made(options, cpus, gpus):
-    """The schema of what `embed` makes of documents, on a machine that has what a worker is to have."""
+    """Returns the schema of the rows that `embed` makes. It asks a process on a machine that can run a worker."""
 
     def schema():
         worker = ArrowWorker(options)
@@ -355,12 +363,12 @@ def what_is_made(options, cpus, gpus):
 
     made = ray.remote(num_cpus=cpus, num_gpus=gpus)(schema).remote()
     if not ray.wait([made], timeout=WAIT_SECONDS)[0]:
-        say(f"no machine has had {cpus} CPUs and {gpus} GPUs free for a worker, or it still loads the model; waiting")
+        say(f"still waiting for a machine with {cpus} free CPUs and {gpus} free GPUs, or for the model to load")
     return ray.get(made)
 
 
 def run(arguments, folder):
-    """Writes the parts into a folder; gives what the tasks told."""
+    """Writes the parts into a folder. Returns the results of the tasks."""
     start_ray()
     workers, cpus, gpus = pool(arguments)
     embedding = given(arguments, EMBEDDING)
@@ -370,7 +378,7 @@ def run(arguments, folder):
     fingerprint = json.loads(schema.metadata[METADATA])["fingerprint"]
     shares = arguments.readers or workers
     reading = [*given(arguments, READING), "--", *arguments.inputs]
-    # Paths as they were given, for they can be a part of ids.
+    # Paths stay as given, because they can be part of ids.
     has_places = all(os.path.isabs(path) or "://" in path for path in arguments.inputs)
     folder_of_inputs = None if has_places else os.getcwd()
     text_bytes = BATCH_TEXT_BYTES["gpu" if gpus else "cpu"]
@@ -391,7 +399,7 @@ def run(arguments, folder):
         num_gpus=gpus,
     )
     parts = Parts(folder, arguments.part_mib << 20)
-    # Reading and writing take few CPUs: they must not wait for those that the workers have.
+    # `num_cpus: 0`: reading and writing use little CPU time, and must not wait for the CPUs that the workers hold.
     embedded.write_datasink(parts, concurrency=workers, ray_remote_args={"num_cpus": 0})
     check(parts.written, shares)
     if not any(task.part for task in parts.written):
@@ -400,34 +408,34 @@ def run(arguments, folder):
 
 
 def check(written, shares):
-    """Each batch that was read must be in one part."""
+    """Fails unless every batch that was read is in exactly one part."""
     places = [place for task in written for place in task.places]
     found = sorted((place["share"], place["number"], place["is_last"]) for place in places)
     count = Counter(place["share"] for place in places)
     whole = [(share, number, number + 1 == count[share]) for share in range(shares) for number in range(count[share])]
     if found != whole or len(count) != shares:
-        raise Failed("batches were lost or doubled on their way; nothing is written; run it again")
+        raise Failed("Ray lost or duplicated batches; nothing is written; run it again")
     after = {(place["share"], place["number"]): place["after"] for place in places}
     if any(place["before"] != after.get((place["share"], place["number"] - 1), "") for place in places):
-        raise Failed("the documents have changed while they were read; nothing is written; run it again")
+        raise Failed("documents changed while they were read; nothing is written; run it again")
 
 
 def build(arguments):
-    """What was written, and in how many parts."""
+    """Builds the index. Returns the results of the tasks, and the number of parts."""
     if "://" in arguments.output:
-        raise Failed(f"{arguments.output}: is no folder; name one with -o, and copy it afterwards")
+        raise Failed(f"{arguments.output}: -o takes a local folder; name one, and copy it afterwards")
     folder = Path(os.path.abspath(arguments.output))
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise Failed(f"{arguments.output}: is there already; remove it or name another folder with -o")
+        raise Failed(f"{arguments.output}: already exists; remove it or name another folder with -o")
     for left in folder.parent.glob(f".{folder.name}.*.unfinished"):
-        say(f"warning: {left}: is of a run that was killed, or that is at work; remove it if none is")
-    # It gets its name when it is whole.
+        say(f"warning: {left}: left by a run that was killed, or in use by another run; remove it if there is none")
+    # The folder gets its final name once it is complete.
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.unfinished")
     unfinished.mkdir()
     try:
         written = run(arguments, unfinished)
         parts = {task.part for task in written if task.part} or {EMPTY_PART}
-        # Of a task that was killed, something can be left.
+        # A task that was killed can leave a file behind.
         for path in unfinished.iterdir():
             if path.name not in parts:
                 path.unlink()
@@ -439,12 +447,12 @@ def build(arguments):
 
 
 def tell(written, parts, output):
-    """What has become of the documents; gives the exit code."""
-    # Each share of the same inputs may say the same.
+    """Reports on the documents. Returns the exit code."""
+    # Several shares can give the same warning.
     for line in sorted({line for task in written for place in task.places for line in place["said"].splitlines()}):
         say(f"warning: {line}")
     rows_failed = [failure for task in written for failure in task.failed]
-    # What has no id, each share that came upon it has told.
+    # A document without an id fails in every share.
     failed = list(dict.fromkeys(rows_failed))
     for id, why in failed:
         say(f"failed: {id}: {why}")
@@ -461,15 +469,15 @@ def say(line):
 
 
 def reason(error):
-    """What a task has failed by, or Ray itself, in one line."""
-    # Of an error in a task, Ray makes one with its stack, and adds lines to what it says.
+    """Returns in one line why a task, or Ray itself, failed."""
+    # Ray wraps the error of a task, and adds its stack to the text.
     cause = getattr(error, "cause", error)
     line = str(cause).split("\n")[0]
     return line if isinstance(cause, Failed) else f"{type(cause).__name__}: {line}"
 
 
 def given(arguments, options):
-    """Those of the options that were given, as the tool takes them."""
+    """Returns the given ones among some options, as the tool takes them."""
     values = [(name, vars(arguments)[name.replace("-", "_")]) for name in options]
     pairs = [
         (name, value) for name, value in values for value in (value if isinstance(value, list) else [value]) if value
@@ -482,16 +490,16 @@ def parse(arguments):
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="folders and files, as `qwen3-index build` takes them"
     )
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to make; it must not be there")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to make; it must not exist")
     parser.add_argument("--workers", type=count, metavar="N", help="processes that embed; default: as many as fit")
-    parser.add_argument("--readers", type=count, metavar="N", help="processes that read; default: one a worker")
+    parser.add_argument("--readers", type=count, metavar="N", help="processes that read; default: one per worker")
     parser.add_argument(
-        "--cpus", type=count, metavar="N", help="of each worker; default: all of a machine, or 1 beside a GPU"
+        "--cpus", type=count, metavar="N", help="CPUs per worker; default: all of a machine, or 1 for a worker with a GPU"
     )
     parser.add_argument(
-        "--gpus", type=int, choices=(0, 1), help="of each worker; default: 1 where the cluster has some"
+        "--gpus", type=int, choices=(0, 1), help="GPUs per worker; default: 1 if the cluster has any"
     )
-    parser.add_argument("--part-mib", type=count, default=128, metavar="N", help="MiB of rows in a file; default: 128")
+    parser.add_argument("--part-mib", type=count, default=128, metavar="N", help="MiB of rows per file; default: 128")
     for title, options in (("as in qwen3-index read", READING), ("as in qwen3-index embed", EMBEDDING)):
         group = parser.add_argument_group(title)
         for name, has_value in options.items():
@@ -500,7 +508,7 @@ def parse(arguments):
             )
     parsed = parser.parse_args(arguments)
     if "-" in parsed.inputs:
-        parser.error("-: who reads has no standard input; name files or folders")
+        parser.error("-: tasks have no standard input; name files or folders")
     parsed.model = parsed.model or [model for model in [os.environ.get("QWEN3_INDEX_MODEL")] if model]
     parsed.model = [os.path.abspath(model) if os.path.exists(model) else model for model in parsed.model]
     return parsed
@@ -513,11 +521,11 @@ def count(text):
 
 
 def hush():
-    """What Ray says, of each process that died and was replaced, stands in its log files too."""
+    """Silences Ray, which also logs into files. It would report every process that died and was replaced."""
     nowhere, told = os.open(os.devnull, os.O_WRONLY), os.dup(2)
     sys.stderr = os.fdopen(told, "w", buffering=1)
     os.dup2(nowhere, 2)
-    # On a terminal, that is where it shows its progress.
+    # On a terminal, Ray shows its progress on stdout.
     if not os.isatty(told):
         os.dup2(nowhere, 1)
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Makes a collection of Qdrant equal to a Parquet file of vectors, or applies to it what a night has changed.
+"""Brings a Qdrant collection to the state of an index of `qwen3-index build`, or applies a delta of it to the collection.
 
     scripts/packages qdrant
-    PYTHONPATH=target/python/qdrant scripts/integrations/to_qdrant.py vectors.parquet --url http://localhost:6333 --collection docs
+    export PYTHONPATH=target/python/qdrant
+    scripts/integrations/to_qdrant.py vectors.parquet --url http://localhost:6333 --collection docs
 
-docs/qdrant.md says more. A point's id follows from its row's, so a row that is written twice is there once. Each point
-holds a digest of its row, and a row whose digest is there is not sent again: so a load that was broken off goes on. What
-the vectors are, and which file the collection is equal to, stands in its metadata; one that has no such metadata was made
-by somebody else, and is left alone.
+docs/qdrant.md has the details. The id of a point is derived from the id of its row, so writing a row twice makes one point.
+Each point holds a digest of its row, and the script does not send a row again if the digest matches; so an interrupted
+load continues where it stopped. The metadata of the collection says what its vectors are and which index it is equal to.
+The script does not touch a collection without this metadata, since something else has made it.
 """
 
 import argparse
@@ -28,38 +29,40 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-# The key of our metadata, in the file and in the collection.
+# The key of the tool's metadata, in the file and in the collection.
 OURS = "qwen3-index"
 # A point's id is uuid5(NAMESPACE, id of the row).
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, OURS)
-# The key of the payload with the digest of the row.
+# The key of the row's digest in the payload.
 DIGEST = "_digest"
-# What vectors must have in common to be searched together, or to be rows of one collection.
+# Settings that all rows of a collection must share.
 KIND = {"model": "model", "dim": "dimension", "instruction": "instruction", "rows": "kind of rows"}
 
-# Of one request. As JSON, numbers take five times the room that they have here; a server takes 32 MiB.
+# Limits of a request, in rows and in bytes of Arrow. Numbers take five times as many bytes in JSON, and Qdrant accepts 32 MiB.
 BATCH_ROWS, BATCH_BYTES = 256, 4 << 20
-# Seconds to wait before a call is tried again.
+# Seconds to wait before each new attempt.
 PAUSES = (1, 2, 4, 8, 16, 32)
 TIMEOUT_SECONDS = 60
-# Qdrant normalizes vectors again, which moves their last bits.
+# How far a component may be off: Qdrant normalizes vectors again, which changes their last bits.
 ROUNDING = 1e-5
+# `--verify` compares the vectors of about so many rows.
 SPOT_CHECKS = 1024
+# How often to report progress where stderr is no terminal.
 PROGRESS_SECONDS = 30
 
-# What the client raises: for a busy server, for other answers, for none, and in its local mode.
+# What the client raises: for a busy server, for other errors of the server, for no answer, and in its local mode (two).
 TROUBLE = (QdrantException, UnexpectedResponse, ResponseHandlingException, OSError, ValueError)
 
 
 class Failed(Exception):
-    """What is told in one line, before the run ends with exit code 1."""
+    """An error that ends the run with exit code 1. Its text is one line."""
 
 
-# --- What is read.
+# --- Reading an index.
 
 
 class VectorFile:
-    """A file of vectors or a delta, read a batch at a time."""
+    """An index or a delta, read in batches."""
 
     def __init__(self, path):
         self.path = path
@@ -67,18 +70,18 @@ class VectorFile:
             self.file = pq.ParquetFile(path, pre_buffer=False)
         except (OSError, pa.ArrowException) as error:
             raise self.unreadable(error) from error
-        # That of other programs need not be text.
+        # The metadata of other programs may not be UTF-8.
         entries = (self.file.metadata.metadata or {}).items()
         metadata = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in entries}
         if OURS not in metadata:
-            raise Failed(f"{path}: not a file of qwen3-index: its metadata has no key {OURS}")
+            raise Failed(f"{path}: not an index of qwen3-index: its metadata has no key {OURS}")
         try:
             self.fingerprint = json.loads(metadata[OURS])["fingerprint"]
             self.has_chunks = self.fingerprint["rows"] == "chunks"
         except (ValueError, KeyError, TypeError) as error:
-            raise Failed(f"{path}: made by another version of qwen3-index: build it again") from error
+            raise Failed(f"{path}: made by another version of qwen3-index; build it again") from error
         self.rows = self.file.metadata.num_rows
-        # Of a file the digest of its rows; of a delta those before and after it.
+        # An index has the digest of its rows; a delta has the digests before and after it.
         self.content = metadata.get(f"{OURS}.content")
         self.start, self.end = metadata.get(f"{OURS}.from"), metadata.get(f"{OURS}.to")
         self.kept = [name for name in self.file.schema_arrow.names if name not in ("id", "text", "vector")]
@@ -86,10 +89,10 @@ class VectorFile:
             self.kept.remove("op")
         for name in self.kept:
             if name == DIGEST or self.has_chunks and name in ("document", "chunk"):
-                raise Failed(f"{path}: the payload has a {name} of its own: build without --keep {name}")
+                raise Failed(f"{path}: the column {name} clashes with a payload key of this script; build without --keep {name}")
 
     def unreadable(self, error):
-        return Failed(f"{self.path}: cannot be read: {getattr(error, 'strerror', None) or one_line(error)}")
+        return Failed(f"{self.path}: cannot read it: {getattr(error, 'strerror', None) or one_line(error)}")
 
     def batches(self, columns=None):
         try:
@@ -103,7 +106,7 @@ class VectorFile:
             yield from map(point_id, batch["id"].to_pylist())
 
     def points(self, batch):
-        # Of each row, in one array.
+        # One array with a row per vector.
         numbers = batch["vector"].flatten().to_numpy().reshape(batch.num_rows, self.fingerprint["dim"])
         rows = batch.select(["id", "text", *self.kept]).to_pylist()
         return [self.point(row, vector) for row, vector in zip(rows, numbers)]
@@ -118,7 +121,7 @@ class VectorFile:
 
 
 def pieces(batch):
-    """Halves what is too large for one request."""
+    """Yields a batch in pieces that each fit a request."""
     if batch.num_rows < 2 or batch.nbytes <= BATCH_BYTES:
         yield batch
         return
@@ -131,11 +134,11 @@ def point_id(row):
     return str(uuid.uuid5(NAMESPACE, row))
 
 
-# --- What is written.
+# --- Writing a collection.
 
 
 class Collection:
-    """A collection, reached by a client that does not give up at once."""
+    """A collection, behind a client that tries again."""
 
     def __init__(self, client, name, where):
         self.client, self.name, self.where = client, name, where
@@ -149,7 +152,7 @@ class Collection:
                 cause, may_pass = self.judge(error)
                 if not may_pass or pause is None:
                     raise self.refused(cause) from error
-                # What a busy server asks for.
+                # A busy server says how long to wait.
                 pause = max(pause, getattr(error, "retry_after_s", 0))
                 say(f"{self.where}: {cause}; trying again in {pause} s")
                 time.sleep(pause)
@@ -158,12 +161,12 @@ class Collection:
                 return result
 
     def judge(self, error):
-        """What went wrong, and whether it may go well the next time."""
+        """Returns what went wrong, and whether another attempt may succeed."""
         if isinstance(error, QdrantException):
             return f"the server is busy: {one_line(error)}", True
         if isinstance(error, UnexpectedResponse):
             if error.status_code in (401, 403):
-                return "the API key is missing or is not accepted: set QDRANT_API_KEY", False
+                return "the API key is missing or not accepted; set QDRANT_API_KEY", False
             try:
                 cause = error.structured()["status"]["error"]
             except (ValueError, KeyError, TypeError):
@@ -172,36 +175,36 @@ class Collection:
             return f"the server answers {error.status_code}: {one_line(cause)}", may_pass
         source = getattr(error, "source", error)
         if isinstance(source, httpx.TransportError):
-            # Where nothing has answered yet, nothing is there.
+            # If nothing has ever answered, the server is not running.
             may_pass = self.is_reached or not isinstance(source, httpx.ConnectError)
             return f"no answer: {one_line(source) or type(source).__name__}", may_pass
         if isinstance(source, json.JSONDecodeError) or source is not error:
-            return f"what answers is not Qdrant's REST API: {one_line(source)}", False
+            return f"the answer is not from Qdrant's REST API: {one_line(source)}", False
         return one_line(source), False
 
     def open(self, file, options, may_create):
-        """Makes the collection if it is not there; another's is refused, and one with other vectors."""
+        """Creates the collection if needed. Fails if something else made it, or if its vectors are of another kind."""
         if not self.call("collection_exists"):
             if not may_create:
-                raise self.refused("there is no such collection: load a file first")
+                raise self.refused("there is no such collection; load an index first")
             self.create(file, options)
         metadata = (self.call("get_collection").config.metadata or {}).get(OURS)
         if metadata is None:
-            raise self.refused("not made by to_qdrant.py, or by a Qdrant before 1.16: give another --collection")
+            raise self.refused("not made by to_qdrant.py, or the server is older than Qdrant 1.16; give another --collection")
         self.state, self.options = metadata["state"], metadata["options"]
         for name, title in KIND.items():
             if metadata["fingerprint"].get(name) != file.fingerprint.get(name):
-                raise self.refused(f"has another {title} than {file.path}: give another --collection")
+                raise self.refused(f"has another {title} than {file.path}; give another --collection")
         for name, value in options.items():
             if value and not self.options[name]:
-                raise self.refused(f"was not made with this --{name.replace('_', '-')}: give another --collection")
+                raise self.refused(f"was made without --{name.replace('_', '-')}; give another --collection")
 
     def refused(self, why):
         return Failed(f"{self.where}: {why}")
 
     def create(self, file, options):
         dim, cosine = file.fingerprint["dim"], models.Distance.COSINE
-        # Those of the file stay beside the smaller ones.
+        # Qdrant keeps the original vectors beside these.
         int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
         metadata = {"fingerprint": file.fingerprint, "state": "", "options": options}
         self.call(
@@ -212,17 +215,17 @@ class Collection:
         )
 
     def mark(self, state, file):
-        """Says which file the collection is equal to, as `content`, or between which it is, as `before..after`."""
+        """Records the index that the collection is equal to, as `content`, or the two that it is between, as `before..after`."""
         metadata = {"fingerprint": file.fingerprint, "state": state, "options": self.options}
         self.call("update_collection", metadata={OURS: metadata})
 
     def records(self, points, **parts):
-        """What is there under the ids of these points, by id."""
+        """Returns the records that the collection has under the ids of some points, by id."""
         ids = [point.id for point in points]
         return {record.id: record for record in self.call("retrieve", ids=ids, **parts)} if ids else {}
 
     def put(self, points):
-        """Writes those points that are not there as they are here, and says how many."""
+        """Writes the points that the collection lacks or has with another digest. Returns how many."""
         there = self.records(points, with_payload=[DIGEST], with_vectors=False)
         digests = {id: record.payload.get(DIGEST) for id, record in there.items()}
         points = [point for point in points if digests.get(point.id) != point.payload[DIGEST]]
@@ -252,7 +255,7 @@ class Collection:
 def connect(arguments):
     try:
         if arguments.path:
-            # The client would make it.
+            # The client would create the folder.
             if arguments.verify and not os.path.isdir(arguments.path):
                 raise Failed(f"{arguments.path}: there is no such folder")
             return QdrantClient(path=arguments.path)
@@ -262,34 +265,34 @@ def connect(arguments):
         raise Failed(f"{arguments.path or arguments.url}: {one_line(error)}") from error
 
 
-# --- What is done.
+# --- The commands.
 
 
 def bring(collection, file, delta, progress):
-    """Brings the collection to the state of the file: by the delta, where that starts from what is there."""
+    """Brings the collection to the state of the index, by the delta if that starts from the collection's state."""
     if delta and (file is None or delta.end == file.content):
         if collection.state == delta.end:
             return "up to date"
         if collection.state in (delta.start, f"{delta.start}..{delta.end}"):
             return apply(collection, delta, progress)
     if file is None:
-        raise Failed(f"{delta.path}: starts from another file than the one in {collection.where}: load the whole file")
+        raise Failed(f"{delta.path}: does not start from the state of {collection.where}; load the whole index")
     return load(collection, file, progress)
 
 
 def load(collection, file, progress):
     written = deleted = 0
-    # A delta must not start from what is half here.
+    # `?`: no delta can start from a load that is not complete.
     collection.mark(f"?..{file.content}", file)
     for batch in file.batches():
         written += collection.put(file.points(batch))
         progress(batch.num_rows)
     count = collection.count()
-    # Each row of the file is there, so any more are none of its rows.
+    # Every row of the index has its point by now, so any further points have no row.
     if count > file.rows:
         deleted = collection.delete_all_but(set(file.ids()))
     if count - deleted != file.rows:
-        raise collection.refused(f"{count - deleted} points of {file.rows} rows: something else writes there")
+        raise collection.refused(f"{count - deleted} points for {file.rows} rows; stop what else writes to it and run again")
     collection.mark(file.content, file)
     return f"{file.rows:,} points: {written:,} written, {deleted:,} deleted"
 
@@ -307,7 +310,7 @@ def apply(collection, delta, progress):
 
 
 def verify(collection, file, progress):
-    """Compares the number of points, the digest of each, and payload and vector of some."""
+    """Compares the number of points, the digest of each point, and payload and vector of some."""
     missing, outdated, altered = [], [], []
     stride = max(1, file.rows // SPOT_CHECKS)
     first = random.randrange(stride)
@@ -329,10 +332,10 @@ def verify(collection, file, progress):
     found = [f"{len(rows):,} {what} ({rows[0]})" for what, rows in named.items() if rows]
     found += [f"{surplus:,} too many"] if surplus else []
     if found:
-        # What is under the digest of its row is not written again.
-        advice = "delete the collection, and load the file" if altered else "load the file"
-        raise collection.refused(f"is not {file.path}: of its points, {', '.join(found)}: {advice}")
-    return f"{file.rows:,} points, those of {file.path}"
+        # A point with the right digest would not be written again.
+        advice = "delete the collection and load the index" if altered else "load the index"
+        raise collection.refused(f"differs from {file.path}: {', '.join(found)}; {advice}")
+    return f"{file.rows:,} points, equal to {file.path}"
 
 
 def is_alike(point, record):
@@ -340,11 +343,11 @@ def is_alike(point, record):
     return record.payload == point.payload and max(differences) <= ROUNDING
 
 
-# --- What is told.
+# --- Messages and arguments.
 
 
 class Progress:
-    """Rows that are done: in a line that changes on a terminal, elsewhere in one now and then."""
+    """Reports how many rows are done: in one changing line on a terminal, else in a line now and then."""
 
     def __init__(self, total, is_quiet):
         self.total, self.is_quiet = total, is_quiet
@@ -369,29 +372,29 @@ def one_line(error):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], epilog="QDRANT_API_KEY is the server's key.")
-    parser.add_argument("file", nargs="?", help="what the collection is to be equal to")
-    parser.add_argument("--delta", help="apply this if the collection is what it starts from, instead of reading FILE")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], epilog="QDRANT_API_KEY has the API key.")
+    parser.add_argument("file", nargs="?", help="the index that the collection is to equal")
+    parser.add_argument("--delta", help="applied if it starts from the state of the collection; else FILE is loaded")
     place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--url", help="a server, as http://localhost:6333")
-    place.add_argument("--path", help="a folder of the client's local mode")
-    parser.add_argument("--collection", required=True, help="made if it is not there")
-    parser.add_argument("--on-disk", action="store_true", help="make it with vectors on disk, not in memory")
-    parser.add_argument("--quantize", action="store_true", help="make it with 8-bit vectors in memory to search first")
-    parser.add_argument("--verify", action="store_true", help="write nothing: compare it with FILE")
+    place.add_argument("--url", help="the server, such as http://localhost:6333")
+    place.add_argument("--path", help="a folder for the client's local mode, without a server")
+    parser.add_argument("--collection", required=True, help="its name; created if it does not exist")
+    parser.add_argument("--on-disk", action="store_true", help="create it with vectors on disk instead of in memory")
+    parser.add_argument("--quantize", action="store_true", help="create it with 8-bit vectors in memory to search first")
+    parser.add_argument("--verify", action="store_true", help="write nothing, compare the collection with FILE")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and failures")
     parsed = parser.parse_args(arguments)
     if parsed.file is None and parsed.delta is None:
-        parser.error("give a file, or --delta, or both")
+        parser.error("give FILE, --delta or both")
     if parsed.verify and (parsed.file is None or parsed.delta):
-        parser.error("--verify takes a file, and no --delta")
+        parser.error("--verify needs FILE and no --delta")
     return parsed
 
 
 def read(path, is_delta):
     file = path and VectorFile(path)
     if file and (file.end is not None) != is_delta:
-        raise Failed(f"{path}: is {'no delta' if is_delta else 'a delta: give it as --delta'}")
+        raise Failed(f"{path}: is {'no delta' if is_delta else 'a delta; give it as --delta'}")
     return file
 
 
@@ -402,7 +405,7 @@ def run(arguments):
     try:
         where = f"collection {arguments.collection} at {arguments.path or arguments.url}"
         collection = Collection(client, arguments.collection, where)
-        # A delta that starts from a file needs that one's points.
+        # A delta that starts from an index needs the points of that index.
         may_create = not (arguments.verify or file is None and delta.start)
         collection.open(file or delta, options, may_create)
         progress = Progress((file or delta).rows, arguments.quiet)
@@ -424,7 +427,7 @@ def main(arguments=None):
         say(failed)
         sys.exit(1)
     except KeyboardInterrupt:
-        say("interrupted: run it again to go on")
+        say("interrupted; run it again to continue")
         sys.exit(130)
 
 

@@ -137,7 +137,7 @@ def refusals():
     other = run(*ray_build("docs", "-o", "refused", "--cpus", 1), code=1)
     nowhere = run(*ray_build("nowhere", "-o", "refused", "--cpus", 1), code=1)
     for said, part in (
-        (there, "many: is there already"),
+        (there, "many: already exists"),
         (other, "(dim differ)"),
         (nowhere, "nowhere"),
     ):
