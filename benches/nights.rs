@@ -1,8 +1,8 @@
 //! Measures what a nightly run costs, beside the least that it could cost. `scripts/bench/nights` runs it.
 //!
 //! Prints Markdown tables with seconds by the clock and CPU seconds of all threads and processes; other programs on the
-//! machine disturb the latter less. Each figure is the median of three runs, and what is compared takes turns. First
-//! builds run once. All inputs are in the page cache.
+//! machine disturb the latter less. Each figure is the median of three runs, and contenders take turns. First builds run
+//! once. All inputs are in the page cache.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // A measurement that panics says where; it prints its tables.
 
@@ -45,12 +45,12 @@ const CHANGED: usize = 10;
 const WIDTH: usize = 1024;
 const NARROW: [&str; 2] = ["--dim", "64"];
 
-/// Rows of the files with which memory is measured, rows for which it is extrapolated, and the option for few dimensions.
+/// Rows of the inputs that memory is measured with, rows that it is extrapolated to, and the option for few dimensions.
 const ROWS: [usize; 3] = [10_000, 100_000, 1_000_000];
 const ROWS_EXTRAPOLATED: usize = 10_000_000;
 const SMALL: [&str; 2] = ["--dim", "32"];
 
-/// One row in so many changes in a night.
+/// How many rows there are per row that changes in a night.
 const ROWS_PER_CHANGE: usize = 100;
 
 /// A library that does not exist, so that a run that loads the model fails.
@@ -457,7 +457,7 @@ fn document(folder: &Path, n: usize) -> PathBuf {
     folder.join(format!("{:02}/{}/report-{n:06}.txt", n / 1000, n / 100 % 10))
 }
 
-/// Appends a line to some documents, to others in each run.
+/// Appends a line to [`CHANGED`] documents, to other ones in each run.
 fn change_documents(folder: &Path, run: usize) {
     for n in (run..DOCUMENTS).step_by(DOCUMENTS / CHANGED) {
         let mut file = OpenOptions::new().append(true).open(document(&folder.join(FOLDERS[0]), n)).unwrap();
@@ -473,7 +473,7 @@ fn write_rows(path: &Path, rows: &[(String, String)]) {
     file.flush().unwrap();
 }
 
-/// Writes rows, of which the first `changed` of every [`ROWS_PER_CHANGE`] have another text.
+/// Writes rows. In every [`ROWS_PER_CHANGE`] of them, the first `changed` rows have another text.
 fn write_short_rows(path: &Path, rows: usize, changed: usize) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     for n in 0..rows {

@@ -50,11 +50,11 @@ use zip::ZipArchive;
 
 use crate::support::{argument, cpu_seconds, files, json_lines, repository};
 
-/// The corpus of a format ends after so many bytes or documents.
+/// Bytes and documents after which the corpus of a format ends.
 const CORPUS_BYTES: usize = 10 << 20;
 const CORPUS_DOCUMENTS: usize = 4000;
 
-/// The size of real documents in bytes, at most, so that no single one dominates its corpus.
+/// The largest real document in bytes, so that no single one dominates its corpus.
 const DOCUMENT_BYTES: u64 = 512 << 10;
 
 /// Dimensions of a vector, as many as Qwen3-Embedding-0.6B has.
@@ -267,7 +267,7 @@ fn seconds(mut what: impl FnMut()) -> f64 {
     seconds_with(|| (), |()| what())
 }
 
-/// Returns the CPU seconds of work on something that is made anew each time; making it does not count.
+/// Returns the CPU seconds of work on a value. `ready` makes the value before each run, which does not count.
 fn seconds_with<T>(mut ready: impl FnMut() -> T, mut what: impl FnMut(T)) -> f64 {
     let mut runs: Vec<f64> = (0..RUNS)
         .map(|_| {
@@ -362,7 +362,7 @@ fn utf8(bytes: &[u8]) -> String {
     }
 }
 
-/// Returns files from all over a folder of this machine whose paths end so; none if the folder does not exist.
+/// Returns files of a folder of this machine, evenly spread, whose paths end so. None if the folder does not exist.
 fn tree(folder: PathBuf, endings: &[&str]) -> impl Iterator<Item = Vec<u8>> {
     let mut found = files(&folder);
     found.retain(|path| endings.iter().any(|ending| path.as_os_str().to_string_lossy().ends_with(ending)));
@@ -500,7 +500,7 @@ impl<'a> Device<'a> for Nothing {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// Parses the text, and the styles, which say what is a heading.
+/// Parses the text, and the styles that mark headings.
 fn bare_docx(path: &Path) {
     let mut archive = ZipArchive::new(Cursor::new(fs::read(path).unwrap())).unwrap();
     for part in ["word/styles.xml", "word/document.xml"] {

@@ -30,7 +30,7 @@ ROUNDS = 3
 ATTENTIONS = ("flash_attention_2", "sdpa")
 BATCHES = (32, 128, 256)
 TRIED = 2000
-# Passages with a vector from the CPU to compare with.
+# How many vectors are compared with those of the CPU.
 SAMPLES = 200
 
 

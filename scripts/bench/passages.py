@@ -27,7 +27,7 @@ def lengths(count, shortest, longest):
 
 
 def passage(tokenizer, parts, between, tokens, dice):
-    """Returns a text of so many tokens, including the end token."""
+    """Returns a text of exactly `tokens` tokens, including the end token."""
     while True:
         text = between.join(dice.sample(parts, len(parts)))[: tokens * CHARACTERS_A_TOKEN]
         found = tokenizer.decode(tokenizer.encode(text).ids[: tokens - 1]).strip()

@@ -21,7 +21,7 @@ import pyarrow as pa
 METADATA = b"qwen3-index"
 # How often to send a batch, or to load the model, before giving up.
 ATTEMPTS = 2
-# After so many rows in succession that each killed the process, the rows are not to blame, and the run fails.
+# How many rows in succession may kill the process. With more of them the run fails, since the rows are not to blame.
 FATAL_ROWS_MAX = 8
 # How long to wait for a process to end after it has closed its output.
 END_SECONDS = 10

@@ -45,12 +45,12 @@ PAUSES = (1, 2, 4, 8, 16, 32)
 TIMEOUT_SECONDS = 60
 # How far a component may be off: Qdrant normalizes vectors again, which changes their last bits.
 ROUNDING = 1e-5
-# `--verify` compares the vectors of about so many rows.
+# About how many vectors `--verify` compares.
 SPOT_CHECKS = 1024
 # How often to report progress where stderr is no terminal.
 PROGRESS_SECONDS = 30
 
-# What the client raises: for a busy server, for other errors of the server, for no answer, and in its local mode (two).
+# What the client raises, in turn for a busy server, other errors of the server, no answer, and in its local mode.
 TROUBLE = (QdrantException, UnexpectedResponse, ResponseHandlingException, OSError, ValueError)
 
 
