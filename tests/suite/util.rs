@@ -254,13 +254,3 @@ pub fn bound_by_modes(command: &Command) -> Option<Command> {
     bound.current_dir(command.get_current_dir()?).env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
     is_there.then_some(bound)
 }
-
-/// CPU seconds in user and system mode, of this process and of those that it has waited for (see `man 5 proc`).
-pub fn cpu_seconds() -> f64 {
-    /// Of the system's clock, in which it tells CPU times, on every Linux.
-    const TICKS_A_SECOND: f64 = 100.0;
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let behind_name = stat.rsplit(')').next().unwrap();
-    let times = behind_name.split_whitespace().skip(11).take(4);
-    times.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / TICKS_A_SECOND
-}
