@@ -140,7 +140,7 @@ impl Place {
     /// Returns the error for a file that could not be written in full.
     pub fn cannot_write(&self, cause: &dyn fmt::Display) -> anyhow::Error {
         anyhow!(
-            "{}: cannot be written: {cause}; make room or choose another place (the old file is unchanged)",
+            "{}: cannot be written: {cause}; make room or choose another place (the old file is untouched)",
             self.name_on_disk
         )
     }
