@@ -138,7 +138,7 @@ impl DocumentError {
     /// Whether no other document of that place can be read now either, so that there is no use in going on.
     pub fn ends_the_run(&self) -> bool {
         match self {
-            DocumentError::Object(trouble) => trouble.is_of_store,
+            DocumentError::Object(error) => error.affects_whole_store,
             DocumentError::RestNotRead(cause) => cause.ends_the_run(),
             _ => false,
         }
@@ -249,7 +249,7 @@ pub enum Lost {
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Why a store did not do what it was asked for.
+/// Why a request to object storage failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: {cause}")]
 pub struct StoreError {
@@ -257,12 +257,12 @@ pub struct StoreError {
     pub url: String,
     /// What is wrong, and what to do.
     pub cause: String,
-    /// Whether nothing can be had from the store now; otherwise it is about one object.
-    pub is_of_store: bool,
+    /// Whether requests for other objects of the store would fail too.
+    pub affects_whole_store: bool,
 }
 
 impl From<StoreError> for io::Error {
-    fn from(trouble: StoreError) -> Self {
-        io::Error::other(trouble)
+    fn from(error: StoreError) -> Self {
+        io::Error::other(error)
     }
 }

@@ -80,7 +80,7 @@ impl Shards {
             bail!(self.doubled(&new, row)?);
         }
         let bytes = file.as_file().metadata()?.len();
-        Ok(Joined { rows: new.rows(), bytes, warning: place.put(file)? })
+        Ok(Joined { rows: new.rows(), bytes, warning: place.publish(file)? })
     }
 
     /// The columns that are kept, each with the type that holds the values of all parts.

@@ -11,10 +11,10 @@ use crate::storage::place::FileKind;
 pub const MAGIC: &[u8] = b"PAR1";
 
 /// What the output is.
-pub const INDEX: FileKind = FileKind { name: "Parquet", magic: MAGIC, is_kept: true };
+pub const INDEX: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: true };
 
 /// What a delta is.
-pub const DELTA: FileKind = FileKind { name: "Parquet", magic: MAGIC, is_kept: false };
+pub const DELTA: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: false };
 
 /// Columns that every file has.
 pub const COLUMNS: [&str; 3] = ["id", "text", "vector"];

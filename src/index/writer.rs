@@ -96,7 +96,7 @@ impl<'a> IndexWriter<'a> {
         let old = self.old.map(|old| &old.file);
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
-                self.place.check_as_found()?;
+                self.place.check_unchanged()?;
                 // The last run may have come as far as this, and no further.
                 let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
                 let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
@@ -125,7 +125,7 @@ impl<'a> IndexWriter<'a> {
         if let Some(delta) = delta {
             warnings.extend(write_delta(delta, old, &new, &changes)?);
         }
-        warnings.extend(self.place.put(file)?);
+        warnings.extend(self.place.publish(file)?);
         Ok(self.written(bytes, true, changes, warnings))
     }
 

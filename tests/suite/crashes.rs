@@ -844,7 +844,7 @@ fn links_stay_and_what_dead_runs_left_goes() {
 
     symlink("nowhere/out.parquet", playground.path("dangling.parquet")).unwrap();
     let ran = playground.run(&["build", "in.jsonl", "-o", "dangling.parquet"]).expect(1);
-    assert!(error_of(&ran).contains("output dangling.parquet: is a broken link"), "{}", ran.story);
+    assert!(error_of(&ran).contains("output dangling.parquet: is a broken symlink"), "{}", ran.story);
     assert!(playground.path("dangling.parquet").is_symlink());
 }
 
@@ -1164,7 +1164,7 @@ fn what_another_program_did_to_the_output_during_the_run_is_left() {
         let before = fs::read(&out).ok();
         let ran = running.release().expect(1);
         let says =
-            "output out.parquet: another program has written or removed it during this run, so it is left";
+            "output out.parquet: another program wrote or removed it during this run, so this run did not replace it";
         assert!(error_of(&ran).contains(says), "{what}{}", ran.story);
         assert!(fs::read(&out).ok() == before, "{what}: it is left");
         assert_eq!(records(&playground.path(JOURNAL)), COUNT, "{what}: all vectors are kept");

@@ -256,7 +256,7 @@ const CASES: &[Case] = &[
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "/dev/null"],
         code: 1,
-        says: &["output /dev/null", "no regular file"],
+        says: &["output /dev/null", "is not a regular file"],
     },
     Case {
         name: "an output that ends like a folder",

@@ -28,7 +28,7 @@ use crate::storage::place::{FileKind, Place};
 use crate::vector::embedder::Embedder;
 use report::{Report, RowCounts, Seconds, peak_memory};
 
-const REPORT: FileKind = FileKind { name: "JSON", magic: b"{", is_kept: false };
+const REPORT: FileKind = FileKind { name: "JSON", magic: b"{", replaces_damaged: false };
 
 /// A file that belongs to an output while a run is at work, or was interrupted.
 const JOURNAL: &str = "journal";
@@ -82,7 +82,7 @@ fn write_report(place: &Place, report: &Report) -> anyhow::Result<()> {
     let mut file = place.temporary()?;
     let text = serde_json::to_string_pretty(report)? + "\n";
     file.as_file_mut().write_all(text.as_bytes()).map_err(|e| place.cannot_write(&e))?;
-    place.put(file).map(drop)
+    place.publish(file).map(drop)
 }
 
 fn build(
@@ -145,7 +145,7 @@ fn old_file(
         }
         Err(error @ (Unusable::Foreign | Unusable::Delta)) => Err(output::would_be_lost(place, &error)),
         Err(Unusable::Damaged(e)) => {
-            let kept = place.keep();
+            let kept = place.plan_backup();
             let will = if arguments.dry_run { "would be" } else { "will be" };
             let delta = if arguments.delta.is_some() { "; the delta has all rows" } else { "" };
             reporter.warn(&format!(
@@ -336,10 +336,10 @@ fn run_settled(
 }
 
 fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<Journal> {
-    let path = place.beside(JOURNAL);
+    let path = place.sibling(JOURNAL);
     let journal = match is_dry {
         true => Journal::look(&path, header),
-        false => Journal::open(&path, header, place.options()),
+        false => Journal::open(&path, header, place.sibling_options()),
     };
     journal.with_context(|| format!("{}: cannot be opened; remove it if it is damaged", path.display()))
 }

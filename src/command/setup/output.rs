@@ -38,7 +38,7 @@ pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> 
 
 /// `None`, and a warning, where the file system knows no locks.
 pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> {
-    match Lock::take(&place.beside(LOCK), place.options()) {
+    match Lock::take(&place.sibling(LOCK), place.sibling_options()) {
         Ok(lock) => {
             place.clean()?;
             Ok(Some(lock))
@@ -78,7 +78,7 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
             Ok(Some(old))
         }
         Err(Unusable::Damaged(e)) => {
-            let kept = place.keep();
+            let kept = place.plan_backup();
             warn(&format!("{place}: is damaged ({e:#}); it will be kept as {}", kept.display()));
             Ok(None)
         }

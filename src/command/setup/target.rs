@@ -42,7 +42,7 @@ impl Target {
     pub fn place(&self) -> anyhow::Result<Place> {
         let place = Place::new(self.what, &self.path, self.kind)?;
         Ok(match &self.remote {
-            Some(remote) => place.called(format!("{} {}", self.what, remote.url())),
+            Some(remote) => place.with_name(format!("{} {}", self.what, remote.url())),
             None => place,
         })
     }
