@@ -21,8 +21,8 @@ LEFT_OUT = {
     "qwen3-index model pull": "there is no hub here but that of tests/suite/hub.rs",
     "QWEN3_INDEX_MODEL=": "belongs to cron, as the next",
     "0 2 * * *": "is for cron at two in the morning; tests/suite/nights.rs has the nights",
-    "python3 -m pip install": "scripts/packages installs the same",
-    "scripts/export_onnx.py": "there are no weights of the real model; tests/suite/golden.rs has exports",
+    "scripts/packages export": "scripts/test has done it",
+    "PYTHONPATH=target/python/export scripts/export_onnx.py": "there are no weights of the real model; tests/suite/golden.rs has exports",
     "qwen3-index build ./docs -o vectors.parquet --model ./model": "needs the export of the line before",
 }
 # What has another place or size here.

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // A test that panics says where; tables are printed.
 
 mod bad_inputs;
-mod bench_nights;
 mod crashes;
 mod devices;
 mod doctor;
@@ -21,6 +20,7 @@ mod install;
 mod kinds;
 mod layers;
 mod make;
+mod messages;
 mod mixed;
 mod nights;
 mod objects;
@@ -34,6 +34,5 @@ mod search;
 mod shards;
 mod stand_in;
 mod stream;
-mod throughput;
 mod util;
 mod vectors;

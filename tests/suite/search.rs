@@ -175,7 +175,7 @@ fn what_people_see_is_the_place_and_the_part_that_matters() {
 #[test]
 fn for_nine_of_ten_questions_the_toy_has_the_document_among_the_first_three() {
     let mut python = Command::new("python3");
-    python.arg(repository("scripts/check_toy.py")).arg(env!("CARGO_BIN_EXE_qwen3-index"));
+    python.arg(repository("scripts/fixtures/check_toy.py")).arg(env!("CARGO_BIN_EXE_qwen3-index"));
     let output = python.output().unwrap();
     println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
