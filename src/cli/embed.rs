@@ -40,7 +40,7 @@ pub struct EmbedArguments {
 
     /// Read and write Arrow IPC streams
     ///
-    /// The stream on standard input has a column `text`. It is written to standard output with an added column of vectors. Each
+    /// The stream on standard input has a column `text`. It is written to standard output with the vectors added. Each
     /// batch is answered before more than two others are read.
     #[arg(long, conflicts_with_all = ["texts", "format"], help_heading = INPUT)]
     pub arrow: bool,

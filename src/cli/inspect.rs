@@ -20,7 +20,7 @@ pub const EXIT_CODES: &str = "  \
 pub struct InspectArguments {
     /// Parquet files, folders of them, or patterns
     ///
-    /// `build` wrote the files. A pattern is, for example, 'parts/*.parquet'.
+    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'.
     #[arg(required = true, value_name = "INDEX", help_heading = INPUT)]
     pub index: Vec<PathBuf>,
 

@@ -22,7 +22,7 @@ pub const EXIT_CODES: &str = "  \
 pub struct MergeArguments {
     /// Parquet files, folders of them, or patterns
     ///
-    /// `build` wrote the files. A pattern is, for example, 'parts/*.parquet'. Shards are joined in the order of their numbers,
+    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'. Shards are joined in the order of their numbers,
     /// other files in the order in which they are named.
     #[arg(required = true, value_name = "PART", help_heading = INPUT)]
     pub parts: Vec<PathBuf>,

@@ -18,7 +18,7 @@ pub const EXAMPLES: &str = "  \
 pub struct SearchArguments {
     /// Parquet file, a folder of them, or a pattern
     ///
-    /// `build` wrote the files. A pattern is, for example, 'parts/*.parquet'.
+    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'.
     #[arg(value_name = "INDEX", help_heading = INPUT, display_order = 0)]
     pub index: PathBuf,
 

@@ -66,7 +66,7 @@ pub struct ReadingArguments {
 
     /// Address of the object storage, such as http://localhost:9000
     ///
-    /// The default is the address in AWS_ENDPOINT_URL if it is set, otherwise the provider's own.
+    /// The default is the provider's own address. For s3://, AWS_ENDPOINT_URL sets another default.
     #[arg(long, value_name = "URL", help_heading = INPUT, hide_short_help = true)]
     pub endpoint: Option<String>,
 

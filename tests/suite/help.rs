@@ -142,7 +142,8 @@ fn page() -> String {
     let mut page = "# Commands and options\n\n".to_owned();
     page += &wrapped(
         "This page is made from the program by a test. `-h` prints the short help of a command, and `--help` \
-         prints what stands here.",
+         prints what stands here. A command without exit codes of its own ends with 0 (done), 1 (failed) or 2 \
+         (wrong usage).",
         "",
     );
     page += "\n| command | |\n| --- | --- |\n";
@@ -212,7 +213,7 @@ fn entry(arg: &Arg) -> String {
     let words = Regex::new(r" \[default: ([^\]]*)\]").unwrap();
     let default = words.captures(&help).map(|found| found[1].to_owned());
     let help = words.replace(&help, "");
-    let mut entry = format!("- `{}`: {help}", typed.trim_start_matches('[').trim_end_matches(']'));
+    let mut entry = format!("- `{typed}`: {help}");
     let takes_value = arg.get_action().takes_values();
     let values = arg.get_possible_values();
     if takes_value && !values.is_empty() && !arg.is_hide_possible_values_set() {
