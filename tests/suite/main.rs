@@ -13,6 +13,7 @@ mod eval;
 mod fuzz;
 mod golden;
 mod gpu;
+mod help;
 mod hub;
 mod inspect;
 mod install;
