@@ -1,4 +1,4 @@
-//! `eval`: a test set in, how good the vectors of one or several set-ups are on standard output.
+//! `eval`: a test set in, the quality of the vectors of one or more set-ups on standard output.
 
 mod groups;
 mod page;
