@@ -2,8 +2,9 @@
 //! line.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -170,6 +171,37 @@ fn what_people_see_is_the_place_and_the_part_that_matters() {
     assert!(ran.stdout.contains(r"rule\u{1b}[31m") && !ran.stdout.contains('\u{1b}'), "{}", ran.story);
     let hit = &search(&playground, &["out.parquet", "stations"])[0].hits[0];
     assert_eq!(serde_json::json!(hit.kept), serde_json::json!({"title": "Returns", "year": 2026}));
+}
+
+#[test]
+fn each_question_of_standard_input_is_answered_before_the_next_has_to_be_there() {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["one", "two", "three"]));
+    playground.build("in.jsonl", &[]);
+    playground.write("questions.txt", "one\ntwo\n");
+    let arguments = ["search", "out.parquet", "--json", "--questions"];
+    let of_file = playground.run(&[&arguments[..], &["questions.txt"]].concat()).expect(0).stdout;
+    let mut command = playground.command(&[&arguments[..], &["-"]].concat());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    for (question, answer) in ["one", "two"].into_iter().zip(of_file.lines()) {
+        writeln!(stdin, "{question}").unwrap();
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), answer);
+    }
+    // An empty line ends the run, and what comes before it is answered.
+    stdin.write_all(b"three\n\nfour\n").unwrap();
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest.lines().count(), 1, "{rest}");
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("questions -:4: is empty"), "{stderr}");
+    refused(playground.run(&["search", "out.parquet", "--questions", "-"]), &["questions -: is empty"]);
 }
 
 #[test]
