@@ -42,7 +42,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     };
     let mut out = io::stdout().lock();
     if arguments.json {
-        let json = serde_json::to_string_pretty(&page).context("figures as JSON")?;
+        let json = serde_json::to_string_pretty(&page).context("the figures cannot be written as JSON")?;
         printed(writeln!(out, "{json}"))?;
     } else {
         printed(page.print(Screen::stdout(), &mut out))?;

@@ -5,8 +5,8 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 
-use textwrap::Options;
-use textwrap::core::display_width;
+use textwrap::core::{Word, display_width};
+use textwrap::{Options, WordSeparator};
 
 use crate::console::HumanCount;
 
@@ -49,6 +49,7 @@ impl Screen {
         let Screen::Terminal { columns, .. } = self else { return writeln!(out, "{head}{text}") };
         let indent = " ".repeat(indent);
         let options = Options::new(columns).initial_indent(head).subsequent_indent(&indent);
+        let options = options.word_separator(WordSeparator::Custom(words));
         textwrap::wrap(text, options).iter().try_for_each(|line| writeln!(out, "{line}"))
     }
 
@@ -69,6 +70,23 @@ impl Screen {
         marked.push_str(&text[end..]);
         marked
     }
+}
+
+/// Returns the parts of a line that stay together: those of UAX #14, but paths and options are not broken at their slashes
+/// and hyphens. Texts in Chinese or Japanese have no spaces and are broken beside their characters, which are wide.
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    let is_wide = |c: char| display_width(c.encode_utf8(&mut [0; 4])) > 1;
+    let (mut words, mut start, mut end) = (Vec::new(), 0, 0);
+    for part in WordSeparator::UnicodeBreakProperties.find_words(line) {
+        end += part.word.len() + part.whitespace.len();
+        let is_beside_wide = part.word.ends_with(is_wide) || line[end..].starts_with(is_wide);
+        if !part.whitespace.is_empty() || is_beside_wide {
+            words.push(Word::from(&line[start..end]));
+            start = end;
+        }
+    }
+    words.extend((start < end).then(|| Word::from(&line[start..end])));
+    Box::new(words.into_iter())
 }
 
 /// Returns a number with its noun, such as `1 row` or `2,315 rows`.
@@ -114,6 +132,15 @@ mod tests {
     }
 
     #[test]
+    fn options_and_paths_stay_whole_where_they_fit() {
+        let text = "choose a file with --model-file: onnx/model.onnx";
+        assert_eq!(
+            written(NARROW, "1.  ", text),
+            "1.  choose a file\n    with\n    --model-file:\n    onnx/model.onnx\n"
+        );
+    }
+
+    #[test]
     fn marks_take_no_columns_and_are_for_terminals() {
         let text = "The battery lasts a year.";
         let marked = NARROW.mark(text, &[4..11, 20..24]);
@@ -121,8 +148,8 @@ mod tests {
         let plain = marked.replace("\x1b[1m", "").replace("\x1b[0m", "");
         let wrapped = written(NARROW, "", &marked).replace("\x1b[1m", "").replace("\x1b[0m", "");
         assert_eq!(wrapped, written(NARROW, "", &plain));
-        assert_eq!(Screen::Pipe.mark(text, &[4..11]), text);
-        assert_eq!(Screen::Terminal { columns: 20, has_bold: false }.mark(text, &[4..11]), text);
+        assert_eq!(Screen::Pipe.mark(text, &[4..11, 20..24]), text);
+        assert_eq!(Screen::Terminal { columns: 20, has_bold: false }.mark(text, &[4..11, 20..24]), text);
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub fn run(arguments: &EvalCommand, format: LogFormat) -> anyhow::Result<Exit> {
     };
     let mut out = io::stdout().lock();
     if is_json {
-        let json = serde_json::to_string_pretty(&page.json()).context("figures as JSON")?;
+        let json =
+            serde_json::to_string_pretty(&page.json()).context("the figures cannot be written as JSON")?;
         printed(writeln!(out, "{json}"))?;
     } else {
         printed(page.print(&mut out))?;
