@@ -5,6 +5,7 @@ mod doctor;
 mod embed;
 mod eval;
 mod inspect;
+mod lines;
 mod merge;
 mod model;
 mod pack;
@@ -12,6 +13,7 @@ mod process;
 mod read;
 mod search;
 mod setup;
+mod terminal;
 
 use std::io::{self, Write};
 

@@ -49,7 +49,7 @@ fn write(
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
-        // Whoever joins the shares finds those that are unassigned in each.
+        // The streams of all shards have a row for an unassigned failure: whoever joins them sees the same row in each.
         pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;
@@ -67,7 +67,7 @@ fn write(
     }
 }
 
-/// The id of what could not be read, or where it is.
+/// Returns the id of a document that could not be read, or its place where the id is unknown.
 fn name(failure: &Failure) -> &str {
     match (&failure.lost, &failure.cause) {
         (Lost::Document(id), _) => id,

@@ -278,13 +278,6 @@ impl LoadedModel {
         }
     }
 
-    /// What the ONNX Runtime that is loaded was built for.
-    pub fn providers(&self) -> Vec<&'static str> {
-        let all = [("CPU", Device::Cpu), ("CUDA", Device::Cuda(Vec::new())), ("OpenVINO", Device::OpenVino)];
-        let built_in = |device: &Device| device.is_built_in().unwrap_or(false);
-        all.iter().filter(|(_, device)| built_in(device)).map(|&(name, _)| name).collect()
-    }
-
     /// What the model does worse than others, if it does.
     pub fn warning(&self) -> Option<String> {
         let export = self.embedders.first().and_then(OnnxEmbedder::export);

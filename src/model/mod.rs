@@ -6,6 +6,7 @@ mod device;
 mod fingerprint;
 mod folder;
 pub(crate) mod hub; // the name of a model -> a model folder
+mod installed;
 mod load;
 mod onnx;
 mod placement;
@@ -16,6 +17,7 @@ mod workload;
 pub use device::{Device, DeviceChoice, Precision};
 pub use fingerprint::{ModelFingerprint, external_data};
 pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
+pub use installed::{load_runtime, providers};
 pub use load::{LoadedModel, Model};
 pub use onnx::OnnxEmbedder;
 pub use placement::Placement;

@@ -158,9 +158,9 @@ fn rankings_of_a_test_set_are_measured_as_trec_eval_does() {
     playground.write("said.json", all.to_string());
     print!("{}", check(&playground, &["retrieval"]));
     let notes = json!([
-        {"what": "questions that are not judged, and left out", "count": 1},
-        {"what": "questions without a relevant document, which count as 0", "count": 1},
-        {"what": "documents without text, which cannot be found", "count": 1},
+        {"what": "questions without a judgment, left out", "count": 1},
+        {"what": "questions without a relevant document, counted as 0", "count": 1},
+        {"what": "documents without text, never found", "count": 1},
     ]);
     assert_eq!(all["notes"], notes);
 
@@ -348,18 +348,18 @@ fn what_is_wrong_is_said_in_a_line() {
     case("pairs.txt", "a", &["pairs", "pairs.txt"], 1, &["pairs.txt: has no rows"]);
 
     let usage = |arguments: &[&str], parts: &[&str]| case("", "", arguments, 2, parts);
-    usage(&["pairs", "pairs.csv", "--fields", "a,b"], &["--fields: name three"]);
+    usage(&["pairs", "pairs.csv", "--fields", "a,b"], &["--fields: name three fields"]);
     usage(
         &["pairs", "pairs.csv", "--dims", "64,65"],
-        &["--dims or --compare-dim 65: the vectors have 64 numbers"],
+        &["--dims or --compare-dim 65: the vectors have 64 dimensions"],
     );
     usage(
         &["retrieval", "test", "--compare-dim", "31"],
-        &["31: the vectors have 64 numbers; choose 32 to 64"],
+        &["31: the vectors have 64 dimensions; choose 32 to 64"],
     );
     usage(
         &["retrieval", "test", "--dims", "64,32", "--compare-dim", "48"],
-        &["--dims: two set-ups are compared"],
+        &["--dims: a comparison has two set-ups"],
     );
     let corpus = repository("fixtures/corpus/faq.jsonl").to_str().unwrap().to_owned();
     playground.build(&corpus, &[]);
@@ -369,7 +369,7 @@ fn what_is_wrong_is_said_in_a_line() {
     playground.write("own/queries.jsonl", "{\"_id\": \"q\", \"text\": \"a\"}\n");
     playground.write("own/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\tfaq-001\t1\n");
     let other = ["retrieval", "own", "--index", "out.parquet", "--model", &bert];
-    case("", "", &other, 1, &["is not the one that the index was made with"]);
+    case("", "", &other, 1, &["is not the one that made the index"]);
 }
 
 /// The blocks of docs/eval.md in their order, in an empty folder beside the corpus.

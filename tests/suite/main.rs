@@ -30,6 +30,7 @@ mod ray;
 mod readers;
 mod recipes;
 mod screen;
+mod screens;
 mod search;
 mod shards;
 mod stand_in;

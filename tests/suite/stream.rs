@@ -498,7 +498,7 @@ fn a_row_that_cannot_be_right_ends_it_and_the_old_file_stays() {
         (vec![a(), ("b", long, None)], "row `b`: the length of its vector is 1.0020"),
         (vec![a(), ("b", None, None)], "row `b`: has neither a vector nor an error"),
         (vec![a(), ("b", unit(3), None), a()], "row `a`: an earlier one has this id too"),
-        (vec![], "no row that came has a vector (0 documents"),
+        (vec![], "no row of the stream has a vector (0 documents"),
     ] {
         run(&playground, &PACK, &stream_of_rows(&rows)).expect(1).says(says);
         assert_eq!(playground.listing(), ["out.parquet"]);

@@ -1,4 +1,5 @@
-//! `embed --arrow`: an Arrow IPC stream in, one out. While a batch goes through the model, the next is read and prepared.
+//! `embed --arrow`: an Arrow IPC stream of texts in, one with vectors out. The next batch is read and prepared while a
+//! batch goes through the model.
 
 use std::io;
 
@@ -33,7 +34,7 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let mut has_failures = false;
     while let Some(prepared) = batches.take()? {
         let PreparedBatch { batch, texts, chunks } = prepared.context("standard input")?;
-        let made = make(&mut embedder, chunks)?;
+        let made = embed(&mut embedder, chunks)?;
         has_failures |= made.iter().any(|made| matches!(made, Made::Failed(_)));
         printed(output.write(&batch, &texts, &made))?;
     }
@@ -41,12 +42,12 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     Ok(if has_failures { Exit::Partial } else { Exit::Done })
 }
 
-/// A batch on its way to the model.
+/// A batch of rows, ready for the model.
 struct PreparedBatch {
     batch: TextBatch,
-    /// Clean.
+    /// The clean text of each row.
     texts: Vec<String>,
-    /// None for rows that are not to be embedded.
+    /// The chunks of each row; `DocumentError::Empty` for a row without text, or with an error of its own.
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 }
 
@@ -63,7 +64,7 @@ fn prepare(batch: TextBatch, preparer: &Preparer) -> PreparedBatch {
     PreparedBatch { batch, texts, chunks }
 }
 
-fn make(
+fn embed(
     embedder: &mut TextEmbedder,
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 ) -> anyhow::Result<Vec<Made>> {
