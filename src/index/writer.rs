@@ -6,7 +6,7 @@
 use anyhow::Context;
 
 use super::delta::{Changes, leads_to, write_delta};
-use super::file::{IndexFile, Old};
+use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::row::{Row, Vector};
@@ -115,7 +115,7 @@ impl<'a> IndexWriter<'a> {
         }
         assert!(new.doubled_id().is_none(), "each document once");
         let is_alike =
-            |old: &Old| old.has_vectors && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
+            |old: &Old| old.has_vectors() && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
         let is_alike = self.old.is_some_and(is_alike);
         let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
@@ -136,7 +136,7 @@ impl<'a> IndexWriter<'a> {
     }
 
     fn is_as_before(&self, row: &Row) -> bool {
-        let Some(Old { file, is_same: true, .. }) = self.old else { return false };
+        let Some(Old { file, reusable: Reusable::File }) = self.old else { return false };
         let Vector::Old(there) = row.vector else { return false };
         if self.rows >= file.rows() || !self.keeps_the_same {
             return false;
@@ -152,7 +152,7 @@ impl<'a> IndexWriter<'a> {
 
     /// Whether no row has changed, been added or removed, and no column has another type.
     fn is_complete(&self, old: &IndexFile) -> bool {
-        let is_same = self.old.is_some_and(|old| old.is_same) && old.keeps(&self.kept);
+        let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same
             && self.rows == old.rows()
             && old.metadata().map(|metadata| metadata.stale) == Some(self.metadata.stale)

@@ -539,13 +539,13 @@ fn inputs_that_have_gone_leave_the_old_output_unless_that_is_allowed() {
                 fs::remove_dir_all(playground.path("docs")).unwrap();
                 playground.write("docs/.hidden", "what is left out is no document");
             },
-            says: "input docs: no documents in it, while the old output has some;",
+            says: "input docs: contains no documents, but the old output does;",
             flag: "--allow-empty",
         },
         Case {
             inputs: &["docs", "more"],
             set_up: |playground| playground.remove("more/f.txt"),
-            says: "input more: no documents in it, while the old output has some;",
+            says: "input more: contains no documents, but the old output does;",
             flag: "--allow-empty",
         },
         Case {
@@ -557,7 +557,7 @@ fn inputs_that_have_gone_leave_the_old_output_unless_that_is_allowed() {
         Case {
             inputs: &["docs", "-"],
             set_up: |_| {},
-            says: "input -: no documents in it, while the old output has some;",
+            says: "input -: contains no documents, but the old output does;",
             flag: "--allow-empty",
         },
         Case {
@@ -601,7 +601,7 @@ fn inputs_that_have_gone_leave_the_old_output_unless_that_is_allowed() {
     playground.remove("docs/b.txt");
     for _ in 0..2 {
         let ran = playground.run(&["build", "docs", "-o", "empty.parquet"]).expect(0);
-        ran.says("warning: input docs: no documents in it");
+        ran.says("warning: input docs: contains no documents");
     }
 }
 

@@ -695,7 +695,7 @@ fn what_is_wrong_is_said_in_one_line() {
         &nothing,
         &[&bucket.url("nothing/"), "-o", &out],
         1,
-        "no documents in it, while the old output has some",
+        "contains no documents, but the old output does",
     );
     bucket.build(&[&bucket.url("nothing"), &docs, "-o", &out, "--allow-empty"]).expect(0);
 

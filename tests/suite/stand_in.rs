@@ -164,13 +164,13 @@ fn memory_that_is_too_small_costs_time_before_it_costs_documents() {
     documents(&playground, 2000);
     // Planned by what fits, nothing is too large.
     let planned = build(&playground, &CUDA, &[("STAND_IN_MIB", "16")]).expect(0);
-    assert!(!planned.stderr.contains("too small"), "{}", planned.story);
+    assert!(!planned.stderr.contains("not enough device memory"), "{}", planned.story);
     // A text fits that has the memory for itself, which was taken in pieces for smaller ones before.
     build(&playground, &CUDA, &[("STAND_IN_MIB", "4")]).expect(0);
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     let too_large = [&CUDA[..], &["--batch-tokens", "131072"]].concat();
     let ran = build(&playground, &too_large, &[("STAND_IN_MIB", "24")]).expect(0);
-    ran.says("the memory of the device is too small for such batches: from here on they have ");
+    ran.says("not enough device memory for batches of this size: from now on they have at most ");
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
 
     // What does not fit alone is a failure of its own; the old file would have a row for it.

@@ -17,7 +17,7 @@ use crate::command::setup::target::Target;
 use crate::command::setup::{inputs, model, output};
 use crate::console::{DecimalBytes, HumanCount, LogFormat, Reporter, human_seconds, now, tokens_per_second};
 use crate::index::{
-    DELTA, INDEX, IndexFile, IndexWriter, Metadata, OPERATION, Old, RowKind, Unusable, Written,
+    DELTA, INDEX, IndexFile, IndexWriter, Metadata, OPERATION, Old, Reusable, RowKind, Unusable, Written,
 };
 use crate::model::{LoadedModel, Model, Resources, Texts};
 use crate::pipeline::journal::{Header, Journal};
@@ -224,12 +224,12 @@ fn settle(
                 "the old output was made with other settings, so all is embedded anew: {parts}"
             ));
         }
-        Old {
-            has_vectors: differences.is_empty(),
-            is_reused: differences.is_empty() && !arguments.rebuild,
-            is_same: before.as_ref() == Some(&fingerprint),
-            file,
-        }
+        let reusable = match () {
+            () if before.as_ref() == Some(&fingerprint) => Reusable::File,
+            () if differences.is_empty() => Reusable::Vectors,
+            () => Reusable::Nothing,
+        };
+        Old { file, reusable }
     });
     let job = Job {
         roots,
@@ -241,6 +241,7 @@ fn settle(
         dim: fingerprint.dim,
         shard: arguments.reading.shard,
         old,
+        is_rebuild: arguments.rebuild,
         has_output,
         allow_empty: arguments.allow_empty,
         allow_shrink: arguments.allow_shrink,
