@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::vector::batch::{Batch, Batching, ChunkKey};
-use crate::vector::embedder::{Embedded, Embedder, Patient};
+use crate::vector::embedder::{Embedded, Embedder, FallbackEmbedder};
 
 /// One is at work, and one waits, so that no device has to.
 const BATCHES_A_DEVICE: usize = 2;
@@ -23,8 +23,8 @@ pub(super) struct Outcome {
     pub seconds: Duration,
     /// What came of each; or why the run cannot go on.
     pub embedded: anyhow::Result<Vec<Embedded>>,
-    /// Most tokens of a batch, padding included, from here on, where memory was too small for it.
-    pub places_max: Option<usize>,
+    /// Most tokens per batch from now on, padding included, if this batch did not fit into memory.
+    pub batch_limit: Option<usize>,
 }
 
 /// The queue. Where it is dropped, what is at work comes to its end first, since the engine must not outlive `main`.
@@ -54,7 +54,7 @@ impl Queue {
         let (made, outcomes) = unbounded();
         let work_on = |embedder| {
             let (taken, made) = (waiting.clone(), made.clone());
-            thread::spawn(move || work(Patient::new(embedder), &taken, &made))
+            thread::spawn(move || work(FallbackEmbedder::new(embedder), &taken, &made))
         };
         let threads = embedders.into_iter().map(work_on).collect();
         Queue { batches, waiting, outcomes, threads, batching, batch_tokens, in_flight: 0 }
@@ -133,10 +133,10 @@ impl Drop for Queue {
     }
 }
 
-fn work(mut embedder: Patient, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
+fn work(mut embedder: FallbackEmbedder, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
     for batch in batches {
         let Some(first) = batch.keys().next() else { continue };
-        let (chunks, tokens, places_max) = (batch.len(), batch.tokens(), embedder.places_max());
+        let (chunks, tokens, limit) = (batch.len(), batch.tokens(), embedder.batch_limit());
         let started = Instant::now();
         let embedded = embedder.embed(batch);
         let outcome = Outcome {
@@ -145,7 +145,7 @@ fn work(mut embedder: Patient, batches: &Receiver<Batch>, outcomes: &Sender<Outc
             tokens,
             seconds: started.elapsed(),
             embedded,
-            places_max: Some(embedder.places_max()).filter(|&now| now < places_max),
+            batch_limit: embedder.batch_limit().filter(|&now| limit != Some(now)),
         };
         if outcomes.send(outcome).is_err() {
             return;

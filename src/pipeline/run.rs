@@ -372,7 +372,7 @@ impl<'a, 'e> Run<'a, 'e> {
             queue.taken();
             queue.devices()
         });
-        let Outcome { first, chunks, tokens, seconds, embedded, places_max } = outcome;
+        let Outcome { first, chunks, tokens, seconds, embedded, batch_limit } = outcome;
         let embedded = embedded.with_context(|| {
             let place = self.pending[first.document - self.done].document.place();
             format!("at {place} and {} more texts", chunks - 1)
@@ -386,9 +386,9 @@ impl<'a, 'e> Run<'a, 'e> {
             self.fill_all(key, vector);
         }
         self.reporter.embedded(tokens);
-        if let Some(places) = places_max {
+        if let Some(tokens) = batch_limit {
             self.reporter.warn(&format!(
-                "the memory of the device is too small for such batches: from here on they have {places} tokens at most, as with --batch-tokens {places}"
+                "the memory of the device is too small for such batches: from here on they have {tokens} tokens at most, as with --batch-tokens {tokens}"
             ));
         }
         Ok(())
@@ -533,14 +533,14 @@ impl Pieces {
         match job.rows {
             RowKind::Documents => {
                 let merged = mean(&vectors.into_iter().map(Vector::made).collect::<Vec<_>>())?;
-                Ok(vec![row(None, text, Vector::New(merged.cut(job.dim)?))])
+                Ok(vec![row(None, text, Vector::New(merged.truncate(job.dim)?))])
             }
             RowKind::Chunks => spans
                 .into_iter()
                 .zip(vectors)
                 .zip(0..)
                 .map(|((span, vector), chunk)| {
-                    Ok(row(Some(chunk), text[span].to_owned(), vector.cut(job.dim)?))
+                    Ok(row(Some(chunk), text[span].to_owned(), vector.truncate(job.dim)?))
                 })
                 .collect(),
         }

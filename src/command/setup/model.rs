@@ -150,7 +150,7 @@ pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
 
 /// What goes through the model with this tokenizer, of so many tokens in one chunk.
 pub fn texts(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Texts> {
-    Ok(Texts { max_tokens, together: None, prefix: tokenizer.shared_ids()? })
+    Ok(Texts { max_tokens, together: None, prefix: tokenizer.prefix_ids()? })
 }
 
 /// Loads the model for texts in memory. `dim` as asked for. Gives back what the model is recognised by, too.
