@@ -11,7 +11,7 @@ use super::process::{Exit, printed};
 use super::setup::model::{self, RETRIEVAL};
 use crate::cli::DoctorArguments;
 use crate::console::{DecimalBytes, HumanCount, LogFormat, shown, tokens_per_second};
-use crate::model::{LoadedModel, Model, ModelFolder, Texts, external_data};
+use crate::model::{LoadedModel, Model, ModelFolder, Workload, external_data};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, embed};
@@ -84,7 +84,7 @@ fn examine(
     findings.pooling(&model.folder).map_err(|e| ("pooling", e))?;
     let tokenizer = model.tokenizer.clone();
     let max_tokens = model::max_tokens(None, &model, &tokenizer).map_err(|e| ("tokenizer", e))?;
-    let texts = Texts { max_tokens, together: None, prefix: Vec::new() };
+    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new() };
     let mut loaded = model.load(&model::resources(&arguments.model), &texts).map_err(|e| ("runtime", e))?;
     findings.runtime(&loaded);
     findings.graph(&loaded);
@@ -157,7 +157,8 @@ impl Findings {
     fn runtime(&mut self, loaded: &LoadedModel) {
         let providers = loaded.providers().join(", ");
         self.ok("runtime", format!("{}, built for {providers}", loaded.library.display()));
-        self.ok("device", loaded.device());
+        let cpu_reason = loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({reason})"));
+        self.ok("device", format!("{}{cpu_reason}", loaded.device()));
     }
 
     fn graph(&mut self, loaded: &LoadedModel) {

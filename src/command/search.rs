@@ -15,7 +15,7 @@ use crate::cli::SearchArguments;
 use crate::console::{LogFormat, shown};
 use crate::index::search::{self, Neighbor, nearest};
 use crate::index::{Parts, Row};
-use crate::model::{Model, Texts};
+use crate::model::{Model, Workload};
 use crate::text::clean::clean;
 use crate::text::snippet::snippet;
 use crate::text::tokenize::Tokenizer;
@@ -36,8 +36,8 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let dim = parts.metadata().fingerprint.dim;
     let (tokenizer, max_tokens) = tokenizer(&questions, &model, instruction)?;
     // Mostly one question, for which no more is tried.
-    let together = (questions.len() == 1).then_some(max_tokens);
-    let texts = Texts { together, ..model::texts(&tokenizer, max_tokens)? };
+    let batch_tokens = (questions.len() == 1).then_some(max_tokens);
+    let texts = Workload { batch_tokens, ..model::texts(&tokenizer, max_tokens)? };
     let (mut embedder, _) = model::load(&arguments.model, &model, tokenizer, &texts, Some(dim), format)?;
     let vectors = embed(&questions, &mut embedder)?;
     let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
