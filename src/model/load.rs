@@ -62,7 +62,7 @@ impl Model {
     /// Returns the libraries of ONNX Runtime for the device of this model, each with its name beside this program.
     ///
     /// # Errors
-    /// ONNX Runtime is not installed for the device, or cannot be told apart from other libraries in its folder.
+    /// ONNX Runtime is not installed for the device, or its folder has other libraries too.
     pub fn libraries(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
         match &self.device {
             DeviceChoice::Auto => runtime::libraries(&Device::Cpu),
@@ -100,7 +100,7 @@ impl Model {
 
     /// Loads the model on the first GPU. Not enough memory for the longest text is an error here, since a CPU can embed it.
     fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
-        // First of all, so that the reason is the missing GPU rather than a library that nobody needs without one.
+        // Before the libraries, so that the reason is the missing GPU and not a library that only a GPU requires.
         Gpu::open(0)?;
         let loaded = self.load_on(&Device::Cuda(vec![0]), resources, workload)?;
         let longest = workload.max_tokens;
@@ -124,7 +124,7 @@ impl Model {
         let profiles = matches!(device, Device::Cuda(_)).then(profile_folder).transpose()?;
         let (mut sessions, weights) =
             self.load_sessions(&runtime.environment, targets, profiles.as_ref().map(TempDir::path))?;
-        let first = sessions.first_mut().context("a model without a device")?;
+        let first = sessions.first_mut().context("no device to load the model on")?;
         let probe = self.probe(first, device)?;
         let placement = self.check_placement(first)?;
         let fingerprint = self.fingerprint(weights, first.pooling(), first.width(), device.precision())?;
@@ -172,10 +172,10 @@ impl Model {
             .with_context(|| format!("model {}: cannot embed a sample text", self.folder.onnx.display()))
     }
 
-    /// Returns where the nodes of a graph on a GPU run.
+    /// Returns how many nodes of the graph run on the GPU, if the session has one.
     ///
     /// # Errors
-    /// Some of the heavy ones run on the CPU.
+    /// Nodes that do most of the work run on the CPU.
     fn check_placement(&self, session: &mut GraphSession) -> anyhow::Result<Option<Placement>> {
         if session.gpu().is_none() {
             return Ok(None);
@@ -236,8 +236,8 @@ fn profile_folder() -> anyhow::Result<TempDir> {
         .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with room"))
 }
 
-/// Rounds lengths up where that saves time: where the graph removes the padding again; with OpenVINO, which is a sixth faster
-/// at multiples of 16 tokens; and on a GPU, where padding costs less than small batches.
+/// Chooses rounded lengths where they save time: the graph removes the padding again, or OpenVINO is a sixth faster at
+/// multiples of 16 tokens, or the device is a GPU, on which padding costs less time than small batches.
 fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
     let removes_padding = session.export().is_some_and(|export| export.unpads);
     match probe.batching() {
@@ -259,13 +259,13 @@ pub struct LoadedModel {
     device: Device,
     /// Threads per operator on a CPU.
     threads: usize,
-    /// Where the nodes of the graph run, on a GPU.
+    /// How many nodes of the graph run on the GPU, if there is one.
     placement: Option<Placement>,
     cpu_reason: Option<String>,
 }
 
 impl LoadedModel {
-    /// Describes what runs the model, for people: "CPU, 8 threads".
+    /// Describes the device for people, for example "CPU, 8 threads".
     pub fn device(&self) -> String {
         let mut parts = vec![self.device.to_string()];
         match self.device {

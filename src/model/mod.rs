@@ -1,7 +1,5 @@
 //! A model's name or folder in, an engine that is ready to embed out.
 
-#![warn(clippy::cast_possible_truncation)]
-
 pub(crate) mod bundle; // a model folder -> a folder for a machine without a network
 mod cuda;
 mod device;

@@ -99,7 +99,7 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The shortest name of the library, and what all its names begin with.
+/// The shortest name of the library; [`PREFIX`] is the start of all its names.
 #[cfg(target_os = "macos")]
 pub const LIBRARY: &str = "libonnxruntime.dylib";
 #[cfg(target_os = "macos")]
@@ -109,7 +109,7 @@ pub const LIBRARY: &str = "libonnxruntime.so";
 #[cfg(not(target_os = "macos"))]
 const PREFIX: &str = LIBRARY;
 
-/// Returns the libraries that ONNX Runtime requires for the device, each with the name that it has in the folder of a program.
+/// Returns the libraries that ONNX Runtime requires for the device, each with the name that it has in a bundle.
 ///
 /// # Errors
 /// ONNX Runtime is not installed for the device, or is in a folder of the system with other libraries.

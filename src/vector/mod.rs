@@ -1,7 +1,5 @@
 //! Token ids in, vectors out.
 
-#![warn(clippy::cast_possible_truncation)]
-
 pub mod batch; // Encoding -> Batch
 pub mod embedder; // Batch -> Embedding, by an engine
 pub mod embedding; // one vector, L2-normalized

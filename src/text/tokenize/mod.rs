@@ -1,7 +1,5 @@
 //! Text in, token ids out, with the instruction and special tokens that the model expects (the only user of tokenizers).
 
-#![warn(clippy::cast_possible_truncation)]
-
 mod words;
 
 use std::borrow::Cow;
