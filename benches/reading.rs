@@ -214,6 +214,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         has_output: false,
         allow_empty: false,
         allow_shrink: false,
+        is_rebuild: false,
         is_dry: false,
     };
     pipeline::run(&Arc::new(job), engine, &Arc::new(Reporter::new(true, LogFormat::Text))).unwrap();

@@ -13,7 +13,7 @@ use super::setup::model::{self, RETRIEVAL};
 use super::terminal::{Screen, counted};
 use crate::cli::DoctorArguments;
 use crate::console::{DecimalBytes, HumanCount, LogFormat, shown, tokens_per_second};
-use crate::model::{LoadedModel, Model, ModelFolder, Texts, external_data, load_runtime, providers};
+use crate::model::{LoadedModel, Model, ModelFolder, Workload, external_data, load_runtime, providers};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, embed};
@@ -97,7 +97,7 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
     if !has_files {
         return findings.runtime_alone(arguments);
     }
-    let texts = Texts { max_tokens, together: None, prefix: Vec::new() };
+    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new() };
     let mut loaded = match model.load(&model::resources(&arguments.model), &texts) {
         Ok(loaded) => loaded,
         Err(error) => return findings.not_loaded(arguments, &error),

@@ -19,7 +19,7 @@ use crate::cli::SearchArguments;
 use crate::console::{LogFormat, shown};
 use crate::index::search::{self, Neighbor, nearest};
 use crate::index::{Parts, Row};
-use crate::model::{Model, Texts};
+use crate::model::{Model, Workload};
 use crate::text::clean::clean;
 use crate::text::snippet::{question_words, snippet};
 use crate::text::tokenize::Tokenizer;
@@ -43,7 +43,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let instruction = instruction(&model, arguments.instruction.as_deref(), arguments.no_instruction);
     let tokenizer = model::tokenizer(&model, instruction)?;
     let tokens_max = tokens_max(&model)?;
-    let (max_tokens, together) = match &questions {
+    let (max_tokens, batch_tokens) = match &questions {
         Questions::Known(questions) => {
             let longest = longest(questions, &tokenizer, tokens_max)?;
             // A model is tried with no more than it gets, and mostly it gets one question.
@@ -51,7 +51,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
         }
         Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
     };
-    let texts = Texts { together, ..model::texts(&tokenizer, max_tokens)? };
+    let texts = Workload { batch_tokens, ..model::texts(&tokenizer, max_tokens)? };
     let dim = parts.metadata().fingerprint.dim;
     let (embedder, _) = model::load(&arguments.model, &model, tokenizer.clone(), &texts, Some(dim), format)?;
     let mut session = SearchSession {

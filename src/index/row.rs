@@ -89,9 +89,9 @@ impl Vector {
     ///
     /// # Errors
     /// [`NoVector::NotFinite`] where those are all zero.
-    pub fn cut(self, dim: usize) -> Result<Self, NoVector> {
+    pub fn truncate(self, dim: usize) -> Result<Self, NoVector> {
         match self {
-            Vector::New(embedding) => Ok(Vector::New(embedding.cut(dim)?)),
+            Vector::New(embedding) => Ok(Vector::New(embedding.truncate(dim)?)),
             old @ Vector::Old(_) => Ok(old),
         }
     }

@@ -222,8 +222,9 @@ impl<'a> IndexWriter<'a> {
     fn old_vectors(&self, rows: &[u32]) -> anyhow::Result<Vec<Box<[f32]>>> {
         let Some(Old { file, .. }) = self.old.filter(|_| !rows.is_empty()) else { return Ok(Vec::new()) };
         let vectors = file.vectors(rows).with_context(|| self.place.cannot_read_again())?;
-        let cut = |vector: &[f32]| Ok(Embedding::stored(vector.into()).cut(self.dim())?.into_values());
-        vectors.chunks(file.dim()).map(cut).collect()
+        let truncate =
+            |vector: &[f32]| Ok(Embedding::stored(vector.into()).truncate(self.dim())?.into_values());
+        vectors.chunks(file.dim()).map(truncate).collect()
     }
 
     fn write(&self, table: &mut Table, row: Cells) -> anyhow::Result<()> {

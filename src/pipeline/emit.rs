@@ -51,13 +51,13 @@ fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Ro
     match job.rows {
         RowKind::Documents => {
             let mean = mean(&vectors.into_iter().map(Vector::made).collect::<Vec<_>>())?;
-            Ok(vec![row(None, text, Vector::New(mean.cut(job.dim)?))])
+            Ok(vec![row(None, text, Vector::New(mean.truncate(job.dim)?))])
         }
         RowKind::Chunks => spans
             .into_iter()
             .zip(vectors)
             .zip(0..)
-            .map(|((span, vector), chunk)| Ok(row(Some(chunk), text[span].to_owned(), vector.cut(job.dim)?)))
+            .map(|((span, vector), chunk)| Ok(row(Some(chunk), text[span].to_owned(), vector.truncate(job.dim)?)))
             .collect(),
     }
 }

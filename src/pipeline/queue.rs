@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::step::Devices;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
-use crate::vector::embedder::{Embedded, Embedder, Patient};
+use crate::vector::embedder::{Embedded, Embedder, FallbackEmbedder};
 
 /// Batches in flight per device: it works on one, and one waits, so that the device need not wait.
 const BATCHES_PER_DEVICE: usize = 2;
@@ -25,8 +25,8 @@ pub(super) struct Outcome {
     pub time: Duration,
     /// The vector of each chunk, or the error that ends the run.
     pub embedded: anyhow::Result<Vec<Embedded>>,
-    /// The new limit on the tokens of a batch, with padding, if the batch did not fit into the device's memory.
-    pub tokens_max: Option<usize>,
+    /// Most tokens per batch from now on, padding included, if this batch did not fit into memory.
+    pub batch_limit: Option<usize>,
 }
 
 /// The queue. To drop it is to wait for the batches that devices work on, because the engine must not outlive `main`.
@@ -56,7 +56,7 @@ impl Queue {
         let (made, outcomes) = unbounded();
         let start = |embedder| {
             let (waiting, made) = (waiting.clone(), made.clone());
-            thread::spawn(move || work(Patient::new(embedder), &waiting, &made))
+            thread::spawn(move || work(FallbackEmbedder::new(embedder), &waiting, &made))
         };
         let threads = embedders.into_iter().map(start).collect();
         Queue { batches, waiting, outcomes, threads, batching, batch_tokens, in_flight: 0 }
@@ -138,10 +138,10 @@ impl Drop for Queue {
 }
 
 /// Embeds batches until there are no more, or nobody receives the outcomes.
-fn work(mut embedder: Patient, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
+fn work(mut embedder: FallbackEmbedder, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
     for batch in batches {
         let Some(first) = batch.keys().next() else { continue };
-        let (chunks, tokens, tokens_max) = (batch.len(), batch.tokens(), embedder.places_max());
+        let (chunks, tokens, limit) = (batch.len(), batch.tokens(), embedder.batch_limit());
         let started = Instant::now();
         let embedded = embedder.embed(batch);
         let outcome = Outcome {
@@ -150,7 +150,7 @@ fn work(mut embedder: Patient, batches: &Receiver<Batch>, outcomes: &Sender<Outc
             tokens,
             time: started.elapsed(),
             embedded,
-            tokens_max: Some(embedder.places_max()).filter(|&now| now < tokens_max),
+            batch_limit: embedder.batch_limit().filter(|&now| limit != Some(now)),
         };
         if outcomes.send(outcome).is_err() {
             return;

@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
             queue.count_taken();
             queue.devices()
         });
-        let Outcome { first, chunks, tokens, time, embedded, tokens_max } = outcome;
+        let Outcome { first, chunks, tokens, time, embedded, batch_limit } = outcome;
         let embedded = embedded.with_context(|| {
             let place = self.pending.place(first.document);
             match chunks {
@@ -316,7 +316,7 @@ impl<'a> Run<'a> {
             self.pending.fill(key, vector);
         }
         self.reporter.embedded(tokens);
-        if let Some(tokens) = tokens_max {
+        if let Some(tokens) = batch_limit {
             self.reporter.warn(&format!(
                 "not enough device memory for batches of this size: from now on they have at most {tokens} tokens, as with --batch-tokens {tokens}"
             ));

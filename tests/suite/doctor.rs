@@ -97,7 +97,7 @@ fn each_broken_set_up_is_named() {
     playground.write("libonnxruntime.so", "no library");
     let mut broken = doctor(&["--device", "cpu"]);
     let broken = broken.env("ORT_DYLIB_PATH", playground.path("libonnxruntime.so"));
-    check(broken, "runtime", 1, "failure", &["libonnxruntime.so", "1.23 or newer is needed"]);
+    check(broken, "runtime", 1, "failure", &["libonnxruntime.so", "1.23 or newer is required"]);
 
     // The package of an active environment, too old.
     let packages = playground.path("venv/lib/python3.12/site-packages");
@@ -112,7 +112,7 @@ fn each_broken_set_up_is_named() {
         &[
             "venv/lib/python3.12/site-packages/onnxruntime/capi/libonnxruntime",
             "'1.22.1'",
-            "ONNX Runtime 1.23 or newer is needed",
+            "ONNX Runtime 1.23 or newer is required",
             "`pip install --upgrade onnxruntime`",
         ],
     );

@@ -108,7 +108,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/config.json", "cannot be understood", "repository"],
+        says: &["m/config.json", "cannot be parsed", "repository"],
     },
     Case {
         name: "a config.json of another width",
@@ -118,7 +118,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "64 numbers", "1024", "config.json"],
+        says: &["m/onnx/model.onnx", "64 dimensions", "1024", "config.json"],
     },
     Case {
         name: "another architecture without a pooling file",

@@ -593,7 +593,7 @@ fn a_bundle_works_without_a_network() {
             )
         };
         sums("there").expect(0);
-        playground.run(&arguments).expect(1).says("there: is there already");
+        playground.run(&arguments).expect(1).says("there: exists already");
 
         let in_bundle = |arguments: &[&str]| {
             let no_network =

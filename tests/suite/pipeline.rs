@@ -33,7 +33,7 @@ struct Fake {
     /// Whether the poison has no effect on a text that is alone in its batch.
     is_poison_weak: bool,
     /// The most tokens of a batch, padding included, that fit into memory.
-    places_max: usize,
+    memory_tokens: usize,
     batching: Batching,
     /// The engine fails after this many batches.
     batches_max: usize,
@@ -53,7 +53,7 @@ impl Fake {
         Fake {
             poison: None,
             is_poison_weak: false,
-            places_max: usize::MAX,
+            memory_tokens: usize::MAX,
             batching,
             batches_max: usize::MAX,
             rows_missing: 0,
@@ -106,7 +106,7 @@ impl Embedder for Fake {
         batches.push(batch.lengths());
         drop(batches);
         thread::sleep(self.time);
-        if batch.places() > self.places_max {
+        if batch.padded_tokens() > self.memory_tokens {
             return Err(OutOfMemory.into());
         }
         let poison = self.poison.filter(|_| !self.is_poison_weak || batch.len() > 1);
@@ -297,15 +297,15 @@ fn several_devices_work_on_one_queue() {
 #[test]
 fn batches_that_do_not_fit_into_memory_are_halved_down_to_one_text() {
     let (texts, vectors) = texts_and_vectors();
-    let fake = Fake { places_max: 70, ..Fake::new(Batching::AnyLengths) };
+    let fake = Fake { memory_tokens: 70, ..Fake::new(Batching::AnyLengths) };
     let (documents, rows) = run(&texts, &fake, job(128, 2048, RowKind::Documents)).unwrap();
     assert_eq!(documents.embedded, 2000);
     assert!(rows.into_iter().map(|row| row.vector).eq(vectors));
-    let places = |batch: &Vec<usize>| batch.iter().max().unwrap() * batch.len();
-    let too_large = fake.batches().iter().filter(|batch| places(batch) > 70).count();
+    let padded = |batch: &Vec<usize>| batch.iter().max().unwrap() * batch.len();
+    let too_large = fake.batches().iter().filter(|batch| padded(batch) > 70).count();
     assert!(too_large <= 6, "{too_large} batches were too large");
 
-    let tiny = Fake { places_max: 30, ..Fake::new(Batching::AnyLengths) };
+    let tiny = Fake { memory_tokens: 30, ..Fake::new(Batching::AnyLengths) };
     let (documents, rows) = run(&texts, &tiny, job(128, 2048, RowKind::Documents)).unwrap();
     assert!(documents.add_up() && documents.failed > 0 && documents.embedded > 0);
     let tokenizer = tokenizer();
@@ -328,7 +328,7 @@ fn a_vector_that_is_not_finite_is_tried_again_alone() {
 }
 
 #[test]
-#[should_panic(expected = "one row a chunk")]
+#[should_panic(expected = "one row per chunk")]
 fn an_engine_that_returns_too_few_rows_is_a_bug_and_panics() {
     let fake = Fake { rows_missing: 1, ..Fake::new(Batching::AnyLengths) };
     let _ = run(&["text".to_owned()], &fake, job(64, 2048, RowKind::Documents));

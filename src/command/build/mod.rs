@@ -19,7 +19,7 @@ use crate::console::{DecimalBytes, HumanCount, LogFormat, Reporter, human_second
 use crate::index::{
     DELTA, INDEX, IndexFile, IndexWriter, Metadata, OPERATION, Old, Reusable, RowKind, Unusable, Written,
 };
-use crate::model::{LoadedModel, Model, Resources, Texts};
+use crate::model::{LoadedModel, Model, Resources, Workload};
 use crate::pipeline::journal::{Header, Journal};
 use crate::pipeline::{self, Engine, Job};
 use crate::source::{Reading, Roots};
@@ -173,7 +173,7 @@ struct Settled {
     /// Where it had to be loaded to know what it is.
     loaded: Option<LoadedModel>,
     resources: Resources,
-    texts: Texts,
+    texts: Workload,
     /// Whether the last run died.
     was_left: bool,
 }
@@ -199,8 +199,8 @@ fn settle(
     let resources = model::resources(&arguments.model);
     let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref())?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let together = arguments.batch_tokens.map(|tokens| tokens as usize);
-    let texts = Texts { together, ..model::texts(&tokenizer, max_tokens)? };
+    let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
+    let texts = Workload { batch_tokens, ..model::texts(&tokenizer, max_tokens)? };
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| metadata.fingerprint.clone());
     // Perhaps the model need not be loaded.
     let reusable = before.as_ref().filter(|_| !arguments.rebuild);
@@ -236,7 +236,7 @@ fn settle(
         reading,
         tokenizer,
         max_tokens,
-        batch_tokens: texts.together,
+        batch_tokens: texts.batch_tokens,
         rows: fingerprint.rows,
         dim: fingerprint.dim,
         shard: arguments.reading.shard,
@@ -280,8 +280,9 @@ fn run_settled(
         if let Some(warning) = loaded.warning() {
             reporter.warn(&format!("model {onnx}: {warning}"));
         }
-        reporter.info(&format!("model {onnx}, {dim} numbers a vector, {}", loaded.device()));
-        if loaded.is_shared {
+        let cpu_reason = loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({reason})"));
+        reporter.info(&format!("model {onnx}, {dim} numbers a vector, {}{cpu_reason}", loaded.device()));
+        if loaded.shares_prefix() {
             reporter.info(&format!(
                 "the first {} tokens of every text are the instruction's, and computed once",
                 texts.prefix.len()

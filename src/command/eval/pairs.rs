@@ -39,8 +39,9 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
                 _ => embed(&pairs, &group, variant.instruction.as_deref(), format)?,
             };
             let dim = variant.dim(vectors[0].values().len())?;
-            let cosine =
-                |pair: &[Embedding]| Ok(pair[0].clone().cut(dim)?.cosine(&pair[1].clone().cut(dim)?));
+            let cosine = |pair: &[Embedding]| {
+                Ok(pair[0].clone().truncate(dim)?.cosine(&pair[1].clone().truncate(dim)?))
+            };
             let cosines = vectors.chunks_exact(2).map(cosine).collect::<Result<_, NoVector>>()?;
             let values = Values::Pairs { cosines, scores: scores.clone() };
             measured.push(Measured { setup: setup(&group.model, dim, variant.instruction.clone()), values });

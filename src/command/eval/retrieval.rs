@@ -152,7 +152,7 @@ impl Corpus {
                 });
             }
         };
-        let mut embedder = embedder.with_texts(model.tokenizer.clone(), self.max_tokens(model)?);
+        let mut embedder = embedder.with_tokenizer(model.tokenizer.clone(), self.max_tokens(model)?);
         let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
         let reporter = Reporter::new(false, format);
         reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
@@ -204,7 +204,7 @@ fn offer(rankings: &mut [Rankings], documents: &[&str], vectors: ArrayView2<f32>
 fn truncate(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>> {
     let mut values = Vec::with_capacity(vectors.nrows() * dim);
     for vector in vectors.rows() {
-        values.extend(Embedding::stored(vector.iter().copied().collect()).cut(dim)?.into_values());
+        values.extend(Embedding::stored(vector.iter().copied().collect()).truncate(dim)?.into_values());
     }
     Ok(Array2::from_shape_vec((vectors.nrows(), dim), values)?)
 }
@@ -242,7 +242,7 @@ fn rank(
     let (mut embedder, _) = model::load(arguments, model, tokenizer, &all, width, format)?;
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
     for Asked { instruction, tokenizer, max_tokens, variants } in asked {
-        embedder = embedder.with_texts(tokenizer, max_tokens);
+        embedder = embedder.with_tokenizer(tokenizer, max_tokens);
         let vectors = search::embed(&texts, &mut embedder)?;
         for variant in variants {
             let dim = variant.dim(vectors.ncols())?;

@@ -14,7 +14,7 @@ use crate::console::{Level, LogFormat, Transfer, eprint_line};
 use crate::error::Usage;
 use crate::index::{Fingerprint, Metadata, RowKind};
 use crate::model::hub::{self, Hub, Progress, Repository, Tell};
-use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Texts, bundle};
+use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Workload, bundle};
 use crate::source::extract;
 use crate::text::tokenize::Tokenizer;
 use crate::text::{chunk, clean};
@@ -149,8 +149,8 @@ pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
 }
 
 /// What goes through the model with this tokenizer, of so many tokens in one chunk.
-pub fn texts(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Texts> {
-    Ok(Texts { max_tokens, together: None, prefix: tokenizer.shared_ids()? })
+pub fn texts(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
+    Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()? })
 }
 
 /// Loads the model for texts in memory. `dim` as asked for. Gives back what the model is recognised by, too.
@@ -158,7 +158,7 @@ pub fn load(
     arguments: &ModelArguments,
     model: &Model,
     tokenizer: Tokenizer,
-    texts: &Texts,
+    texts: &Workload,
     asked: Option<usize>,
     format: LogFormat,
 ) -> anyhow::Result<(TextEmbedder, ModelFingerprint)> {
