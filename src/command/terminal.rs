@@ -72,8 +72,8 @@ impl Screen {
     }
 }
 
-/// Returns the parts of a line that stay together: those of UAX #14, but paths and options are not broken at their slashes
-/// and hyphens. Texts in Chinese or Japanese have no spaces and are broken beside their characters, which are wide.
+/// Returns the parts of a line that stay together. A line is broken at spaces and, where UAX #14 allows it, beside wide
+/// characters, since Chinese and Japanese have no spaces. Paths and options stay whole.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let is_wide = |c: char| display_width(c.encode_utf8(&mut [0; 4])) > 1;
     let (mut words, mut start, mut end) = (Vec::new(), 0, 0);
