@@ -42,7 +42,7 @@ const HELLO: (&str, [f32; 5]) = ("hello world", [-0.01476, 0.01723, -0.01195, -0
 /// Up to this distance from the model card's similarities, an export is as exact as fp32, which gives them to the last digit.
 const SIMILARITY_TOLERANCE: f64 = 0.001;
 
-/// Beyond this distance, an export is not Qwen3-Embedding-0.6B: 8 bits cost a few hundredths.
+/// Up to this distance, fewer bits explain the difference: 8 bits cost a few hundredths.
 const SIMILARITY_BROKEN: f64 = 0.05;
 
 /// The first bytes of a pointer file of Git LFS.
@@ -78,7 +78,7 @@ pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exi
     Ok(if findings.names(Verdict::Failure).is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// Checks all that can be checked: after a failure, what does not depend on it.
+/// Examines everything. After a failure, goes on with what does not depend on it.
 fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findings) {
     let model = match model::open(&arguments.model, None, Some(format)) {
         Ok(model) => model,
@@ -242,11 +242,11 @@ impl Findings {
             _ if worst <= SIMILARITY_TOLERANCE => self.ok("reference", detail),
             _ if worst <= SIMILARITY_BROKEN => self.warn(
                 "reference",
-                format!("{detail}; fewer bits cost as much, fp32 stays within {SIMILARITY_TOLERANCE}"),
+                format!("{detail}; an export with fewer bits differs as much, fp32 differs by less than {SIMILARITY_TOLERANCE}"),
             ),
             _ => self.warn(
                 "reference",
-                format!("{detail}; take another export if this is Qwen3-Embedding-0.6B itself, and expect it of a fine-tuned model"),
+                format!("{detail}; if this is Qwen3-Embedding-0.6B itself, take another export; a fine-tuned model differs as much"),
             ),
         }
         Ok(())
@@ -309,7 +309,7 @@ impl Findings {
     }
 }
 
-/// Returns the size of a graph and its weights. Fails for what a clone without Git LFS or an unfinished download leaves.
+/// Returns the size of a graph and its weights in bytes. Fails after a clone without Git LFS or an unfinished download.
 fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
     let graph = folder.onnx.display();
     let start = fs::File::open(&folder.onnx).and_then(|file| {

@@ -14,13 +14,13 @@ use crate::console::{DecimalBytes, HumanCount, shown};
 use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
 use crate::index::{IndexFile, Metadata, Parts, RowKind};
 
-/// Columns of the longest bar of a histogram, at most.
+/// Most columns of the longest bar of a histogram.
 const BAR_MAX: usize = 40;
 
-/// Columns before a bar, for the name of its bin.
+/// Columns before a bar. They hold the name of its bin.
 const BIN: usize = 22;
 
-/// Digits of the digest of the weights that are shown.
+/// Digits that are shown of the digest of the weights.
 const DIGITS: usize = 12;
 
 /// Columns before the second line of a paragraph.

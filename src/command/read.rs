@@ -49,7 +49,7 @@ fn write(
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
-        // The streams of all shards have a row for an unassigned failure: whoever joins them sees the same row in each.
+        // The stream of every shard has a row for an unassigned failure. Whoever joins the streams has to drop the copies.
         pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;

@@ -46,7 +46,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let (max_tokens, batch_tokens) = match &questions {
         Questions::Known(questions) => {
             let longest = longest(questions, &tokenizer, tokens_max)?;
-            // A model is tried with no more than it gets, and mostly it gets one question.
+            // Most runs have one question, so the memory of a GPU is tried with that question alone.
             (longest, (questions.len() == 1).then_some(longest))
         }
         Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
@@ -83,7 +83,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
 enum Questions {
     /// An argument, or the lines of a file.
     Known(Vec<String>),
-    /// The lines of standard input, each answered before the next has to be there.
+    /// The lines of standard input. Each is answered before the next has to be there.
     Lines(QuestionLines),
 }
 
@@ -133,7 +133,7 @@ struct QuestionLines {
 }
 
 impl QuestionLines {
-    /// Waits for a question, and takes those that are there behind it. Returns `None` at the end.
+    /// Waits for a question, and takes the questions behind it that have already been read. Returns `None` at the end.
     fn take(&mut self) -> anyhow::Result<Option<Vec<String>>> {
         let input = Path::new("-");
         if let Some(error) = self.failed.take() {
@@ -352,7 +352,7 @@ impl Answer<'_> {
             let head = format!("{rank:>3}  {:.4}  ", near.score);
             screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", row.id)))?;
             let part = snippet(&row.text, self.question);
-            // One line of a file or a pipe, whatever line ends are in the text.
+            // In a file or a pipe, a text with line ends must stay one line.
             let part = shown(&part.split_whitespace().collect::<Vec<_>>().join(" "));
             let marked = screen.mark(&part, &question_words(&part, self.question));
             screen.write(out, &" ".repeat(HIT_INDENT), HIT_INDENT, &marked)?;

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 
 use textwrap::core::{Word, display_width};
-use textwrap::{Options, WordSeparator};
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::console::HumanCount;
 
@@ -49,7 +49,8 @@ impl Screen {
         let Screen::Terminal { columns, .. } = self else { return writeln!(out, "{head}{text}") };
         let indent = " ".repeat(indent);
         let options = Options::new(columns).initial_indent(head).subsequent_indent(&indent);
-        let options = options.word_separator(WordSeparator::Custom(words));
+        let options =
+            options.word_separator(WordSeparator::Custom(words)).word_splitter(WordSplitter::NoHyphenation);
         textwrap::wrap(text, options).iter().try_for_each(|line| writeln!(out, "{line}"))
     }
 
@@ -72,8 +73,8 @@ impl Screen {
     }
 }
 
-/// Returns the parts of a line that stay together: those of UAX #14, but paths and options are not broken at their slashes
-/// and hyphens. Texts in Chinese or Japanese have no spaces and are broken beside their characters, which are wide.
+/// Returns the parts of a line that stay together. A line is broken at spaces and, where UAX #14 allows it, beside wide
+/// characters, since Chinese and Japanese have no spaces. Paths and options stay whole.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let is_wide = |c: char| display_width(c.encode_utf8(&mut [0; 4])) > 1;
     let (mut words, mut start, mut end) = (Vec::new(), 0, 0);
@@ -125,10 +126,7 @@ mod tests {
         assert_eq!(written(Screen::Pipe, "1.  ", text), format!("1.  {text}\n"));
         assert_eq!(written(NARROW, "1.  ", text), "1.  The battery of\n    the display\n    lasts a year.\n");
         // A character of these takes two columns, and no line begins with a full stop.
-        assert_eq!(
-            written(NARROW, "1.  ", "显示屏的电池可以用。一年"),
-            "1.  显示屏的电池可\n    以用。一年\n"
-        );
+        assert_eq!(written(NARROW, "1.  ", "显示屏电池可以用。一年"), "1.  显示屏电池可以\n    用。一年\n");
     }
 
     #[test]

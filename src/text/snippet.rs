@@ -16,7 +16,7 @@ const SEARCHED_MAX: usize = 64 << 10;
 const LEAD: usize = 20;
 
 /// Returns the part of a clean text with the most different words of the question. Long words count for more, since short
-/// ones are everywhere. A text that has no word of the question, as vectors may well find it, gives its start.
+/// ones are everywhere. A text without a word of the question gives its start: vectors find such texts too.
 pub fn snippet(text: &str, question: &str) -> String {
     let end = text.char_indices().nth(SEARCHED_MAX).map_or(text.len(), |(end, _)| end);
     let text = &text[..end];
@@ -53,7 +53,7 @@ struct FoundWord {
     number: usize,
 }
 
-/// Returns the character with which the part with the most weight begins. Its weight is the length of its different words.
+/// Returns the first character of the part with the most weight. The weight of a part is the length of its different words.
 fn best_start(words: &[FoundWord]) -> usize {
     let mut inside: HashMap<usize, usize> = HashMap::new();
     let (mut weight, mut end) = (0, 0);

@@ -150,7 +150,7 @@ fn write_npy(out: &mut impl Write, values: &[f32], dim: usize) -> io::Result<()>
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     // NumPy wants magic, length, header and line end to be a multiple of 64 bytes together.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
-    // A shape is less than 50 characters long.
+    // It fits: the header is about 100 bytes long.
     let length = u16::try_from(length).map_err(io::Error::other)?;
     out.write_all(b"\x93NUMPY\x01\x00")?;
     out.write_all(&length.to_le_bytes())?;

@@ -72,7 +72,7 @@ pub fn is_comparison(setups: &SetupArguments) -> bool {
 }
 
 impl Variant {
-    /// Returns the dimensions that are kept of vectors of this width.
+    /// Returns how many dimensions of vectors of this width are used.
     pub fn dim(&self, width: usize) -> Result<usize, Usage> {
         match self.dim.unwrap_or(width) {
             dim if (model::DIM_MIN..=width).contains(&dim) => Ok(dim),
