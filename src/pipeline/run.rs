@@ -540,7 +540,7 @@ impl Pieces {
                 .zip(vectors)
                 .zip(0..)
                 .map(|((span, vector), chunk)| {
-                    Ok(row(Some(chunk), text[span].to_owned(), vector.cut(job.dim)?))
+                    Ok(row(Some(chunk), text[span].to_owned(), vector.truncate(job.dim)?))
                 })
                 .collect(),
         }
