@@ -1,9 +1,12 @@
 //! Vectors of documents in, some at a time, the nearest documents of each question out.
 
+use std::cmp::Ordering;
+use std::hash::Hash;
+
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use crate::index::search::keep_best;
+use crate::index::best::{Best, Ranked};
 
 /// Documents that are kept of a ranking, as in the runs of BEIR. Only the reciprocal rank looks behind the first ten.
 const MOST: usize = 1000;
@@ -11,7 +14,7 @@ const MOST: usize = 1000;
 /// The rankings of all questions.
 pub struct Rankings {
     questions: Array2<f32>,
-    nearest: Vec<Vec<RankedDocument>>,
+    nearest: Vec<Best<RankedDocument>>,
 }
 
 struct RankedDocument {
@@ -19,10 +22,21 @@ struct RankedDocument {
     document: Box<str>,
 }
 
+impl Ranked for RankedDocument {
+    /// The nearer document is less; of equally near ones, the last by name, as in trec_eval.
+    fn order(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then(other.document.cmp(&self.document))
+    }
+
+    fn identity(&self) -> Option<impl Hash + Eq> {
+        Some(&*self.document)
+    }
+}
+
 impl Rankings {
     /// Of questions `[questions, dim]`, vectors of length 1; empty at first.
     pub fn new(questions: Array2<f32>) -> Self {
-        let nearest = (0..questions.nrows()).map(|_| Vec::new()).collect();
+        let nearest = (0..questions.nrows()).map(|_| Best::new(MOST)).collect();
         Rankings { questions, nearest }
     }
 
@@ -37,23 +51,18 @@ impl Rankings {
         let scores = self.questions.dot(&vectors.t());
         self.nearest.par_iter_mut().enumerate().for_each(|(question, nearest)| {
             for (&score, document) in scores.row(question).iter().zip(documents) {
-                insert(nearest, score, document);
+                // Only what may be among the nearest is worth a copy of its name.
+                if nearest.worst().is_none_or(|worst| score >= worst.score) {
+                    nearest.offer(RankedDocument { score, document: (*document).into() });
+                }
             }
         });
     }
 
     /// For each question the documents, the nearest first.
     pub fn documents(&self) -> impl Iterator<Item = Vec<&str>> {
-        self.nearest.iter().map(|nearest| nearest.iter().map(|near| &*near.document).collect())
+        self.nearest.iter().map(|nearest| nearest.sorted().map(|near| &*near.document).collect())
     }
-}
-
-fn insert(nearest: &mut Vec<RankedDocument>, score: f32, document: &str) {
-    // Of equally near ones the last by name comes first, as in trec_eval.
-    let is_before =
-        |near: &RankedDocument| score.total_cmp(&near.score).then(document.cmp(&near.document)).is_lt();
-    let is_same = |near: &RankedDocument| *near.document == *document;
-    keep_best(nearest, MOST, is_before, is_same, || RankedDocument { score, document: document.into() });
 }
 
 #[cfg(test)]

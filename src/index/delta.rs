@@ -1,6 +1,5 @@
-//! Two files in, what turns one into the other out.
+//! Two index files in, a delta out: a file with the rows that turn the first into the second.
 
-use super::footer::{FROM, TO};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -11,37 +10,39 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::KeyValue;
 
 use super::file::IndexFile;
-use super::footer::entry;
+use super::footer::{FROM, TO, entry};
 use super::metadata::Metadata;
-use super::schema::COLUMNS;
+use super::schema::ID;
 use super::table::properties;
 use crate::storage::place::Place;
 
-/// The column of a delta that says what became of a row.
+/// The column of a delta with the change of a row: `removed`, `changed` or `added`.
 pub const OPERATION: &str = "op";
 
-/// What became of the rows, by their numbers, ascending.
+/// The rows that differ between two files, by their numbers, which ascend.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// In the new file only; rows of it.
+    /// Rows of the new file whose id the old file does not have.
     pub added: Vec<u32>,
-    /// In both under the same id, with another text, vector or kept value; rows of the new file.
+    /// Rows of the new file whose id has another text, vector or kept value in the old file.
     pub changed: Vec<u32>,
-    /// In the old file only; rows of it.
+    /// Rows of the old file whose id the new file does not have.
     pub removed: Vec<u32>,
 }
 
 impl Changes {
-    /// Compares row by row, by id. `is_alike` where equal texts have equal vectors in both, which keep the same columns.
+    /// Compares the rows with equal ids. `is_alike` says that equal texts have equal vectors in both files, and that both
+    /// have the same kept columns; without it, every row of both files has changed.
     pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
         let mut changes = Changes::default();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];
-        // Documents and chunks are not the same, whatever their ids.
-        let alike = old.filter(|old| old.kind() == new.kind());
+        // A document and a chunk are different rows, whatever their ids.
+        let same_kind = old.filter(|old| old.kind() == new.kind());
         for (id, rows) in new.each_document() {
-            let mut before = alike.and_then(|old| Some(old.rows_of(old.document(id)?))).unwrap_or_default();
+            let mut before =
+                same_kind.and_then(|old| Some(old.rows_of(old.document(id)?))).unwrap_or_default();
             for row in rows {
-                match (before.next(), alike) {
+                match (before.next(), same_kind) {
                     (Some(there), Some(old)) => {
                         is_left[there as usize] = false;
                         let (text, kept) = new.row_digests(row);
@@ -58,11 +59,11 @@ impl Changes {
     }
 }
 
-/// Writes a Parquet file with a row for each change, and puts it in place: `id`, `op` (`removed`, `changed`,
-/// `added`), and the text, vector and kept values that the row has now; null for one that is removed.
+/// Writes a Parquet file with one row per change and puts it in place. Its columns are `id`, [`OPERATION`], and those of the
+/// new file, which are null for a removed row. Returns a warning if the place has one.
 ///
 /// # Errors
-/// It cannot be written, or one of the files not read.
+/// The delta cannot be written, or an index file cannot be read.
 pub fn write_delta(
     place: &Place,
     old: Option<&IndexFile>,
@@ -75,7 +76,7 @@ pub fn write_delta(
         let columns = schema.fields().iter().map(|field| -> ArrayRef {
             match (field.name().as_str(), batch.column_by_name(field.name())) {
                 (OPERATION, _) => Arc::new(StringArray::from(vec![operation; batch.num_rows()])),
-                (id, Some(ids)) if id == COLUMNS[0] => ids.clone(),
+                (ID, Some(ids)) => ids.clone(),
                 (_, Some(column)) if operation != "removed" => column.clone(),
                 _ => new_null_array(field.data_type(), batch.num_rows()),
             }
@@ -96,7 +97,7 @@ pub fn write_delta(
     place.publish(file)
 }
 
-/// Whether a delta is there that leads to this file.
+/// Whether the place has a delta whose result is this file.
 pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
     let footer = || ArrowReaderMetadata::load(&File::open(place.path()).ok()?, Default::default()).ok();
     footer().and_then(|footer| entry(&footer, TO)).is_some_and(|to| to == file.content())
@@ -105,7 +106,8 @@ pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
 fn schema(new: &IndexFile) -> Arc<Schema> {
     let mut fields: Vec<Field> = Vec::new();
     for field in new.fields().iter() {
-        let is_id = field.name() == COLUMNS[0];
+        let is_id = field.name() == ID;
+
         fields.push(field.as_ref().clone().with_nullable(!is_id));
         if is_id {
             fields.push(Field::new(OPERATION, DataType::Utf8, false));

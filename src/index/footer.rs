@@ -1,28 +1,29 @@
-//! What the footer of a Parquet file says under the keys of this tool.
+//! Reads the keys that this tool writes into the footer of a Parquet file.
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use serde_json::Value;
 
 use super::metadata::RowKind;
 
-/// Other versions have other metadata, but always this.
+/// The key of a delta's metadata with the content digest of the file before.
+pub const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
+
+/// The key of a delta's metadata with the content digest of the file after.
+pub const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
+
+/// Returns the kind of rows that the metadata names. Every version of this tool writes it at the same place.
 pub fn kind(metadata: &str) -> RowKind {
     let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
     serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
 }
 
-/// What stands in the file's metadata under this key.
+/// Returns the value of a key of the file's metadata.
 pub fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
     let entries = footer.metadata().file_metadata().key_value_metadata()?;
     entries.iter().find(|entry| entry.key == key)?.value.clone()
 }
 
-/// Under these keys of a delta's metadata stand the digests of the rows of the file before and after it, as in
-/// those files.
-pub const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
-pub const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
-
-/// Whether a file of this tool is one.
+/// Whether a file that this tool wrote is a delta.
 pub fn is_delta(footer: &ArrowReaderMetadata) -> bool {
     entry(footer, TO).is_some()
 }

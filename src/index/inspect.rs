@@ -1,4 +1,4 @@
-//! An index in, figures on it out, and what is wrong with it. 40 bytes are kept of each row, and vectors of a sample.
+//! An index in, figures and problems out. Holds 40 bytes per row, and the vectors of a sample.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,75 +13,72 @@ use super::schema::COLUMNS;
 use super::search::{Neighbor, Search, nearest};
 use crate::digest::Digest;
 
-/// How far the length of a vector may be from 1. Rounding each of 1024 numbers to a float changes it by 1e-7.
+/// How much the length of a vector may differ from 1. Rounding 1,024 numbers to 32-bit floats changes it by 1e-7.
 const LENGTH_TOLERANCE: f64 = 1e-4;
 
-/// Rows whose nearest other row is looked for.
+/// Number of rows for which [`inspect`] searches the nearest other row.
 const SAMPLE_ROWS: u64 = 256;
 
-/// From this cosine on, two rows are near-duplicates.
+/// Two rows are near-duplicates from this cosine on.
 pub const NEAR_DUPLICATE: f64 = 0.98;
 
-/// Of what is wrong with many rows, so many are named.
+/// Limit on the rows that are named per problem.
 const EXAMPLES: usize = 5;
 
-/// What is in an index.
+/// Figures on all rows of an index.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// In all files.
+    /// Number of rows.
     pub rows: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Lengths of the texts, in characters.
+    /// Lengths of the texts in characters.
     pub characters: Spread,
-    /// Texts of 2^n to 2^(n+1) - 1 characters, for each n.
+    /// For each n, the number of texts with 2^n to 2^(n+1) - 1 characters.
     pub characters_log2: BTreeMap<u32, u64>,
     /// Euclidean lengths of the vectors.
     pub vector_length: Spread,
-    /// Rows with the text of an earlier row.
+    /// Number of rows with the text of an earlier row.
     pub duplicate_texts: u64,
-    /// How near to each other the rows are; unknown where a vector has not the length 1, or there is one row only.
+    /// How similar rows are; `None` if a vector is not L2-normalized or there is only one row.
     pub nearest: Option<NearestFigures>,
 }
 
-/// How values lie.
+/// The distribution of some values.
 #[derive(Debug, Default, Serialize)]
+#[allow(missing_docs)]
 pub struct Spread {
-    /// The smallest.
     pub min: f64,
-    /// Half of them are no larger.
     pub median: f64,
-    /// Their sum over their number.
     pub mean: f64,
-    /// The largest.
     pub max: f64,
 }
 
-/// Of a sample of rows, the nearest other row.
+/// How similar the rows of a sample are to their nearest other row.
 #[derive(Debug, Serialize)]
 pub struct NearestFigures {
-    /// Rows in the sample, evenly spaced.
+    /// Number of rows in the sample, evenly spaced in the index.
     pub sample: usize,
     /// Cosines to the nearest other row.
     pub cosine: Spread,
-    /// How many of them lie between n and n + 1 tenths, for each n.
+    /// For each n, the number of cosines from n tenths to n + 1 tenths.
     pub cosine_tenths: BTreeMap<i32, u64>,
-    /// How many are at least [`NEAR_DUPLICATE`].
+    /// Number of rows whose cosine is at least [`NEAR_DUPLICATE`].
     pub near_duplicates: u64,
 }
 
-/// What is wrong.
+/// A kind of problem and the rows that have it.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Problem {
-    /// What it is.
+    /// The problem, in words.
     pub what: &'static str,
-    /// How many times.
+    /// Number of rows.
     pub count: u64,
-    /// The first of them: file, number of the row from 0, and id.
+    /// The first rows: file, number of the row from 0, and id.
     pub examples: Vec<String>,
 }
 
-/// What has been read of some rows, in their order.
+/// Values of consecutive rows, one of each per row.
 #[derive(Default)]
 struct Pass {
     ids: Vec<Digest>,
@@ -92,7 +89,7 @@ struct Pass {
     sample: Vec<(RowAt, Vec<f32>)>,
 }
 
-/// Reads all rows.
+/// Reads all rows and returns figures and problems.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -100,7 +97,7 @@ pub fn inspect(parts: &Parts) -> anyhow::Result<(Figures, Vec<Problem>)> {
     let passes = parts.groups().into_par_iter().map(|group| pass(parts, group));
     let all = passes.collect::<anyhow::Result<Vec<_>>>()?.into_iter().fold(Pass::default(), Pass::join);
     let sizes = parts.paths().map(|path| fs::metadata(path).map(|metadata| metadata.len()));
-    // Else the dot product is no cosine.
+    // The dot product is the cosine only if every vector is normalized.
     let are_unit = all.lengths.iter().all(|&length| is_unit(f64::from(length)));
     let figures = Figures {
         rows: parts.rows(),
@@ -112,17 +109,19 @@ pub fn inspect(parts: &Parts) -> anyhow::Result<(Figures, Vec<Problem>)> {
         nearest: if are_unit { nearest_figures(parts, &all.sample)? } else { None },
     };
     let mut wrong = all.wrong;
-    wrong.extend(repeated(&all.ids).into_iter().map(|at| ("an id that an earlier row has", parts.row(at))));
+    wrong.extend(
+        repeated(&all.ids).into_iter().map(|at| ("an id that an earlier row has", parts.row(at as u64))),
+    );
     Ok((figures, problems(parts, &wrong)?))
 }
 
 fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
     let sample_every = parts.rows().div_ceil(SAMPLE_ROWS);
     let mut pass = Pass::default();
-    parts.read(group, &COLUMNS, |first, block| {
-        let vectors = block.vectors()?;
-        let rows = block.ids()?.zip(block.texts()?).zip(vectors.rows());
-        for (((id, text), vector), row) in rows.zip(first.row..) {
+    parts.read(group, &COLUMNS, |first, batch| {
+        let vectors = batch.vectors()?;
+        let rows = batch.ids()?.zip(batch.texts()?).zip(vectors.rows());
+        for ((((id, text), vector), row), number) in rows.zip(first.row..).zip(parts.number(first)..) {
             let at = RowAt { row, ..first };
             let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
             if !length.is_finite() {
@@ -133,17 +132,29 @@ fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
             if text.is_empty() {
                 pass.wrong.push(("a row without text", at));
             }
-            if parts.number(at).is_multiple_of(sample_every) {
+            if number.is_multiple_of(sample_every) {
                 pass.sample.push((at, vector.to_vec()));
             }
             pass.ids.push(Digest::of(id));
             pass.texts.push(Digest::of(text));
             pass.characters.push(u32::try_from(text.chars().count()).unwrap_or(u32::MAX));
-            pass.lengths.push(length as f32);
+            pass.lengths.push(rounded(length));
         }
         Ok(())
     })?;
     Ok(pass)
+}
+
+/// Returns a length with the precision of the vectors, in half the memory.
+#[allow(clippy::cast_possible_truncation)]
+fn rounded(length: f64) -> f32 {
+    length as f32
+}
+
+/// Returns the tenth that a cosine lies in. A cosine of 1 lies in the last one, 9.
+#[allow(clippy::cast_possible_truncation)] // a cosine is from -1 to 1
+fn tenth(cosine: f64) -> i32 {
+    (cosine * 10.0).floor().min(9.0) as i32
 }
 
 fn is_unit(length: f64) -> bool {
@@ -166,7 +177,7 @@ fn nearest_figures(parts: &Parts, sample: &[(RowAt, Vec<f32>)]) -> anyhow::Resul
     let dim = parts.metadata().fingerprint.dim;
     let values = sample.iter().flat_map(|(_, vector)| vector).copied().collect();
     let questions = Array2::from_shape_vec((sample.len(), dim), values)?;
-    // One of two is another row than the one itself.
+    // The nearest row is mostly the row itself, so the second one is needed.
     let found = nearest(parts, questions.view(), Search { most: 2, by_document: false })?;
     let other =
         |(near, (own, _)): (Vec<_>, &(RowAt, _))| near.into_iter().find(|near: &Neighbor| near.row != *own);
@@ -174,13 +185,13 @@ fn nearest_figures(parts: &Parts, sample: &[(RowAt, Vec<f32>)]) -> anyhow::Resul
     let cosines: Vec<f64> = cosines.map(|near| f64::from(near.score)).collect();
     Ok((!cosines.is_empty()).then(|| NearestFigures {
         sample: cosines.len(),
-        cosine_tenths: histogram(cosines.iter().map(|cosine| (cosine * 10.0).floor().min(9.0) as i32)),
+        cosine_tenths: histogram(cosines.iter().copied().map(tenth)),
         near_duplicates: cosines.iter().filter(|&&cosine| cosine >= NEAR_DUPLICATE).count() as u64,
         cosine: spread(cosines.into_iter()),
     }))
 }
 
-/// What is wrong, by kind, in the order in which it was found first.
+/// Groups problems by kind, in the order in which the kinds were found.
 fn problems(parts: &Parts, wrong: &[(&'static str, RowAt)]) -> anyhow::Result<Vec<Problem>> {
     let mut kinds: Vec<&'static str> = Vec::new();
     for (what, _) in wrong {
@@ -214,12 +225,13 @@ fn histogram<T: Ord>(values: impl Iterator<Item = T>) -> BTreeMap<T, u64> {
     })
 }
 
-/// The places of values that an earlier place has too, ascending.
-fn repeated(values: &[Digest]) -> Vec<u64> {
-    let mut order: Vec<u32> = (0..values.len() as u32).collect();
-    order.sort_unstable_by_key(|&at| (values[at as usize], at));
-    let later = order.windows(2).filter(|pair| values[pair[0] as usize] == values[pair[1] as usize]);
-    let mut repeated: Vec<u64> = later.map(|pair| u64::from(pair[1])).collect();
+/// Returns the indices of values that an earlier index has too. The indices ascend.
+fn repeated(values: &[Digest]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by_key(|&at| (values[at], at));
+    let later = order.windows(2).filter(|pair| values[pair[0]] == values[pair[1]]);
+    let mut repeated: Vec<usize> = later.map(|pair| pair[1]).collect();
+
     repeated.sort_unstable();
     repeated
 }

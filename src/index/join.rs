@@ -1,5 +1,5 @@
-//! Files of one build in, one file out. Pages are copied as they are; read they are too, since a file that is damaged is
-//! not to be joined.
+//! Index files that were built with the same settings in, one index file out. Copies encoded pages, and reads them all to
+//! refuse a damaged file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,27 +20,28 @@ use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::part::Part;
 use super::parts::Parts;
+use super::row_count::row_count;
 use super::schema::{COLUMNS, schema};
 use super::table::properties;
 use crate::interrupt;
 use crate::shard::Shard;
 use crate::storage::place::Place;
 
-/// Shards that are missing are named, up to so many.
-const MISSING_NAMED: u32 = 10;
+/// Limit on the missing shards that an error names.
+const MISSING_NAMED: usize = 10;
 
-/// Files that fit together, in the order in which they are joined.
+/// Files that fit together, in the order in which [`Shards::join`] joins them.
 pub struct Shards {
     parts: Parts,
     metadata: Metadata,
 }
 
 impl Shards {
-    /// Either each shard of one build once, which are put in their order, or files none of which is a shard.
+    /// Takes either all shards of one build, which it sorts, or files without a shard.
     ///
     /// # Errors
-    /// A file was built with other settings or keeps other columns than the first; a shard is missing, or there twice, or
-    /// of another number of them. Each by name.
+    /// A file has other settings or kept columns than the first; a shard is missing, comes twice, or belongs to another
+    /// number of shards; one file cannot hold all rows.
     pub fn new(mut parts: Parts) -> anyhow::Result<Self> {
         check_settings(&parts)?;
         let shards: Vec<(Option<Shard>, &Path)> = parts
@@ -50,23 +51,19 @@ impl Shards {
         check_shards(&shards)?;
         let metadata = Metadata { stale: parts.stale(), shard: None, ..parts.metadata().clone() };
         parts.sort_by_key(|part| part.metadata().and_then(|metadata| metadata.shard).map(Shard::index));
-        ensure!(
-            u32::try_from(parts.rows()).is_ok(),
-            "{} rows are more than one file can have; search and read the parts as they are, by their folder",
-            parts.rows()
-        );
+        row_count(parts.rows())?;
         Ok(Shards { parts, metadata })
     }
 
-    /// The files.
+    /// Returns the files.
     pub fn parts(&self) -> &Parts {
         &self.parts
     }
 
-    /// Writes one file with the rows of all, checks it and puts it in place. `progress` is told of bytes that are done.
+    /// Writes one file with all rows, checks it and puts it in place. Passes the number of bytes done to `progress`.
     ///
     /// # Errors
-    /// A part is damaged or a document in two of them; the file cannot be written. The old one is untouched then.
+    /// A part is damaged, two parts have the same document, or the file cannot be written. The old file is untouched then.
     pub fn join(&self, place: &Place, progress: impl FnMut(u64)) -> anyhow::Result<Joined> {
         let columns = self.columns()?;
         let (file, content) = self.copy(&columns, place, progress)?;
@@ -74,7 +71,7 @@ impl Shards {
         let new = IndexFile::open(file.path()).map_err(|e| place.not_as_written(&e))?;
         ensure!(
             new.content() == content && u64::from(new.rows()) == self.parts.rows() && new.keeps(&columns),
-            place.not_as_written(&"other rows")
+            place.not_as_written(&"it has other rows")
         );
         if let Some(row) = new.doubled_id() {
             bail!(self.doubled(&new, row)?);
@@ -83,7 +80,7 @@ impl Shards {
         Ok(Joined { rows: new.rows(), bytes, warning: place.publish(file)? })
     }
 
-    /// The columns that are kept, each with the type that holds the values of all parts.
+    /// Returns the kept columns, each with a type that holds the values of all parts.
     fn columns(&self) -> anyhow::Result<Vec<KeptColumn>> {
         let kept: Vec<String> = self.parts.kept().into_iter().map(str::to_owned).collect();
         let column = |name: &String| {
@@ -91,24 +88,25 @@ impl Shards {
             let first = kinds.next().flatten();
             match first.filter(|first| kinds.all(|other| other == Some(first))) {
                 Some(kind) => Ok(KeptColumn::of_type(name, kind)),
-                None => self.widened(name),
+                None => self.widest(name),
             }
         };
         kept.iter().map(column).collect()
     }
 
-    /// As a build of all of them would have found it.
-    fn widened(&self, name: &str) -> anyhow::Result<KeptColumn> {
+    /// Reads a column of all parts and returns the type that one build of all documents would have chosen.
+    fn widest(&self, name: &str) -> anyhow::Result<KeptColumn> {
         let mut column = KeptColumn::new(name);
         for group in self.parts.groups() {
-            self.parts.read(group, &[name], |_, block| {
-                kept::values(&block.batch[name]).iter().for_each(|value| _ = column.widen(value));
+            self.parts.read(group, &[name], |_, batch| {
+                kept::values(&batch.batch[name]).iter().for_each(|value| _ = column.widen(value));
                 Ok(())
             })?;
         }
         Ok(column)
     }
 
+    /// Copies all row groups, and returns the file with the digest of its rows.
     fn copy(
         &self,
         columns: &[KeptColumn],
@@ -120,7 +118,7 @@ impl Shards {
         let mut done = 0;
         for (path, part) in self.parts.each() {
             let mut own = ContentDigest::default();
-            let pages = part.pages().map_err(|e| damaged(path, &e))?;
+            let footer = part.page_index().map_err(|e| damaged(path, &e))?;
             let groups: Vec<usize> = (0..part.groups()).collect();
             for together in groups.chunks(rayon::current_num_threads()) {
                 interrupt::check()?;
@@ -134,7 +132,9 @@ impl Shards {
                     content.push_row(&row.whole);
                 }
                 for &group in together {
-                    writer.append(part, &pages, group).with_context(|| format!("part {}", path.display()))?;
+                    writer
+                        .append(part, &footer, group)
+                        .with_context(|| format!("part {}", path.display()))?;
                     done += part.group_bytes(group);
                     progress(done);
                 }
@@ -145,24 +145,23 @@ impl Shards {
         Ok((writer.finish(&self.metadata, &content)?, content))
     }
 
-    /// What to say of a row whose document another part has too.
+    /// Returns the error for a row whose document another part has too.
     fn doubled(&self, new: &IndexFile, row: u32) -> anyhow::Result<String> {
         let id = new.document_ids(&[new.document_of(row)])?.remove(0);
         let part = self.parts.path(self.parts.row(u64::from(row))).display();
         Ok(format!(
-            "part {part}: the document {id} is in another part too; join parts of different documents, each once"
+            "part {part}: the document {id} is in another part too; name parts of different documents, each once"
         ))
     }
 }
 
-/// What has been put in place.
+/// A joined file that is in place.
 #[derive(Debug)]
+#[allow(missing_docs)]
 pub struct Joined {
-    /// Rows in it.
     pub rows: u32,
-    /// Its size.
     pub bytes: u64,
-    /// What is not as it should be, though the file is in place.
+    /// A problem in spite of which the file is in place.
     pub warning: Option<String>,
 }
 
@@ -181,13 +180,13 @@ fn check_settings(parts: &Parts) -> anyhow::Result<()> {
             let parts =
                 if parts.is_empty() { "the version of this tool".to_owned() } else { parts.join(", ") };
             bail!(
-                "part {path}: was built otherwise than {first} ({parts}); build it again with the same settings"
+                "part {path}: was built with other settings than {first} ({parts}); build it again with the same settings"
             );
         }
         let own = part.kept_names();
         ensure!(
             own == *kept,
-            "part {path}: keeps other columns ({}) than {first} ({}); build it again with the same --keep",
+            "part {path}: has other kept columns ({}) than {first} ({}); build it again with the same --keep",
             own.join(", "),
             kept.join(", ")
         );
@@ -205,19 +204,22 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
         let (first, path_shown) = (first.display(), path.display());
         let Some(other) = other else {
             bail!(
-                "part {path_shown}: is no shard, while {first} is shard {shard}; name the shards of one build alone"
+                "part {path_shown}: is not a shard, but {first} is shard {shard}; name only the shards of one build"
             );
         };
         ensure!(
             other.count() == count,
-            "part {path_shown}: is shard {other}, while {first} is shard {shard}; name the shards of one build alone"
+            "part {path_shown}: is shard {other}, but {first} is shard {shard}; name only the shards of one build"
         );
         if let Some(before) = there.insert(other.index(), path) {
-            bail!("part {path_shown}: is shard {other}, and so is {}; name each once", before.display());
+            bail!(
+                "part {path_shown}: is shard {other}, and so is {}; name each shard once",
+                before.display()
+            );
         }
     }
-    let missing = count - there.len() as u32;
-    let named = (0..count).filter(|at| !there.contains_key(at)).take(MISSING_NAMED as usize);
+    let missing = count as usize - there.len();
+    let named = (0..count).filter(|at| !there.contains_key(at)).take(MISSING_NAMED);
     let named: Vec<String> = named.map(|at| format!("{at}/{count}")).collect();
     ensure!(
         missing == 0,
@@ -228,7 +230,7 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file in the making.
+/// Writes a file row group by row group.
 struct JoinWriter<'a> {
     file: SerializedFileWriter<NamedTempFile>,
     encoders: ArrowRowGroupWriterFactory,
@@ -243,15 +245,18 @@ impl<'a> JoinWriter<'a> {
         Ok(JoinWriter { file, encoders, columns, place })
     }
 
-    /// A row group as it is, but for columns that have another type here.
-    fn append(&mut self, part: &Part, pages: &ParquetMetaData, group: usize) -> anyhow::Result<()> {
-        let changed: Vec<Option<ArrayRef>> =
-            self.columns.iter().map(|column| revived(part, group, column)).collect::<anyhow::Result<_>>()?;
+    /// Copies a row group. Encodes the columns anew that have another type in the new file.
+    fn append(&mut self, part: &Part, footer: &ParquetMetaData, group: usize) -> anyhow::Result<()> {
+        let changed: Vec<Option<ArrayRef>> = self
+            .columns
+            .iter()
+            .map(|column| converted(part, group, column))
+            .collect::<anyhow::Result<_>>()?;
         let at = self.file.flushed_row_groups().len();
         let cannot_write = |e| self.place.cannot_write(&e);
         let mut encoders = self.encoders.create_column_writers(at)?;
         let mut written = self.file.next_row_group().map_err(cannot_write)?;
-        // Each column of ours is one of Parquet's.
+        // Every column of an index is one leaf column of Parquet, so they have the same numbers.
         for (number, mut encoder) in encoders.drain(..).enumerate() {
             let kept = number.checked_sub(COLUMNS.len());
             match kept.and_then(|kept| Some((&self.columns[kept], changed[kept].as_ref()?))) {
@@ -261,7 +266,7 @@ impl<'a> JoinWriter<'a> {
                     }
                     encoder.close()?.append_to_row_group(&mut written).map_err(cannot_write)?;
                 }
-                None => part.splice(pages, group, number, &mut written).map_err(cannot_write)?,
+                None => part.copy_column(footer, group, number, &mut written).map_err(cannot_write)?,
             }
         }
         written.close().map_err(cannot_write)?;
@@ -276,14 +281,14 @@ impl<'a> JoinWriter<'a> {
     }
 }
 
-/// The values of a column in its new type; `None` where it has that type already.
-fn revived(part: &Part, group: usize, column: &KeptColumn) -> anyhow::Result<Option<ArrayRef>> {
+/// Returns the values of a column in its new type; `None` if it has that type already.
+fn converted(part: &Part, group: usize, column: &KeptColumn) -> anyhow::Result<Option<ArrayRef>> {
     if part.kept_type(column.name()) == Some(column.field().data_type()) {
         return Ok(None);
     }
     let mut values: Vec<Value> = Vec::new();
     for batch in part.reader(group, None, &[column.name()])? {
-        values.extend(kept::values(&batch?[column.name()]).iter().map(|value| column.revive(value)));
+        values.extend(kept::values(&batch?[column.name()]).iter().map(|value| column.convert(value)));
     }
     Ok(Some(column.array(values.iter())))
 }

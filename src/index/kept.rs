@@ -1,4 +1,4 @@
-//! Columns that are kept from the documents: JSON values in, an Arrow array of one type out.
+//! Kept columns: JSON values of documents in, an Arrow array of one type out.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Ar
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use serde_json::Value;
 
-/// The largest whole number up to which a float has every one.
+/// A 64-bit float holds every whole number up to this one.
 const FLOAT_WHOLE_MAX: u64 = 1 << 53;
 
 /// The type that holds all values of a column without changing one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeptType {
-    /// There is none yet.
+    /// All values so far are null.
     Null,
     Boolean,
-    /// Whole numbers that a float can have too.
+    /// Whole numbers that a 64-bit float holds exactly.
     Whole,
-    /// Whole numbers of 64 bits.
+    /// Other whole numbers of 64 bits, with their sign.
     LargeWhole,
     Float,
-    /// Strings as they are; anything else as JSON.
+    /// Strings unchanged, other values as JSON.
     Text,
 }
 
@@ -32,7 +32,7 @@ impl KeptType {
             Value::Number(number) => match number.as_i64() {
                 Some(whole) if whole.unsigned_abs() <= FLOAT_WHOLE_MAX => KeptType::Whole,
                 Some(_) => KeptType::LargeWhole,
-                // Above 63 bits.
+                // Larger than an `i64`.
                 None if number.is_u64() => KeptType::Text,
                 None => KeptType::Float,
             },
@@ -56,13 +56,13 @@ impl KeptType {
             KeptType::Boolean => DataType::Boolean,
             KeptType::Whole | KeptType::LargeWhole => DataType::Int64,
             KeptType::Float => DataType::Float64,
-            // Arrow's type for nothing is one that few readers know.
+            // Few readers know Arrow's null type.
             KeptType::Text | KeptType::Null => DataType::Utf8,
         }
     }
 }
 
-/// A column, as far as its values are known.
+/// A kept column: its name, and a type that holds all values seen so far.
 #[derive(Debug, Clone)]
 pub struct KeptColumn {
     name: String,
@@ -74,7 +74,7 @@ impl KeptColumn {
         KeptColumn { name: name.to_owned(), kind: KeptType::Null }
     }
 
-    /// One that is in a file already.
+    /// Returns a column that has this type in a file.
     pub fn of_type(name: &str, of: &DataType) -> Self {
         let kind = match of {
             DataType::Boolean => KeptType::Boolean,
@@ -89,7 +89,7 @@ impl KeptColumn {
         &self.name
     }
 
-    /// Whether it has had no value so far.
+    /// Whether all values so far are null.
     pub fn is_empty(&self) -> bool {
         self.kind == KeptType::Null
     }
@@ -98,14 +98,14 @@ impl KeptColumn {
         Field::new(&self.name, self.kind.data_type(), true)
     }
 
-    /// Takes a wider type where this value needs one. Whether that is another type in the file.
+    /// Widens the type if this value needs it. Returns whether the column has another type in the file then.
     pub fn widen(&mut self, value: &Value) -> bool {
         let before = self.kind.data_type();
         self.kind = self.kind.join(KeptType::of(value));
         self.kind.data_type() != before
     }
 
-    /// What goes into the file.
+    /// Returns the column's values as the file holds them.
     pub fn array<'a>(&self, values: impl Iterator<Item = &'a Value>) -> ArrayRef {
         match self.kind {
             KeptType::Boolean => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
@@ -117,8 +117,8 @@ impl KeptColumn {
         }
     }
 
-    /// A value of a column with the same rendered values and another type, as it would have come from a document.
-    pub fn revive(&self, value: &Value) -> Value {
+    /// Converts a value read from a file, whose column may have a wider type, back to a value of this column.
+    pub fn convert(&self, value: &Value) -> Value {
         match rendered(value) {
             Some(text) if self.kind != KeptType::Text => serde_json::from_str(&text).unwrap_or(Value::Null),
             text => text.into(),
@@ -126,18 +126,19 @@ impl KeptColumn {
     }
 }
 
-/// As it stands in a column of text; the same for a value however wide the column's type is.
+/// Returns a value as a column of text holds it. The result does not depend on the type of the column that the value was
+/// read from.
 pub fn rendered(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        // A whole number may have been a float's neighbour before, and 1 become 1.0.
+        // In a column of floats, 1 becomes 1.0.
         Value::Number(number) => Some(number.to_string().trim_end_matches(".0").to_owned()),
         other => Some(other.to_string()),
     }
 }
 
-/// What two rows with equal kept values have in common, whatever the types of the columns; and bytes of text.
+/// Returns a digest of kept values, whatever the types of their columns, and the number of bytes of their text.
 pub fn digest(values: &[Value]) -> (u64, usize) {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
@@ -151,12 +152,12 @@ pub fn digest(values: &[Value]) -> (u64, usize) {
     (u64::from_le_bytes([a, b, c, d, e, f, g, h]), bytes)
 }
 
-/// Whether a column of a file has a type that is written here.
+/// Whether this tool writes kept columns of this type.
 pub fn is_known(kind: &DataType) -> bool {
     matches!(kind, DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Utf8)
 }
 
-/// The values of a column of a file, of a type that [`is_known`].
+/// Returns the values of a column whose type [`is_known`].
 pub fn values(array: &ArrayRef) -> Vec<Value> {
     let value = |at| match array.data_type() {
         _ if array.is_null(at) => Value::Null,
@@ -187,7 +188,7 @@ mod tests {
             (json!(["1", {"a": [1]}]), DataType::Utf8, json!(["1", "{\"a\":[1]}"])),
             (json!([null]), DataType::Utf8, json!([null])),
         ] {
-            // All at once, and each value as late as can be.
+            // All values at once; then each value written and read before the next one is known.
             let rows = rows.as_array().unwrap();
             let mut column = KeptColumn::new("x");
             rows.iter().for_each(|value| _ = column.widen(value));
@@ -198,14 +199,15 @@ mod tests {
             let mut written: Vec<Value> = Vec::new();
             for (at, value) in rows.iter().enumerate() {
                 late.widen(value);
-                let revived: Vec<Value> = written.iter().map(|value| late.revive(value)).collect();
-                written = values(&late.array(revived.iter().chain([&rows[at]])));
+                let converted: Vec<Value> = written.iter().map(|value| late.convert(value)).collect();
+                written = values(&late.array(converted.iter().chain([&rows[at]])));
             }
             assert_eq!(Value::Array(written), expected);
-            // A column that was wider yesterday.
+            // The column was wider in an older file.
             let text = KeptColumn { name: String::new(), kind: KeptType::Text }.array(rows.iter());
-            let revived: Vec<Value> = values(&text).iter().map(|value| column.revive(value)).collect();
-            assert_eq!(&column.array(revived.iter()), &at_once);
+            let converted: Vec<Value> = values(&text).iter().map(|value| column.convert(value)).collect();
+            assert_eq!(&column.array(converted.iter()), &at_once);
+
             assert_eq!(digest(&values(&text)), digest(rows));
             assert_eq!(digest(&values(&at_once)), digest(rows));
         }

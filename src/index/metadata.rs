@@ -1,35 +1,35 @@
-//! Everything that a vector of the file depends on, and what made the file: its metadata.
+//! The metadata of an index file: what its vectors depend on, and which tool made it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelFingerprint;
 use crate::shard::Shard;
 
-/// What a row stands for.
+/// What one row of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowKind {
-    /// A document, the vectors of its chunks merged.
+    /// A document. Its vector is the mean of the vectors of its chunks.
     Documents,
-    /// A chunk; its id is the document's, `#`, and its number from 0.
+    /// A chunk. Its id is the id of the document, `#`, and the number of the chunk from 0.
     Chunks,
 }
 
-/// Two files with equal fingerprints have equal vectors for equal texts.
+/// Everything that the vectors of a file depend on: with equal fingerprints, equal texts have equal vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
-    /// The model.
+    /// The model that made the vectors.
     pub model: ModelFingerprint,
-    /// Length of the vectors in the file.
+    /// Dimensions of the vectors.
     pub dim: usize,
     /// The instruction before each text, if any.
     pub instruction: Option<String>,
-    /// Most tokens of a chunk, end token included.
+    /// Limit on the tokens of a chunk, end token included.
     pub max_tokens: usize,
-    /// What a row stands for.
+    /// What one row is.
     pub rows: RowKind,
-    /// Version of the rules by which text is taken out of files.
+    /// Version of the rules for extracting text from files.
     pub extraction: u32,
     /// Version of the cleaning rules.
     pub cleaning: u32,
@@ -38,9 +38,9 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Why vectors of a file with this fingerprint are of no use where `wanted` is asked for: each part that
-    /// differs. Longer vectors are of use, since shorter ones are slices of them; and so are vectors of texts that
-    /// came about in another way, since they are looked up by the text.
+    /// Returns the names of the settings because of which vectors of a file with this fingerprint cannot be used for
+    /// `wanted`. More dimensions are no difference: vectors can be truncated. Neither are other rules for extracting
+    /// and cleaning: vectors are looked up by the text that results.
     pub fn differences(&self, wanted: &Fingerprint) -> Vec<String> {
         let mut parts = Vec::new();
         let mut differ = |is_other: bool, part: String| {
@@ -58,25 +58,25 @@ impl Fingerprint {
         let (before, now) = (self.max_tokens, wanted.max_tokens);
         differ(before != now, format!("--max-tokens ({before} before, now {now})"));
         differ(self.rows != wanted.rows, "--chunks".into());
-        differ(self.chunking != wanted.chunking, "how this version cuts long texts".into());
+        differ(self.chunking != wanted.chunking, "how this version splits long texts into chunks".into());
         parts
     }
 }
 
-/// What the file says of itself.
+/// The metadata of an index file, stored as JSON in its footer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Metadata {
     /// `qwen3-index` and its version.
     pub tool: String,
-    /// Name of the model's graph, for people: the fingerprint has its digest.
+    /// File name of the model's graph, for people. The fingerprint has its digest.
     pub model_file: String,
     /// What the vectors depend on.
     pub fingerprint: Fingerprint,
-    /// How many documents could not be read when it was made, and have older rows: the last ones of the file; of a merged
-    /// file the last ones of each part.
+    /// Number of documents that could not be read and keep rows of an older file. They are the last documents of the
+    /// file; in a merged file, the last documents of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
-    /// Which share of the documents it has; `None` for all of them.
+    /// The shard that the documents belong to; `None` if the file has all documents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
 }
@@ -86,6 +86,7 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Metadata {
-    /// The key of the file's metadata under which this stands, as JSON.
+    /// The key of the file's metadata with this, as JSON.
+
     pub const KEY: &str = env!("CARGO_PKG_NAME");
 }

@@ -1,19 +1,25 @@
-//! The Parquet file: what is in it, how it is read, written, joined and searched (the only user of arrow; parquet is
-//! also read by `source`).
+//! Index files in Parquet and streams in Arrow IPC: reads, writes, joins, inspects and searches them (the only user of
+//! arrow; `source` reads Parquet too).
 
+pub(crate) mod best; // things with a rank -> the best of them
 mod content;
 mod delta;
 mod file;
+mod flat_vectors;
 mod footer;
-pub(crate) mod inspect; // the Parquet file -> figures on it, and what is wrong with it
+pub(crate) mod inspect; // an index -> figures and problems
 mod join;
 mod kept;
 mod metadata;
 mod part;
 mod parts;
+mod pattern;
 mod row;
+mod row_batch;
+mod row_count;
 mod schema;
-pub(crate) mod search; // Embeddings of questions -> the rows nearest to them
+pub(crate) mod search; // vectors of questions -> the nearest rows
+mod shared_file;
 mod stream;
 mod table;
 mod writer;
@@ -22,10 +28,12 @@ pub use delta::{Changes, OPERATION, write_delta};
 pub use file::{IndexFile, Old, Reusable};
 pub use join::{Joined, Shards};
 pub use metadata::{Fingerprint, Metadata, RowKind};
-pub use part::{Block, Part, Unusable};
+pub use part::{IndexFileError, Part};
 pub use parts::{Parts, RowAt};
 pub use row::{Row, RowId, Vector};
+pub use row_batch::RowBatch;
 pub use schema::{COLUMNS, DELTA, INDEX};
+
 pub use stream::{
     DocumentStream, ERROR, EmbeddedStream, Made, Packed, RowStream, TextBatch, TextStream, VectorStream,
 };

@@ -1,18 +1,11 @@
-//! A file of this tool's, opened: of its rows, only those are read that are asked for.
+//! An index file: opens it, checks its footer, and reads the rows that are asked for.
 
-use super::footer::{self, entry};
-use super::schema::MAGIC;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
-use anyhow::{Context, anyhow, ensure};
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Fields, Float32Type};
-use bytes::Bytes;
-use ndarray::ArrayView2;
+use anyhow::{Context, anyhow, bail, ensure};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Fields};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -21,172 +14,143 @@ use parquet::arrow::arrow_reader::{
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
+
 use parquet::file::writer::SerializedRowGroupWriter;
-use serde_json::Value;
 
 use super::content::{ContentDigest, RowDigests, row_digest};
-use super::footer::is_delta;
+use super::footer::{self, entry, is_delta};
 use super::kept;
 use super::metadata::{Metadata, RowKind};
 use super::row::{Row, RowId, Vector};
-use super::schema::COLUMNS;
+use super::row_batch::{RowBatch, kept_values};
+use super::row_count::add_rows;
+use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
+use super::shared_file::SharedFile;
 use crate::digest::Digest;
 
-/// Rows that are read at a time. Of a whole row group, a batch could hold more text than it can.
+/// Rows per batch that is read. A batch of a whole row group could have more text than one Arrow array can hold.
 const BATCH_ROWS: usize = 256;
 
-/// Why what is there is of no use.
+/// Why a file cannot be used as an index.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// It is Parquet, but not of this tool.
+pub enum IndexFileError {
+    /// A Parquet file that another program wrote.
     #[error("not made by this tool")]
     Foreign,
-    /// What changes in an index, and none.
+    /// A file with the changes of an index, as `--delta` writes it.
     #[error("a delta")]
     Delta,
-    /// It was of this tool, or may have been.
+    /// No Parquet file, or one that this tool may have written and that is damaged.
     #[error("{0:#}")]
     Damaged(anyhow::Error),
 }
 
-/// An open file, of which the footer has been read.
+/// An open index file whose footer has been read.
 pub struct Part {
-    file: Shared,
+    file: SharedFile,
     footer: ArrowReaderMetadata,
     metadata: Option<Metadata>,
     kind: RowKind,
     content: String,
+    /// For each row group, the number of rows in it and before it.
     group_ends: Vec<u32>,
 }
 
 impl Part {
-    /// Reads its footer.
+    /// Opens a file and checks its footer.
     ///
     /// # Errors
-    /// [`Unusable`].
-    pub fn open(path: &Path) -> Result<Self, Unusable> {
-        let open = || -> anyhow::Result<_> {
-            let file = Shared(Arc::new(File::open(path)?));
-            let mut magic = [0; MAGIC.len()];
-            file.0.read_exact_at(&mut magic, 0)?;
-            ensure!(magic == *MAGIC, "it does not start as Parquet does");
-            let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-            let footer = ArrowReaderMetadata::load(&file, options)?;
-            Ok((file, footer))
-        };
-        let (file, footer) = open().map_err(Unusable::Damaged)?;
+    /// [`IndexFileError`].
+    pub fn open(path: &Path) -> Result<Self, IndexFileError> {
+        let (file, footer) = open(path).map_err(IndexFileError::Damaged)?;
         let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, ContentDigest::KEY)) {
             (Some(metadata), Some(content)) => (metadata, content),
-            (None, None) => return Err(Unusable::Foreign),
-            _ if is_delta(&footer) => return Err(Unusable::Delta),
-            _ => return Err(Unusable::Damaged(anyhow!("one of its two keys is missing"))),
+            (None, None) => return Err(IndexFileError::Foreign),
+            _ if is_delta(&footer) => return Err(IndexFileError::Delta),
+            _ => return Err(IndexFileError::Damaged(anyhow!("one of its two metadata keys is missing"))),
         };
-        let is_known = |field: &&Arc<Field>| {
-            COLUMNS.contains(&field.name().as_str()) || kept::is_known(field.data_type())
-        };
-        if let Some(field) = footer.schema().fields().iter().find(|field| !is_known(field)) {
-            let (name, kind) = (field.name(), field.data_type());
-            return Err(Unusable::Damaged(anyhow!(
-                "its column {name} is {kind}, which this tool does not write"
-            )));
-        }
-        let mut group_ends = Vec::new();
-        for group in footer.metadata().row_groups() {
-            let rows = u32::try_from(group.num_rows()).ok();
-            let end = rows.and_then(|rows| group_ends.last().unwrap_or(&0u32).checked_add(rows));
-            group_ends.push(end.ok_or_else(|| Unusable::Damaged(anyhow!("more rows than can be counted")))?);
-        }
+        let group_ends = check_types(footer.schema().fields()).and_then(|()| group_ends(&footer));
+        let group_ends = group_ends.map_err(IndexFileError::Damaged)?;
         let (metadata, kind) = (serde_json::from_str(&metadata).ok(), footer::kind(&metadata));
         Ok(Part { file, footer, metadata, kind, content, group_ends })
     }
 
-    /// What it says of itself. `None` where another version of this tool wrote it.
+    /// Returns the metadata; `None` if another version of this tool wrote the file.
     pub fn metadata(&self) -> Option<&Metadata> {
         self.metadata.as_ref()
     }
 
-    /// A digest of all rows in their order.
+    /// Returns the digest of all rows in their order, as the footer has it.
     pub fn content(&self) -> &str {
         &self.content
     }
 
-    /// What its rows stand for.
+    /// Returns what one row is.
     pub fn kind(&self) -> RowKind {
         self.kind
     }
 
-    /// Length of its vectors.
-    pub fn dim(&self) -> usize {
-        self.metadata.as_ref().map_or(0, |metadata| metadata.fingerprint.dim)
+    /// Returns the dimensions of the column `vector`; `None` if there is no such column with vectors.
+    pub(super) fn dim(&self) -> Option<usize> {
+        self.fields().find(VECTOR).and_then(|(_, field)| vector_dim(field.data_type()))
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> u32 {
         self.group_ends.last().copied().unwrap_or(0)
     }
 
-    /// In how many groups.
-    pub fn groups(&self) -> usize {
+    /// Returns the number of row groups.
+    pub(super) fn groups(&self) -> usize {
         self.group_ends.len()
     }
 
-    /// The number of the first row of a group.
-    pub fn start_of(&self, group: usize) -> u32 {
+    /// Returns the number of the first row of a row group.
+    pub(super) fn start_of(&self, group: usize) -> u32 {
         group.checked_sub(1).map_or(0, |before| self.group_ends[before])
     }
 
-    /// Its columns.
     pub(super) fn fields(&self) -> &Fields {
         self.footer.schema().fields()
     }
 
-    /// Whether its columns are those of this tool.
-    pub fn is_well_formed(&self) -> bool {
-        let [id, text, vector] =
-            COLUMNS.map(|name| self.fields().find(name).map(|(_, field)| field.data_type()));
-        let is_text = |column: Option<&DataType>| column == Some(&DataType::Utf8);
-        let is_vector = |column: &DataType| match column {
-            DataType::FixedSizeList(of, dim) => {
-                *of.data_type() == DataType::Float32 && *dim as usize == self.dim()
-            }
-            _ => false,
-        };
-        is_text(id) && is_text(text) && vector.is_some_and(is_vector)
+    /// Whether the file has the columns `id`, `text`, and `vector` with this dimension.
+    pub(super) fn has_columns(&self, dim: usize) -> bool {
+        let is_text =
+            |name| self.fields().find(name).is_some_and(|(_, field)| *field.data_type() == DataType::Utf8);
+        is_text(ID) && is_text(TEXT) && self.dim() == Some(dim)
     }
 
-    /// Names of the columns that it keeps.
+    /// Returns the names of the kept columns.
     pub(super) fn kept_names(&self) -> Vec<&str> {
         self.fields().iter().skip(COLUMNS.len()).map(|field| field.name().as_str()).collect()
     }
 
-    /// The type of a column that it keeps.
+    /// Returns the type of a kept column.
     pub(super) fn kept_type(&self, name: &str) -> Option<&DataType> {
-        self.fields()
-            .iter()
-            .skip(COLUMNS.len())
-            .find(|field| field.name() == name)
-            .map(|field| field.data_type())
+        let mut kept = self.fields().iter().skip(COLUMNS.len());
+        kept.find(|field| field.name() == name).map(|field| field.data_type())
     }
 
-    /// Bytes of a row group in the file.
+    /// Returns the number of bytes of a row group in the file.
     pub(super) fn group_bytes(&self, group: usize) -> u64 {
         self.footer.metadata().row_group(group).compressed_size() as u64
     }
 
-    /// What there is to know of each row of a group.
+    /// Reads a row group and returns the digests of its rows.
     pub(super) fn read_digests(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
         let mut rows = Vec::new();
         let names = self.kept_names();
         for batch in self.reader(group, None, &[])? {
-            let block = Block::new(batch?, self.kind());
-            let kept = kept_values(&block.batch, &names);
-            let vectors = block.vectors()?;
+            let batch = RowBatch::new(batch?, self.kind());
+            let kept = kept_values(&batch.batch, &names);
+            let vectors = batch.vectors()?;
             let dim = vectors.ncols();
             ensure!(
                 self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
-                "its vectors have {dim} numbers, its metadata says otherwise"
+                "its vectors have {dim} numbers, which is not what its metadata says"
             );
-            let texts = block.ids()?.zip(block.documents()?).zip(block.texts()?);
+            let texts = batch.ids()?.zip(batch.documents()?).zip(batch.texts()?);
             for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
                 let (kept, _) = kept::digest(&kept);
                 let text = Digest::of(text);
@@ -201,25 +165,25 @@ impl Part {
         Ok(rows)
     }
 
-    /// Its footer with all that it says of pages, for [`Part::splice`].
-    pub(super) fn pages(&self) -> anyhow::Result<ParquetMetaData> {
+    /// Reads the footer with the page index, for [`Part::copy_column`].
+    pub(super) fn page_index(&self) -> anyhow::Result<ParquetMetaData> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         Ok(reader.parse_and_finish(&self.file)?)
     }
 
-    /// Copies a column of a row group into another file, as it is.
-    pub(super) fn splice<W: Write + Send>(
+    /// Copies the encoded pages of a column of a row group into another file.
+    pub(super) fn copy_column<W: Write + Send>(
         &self,
-        pages: &ParquetMetaData,
+        footer: &ParquetMetaData,
         group: usize,
         column: usize,
         into: &mut SerializedRowGroupWriter<W>,
     ) -> parquet::errors::Result<()> {
-        let metadata = pages.row_group(group).column(column).clone();
-        let index = pages.page_index();
+        let metadata = footer.row_group(group).column(column).clone();
+        let index = footer.page_index();
         let close = ColumnCloseResult {
             bytes_written: metadata.compressed_size() as u64,
-            rows_written: pages.row_group(group).num_rows() as u64,
+            rows_written: footer.row_group(group).num_rows() as u64,
             metadata,
             bloom_filter: None,
             column_index: index.and_then(|index| index.column_index(group, column)).cloned(),
@@ -228,16 +192,16 @@ impl Part {
         into.append_column(&self.file, close)
     }
 
-    /// The rows with these numbers, ascending, with the values of the columns named.
+    /// Reads the rows with these numbers, which ascend, with the kept columns `keep`. The vectors are not read.
     ///
     /// # Errors
-    /// It cannot be read any more.
-    pub fn rows_with(&self, rows: &[u32], keep: &[&str]) -> anyhow::Result<Vec<Row>> {
+    /// The file cannot be read.
+    pub(super) fn rows_with(&self, rows: &[u32], keep: &[&str]) -> anyhow::Result<Vec<Row>> {
         let mut found = Vec::new();
         let mut numbers = rows.iter();
-        let columns: Vec<&str> = COLUMNS[..2].iter().chain(keep).copied().collect();
+        let columns: Vec<&str> = [ID, TEXT].iter().chain(keep).copied().collect();
         self.select(rows, &columns, |batch| {
-            let (ids, texts) = (batch["id"].as_string::<i32>(), batch["text"].as_string::<i32>());
+            let (ids, texts) = (batch[ID].as_string::<i32>(), batch[TEXT].as_string::<i32>());
             for ((at, kept), &row) in kept_values(&batch, keep).into_iter().enumerate().zip(&mut numbers) {
                 let (id, text) = (RowId::parse(ids.value(at), self.kind()), texts.value(at).to_owned());
                 found.push(Row { id, text, vector: Vector::Old(row), kept });
@@ -247,7 +211,8 @@ impl Part {
         Ok(found)
     }
 
-    /// With these columns, or all where none is named. Gives back how many row groups that took.
+    /// Passes batches with the rows with these numbers, which ascend, to `f`. Reads the columns named, or all if none is.
+    /// Returns the number of row groups that it read.
     pub(super) fn select(
         &self,
         rows: &[u32],
@@ -273,6 +238,7 @@ impl Part {
         Ok(groups)
     }
 
+    /// Returns a reader of a row group: of all rows or a selection, and of the columns named or all if none is.
     pub(super) fn reader(
         &self,
         group: usize,
@@ -285,7 +251,7 @@ impl Part {
             .with_batch_size(BATCH_ROWS);
         if !columns.is_empty() {
             let schema = self.footer.metadata().file_metadata().schema_descr();
-            // By place: a kept column may have a dot in its name, which is a path to `ProjectionMask::columns`.
+            // By number, since `ProjectionMask::columns` takes a dot in the name of a kept column for a path.
             let is_wanted = |at: &usize| columns.contains(&self.fields()[*at].name().as_str());
             reader = reader
                 .with_projection(ProjectionMask::roots(schema, (0..self.fields().len()).filter(is_wanted)));
@@ -297,117 +263,32 @@ impl Part {
     }
 }
 
-/// Some rows, one after the other, with the columns that were asked for.
-pub struct Block {
-    pub(super) batch: RecordBatch,
-    kind: RowKind,
+fn open(path: &Path) -> anyhow::Result<(SharedFile, ArrowReaderMetadata)> {
+    let file = SharedFile::open(path)?;
+    let starts_with_magic = file.len() >= MAGIC.len() as u64 && file.get_bytes(0, MAGIC.len())? == MAGIC;
+    ensure!(starts_with_magic, "it does not start with PAR1, as Parquet files do");
+    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+    let footer = ArrowReaderMetadata::load(&file, options)?;
+    Ok((file, footer))
 }
 
-impl Block {
-    pub(super) fn new(batch: RecordBatch, kind: RowKind) -> Self {
-        Block { batch, kind }
+fn check_types(fields: &Fields) -> anyhow::Result<()> {
+    for field in fields {
+        let (name, kind) = (field.name(), field.data_type());
+        if !COLUMNS.contains(&name.as_str()) && !kept::is_known(kind) {
+            bail!("its column {name} is {kind}, which this tool does not write");
+        }
     }
-
-    /// How many.
-    pub fn rows(&self) -> usize {
-        self.batch.num_rows()
-    }
-
-    /// The column `vector`, `[rows, dim]`.
-    ///
-    /// # Errors
-    /// It is not there, or not all of it.
-    pub fn vectors(&self) -> anyhow::Result<ArrayView2<'_, f32>> {
-        let column = self.batch.column_by_name(COLUMNS[2]).context("no column vector")?;
-        let vectors = column.as_fixed_size_list_opt().context("its vectors are no vectors")?;
-        let floats = floats(&self.batch)?;
-        ensure!(vectors.null_count() + vectors.values().null_count() == 0, "a vector is missing");
-        Ok(ArrayView2::from_shape((self.rows(), vectors.value_length() as usize), floats)?)
-    }
-
-    /// The column `id`.
-    ///
-    /// # Errors
-    /// It is not there, or not all of it.
-    pub fn ids(&self) -> anyhow::Result<impl Iterator<Item = &str>> {
-        self.strings(COLUMNS[0])
-    }
-
-    /// The document of each row, and the number of the chunk where it is one.
-    ///
-    /// # Errors
-    /// As for [`Block::ids`].
-    pub fn documents(&self) -> anyhow::Result<impl Iterator<Item = (&str, Option<u32>)>> {
-        Ok(self.ids()?.map(|id| RowId::split(id, self.kind)))
-    }
-
-    /// The column `text`.
-    ///
-    /// # Errors
-    /// It is not there, or not all of it.
-    pub fn texts(&self) -> anyhow::Result<impl Iterator<Item = &str>> {
-        self.strings(COLUMNS[1])
-    }
-
-    fn strings(&self, name: &str) -> anyhow::Result<impl Iterator<Item = &str>> {
-        let column = self.batch.column_by_name(name).with_context(|| format!("no column {name}"))?;
-        let strings =
-            column.as_string_opt::<i32>().with_context(|| format!("its column {name} is no text"))?;
-        ensure!(strings.null_count() == 0, "a value of its column {name} is missing");
-        Ok(strings.iter().flatten())
-    }
+    Ok(())
 }
 
-/// A file that several threads read. Of [`File`] itself, clones share the place where they are.
-#[derive(Clone)]
-struct Shared(Arc<File>);
-
-impl Length for Shared {
-    fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
-    }
-}
-
-impl ChunkReader for Shared {
-    type T = BufReader<At>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<BufReader<At>> {
-        Ok(BufReader::new(At { file: self.0.clone(), place: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-/// A place in it.
-struct At {
-    file: Arc<File>,
-    place: u64,
-}
-
-impl Read for At {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.place)?;
-        self.place += count as u64;
-        Ok(count)
-    }
-}
-
-pub(super) fn floats(batch: &RecordBatch) -> anyhow::Result<&[f32]> {
-    let values = batch[COLUMNS[2]].as_fixed_size_list().values();
-    Ok(values.as_primitive_opt::<Float32Type>().context("its vectors are no floats")?.values())
-}
-
-pub(super) fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value]>> {
-    let columns: Vec<Vec<Value>> = names
-        .iter()
-        .map(|name| match batch.column_by_name(name) {
-            Some(column) => kept::values(column),
-            None => vec![Value::Null; batch.num_rows()],
-        })
-        .collect();
-    (0..batch.num_rows()).map(|at| columns.iter().map(|column| column[at].clone()).collect()).collect()
+fn group_ends(footer: &ArrowReaderMetadata) -> anyhow::Result<Vec<u32>> {
+    let mut end = 0;
+    let groups = footer.metadata().row_groups().iter();
+    let ends = groups.map(|group| {
+        let rows = usize::try_from(group.num_rows()).context("a row group has fewer than 0 rows")?;
+        end = add_rows(end, rows)?;
+        Ok(end)
+    });
+    ends.collect()
 }

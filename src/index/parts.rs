@@ -1,37 +1,44 @@
-//! Files of this tool's that are read as one index: a file, the Parquet files of a folder, or those of a pattern.
+//! Index files that are read as one index: one file, the files of a folder, or those that match a pattern.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use super::metadata::{Fingerprint, Metadata};
-use super::part::{Block, Part, Unusable};
+use super::metadata::{Fingerprint, Metadata, RowKind};
+
+use super::part::{IndexFileError, Part};
+use super::pattern::{is_pattern, matching};
 use super::row::Row;
+use super::row_batch::RowBatch;
+use super::row_count::{add_rows, row_count};
 use super::schema::COLUMNS;
-use crate::error::Usage;
 use crate::storage::object::Url;
 
-/// A row of one of the files. Ordered as they are.
+/// A row of one of several files, ordered as the files and their rows are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowAt {
-    /// Which file.
+    /// The number of the file.
     pub part: usize,
-    /// The row's number in it.
+    /// The number of the row in the file.
     pub row: u32,
 }
 
-/// The files. At least one; their vectors are of one model and length.
+/// One or more index files with vectors of the same model and dimensions.
 pub struct Parts {
     parts: Vec<(PathBuf, Part)>,
+    /// For each file, the number of rows in it and in the files before it.
+    ends: Vec<u64>,
     metadata: Metadata,
 }
 
 impl Parts {
-    /// Opens files, of folders those that end in `.parquet`, and of patterns such as `parts/*.parquet` those that they fit.
+    /// Opens index files. A folder stands for its files that end in `.parquet`, and a pattern such as `parts/*.parquet` for
+    /// the files that match.
     ///
     /// # Errors
-    /// One of them is not there, damaged, not of this tool, or of another model or length than the first.
+    /// A file is missing, damaged, or no index; its model or dimensions are not those of the first.
     pub fn open(names: &[PathBuf]) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
         for name in names {
@@ -40,9 +47,13 @@ impl Parts {
                 let part = open(&path, name.is_dir()).with_context(|| format!("index {}", path.display()))?;
                 parts.extend(part.map(|part| (path, part)));
             }
-            ensure!(parts.len() > before, "index {}: no .parquet file in this folder", name.display());
+            ensure!(
+                parts.len() > before,
+                "index {}: there is no .parquet file in this folder; name the folder or file that `qwen3-index build` wrote to",
+                name.display()
+            );
         }
-        let (first, rest) = parts.split_first().context("an index has files")?;
+        let (first, rest) = parts.split_first().context("no index is named")?;
         let metadata = known(&first.1)?.clone();
         for (path, part) in rest {
             let difference = difference(&metadata.fingerprint, &known(part)?.fingerprint);
@@ -54,106 +65,109 @@ impl Parts {
                 );
             }
         }
-        Ok(Parts { parts, metadata })
+        Ok(Parts { ends: ends(&parts), parts, metadata })
     }
 
-    /// The files, in their order.
+    /// Returns the files in their order.
     pub(super) fn each(&self) -> impl Iterator<Item = (&Path, &Part)> {
         self.parts.iter().map(|(path, part)| (path.as_path(), part))
     }
 
-    /// Puts them in another order; those of equal keys stay in theirs.
+    /// Sorts the files. Files with equal keys keep their order.
     pub(super) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&Part) -> K) {
         self.parts.sort_by_key(|(_, part)| key(part));
+        self.ends = ends(&self.parts);
     }
 
-    /// What the first of them says of itself.
+    /// Returns the metadata of the first file.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Documents that could not be read when the files were made, and have older rows.
+    /// Returns the number of documents that could not be read when the files were made, and that keep older rows.
     pub fn stale(&self) -> u32 {
-        self.parts.iter().filter_map(|(_, part)| part.metadata()).map(|metadata| metadata.stale).sum()
+        let metadata = self.parts.iter().filter_map(|(_, part)| part.metadata());
+        metadata.map(|metadata| metadata.stale).fold(0, u32::saturating_add)
     }
 
-    /// Where they are.
+    /// Returns the paths of the files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().map(|(path, _)| path.as_path())
     }
 
-    /// The file of a row.
+    /// Returns the path of the file that has a row.
     pub fn path(&self, row: RowAt) -> &Path {
         &self.parts[row.part].0
     }
 
-    /// The row with this number, counted through all files.
+    /// Returns the row with a number that counts through all files.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer rows.
     pub fn row(&self, number: u64) -> RowAt {
-        let mut left = number;
-        for (part, (_, file)) in self.parts.iter().enumerate() {
-            match u32::try_from(left).ok().filter(|&row| row < file.rows()) {
-                Some(row) => return RowAt { part, row },
-                None => left -= u64::from(file.rows()),
-            }
+        let part = self.ends.partition_point(|&end| end <= number);
+        match row_count(number - self.start(part)) {
+            Ok(row) if part < self.parts.len() => RowAt { part, row },
+            _ => panic!("row {number} of {}", self.rows()),
         }
-        panic!("row {number} of {}", self.rows())
     }
 
-    /// The number of a row, counted through all files.
+    /// Returns the number of a row, counted through all files.
     pub fn number(&self, at: RowAt) -> u64 {
-        let before = self.parts[..at.part].iter().map(|(_, part)| u64::from(part.rows()));
-        before.sum::<u64>() + u64::from(at.row)
+        self.start(at.part) + u64::from(at.row)
     }
 
-    /// Rows of all of them.
+    fn start(&self, part: usize) -> u64 {
+        part.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    /// Returns the number of rows of all files.
     pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|(_, part)| u64::from(part.rows())).sum()
+        self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Bytes of their row groups.
+    /// Returns the number of bytes of all row groups.
     pub fn bytes(&self) -> u64 {
         let of = |part: &Part| (0..part.groups()).map(|group| part.group_bytes(group)).sum::<u64>();
         self.parts.iter().map(|(_, part)| of(part)).sum()
     }
 
-    /// Names of the columns that they keep, each once.
+    /// Returns the names of the kept columns of all files, each once.
     pub fn kept(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for field in self.parts.iter().flat_map(|(_, part)| part.fields().iter()) {
-            if !COLUMNS.contains(&field.name().as_str()) && !names.contains(&field.name().as_str()) {
-                names.push(field.name());
+            let name = field.name().as_str();
+            if !COLUMNS.contains(&name) && !names.contains(&name) {
+                names.push(name);
             }
         }
         names
     }
 
-    /// Every row group: the number of its file, and its own.
+    /// Returns every row group: the number of its file, and its number in the file.
     pub fn groups(&self) -> Vec<(usize, usize)> {
         let groups =
             |(at, (_, part)): (usize, &(PathBuf, Part))| (0..part.groups()).map(move |group| (at, group));
         self.parts.iter().enumerate().flat_map(groups).collect()
     }
 
-    /// Reads some columns of a row group, some rows at a time.
+    /// Reads some columns of a row group in batches, and passes each to `f` with its first row.
     ///
     /// # Errors
-    /// They cannot be read, or `f` fails.
+    /// The file cannot be read, or `f` fails.
     pub fn read(
         &self,
         (part, group): (usize, usize),
         columns: &[&str],
-        mut f: impl FnMut(RowAt, &Block) -> anyhow::Result<()>,
+        mut f: impl FnMut(RowAt, &RowBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let (path, file) = &self.parts[part];
         let mut row = file.start_of(group);
         let mut read = || -> anyhow::Result<()> {
             for batch in file.reader(group, None, columns)? {
-                let block = Block::new(batch?, file.kind());
-                f(RowAt { part, row }, &block)?;
-                row += block.rows() as u32;
+                let batch = RowBatch::new(batch?, file.kind());
+                f(RowAt { part, row }, &batch)?;
+                row = add_rows(row, batch.rows())?;
             }
             Ok(())
         };
@@ -162,10 +176,10 @@ impl Parts {
         })
     }
 
-    /// These rows, in this order; their vectors stay where they are.
+    /// Reads these rows, in this order, without their vectors.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// A file cannot be read.
     pub fn rows_at(&self, rows: &[RowAt]) -> anyhow::Result<Vec<Row>> {
         let (kept, mut found) = (self.kept(), Vec::new());
         for (at, (path, part)) in self.parts.iter().enumerate() {
@@ -183,52 +197,71 @@ impl Parts {
     }
 }
 
+fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
+    let mut end = 0;
+    let ends = parts.iter().map(|(_, part)| {
+        end += u64::from(part.rows());
+        end
+    });
+    ends.collect()
+}
+
+/// Returns the paths that a name stands for: a file, the index files of a folder, or the files that match a pattern.
 fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Url::refuse("index", name)?;
-    let shown = name.display();
     if name.is_dir() {
-        let entries = fs::read_dir(name).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-        let entries = entries.with_context(|| format!("index {shown}"))?;
-        let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-        paths.retain(|path| is_part(path));
-        paths.sort();
-        return Ok(paths);
+        return files_of(name).with_context(|| format!("index {}", name.display()));
     }
-    // A name may have brackets in it.
-    let pattern = name.to_str().filter(|text| !name.exists() && text.contains(['*', '?', '[']));
-    let Some(pattern) = pattern else { return Ok(vec![name.to_owned()]) };
-    let matching = glob::glob(pattern).map_err(|e| Usage(format!("index {pattern}: no pattern: {e}")))?;
-    let paths = matching.collect::<Result<Vec<_>, _>>().with_context(|| format!("index {pattern}"))?;
-    ensure!(!paths.is_empty(), "index {pattern}: no file fits this pattern");
+    // The name of an existing file may have brackets in it.
+    match name.to_str().filter(|text| !name.exists() && is_pattern(text)) {
+        None => Ok(vec![name.to_owned()]),
+        Some(pattern) => {
+            let paths = matching(pattern)?;
+            ensure!(
+                !paths.is_empty(),
+                "index {pattern}: no file matches this pattern; see where the files are"
+            );
+            Ok(paths)
+        }
+    }
+}
+
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| is_part(path));
+    paths.sort();
     Ok(paths)
 }
 
-/// Of the files of a folder, hidden ones are none, as for `build`.
+/// Whether a file of a folder is taken as an index. Hidden files are not, as in `build`.
 fn is_part(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");
     !is_hidden && is_parquet && path.is_file()
 }
 
-/// `None` for a delta that lies beside its index in a folder.
+/// Opens an index file. Returns `None` for a delta in a folder, which may be beside its index.
 fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
-    ensure!(!path.is_dir(), "is a folder; name a file");
+    ensure!(!path.is_dir(), "is a folder; name the folder alone, or files in it");
     File::open(path)?;
     let opened = Part::open(path);
-    if is_in_folder && matches!(opened, Err(Unusable::Delta)) {
+    if is_in_folder && matches!(opened, Err(IndexFileError::Delta)) {
         return Ok(None);
     }
     let part = opened.map_err(|e| match e {
-        Unusable::Delta => {
+        IndexFileError::Delta => {
             anyhow!("is a delta, not an index; name the file that `qwen3-index build` wrote with -o")
         }
-        Unusable::Foreign => anyhow!("was not made by this tool; name a file that `qwen3-index build` wrote"),
-        Unusable::Damaged(e) => e.context("cannot be opened; build it again"),
+        IndexFileError::Foreign => {
+            anyhow!("was not made by this tool; name a file that `qwen3-index build` wrote")
+        }
+        IndexFileError::Damaged(e) => e.context("cannot be opened; build it again"),
     })?;
     let dim = known(&part)?.fingerprint.dim;
     ensure!(
-        part.is_well_formed(),
-        "has not the columns id, text and vector of {dim} numbers; name the file as `qwen3-index build` wrote it"
+        part.has_columns(dim),
+        "does not have the columns id, text and vector with {dim} numbers; name the file that `qwen3-index build` wrote"
     );
     Ok(Some(part))
 }
@@ -237,16 +270,20 @@ fn known(part: &Part) -> anyhow::Result<&Metadata> {
     part.metadata().context("was made by another version of this tool; build it again")
 }
 
-/// Why rows of the one cannot be compared with those of the other.
+/// Returns why the vectors of two files cannot be compared with the same question.
 fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if first.dim != other.dim {
         return Some(format!("its vectors have {} numbers instead of {}", other.dim, first.dim));
     }
     if !first.model.is_same_model(&other.model) {
-        return Some("its vectors are of another model".to_owned());
+        return Some("its vectors were made with another model".to_owned());
     }
     if first.instruction != other.instruction {
-        return Some("its texts were embedded after another instruction".to_owned());
+        return Some("its texts were embedded with another instruction".to_owned());
     }
-    (first.rows != other.rows).then(|| "its rows are chunks, or those of the other are".to_owned())
+    match other.rows {
+        rows if rows == first.rows => None,
+        RowKind::Chunks => Some("its rows are chunks, not documents".to_owned()),
+        RowKind::Documents => Some("its rows are documents, not chunks".to_owned()),
+    }
 }

@@ -1,4 +1,4 @@
-//! One row of an index.
+//! One row of an index and its id.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,30 +15,31 @@ use crate::vector::embedding::Embedding;
 pub struct Row {
     /// Unique in the file.
     pub id: RowId,
-    /// The clean text that the vector stands for.
+    /// The clean text that was embedded.
     pub text: String,
-    /// Its vector.
+    /// The vector of the text, or where it is.
     pub vector: Vector,
-    /// The values of the columns that are kept.
+    /// One value per kept column.
     pub kept: Arc<[Value]>,
 }
 
-/// What a row is called.
+/// The id of a row: a document, and the chunk of it in a file with one row per chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowId {
-    /// The document.
+    /// The id of the document.
     pub document: String,
-    /// The number of the chunk, from 0, where a row is one.
+    /// The number of the chunk from 0; `None` in a file with one row per document.
     pub chunk: Option<u32>,
 }
 
 impl RowId {
-    /// Takes a row's id apart again.
+    /// Reads an id as [`Display`](fmt::Display) writes it.
     pub(super) fn parse(id: &str, rows: RowKind) -> Self {
         let (document, chunk) = RowId::split(id, rows);
         RowId { document: document.to_owned(), chunk }
     }
 
+    /// Splits an id into the document and the number of the chunk.
     pub(super) fn split(id: &str, rows: RowKind) -> (&str, Option<u32>) {
         if rows == RowKind::Chunks
             && let Some((document, number)) = id.rsplit_once('#')
@@ -49,9 +50,14 @@ impl RowId {
         (id, None)
     }
 
-    /// What the document is recognised by.
+    /// Returns the digest of the document's id.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.document)
+    }
+
+    /// Returns the place of the row among the rows of its document, from 0.
+    pub(super) fn place_in_document(&self) -> u32 {
+        self.chunk.unwrap_or(0)
     }
 }
 
@@ -64,31 +70,32 @@ impl fmt::Display for RowId {
     }
 }
 
-/// Where a row's vector is.
+/// The vector of a row, or the row that has it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vector {
-    /// Here, of the file's dimension.
+    /// The vector, with the dimensions of the file.
     New(Embedding),
-    /// In that row of the old file.
+    /// The number of the row of the old file that has the vector.
     Old(u32),
 }
 
 impl Vector {
-    /// The one that has been made here.
+    /// Returns a new vector.
     ///
     /// # Panics
-    /// If it is in the old file.
+    /// If the vector is in the old file.
     pub fn made(self) -> Embedding {
         match self {
             Vector::New(embedding) => embedding,
-            Vector::Old(row) => panic!("row {row} of the old file where a vector is wanted"),
+            Vector::Old(row) => panic!("the vector is still in row {row} of the old file"),
         }
     }
 
-    /// Its first `dim` numbers, normalized again. Those in the old file are cut when they are read.
+    /// Truncates a new vector to `dim` dimensions and normalizes it again. The writer truncates the vectors of the old file
+    /// when it reads them.
     ///
     /// # Errors
-    /// [`NoVector::NotFinite`] where those are all zero.
+    /// [`NoVector::NotFinite`] if the first `dim` numbers are all zero.
     pub fn truncate(self, dim: usize) -> Result<Self, NoVector> {
         match self {
             Vector::New(embedding) => Ok(Vector::New(embedding.truncate(dim)?)),
@@ -96,6 +103,7 @@ impl Vector {
         }
     }
 
+    /// Returns the row of the old file that has the vector.
     pub(super) fn old(&self) -> Option<u32> {
         if let Vector::Old(row) = self { Some(*row) } else { None }
     }

@@ -1,4 +1,4 @@
-//! The columns of an index.
+//! The columns of an index file and how they are typed in Arrow.
 
 use std::sync::Arc;
 
@@ -10,29 +10,54 @@ use crate::storage::place::FileKind;
 /// The first bytes of every Parquet file.
 pub const MAGIC: &[u8] = b"PAR1";
 
-/// What the output is.
+/// The output of `build`, `merge` and `pack`.
 pub const INDEX: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: true };
 
-/// What a delta is.
+/// The file of `--delta`.
 pub const DELTA: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: false };
 
-/// Columns that every file has.
-pub const COLUMNS: [&str; 3] = ["id", "text", "vector"];
+/// The column with the id of a document or chunk, unique in a file.
+pub const ID: &str = "id";
 
-/// `id: utf8, text: utf8, vector: fixed_size_list<float32, dim>`, none nullable; then the columns that are kept.
+/// The column with the clean text that was embedded.
+pub const TEXT: &str = "text";
+
+/// The column with the L2-normalized vector of the text.
+pub const VECTOR: &str = "vector";
+
+/// The columns of every index file, in their order. Kept columns follow them.
+pub const COLUMNS: [&str; 3] = [ID, TEXT, VECTOR];
+
+/// Returns `id: utf8, text: utf8, vector: fixed_size_list<float32, dim>`, none nullable, and the kept columns.
 pub fn schema(dim: usize, kept: &[KeptColumn]) -> Arc<Schema> {
-    let [id, text, vector] = COLUMNS;
     let mut fields = vec![
-        Field::new(id, DataType::Utf8, false),
-        Field::new(text, DataType::Utf8, false),
-        Field::new(vector, vectors(dim), false),
+        Field::new(ID, DataType::Utf8, false),
+        Field::new(TEXT, DataType::Utf8, false),
+        Field::new(VECTOR, vector_type(dim), false),
     ];
     fields.extend(kept.iter().map(KeptColumn::field));
     Arc::new(Schema::new(fields))
 }
 
-pub fn vectors(dim: usize) -> DataType {
-    DataType::FixedSizeList(element(), dim as i32)
+/// Returns the type of a column with vectors of `dim` numbers.
+pub fn vector_type(dim: usize) -> DataType {
+    DataType::FixedSizeList(element(), list_length(dim))
+}
+
+/// Returns the dimension of a column with vectors, or `None` for a column of another type.
+pub fn vector_dim(column: &DataType) -> Option<usize> {
+    match column {
+        DataType::FixedSizeList(of, length) if *of.data_type() == DataType::Float32 => {
+            usize::try_from(*length).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Returns a dimension in the type that Arrow has for it.
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // no model has 2^31 dimensions
+pub fn list_length(dim: usize) -> i32 {
+    dim as i32
 }
 
 pub fn element() -> Arc<Field> {

@@ -1,79 +1,86 @@
-//! Vectors of questions in, the rows nearest to each out: all rows of an index are compared, in one pass over it.
+//! Vectors of questions in, the nearest rows of an index out. One pass over the index compares every row.
+
+use std::cmp::Ordering;
+use std::hash::Hash;
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
+use super::best::{Best, Ranked};
 use super::parts::{Parts, RowAt};
-use super::schema::COLUMNS;
+use super::schema::{ID, VECTOR};
 use crate::digest::Digest;
 
-/// A row, and how near it is.
+/// A row and its similarity to a question.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbor {
     /// Cosine similarity, from -1 to 1.
     pub score: f32,
-    /// Which row.
+    /// Where the row is.
     pub row: RowAt,
-    /// Its document, where only the nearest row of each is wanted.
+    /// The document of the row if only the nearest row of each document is wanted.
     document: Option<Digest>,
 }
 
-/// The nearest rows so far, the nearest first; of equally near ones, the first of the index.
-#[derive(Debug, Clone)]
-struct Neighbors {
-    most: usize,
-    rows: Vec<Neighbor>,
+impl Ranked for Neighbor {
+    /// The nearer row is less; of equally near rows, the first of the index.
+    fn order(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
+    }
+
+    /// Documents of different files are different, whatever their ids.
+    fn identity(&self) -> Option<impl Hash + Eq> {
+        self.document.map(|document| (self.row.part, document))
+    }
 }
 
-/// What is looked for.
+/// Which rows to find for each question.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// How many rows for each question, at most.
+    /// Limit on the rows per question.
     pub most: usize,
     /// Whether only the nearest row of a document counts.
     pub by_document: bool,
 }
 
-/// For each of the questions `[questions, dim]`, vectors of length 1, the nearest rows of an index whose vectors have length
-/// 1 too: the dot product is the cosine. Memory does not grow with the index, but with questions times rows wanted, for each
-/// thread; of the index there are a few hundred rows a thread at a time.
+/// Returns the nearest rows for each of the questions `[questions, dim]`, the nearest first. The vectors of the questions and
+/// of the index are L2-normalized, so the dot product is the cosine. Memory does not grow with the index. Each thread holds a
+/// batch of rows, and twice the rows wanted for each question.
 ///
 /// # Errors
-/// The index cannot be read, or has a vector that is not finite.
+/// The index cannot be read, or a vector is not finite.
 pub fn nearest(
     parts: &Parts,
     questions: ArrayView2<f32>,
     search: Search,
 ) -> anyhow::Result<Vec<Vec<Neighbor>>> {
-    let none = || vec![Neighbors { most: search.most, rows: Vec::new() }; questions.nrows()];
+    let none = || vec![Best::new(search.most); questions.nrows()];
     let found = parts.groups().into_par_iter().map(|group| {
         let mut nearest = none();
-        look_through(parts, group, questions, search, &mut nearest)?;
+        search_group(parts, group, questions, search, &mut nearest)?;
         Ok(nearest)
     });
-    let nearest = found.try_reduce(none, |mut one, other: Vec<Neighbors>| {
-        for (one, other) in one.iter_mut().zip(other) {
-            other.rows.into_iter().for_each(|near| one.offer(near));
-        }
+    let nearest = found.try_reduce(none, |mut one, other: Vec<Best<Neighbor>>| {
+        one.iter_mut().zip(other).for_each(|(one, other)| one.join(other));
         anyhow::Ok(one)
     })?;
-    Ok(nearest.into_iter().map(|nearest| nearest.rows).collect())
+    Ok(nearest.iter().map(|nearest| nearest.sorted().copied().collect()).collect())
 }
 
-fn look_through(
+/// Compares the rows of a row group with all questions.
+fn search_group(
     parts: &Parts,
     group: (usize, usize),
     questions: ArrayView2<f32>,
     search: Search,
-    nearest: &mut [Neighbors],
+    nearest: &mut [Best<Neighbor>],
 ) -> anyhow::Result<()> {
-    let [id, _, vector] = COLUMNS;
-    let columns = if search.by_document { vec![id, vector] } else { vec![vector] };
-    parts.read(group, &columns, |first, block| {
-        let scores = questions.dot(&block.vectors()?.t());
+    let columns = if search.by_document { vec![ID, VECTOR] } else { vec![VECTOR] };
+    parts.read(group, &columns, |first, batch| {
+        let scores = questions.dot(&batch.vectors()?.t());
         let documents: Vec<Option<Digest>> = match search.by_document {
-            true => block.documents()?.map(|(document, _)| Some(Digest::of(document))).collect(),
-            false => vec![None; block.rows()],
+            true => batch.documents()?.map(|(document, _)| Some(Digest::of(document))).collect(),
+            false => vec![None; batch.rows()],
         };
         for (nearest, scores) in nearest.iter_mut().zip(scores.rows()) {
             for ((&score, &document), row) in scores.iter().zip(&documents).zip(first.row..) {
@@ -83,48 +90,6 @@ fn look_through(
         }
         Ok(())
     })
-}
-
-impl Neighbors {
-    fn offer(&mut self, near: Neighbor) {
-        let is_before = |there: &Neighbor| there.is_before(&near);
-        let is_same = |there: &Neighbor| near.document.is_some() && there.is_of_document(&near);
-        keep_best(&mut self.rows, self.most, is_before, is_same, || near);
-    }
-}
-
-/// Takes one more into a list that is sorted, the best first, where it is among the best `most`. `is_before` says what of the
-/// list is better than it, and `is_same` what stands for the same thing, of which the better one stays. It is made only where
-/// it is taken.
-pub fn keep_best<T>(
-    best: &mut Vec<T>,
-    most: usize,
-    is_before: impl Fn(&T) -> bool,
-    is_same: impl Fn(&T) -> bool,
-    make: impl FnOnce() -> T,
-) {
-    if best.len() == most && best.last().is_none_or(&is_before) {
-        return;
-    }
-    if let Some(at) = best.iter().position(is_same) {
-        if is_before(&best[at]) {
-            return;
-        }
-        best.remove(at);
-    }
-    best.insert(best.partition_point(is_before), make());
-    best.truncate(most);
-}
-
-impl Neighbor {
-    /// Documents of different files are not the same, whatever their ids.
-    fn is_of_document(&self, other: &Neighbor) -> bool {
-        (self.row.part, self.document) == (other.row.part, other.document)
-    }
-
-    fn is_before(&self, other: &Neighbor) -> bool {
-        other.score.total_cmp(&self.score).then(self.row.cmp(&other.row)).is_lt()
-    }
 }
 
 #[cfg(test)]
@@ -154,15 +119,16 @@ mod tests {
                 true
             });
             expected.truncate(most);
-            // In two halves, as two threads would, and the second first.
+            // Two halves, as from two threads, and the second one first.
             let (left, right) = all.split_at(cut.min(all.len()));
-            let mut nearest = Neighbors { most, rows: Vec::new() };
+            let mut nearest = Best::new(most);
             for half in [right, left] {
-                let mut part = Neighbors { most, rows: Vec::new() };
+                let mut part = Best::new(most);
                 half.iter().for_each(|&near| part.offer(near));
-                part.rows.into_iter().for_each(|near| nearest.offer(near));
+                nearest.join(part);
             }
-            prop_assert_eq!(nearest.rows, expected);
+            let found: Vec<Neighbor> = nearest.sorted().copied().collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

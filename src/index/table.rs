@@ -1,4 +1,4 @@
-//! Rows with their numbers in, the bytes of a Parquet file out.
+//! Rows with their vectors in, the bytes of a Parquet file out.
 
 use std::mem;
 use std::sync::Arc;
@@ -17,37 +17,39 @@ use super::content::ContentDigest;
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::row::RowId;
-use super::schema::{element, schema};
+use super::schema::{VECTOR, element, list_length, schema};
 
-/// A row group ends with the batch in which it comes to so many rows or bytes (16 MiB of vectors at 1024
-/// numbers each): enough for a reader to go by, little enough to buffer.
+/// Rows per row group: 16 MiB of vectors with 1,024 dimensions. Large enough for a fast scan, small enough to buffer.
 const ROW_GROUP_ROWS: usize = 4096;
+
+/// A row group ends with the batch in which its strings and vectors reach this number of bytes.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// What is compressed, and decompressed by a reader, at a time. A page of vectors is buffered whole, with
-/// its levels.
+/// Bytes per page. The writer compresses a page at once and buffers a page of vectors; a reader reads at least one page.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Rows, or bytes of strings, that are passed to the Parquet writer at a time.
+/// Rows per batch that is passed to the Parquet writer.
 const BATCH_ROWS: usize = 256;
+
+/// A batch ends with the row in which its strings reach this number of bytes.
 const BATCH_STRING_BYTES: usize = 4 << 20;
 
-/// A row with its numbers.
-pub struct Cells {
+/// A row with its vector.
+pub struct TableRow {
     pub id: RowId,
     pub text: String,
     pub vector: Box<[f32]>,
     pub kept: Arc<[Value]>,
 }
 
-/// A file in the making. What is in it depends on the rows and the types of the columns alone, to the byte.
+/// A file that is being written. Its bytes depend only on the rows and on the types of the columns.
 pub struct Table {
     writer: ArrowWriter<NamedTempFile>,
     schema: Arc<Schema>,
     dim: usize,
     kept: Vec<KeptColumn>,
     content: ContentDigest,
-    buffer: Vec<Cells>,
+    buffer: Vec<TableRow>,
     string_bytes: usize,
     group_bytes: usize,
 }
@@ -68,10 +70,10 @@ impl Table {
     }
 
     /// # Panics
-    /// If the vector is not of the file's dimension, or there is not a value for each column that is kept.
-    pub fn push(&mut self, row: Cells) -> anyhow::Result<()> {
-        assert_eq!(row.vector.len(), self.dim, "a vector of the file's dimension");
-        assert_eq!(row.kept.len(), self.kept.len(), "a value a column");
+    /// If the vector has other dimensions than the file, or a kept column has no value.
+    pub fn push(&mut self, row: TableRow) -> anyhow::Result<()> {
+        assert_eq!(row.vector.len(), self.dim, "dimensions of a vector");
+        assert_eq!(row.kept.len(), self.kept.len(), "values of kept columns");
         let id = row.id.to_string();
         let (kept, kept_bytes) = kept::digest(&row.kept);
         self.content.push(&id, &row.text, &row.vector, kept);
@@ -83,7 +85,7 @@ impl Table {
         Ok(())
     }
 
-    /// The rest of the rows, and the file, not yet flushed to disk.
+    /// Writes the remaining rows and the footer. The file is not flushed to disk yet.
     pub fn finish(mut self, metadata: &Metadata) -> anyhow::Result<(NamedTempFile, ContentDigest)> {
         self.flush()?;
         let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
@@ -102,7 +104,7 @@ impl Table {
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(ids),
             Arc::new(texts),
-            Arc::new(FixedSizeListArray::try_new(element(), self.dim as i32, vectors, None)?),
+            Arc::new(FixedSizeListArray::try_new(element(), list_length(self.dim), vectors, None)?),
         ];
         let kept = self.kept.iter().enumerate();
         columns.extend(kept.map(|(at, column)| column.array(self.buffer.iter().map(|row| &row.kept[at]))));
@@ -117,14 +119,14 @@ impl Table {
 }
 
 pub fn properties() -> anyhow::Result<WriterProperties> {
-    let vector = ColumnPath::from(vec!["vector".to_owned(), "list".to_owned(), "element".to_owned()]);
+    let vector = ColumnPath::from([VECTOR, "list", "element"].map(str::to_owned).to_vec());
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        // Ids and texts are all different, and so are vectors: a dictionary only costs memory.
+        // Ids, texts and vectors are all different, so a dictionary would only cost memory.
         .set_dictionary_enabled(false)
         .set_data_page_size_limit(PAGE_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        // Of random numbers, little can be saved.
+        // Vectors are too random to compress.
         .set_column_compression(vector.clone(), Compression::UNCOMPRESSED)
         .set_column_statistics_enabled(vector, EnabledStatistics::None)
         .build())

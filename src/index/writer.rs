@@ -1,7 +1,7 @@
-//! Rows in, a whole file in place out; or none, where nothing has changed.
+//! Rows in, an index file in place out.
 //!
-//! The new file is written beside the old one, flushed to disk, read again, and renamed over it. As long as the rows
-//! are those of the old file, in its order, nothing is written at all.
+//! The writer writes the new file beside the old one, flushes it to disk, reads it again, and renames it over the old one.
+//! It writes nothing until a row differs from the old file, so a run without changes leaves the old file untouched.
 
 use anyhow::Context;
 
@@ -10,84 +10,91 @@ use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::row::{Row, Vector};
-use super::table::{Cells, Table};
+use super::row_count::add_rows;
+use super::table::{Table, TableRow};
+
 use crate::storage::place::Place;
 use crate::vector::embedding::Embedding;
 
-/// Rows that are copied together.
+/// Rows per batch that is copied from another file.
 const COPIED_ROWS: u32 = 1024;
 
-/// What has become of the file.
+/// The outcome of [`IndexWriter::publish`].
 #[derive(Debug)]
 pub struct Written {
-    /// Rows in it.
+    /// Number of rows in the file.
     pub rows: usize,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
-    /// Whether it is another than before.
+    /// Whether the file was written, and not left as it was.
     pub is_new: bool,
-    /// What is different from the old one.
+    /// The rows that differ from the old file.
     pub changes: Changes,
-    /// Columns that were to be kept and that no document has.
+    /// Kept columns that no document has.
     pub empty_columns: Vec<String>,
-    /// What is not as it should be, though the file is in place.
+    /// Problems in spite of which the file is in place.
     pub warnings: Vec<String>,
 }
 
-/// Writes one file.
+/// Writes one index file.
 pub struct IndexWriter<'a> {
     place: &'a Place,
     old: Option<&'a Old>,
     metadata: Metadata,
     kept: Vec<KeptColumn>,
-    /// Whether the old file keeps the same columns, whatever their types.
+    /// Whether the old file has kept columns with the same names.
     keeps_the_same: bool,
-    /// Where nothing is written yet, all rows so far are those of the old file.
+    /// The new file; `None` as long as all rows are those of the old file.
     table: Option<Table>,
     rows: u32,
 }
 
 impl<'a> IndexWriter<'a> {
-    /// Writes nothing yet. `keep` names its further columns.
+    /// Returns a writer that has written nothing yet. `keep` names the kept columns.
     pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, keep: &[String]) -> Self {
         let kept = keep.iter().map(|name| KeptColumn::new(name)).collect();
         let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(keep.iter().map(String::as_str)));
         IndexWriter { place, old, metadata, kept, keeps_the_same, table: None, rows: 0 }
     }
 
-    /// Adds rows after those before them.
+    /// Adds rows.
     ///
     /// # Errors
-    /// The disk is full, or the like; the old file cannot be read any more.
+    /// The new file cannot be written or has too many rows; the old file cannot be read.
     ///
     /// # Panics
-    /// If a vector is not of the file's dimension, or there is not a value for each column that is kept.
+    /// If a vector has other dimensions than the file, or a kept column has no value.
     pub fn push(&mut self, rows: Vec<Row>) -> anyhow::Result<()> {
         let mut rows = rows.into_iter().peekable();
         while let Some(row) = rows.next_if(|row| self.table.is_none() && self.is_as_before(row)) {
             self.widen(&row);
-            self.rows += 1;
+            self.count(1)?;
         }
         if rows.peek().is_none() {
             return Ok(());
         }
         let rows: Vec<Row> = rows.collect();
-        // All of them, so no short cut.
+        // Not `any`, which stops at the first: every row has to widen the columns.
         let widened = rows.iter().filter(|row| self.widen(row)).count();
         match self.table.take() {
             None => self.copy_old()?,
-            Some(table) if widened > 0 => self.start_again(table)?,
+            Some(table) if widened > 0 => self.rewrite(table)?,
             Some(table) => self.table = Some(table),
         }
-        self.rows += rows.len() as u32;
+        self.count(rows.len())?;
         self.append(rows)
     }
 
-    /// Ends the file, checks it, writes the delta, and puts both in place. So many documents, the last ones, are
-    /// `stale`. `was_left` where the last run died.
+    fn count(&mut self, rows: usize) -> anyhow::Result<()> {
+        self.rows = add_rows(self.rows, rows).with_context(|| self.place.to_string())?;
+        Ok(())
+    }
+
+    /// Ends the file, checks it, writes the delta, and puts both in place. `stale` is the number of documents, the last
+    /// ones, that keep rows of the old file because they could not be read. `was_left` says that the last run died.
     ///
     /// # Errors
-    /// It cannot be written or reads back differently; the old file is untouched.
+    /// The file cannot be written, or reads back differently. The old file is untouched then.
     ///
     /// # Panics
     /// If two documents have the same id.
@@ -97,7 +104,7 @@ impl<'a> IndexWriter<'a> {
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
                 self.place.check_unchanged()?;
-                // The last run may have come as far as this, and no further.
+                // If the last run died after it put the file in place, its delta is the one that leads to this file.
                 let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
                 let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
                 let warnings = warnings.transpose()?.flatten().into_iter().collect();
@@ -111,16 +118,15 @@ impl<'a> IndexWriter<'a> {
         file.as_file().sync_all().map_err(|e| self.place.cannot_write(&e))?;
         let new = IndexFile::open(file.path()).map_err(|e| self.place.not_as_written(&e))?;
         if new.content() != content.to_string() || new.rows() != self.rows || !new.keeps(&self.kept) {
-            return Err(self.place.not_as_written(&"other rows"));
+            return Err(self.place.not_as_written(&"it has other rows"));
         }
-        assert!(new.doubled_id().is_none(), "each document once");
+        assert!(new.doubled_id().is_none(), "two documents have the same id");
         let is_alike =
             |old: &Old| old.has_vectors() && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
         let is_alike = self.old.is_some_and(is_alike);
         let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
-        // First the delta: should the next step fail, it is written again the next time, and to apply it twice does
-        // no harm.
+        // The delta comes first. If the next step fails, the next run writes it again, and applying it twice does no harm.
         let mut warnings = Vec::new();
         if let Some(delta) = delta {
             warnings.extend(write_delta(delta, old, &new, &changes)?);
@@ -141,16 +147,16 @@ impl<'a> IndexWriter<'a> {
         if self.rows >= file.rows() || !self.keeps_the_same {
             return false;
         }
-        // Its text is that of the row that it takes its vector from.
+        // A row takes its vector from a row with the same text, whose digest is known already.
         let (text, _) = file.row_digests(there);
         let document = file.document_of(self.rows);
-        let chunk = self.rows - file.rows_of(document).start;
+        let place = self.rows - file.rows_of(document).start;
         file.document_digest(document) == row.id.digest()
-            && row.id.chunk.unwrap_or(0) == chunk
-            && file.is_row(self.rows, text, kept::digest(&row.kept).0)
+            && row.id.place_in_document() == place
+            && file.is_row(self.rows, text, Some(kept::digest(&row.kept).0))
     }
 
-    /// Whether no row has changed, been added or removed, and no column has another type.
+    /// Whether the rows so far are all rows of the old file, and the columns have the same types.
     fn is_complete(&self, old: &IndexFile) -> bool {
         let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same
@@ -158,12 +164,13 @@ impl<'a> IndexWriter<'a> {
             && old.metadata().map(|metadata| metadata.stale) == Some(self.metadata.stale)
     }
 
+    /// Widens the kept columns for the values of a row. Returns whether a column has another type in the file then.
     fn widen(&mut self, row: &Row) -> bool {
         let columns = self.kept.iter_mut().zip(row.kept.iter());
-        columns.filter_map(|(column, value)| column.widen(value).then_some(())).count() > 0
+        columns.fold(false, |is_changed, (column, value)| column.widen(value) || is_changed)
     }
 
-    /// Starts the file with the rows so far, which are those of the old one.
+    /// Starts the new file with the rows so far, which are those of the old file.
     fn copy_old(&mut self) -> anyhow::Result<()> {
         let mut table = self.new_table()?;
         if let Some(old) = self.old {
@@ -173,9 +180,9 @@ impl<'a> IndexWriter<'a> {
         Ok(())
     }
 
-    /// Writes what is written already into a new file, since a column of it has got another type. At most
-    /// a few times a column.
-    fn start_again(&mut self, table: Table) -> anyhow::Result<()> {
+    /// Copies the rows written so far into a new file, because a column has another type now. The types of a column only
+    /// widen, so this happens a few times per column at most.
+    fn rewrite(&mut self, table: Table) -> anyhow::Result<()> {
         let (file, _) = table.finish(&self.metadata).map_err(|e| self.place.cannot_write(&e))?;
         let written = IndexFile::open(file.path()).map_err(|e| self.place.not_as_written(&e))?;
         let mut table = self.new_table()?;
@@ -188,7 +195,7 @@ impl<'a> IndexWriter<'a> {
         Table::new(self.place.temporary()?, self.dim(), &self.kept)
     }
 
-    /// The first so many rows of a file whose kept columns have the same names.
+    /// Copies the first `count` rows of a file whose kept columns have the same names.
     fn copy(&self, from: &IndexFile, count: u32, table: &mut Table) -> anyhow::Result<()> {
         let names: Vec<&str> = self.kept.iter().map(KeptColumn::name).collect();
         for start in (0..count).step_by(COPIED_ROWS as usize) {
@@ -196,8 +203,8 @@ impl<'a> IndexWriter<'a> {
             let vectors = from.vectors(&rows)?;
             for (row, vector) in from.rows_with(&rows, &names)?.into_iter().zip(vectors.chunks(self.dim())) {
                 let Row { id, text, kept, .. } = row;
-                let kept = kept.iter().zip(&self.kept).map(|(value, column)| column.revive(value)).collect();
-                self.write(table, Cells { id, text, vector: vector.into(), kept })?;
+                let kept = kept.iter().zip(&self.kept).map(|(value, column)| column.convert(value)).collect();
+                self.write(table, TableRow { id, text, vector: vector.into(), kept })?;
             }
         }
         Ok(())
@@ -210,15 +217,15 @@ impl<'a> IndexWriter<'a> {
         for Row { id, text, vector, kept } in rows {
             let vector = match vector {
                 Vector::New(vector) => vector.into_values(),
-                Vector::Old(_) => vectors.next().context("a vector for each row")?,
+                Vector::Old(_) => vectors.next().context("a row has no vector")?,
             };
-            self.write(&mut table, Cells { id, text, vector, kept })?;
+            self.write(&mut table, TableRow { id, text, vector, kept })?;
         }
         self.table = Some(table);
         Ok(())
     }
 
-    /// Vectors of the old file, in the length of the new one.
+    /// Reads vectors of the old file and truncates them to the dimensions of the new file.
     fn old_vectors(&self, rows: &[u32]) -> anyhow::Result<Vec<Box<[f32]>>> {
         let Some(Old { file, .. }) = self.old.filter(|_| !rows.is_empty()) else { return Ok(Vec::new()) };
         let vectors = file.vectors(rows).with_context(|| self.place.cannot_read_again())?;
@@ -227,7 +234,7 @@ impl<'a> IndexWriter<'a> {
         vectors.chunks(file.dim()).map(truncate).collect()
     }
 
-    fn write(&self, table: &mut Table, row: Cells) -> anyhow::Result<()> {
+    fn write(&self, table: &mut Table, row: TableRow) -> anyhow::Result<()> {
         table.push(row).map_err(|e| self.place.cannot_write(&e))
     }
 

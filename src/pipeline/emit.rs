@@ -57,7 +57,9 @@ fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Ro
             .into_iter()
             .zip(vectors)
             .zip(0..)
-            .map(|((span, vector), chunk)| Ok(row(Some(chunk), text[span].to_owned(), vector.truncate(job.dim)?)))
+            .map(|((span, vector), chunk)| {
+                Ok(row(Some(chunk), text[span].to_owned(), vector.truncate(job.dim)?))
+            })
             .collect(),
     }
 }

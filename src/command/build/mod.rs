@@ -17,7 +17,8 @@ use crate::command::setup::target::Target;
 use crate::command::setup::{inputs, model, output};
 use crate::console::{DecimalBytes, HumanCount, LogFormat, Reporter, human_seconds, now, tokens_per_second};
 use crate::index::{
-    DELTA, INDEX, IndexFile, IndexWriter, Metadata, OPERATION, Old, Reusable, RowKind, Unusable, Written,
+    DELTA, INDEX, IndexFile, IndexFileError, IndexWriter, Metadata, OPERATION, Old, Reusable, RowKind,
+    Written,
 };
 use crate::model::{LoadedModel, Model, Resources, Workload};
 use crate::pipeline::journal::{Header, Journal};
@@ -143,8 +144,10 @@ fn old_file(
             output::check_shard(place, file.metadata().map(shard), arguments.reading.shard)?;
             Ok(Some(file))
         }
-        Err(error @ (Unusable::Foreign | Unusable::Delta)) => Err(output::would_be_lost(place, &error)),
-        Err(Unusable::Damaged(e)) => {
+        Err(error @ (IndexFileError::Foreign | IndexFileError::Delta)) => {
+            Err(output::would_be_lost(place, &error))
+        }
+        Err(IndexFileError::Damaged(e)) => {
             let kept = place.plan_backup();
             let will = if arguments.dry_run { "would be" } else { "will be" };
             let delta = if arguments.delta.is_some() { "; the delta has all rows" } else { "" };

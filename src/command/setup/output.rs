@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::console::HumanCount;
 use crate::error::Usage;
-use crate::index::{INDEX, Part, Unusable};
+use crate::index::{INDEX, IndexFileError, Part};
 use crate::shard::Shard;
 use crate::storage::lock::{Lock, LockError};
 use crate::storage::object::Url;
@@ -77,7 +77,7 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
             check_shard(place, old.metadata().map(|metadata| metadata.shard), None)?;
             Ok(Some(old))
         }
-        Err(Unusable::Damaged(e)) => {
+        Err(IndexFileError::Damaged(e)) => {
             let kept = place.plan_backup();
             warn(&format!("{place}: is damaged ({e:#}); it will be kept as {}", kept.display()));
             Ok(None)
@@ -98,9 +98,9 @@ pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> an
 }
 
 /// What is there is no index of this tool's.
-pub fn would_be_lost(place: &Place, what: &Unusable) -> anyhow::Error {
+pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     let what = match what {
-        Unusable::Delta => "a delta",
+        IndexFileError::Delta => "a delta",
         _ => "a Parquet file that this tool did not make",
     };
     anyhow!("{place}: is {what}, and would be lost; choose another place with -o")

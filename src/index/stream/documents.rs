@@ -9,87 +9,96 @@ use serde_json::Value;
 
 use super::output::{ERROR, IpcWriter};
 use crate::index::kept;
-use crate::index::schema::COLUMNS;
+use crate::index::schema::{ID, TEXT};
 
-/// A batch ends with the document with which it comes to so many, or so many bytes of text and of what is kept: enough for texts of equal
-/// length to meet in `embed`, little enough for no long wait, and no great loss where a process dies.
+/// Documents per batch. Large enough for `embed` to find texts of equal length, small enough that it does not wait long
+/// and that little is lost if a process dies.
 const BATCH_DOCUMENTS: usize = 1024;
+
+/// A batch ends with the document in which its texts and kept values reach this number of bytes.
 const BATCH_BYTES: usize = 512 << 10;
 
-/// A stream with the columns `id: utf8`, `text: utf8`, `error: utf8` nullable, and those that are kept, utf8 and nullable.
+/// A stream with the columns `id: utf8`, `text: utf8` and `error: utf8` (nullable), and kept columns (utf8, nullable).
 pub struct DocumentStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
-    /// A column each.
-    columns: Vec<StringBuilder>,
+    ids: StringBuilder,
+    texts: StringBuilder,
+    errors: StringBuilder,
+    kept: Vec<StringBuilder>,
     documents: usize,
     bytes: usize,
 }
 
 impl<W: Write> DocumentStream<W> {
-    /// Writes the schema. `keep` names the further columns.
+    /// Writes the schema. `keep` names the kept columns.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn new(out: W, keep: &[String]) -> io::Result<Self> {
-        let [id, text, _] = COLUMNS;
         let mut fields = vec![
-            Field::new(id, DataType::Utf8, false),
-            Field::new(text, DataType::Utf8, false),
+            Field::new(ID, DataType::Utf8, false),
+            Field::new(TEXT, DataType::Utf8, false),
             Field::new(ERROR, DataType::Utf8, true),
         ];
         fields.extend(keep.iter().map(|name| Field::new(name, DataType::Utf8, true)));
-        let columns = fields.iter().map(|_| StringBuilder::new()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Ok(DocumentStream { output: IpcWriter::new(out, &schema)?, schema, columns, documents: 0, bytes: 0 })
+        Ok(DocumentStream {
+            output: IpcWriter::new(out, &schema)?,
+            schema,
+            ids: StringBuilder::new(),
+            texts: StringBuilder::new(),
+            errors: StringBuilder::new(),
+            kept: keep.iter().map(|_| StringBuilder::new()).collect(),
+            documents: 0,
+            bytes: 0,
+        })
     }
 
     /// Adds a document with its clean text.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn push(&mut self, id: &str, text: &str, kept: &[Value]) -> io::Result<()> {
         self.push_row(id, text, None, kept)
     }
 
-    /// Adds one that could not be read, and why.
+    /// Adds a document that could not be read, with the reason.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn push_failed(&mut self, id: &str, error: &str) -> io::Result<()> {
         self.push_row(id, "", Some(error), &[])
     }
 
     fn push_row(&mut self, id: &str, text: &str, error: Option<&str>, kept: &[Value]) -> io::Result<()> {
-        let mut kept = kept.iter().map(kept::rendered);
+        self.ids.append_value(id);
+        self.texts.append_value(text);
+        self.errors.append_option(error);
         self.bytes += text.len();
-        for (at, column) in self.columns.iter_mut().enumerate() {
-            match at {
-                0 => column.append_value(id),
-                1 => column.append_value(text),
-                2 => column.append_option(error),
-                _ => {
-                    let value = kept.next().flatten();
-                    self.bytes += value.as_ref().map_or(0, String::len);
-                    column.append_option(value);
-                }
-            }
+        let mut values = kept.iter().map(kept::rendered);
+        for column in &mut self.kept {
+            // A document that could not be read has no values.
+            let value = values.next().flatten();
+            self.bytes += value.as_ref().map_or(0, String::len);
+            column.append_option(value);
         }
         self.documents += 1;
         if self.documents == BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what there is as a batch, as far as to the reader.
+    /// Writes the documents so far as a batch and flushes it to the reader.
     fn flush(&mut self) -> io::Result<()> {
-        let columns = self.columns.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
+        let columns = [&mut self.ids, &mut self.texts, &mut self.errors].into_iter().chain(&mut self.kept);
+        let columns = columns.map(|column| Arc::new(column.finish()) as ArrayRef).collect();
         (self.documents, self.bytes) = (0, 0);
         self.output.write(RecordBatch::try_new(self.schema.clone(), columns))
     }
 
-    /// Ends the stream.
+    /// Writes the remaining documents and the end marker.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
         if self.documents > 0 {
             self.flush()?;

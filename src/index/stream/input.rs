@@ -1,4 +1,4 @@
-//! An Arrow IPC stream in, batch by batch; and columns of strings, in whichever form they come.
+//! Reads an Arrow IPC stream batch by batch, and its columns of strings in any of Arrow's forms.
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 
-/// What every message of a stream begins with, since version 0.15 of the format.
+/// The first bytes of every message of a stream, since version 0.15 of the format.
 const MARKER: [u8; 4] = [0xFF; 4];
 
-/// The first bytes of Arrow's other format.
+/// The first bytes of an Arrow file, which is not a stream.
 const FILE: &[u8] = b"ARRO";
 
-/// A stream that is read.
+/// Reads the batches of a stream.
 pub struct IpcReader<R: Read> {
     reader: StreamReader<Watched<R>>,
     is_cut_off: Arc<AtomicBool>,
 }
 
-/// Finds out whether more is asked for than there is.
+/// Notes whether the reader asked for bytes behind the end of the input.
 struct Watched<R> {
     inner: Chain<Cursor<Vec<u8>>, BufReader<R>>,
     is_cut_off: Arc<AtomicBool>,
@@ -40,62 +40,66 @@ impl<R: Read> IpcReader<R> {
     /// Waits for the schema.
     ///
     /// # Errors
-    /// It is no such stream.
+    /// The input is not an Arrow IPC stream.
     pub fn open(input: R) -> anyhow::Result<Self> {
         let mut input = BufReader::new(input);
         let mut start = Vec::new();
-        // Of something else, the first bytes could be taken for the length of what is to come.
+        // The Arrow reader would take the first bytes of another format for a length, and wait for that many.
         input.by_ref().take(MARKER.len() as u64).read_to_end(&mut start)?;
-        ensure!(!start.is_empty(), "is empty; an Arrow IPC stream has at least a schema");
+        ensure!(
+            !start.is_empty(),
+            "is empty; an Arrow IPC stream has at least a schema, so see whether its writer failed"
+        );
         ensure!(
             start != FILE,
-            "is an Arrow file, not a stream; write it as a stream, as pyarrow.ipc.new_stream does"
+            "is an Arrow file, not a stream; write a stream, as pyarrow.ipc.new_stream does"
         );
-        ensure!(start == MARKER, "is no Arrow IPC stream; write one, as pyarrow.ipc.new_stream does");
+        ensure!(start == MARKER, "is not an Arrow IPC stream; write one, as pyarrow.ipc.new_stream does");
         let is_cut_off = Arc::new(AtomicBool::new(false));
         let inner = Cursor::new(start).chain(input);
         let reader = StreamReader::try_new(Watched { inner, is_cut_off: is_cut_off.clone() }, None);
-        Ok(IpcReader { reader: come(&is_cut_off, reader)?, is_cut_off })
+        Ok(IpcReader { reader: received(&is_cut_off, reader)?, is_cut_off })
     }
 
-    /// Its columns, and what it says of itself.
+    /// Returns the columns and the metadata.
     pub fn schema(&self) -> Arc<Schema> {
         self.reader.schema()
     }
 
-    /// Waits for the next batch; `None` behind the end marker.
+    /// Waits for the next batch. Returns `None` at the end marker.
     ///
     /// # Errors
-    /// It ends without one, or is damaged.
+    /// The stream ends without an end marker, or is damaged.
     pub fn read(&mut self) -> anyhow::Result<Option<RecordBatch>> {
         let next = self.reader.next().transpose();
-        come(&self.is_cut_off, next)
+        received(&self.is_cut_off, next)
     }
 }
 
-fn come<T>(is_cut_off: &AtomicBool, what: Result<T, ArrowError>) -> anyhow::Result<T> {
-    // Whoever wrote it died, though to the reader it may look as if all had come.
+/// Returns what the reader has received, or an error if the input ended too early.
+fn received<T>(is_cut_off: &AtomicBool, result: Result<T, ArrowError>) -> anyhow::Result<T> {
+    // The Arrow reader takes a missing end marker for the end of the stream. The writer died before it wrote the marker.
     ensure!(
         !is_cut_off.load(Relaxed),
-        "ends without its end marker, so more was to come; see what became of the program that writes it"
+        "ends without its end marker, so rows may be missing; see why the program that writes it stopped"
     );
-    what.map_err(|e| match e {
+    result.map_err(|e| match e {
         ArrowError::IoError(_, e) => anyhow!("cannot be read: {e}"),
-        e => anyhow!("cannot be read as an Arrow IPC stream: {e}"),
+        e => anyhow!("is a damaged Arrow IPC stream: {e}; write it again"),
     })
 }
 
-/// A column of strings.
+/// A column of strings in one of Arrow's forms.
 pub enum Strings<'a> {
     Utf8(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
-    /// Nothing but nulls, as pandas has it.
+    /// Only nulls. pandas writes an empty column so.
     Null,
 }
 
 impl<'a> Strings<'a> {
-    /// `None` where it is something else.
+    /// Returns `None` for a column of another type.
     pub fn of(array: &'a dyn Array) -> Option<Self> {
         match array.data_type() {
             DataType::Utf8 => Some(Strings::Utf8(array.as_string())),
@@ -106,12 +110,12 @@ impl<'a> Strings<'a> {
         }
     }
 
-    /// Whether a column has one of these types, but for nulls alone.
+    /// Whether a column has one of the types of strings. A column of only nulls has not.
     pub fn has(kind: &DataType) -> bool {
         matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
     }
 
-    /// `None` for a null.
+    /// Returns `None` for a null.
     pub fn get(&self, row: usize) -> Option<&'a str> {
         match self {
             Strings::Utf8(array) => array.is_valid(row).then(|| array.value(row)),

@@ -1,5 +1,5 @@
-//! Arrow IPC streams, which go from one process to another: what `read` writes, `embed --arrow` reads and writes, and `pack`
-//! reads. `docs/stream.md` says what is in them.
+//! Arrow IPC streams between processes: `read` writes one, `embed --arrow` reads and writes one, and `pack` reads one.
+//! `docs/stream.md` describes their columns.
 
 mod documents;
 mod input;

@@ -1,4 +1,4 @@
-//! The written end of a stream.
+//! Writes Arrow batches as an IPC stream.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
-/// The column with the reason why a row has no vector.
+/// The column with the reason that a row has no vector.
 pub const ERROR: &str = "error";
 
-/// A stream that is written: the schema at once, each batch as far as to the reader.
+/// Writes the schema at once, and flushes each batch to the reader.
 pub struct IpcWriter<W: Write>(StreamWriter<BufWriter<W>>);
 
 impl<W: Write> IpcWriter<W> {
@@ -25,7 +25,8 @@ impl<W: Write> IpcWriter<W> {
         batch.and_then(|batch| self.0.write(&batch)).and_then(|()| self.0.flush()).map_err(io_error)
     }
 
-    /// The end marker. A stream without one has been cut off.
+    /// Writes the end marker. A stream without one was cut off.
+
     pub fn finish(&mut self) -> io::Result<()> {
         self.0.finish().and_then(|()| self.0.flush()).map_err(io_error)
     }

@@ -15,22 +15,24 @@ use crate::digest::Digest;
 use crate::index::kept;
 use crate::index::metadata::{Metadata, RowKind};
 use crate::index::row::{Row, RowId, Vector};
-use crate::index::schema::COLUMNS;
+use crate::index::schema::{COLUMNS, vector_dim};
+
 use crate::vector::embedding::Embedding;
 
-/// How far from 1 the length of a vector may be.
+/// How much the length of a vector may differ from 1.
 const LENGTH_TOLERANCE: f64 = 1e-3;
 
-/// A stream of rows, as `embed --arrow` writes it.
+/// A stream of rows with vectors, as `embed --arrow` writes it.
 pub struct RowStream<R: Read> {
     input: IpcReader<R>,
     metadata: Metadata,
     columns: RowColumns,
     seen: HashSet<Digest>,
-    /// PackedRows so far, for those without an id.
+    /// Number of rows read so far, to name a row without an id.
     rows: u64,
 }
 
+/// The numbers of the columns, and the names of the kept ones.
 struct RowColumns {
     id: usize,
     text: usize,
@@ -39,26 +41,22 @@ struct RowColumns {
     kept: Vec<(String, usize)>,
 }
 
-/// What came of a row.
+/// A row of a stream after its checks.
 pub enum Packed {
-    /// A row of the index.
+    /// A row for the index.
     Row(Row),
-    /// It has no text.
+    /// A row with an empty text, which has no vector.
     Empty,
-    /// It came with an error.
-    Failed {
-        /// What it is called.
-        id: String,
-        /// The error.
-        error: String,
-    },
+    /// A row that another process could not read or embed.
+    #[allow(missing_docs)]
+    Failed { id: String, error: String },
 }
 
 impl<R: Read> RowStream<R> {
     /// Waits for the schema.
     ///
     /// # Errors
-    /// It is no Arrow IPC stream, does not say what made its vectors, or has not the columns it should have.
+    /// The input is not an Arrow IPC stream, does not say which model made its vectors, or has other columns.
     pub fn open(input: R) -> anyhow::Result<Self> {
         let input = IpcReader::open(input)?;
         let schema = input.schema();
@@ -67,32 +65,33 @@ impl<R: Read> RowStream<R> {
         Ok(RowStream { input, metadata, columns, seen: HashSet::new(), rows: 0 })
     }
 
-    /// What it says of its vectors.
+    /// Returns the metadata of an index with the same vectors.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Names of the columns that are kept.
+    /// Returns the names of the kept columns.
     pub fn kept(&self) -> Vec<String> {
         self.columns.kept.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Waits for the rows of the next batch; `None` at the end.
+    /// Waits for the rows of the next batch. Returns `None` at the end.
     ///
     /// # Errors
-    /// The stream ends early or is damaged; a row is not as it should be, or has the id of another.
+    /// The stream ends early or is damaged; a row has no id, the id of an earlier row, or no usable vector.
     pub fn read(&mut self) -> anyhow::Result<Option<Vec<Packed>>> {
         let Some(batch) = self.input.read()? else { return Ok(None) };
         let rows = PackedRows::of(&batch, &self.columns);
         let mut packed = Vec::with_capacity(batch.num_rows());
         for at in 0..batch.num_rows() {
             self.rows += 1;
-            let id = rows.ids.get(at).with_context(|| format!("row {} has no id", self.rows))?;
+            let no_id = || format!("row {}: has no id; give each row an id of its own", self.rows);
+            let id = rows.ids.get(at).with_context(no_id)?;
             let row = rows.row(at, id).with_context(|| format!("row `{id}`"))?;
             if let Packed::Row(row) = &row {
                 ensure!(
                     self.seen.insert(row.id.digest()),
-                    "row `{id}`: an earlier one has this id too; give each row an id of its own"
+                    "row `{id}`: an earlier row has this id too; give each row an id of its own"
                 );
             }
             packed.push(row);
@@ -103,15 +102,15 @@ impl<R: Read> RowStream<R> {
 
 fn metadata(schema: &Schema) -> anyhow::Result<Metadata> {
     let key = Metadata::KEY;
-    let said = schema.metadata().get(key).with_context(|| {
+    let json = schema.metadata().get(key).with_context(|| {
         format!("does not say which model made its vectors; keep `{key}` of the schema's metadata, as `embed --arrow` wrote it")
     })?;
-    let metadata: Metadata = serde_json::from_str(said).with_context(|| {
-        format!("`{key}` of the schema's metadata is not of this version; embed and pack with the same one")
+    let metadata: Metadata = serde_json::from_str(json).with_context(|| {
+        format!("`{key}` of the schema's metadata is of another version of this tool; embed and pack with the same version")
     })?;
     ensure!(
         metadata.fingerprint.rows == RowKind::Documents,
-        "its rows are chunks; `pack` takes those of documents"
+        "its rows are chunks, but `pack` takes one row per document"
     );
     Ok(metadata)
 }
@@ -122,27 +121,21 @@ impl RowColumns {
         let columns = (id, text, vector, schema.index_of(ERROR).ok());
         let (Some(id), Some(text), Some(vector), error) = columns else {
             let missing = COLUMNS.iter().find(|name| schema.index_of(name).is_err()).copied();
-            bail!("has no column `{}`; `embed --arrow` writes it", missing.unwrap_or_default());
+            bail!("has no column `{}`; keep it, as `embed --arrow` wrote it", missing.unwrap_or_default());
         };
         let kind = |column: usize| schema.field(column).data_type();
         for column in [id, text].into_iter().chain(error) {
             let may_be_null = Some(column) == error && *kind(column) == DataType::Null;
             ensure!(
                 Strings::has(kind(column)) || may_be_null,
-                "its column `{}` is {}, expected utf8",
+                "its column `{}` is {}, expected utf8; cast it",
                 schema.field(column).name(),
                 kind(column)
             );
         }
-        let is_vector = |kind: &DataType| match kind {
-            DataType::FixedSizeList(of, length) => {
-                *of.data_type() == DataType::Float32 && *length as usize == dim
-            }
-            _ => false,
-        };
         ensure!(
-            is_vector(kind(vector)),
-            "its column `vector` is {}, expected fixed_size_list<float32>[{dim}], as its metadata says",
+            vector_dim(kind(vector)) == Some(dim),
+            "its column `vector` is {}, expected fixed_size_list<float32>[{dim}] as its metadata says; cast it",
             kind(vector)
         );
         let own = [Some(id), Some(text), Some(vector), error];
@@ -158,7 +151,7 @@ impl RowColumns {
             );
             ensure!(
                 !name.is_empty() && !taken.contains(&name.to_lowercase()),
-                "its column `{name}` has no name of its own; rename it, or leave it out"
+                "the name of its column `{name}` is empty or taken; rename it, or leave it out"
             );
             taken.push(name.to_lowercase());
             kept.push((name.clone(), column));
@@ -167,14 +160,14 @@ impl RowColumns {
     }
 }
 
-/// The columns of a batch.
+/// The values of a batch.
 struct PackedRows<'a> {
     ids: Strings<'a>,
     texts: Strings<'a>,
     vectors: &'a FixedSizeListArray,
     numbers: &'a [f32],
     errors: Strings<'a>,
-    /// The values of each column that is kept.
+    /// The values of each kept column.
     kept: Vec<Vec<Value>>,
 }
 
@@ -209,21 +202,21 @@ impl<'a> PackedRows<'a> {
     }
 
     fn vector(&self, at: usize) -> anyhow::Result<Embedding> {
-        ensure!(self.vectors.is_valid(at), "has neither a vector nor an error; embed it first");
+        ensure!(self.vectors.is_valid(at), "has neither a vector nor an error; embed it before `pack`");
         let dim = self.vectors.value_length() as usize;
         let start = self.vectors.value_offset_at(at);
         let vector = &self.numbers[start..start + dim];
-        // Where there is a null, the number below it may be anything.
+        // The number below a null may be anything.
         let values = self.vectors.values();
         let has_nulls = values.null_count() > 0 && values.slice(start, dim).null_count() > 0;
         ensure!(
             !has_nulls && vector.iter().all(|x| x.is_finite()),
-            "its vector is not finite; see what has changed it since it was made"
+            "its vector is not finite; see which program changed it after `embed`"
         );
         let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         ensure!(
             (length - 1.0).abs() <= LENGTH_TOLERANCE,
-            "the length of its vector is {length:.4}, expected 1; see what has changed it since it was made"
+            "the length of its vector is {length:.4}, expected 1; see which program changed it after `embed`"
         );
         Ok(Embedding::stored(vector.into()))
     }

@@ -1,4 +1,4 @@
-//! Rows with texts in, the same rows with vectors out; each an Arrow IPC stream.
+//! An Arrow IPC stream of rows with texts in, a stream of the same rows with vectors out.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -12,19 +12,20 @@ use arrow::error::ArrowError;
 use super::input::{IpcReader, Strings};
 use super::output::{ERROR, IpcWriter};
 use crate::index::metadata::Metadata;
-use crate::index::schema::{COLUMNS, element, vectors};
+use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
+
 use crate::vector::embedding::Embedding;
 
-/// Bytes of text in a batch of the stream that is written, since its offsets have 32 bits.
+/// Limit on the bytes of text per batch: the offsets of a utf8 column have 31 bits.
 const TEXT_BYTES_MAX: usize = i32::MAX as usize;
 
-/// A stream with a column `text`, and others.
+/// A stream of rows with a column `text` and other columns.
 pub struct TextStream<R: Read> {
     input: IpcReader<R>,
     columns: TextColumns,
 }
 
-/// Where a row's text is, and what was wrong with it before it came here.
+/// The numbers of the columns `text` and `error`.
 #[derive(Debug, Clone, Copy)]
 struct TextColumns {
     text: usize,
@@ -33,16 +34,18 @@ struct TextColumns {
 
 impl TextColumns {
     fn of(schema: &Schema) -> anyhow::Result<Self> {
-        let [_, text, vector] = COLUMNS;
         let names =
             || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
         ensure!(
-            schema.index_of(vector).is_err(),
-            "has a column `{vector}` already; leave it out, or give it another name"
+            schema.index_of(VECTOR).is_err(),
+            "has a column `{VECTOR}` already; leave it out, or give it another name"
         );
-        let text = schema.index_of(text).ok();
+        let text = schema.index_of(TEXT).ok();
         let text = text.with_context(|| {
-            format!("has no column `text` (there are: {}); give the one with the texts this name", names())
+            format!(
+                "has no column `{TEXT}` (its columns: {}); give the column with the texts this name",
+                names()
+            )
         })?;
         let error = schema.index_of(ERROR).ok();
         for column in [Some(text), error].into_iter().flatten() {
@@ -50,7 +53,7 @@ impl TextColumns {
             let is_null = Some(column) == error && *field.data_type() == DataType::Null;
             if !Strings::has(field.data_type()) && !is_null {
                 bail!(
-                    "its column `{}` is {}, expected utf8, large_utf8 or utf8_view",
+                    "its column `{}` is {}, expected utf8, large_utf8 or utf8_view; cast it",
                     field.name(),
                     field.data_type()
                 );
@@ -64,25 +67,25 @@ impl<R: Read> TextStream<R> {
     /// Waits for the schema.
     ///
     /// # Errors
-    /// It is no Arrow IPC stream, or has not the columns it should have.
+    /// The input is not an Arrow IPC stream, has no column `text` or a column `vector` already.
     pub fn open(input: R) -> anyhow::Result<Self> {
         let input = IpcReader::open(input)?;
         let columns = TextColumns::of(&input.schema())?;
         Ok(TextStream { input, columns })
     }
 
-    /// Writes the schema of the same rows with vectors, which `metadata` says what they depend on.
+    /// Starts the stream of the same rows with vectors: writes its schema. `metadata` says what the vectors depend on.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn answer<W: Write>(&self, out: W, metadata: &Metadata) -> io::Result<EmbeddedStream<W>> {
         EmbeddedStream::new(out, &self.input.schema(), self.columns, metadata)
     }
 
-    /// Waits for the next batch; `None` at the end.
+    /// Waits for the next batch. Returns `None` at the end.
     ///
     /// # Errors
-    /// The stream ends early or is damaged.
+    /// The stream ends early or is damaged, or a batch has too much text.
     pub fn read(&mut self) -> anyhow::Result<Option<TextBatch>> {
         let Some(batch) = self.input.read()? else { return Ok(None) };
         let batch = TextBatch { batch, columns: self.columns };
@@ -92,23 +95,23 @@ impl<R: Read> TextStream<R> {
     }
 }
 
-/// Some rows of it.
+/// A batch of rows with texts.
 pub struct TextBatch {
     batch: RecordBatch,
     columns: TextColumns,
 }
 
-/// A row, as it came.
+/// A row as it was received.
 #[derive(Debug, Clone, Copy)]
 pub struct TextRow<'a> {
-    /// Null is an empty text.
+    /// The text; empty for a null.
     pub text: &'a str,
-    /// Why it is not to be embedded.
+    /// An error of an earlier process. A row with one is not embedded.
     pub error: Option<&'a str>,
 }
 
 impl TextBatch {
-    /// The rows, in their order.
+    /// Returns the rows in their order.
     pub fn rows(&self) -> impl Iterator<Item = TextRow<'_>> {
         let TextColumns { text, error } = self.columns;
         let strings = |column: usize| Strings::of(self.batch.column(column)).unwrap_or(Strings::Null);
@@ -118,13 +121,13 @@ impl TextBatch {
     }
 }
 
-/// What became of a row that came without an error.
+/// The outcome of embedding a row.
 pub enum Made {
-    /// Its vector.
+    /// The vector of its text.
     Vector(Embedding),
-    /// Nothing: the text is empty.
+    /// No vector, because the text is empty or the row has an error already.
     Nothing,
-    /// Why there is none.
+    /// The reason that the text could not be embedded.
     Failed(String),
 }
 
@@ -134,7 +137,7 @@ impl Made {
     }
 }
 
-/// The stream that is written: the columns that came, with clean texts; and `vector`, and `error`, if that is not there yet.
+/// Writes a stream with the columns received, but with clean texts, and with the columns `vector` and `error`.
 pub struct EmbeddedStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
@@ -142,30 +145,30 @@ pub struct EmbeddedStream<W: Write> {
 }
 
 impl<W: Write> EmbeddedStream<W> {
-    fn new(out: W, came: &Schema, columns: TextColumns, metadata: &Metadata) -> io::Result<Self> {
-        let [_, text, vector] = COLUMNS;
+    fn new(out: W, received: &Schema, columns: TextColumns, metadata: &Metadata) -> io::Result<Self> {
         let dim = metadata.fingerprint.dim;
-        let mut fields: Vec<Arc<Field>> = came.fields().iter().cloned().collect();
-        fields[columns.text] = Arc::new(Field::new(text, DataType::Utf8, false));
-        fields.push(Arc::new(Field::new(vector, vectors(dim), true)));
+        let mut fields: Vec<Arc<Field>> = received.fields().iter().cloned().collect();
+        fields[columns.text] = Arc::new(Field::new(TEXT, DataType::Utf8, false));
+        fields.push(Arc::new(Field::new(VECTOR, vector_type(dim), true)));
         let error = Arc::new(Field::new(ERROR, DataType::Utf8, true));
         match columns.error {
             Some(column) => fields[column] = error,
             None => fields.push(error),
         }
-        let mut said = came.metadata().clone();
-        said.insert(Metadata::KEY.to_owned(), serde_json::to_string(metadata)?);
-        let schema = Arc::new(Schema::new_with_metadata(fields, said));
+        let mut entries = received.metadata().clone();
+        entries.insert(Metadata::KEY.to_owned(), serde_json::to_string(metadata)?);
+        let schema = Arc::new(Schema::new_with_metadata(fields, entries));
         Ok(EmbeddedStream { output: IpcWriter::new(out, &schema)?, schema, dim })
     }
 
-    /// Writes what became of a batch, as far as to the reader. An error that it came with stays.
+    /// Writes a batch with its clean texts and outcomes, one of each per row, and flushes it to the reader. A row that was
+    /// received with an error keeps it.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     ///
     /// # Panics
-    /// If there is not a text and an outcome for each row.
+    /// If a row has no text or no outcome.
     pub fn write(&mut self, batch: &TextBatch, texts: &[String], made: &[Made]) -> io::Result<()> {
         let TextColumns { text, error } = batch.columns;
         assert_eq!((texts.len(), made.len()), (batch.batch.num_rows(), batch.batch.num_rows()));
@@ -189,19 +192,19 @@ impl<W: Write> EmbeddedStream<W> {
         for made in made {
             match made {
                 Made::Vector(vector) => values.extend_from_slice(vector.values()),
-                // There is a place for it all the same.
+                // Arrow has room for a vector below a null too.
                 Made::Nothing | Made::Failed(_) => values.resize(values.len() + self.dim, 0.0),
             }
         }
         let is_there: NullBuffer = made.iter().map(|made| matches!(made, Made::Vector(_))).collect();
         let values = Arc::new(Float32Array::from(values));
-        FixedSizeListArray::try_new(element(), self.dim as i32, values, Some(is_there))
+        FixedSizeListArray::try_new(element(), list_length(self.dim), values, Some(is_there))
     }
 
-    /// Ends the stream.
+    /// Writes the end marker.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
         self.output.finish()
     }

@@ -7,7 +7,7 @@ use arrow::array::{FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::output::IpcWriter;
-use crate::index::schema::{COLUMNS, element, vectors};
+use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
 use crate::vector::embedding::Embedding;
 
 /// A stream with the columns `text: utf8` and `vector: fixed_size_list<float32, dim>`.
@@ -21,23 +21,22 @@ impl<W: Write> VectorStream<W> {
     /// Writes the schema.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn new(out: W, dim: usize) -> io::Result<Self> {
-        let [_, text, vector] = COLUMNS;
-        let fields = [Field::new(text, DataType::Utf8, false), Field::new(vector, vectors(dim), false)];
+        let fields = [Field::new(TEXT, DataType::Utf8, false), Field::new(VECTOR, vector_type(dim), false)];
         let schema = Arc::new(Schema::new(fields.to_vec()));
         Ok(VectorStream { output: IpcWriter::new(out, &schema)?, schema, dim })
     }
 
-    /// Writes a batch, as far as to the reader.
+    /// Writes a batch and flushes it to the reader.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
     pub fn write(&mut self, texts: &[String], vectors: &[Embedding]) -> io::Result<()> {
         let values: Vec<f32> = vectors.iter().flat_map(Embedding::values).copied().collect();
         let lists = FixedSizeListArray::try_new(
             element(),
-            self.dim as i32,
+            list_length(self.dim),
             Arc::new(Float32Array::from(values)),
             None,
         );
@@ -47,10 +46,11 @@ impl<W: Write> VectorStream<W> {
         }))
     }
 
-    /// Ends the stream.
+    /// Writes the end marker.
     ///
     /// # Errors
-    /// As those of `out`.
+    /// `out` cannot be written.
+
     pub fn finish(&mut self) -> io::Result<()> {
         self.output.finish()
     }

@@ -1,0 +1,93 @@
+//! Reads the columns of an Arrow batch that comes from an index file.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Float32Type;
+use ndarray::ArrayView2;
+use serde_json::Value;
+
+use super::kept;
+use super::metadata::RowKind;
+use super::row::RowId;
+use super::schema::{ID, TEXT, VECTOR};
+
+/// Consecutive rows of a file, with the columns that the reader asked for.
+pub struct RowBatch {
+    pub(super) batch: RecordBatch,
+    kind: RowKind,
+}
+
+impl RowBatch {
+    pub(super) fn new(batch: RecordBatch, kind: RowKind) -> Self {
+        RowBatch { batch, kind }
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Returns the column `vector`, `[rows, dim]`.
+    ///
+    /// # Errors
+    /// The column is missing, has another type or a null.
+    pub fn vectors(&self) -> anyhow::Result<ArrayView2<'_, f32>> {
+        let column = self.batch.column_by_name(VECTOR).context("it has no column vector")?;
+        let vectors = column.as_fixed_size_list_opt().context("its column vector has no vectors")?;
+        let floats = floats(&self.batch)?;
+        ensure!(vectors.null_count() + vectors.values().null_count() == 0, "a vector is null");
+        Ok(ArrayView2::from_shape((self.rows(), vectors.value_length() as usize), floats)?)
+    }
+
+    /// Returns the column `id`.
+    ///
+    /// # Errors
+    /// The column is missing, has another type or a null.
+    pub fn ids(&self) -> anyhow::Result<impl Iterator<Item = &str>> {
+        self.strings(ID)
+    }
+
+    /// Returns the id of each row's document, and the number of the chunk in a file with one row per chunk.
+    ///
+    /// # Errors
+    /// As [`RowBatch::ids`].
+    pub fn documents(&self) -> anyhow::Result<impl Iterator<Item = (&str, Option<u32>)>> {
+        Ok(self.ids()?.map(|id| RowId::split(id, self.kind)))
+    }
+
+    /// Returns the column `text`.
+    ///
+    /// # Errors
+    /// The column is missing, has another type or a null.
+    pub fn texts(&self) -> anyhow::Result<impl Iterator<Item = &str>> {
+        self.strings(TEXT)
+    }
+
+    fn strings(&self, name: &str) -> anyhow::Result<impl Iterator<Item = &str>> {
+        let column = self.batch.column_by_name(name).with_context(|| format!("it has no column {name}"))?;
+        let strings =
+            column.as_string_opt::<i32>().with_context(|| format!("its column {name} is not text"))?;
+        ensure!(strings.null_count() == 0, "its column {name} has a null");
+        Ok(strings.iter().flatten())
+    }
+}
+
+/// Returns the numbers of all vectors of a batch, which has the column `vector`.
+pub fn floats(batch: &RecordBatch) -> anyhow::Result<&[f32]> {
+    let values = batch[VECTOR].as_fixed_size_list().values();
+    Ok(values.as_primitive_opt::<Float32Type>().context("its vectors are not 32-bit floats")?.values())
+}
+
+/// Returns the values of these columns for each row; null where the batch has no such column.
+pub fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value]>> {
+    let columns: Vec<Vec<Value>> = names
+        .iter()
+        .map(|name| match batch.column_by_name(name) {
+            Some(column) => kept::values(column),
+            None => vec![Value::Null; batch.num_rows()],
+        })
+        .collect();
+    (0..batch.num_rows()).map(|at| columns.iter().map(|column| column[at].clone()).collect()).collect()
+}

@@ -1,0 +1,54 @@
+//! A file that several threads read at the same time.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::file::reader::{ChunkReader, Length};
+
+/// An open file without a position. Clones of a [`File`] share one position, so threads would move it for each other.
+#[derive(Clone)]
+pub struct SharedFile(Arc<File>);
+
+impl SharedFile {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(SharedFile(Arc::new(File::open(path)?)))
+    }
+}
+
+impl Length for SharedFile {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for SharedFile {
+    type T = BufReader<ReaderAt>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<BufReader<ReaderAt>> {
+        Ok(BufReader::new(ReaderAt { file: self.0.clone(), position: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// A reader of a shared file with its own position.
+pub struct ReaderAt {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for ReaderAt {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
