@@ -1163,8 +1163,7 @@ fn what_another_program_did_to_the_output_during_the_run_is_left() {
         meddle(&out, &theirs);
         let before = fs::read(&out).ok();
         let ran = running.release().expect(1);
-        let says =
-            "output out.parquet: another program wrote or removed it during this run, so this run did not replace it";
+        let says = "output out.parquet: another program wrote or removed it during this run, so this run did not replace it";
         assert!(error_of(&ran).contains(says), "{what}{}", ran.story);
         assert!(fs::read(&out).ok() == before, "{what}: it is left");
         assert_eq!(records(&playground.path(JOURNAL)), COUNT, "{what}: all vectors are kept");

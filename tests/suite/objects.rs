@@ -614,9 +614,7 @@ fn of_two_writers_one_is_told() {
         let etag = bucket.etag("out.parquet");
         bucket.line.let_go();
         let ran = ended(child, Some(1));
-        ran.says(&format!(
-            "error: {out}: another program wrote or removed it during this run; run again"
-        ));
+        ran.says(&format!("error: {out}: another program wrote or removed it during this run; run again"));
         assert_eq!((bucket.etag("out.parquet"), bucket.uploads()), (etag, 0), "{at}: {}", ran.story);
         bucket.line.set(|_| Fate::Passes);
         let again = [&[docs.as_str(), "-o", &out], &KEEP[..]].concat();
