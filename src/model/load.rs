@@ -132,15 +132,19 @@ impl Model {
             DeviceChoice::Only(device) => self.load_on(device, resources, texts),
             DeviceChoice::Auto => self.load_on_gpu(resources, texts).or_else(|why| {
                 let loaded = self.load_on(&Device::Cpu, resources, texts)?;
-                Ok(LoadedModel { no_gpu: Some(format!("{why:#}")), ..loaded })
+                Ok(LoadedModel { no_gpu: Some(why), ..loaded })
             }),
         }
     }
 
     /// On the first GPU, if there is one that has the memory.
-    fn load_on_gpu(&self, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
-        // Before a library is looked for that is of no use.
-        Gpu::open(0)?;
+    fn load_on_gpu(&self, resources: &Resources, texts: &Texts) -> Result<LoadedModel, NoGpu> {
+        // First of all: without a GPU its libraries are not needed.
+        Gpu::open(0).map_err(NoGpu::Absent)?;
+        self.load_on_found_gpu(resources, texts).map_err(NoGpu::Unusable)
+    }
+
+    fn load_on_found_gpu(&self, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
         let loaded = self.load_on(&Device::Cuda(vec![0]), resources, texts)?;
         let fits = |embedder: &OnnxEmbedder| embedder.batch_tokens() >= texts.max_tokens;
         ensure!(
@@ -257,12 +261,36 @@ pub struct LoadedModel {
     /// How much of the graph is on a GPU.
     placement: Option<Placement>,
     /// Why it is on the CPU, where a GPU would have been preferred.
-    no_gpu: Option<String>,
+    no_gpu: Option<NoGpu>,
+}
+
+/// Why a model is on the CPU although any device would have been taken.
+enum NoGpu {
+    Absent(anyhow::Error),
+    /// There is a GPU.
+    Unusable(anyhow::Error),
 }
 
 impl LoadedModel {
-    /// What runs it, for people.
+    /// Returns what runs it, in words, and why that is no GPU if any device would have been taken.
     pub fn device(&self) -> String {
+        match &self.no_gpu {
+            Some(NoGpu::Absent(why) | NoGpu::Unusable(why)) => {
+                format!("{} ({why:#})", self.device_in_words())
+            }
+            None => self.device_in_words(),
+        }
+    }
+
+    /// Returns what runs it, in words, and why that is no GPU if there is one.
+    pub fn device_in_use(&self) -> String {
+        match &self.no_gpu {
+            Some(NoGpu::Unusable(_)) => self.device(),
+            Some(NoGpu::Absent(_)) | None => self.device_in_words(),
+        }
+    }
+
+    fn device_in_words(&self) -> String {
         let mut parts = vec![self.device.to_string()];
         match self.device {
             Device::Cuda(_) => {
@@ -271,11 +299,7 @@ impl LoadedModel {
             }
             Device::Cpu | Device::OpenVino => parts.push(format!("{} threads", self.threads)),
         }
-        let parts = parts.join(", ");
-        match &self.no_gpu {
-            Some(why) => format!("{parts} ({why})"),
-            None => parts,
-        }
+        parts.join(", ")
     }
 
     /// What the ONNX Runtime that is loaded was built for.

@@ -71,6 +71,7 @@ pub(super) enum PreparedDocument {
 /// Finds and prepares until there is no more, or nobody listens.
 pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<PreparedDocument>>) {
     groups(job.inputs(), |groups| prepare_groups(job, reporter, groups, sender));
+    reporter.all_found();
 }
 
 fn prepare_groups(
@@ -97,6 +98,7 @@ fn prepare_groups(
             .iter()
             .map(|item| if let PreparedDocument::Ready(ready) = item { ready.tokens() } else { 0 })
             .sum();
+        reporter.found(prepared.iter().filter(|item| matches!(item, PreparedDocument::Ready(_))).count());
         reporter.prepared(bytes, tokens);
         if sender.send(prepared).is_err() {
             return;

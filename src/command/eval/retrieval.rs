@@ -11,7 +11,7 @@ use super::page::{EvalPage, Measured, QUESTIONS, Values};
 use crate::cli::EvalRetrievalArguments;
 use crate::command::search;
 use crate::command::setup::{inputs, model};
-use crate::console::{LogFormat, Reporter};
+use crate::console::{LogFormat, Phase, Reporter};
 use crate::eval::{self, CorpusEntry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
 use crate::model::Model;
@@ -153,6 +153,7 @@ impl Corpus {
         let mut embedder = embedder.with_texts(model.tokenizer.clone(), self.max_tokens(model)?);
         let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
         let reporter = Reporter::new(false, format);
+        reporter.enter(Phase::Embedding);
         reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
         let offered = documents
             .chunks(DOCUMENTS)
