@@ -29,6 +29,7 @@ mod ray;
 mod readers;
 mod recipes;
 mod screen;
+mod screens_build;
 mod search;
 mod shards;
 mod stand_in;
