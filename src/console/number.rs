@@ -32,10 +32,10 @@ pub fn human_seconds(seconds: f64) -> String {
 pub fn human_elapsed(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
-        ..10 => format!("{seconds}.{} s", time.subsec_millis() / 100),
-        ..MINUTE => format!("{seconds} s"),
-        ..HOUR => format!("{} min {} s", seconds / MINUTE, seconds % MINUTE),
-        ..DAY => format!("{} h {} min", seconds / HOUR, seconds % HOUR / MINUTE),
+        0..10 => format!("{seconds}.{} s", time.subsec_millis() / 100),
+        10..MINUTE => format!("{seconds} s"),
+        MINUTE..HOUR => format!("{} min {} s", seconds / MINUTE, seconds % MINUTE),
+        HOUR..DAY => format!("{} h {} min", seconds / HOUR, seconds % HOUR / MINUTE),
         _ => format!("{} d {} h", seconds / DAY, seconds % DAY / HOUR),
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::line::{Level, LogFormat, eprint_line};
-use super::progress::{Phase, Progress};
+use super::progress::{Phase, RunProgress};
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
 use crate::error::Failure;
 
@@ -42,20 +42,20 @@ pub struct Reporter {
     quiet: bool,
     format: LogFormat,
     bar: ProgressBar,
-    run: Arc<Run>,
+    run: Arc<ShownRun>,
     first_phase: Once,
     failures: Mutex<Vec<NamedFailure>>,
     stale: Mutex<Vec<String>>,
 }
 
 /// The progress of a run that began at a time.
-struct Run {
+struct ShownRun {
     started: Instant,
-    progress: Mutex<Progress>,
+    progress: Mutex<RunProgress>,
 }
 
-impl Run {
-    fn progress(&self) -> Progress {
+impl ShownRun {
+    fn progress(&self) -> RunProgress {
         *lock(&self.progress)
     }
 
@@ -81,7 +81,7 @@ impl Run {
 impl Reporter {
     /// A `quiet` one writes only what went wrong.
     pub fn new(quiet: bool, format: LogFormat) -> Self {
-        let run = Arc::new(Run { started: Instant::now(), progress: Mutex::default() });
+        let run = Arc::new(ShownRun { started: Instant::now(), progress: Mutex::default() });
         let is_hidden = quiet || format == LogFormat::Json;
         let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
@@ -209,7 +209,7 @@ impl Reporter {
         self.bar.finish_and_clear();
     }
 
-    fn update(&self, change: impl FnOnce(&mut Progress)) {
+    fn update(&self, change: impl FnOnce(&mut RunProgress)) {
         change(&mut lock(&self.run.progress));
     }
 
@@ -249,7 +249,7 @@ impl Reporter {
 }
 
 /// Writes progress to a log until the run is gone.
-fn write_lines(run: &Weak<Run>, format: LogFormat) {
+fn write_lines(run: &Weak<ShownRun>, format: LogFormat) {
     loop {
         thread::sleep(LINE_EVERY);
         let Some(run) = run.upgrade() else { return };

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 
 use super::lazy_model::LazyModel;
 use super::plan::BuildPlan;
-use super::report::{Outcome, RowCounts};
+use super::report::{BuildOutcome, RowCounts};
 use super::session::Session;
 use super::summary;
 use crate::cli::BuildArguments;
@@ -34,7 +34,7 @@ pub fn execute(
     model: &mut LazyModel,
     session: &Session,
     reporter: &Arc<Reporter>,
-    outcome: &mut Outcome,
+    outcome: &mut BuildOutcome,
 ) -> anyhow::Result<Exit> {
     let header = Header::new(plan.metadata.fingerprint.model.clone(), plan.is_rebuild);
     let mut journal = open_journal(&session.place, &header, plan.job.is_dry)?;
@@ -82,7 +82,7 @@ fn run_stages(
     journal: &mut Journal,
     writer: &mut IndexWriter,
     reporter: &Arc<Reporter>,
-    outcome: &mut Outcome,
+    outcome: &mut BuildOutcome,
 ) -> anyhow::Result<()> {
     reporter.enter(Phase::Scanning);
     let seconds = &mut outcome.seconds;
@@ -142,7 +142,7 @@ fn publish(
     writer: IndexWriter,
     journal: Journal,
     reporter: &Reporter,
-    outcome: &mut Outcome,
+    outcome: &mut BuildOutcome,
 ) -> anyhow::Result<Written> {
     let started = Instant::now();
     reporter.enter(Phase::Writing);

@@ -18,8 +18,8 @@ use crate::index::IndexFile;
 use crate::storage::object::Stores;
 use execute::execute;
 use lazy_model::LazyModel;
-use plan::{BuildPlan, Documents};
-use report::{Outcome, Report, ReportFile};
+use plan::{BuildInputs, BuildPlan};
+use report::{BuildOutcome, Report, ReportFile};
 use session::Session;
 
 pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -35,7 +35,7 @@ pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit
     listen(format)?;
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let report = ReportFile::open(arguments, &mut stores)?;
-    let mut outcome = Outcome::default();
+    let mut outcome = BuildOutcome::default();
     let result = build(arguments, &mut stores, &reporter, &mut outcome);
     reporter.finish();
     // If another run holds the output, the report is that run's.
@@ -54,9 +54,9 @@ fn build(
     arguments: &BuildArguments,
     stores: &mut Stores,
     reporter: &Arc<Reporter>,
-    outcome: &mut Outcome,
+    outcome: &mut BuildOutcome,
 ) -> anyhow::Result<Exit> {
-    let documents = Documents::new(arguments, stores)?;
+    let documents = BuildInputs::new(arguments, stores)?;
     let mut session = Session::open(arguments, stores, reporter)?;
     let model = model::open(&arguments.model, None, reporter.format())?;
 

@@ -12,12 +12,12 @@ use crate::source::{Reading, Roots};
 use crate::storage::object::Stores;
 
 /// The documents of a run.
-pub struct Documents {
+pub struct BuildInputs {
     roots: Roots,
     reading: Reading,
 }
 
-impl Documents {
+impl BuildInputs {
     /// Checks that the inputs exist.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl Documents {
         let roots = inputs::roots(&arguments.reading, arguments.allow_empty, stores)?;
         // A delta has one more column.
         let reading = inputs::reading(&arguments.reading, arguments.delta.as_ref().map(|_| OPERATION))?;
-        Ok(Documents { roots, reading })
+        Ok(BuildInputs { roots, reading })
     }
 }
 
@@ -46,7 +46,7 @@ impl BuildPlan {
     /// An argument does not fit the model.
     pub fn new(
         arguments: &BuildArguments,
-        documents: Documents,
+        documents: BuildInputs,
         model: &LazyModel,
         old: Option<IndexFile>,
         has_output: bool,

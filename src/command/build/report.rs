@@ -22,7 +22,7 @@ const FORMAT: u32 = 1;
 
 /// What a run has done so far, also if it ends early.
 #[derive(Default)]
-pub struct Outcome {
+pub struct BuildOutcome {
     /// Known once the model is.
     pub fingerprint: Option<Fingerprint>,
     pub documents: Tally,
@@ -96,11 +96,11 @@ impl<'a> Report<'a> {
     pub fn new(
         arguments: &BuildArguments,
         started: &'a str,
-        outcome: &'a Outcome,
+        outcome: &'a BuildOutcome,
         result: &anyhow::Result<Exit>,
         reporter: &Reporter,
     ) -> Self {
-        let Outcome { fingerprint, documents, work, chunks_resumed, rows, seconds } = outcome;
+        let BuildOutcome { fingerprint, documents, work, chunks_resumed, rows, seconds } = outcome;
         let (failures, stale) = reporter.take_names();
         Report {
             format: FORMAT,

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use serde_json::{Value, json};
 
 use super::plan::BuildPlan;
-use super::report::Outcome;
+use super::report::BuildOutcome;
 use crate::cli::BuildArguments;
 use crate::console::{
     DecimalBytes, HumanCount, Reporter, counted, human_elapsed, human_seconds, tokens_per_second,
@@ -15,7 +15,7 @@ use crate::index::Written;
 use crate::pipeline::{Reused, TallyWording, Work};
 
 /// Returns how to speak of the documents: if no vectors were there before the run, all that are reused are duplicates.
-pub fn wording(plan: &BuildPlan, outcome: &Outcome) -> TallyWording {
+pub fn wording(plan: &BuildPlan, outcome: &BuildOutcome) -> TallyWording {
     let were_there = plan.reuses_old() || outcome.chunks_resumed > 0;
     let reused = if were_there { Reused::Vectors } else { Reused::Duplicates };
     TallyWording { is_dry: plan.job.is_dry, reused }
@@ -24,7 +24,7 @@ pub fn wording(plan: &BuildPlan, outcome: &Outcome) -> TallyWording {
 /// Says what became of the documents and of the file.
 pub fn tell(
     arguments: &BuildArguments,
-    outcome: &Outcome,
+    outcome: &BuildOutcome,
     written: &Written,
     wording: TallyWording,
     reporter: &Reporter,
@@ -73,8 +73,8 @@ fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter)
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn print_plan(outcome: &Outcome, wording: TallyWording) -> io::Result<()> {
-    let Outcome { documents, work, .. } = outcome;
+pub fn print_plan(outcome: &BuildOutcome, wording: TallyWording) -> io::Result<()> {
+    let BuildOutcome { documents, work, .. } = outcome;
     let mut out = io::stdout().lock();
     writeln!(out, "{}; {} gone", documents.summary(wording), HumanCount(documents.gone))?;
     write!(out, "{} to embed", work_done(work))?;
