@@ -31,7 +31,7 @@ pub use process::Exit;
 /// Whatever ended the run, in one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
-        Command::Build(arguments) => build::run(*arguments, cli.log_format),
+        Command::Build(arguments) => build::run(&arguments, cli.log_format),
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
         Command::Read(arguments) => read::run(&arguments, cli.log_format),
         Command::Pack(arguments) => pack::run(&arguments, cli.log_format),

@@ -198,7 +198,7 @@ fn an_index_is_not_read_unless_it_is_named() {
     fs::remove_file(playground.path("docs/b.md")).unwrap();
     let ran = playground.run(&arguments).expect(0);
     ran.says(
-        "1 documents: 0 embedded, 1 reused, 0 empty, 0 failed; left out: 1 hidden, 2 indexes of this tool",
+        "1 document: 0 embedded, 1 reused, 0 empty, 0 failed; skipped: 1 hidden, 2 indexes of this tool",
     );
     playground.run_anew(&["build", "docs/old.parquet", "-o", "out.parquet"]).expect(0);
     assert_eq!(ids_and_texts(&playground), pairs(&[("a.md", "one"), ("b.md", "two")]));

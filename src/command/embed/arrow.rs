@@ -23,7 +23,7 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let instruction = instruction(arguments, &model);
     let tokenizer = model::tokenizer(&model, instruction)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let (mut embedder, known) =
         model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);

@@ -44,7 +44,7 @@ fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Tex
     let model = model::open_on_one(&arguments.model, None, format)?;
     let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     Ok(loaded.0)
 }

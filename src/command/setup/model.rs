@@ -55,15 +55,14 @@ fn open_on(
     file: Option<&str>,
     format: Option<LogFormat>,
 ) -> anyhow::Result<Model> {
-    let beside = beside();
-    let named = arguments.model.as_deref().or(beside.as_deref());
-    let is_graph = named.is_some_and(Path::is_file);
+    let named = named(arguments);
+    let is_graph = named.as_deref().is_some_and(Path::is_file);
     let file = arguments.model_file.as_deref().or(file.filter(|_| !is_graph));
     let path = match named {
-        Some(path) if path.exists() => path.to_owned(),
+        Some(path) if path.exists() => path,
         _ => {
-            let name = named.map(|path| path.to_string_lossy());
-            // A folder that is not there yet is no wrong call.
+            let name = named.as_ref().map(|path| path.to_string_lossy());
+            // Exit code 1, not 2: the folder may be there the next time.
             let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
             let got = transfer(format, |tell| {
                 Hub::from_environment(arguments.offline)?.get(&repository, file, tell)
@@ -77,6 +76,22 @@ fn open_on(
         }
     };
     Model::open(&path, file, device)
+}
+
+/// Returns what messages call a model: the path of its ONNX file, or its name on the hub and the name of the file.
+pub fn name(arguments: &ModelArguments, model: &Model) -> String {
+    let onnx = &model.folder.onnx;
+    let named = named(arguments);
+    if named.as_deref().is_some_and(Path::exists) {
+        return onnx.display().to_string();
+    }
+    let repository = named.map_or(hub::DEFAULT.to_owned(), |path| path.display().to_string());
+    format!("{repository} ({})", onnx.file_name().unwrap_or_default().display())
+}
+
+/// Returns the model of the arguments or of the bundle that this program is in: a path, or a name on the hub.
+fn named(arguments: &ModelArguments) -> Option<PathBuf> {
+    arguments.model.clone().or_else(beside)
 }
 
 /// The model of a bundle.
@@ -149,7 +164,7 @@ pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
 }
 
 /// What goes through the model with this tokenizer, of so many tokens in one chunk.
-pub fn texts(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
+pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
     Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()? })
 }
 
