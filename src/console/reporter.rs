@@ -198,9 +198,9 @@ impl Reporter {
         self.show();
     }
 
-    /// Counts a document whose rows are on their way to the file.
-    pub fn document_done(&self) {
-        self.update(|progress| progress.documents_done += 1);
+    /// Counts documents that have all their vectors.
+    pub fn documents_done(&self, count: usize) {
+        self.update(|progress| progress.documents_done += count as u64);
     }
 
     /// Takes the bar away and ends the lines of progress.

@@ -183,7 +183,7 @@ fn offer_texts(
     for (vector, document) in embedder.embed_prepared(prepared, Some(reporter))?.into_iter().zip(documents) {
         let vector = vector.with_context(|| format!("document `{}`", document.id))?;
         values.extend(vector.into_values());
-        reporter.document_done();
+        reporter.documents_done(1);
     }
     let ids: Vec<&str> = documents.iter().map(|entry| entry.id.as_str()).collect();
     offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)
