@@ -12,7 +12,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::Failure;
+use crate::error::{DocumentError, Failure};
 
 /// Numbers and sizes as a person reads them.
 pub use indicatif::{DecimalBytes, HumanCount};
@@ -74,6 +74,7 @@ pub struct NamedFailure {
 pub struct Reporter {
     quiet: bool,
     format: LogFormat,
+    explain: fn(&DocumentError) -> String,
     bar: ProgressBar,
     /// When the first tokens came out of the model.
     started: OnceLock<Instant>,
@@ -100,6 +101,7 @@ impl Reporter {
         Reporter {
             quiet,
             format,
+            explain: |error| error.to_string(),
             bar,
             started: OnceLock::new(),
             last_line: Mutex::new(Instant::now()),
@@ -111,6 +113,11 @@ impl Reporter {
             failures: Mutex::default(),
             stale: Mutex::default(),
         }
+    }
+
+    /// Sets how the failure of a document is put into words.
+    pub fn explaining(self, explain: fn(&DocumentError) -> String) -> Self {
+        Reporter { explain, ..self }
     }
 
     /// How to tell what goes on, unless quiet.
@@ -130,7 +137,7 @@ impl Reporter {
 
     /// Names a document, or a part of the inputs, that could not be read or embedded, and why.
     pub fn failed(&self, failure: &Failure) {
-        self.failed_row(&failure.place, &failure.cause.to_string());
+        self.failed_row(&failure.place, &(self.explain)(&failure.cause));
     }
 
     /// Names what came with an error, and that.

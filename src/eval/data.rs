@@ -180,19 +180,18 @@ impl TestRows<'_> {
         Ok(())
     }
 
-    /// Options that a cause may name are those of `build`.
     fn failed(&self, Failure { place, cause, .. }: Failure) -> anyhow::Error {
-        let cause = match cause {
-            DocumentError::FieldMissing { field, .. } => format!("no field `{field}`"),
-            DocumentError::FieldType { field, expected, found, .. } => {
-                format!("field `{field}` is {found}, expected {expected}")
-            }
-            DocumentError::Content(ContentError::ColumnMissing { column, columns }) => {
-                format!("no column `{column}` (there are: {columns})")
-            }
-            cause => return anyhow!("{place}: {cause}"),
-        };
-        anyhow!("{place}: {cause}; {}", self.expected)
+        let has_other_fields = matches!(
+            cause,
+            DocumentError::FieldMissing { .. }
+                | DocumentError::FieldType { .. }
+                | DocumentError::Content(ContentError::ColumnMissing { .. })
+        );
+        if has_other_fields {
+            anyhow!("{place}: {cause}; {}", self.expected)
+        } else {
+            anyhow!("{place}: {cause}")
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{ContentError, DocumentError};
+use crate::error::{ContentError, DocumentError, FieldRole};
 
 /// A row's columns, or a line's fields, by name.
 pub type Record = Map<String, Value>;
@@ -57,7 +57,7 @@ impl Fields {
             // Only these have one way to be written: 1e2 and 100000000000000000000001 would be rounded.
             Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
             Some(other) => {
-                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, "--id-field"))
+                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, FieldRole::Id))
             }
         }
     }
@@ -70,14 +70,11 @@ impl Fields {
                 None => {}
                 Some(Value::Null) => texts.push(""),
                 Some(Value::String(text)) => texts.push(text.as_str()),
-                Some(other) => return Err(wrong_type(field, "a string", other, "--text-field")),
+                Some(other) => return Err(wrong_type(field, "a string", other, FieldRole::Text)),
             }
         }
         if texts.is_empty() {
-            return Err(DocumentError::FieldMissing {
-                field: self.text.join("` or `"),
-                option: "--text-field",
-            });
+            return Err(DocumentError::FieldMissing { field: self.text.join("` or `") });
         }
         Ok(texts.join("\n"))
     }
@@ -133,7 +130,7 @@ fn find<'a>(record: &'a Record, name: &str) -> Option<&'a Value> {
     })
 }
 
-fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'static str) -> DocumentError {
+fn wrong_type(field: &str, expected: &'static str, value: &Value, role: FieldRole) -> DocumentError {
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -142,7 +139,7 @@ fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'stat
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     };
-    DocumentError::FieldType { field: field.to_owned(), expected, found, option }
+    DocumentError::FieldType { field: field.to_owned(), role, expected, found }
 }
 
 #[cfg(test)]
@@ -168,7 +165,7 @@ mod tests {
             parse(&line.replace("a.b.c", "x"), "x", &["t", "a.b.c"]),
             parsed(Some("whole"), "title\ndeep")
         );
-        assert!(parse(line, "x", &["a.b.d", "n"]).unwrap_err().starts_with("no field `a.b.d` or `n`;"));
+        assert!(parse(line, "x", &["a.b.d", "n"]).unwrap_err().starts_with("no field `a.b.d` or `n`"));
         assert_eq!(parse(line, "x", &["a.b.d", "a.n"]), parsed(None, ""));
         assert!(parse(line, "a", &["t"]).unwrap_err().starts_with("field `a` is an object,"));
         let line = line.replace("a.b.c", "a.b").replace("\"whole\"", "{\"x\": \"behind a dot\"}");

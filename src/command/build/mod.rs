@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 
 use crate::cli::BuildArguments;
+use crate::command::advice::explained;
 use crate::command::process::{Exit, TOOL, listen};
 use crate::command::setup::target::Target;
 use crate::command::setup::{inputs, model, output};
@@ -35,7 +36,7 @@ const JOURNAL: &str = "journal";
 
 pub fn run(arguments: BuildArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let started = Instant::now();
-    let reporter = Arc::new(Reporter::new(arguments.quiet, format));
+    let reporter = Arc::new(Reporter::new(arguments.quiet, format).explaining(explained));
     let mut report = Report {
         format: 1,
         tool: TOOL,

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 use serde::Serialize;
 
 use crate::cli::{EmbedArguments, VectorFormat};
+use crate::command::advice::explained;
 use crate::command::process::{Exit, printed};
 use crate::command::setup::model;
 use crate::console::LogFormat;
@@ -177,7 +178,7 @@ fn write_lines(
     for (text, vector) in texts.iter().zip(vectors) {
         let line = match vector {
             Ok(vector) => VectorLine::Made { text, vector: vector.values() },
-            Err(error) => VectorLine::Failed { text, error: error.to_string() },
+            Err(error) => VectorLine::Failed { text, error: explained(&error) },
         };
         serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;

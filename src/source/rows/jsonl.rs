@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(found[..3], ["a=1", "7=2", "f.jsonl:5=3"]);
         assert!(found[3].starts_with("f.jsonl:6: larger than 25 bytes"), "{}", found[3]);
         assert!(
-            found[4].starts_with("f.jsonl:7: not a JSON object: expected ident at column 2;"),
+            found[4].starts_with("f.jsonl:7: not a JSON object: expected ident at column 2"),
             "{}",
             found[4]
         );
