@@ -178,7 +178,7 @@ fn write_lines(
     for (text, vector) in texts.iter().zip(vectors) {
         let line = match vector {
             Ok(vector) => VectorLine::Made { text, vector: vector.values() },
-            Err(error) => VectorLine::Failed { text, error: explained(&error) },
+            Err(error) => VectorLine::Failed { text, error: explained(error) },
         };
         serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;
