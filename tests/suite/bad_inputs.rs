@@ -95,7 +95,7 @@ const NO_GZIP: &str = "not readable as gzip: ";
 const NO_ZSTD: &str = "not readable as zstd: ";
 const NO_PARQUET: &str = "not readable as Parquet: ";
 const NO_PDF: &str = "not readable as PDF: ";
-const NO_DOCX: &str = "not readable as DOCX: ";
+const NO_DOCX: &str = "not readable as Word (DOCX): ";
 
 #[rustfmt::skip]
 fn encodings() -> Vec<Bad> {
@@ -138,7 +138,7 @@ fn wrong_names() -> Vec<Bad> {
         bad("noise.html", noise(5000), BINARY),
         bad("noise.xhtml", noise(5000), BINARY),
         bad("noise.csv", noise(5000), BINARY),
-        bad("pdf.txt", pdf.clone(), "not text but PDF; rename it"),
+        bad("pdf.txt", pdf.clone(), "not text but PDF; give it the right file extension, or skip it with --exclude"),
         bad("pdf.md", pdf.clone(), "not text but PDF;"),
         bad("pdf.html", pdf.clone(), "not text but PDF;"),
         bad("pdf.jsonl", pdf.clone(), "not text but PDF;"),
@@ -158,7 +158,7 @@ fn wrong_names() -> Vec<Bad> {
         bad("parquet.csv", table.clone(), "not text but Parquet;"),
         bad("parquet.pdf", table, "not PDF but Parquet;"),
         bad("docx.pdf", docx, "not PDF but a ZIP archive (or an Office document);"),
-        bad("pdf.docx", pdf.clone(), "not DOCX but PDF;"),
+        bad("pdf.docx", pdf.clone(), "not Word (DOCX) but PDF;"),
         bad("pdf.parquet", pdf, NO_PARQUET),
         bad("text.parquet", "only text, and more of it than a footer has", NO_PARQUET),
         bad("html.pdf", "<html><body>Please log in</body></html>", "not PDF but HTML;"),
@@ -224,16 +224,16 @@ fn json_lines() -> Vec<Bad> {
         bad("quotes.jsonl", "{'text':'one'}", "not a JSON object: key must be a string").row(1),
         bad("comment.jsonl", r#"{"text":"one"} // two"#, "not a JSON object: trailing characters").row(1),
         bad("mark-inside.jsonl", "{\"text\":\u{FEFF}\"one\"}", "not a JSON object: ").row(1),
-        bad("bytes.jsonl", b"{\"text\":\"a\"}\n{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8 (byte 6 of the line").row(2).good(&[(":1", "a"), (":3", "b")]),
-        bad("bytes-first.jsonl", b"{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8 (byte 6 of the line").row(1).good(&[(":2", "b")]),
+        bad("bytes.jsonl", b"{\"text\":\"a\"}\n{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, as JSON must be (the first invalid byte is at offset 6 of the line)").row(2).good(&[(":1", "a"), (":3", "b")]),
+        bad("bytes-first.jsonl", b"{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, as JSON must be (the first invalid byte is at offset 6 of the line)").row(1).good(&[(":2", "b")]),
         bad("nul.jsonl", b"{\"text\":\"a\"}\n\0\0\0\0\n{\"text\":\"b\"}", "not a JSON object: expected value").row(2).good(&[(":1", "a"), (":3", "b")]),
         bad("utf16-surrogate.jsonl", patched(utf16.clone(), utf16.len() - 8, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(2).good(&[(":1", "a")]),
         bad("utf16-odd.jsonl", cut(&utf16, 1), "cannot be decoded as UTF-16LE;").row(2).good(&[(":1", "a")]),
         bad("id-float.jsonl", r#"{"id":1.5,"text":"x"}"#, "field `id` is a number, expected a string or a whole number of 64 bits;").row(1),
         bad("id-bool.jsonl", r#"{"id":true,"text":"x"}"#, "field `id` is a boolean,").row(1),
         bad("id-object.jsonl", r#"{"id":{},"text":"x"}"#, "field `id` is an object,").row(1),
-        bad("id-twice.jsonl", twice, "the id `d` was already used at docs/id-twice.jsonl:1;").row(2).good(&[("d", "x")]),
-        bad("no-text.jsonl", r#"{"id":"n","body":"x"}"#, "no field `text`; name the right one with --text-field").row(1),
+        bad("id-twice.jsonl", twice, "the id `d` is already used at docs/id-twice.jsonl:1, so this document is skipped;").row(2).good(&[("d", "x")]),
+        bad("no-text.jsonl", r#"{"id":"n","body":"x"}"#, "no field `text`; name the right field with --text-field").row(1),
         bad("array-text.jsonl", r#"{"text":["x"]}"#, "field `text` is an array, expected a string;").row(1),
     ]
 }
@@ -242,22 +242,22 @@ fn json_lines() -> Vec<Bad> {
 fn tables() -> Vec<Bad> {
     let columns: Vec<_> = (0..3000).map(|n| format!("column {n}")).collect();
     vec![
-        bad("short.csv", "id,text\n1,one\n2\n", "1 value").row(3).good(&[("1", "one")]),
-        bad("long.csv", "text,n\none,1,2\ntwo,2\n", "3 values in a row of 2 columns;").row(2).good(&[(":3", "two")]),
+        bad("short.csv", "id,text\n1,one\n2\n", "the row has 1 values, but the header has 2 columns;").row(3).good(&[("1", "one")]),
+        bad("long.csv", "text,n\none,1,2\ntwo,2\n", "the row has 3 values, but the header has 2 columns;").row(2).good(&[(":3", "two")]),
         bad("quote.csv", "n,text\n1,one\n2,\"two\n3,three\n", "a quote is never closed").row(3).good(&[(":2", "one")]),
         bad("quote-inside.csv", "text,n\none,1\n\"two,2\nthree,3\n", "a quote is never closed").row(3).good(&[(":2", "one")]),
-        bad("no-column.csv", "title,body\nx,y\n", "no column `text` (there are: title, body); name the right one with --text-field"),
-        bad("wide.csv", columns.join(","), "no column `text` (there are: column 0, column 1, "),
-        bad("no-header.csv", "one\ntwo\n", "no column `text` (there are: one);"),
-        bad("upper.csv", "ID,Text\n1,one\n", "no column `text` (there are: ID, Text);"),
+        bad("no-column.csv", "title,body\nx,y\n", "no column `text` (the columns are: title, body); name the right column with --text-field"),
+        bad("wide.csv", columns.join(","), "no column `text` (the columns are: column 0, column 1, "),
+        bad("no-header.csv", "one\ntwo\n", "no column `text` (the columns are: one);"),
+        bad("upper.csv", "ID,Text\n1,one\n", "no column `text` (the columns are: ID, Text);"),
         bad("bytes.csv", [b"text\n", CHINESE.as_bytes(), b"\n\xff\xfe\ntwo\n"].concat(), "cannot be decoded as UTF-8;").row(3).good(&[(":2", CHINESE), (":4", "two")]),
         bad("bytes-header.csv", [CHINESE.as_bytes(), b",te\xffxt\none,two\n"].concat(), "cannot be decoded as UTF-8"),
         bad("nul.csv", "text\none\0\n", BINARY),
         bad("utf16.csv", patched(utf16le("\u{FEFF}text\none\n?\ntwo"), 20, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(3).good(&[(":2", "one"), (":4", "two")]),
-        bad("short.tsv", "id\ttext\n1x\tone\n2\n", "1 value").row(3).good(&[("1x", "one")]),
-        bad("comma.tsv", "id,text\n1,one\n", "no column `text` (there are: id,text);"),
-        bad("text.tsv", "only a sentence", "no column `text` (there are: only a sentence);"),
-        bad("html.csv", "<!DOCTYPE html>\n<html><body>Please log in</body></html>\n", "no column `text` (there are: <!DOCTYPE html>);"),
+        bad("short.tsv", "id\ttext\n1x\tone\n2\n", "the row has 1 values, but the header has 2 columns;").row(3).good(&[("1x", "one")]),
+        bad("comma.tsv", "id,text\n1,one\n", "no column `text` (the columns are: id,text);"),
+        bad("text.tsv", "only a sentence", "no column `text` (the columns are: only a sentence);"),
+        bad("html.csv", "<!DOCTYPE html>\n<html><body>Please log in</body></html>\n", "no column `text` (the columns are: <!DOCTYPE html>);"),
     ]
 }
 
@@ -276,7 +276,7 @@ fn parquets() -> Vec<Bad> {
         bad("footer.parquet", patched(whole.clone(), length - 300, &noise(200)), NO_PARQUET),
         bad("encrypted.parquet", patched(whole.clone(), length - 4, b"PARE"), "not readable as Parquet: it is encrypted;"),
         bad("page.parquet", patched(small, 4, &[0xff; 12]), NO_PARQUET).row(1),
-        bad("no-text.parquet", parquet(&[("title", strings(&["x"])), ("body", strings(&["y"]))]), "no column `text` (there are: title, body);"),
+        bad("no-text.parquet", parquet(&[("title", strings(&["x"])), ("body", strings(&["y"]))]), "no column `text` (the columns are: title, body);"),
         bad("number.parquet", parquet(&[("text", Arc::new(Int64Array::from(vec![1])))]), "field `text` is a number, expected a string;").row(1),
         bad("bytes.parquet", parquet(&[("text", Arc::new(BinaryArray::from(vec![&b"\xff\xfe"[..]])))]), "field `text` is an array, expected a string;").row(1),
         bad("jsonl.parquet", "{\"text\":\"one\"}\n{\"text\":\"two\"}\n", NO_PARQUET),
@@ -314,8 +314,8 @@ fn pdfs() -> Vec<Bad> {
         bad("noise.pdf", [&b"%PDF-1.7\n"[..], &noise(5000)].concat(), NO_PDF),
         bad("password.pdf", password(), "needs a password;"),
         bad("encryption.pdf", encrypted, "not readable as PDF: its encryption is of an unknown kind;"),
-        bad("image.pdf", pdf_page(image, ""), "most of its pages have no text,"),
-        bad("blank.pdf", pdf_page("", ""), "most of its pages have no text,"),
+        bad("image.pdf", pdf_page(image, ""), "most of its pages are pictures without text, as scanned pages are;"),
+        bad("blank.pdf", pdf_page("", ""), "most of its pages are pictures without text, as scanned pages are;"),
         bad("no-pages.pdf", pdf_objects(NO_PAGES, ""), NO_PDF),
         bad("loop.pdf", pdf_objects(&["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[2 0 R]/Count 1>>"], ""), NO_PDF),
     ]
@@ -348,9 +348,9 @@ fn office() -> Vec<Bad> {
         bad("xml-bytes.docx", package(document, &[document_xml(CHINESE).as_bytes(), b"\xff"].concat()), NO_DOCX),
         bad("xml-empty.docx", package(document, b""), NO_DOCX),
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
-        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as DOCX: what is in it is no text document;"),
-        bad("ole.docx", ole(), "not DOCX but an Office document that is old or has a password;"),
-        bad("bomb.docx", package(document, bomb.as_bytes()), "unpacks to more than 100 times its size;"),
+        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it holds no text document;"),
+        bad("ole.docx", ole(), "not Word (DOCX) but an Office document that is old or has a password;"),
+        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),
         bad("external.docx", package(document, external.as_bytes()), NO_DOCX),
     ]
@@ -617,7 +617,7 @@ fn an_encoding_that_was_named_and_does_not_fit_is_said() {
         // Marks of UTF-8 and UTF-16 are believed before a name.
         bad("mark.txt", b"\xff\xfea", "cannot be decoded as UTF-16LE;"),
         // JSON is UTF-8, whatever was named.
-        bad("gbk.jsonl", [b"{\"text\":\"", &gbk[..], b"\"}"].concat(), "not UTF-8 (byte ").row(1),
+        bad("gbk.jsonl", [b"{\"text\":\"", &gbk[..], b"\"}"].concat(), "not UTF-8, as JSON must be (the first invalid byte is at offset 11 of the line)").row(1),
     ];
     check_together(&table, &["--encoding", "shift_jis"]);
     let odd = bad("odd.txt", "odd", "cannot be decoded as UTF-16LE;");
@@ -677,8 +677,8 @@ fn the_same_id_in_two_files_is_given_once() {
     playground.write("docs/b.csv", "id,text\nsame,second\nb.txt,third\n");
     playground.write("docs/b.txt", "fourth");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/b.csv:2: the id `same` was already used at docs/a.jsonl:1; ")
-        .says("failed: docs/b.txt: the id `b.txt` was already used at docs/b.csv:3; ");
+    ran.says("failed: docs/b.csv:2: the id `same` is already used at docs/a.jsonl:1, so this document is skipped; ")
+        .says("failed: docs/b.txt: the id `b.txt` is already used at docs/b.csv:3, so this document is skipped; ");
     assert_eq!(failures(&ran).len(), 2, "{}", ran.story);
     assert_eq!(written(&playground, "out.parquet"), pairs([("b.txt", "third"), ("same", "first")]));
 }
@@ -703,7 +703,7 @@ fn the_same_page(count: usize) -> Vec<u8> {
 /// The limit holds for each way in which a document can be read.
 #[test]
 fn no_way_of_reading_takes_more_than_the_limit() {
-    const SAYS: &str = "larger than 1048576 bytes; allow more with --max-document-mib, or split it";
+    const SAYS: &str = "larger than 1048576 bytes; raise --max-document-mib, or split it";
     // Were it read all the same, it would be embedded at once.
     let text = format!("a word{}", " ".repeat(2 << 20));
     let row = |before: &str, after: &str| format!("{before}{text}{after}\n");
@@ -756,9 +756,12 @@ fn what_expands_is_read_where_that_is_allowed() {
         zstd(format!("{{\"text\":\"one\"}}\n{white}\n{{\"text\":\"two\"}}").as_bytes()),
     );
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    let says = "unpacks to more than 100 times its size; allow more with --max-expansion if you trust it";
+    let says = "expands to more than 100 times its size; raise --max-expansion if you trust it";
     ran.says(&format!("failed: docs/a.docx: {says}")).says(&format!("failed: docs/b.txt.gz: {says}"));
-    ran.says(&format!("failed: docs/c.jsonl.zst:2: {says}"));
+    ran.says(&format!(
+        "failed: docs/c.jsonl.zst:2: {}",
+        says.replace("; ", " (the rest of the file is not read); ")
+    ));
     playground.run(&["build", "docs", "-o", "out.parquet", "--max-expansion", "100000"]).expect(0);
     let expected =
         [("a.docx", "one two"), ("b.txt.gz", "one two"), ("c.jsonl.zst:1", "one"), ("c.jsonl.zst:3", "two")];
@@ -794,7 +797,7 @@ fn links_that_lead_nowhere_or_back_are_said() {
         bad("broken", "", "cannot be read: "),
         bad("broken.txt", "", "cannot be read: "),
         bad("itself.txt", "", "cannot be read: "),
-        bad("sub/deep/back", "", "a link back to docs/sub, which it lies in;"),
+        bad("sub/deep/back", "", "the symlink leads back to docs/sub, which contains it;"),
     ];
     let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--follow"]).expect(3);
     expect_none(&complaints(&ran, &table));

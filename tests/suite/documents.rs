@@ -72,12 +72,12 @@ fn every_document_is_accounted_for() {
     );
     let arguments = ["build", "docs", "-o", "out.parquet", "--model-file", "model_nan.onnx"];
     let ran = playground.run(&arguments).expect(3);
-    ran.says("failed: docs/b.txt: not text but binary data; rename it")
+    ran.says("failed: docs/b.txt: not text but binary data; give it the right file extension")
         .says("failed: docs/d.jsonl:2: not a JSON object: EOF while parsing a value at column 6;")
-        .says("failed: docs/d.jsonl:4: no field `text`; name the right one with --text-field")
+        .says("failed: docs/d.jsonl:4: no field `text`; name the right field with --text-field")
         .says("failed: docs/d.jsonl:5: field `text` is a number, expected a string;")
-        .says("failed: docs/d.jsonl:6: the id `d` was already used at docs/d.jsonl:1;")
-        .says("failed: docs/d.jsonl:8: the model gave a vector that is not finite")
+        .says("failed: docs/d.jsonl:6: the id `d` is already used at docs/d.jsonl:1, so this document is skipped;")
+        .says("failed: docs/d.jsonl:8: the model gave a vector that is zero or has a number that is not finite;")
         .says("failed: docs/d.jsonl:10: not a JSON object: invalid type: sequence, expected a map at column")
         .says("failed: docs/d.jsonl:12: field `id` is a number, expected a string or a whole number of 64 bits;")
         .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a whole number of 64 bits;")
@@ -224,7 +224,7 @@ fn patterns_and_options_say_what_the_walk_takes() {
     let (got, ran) = ids(3, &["--follow"]);
     assert_eq!(ran.stderr.matches("failed: ").count(), 1, "{}", ran.story);
     assert_eq!(got, "a.md b.txt drafts/d.md sub/drafts/e.md sub/f.md sub/link/i.md");
-    ran.says("failed: docs/sub/loop: a link back to docs, which it lies in;");
+    ran.says("failed: docs/sub/loop: the symlink leads back to docs, which contains it;");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--exclude", "a[b"]).expect(2);
     ran.says("--exclude a[b: ").says(".gitignore");
     playground.write("docs/.qwen3ignore", "a[b");

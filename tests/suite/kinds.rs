@@ -58,7 +58,7 @@ fn tables_give_a_document_a_row() {
     playground.write("docs/g.tsv", "id\ttext\ng\t\"The first word\nh\tof two rows\ni\tends here\"\n");
     playground.write("docs/j.csv", "\u{FEFF}\"a,\"\"b\"\"\",text\n1,one\n");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/a.csv:4: 2 values in a row of 3 columns;")
+    ran.says("failed: docs/a.csv:4: the row has 2 values, but the header has 3 columns;")
         .says("13 documents: 11 embedded, 1 empty, 1 failed");
     let expected = [
         ("1", "one, two"),
@@ -225,17 +225,17 @@ fn bounds_cost_a_document_not_the_run() {
     let arguments =
         ["build", "docs", "-o", "out.parquet", "--max-document-mib", "2", "--max-document-seconds", "20"];
     let ran = playground.run(&arguments).expect(3);
-    ran.says("failed: docs/b.txt.gz: larger than 2097152 bytes; allow more with --max-document-mib")
+    ran.says("failed: docs/b.txt.gz: larger than 2097152 bytes; raise --max-document-mib")
         .says("failed: docs/c.jsonl.zst:2: ")
         .says("failed: docs/d.txt: larger than 2097152 bytes;")
         .says("failed: docs/e.jsonl:1: larger than 2097152 bytes;")
-        .says("failed: docs/f.csv:2: larger than 2097152 bytes;")
-        .says("failed: docs/g.html: its ");
+        .says("failed: docs/f.csv:2: larger than 2097152 bytes (the rest of the file is not read);")
+        .says("failed: docs/g.html: the process that reads it crashed or took more than 2 GiB of memory;");
     assert_eq!(ran.stderr.matches("failed: ").count(), 6, "{}", ran.story);
     let expected = [("a.txt", "good"), ("c.jsonl.zst:1", "before"), ("e.jsonl:2", "short")];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
     let ran = playground.run_anew(&["build", "docs/b.txt.gz", "docs/a.txt", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/b.txt.gz: unpacks to more than 100 times its size;");
+    ran.says("failed: docs/b.txt.gz: expands to more than 100 times its size;");
     playground
         .run_anew(&["build", "docs/b.txt.gz", "-o", "out.parquet", "--max-expansion", "5000"])
         .expect(0);
