@@ -173,9 +173,9 @@ impl TestRows<'_> {
         let roots = Roots::new(&[self.file.to_owned()], Filter::new(&[], &[], false, false)?, false)?;
         for found in roots.documents(&reading) {
             match found {
-                Found::Raw(Raw::File { location, .. }) => bail!(
+                Found::Raw(Raw::File(file)) => bail!(
                     "{}: has no rows; name a file that ends in .jsonl, .csv, .tsv or .parquet",
-                    location
+                    file.location
                 ),
                 Found::Raw(raw) => {
                     let row = raw.read(&reading).map_err(|failure| self.failed(failure))?;

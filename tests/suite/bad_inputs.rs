@@ -130,7 +130,7 @@ fn wrong_names() -> Vec<Bad> {
         bad("controls.txt", b"a \x01\x02 few", BINARY),
         bad("png.txt", PNG, BINARY),
         bad("elf.text", ELF, BINARY),
-        bad("ole.txt", ole(), "not text but an Office document that is old or has a password;"),
+        bad("ole.txt", ole(), "not text but an old Office document or one with a password;"),
         bad("tar.txt", [b"x.txt".as_slice(), &[0; 252], b"ustar\x0000hello"].concat(), BINARY),
         bad("png.html", PNG, BINARY),
         bad("png.jsonl", PNG, BINARY),
@@ -144,7 +144,7 @@ fn wrong_names() -> Vec<Bad> {
         bad("pdf.jsonl", pdf.clone(), "not text but PDF;"),
         bad("pdf.tsv", pdf.clone(), "not text but PDF;"),
         bad("pdf-in-utf16.txt", utf16le(&format!("\u{FEFF}{}", String::from_utf8_lossy(&pdf))), "not text but PDF;"),
-        bad("pdf-in-utf16.pdf", utf16le(&format!("\u{FEFF}{}", String::from_utf8_lossy(&pdf))), "not PDF but something else;"),
+        bad("pdf-in-utf16.pdf", utf16le(&format!("\u{FEFF}{}", String::from_utf8_lossy(&pdf))), "not PDF but an unknown format;"),
         bad("zip.txt", docx.clone(), "not text but a ZIP archive"),
         bad("zip.jsonl", docx.clone(), "not text but a ZIP archive"),
         bad("zip.html", docx.clone(), "not text but a ZIP archive"),
@@ -313,7 +313,7 @@ fn pdfs() -> Vec<Bad> {
         bad("start.pdf", &whole[..500], NO_PDF),
         bad("noise.pdf", [&b"%PDF-1.7\n"[..], &noise(5000)].concat(), NO_PDF),
         bad("password.pdf", password(), "needs a password;"),
-        bad("encryption.pdf", encrypted, "not readable as PDF: its encryption is of an unknown kind;"),
+        bad("encryption.pdf", encrypted, "not readable as PDF: its encryption is not supported;"),
         bad("image.pdf", pdf_page(image, ""), "most of its pages are pictures without text, as scanned pages are;"),
         bad("blank.pdf", pdf_page("", ""), "most of its pages are pictures without text, as scanned pages are;"),
         bad("no-pages.pdf", pdf_objects(NO_PAGES, ""), NO_PDF),
@@ -349,7 +349,7 @@ fn office() -> Vec<Bad> {
         bad("xml-empty.docx", package(document, b""), NO_DOCX),
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
         bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it holds no text document;"),
-        bad("ole.docx", ole(), "not Word (DOCX) but an Office document that is old or has a password;"),
+        bad("ole.docx", ole(), "not Word (DOCX) but an old Office document or one with a password;"),
         bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),
         bad("external.docx", package(document, external.as_bytes()), NO_DOCX),
@@ -617,7 +617,12 @@ fn an_encoding_that_was_named_and_does_not_fit_is_said() {
         // Marks of UTF-8 and UTF-16 are believed before a name.
         bad("mark.txt", b"\xff\xfea", "cannot be decoded as UTF-16LE;"),
         // JSON is UTF-8, whatever was named.
-        bad("gbk.jsonl", [b"{\"text\":\"", &gbk[..], b"\"}"].concat(), "not UTF-8, as JSON must be (the first invalid byte is at offset 11 of the line)").row(1),
+        bad(
+            "gbk.jsonl",
+            [b"{\"text\":\"", &gbk[..], b"\"}"].concat(),
+            "not UTF-8, as JSON must be (the first invalid byte is at offset 11 of the line)",
+        )
+        .row(1),
     ];
     check_together(&table, &["--encoding", "shift_jis"]);
     let odd = bad("odd.txt", "odd", "cannot be decoded as UTF-16LE;");
