@@ -158,7 +158,7 @@ fn root(name: &Path) -> anyhow::Result<Root> {
     }
     let unreadable = |e: io::Error| {
         anyhow!(
-            "input {}: cannot be read ({e}); check that it exists and that this user may read it",
+            "input {}: cannot be read: {e}; check that it exists and that this user may read it",
             name.display()
         )
     };
@@ -271,8 +271,8 @@ impl<'a> Documents<'a> {
                 let (location, size) = (location.clone(), size(location));
                 let file = RawFile { id, base: base.into(), location, download: None, format: *format, size };
                 match open(file, true, reading) {
-                    Opened::Rows(rows) => Documents::Rows(rows),
-                    Opened::Found(found) => Documents::One(Some(found)),
+                    OpenedFile::Rows(rows) => Documents::Rows(rows),
+                    OpenedFile::Found(found) => Documents::One(Some(found)),
                 }
             }
         }
@@ -280,22 +280,22 @@ impl<'a> Documents<'a> {
 }
 
 /// What a file turns out to be when it is opened.
-enum Opened {
+enum OpenedFile {
     Rows(RowIter),
     Found(Found),
 }
 
 /// Opens a file of rows. A file that is one document is not opened yet.
-fn open(file: RawFile, is_root: bool, reading: &Reading) -> Opened {
+fn open(file: RawFile, is_root: bool, reading: &Reading) -> OpenedFile {
     let FormatKind::Rows(format) = file.format.kind else {
-        return Opened::Found(Found::Raw(Raw::File(file)));
+        return OpenedFile::Found(Found::Raw(Raw::File(file)));
     };
     match rows::open(file, format, is_root, reading) {
-        Ok(rows) => Opened::Rows(rows),
+        Ok(rows) => OpenedFile::Rows(rows),
         Err(Failure { cause: DocumentError::Content(ContentError::OwnIndex), .. }) => {
-            Opened::Found(Found::LeftOut(LeftOut::Index))
+            OpenedFile::Found(Found::LeftOut(LeftOut::Index))
         }
-        Err(failure) => Opened::Found(Found::Failed(failure)),
+        Err(failure) => OpenedFile::Found(Found::Failed(failure)),
     }
 }
 
@@ -318,8 +318,8 @@ impl Iterator for Documents<'_> {
                             false,
                             reading,
                         ) {
-                            Opened::Rows(opened) => *rows = Some(opened),
-                            Opened::Found(found) => return Some(found),
+                            OpenedFile::Rows(opened) => *rows = Some(opened),
+                            OpenedFile::Found(found) => return Some(found),
                         }
                     }
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),

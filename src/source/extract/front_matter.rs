@@ -79,7 +79,8 @@ impl FrontMatter<'_> {
             Ok(Value::Object(record)) => Ok(record),
             Ok(_) => Ok(Record::new()),
             Err((syntax, reason)) => {
-                let reason = reason.lines().next().unwrap_or_default().to_owned();
+                let reason =
+                    reason.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 Err(ContentError::FrontMatter { syntax: syntax.to_owned(), reason })
             }
         }
