@@ -1,5 +1,6 @@
 //! One file per subcommand: arguments as typed -> settings as usable -> the call.
 
+mod advice;
 mod build;
 mod doctor;
 mod embed;

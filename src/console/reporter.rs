@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::line::{Level, LogFormat, eprint_line};
 use super::progress::{Phase, RunProgress};
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
-use crate::error::Failure;
+use crate::error::{DocumentError, Failure};
 
 /// How often the bar on a terminal is drawn, so that the time elapsed is right while nothing else changes.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -41,6 +41,7 @@ pub struct NamedFailure {
 pub struct Reporter {
     quiet: bool,
     format: LogFormat,
+    explain: fn(&DocumentError) -> String,
     bar: ProgressBar,
     run: Arc<ShownRun>,
     first_phase: Once,
@@ -89,12 +90,18 @@ impl Reporter {
         Reporter {
             quiet,
             format,
+            explain: |error| error.to_string(),
             bar,
             run,
             first_phase: Once::new(),
             failures: Mutex::default(),
             stale: Mutex::default(),
         }
+    }
+
+    /// Sets the function that puts the failure of a document into words.
+    pub fn explaining(self, explain: fn(&DocumentError) -> String) -> Self {
+        Reporter { explain, ..self }
     }
 
     /// Returns how to write what is not a warning; `None` if quiet.
@@ -126,7 +133,7 @@ impl Reporter {
 
     /// Names a document, or a part of the inputs, that could not be read or embedded, and why.
     pub fn failed(&self, failure: &Failure) {
-        self.failed_row(&failure.place, &failure.cause.to_string());
+        self.failed_row(&failure.place, &(self.explain)(&failure.cause));
     }
 
     /// Names a row that came with an error.

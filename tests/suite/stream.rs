@@ -117,7 +117,7 @@ fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str)
     playground.write("docs/d.jsonl", lines.concat().join("\n"));
     [
         ("b.pdf", "not PDF"),
-        ("x", "the id `x` was already used at docs/d.jsonl:1"),
+        ("x", "the id `x` is already used at docs/d.jsonl:1, so this document is skipped"),
         ("y", "no field `text`"),
         ("docs/d.jsonl:4", "not a JSON object"),
         ("nan", "not finite"),

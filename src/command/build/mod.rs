@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::BuildArguments;
+use crate::command::advice::explained;
 use crate::command::process::{Exit, listen};
 use crate::command::setup::{model, output};
 use crate::console::{LogFormat, Phase, Reporter, now};
@@ -23,7 +24,8 @@ use report::{BuildOutcome, Report, ReportFile};
 use session::Session;
 
 pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit> {
-    let (started, reporter) = (now(), Arc::new(Reporter::new(arguments.quiet, format)));
+    let reporter = Arc::new(Reporter::new(arguments.quiet, format).explaining(explained));
+    let started = now();
     output::check_files(
         &arguments.reading.inputs,
         &[

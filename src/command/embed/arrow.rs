@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::instruction;
 use crate::cli::EmbedArguments;
+use crate::command::advice::explained;
 use crate::command::process::{Exit, printed};
 use crate::command::setup::model;
 use crate::console::LogFormat;
@@ -72,7 +73,7 @@ fn embed(
     let made = vectors.into_iter().map(|vector| match vector {
         Ok(vector) => Made::Vector(vector),
         Err(DocumentError::Empty) => Made::Nothing,
-        Err(error) => Made::Failed(error.to_string()),
+        Err(error) => Made::Failed(explained(&error)),
     });
     Ok(made.collect())
 }

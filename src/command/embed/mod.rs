@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::{EmbedArguments, VectorFormat};
+use crate::command::advice::explained;
 use crate::command::lines::InputLines;
 use crate::command::process::{Exit, printed};
 use crate::command::setup::model;
@@ -136,7 +137,7 @@ fn write_lines(
     for (text, vector) in texts.iter().zip(vectors) {
         let line = match vector {
             Ok(vector) => VectorLine::Made { text, vector: vector.values() },
-            Err(error) => VectorLine::Failed { text, error: error.to_string() },
+            Err(error) => VectorLine::Failed { text, error: explained(error) },
         };
         serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;
