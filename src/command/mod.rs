@@ -1,4 +1,4 @@
-//! One file per subcommand: arguments as typed -> settings as usable -> the call.
+//! One file per subcommand: arguments as typed in, the call of the layers below out.
 
 mod advice;
 mod build;
@@ -26,10 +26,10 @@ use process::{NobodyReads, printed};
 
 pub use process::Exit;
 
-/// Does what the arguments say.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// Whatever ended the run, in one line: file, cause, what to do.
+/// The error that ended the run, in one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(&arguments, cli.log_format),

@@ -482,7 +482,7 @@ fn alone(playground: &Playground, bad: &Bad, old: &[u8]) -> Vec<String> {
         ran.code == Some(1)
             && fs::read(playground.path(&output)).unwrap() == old
             && last.starts_with("qwen3-index: error: no document could be embedded: ")
-            && last.ends_with(&format!("mend what failed first (output {output} is untouched)"))
+            && last.ends_with(&format!("fix what failed first (output {output} is untouched)"))
     } else {
         ran.code == Some(3) && written(playground, &output) == good_rows([bad])
     };

@@ -173,7 +173,7 @@ fn what_is_kept_comes_through_as_text() {
     assert_eq!(batches[0]["more"].as_string::<i32>().value(1), "{\"a\":[1]}");
     let found = playground.run(&["search", "out.parquet", "Text 3", "-k", "9", "--json"]).expect(0);
     assert!(found.stdout.contains("\"year\":\"1904\""), "{}", found.stdout);
-    playground.run(&["read", "docs", "--keep", "error"]).expect(2).says("has a column of this name already");
+    playground.run(&["read", "docs", "--keep", "error"]).expect(2).says("already has a column of this name");
 }
 
 #[test]
