@@ -241,7 +241,7 @@ fn what_cannot_be_searched_is_refused_in_one_line() {
     damage("foreign.parquet", "t = t.replace_schema_metadata({})");
     refused(search(&["foreign.parquet", "x"]), &["index foreign.parquet: was not made by this tool"]);
     damage("no-vectors.parquet", "t = t.drop_columns(['vector'])");
-    refused(search(&["no-vectors.parquet", "x"]), &["index no-vectors.parquet: ", "vector of 64 numbers"]);
+    refused(search(&["no-vectors.parquet", "x"]), &["index no-vectors.parquet: ", "vector with 64 numbers"]);
     damage(
         "nan.parquet",
         "v = t['vector'].to_pylist(); v[5][3] = float('nan'); t = t.set_column(2, t.schema.field(2), [pa.array(v, t.schema.field(2).type)])",
