@@ -78,7 +78,7 @@ fn cuda_that_cannot_be_used_is_refused_in_one_line() {
 }
 
 #[test]
-fn auto_takes_the_gpu_if_there_is_one() {
+fn auto_uses_the_gpu_if_there_is_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &["--device", "auto"]).expect(0);
@@ -89,7 +89,7 @@ fn auto_takes_the_gpu_if_there_is_one() {
 }
 
 #[test]
-fn vectors_of_a_gpu_are_the_golden_ones() {
+fn a_gpu_gives_the_golden_vectors() {
     needs_gpu!();
     let playground = Playground::new();
     let texts = texts();
