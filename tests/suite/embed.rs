@@ -71,7 +71,7 @@ assert numpy.array_equal(numpy.array(table["vector"].to_pylist(), dtype=numpy.fl
 print(len(lines))
 "#;
     let playground = Playground::new();
-    // More texts than one window has.
+    // More texts than `embed` takes at a time.
     let texts: Vec<String> = (0..600).map(|n| format!("{n}{}", " and so on".repeat(n % 4))).collect();
     playground.write("texts.txt", texts.join("\n"));
     let command = playground.command(&["embed"]);
