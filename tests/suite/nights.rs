@@ -608,7 +608,7 @@ fn missing_inputs_leave_the_old_output_unless_an_option_allows_them() {
     }
 }
 
-/// Damages, removes, changes and adds documents of the folder that [`mend`] repairs.
+/// Damages, removes, changes and adds documents. [`mend`] repairs the damaged ones.
 fn spoil(playground: &Playground) {
     playground.remove("docs/1.txt");
     playground.write("docs/b.pdf", "%PDF-1.7\nhalf of it");
@@ -1012,7 +1012,7 @@ fn a_folder_that_cannot_be_read_for_two_nights_keeps_its_rows() {
 
 /// The stale row is out of order. This must not hide that a document elsewhere was deleted.
 #[test]
-fn a_stale_row_of_yesterday_does_not_bring_back_what_is_deleted_elsewhere() {
+fn a_stale_row_does_not_bring_back_a_document_deleted_elsewhere() {
     let playground = Playground::new();
     four_and_two_rows(&playground);
     playground.write("docs/a.txt", b"\x00\xff");
