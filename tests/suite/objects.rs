@@ -553,7 +553,7 @@ fn a_run_that_is_killed_during_an_upload_leaves_the_old_object() {
         bucket.line.let_go();
         assert_eq!(bucket.etag("out.parquet"), etag, "{}", ran.story);
         assert_eq!(rows(&bucket.get("out.parquet")).len(), 1);
-        // An interrupted run ends its upload; a killed run leaves it to the next run.
+        // An interrupted run aborts its upload; a killed run leaves that to the next run.
         assert_eq!(bucket.uploads(), u64::from(signal == Signal::KILL), "{}", ran.story);
         bucket.line.set(|_| Fate::Passes);
     }
@@ -584,7 +584,7 @@ fn a_run_can_be_interrupted_while_the_store_does_not_answer() {
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         let ran = ended(child, Some(130));
         bucket.line.let_go();
-        // A run that the second stage of the signal ends writes no report.
+        // A run that does not react to the signal is ended without a report.
         assert!(bucket.playground.path("report.json").is_file(), "{object}: {}", ran.story);
         fs::remove_file(bucket.playground.path("report.json")).unwrap();
     }

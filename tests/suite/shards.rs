@@ -237,7 +237,7 @@ fn parts_that_do_not_fit_together_are_refused_by_name() {
         &[p0, "keeps.parquet", p2, p3],
         "part keeps.parquet: has other kept columns (price) than parts/0.parquet ()",
     );
-    // The two files share ids only for the row without an id of its own.
+    // Two parts with a common id are refused; without one they are merged.
     let ran = refused(&["all.parquet", "all.parquet"], "part all.parquet: the document ");
     ran.says("is in another part too");
     playground.run(&["merge", "-q", "-o", "both.parquet", "others.parquet", "all.parquet"]).expect(0);
