@@ -223,7 +223,7 @@ to_qdrant.main(sys.argv[1:])
             if place is both[1]:
                 assert place.server.points_written == len(rows(old))
 
-            # A collection that is half the new file is not the start of the delta.
+            # A half-loaded new file is not the state that the delta starts from.
             kill(place, new)
             refused(place, "load the whole index", "--delta", delta)
             run(place, old)

@@ -38,7 +38,7 @@ const WIDTH: usize = 64;
 const CHECKSUM_BYTES: usize = 8;
 const RECORD_BYTES: usize = DIGEST_BYTES + WIDTH * 4 + CHECKSUM_BYTES;
 
-/// Documents per window: a run embeds so many before it reads more.
+/// Documents per window; a run embeds window after window.
 const WINDOW: usize = 1024;
 
 /// Pseudo-random numbers, the same in every run of a test.
@@ -152,7 +152,7 @@ impl Running {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
-        // A thread reads at once, so that the run never waits for a reader of its messages.
+        // The thread empties the pipe, so that the run never blocks on a message.
         let stderr = thread::spawn(move || {
             let mut told = String::new();
             stderr.read_to_string(&mut told).unwrap();
@@ -261,8 +261,7 @@ fn living(group: u32) -> Vec<Process> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| process(status(entry.ok()?)?)).collect()
 }
 
-/// Returns whether all threads of a process sleep. On a busy machine, a thread that waits for a CPU does not count as
-/// asleep.
+/// Returns whether all threads of a process wait for an event. A thread that only waits for a CPU does not count.
 fn sleeps(process: u32) -> bool {
     let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
@@ -286,11 +285,11 @@ fn error_of(ran: &Ran) -> &str {
 #[derive(Debug)]
 enum Moment {
     After(Duration),
-    /// When so many vectors are in the journal.
+    /// When the journal has this many vectors.
     Vectors(usize),
-    /// So long after the run has begun to write the new file; by then all texts are embedded.
+    /// This long after the run has begun to write the new file, when all texts are embedded.
     Writing(Duration),
-    /// When the new file is in place and the journal and the lock remain to be removed.
+    /// When the new file is in place, before the journal and the lock are removed.
     Published,
 }
 
@@ -394,7 +393,7 @@ impl Night {
         fs::read(self.playground.path(OUT)).is_ok_and(|there| there == self.new)
     }
 
-    /// Asserts that an undisturbed run writes the new file and embeds only what the journal's `done` vectors leave.
+    /// Asserts that an undisturbed run writes the new file and embeds all chunks but the `done` ones of the journal.
     fn finish(&self, done: usize) {
         let was_new = self.is_new();
         let ran = self.playground.output(&mut Night::command(&self.playground), "").expect(0);
@@ -491,7 +490,7 @@ fn an_interrupted_run_says_so_and_the_next_run_resumes() {
     }
 }
 
-/// No input has arrived, so nothing remains.
+/// The run has received no input, so it leaves no files.
 #[test]
 fn a_run_that_waits_for_its_input_can_be_interrupted() {
     let playground = Playground::new();
@@ -504,7 +503,7 @@ fn a_run_that_waits_for_its_input_can_be_interrupted() {
     assert!(playground.listing().is_empty(), "{:?}", playground.listing());
 }
 
-/// Returns a page that a worker needs seconds for: every paragraph closes and reopens all elements that are open.
+/// Returns a page that keeps a worker busy for seconds: every paragraph closes and reopens all elements that are open.
 fn slow_page() -> String {
     (0..4700).map(|n| format!("<p><b a{n}>")).collect()
 }
@@ -548,7 +547,7 @@ fn no_document_fails_because_its_worker_got_the_signal() {
     }
 }
 
-/// Does not depend on timing: a script sends the signal to itself in place of the first worker.
+/// A script runs in place of the first worker and sends the signal to itself, so the test does not depend on timing.
 #[test]
 fn a_worker_that_the_signal_ends_at_its_start_is_started_again() {
     for signal in ["INT", "TERM"] {
@@ -863,8 +862,8 @@ fn leftovers_of_delta_and_report_are_removed_too() {
 
 // A full disk.
 
-/// A run with a small journal, a larger output and a still larger delta: most texts have vectors in the old output,
-/// under other, long ids, so they are not embedded, and the delta has the removed ids too.
+/// A run with a small journal, a larger output and a still larger delta. Most texts have vectors in the old output under
+/// other ids, so few are embedded. The old ids are long, and the delta lists them as removed.
 struct Tight {
     playground: Playground,
     old: Vec<u8>,
@@ -945,7 +944,7 @@ fn write_bad(playground: &Playground) {
     }
 }
 
-/// A report that cannot be written is a warning; the exit code stays.
+/// If the report cannot be written, the run warns and keeps its exit code.
 #[test]
 fn without_room_for_the_report_the_index_is_written() {
     let playground = Playground::new();
@@ -1011,7 +1010,7 @@ fn fill(path: &Path, free_kib: u64) {
     filler.set_len(length - free_kib * 1024).unwrap();
 }
 
-/// A real file system: its last pages go to the lock, the journal or the new file.
+/// Uses a small file system. Its last free pages go to the lock, the journal or the new file.
 #[test]
 fn a_run_on_a_full_disk_fails_and_succeeds_once_there_is_room() {
     let tight = Tight::new();
@@ -1350,7 +1349,7 @@ fn a_kill_after_the_file_is_in_place_does_not_lose_the_delta() {
     let journal = fs::read(playground.path(JOURNAL)).unwrap();
     running.release().expect(0);
     assert_eq!(rows_of_delta(&playground.path("delta.parquet")), COUNT);
-    // The state after a kill just behind the moment when the output was put in place.
+    // The state after a kill right after the output was put in place.
     playground.write(JOURNAL, journal);
     playground.write(LOCK, "process 1, since 2020-01-01T00:00:00Z\n");
     let arguments = ["build", "-", "-o", OUT, "--delta", "delta.parquet"];

@@ -289,7 +289,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// A copy of the tiny model with the plain graph only.
+/// Copies the tiny model with `model.onnx` as its only graph.
 fn model(playground: &Playground) {
     for name in ["config.json", "tokenizer.json", "onnx/model.onnx"] {
         let file = repository("fixtures/qwen3-tiny").join(name);

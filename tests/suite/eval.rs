@@ -374,7 +374,7 @@ fn each_fault_of_a_test_set_is_reported_in_one_line() {
 
 /// Runs the blocks of docs/eval.md in order, in a folder that contains only a link to the corpus.
 #[test]
-fn the_page_on_eval_runs_as_it_stands() {
+fn the_commands_of_the_page_on_eval_work() {
     let playground = Playground::new();
     std::os::unix::fs::symlink(repository("fixtures/corpus"), playground.path("docs")).unwrap();
     let page = fs::read_to_string(repository("docs/eval.md")).unwrap();

@@ -521,7 +521,7 @@ fn proxies_of_the_environment_are_used() {
     pull(&hub.url, &[("HTTPS_PROXY", http)]).expect(0);
     assert_eq!(proxy.requests(), Vec::<String>::new());
 
-    // A proxy that does not exist, one that refuses, and an address that is not a proxy's.
+    // A proxy that does not exist, one that refuses, and a URL that cannot be a proxy's.
     let refused = |endpoint: &str, variables: &[(&str, &str)], says: &str| {
         let ran = pull(endpoint, variables).expect(1);
         assert!(ran.stderr.lines().count() == 1 && ran.stderr.contains(says), "{says}{}", ran.story);

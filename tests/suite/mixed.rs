@@ -14,7 +14,7 @@ struct Make {
     ending: &'static str,
     /// Returns the text of the file with a number. No two files have the same text.
     text: fn(usize) -> String,
-    /// Returns the bytes of a file with a text, if wanted damaged so that it cannot be read.
+    /// Returns the bytes of a file with this text. A damaged file cannot be read.
     bytes: fn(&str, bool) -> Vec<u8>,
     /// The line or row of the text, for formats with rows.
     row: Option<u64>,

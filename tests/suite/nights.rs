@@ -213,7 +213,7 @@ struct Item {
 
 type Folder = BTreeMap<&'static str, Vec<Item>>;
 
-/// An edit of a folder. A number selects one of the files or items: the remainder of dividing it by their count.
+/// An edit of a folder. A number, modulo the count of files or items, selects one of them.
 #[derive(Debug, Clone)]
 enum Edit {
     Write(&'static str, Vec<Item>),
@@ -972,7 +972,7 @@ fn without_reading(playground: &Playground, folder: &str, more: &[&str]) -> Opti
     ran
 }
 
-/// Builds an index of four files and, between them by name, a file of two rows.
+/// Builds an index of four text files and a file of two rows, which comes third by name.
 fn four_and_two_rows(playground: &Playground) {
     for name in ["a.txt", "b.txt", "d.txt", "e.txt"] {
         playground.write(&format!("docs/{name}"), format!("This is {name}"));
@@ -984,7 +984,7 @@ fn four_and_two_rows(playground: &Playground) {
     playground.run(&["build", "docs", "-o", OUT]).expect(0);
 }
 
-/// The file of rows with a second line that is cut, so that the tool cannot know its id.
+/// Two lines; the second is cut, so that its id is unknown.
 const BROKEN: &str = "{\"id\":\"c1\",\"text\":\"row one\"}\n{\"id\n";
 
 /// On the second night the stale row is at the end of the file, so its neighbours no longer show where it belongs.
@@ -999,7 +999,7 @@ fn a_row_that_cannot_be_read_for_two_nights_is_kept() {
     }
 }
 
-/// Here the failure names the folder, which is the start of the lost ids.
+/// The failure names the folder, with which the ids of its documents start.
 #[test]
 fn a_folder_that_cannot_be_read_for_two_nights_keeps_its_rows() {
     let playground = Playground::new();
@@ -1058,7 +1058,7 @@ fn an_id_with_a_good_and_a_bad_row_occurs_once() {
     assert_eq!(rows(&playground.path(OUT)).len(), 2);
 }
 
-/// Another document has one of its chunks, so the lost document could be mistaken for a moved one.
+/// A chunk of the unreadable document is also in another document, so the tool could mistake it for a moved one.
 #[test]
 fn a_shared_chunk_does_not_cost_an_unreadable_document_its_rows() {
     let playground = Playground::new();
@@ -1108,7 +1108,7 @@ fn an_index_of_chunks_with_unknown_metadata_is_rebuilt() {
     playground.run(&["build", "docs.jsonl", "-o", OUT, "--chunks"]).expect(0);
 }
 
-/// The metadata says another length than the vectors have. Trusting it would mix up the vectors of rows.
+/// The metadata gives other dimensions than the vectors have. Reading by them would give rows wrong vectors.
 #[test]
 fn wrong_dimensions_in_the_metadata_do_not_mix_up_vectors() {
     let playground = Playground::new();
@@ -1126,7 +1126,7 @@ fn wrong_dimensions_in_the_metadata_do_not_mix_up_vectors() {
     }
 }
 
-/// The settings are the same, so yesterday's vector is still right.
+/// `--rebuild` does not change the settings, so yesterday's vector is still right.
 #[test]
 fn a_rebuild_keeps_the_rows_of_documents_that_cannot_be_read() {
     let playground = Playground::new();

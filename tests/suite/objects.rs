@@ -526,7 +526,7 @@ fn rows_of_an_object_that_changes_while_it_is_read_are_not_mixed() {
     assert_eq!(texts, [("0".to_owned(), "One.".to_owned())]);
 }
 
-/// Starts a build. Returns when it has sent a request that contains this text, which the proxy holds.
+/// Starts a build and waits until the proxy holds a request that contains this text.
 fn held(bucket: &Bucket, at: &'static str) -> Child {
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     bucket.line.set(move |request| if request.contains(at) { Fate::Held } else { Fate::Passes });
@@ -571,7 +571,7 @@ fn a_run_can_be_interrupted_while_the_store_does_not_answer() {
     bucket.put("docs.jsonl", jsonl(["One."]));
     bucket.build(&[&docs, "-o", &out]).expect(0);
     bucket.put("docs.jsonl", jsonl(["Two."]));
-    // The second request for the old output, which reads behind its first bytes, and the first request for documents.
+    // The proxy holds the second request for the old output, after its first bytes, then the first request for documents.
     for (object, number) in [("out.parquet", 2), ("docs.jsonl", 1)] {
         bucket.forget();
         let mut gets = 0;

@@ -111,7 +111,7 @@ fn dice(state: &mut u64, most: usize) -> usize {
 fn edit(articles: &mut Vec<Article>, texts: &[String], day: usize, state: &mut u64) {
     for edit in 0..12 {
         let at = dice(state, articles.len());
-        // Of some chunks, others or more or fewer of them than before.
+        // The new texts have other chunks, or more or fewer of them.
         let text = || texts[(day * 17 + edit * 5) % texts.len()].clone() + " Day " + &day.to_string();
         match edit % 5 {
             0 => drop(articles.remove(at)),

@@ -204,7 +204,7 @@ fn each_question_on_standard_input_is_answered_before_the_next_arrives() {
 }
 
 #[test]
-fn the_toy_model_finds_nine_of_ten_documents_among_the_first_three() {
+fn the_toy_model_ranks_the_right_document_in_the_first_three_for_nine_of_ten_questions() {
     let mut python = Command::new("python3");
     python.arg(repository("scripts/fixtures/check_toy.py")).arg(env!("CARGO_BIN_EXE_qwen3-index"));
     let output = python.output().unwrap();

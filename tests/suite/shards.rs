@@ -100,7 +100,7 @@ fn merged_shards_equal_one_build() {
         let told = playground.run(&[&["build"], &inputs[..], &one, more].concat()).expect(3).stderr;
         let codes = build_shards(&playground, &inputs, more);
         assert_eq!(codes, [Some(3); 4]);
-        // The shards report the same failures. Every shard reports a failure whose document has no known id.
+        // The shards together report the failures of the one build. If a failure has no id, every shard reports it.
         let sorted = |text: &str| {
             let mut lines: Vec<String> =
                 text.lines().filter(|line| line.contains("failed")).map(str::to_owned).collect();

@@ -58,7 +58,7 @@ fn run(playground: &Playground, arguments: &[&str], stdin: &[u8]) -> Ran {
     let mut child = start(playground, arguments);
     let mut input = child.stdin.take().unwrap();
     let stdin = stdin.to_vec();
-    // A run that fails early does not read it.
+    // A run that fails early does not read its input, so writing may fail.
     let writer = thread::spawn(move || drop(input.write_all(&stdin)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();

@@ -180,7 +180,7 @@ fn memory_does_not_grow_with_the_corpus() {
     assert!(large as f64 <= small as f64 * 1.1 + known, "{small} KiB, {large} KiB");
 }
 
-/// Peak resident memory of a command, which must succeed.
+/// Returns the peak resident memory of a command in KiB. The command must succeed.
 fn peak_kib(command: Command) -> u64 {
     let script = "import resource, subprocess, sys\n\
                   subprocess.run(sys.argv[1:], check=True)\n\
