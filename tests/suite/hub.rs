@@ -1,4 +1,4 @@
-//! Models by name: from the cache, or from a hub, which here is a small one on this machine that has its moods.
+//! Models by name, from the cache or from a hub. The hub is a small server on this machine that simulates faults.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,22 +19,22 @@ use crate::util::{self, Playground, Ran, jsonl, repository};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "hf_secret";
 
-/// What the hub does.
+/// How the hub behaves.
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Mood {
     #[default]
     Good,
-    /// Each connection ends after so many bytes of a file.
+    /// Closes each connection after this many bytes of a file.
     CutOff(usize),
-    /// So long it waits now and then.
+    /// Waits this long before each 64 KiB.
     Slow(Duration),
-    /// Nothing without the token.
+    /// Refuses requests without the token.
     Private,
-    /// Twice too busy for each request, in this many seconds perhaps no more.
+    /// Answers each request twice with 429 and this many seconds as `Retry-After`.
     Busy(u64),
-    /// Large files are not what they should be.
+    /// Sends large files with a wrong first byte.
     Wrong,
-    /// It forgets where a file is to go on.
+    /// Ignores ranges and sends the whole file.
     NoRanges,
 }
 
@@ -46,15 +46,15 @@ struct HubServer {
 #[derive(Default)]
 struct State {
     mood: Mood,
-    /// Files by their path.
+    /// Contents by path.
     files: HashMap<String, Vec<u8>>,
-    /// Every request: method, path, range.
+    /// Every request: method, path and first byte of the range.
     requests: Vec<String>,
     busy: HashMap<String, u32>,
 }
 
 impl HubServer {
-    /// Has the repository `small/model`.
+    /// Serves files as the repository `small/model`.
     fn start(files: HashMap<String, Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -102,7 +102,7 @@ impl HubServer {
     }
 }
 
-/// One request a connection.
+/// Answers the one request of a connection.
 fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     let mut head = Vec::new();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -161,7 +161,7 @@ struct Request<'a> {
     host: String,
     range: Option<String>,
     key: Option<String>,
-    /// The how manieth of its kind.
+    /// How many requests of the same method and path there were, with this one.
     times: u32,
 }
 
@@ -201,7 +201,7 @@ fn answer(state: &State, request: &Request) -> Answer {
     } else {
         hex(&Sha1::digest([format!("blob {}\0", file.len()).as_bytes(), file].concat()))
     };
-    // Large files are elsewhere, as on the real hub.
+    // As on the real hub, large files are at another address.
     if is_large && !is_elsewhere {
         let size = file.len();
         let place = format!("http://{host}/elsewhere/{COMMIT}/{}", name.unwrap_or_default());
@@ -229,7 +229,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The binary, with an empty cache and this hub.
+/// Returns a command of the binary that uses this hub and a cache in the playground.
 fn command(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Command {
     let mut command = playground.command(arguments);
     command
@@ -262,10 +262,10 @@ fn assert_whole(playground: &Playground, names: &[&str]) {
     assert!(blobs.map(|blob| blob.unwrap().path()).all(|blob| blob.extension().is_none()));
 }
 
-/// A proxy, by CONNECT or SOCKS 5, to port 80 of any name, which is the hub.
+/// A proxy for CONNECT and SOCKS 5. It connects port 80 of any host name to the hub.
 struct ProxyServer {
     address: String,
-    /// What was asked for, with who asked.
+    /// Host and port of each request, with its credentials or protocol.
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -284,7 +284,7 @@ impl ProxyServer {
         ProxyServer { address, requests }
     }
 
-    /// And forgets them.
+    /// Returns the requests and clears the list.
     fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
@@ -308,7 +308,7 @@ fn go_between(mut stream: TcpStream, hub: &str, requests: &Mutex<Vec<String>>) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// Behind the first byte, `C`.
+/// Reads a CONNECT request behind its first byte, `C`.
 fn asked_by_connect(stream: &mut TcpStream) -> String {
     let head = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
     let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
@@ -317,7 +317,7 @@ fn asked_by_connect(stream: &mut TcpStream) -> String {
     format!("{place} {}", key.unwrap_or_default()).trim().to_owned()
 }
 
-/// Behind the version (RFC 1928), by name.
+/// Reads a SOCKS 5 request (RFC 1928) for a host name, behind the version byte.
 fn asked_by_socks(stream: &mut TcpStream) -> String {
     let read = |mut stream: &TcpStream, length: u8| {
         let mut bytes = vec![0; length.into()];
@@ -336,23 +336,23 @@ fn asked_by_socks(stream: &mut TcpStream) -> String {
 const BUILD: [&str; 6] = ["build", "in.jsonl", "-o", "out.parquet", "--model", "small/model"];
 
 #[test]
-fn a_model_comes_by_its_name_once_and_stays() {
+fn a_model_is_downloaded_once_by_its_name() {
     let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
     playground.write("in.jsonl", jsonl(["hello"]));
     let wanted = ["config.json", "tokenizer.json", "1_Pooling/config.json", "onnx/model.onnx"];
     let ran = run(&playground, &hub, &BUILD).expect(0);
     ran.says("downloading onnx/model.onnx, ");
     assert_whole(&playground, &wanted);
-    assert_eq!(hub.downloads(), wanted.len(), "only what is needed: {:?}", hub.requests());
+    assert_eq!(hub.downloads(), wanted.len(), "not just the needed files: {:?}", hub.requests());
     let vectors = util::rows(&playground.path("out.parquet"));
     assert_eq!(vectors, Playground::new().with("in.jsonl", jsonl(["hello"])).build("in.jsonl", &[]));
 
-    // From the cache, without a word to the hub; and without a network.
+    // From the cache there is no request to the hub; --offline works too.
     hub.set(Mood::Good);
     run(&playground, &hub, &[&BUILD[..], &["--rebuild"]].concat()).expect(0);
     run(&playground, &hub, &[&BUILD[..], &["--rebuild", "--offline", "-q"]].concat()).expect(0);
     assert_eq!(hub.requests(), Vec::<String>::new());
-    // Another graph of the same model, with its data; the rest is there.
+    // For another graph of the same model, only the graph and its data are downloaded.
     let external = ["--model-file", "model_external.onnx", "--rebuild", "-q"];
     let ran = run(&playground, &hub, &[&BUILD[..], &external].concat()).expect(0);
     assert_eq!(ran.stderr, "");
@@ -377,7 +377,7 @@ fn a_model_comes_by_its_name_once_and_stays() {
 }
 
 #[test]
-fn a_download_goes_on_whatever_the_network_does() {
+fn a_download_survives_cut_slow_and_busy_connections() {
     let hub = HubServer::with_tiny_model();
     let pull = |playground: &Playground| run(playground, &hub, &["model", "pull", "small/model"]);
     for mood in [Mood::CutOff(150_000), Mood::Busy(0), Mood::Slow(Duration::from_millis(20)), Mood::NoRanges]
@@ -387,7 +387,7 @@ fn a_download_goes_on_whatever_the_network_does() {
         pull(&playground).expect(0);
         assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json"]);
     }
-    // A run that was killed, and one that got something else before.
+    // A killed run left the start of the file; another run left wrong bytes, so the download starts again.
     for (start, requests) in [
         (&fs::read(repository("fixtures/qwen3-tiny/onnx/model.onnx")).unwrap()[..100_000], 1),
         (&[0; 100_000][..], 2),
@@ -408,7 +408,7 @@ fn a_download_goes_on_whatever_the_network_does() {
 }
 
 #[test]
-fn two_runs_at_once_do_not_disturb_each_other() {
+fn two_runs_at_once_download_each_file_once() {
     let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
     hub.set(Mood::Slow(Duration::from_millis(50)));
     let pull = || command(&playground, &hub, &["model", "pull", "small/model"]).output().unwrap();
@@ -418,11 +418,11 @@ fn two_runs_at_once_do_not_disturb_each_other() {
     });
     assert!(one.status.success() && other.status.success(), "{one:?}\n{other:?}");
     assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json", "config.json"]);
-    assert_eq!(hub.downloads(), 4, "each file once: {:?}", hub.requests());
+    assert_eq!(hub.downloads(), 4, "not each file once: {:?}", hub.requests());
 }
 
 #[test]
-fn what_cannot_be_had_is_told_in_one_line() {
+fn a_model_that_cannot_be_downloaded_is_reported_in_one_line() {
     let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
     let refused = |ran: Ran, says: &[&str]| {
         let ran = ran.expect(1);
@@ -431,7 +431,7 @@ fn what_cannot_be_had_is_told_in_one_line() {
         assert!(!ran.stderr.contains(TOKEN));
     };
     let pull = |name: &str, more: &[&str]| run(&playground, &hub, &[&["model", "pull", name], more].concat());
-    // One that has another name now is had.
+    // The hub redirects the old name of a renamed model.
     pull("old/model", &[]).expect(0);
     fs::remove_dir_all(playground.path("hf")).unwrap();
     refused(pull("small/other", &[]), &["model small/other: ", "404", "it is not there; see to its name"]);
@@ -450,7 +450,7 @@ fn what_cannot_be_had_is_told_in_one_line() {
         &["model small/model: onnx/model.onnx: what came is not what the hub says it is"],
     );
     refused(run(&playground, &hub, &["model", "where", "small/model"]), &["no model.onnx in the cache"]);
-    // What did come is not taken for the model.
+    // Damaged downloads are not taken for the model.
     hub.set(Mood::Good);
     playground.write("in.jsonl", jsonl(["hello"]));
     refused(
@@ -464,7 +464,7 @@ fn what_cannot_be_had_is_told_in_one_line() {
         run(&playground, &hub, &unknown),
         &["--model models/qwen: no folder or file here; on the hub: ", "404"],
     );
-    // What does not belong there does not hide the rest.
+    // A stray file in the cache does not end the listing.
     playground.write("hf/hub/models--a--b/snapshots/.DS_Store", "");
     run(&playground, &hub, &["model", "list"]).expect(0);
     let mut nobody = command(&playground, &hub, &BUILD);
@@ -478,7 +478,7 @@ fn what_cannot_be_had_is_told_in_one_line() {
 }
 
 #[test]
-fn proxies_are_used_as_the_environment_says() {
+fn proxies_of_the_environment_are_used() {
     let hub = HubServer::with_tiny_model();
     let proxy = ProxyServer::start(&hub);
     let pull = |endpoint: &str, variables: &[(&str, &str)]| {
@@ -494,26 +494,26 @@ fn proxies_are_used_as_the_environment_says() {
     };
     let (http, socks) = (format!("http://{}", proxy.address), format!("socks5h://{}", proxy.address));
     let (http, socks, dead) = (http.as_str(), socks.as_str(), "http://127.0.0.1:9");
-    // A name that is none: only the proxy knows where that is.
+    // This name cannot be resolved; only the proxy connects it to the hub.
     let far = "http://hub.invalid";
     for (variables, place) in [
         (&[("HTTP_PROXY", http)][..], "hub.invalid:80"),
         (&[("http_proxy", http), ("HTTP_PROXY", dead)], "hub.invalid:80"),
         (&[("ALL_PROXY", http), ("HTTPS_PROXY", dead)], "hub.invalid:80"),
-        // As those write it who have one program for both.
+        // A common setting: one program is the proxy for all protocols.
         (&[("http_proxy", http), ("https_proxy", http), ("all_proxy", socks)], "hub.invalid:80"),
         (&[("all_proxy", socks), ("http_proxy", "")], "hub.invalid:80 by SOCKS"),
         (&[("HTTP_PROXY", http), ("NO_PROXY", "localhost, 127.0.0.1,id,b.invalid")], "hub.invalid:80"),
     ] {
         pull(far, variables).expect(0);
-        // The server takes one request a connection.
+        // The hub takes one request per connection, so each request has its own connection.
         assert_eq!(proxy.requests(), vec![place; hub.requests().len()], "{variables:?}");
     }
     let with_name = http.replace("//", "//me:p%40ss@");
     pull(far, &[("HTTP_PROXY", &with_name)]).expect(0);
     assert_eq!(proxy.requests()[0], "hub.invalid:80 Basic bWU6cEBzcw==");
 
-    // Not for these, by name or by the end of a name, though this hub's is made of numbers.
+    // NO_PROXY has the hub's address, its end, or a pattern for it, so requests go directly to the hub.
     for hosts in ["127.0.0.1", "localhost, 127.0.0.1", "*", "127.*", "0.0.1", ".0.0.1", "*.0.0.1"] {
         pull(&hub.url, &[("HTTP_PROXY", http), ("NO_PROXY", hosts)]).expect(0);
     }
@@ -521,7 +521,7 @@ fn proxies_are_used_as_the_environment_says() {
     pull(&hub.url, &[("HTTPS_PROXY", http)]).expect(0);
     assert_eq!(proxy.requests(), Vec::<String>::new());
 
-    // One that is not there, one that says no, and what is none.
+    // A proxy that does not exist, one that refuses, and a URL that cannot be a proxy's.
     let refused = |endpoint: &str, variables: &[(&str, &str)], says: &str| {
         let ran = pull(endpoint, variables).expect(1);
         assert!(ran.stderr.lines().count() == 1 && ran.stderr.contains(says), "{says}{}", ran.story);
@@ -542,9 +542,9 @@ fn proxies_are_used_as_the_environment_says() {
     refused(far, &[("HTTP_PROXY", "ftp://me:p%40ss@127.0.0.1")], "HTTP_PROXY: is no address of a proxy");
 }
 
-/// What one of them has downloaded, the other finds.
+/// The tool finds what Hugging Face's tools have downloaded, and they find what the tool has.
 #[test]
-fn the_cache_is_that_of_hugging_faces_own_tools() {
+fn the_cache_is_shared_with_the_tools_of_hugging_face() {
     const SCRIPT: &str = r#"
 import sys
 from huggingface_hub import hf_hub_download, snapshot_download, scan_cache_dir
@@ -576,7 +576,7 @@ else:
     assert_eq!((Path::new(ran.stdout.trim()), hub.requests()), (snapshot(&playground).as_path(), Vec::new()));
 }
 
-/// On a machine with nothing but the folder: no network, no other runtime, no model.
+/// Simulates a machine with only the bundle: no network, no other runtime, no model.
 #[test]
 fn a_bundle_works_without_a_network() {
     let playground = Playground::new();
@@ -602,7 +602,7 @@ fn a_bundle_works_without_a_network() {
             if no_network {
                 command.arg("-rn");
             } else {
-                println!("with a network: no namespace may be made here");
+                println!("not isolated from the network: this user cannot make a network namespace");
             }
             command.arg(playground.path("there/qwen3-index")).args(arguments);
             command
