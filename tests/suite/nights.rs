@@ -496,8 +496,8 @@ fn other_settings_are_named_and_every_text_is_embedded_again() {
     for (before, now, says) in [
         (&["--dim", "40"][..], &[][..], "--dim (40 before, now 64)"),
         (&[], &["--max-tokens", "30"], "--max-tokens (2048 before, now 30)"),
-        (&[], &["--instruction", "Find it"], "anew: --instruction"),
-        (&["--instruction", "Find it"], &["--instruction", "Find that"], "anew: --instruction"),
+        (&[], &["--instruction", "Find it"], "again: --instruction"),
+        (&["--instruction", "Find it"], &["--instruction", "Find that"], "again: --instruction"),
         (&[], &["--chunks"], "anew: --chunks"),
         (&["--chunks"], &["--dim", "40"], "anew: --chunks"),
         (&[], &["--model-file", "model_f16.onnx"], "anew: the model"),

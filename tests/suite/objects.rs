@@ -682,7 +682,7 @@ fn each_error_of_the_store_is_one_line() {
         1,
         "nothing: nothing is found there; check that it exists",
     );
-    wrong(&nothing, &[&bucket.url("docs/b.bin"), "-o", "out.parquet"], 2, "unknown kind; give a folder");
+    wrong(&nothing, &[&bucket.url("docs/b.bin"), "-o", "out.parquet"], 2, "unknown format; give a folder");
     wrong(&nothing, &[&docs, "-o", &bucket.url("more/")], 2, "is a folder; name an object in it");
     wrong(
         &nothing,
