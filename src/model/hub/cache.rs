@@ -95,11 +95,11 @@ impl Cache {
             }
             make_link(&link, &blob)
         };
-        fetch(on_progress).map_err(|e| self.explain(e)).with_context(|| name.to_owned())?;
+        fetch(on_progress).map_err(|e| self.explain_io(e)).with_context(|| name.to_owned())?;
         Ok(link)
     }
 
-    /// Records the commit of a revision and returns its snapshot. To be called when all files are there.
+    /// Records the commit of a revision and returns its snapshot. Call it once all files are there.
     ///
     /// # Errors
     /// The cache cannot be written.
@@ -111,7 +111,7 @@ impl Cache {
                 fs::create_dir_all(path.parent().unwrap_or(&folder))?;
                 Ok(fs::write(&path, commit)?)
             };
-            write().map_err(|e| self.explain(e))?;
+            write().map_err(|e| self.explain_io(e))?;
         }
         Ok(folder.join("snapshots").join(commit))
     }
@@ -149,8 +149,8 @@ impl Cache {
         Ok(models)
     }
 
-    /// Says where and what to do if an error is one of the file system.
-    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+    /// Adds the cache folder and what to do to an error of the file system; returns any other error unchanged.
+    fn explain_io(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast::<io::Error>() {
             Ok(e) => anyhow!(
                 "cache {}: cannot be written: {e}; check the disk and that this user may write to it, then run again",
@@ -164,7 +164,8 @@ impl Cache {
         self.0.join(folder_name(id))
     }
 
-    /// Locks the download of a blob, and waits while another program holds the lock. The lock ends with the file or the process.
+    /// Locks the download of a blob, and waits while another program holds the lock. It is released when the
+    /// file is closed or the process ends.
     fn lock(&self, id: &str, etag: &str, on_progress: OnProgress) -> anyhow::Result<File> {
         let folder = self.0.join(".locks").join(folder_name(id));
         fs::create_dir_all(&folder)?;

@@ -68,7 +68,7 @@ enum RequestError {
         cause: String,
         /// Seconds to wait, if the server names them.
         retry_after: Option<u64>,
-        /// Whether this attempt got bytes that the ones before did not get.
+        /// Whether this attempt got bytes that earlier ones did not get.
         has_progressed: bool,
     },
     Permanent(anyhow::Error),
@@ -84,7 +84,7 @@ impl Client {
     /// Makes a client from `HF_ENDPOINT`, the token and the proxy variables. Sends nothing yet.
     ///
     /// # Errors
-    /// A proxy variable has no proxy's address.
+    /// A proxy variable is not the address of a proxy.
     pub fn from_environment() -> anyhow::Result<Self> {
         let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
         let endpoint =
@@ -217,7 +217,7 @@ impl Client {
                     done += count as u64;
                     on_progress(Progress::Bytes(done));
                 }
-                Err(e) => break e.to_string(),
+                Err(e) => break format!("the download stopped after {done} of {} bytes: {e}", remote.bytes),
             }
         };
         if done > remote.bytes {
@@ -250,7 +250,7 @@ impl Client {
             response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         Err(match status.as_u16() {
             408 | 429 | 500.. => {
-                let cause = format!("{} answers {status}", self.endpoint);
+                let cause = format!("{} answered {status}", self.endpoint);
                 RequestError::Transient { cause, retry_after, has_progressed: false }
             }
             401 | 403 => RequestError::Permanent(anyhow!(
@@ -283,7 +283,7 @@ impl Client {
     }
 }
 
-/// Repeats the attempt after transient errors, with growing pauses. Progress starts the pauses anew.
+/// Repeats the attempt after transient errors, with growing pauses. After progress, the pauses start with the shortest again.
 fn retry<T>(
     on_progress: OnProgress,
     mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,
@@ -312,7 +312,7 @@ fn retry<T>(
     }
 }
 
-/// An error of the file being written, which no retry mends.
+/// Wraps an error of the local file. A retry would not help.
 fn local_error(error: io::Error) -> RequestError {
     RequestError::Permanent(error.into())
 }

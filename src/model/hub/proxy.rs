@@ -24,7 +24,7 @@ impl EndpointProxy {
     /// Returns the proxy for an endpoint's scheme. Redirects are expected to keep the scheme.
     ///
     /// # Errors
-    /// The variable has no proxy's address.
+    /// The variable is not the address of a proxy.
     pub fn from_environment(endpoint: &str) -> anyhow::Result<Option<Self>> {
         let variables = if endpoint.starts_with("http:") { HTTP_VARIABLES } else { HTTPS_VARIABLES };
         let Some((variable, address)) = first_set(&variables) else { return Ok(None) };

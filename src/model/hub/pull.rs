@@ -52,7 +52,7 @@ impl Hub {
         match self.find(repository, file) {
             Some(snapshot) => Ok(snapshot),
             None if self.is_offline => bail!(
-                "model {repository}: is not in the cache {}, and this run is offline; download it with `qwen3-index model pull {repository}` while there is a network",
+                "model {repository}: is not in the cache {}, and this run is offline; download it with `qwen3-index model pull {repository}` while online",
                 self.cache.path().display()
             ),
             None => self.pull(repository, file, on_progress),
