@@ -1,26 +1,26 @@
-//! What a text is recognised by (with `model/fingerprint.rs` and `index`, the user of blake3).
+//! Digests that identify texts, ids and token ids (the users of blake3 are this, `model/fingerprint.rs` and `index`).
 
-/// The first 128 bits of a BLAKE3 digest. Of ten million texts, two have the same with a chance of 1 in 10^24.
+/// The first 128 bits of a BLAKE3 digest. The chance that two of ten million texts have the same digest is 1 in 10^24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; Digest::BYTES]);
 
 impl Digest {
-    /// Its length.
+    /// Bytes of a digest.
     pub const BYTES: usize = 16;
 
-    /// Of a text, or of anything else.
+    /// Returns the digest of a text or of other bytes.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(bytes.as_ref());
         Digest::from(&hasher)
     }
 
-    /// As it was stored.
+    /// Returns a digest that was stored with [`Digest::as_bytes`].
     pub fn from_bytes(bytes: [u8; Digest::BYTES]) -> Self {
         Digest(bytes)
     }
 
-    /// To be stored.
+    /// Returns the bytes to store.
     pub fn as_bytes(&self) -> &[u8; Digest::BYTES] {
         &self.0
     }
@@ -34,7 +34,7 @@ impl From<&blake3::Hasher> for Digest {
     }
 }
 
-/// As people write digests, whatever made them.
+/// Writes bytes in lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

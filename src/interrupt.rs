@@ -1,4 +1,4 @@
-//! Ctrl-C and the like (the only user of signal-hook).
+//! Ends a run on Ctrl-C (SIGINT) or SIGTERM (the only user of signal-hook).
 
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -8,50 +8,54 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// So long may the batch that is under way take to end.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long the run may take to stop after the first signal. A batch that is being embedded ends first.
+const GRACE_PERIOD: Duration = Duration::from_secs(4);
 
-/// And so long may it take to say so.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long the last message may take to be written before the process ends.
+const MESSAGE_PERIOD: Duration = Duration::from_millis(100);
 
-static RECEIVED: AtomicI32 = AtomicI32::new(0);
+/// The value of [`RECEIVED`] before a signal. No signal has this number.
+const NO_SIGNAL: i32 = 0;
 
-/// The run was asked to stop.
+/// The signal received last.
+static RECEIVED: AtomicI32 = AtomicI32::new(NO_SIGNAL);
+
+/// A signal asked the run to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; what is done is kept, and the next run goes on from there")]
 pub struct Interrupted {
-    /// By this signal.
+    /// The number of the signal.
     pub signal: i32,
 }
 
 impl Interrupted {
-    /// Whether it was SIGTERM.
+    /// Whether the signal was SIGTERM.
     pub fn is_terminated(&self) -> bool {
         self.signal == SIGTERM
     }
 }
 
-/// From now on, the first SIGINT or SIGTERM makes [`check`] fail, and ends the process if that is not heard soon;
-/// the second ends it at once. All that is on disk bears that. `tell` says so before.
+/// Handles SIGINT and SIGTERM from now on. The first signal makes [`check`] fail, and ends the process after
+/// [`GRACE_PERIOD`]; the second signal ends it at once. `tell` is called before the process ends. Files on disk stay usable.
 ///
 /// # Errors
-/// The system does not allow it.
+/// The system refuses the handler or the thread.
 pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let end = move |signal| -> () {
-        // Who should read it may be what the run waits for.
+        // In a thread, since the reader of stderr may be stuck.
         thread::spawn(move || tell(Interrupted { signal }));
-        thread::sleep(LAST_WORDS);
-        // Without what the engine does at the end of a process: its threads are still at work.
+        thread::sleep(MESSAGE_PERIOD);
+        // Skips exit handlers: the threads of ONNX Runtime are still running.
         signal_hook::low_level::exit(128 + signal)
     };
     thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
-            if RECEIVED.swap(signal, Relaxed) != 0 {
+            if RECEIVED.swap(signal, Relaxed) != NO_SIGNAL {
                 end(signal);
             }
             thread::spawn(move || {
-                thread::sleep(PATIENCE);
+                thread::sleep(GRACE_PERIOD);
                 end(signal);
             });
         }
@@ -59,21 +63,23 @@ pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<
     Ok(())
 }
 
-/// For the processes of a run, which end when it does, and whom the same signals reach.
+/// Ignores SIGINT and SIGTERM in a worker process. The terminal sends them to workers too, but a worker ends when the run
+/// does.
 ///
 /// # Errors
-/// The system does not allow it.
+/// The system refuses the handler.
 pub fn ignore() -> io::Result<()> {
     Signals::new([SIGINT, SIGTERM]).map(std::mem::forget)
 }
 
-/// Whether to go on.
+/// Returns an error once a signal has asked the run to stop.
 ///
 /// # Errors
 /// [`Interrupted`].
 pub fn check() -> Result<(), Interrupted> {
     match RECEIVED.load(Relaxed) {
-        0 => Ok(()),
+        NO_SIGNAL => Ok(()),
+
         signal => Err(Interrupted { signal }),
     }
 }

@@ -1,4 +1,4 @@
-//! Which of the documents are one job's where several share them: their ids alone decide.
+//! Splits documents between jobs. The id of a document alone decides which job takes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// One of several shares of all documents, written `I/N`, with I from 0 to N - 1.
+/// One of several shares of all documents, written `I/N` with I from 0 to N - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Shard {
@@ -16,17 +16,18 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Which one, from 0.
+    /// Returns the number of the shard, from 0.
     pub fn index(self) -> u32 {
         self.index
     }
 
-    /// Of how many.
+    /// Returns the number of shards.
     pub fn count(self) -> u32 {
         self.count
     }
 
-    /// Whether it has the document whose id has this digest: its first 64 bits, little-endian, modulo N are I.
+    /// Whether the shard has the document whose id has this digest: the first 64 bits of the digest, little-endian, modulo N
+    /// are I.
     pub fn has(self, id: Digest) -> bool {
         let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
         u64::from_le_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.count) == u64::from(self.index)
@@ -41,7 +42,7 @@ impl FromStr for Shard {
             text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
         match parsed {
             Some((index, count)) if index < count => Ok(Shard { index, count }),
-            _ => Err("expected I/N, such as 0/4 to 3/4 for the four shares of all documents"),
+            _ => Err("expected I/N with I below N, such as 0/4, 1/4, 2/4 and 3/4 for four shards"),
         }
     }
 }

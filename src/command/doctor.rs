@@ -103,7 +103,8 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
         Err(error) => return findings.not_loaded(arguments, &error),
     };
     findings.runtime(loaded.library);
-    findings.ok("device", loaded.device());
+    let cpu_reason = loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({reason})"));
+    findings.ok("device", format!("{}{cpu_reason}", loaded.device()));
     findings.graph(&loaded);
     findings.batching(&loaded);
     if let Err(error) = findings.reference(&model, &mut loaded) {

@@ -1,5 +1,6 @@
-//! One file per subcommand: arguments as typed -> settings as usable -> the call.
+//! One file per subcommand: arguments as typed in, the call of the layers below out.
 
+mod advice;
 mod build;
 mod doctor;
 mod embed;
@@ -25,13 +26,13 @@ use process::{NobodyReads, printed};
 
 pub use process::Exit;
 
-/// Does what the arguments say.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// Whatever ended the run, in one line: file, cause, what to do.
+/// The error that ended the run, in one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
-        Command::Build(arguments) => build::run(*arguments, cli.log_format),
+        Command::Build(arguments) => build::run(&arguments, cli.log_format),
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
         Command::Read(arguments) => read::run(&arguments, cli.log_format),
         Command::Pack(arguments) => pack::run(&arguments, cli.log_format),

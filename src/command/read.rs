@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
+use super::advice::explained;
 use super::process::{Exit, printed};
 use super::setup::inputs;
 use crate::cli::ReadArguments;
@@ -15,7 +16,7 @@ use crate::pipeline::{self, Tally};
 use crate::storage::object::Stores;
 
 pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit> {
-    let reporter = Arc::new(Reporter::new(false, format));
+    let reporter = Arc::new(Reporter::new(false, format).explaining(explained));
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let roots = inputs::roots(&arguments.reading, false, &mut stores)?;
     let reading = inputs::reading(&arguments.reading, Some(ERROR))?;
@@ -54,7 +55,7 @@ fn write(
             documents.found(None);
             documents.failed += 1;
             reporter.failed(&failure);
-            output.push_failed(name(&failure), &failure.cause.to_string())
+            output.push_failed(name(&failure), &explained(&failure.cause))
         }
         pipeline::ReadDocument::LeftOut(why) => {
             *documents.left_out.entry(why).or_default() += 1;

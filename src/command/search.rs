@@ -51,7 +51,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
         }
         Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
     };
-    let texts = Workload { batch_tokens, ..model::texts(&tokenizer, max_tokens)? };
+    let texts = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
     let dim = parts.metadata().fingerprint.dim;
     let (embedder, _) = model::load(&arguments.model, &model, tokenizer.clone(), &texts, Some(dim), format)?;
     let mut session = SearchSession {

@@ -31,7 +31,6 @@ pub fn is_pattern(name: &str) -> bool {
 ///
 /// # Errors
 /// [`Usage`] for an invalid pattern; a folder cannot be read.
-
 pub fn matching(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let components = Path::new(pattern).components().filter(|component| *component != CurDir);
     let components = components.map(|component| parse(component.as_ref())).collect::<Result<Vec<_>, _>>();
@@ -113,7 +112,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        std::os::unix::fs::symlink("..", folder.path().join("p/up")).unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("p/up")).unwrap();
         std::os::unix::fs::symlink("nowhere", folder.path().join("p/broken")).unwrap();
         for (pattern, expected) in [
             ("*.parquet", &[".b.parquet", "[ab].parquet", "a.parquet", "{c}1.parquet"][..]),
@@ -133,23 +132,10 @@ mod tests {
             let found = matching(folder.path().join(pattern).to_str().unwrap()).unwrap();
             let expected: Vec<PathBuf> = expected.iter().map(|name| folder.path().join(name)).collect();
             assert_eq!(found, expected, "{pattern}");
-            let old: Vec<PathBuf> = glob::glob(folder.path().join(pattern).to_str().unwrap())
-                .unwrap()
-                .map(Result::unwrap)
-                .collect();
-            println!("{pattern}: {}", if old == found { "same".to_owned() } else { format!("{old:?}") });
         }
-        for pattern in [
-            "src/index/[p]*.rs",
-            "./src/index/[p]*.rs",
-            "sr[c]/*/../*.rs",
-            "*.toml",
-            "./*.toml",
-            "**/pattern.rs",
-            "sr?/**/pattern.rs",
-        ] {
-            let old: Vec<PathBuf> = glob::glob(pattern).unwrap().map(Result::unwrap).collect();
-            println!("{pattern}: {old:?} {:?}", matching(pattern).unwrap());
+        // A path begins as its pattern does, without `./`.
+        for pattern in ["src/index/[p]attern.rs", "./src/index/[p]attern.rs", "s*/**/[p]attern.rs"] {
+            assert_eq!(matching(pattern).unwrap(), [Path::new("src/index/pattern.rs")], "{pattern}");
         }
         let error = matching("parts/[ab.parquet").unwrap_err().to_string();
         assert!(error.starts_with("index parts/[ab.parquet: is not a pattern (unclosed"), "{error}");

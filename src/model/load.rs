@@ -93,15 +93,19 @@ impl Model {
             DeviceChoice::Only(device) => self.load_on(device, resources, workload),
             DeviceChoice::Auto => self.load_on_gpu(resources, workload).or_else(|error| {
                 let loaded = self.load_on(&Device::Cpu, resources, workload)?;
-                Ok(LoadedModel { cpu_reason: Some(format!("{error:#}")), ..loaded })
+                Ok(LoadedModel { cpu_reason: Some(error), ..loaded })
             }),
         }
     }
 
     /// Loads the model on the first GPU. Not enough memory for the longest text is an error here, since a CPU can embed it.
-    fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
+    fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
         // Before the libraries, so that the reason is the missing GPU and not a library that only a GPU requires.
-        Gpu::open(0)?;
+        Gpu::open(0).map_err(|error| CpuReason::NoGpu(format!("{error:#}")))?;
+        self.load_on_found_gpu(resources, workload).map_err(|error| CpuReason::Unusable(format!("{error:#}")))
+    }
+
+    fn load_on_found_gpu(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
         let loaded = self.load_on(&Device::Cuda(vec![0]), resources, workload)?;
         let longest = workload.max_tokens;
         ensure!(
@@ -261,7 +265,18 @@ pub struct LoadedModel {
     threads: usize,
     /// How many nodes of the graph run on the GPU, if there is one.
     placement: Option<Placement>,
-    cpu_reason: Option<String>,
+    cpu_reason: Option<CpuReason>,
+}
+
+/// Why `--device auto` chose the CPU.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuReason {
+    /// There is no GPU, or no driver for it.
+    #[error("{0}")]
+    NoGpu(String),
+    /// There is a GPU that cannot run the model.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 impl LoadedModel {
@@ -279,8 +294,8 @@ impl LoadedModel {
     }
 
     /// Returns why `--device auto` chose the CPU.
-    pub fn cpu_reason(&self) -> Option<&str> {
-        self.cpu_reason.as_deref()
+    pub fn cpu_reason(&self) -> Option<&CpuReason> {
+        self.cpu_reason.as_ref()
     }
 
     /// Tells whether the prefix of the workload is computed once instead of with every text.

@@ -22,7 +22,7 @@ pub use device::{Device, DeviceChoice, Precision};
 pub use fingerprint::{ModelFingerprint, external_data};
 pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use installed::{load_runtime, providers};
-pub use load::{LoadedModel, Model};
+pub use load::{CpuReason, LoadedModel, Model};
 pub use onnx::OnnxEmbedder;
 pub use placement::Placement;
 pub use probe::Probe;

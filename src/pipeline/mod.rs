@@ -35,4 +35,4 @@ pub use ahead::Ahead;
 pub use intake::{ReadDocument, read};
 pub use job::{Engine, Job};
 pub use run::run;
-pub use tally::{Tally, Work};
+pub use tally::{Reused, Tally, TallyWording, Work};

@@ -50,15 +50,26 @@ pub(super) struct PendingChunk {
     pub vector: Option<Result<Vector, NoVector>>,
 }
 
+impl PendingDocument {
+    fn has_all_vectors(&self) -> bool {
+        match self.vectors {
+            PendingVectors::Old(_) => true,
+            PendingVectors::Chunks { missing, .. } => missing == 0,
+        }
+    }
+}
+
 impl Pending {
     /// Returns the number that the next document will have in this run.
     pub fn next_number(&self) -> usize {
         self.gone + self.documents.len()
     }
 
-    /// Adds the document with the number [`Pending::next_number`].
-    pub fn push(&mut self, document: PendingDocument) {
+    /// Adds the document with the number [`Pending::next_number`]. Returns whether it has all its vectors.
+    pub fn push(&mut self, document: PendingDocument) -> bool {
+        let has_all = document.has_all_vectors();
         self.documents.push_back(document);
+        has_all
     }
 
     /// Lets a chunk wait for the vector of its token ids. Returns whether no other chunk waits for the same vector.
@@ -86,8 +97,9 @@ impl Pending {
         }
     }
 
-    /// Gives the vector of a chunk to all chunks that wait for it.
-    pub fn fill(&mut self, key: ChunkKey, vector: Result<Embedding, NoVector>) {
+    /// Gives the vector of a chunk to all chunks that wait for it. Returns how many documents this gives their last vector.
+    pub fn fill(&mut self, key: ChunkKey, vector: Result<Embedding, NoVector>) -> usize {
+        let mut completed = 0;
         let waiting = self.waiting.remove(&self.digest(key)).unwrap_or_default();
         // The last of them gets the vector itself, the others a copy.
         let vectors = iter::repeat_n(vector.map(Vector::New), waiting.len());
@@ -101,15 +113,14 @@ impl Pending {
             assert!(slot.is_none(), "one vector per chunk: {key:?}");
             *slot = Some(vector);
             *missing -= 1;
+            completed += usize::from(*missing == 0);
         }
+        completed
     }
 
     /// Returns whether the first document has all its vectors.
     pub fn is_first_ready(&self) -> bool {
-        self.documents.front().is_some_and(|document| match document.vectors {
-            PendingVectors::Old(_) => true,
-            PendingVectors::Chunks { missing, .. } => missing == 0,
-        })
+        self.documents.front().is_some_and(PendingDocument::has_all_vectors)
     }
 
     /// Takes the first document if it has all its vectors.

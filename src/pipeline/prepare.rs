@@ -74,6 +74,7 @@ pub(super) enum PreparedDocument {
 /// Finds and prepares documents, and sends them group by group to the end, or until nobody receives them.
 pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<PreparedDocument>>) {
     groups(job.inputs(), |groups| prepare_groups(job, reporter, groups, sender));
+    reporter.all_found();
 }
 
 fn prepare_groups(
@@ -100,6 +101,7 @@ fn prepare_groups(
             .iter()
             .map(|item| if let PreparedDocument::Ready(ready) = item { ready.tokens() } else { 0 })
             .sum();
+        reporter.found(prepared.iter().filter(|item| matches!(item, PreparedDocument::Ready(_))).count());
         reporter.prepared(bytes, tokens);
         if sender.send(prepared).is_err() {
             return;

@@ -228,7 +228,8 @@ impl<'a> Run<'a> {
                 PendingVectors::Chunks { chunks, missing }
             }
         };
-        self.pending.push(PendingDocument { document, id, vectors, is_new });
+        let has_all = self.pending.push(PendingDocument { document, id, vectors, is_new });
+        self.reporter.documents_done(usize::from(has_all));
         Ok(())
     }
 
@@ -286,7 +287,10 @@ impl<'a> Run<'a> {
             self.work.tokens += batch.tokens() as u64;
             if self.job.is_dry && self.work.embedding >= TRIAL {
                 // A dry run makes no rows, so any result will do.
-                batch.keys().for_each(|key| self.pending.fill(key, Err(NoVector::NotFinite)));
+                for key in batch.keys() {
+                    let completed = self.pending.fill(key, Err(NoVector::NotFinite));
+                    self.reporter.documents_done(completed);
+                }
             } else {
                 queue.push(batch);
             }
@@ -313,7 +317,8 @@ impl<'a> Run<'a> {
             if let Ok(vector) = &vector {
                 self.keep(key, vector)?;
             }
-            self.pending.fill(key, vector);
+            let completed = self.pending.fill(key, vector);
+            self.reporter.documents_done(completed);
         }
         self.reporter.embedded(tokens);
         if let Some(tokens) = batch_limit {
@@ -341,7 +346,6 @@ impl<'a> Run<'a> {
         for _ in 0..most {
             let Some(document) = self.pending.pop_ready() else { break };
             rows.extend(finish(document, self.job, &mut self.account));
-            self.reporter.document_done();
         }
         self.are_rows_due &= self.pending.is_first_ready();
         (self.sink)(rows)

@@ -481,7 +481,7 @@ fn an_interrupted_run_says_so_and_the_next_goes_on() {
 
         let arguments = ["build", "-", "-o", OUT, "--report", "report.json"];
         let ran = playground.run_with_stdin(&arguments, &lines("new", 0..COUNT)).expect(0);
-        ran.says("an earlier run did not come to its end: going on with the 1,024 vectors that it made");
+        ran.says("an earlier run was interrupted: going on with the 1,024 vectors it made");
         let told = report(&playground);
         assert_eq!((&told["chunks_resumed"], &told["chunks"]), (&json!(WINDOW), &json!(COUNT - WINDOW)));
         assert_output(&playground, &NEW, "resumed");

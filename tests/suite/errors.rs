@@ -29,18 +29,18 @@ const CASES: &[Case] = &[
         says: &["input nope", "check that it exists", "No such file"],
     },
     Case {
-        name: "input of an unknown kind",
+        name: "input of an unknown format",
         set_up: |p| p.write("a.xyz", "text"),
         arguments: &["build", "a.xyz", "-o", "out.parquet"],
         code: 2,
-        says: &["input a.xyz", "unknown kind", ".txt", ".jsonl"],
+        says: &["input a.xyz", "unknown format", ".txt", ".jsonl"],
     },
     Case {
         name: "standard input twice",
         set_up: NOTHING,
         arguments: &["build", "-", "-", "-o", "out.parquet"],
         code: 2,
-        says: &["named twice"],
+        says: &["given twice"],
     },
     Case {
         name: "no such model",

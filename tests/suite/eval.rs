@@ -316,7 +316,7 @@ fn what_is_wrong_is_said_in_a_line() {
         &["queries.jsonl:1: question `7` is empty"],
     );
     let twice = "{\"_id\": \"a\", \"text\": \"a\"}\n{\"_id\": \"a\", \"text\": \"b\"}\n";
-    retrieval("test/corpus.jsonl", twice, &["corpus.jsonl:2: the id `a` is there twice"]);
+    retrieval("test/corpus.jsonl", twice, &["corpus.jsonl:2: the id `a` is used twice"]);
     retrieval(
         "test/corpus.jsonl",
         &twice[..25],
@@ -328,21 +328,21 @@ fn what_is_wrong_is_said_in_a_line() {
     retrieval(
         "test/qrels/test.tsv",
         &again,
-        &["test.tsv:3: question `q0` and document `twin` are there twice"],
+        &["test.tsv:3: question `q0` and document `twin` are judged twice"],
     );
     retrieval(
         "test/qrels/test.tsv",
         &judged.replace("\t1", "\t0.5"),
-        &["test.tsv:2: the score is no whole number"],
+        &["test.tsv:2: the score is \"0.5\", not a whole number"],
     );
     retrieval("test/qrels/test.tsv", &judged[25..], &["no column `corpus-id`", "the first line must name"]);
 
     let pairs = |content: &str, parts: &[&str]| case("pairs.csv", content, &["pairs", "pairs.csv"], 1, parts);
     pairs("", &["pairs.csv: is empty"]);
-    pairs("a,b,c\n1,2,3\n", &["no column `sentence1` or `sentence2` (there are: a, b, c)", "--fields"]);
+    pairs("a,b,c\n1,2,3\n", &["no column `sentence1` or `sentence2` (the columns are: a, b, c)", "--fields"]);
     pairs("sentence1,score\na,3\n", &["pairs.csv:2: no field `sentence2`", "--fields"]);
-    pairs("sentence1,sentence2,score\na,b,high\n", &["pairs.csv:2: field `score` is no number but \"high\""]);
-    pairs("sentence1,sentence2,score\na,b,nan\n", &["pairs.csv:2: field `score` is no number"]);
+    pairs("sentence1,sentence2,score\na,b,high\n", &["pairs.csv:2: field `score` is \"high\", not a number"]);
+    pairs("sentence1,sentence2,score\na,b,nan\n", &["pairs.csv:2: field `score` is \"nan\", not a number"]);
     pairs("sentence1,sentence2,score\na,,1\n", &["pairs.csv:2: field `sentence2` is empty"]);
     pairs("sentence1,sentence2,score\na,b,1\nc,d,1\n", &["pairs.csv: all its scores are 1"]);
     case("pairs.txt", "a", &["pairs", "pairs.txt"], 1, &["pairs.txt: has no rows"]);

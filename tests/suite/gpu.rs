@@ -78,12 +78,12 @@ fn cuda_that_cannot_be_used_is_refused_in_one_line() {
 }
 
 #[test]
-fn auto_says_why_it_takes_the_cpu() {
+fn auto_takes_the_gpu_if_there_is_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &["--device", "auto"]).expect(0);
     match no_gpu() {
-        Some(_) => ran.says(" numbers a vector, CPU, ").says(" threads ("),
+        Some(_) => ran.says(" dimensions, CPU, ").says(" threads\n"),
         None => ran.says("GPU 0 (CUDA)"),
     };
 }
@@ -116,6 +116,6 @@ fn a_graph_that_would_run_on_the_cpu_is_refused() {
     let int8 = ["--model-file", "model_int8.onnx"];
     let ran = run(&playground, &[&CUDA[..], &int8].concat()).expect(1);
     ran.says("CUDA has no kernel for").says("MatMulIntegerToFloat").says("--variant f16");
-    run(&playground, &int8).expect(0).says(" numbers a vector, CPU, ").says("MatMulIntegerToFloat");
+    run(&playground, &int8).expect(0).says(" dimensions, CPU, ").says("MatMulIntegerToFloat");
     run(&playground, &["--device", "cuda:99"]).expect(1).says("there is no GPU 99");
 }

@@ -31,6 +31,7 @@ mod readers;
 mod recipes;
 mod screen;
 mod screens;
+mod screens_build;
 mod search;
 mod shards;
 mod stand_in;

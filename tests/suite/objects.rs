@@ -675,7 +675,7 @@ fn what_is_wrong_is_said_in_one_line() {
         &nothing,
         &[&bucket.url("nothing"), "-o", "out.parquet"],
         1,
-        "nothing: nothing is there; check that it exists",
+        "nothing: nothing is found there; check that it exists",
     );
     wrong(&nothing, &[&bucket.url("docs/b.bin"), "-o", "out.parquet"], 2, "unknown kind; give a folder");
     wrong(&nothing, &[&docs, "-o", &bucket.url("more/")], 2, "is a folder; name an object in it");

@@ -15,8 +15,8 @@ const ROWS: u16 = 400;
 pub struct Screen {
     /// The screen after each change, with trailing spaces and empty lines at the end removed.
     pub frames: Vec<String>,
-    /// All bytes that the command wrote.
-    pub written: Vec<u8>,
+    /// All that the command wrote, with the codes that control the terminal.
+    pub written: String,
     pub code: Option<i32>,
 }
 
@@ -58,6 +58,7 @@ pub fn screen(command: &mut Command, columns: u16) -> Screen {
             frames.push(frame);
         }
     }
+    let written = String::from_utf8_lossy(&written).into_owned();
     Screen { frames, written, code: child.wait().unwrap().code() }
 }
 

@@ -237,14 +237,11 @@ fn what_cannot_be_searched_is_refused_in_one_line() {
     };
     refused(search(&["nothing.parquet", "x"]), &["index nothing.parquet: ", "No such file"]);
     playground.write("text.parquet", "this is no Parquet");
-    refused(
-        search(&["text.parquet", "x"]),
-        &["index text.parquet: cannot be opened", "not start as Parquet"],
-    );
+    refused(search(&["text.parquet", "x"]), &["index text.parquet: cannot be opened", "not start with PAR1"]);
     damage("foreign.parquet", "t = t.replace_schema_metadata({})");
     refused(search(&["foreign.parquet", "x"]), &["index foreign.parquet: was not made by this tool"]);
     damage("no-vectors.parquet", "t = t.drop_columns(['vector'])");
-    refused(search(&["no-vectors.parquet", "x"]), &["index no-vectors.parquet: ", "vector of 64 numbers"]);
+    refused(search(&["no-vectors.parquet", "x"]), &["index no-vectors.parquet: ", "vector with 64 numbers"]);
     damage(
         "nan.parquet",
         "v = t['vector'].to_pylist(); v[5][3] = float('nan'); t = t.set_column(2, t.schema.field(2), [pa.array(v, t.schema.field(2).type)])",
@@ -263,7 +260,7 @@ fn what_cannot_be_searched_is_refused_in_one_line() {
 
     fs::create_dir(playground.path("mixed")).unwrap();
     refused(search(&["mixed", "x"]), &["index mixed: no .parquet file in this folder"]);
-    refused(search(&["mixed/*.parquet", "x"]), &["index mixed/*.parquet: no file fits"]);
+    refused(search(&["mixed/*.parquet", "x"]), &["index mixed/*.parquet: no file matches"]);
     fs::copy(playground.path("out.parquet"), playground.path("mixed/a.parquet")).unwrap();
     let other = |more: &[&str]| {
         playground
@@ -274,7 +271,7 @@ fn what_cannot_be_searched_is_refused_in_one_line() {
     refused(other(&["--dim", "32"]), &["index mixed/b.parquet: its vectors have 32 numbers instead of 64"]);
     refused(
         other(&["--model-file", "model_st.onnx"]),
-        &["mixed/b.parquet: its vectors are of another model"],
+        &["mixed/b.parquet: its vectors were made with another model"],
     );
 
     for question in ["", " \u{200b}"] {

@@ -226,19 +226,16 @@ fn what_does_not_fit_together_is_refused_by_name() {
     refused(&[p0, p2], "missing shards: 1/4, 3/4 (2 of 4);");
     refused(&[p0, p1, p3], "missing shards: 2/4 (1 of 4);");
     refused(&["parts", p1], "part parts/1.parquet: is shard 1/4, and so is parts/1.parquet");
-    refused(&["parts", "all.parquet"], "part all.parquet: is no shard, while parts/0.parquet is shard 0/4");
-    refused(
-        &["three.parquet", p1, p2],
-        "part parts/1.parquet: is shard 1/4, while three.parquet is shard 0/3",
-    );
+    refused(&["parts", "all.parquet"], "part all.parquet: is not a shard, but parts/0.parquet is shard 0/4");
+    refused(&["three.parquet", p1, p2], "part parts/1.parquet: is shard 1/4, but three.parquet is shard 0/3");
     refused(&[p0, "small.parquet", p2, p3], "index small.parquet: its vectors have 32 numbers instead of 64");
     refused(
         &[p0, "cut.parquet", p2, p3],
-        "part cut.parquet: was built otherwise than parts/0.parquet (--max-tokens (100 before",
+        "part cut.parquet: was built with other settings than parts/0.parquet (--max-tokens (100 before",
     );
     refused(
         &[p0, "keeps.parquet", p2, p3],
-        "part keeps.parquet: keeps other columns (price) than parts/0.parquet ()",
+        "part keeps.parquet: has other kept columns (price) than parts/0.parquet ()",
     );
     // Rows without an id are called alike in both; nothing else is.
     let ran = refused(&["all.parquet", "all.parquet"], "part all.parquet: the document ");

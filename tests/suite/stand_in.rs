@@ -141,7 +141,7 @@ fn graphs_are_on_the_gpu_or_refused() {
         let refused = run(&playground, &[&tiny[..], &CUDA].concat(), &[]).expect(1);
         refused.says(&format!("CUDA has no kernel for {heavy}, which would run on the CPU"));
         let auto = run(&playground, &tiny, &[]).expect(0);
-        auto.says(" numbers a vector, CPU, ").says(heavy);
+        auto.says(" dimensions, CPU, ").says(heavy);
     }
 }
 
@@ -191,7 +191,7 @@ fn a_model_that_is_too_large_is_refused_in_one_line() {
     refused.says("cannot be loaded: not enough memory on the device; free some");
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.story);
     let auto = build(&playground, &[], &[("STAND_IN_MIB", "1")]).expect(0);
-    auto.says(" numbers a vector, CPU, ").says("not enough memory on the device");
+    auto.says(" dimensions, CPU, ").says("not enough memory on the device");
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str)
     playground.write("docs/d.jsonl", lines.concat().join("\n"));
     [
         ("b.pdf", "not PDF"),
-        ("x", "the id `x` was already used at docs/d.jsonl:1"),
+        ("x", "the id `x` is already used at docs/d.jsonl:1, so this document is skipped"),
         ("y", "no field `text`"),
         ("docs/d.jsonl:4", "not a JSON object"),
         ("nan", "not finite"),
@@ -173,7 +173,7 @@ fn what_is_kept_comes_through_as_text() {
     assert_eq!(batches[0]["more"].as_string::<i32>().value(1), "{\"a\":[1]}");
     let found = playground.run(&["search", "out.parquet", "Text 3", "-k", "9", "--json"]).expect(0);
     assert!(found.stdout.contains("\"year\":\"1904\""), "{}", found.stdout);
-    playground.run(&["read", "docs", "--keep", "error"]).expect(2).says("has a column of this name already");
+    playground.run(&["read", "docs", "--keep", "error"]).expect(2).says("already has a column of this name");
 }
 
 #[test]
@@ -433,9 +433,9 @@ fn what_is_no_stream_of_rows_is_refused_in_one_line() {
     let vector = batch_of_rows(&[("a", unit(0), None)])["vector"].clone();
     let of_embed: [(Vec<u8>, &str); 6] = [
         (Vec::new(), "is empty"),
-        (b"{\"text\": \"a\"}\n".to_vec(), "is no Arrow IPC stream"),
+        (b"{\"text\": \"a\"}\n".to_vec(), "is not an Arrow IPC stream"),
         (file, "is an Arrow file, not a stream"),
-        (stream(&[batch(vec![("id", ids())])]), "has no column `text` (there are: id)"),
+        (stream(&[batch(vec![("id", ids())])]), "has no column `text` (its columns: id)"),
         (stream(&[batch(vec![("text", ids())])]), "its column `text` is Int64, expected utf8"),
         (
             stream(&[batch(vec![("text", texts(&["a"])["text"].clone()), ("vector", vector)])]),
@@ -470,8 +470,8 @@ fn what_is_no_stream_of_rows_is_refused_in_one_line() {
         (with("id", ids()), "its column `id` is Int64"),
         (with("vector", Arc::new(half)), "expected fixed_size_list<float32>[64]"),
         (with("tags", list), "its column `tags` is List"),
-        (with("Text", ids()), "its column `Text` has no name of its own"),
-        (with("id", Arc::new(StringArray::from(vec![None::<&str>]))), "row 1 has no id"),
+        (with("Text", ids()), "the name of its column `Text` is empty or taken"),
+        (with("id", Arc::new(StringArray::from(vec![None::<&str>]))), "row 1: has no id"),
     ];
     for (bytes, says) in of_pack {
         run(&playground, &PACK, &bytes).expect(1).says(says);
@@ -497,7 +497,7 @@ fn a_row_that_cannot_be_right_ends_it_and_the_old_file_stays() {
         (vec![a(), ("b", nan, None)], "row `b`: its vector is not finite"),
         (vec![a(), ("b", long, None)], "row `b`: the length of its vector is 1.0020"),
         (vec![a(), ("b", None, None)], "row `b`: has neither a vector nor an error"),
-        (vec![a(), ("b", unit(3), None), a()], "row `a`: an earlier one has this id too"),
+        (vec![a(), ("b", unit(3), None), a()], "row `a`: an earlier row has this id too"),
         (vec![], "no row of the stream has a vector (0 documents"),
     ] {
         run(&playground, &PACK, &stream_of_rows(&rows)).expect(1).says(says);

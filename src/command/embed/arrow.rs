@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::instruction;
 use crate::cli::EmbedArguments;
+use crate::command::advice::explained;
 use crate::command::process::{Exit, printed};
 use crate::command::setup::model;
 use crate::console::LogFormat;
@@ -23,7 +24,7 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let instruction = instruction(arguments, &model);
     let tokenizer = model::tokenizer(&model, instruction)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let (mut embedder, known) =
         model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);
@@ -72,7 +73,7 @@ fn embed(
     let made = vectors.into_iter().map(|vector| match vector {
         Ok(vector) => Made::Vector(vector),
         Err(DocumentError::Empty) => Made::Nothing,
-        Err(error) => Made::Failed(error.to_string()),
+        Err(error) => Made::Failed(explained(&error)),
     });
     Ok(made.collect())
 }

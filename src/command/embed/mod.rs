@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::{EmbedArguments, VectorFormat};
+use crate::command::advice::explained;
 use crate::command::lines::InputLines;
 use crate::command::process::{Exit, printed};
 use crate::command::setup::model;
@@ -44,7 +45,7 @@ fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Tex
     let model = model::open_on_one(&arguments.model, None, format)?;
     let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     Ok(loaded.0)
 }
@@ -136,7 +137,7 @@ fn write_lines(
     for (text, vector) in texts.iter().zip(vectors) {
         let line = match vector {
             Ok(vector) => VectorLine::Made { text, vector: vector.values() },
-            Err(error) => VectorLine::Failed { text, error: error.to_string() },
+            Err(error) => VectorLine::Failed { text, error: explained(error) },
         };
         serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;

@@ -68,7 +68,7 @@ fn embed(
     // Texts are cut into the same chunks as by `build`.
     let tokenizer = model::tokenizer(&group.model, instruction)?;
     let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let (mut embedder, _) = model::load(&group.arguments, &group.model, tokenizer, &texts, None, format)?;
     for variant in &group.variants {
         variant.dim(embedder.dim())?;

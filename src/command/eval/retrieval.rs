@@ -11,7 +11,7 @@ use super::page::{EvalPage, Measured, QUESTIONS, Values};
 use crate::cli::EvalRetrievalArguments;
 use crate::command::search;
 use crate::command::setup::{inputs, model};
-use crate::console::{LogFormat, Reporter};
+use crate::console::{LogFormat, Phase, Reporter};
 use crate::eval::{self, CorpusEntry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
 use crate::model::Model;
@@ -155,6 +155,7 @@ impl Corpus {
         let mut embedder = embedder.with_tokenizer(model.tokenizer.clone(), self.max_tokens(model)?);
         let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
         let reporter = Reporter::new(false, format);
+        reporter.enter(Phase::Embedding);
         reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
         let offered = documents
             .chunks(DOCUMENTS_TOGETHER)
@@ -182,7 +183,7 @@ fn offer_texts(
     for (vector, document) in embedder.embed_prepared(prepared, Some(reporter))?.into_iter().zip(documents) {
         let vector = vector.with_context(|| format!("document `{}`", document.id))?;
         values.extend(vector.into_values());
-        reporter.document_done();
+        reporter.documents_done(1);
     }
     let ids: Vec<&str> = documents.iter().map(|entry| entry.id.as_str()).collect();
     offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)
@@ -238,7 +239,7 @@ fn rank(
     // The model is loaded once, for the longest text of any set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
     let tokenizer = asked[0].tokenizer.clone();
-    let all = model::texts(&tokenizer, longest)?;
+    let all = model::workload(&tokenizer, longest)?;
     let (mut embedder, _) = model::load(arguments, model, tokenizer, &all, width, format)?;
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
     for Asked { instruction, tokenizer, max_tokens, variants } in asked {

@@ -125,7 +125,7 @@ impl TextBatch {
 pub enum Made {
     /// The vector of its text.
     Vector(Embedding),
-    /// No vector, because the text is empty or the row has an error already.
+    /// No vector, because the text is empty or the row was received with an error.
     Nothing,
     /// The reason that the text could not be embedded.
     Failed(String),

@@ -23,11 +23,11 @@ use super::connection::{Connection, Service};
 use super::errors::{self, RequestFailure};
 use crate::console::{LogFormat, Reporter};
 
-type Answer = Result<HttpResponse, HttpError>;
+type Answered = Result<HttpResponse, HttpError>;
 
 /// Answers each request by a function.
 #[derive(Clone)]
-struct FakeServer(Arc<dyn Fn(&HttpRequest) -> Answer + Send + Sync>);
+struct FakeServer(Arc<dyn Fn(&HttpRequest) -> Answered + Send + Sync>);
 
 impl fmt::Debug for FakeServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +37,7 @@ impl fmt::Debug for FakeServer {
 
 #[async_trait]
 impl HttpService for FakeServer {
-    async fn call(&self, request: HttpRequest) -> Answer {
+    async fn call(&self, request: HttpRequest) -> Answered {
         (self.0)(&request)
     }
 }
@@ -51,7 +51,7 @@ impl HttpConnector for FakeConnector {
     }
 }
 
-fn server(answer: impl Fn(&HttpRequest) -> Answer + Send + Sync + 'static) -> FakeConnector {
+fn server(answer: impl Fn(&HttpRequest) -> Answered + Send + Sync + 'static) -> FakeConnector {
     FakeConnector(HttpClient::new(FakeServer(Arc::new(answer))))
 }
 
