@@ -1,10 +1,9 @@
-//! `model`: models of the hub, in the cache that Hugging Face's tools use too.
+//! `model`: downloads, finds, lists and bundles models. The cache is shared with Hugging Face's own tools.
 
-use super::setup::model;
 use std::io::{self, Write};
 
 use super::process::{Exit, listen, printed};
-use super::setup::model::{repository, transfer};
+use super::setup::model::{self, repository, transfer};
 use crate::cli::{ModelCommand, NamedModel};
 use crate::console::{DecimalBytes, LogFormat};
 use crate::model::bundle;
@@ -15,8 +14,8 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
     match command {
         ModelCommand::Pull(NamedModel { name, model_file }) => {
             let repository = repository(name.as_deref())?;
-            let snapshot = transfer(Some(format), |tell| {
-                Hub::from_environment(false)?.pull(&repository, model_file.as_deref(), tell)
+            let snapshot = transfer(Some(format), |on_progress| {
+                Hub::from_environment(false)?.pull(&repository, model_file.as_deref(), on_progress)
             })?;
             printed(writeln!(out, "{}", snapshot.display()))?;
         }
@@ -24,7 +23,7 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
             let repository = repository(name.as_deref())?;
             let Some(snapshot) = Hub::from_environment(true)?.find(&repository, model_file.as_deref()) else {
                 anyhow::bail!(
-                    "model {repository}: no {} in the cache; get it with `qwen3-index model pull {repository}`",
+                    "model {repository}: {} is not in the cache; download it with `qwen3-index model pull {repository}`",
                     model_file.as_deref().unwrap_or("model.onnx")
                 );
             };

@@ -1,4 +1,4 @@
-//! Models by name, from the cache or from a hub. The hub is a small server on this machine that simulates faults.
+//! Models by name, from the cache or from a hub: a small server on this machine whose behaviour each test sets.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,22 +19,22 @@ use crate::util::{self, Playground, Ran, jsonl, repository};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "hf_secret";
 
-/// How the hub behaves.
+/// How the server behaves.
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Mood {
+enum Behavior {
     #[default]
     Good,
     /// Closes each connection after this many bytes of a file.
     CutOff(usize),
-    /// Waits this long before each 64 KiB.
+    /// Pauses before each block of a file.
     Slow(Duration),
-    /// Refuses requests without the token.
+    /// Denies access without the token.
     Private,
-    /// Answers each request twice with 429 and this many seconds as `Retry-After`.
+    /// Answers each request with 429 twice; `Retry-After` has these seconds.
     Busy(u64),
-    /// Sends large files with a wrong first byte.
+    /// Sends large files with a wrong byte.
     Wrong,
-    /// Ignores ranges and sends the whole file.
+    /// Ignores the header `Range` and sends the whole file.
     NoRanges,
 }
 
@@ -45,16 +45,17 @@ struct HubServer {
 
 #[derive(Default)]
 struct State {
-    mood: Mood,
-    /// Contents by path.
+    behavior: Behavior,
+    /// Content by path in the repository.
     files: HashMap<String, Vec<u8>>,
-    /// Every request: method, path and first byte of the range.
+    /// Every request as "METHOD PATH START", without START for a whole file.
     requests: Vec<String>,
-    busy: HashMap<String, u32>,
+    /// Number of requests by method and path.
+    times: HashMap<String, u32>,
 }
 
 impl HubServer {
-    /// Serves files as the repository `small/model`.
+    /// Serves the repository `small/model` with these files.
     fn start(files: HashMap<String, Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -86,11 +87,11 @@ impl HubServer {
         HubServer::start(files)
     }
 
-    fn set(&self, mood: Mood) {
+    fn set(&self, behavior: Behavior) {
         let mut state = self.state.lock().unwrap();
-        state.mood = mood;
+        state.behavior = behavior;
         state.requests.clear();
-        state.busy.clear();
+        state.times.clear();
     }
 
     fn requests(&self) -> Vec<String> {
@@ -102,7 +103,7 @@ impl HubServer {
     }
 }
 
-/// Answers the one request of a connection.
+/// Answers one request per connection.
 fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     let mut head = Vec::new();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -124,14 +125,15 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     let (method, path) = head[0].rsplit_once(' ').unwrap().0.split_once(' ').unwrap();
     let range =
         header("range:").map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').to_owned());
-    let (answer, mood) = {
+    let (answer, behavior) = {
         let mut state = state.lock().unwrap();
         state
             .requests
             .push(format!("{method} {path} {}", range.clone().unwrap_or_default()).trim().to_owned());
-        let times = state.busy.entry(format!("{method} {path}")).and_modify(|times| *times += 1).or_insert(1);
+        let times =
+            state.times.entry(format!("{method} {path}")).and_modify(|times| *times += 1).or_insert(1);
         let (host, key, times) = (header("host:").unwrap(), header("authorization:"), *times);
-        (answer(&state, &Request { path, host, range, key, times }), state.mood)
+        (answer(&state, &Request { path, host, range, key, times }), state.behavior)
     };
     let (status, headers, body) = answer;
     let _ = write!(stream, "HTTP/1.1 {status}\r\n{headers}Connection: close\r\n\r\n");
@@ -139,13 +141,13 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         return;
     }
     let mut rest = body.as_slice();
-    if let Mood::CutOff(most) = mood
+    if let Behavior::CutOff(most) = behavior
         && !path.starts_with("/api/")
     {
         rest = &rest[..rest.len().min(most)];
     }
     for block in rest.chunks(64 << 10) {
-        if let Mood::Slow(pause) = mood {
+        if let Behavior::Slow(pause) = behavior {
             thread::sleep(pause);
         }
         if stream.write_all(block).is_err() {
@@ -161,7 +163,7 @@ struct Request<'a> {
     host: String,
     range: Option<String>,
     key: Option<String>,
-    /// How many requests of the same method and path there were, with this one.
+    /// How many times this method and path were requested, this time included.
     times: u32,
 }
 
@@ -173,11 +175,11 @@ fn answer(state: &State, request: &Request) -> Answer {
     }
     let is_elsewhere = path.starts_with("/elsewhere/");
     let error = |status| (status, "Content-Length: 0\r\n".to_owned(), Vec::new());
-    match state.mood {
-        Mood::Private if !is_elsewhere && request.key != Some(format!("Bearer {TOKEN}")) => {
+    match state.behavior {
+        Behavior::Private if !is_elsewhere && request.key != Some(format!("Bearer {TOKEN}")) => {
             return error("401 Unauthorized");
         }
-        Mood::Busy(seconds) if request.times <= 2 => {
+        Behavior::Busy(seconds) if request.times <= 2 => {
             return (
                 "429 Too Many Requests",
                 format!("Retry-After: {seconds}\r\nContent-Length: 0\r\n"),
@@ -201,7 +203,7 @@ fn answer(state: &State, request: &Request) -> Answer {
     } else {
         hex(&Sha1::digest([format!("blob {}\0", file.len()).as_bytes(), file].concat()))
     };
-    // As on the real hub, large files are at another address.
+    // As on the real hub, another path serves the large files.
     if is_large && !is_elsewhere {
         let size = file.len();
         let place = format!("http://{host}/elsewhere/{COMMIT}/{}", name.unwrap_or_default());
@@ -211,11 +213,12 @@ fn answer(state: &State, request: &Request) -> Answer {
         return ("302 Found", headers, Vec::new());
     }
     let mut body = file.clone();
-    if state.mood == Mood::Wrong && is_large {
+    if state.behavior == Behavior::Wrong && is_large {
         body[0] ^= 1;
     }
     let range = request.range.as_deref();
-    let start = range.filter(|_| state.mood != Mood::NoRanges).map_or(0, |range| range.parse().unwrap());
+    let start =
+        range.filter(|_| state.behavior != Behavior::NoRanges).map_or(0, |range| range.parse().unwrap());
     let rest = body.split_off(start);
     let status = if start > 0 { "206 Partial Content" } else { "200 OK" };
     (
@@ -229,7 +232,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns a command of the binary that uses this hub and a cache in the playground.
+/// Returns a command of the binary with an empty cache and this hub.
 fn command(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Command {
     let mut command = playground.command(arguments);
     command
@@ -262,10 +265,10 @@ fn assert_whole(playground: &Playground, names: &[&str]) {
     assert!(blobs.map(|blob| blob.unwrap().path()).all(|blob| blob.extension().is_none()));
 }
 
-/// A proxy for CONNECT and SOCKS 5. It connects port 80 of any host name to the hub.
+/// A proxy (CONNECT and SOCKS 5) that connects port 80 of every host to the hub and refuses other ports.
 struct ProxyServer {
     address: String,
-    /// Host and port of each request, with its credentials or protocol.
+    /// Every host and port that was requested, with the credentials.
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -278,22 +281,22 @@ impl ProxyServer {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (requests, hub) = (shared.clone(), hub.clone());
-                thread::spawn(move || go_between(stream.unwrap(), &hub, &requests));
+                thread::spawn(move || relay(stream.unwrap(), &hub, &requests));
             }
         });
         ProxyServer { address, requests }
     }
 
-    /// Returns the requests and clears the list.
-    fn requests(&self) -> Vec<String> {
+    /// Returns the requests since the last call.
+    fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 }
 
-fn go_between(mut stream: TcpStream, hub: &str, requests: &Mutex<Vec<String>>) {
+fn relay(mut stream: TcpStream, hub: &str, requests: &Mutex<Vec<String>>) {
     let mut first = [0; 1];
     stream.read_exact(&mut first).unwrap();
-    let request = if first == [5] { asked_by_socks(&mut stream) } else { asked_by_connect(&mut stream) };
+    let request = if first == [5] { read_socks(&mut stream) } else { read_connect(&mut stream) };
     requests.lock().unwrap().push(request.clone());
     if !request.contains(":80") {
         let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
@@ -308,8 +311,8 @@ fn go_between(mut stream: TcpStream, hub: &str, requests: &Mutex<Vec<String>>) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// Reads a CONNECT request behind its first byte, `C`.
-fn asked_by_connect(stream: &mut TcpStream) -> String {
+/// Reads a CONNECT request after its first byte, `C`.
+fn read_connect(stream: &mut TcpStream) -> String {
     let head = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
     let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
     let place = head[0].strip_prefix("ONNECT ").unwrap().split(' ').next().unwrap();
@@ -317,8 +320,8 @@ fn asked_by_connect(stream: &mut TcpStream) -> String {
     format!("{place} {}", key.unwrap_or_default()).trim().to_owned()
 }
 
-/// Reads a SOCKS 5 request (RFC 1928) for a host name, behind the version byte.
-fn asked_by_socks(stream: &mut TcpStream) -> String {
+/// Reads a SOCKS 5 request (RFC 1928) with a host name, after the version.
+fn read_socks(stream: &mut TcpStream) -> String {
     let read = |mut stream: &TcpStream, length: u8| {
         let mut bytes = vec![0; length.into()];
         stream.read_exact(&mut bytes).unwrap();
@@ -343,16 +346,16 @@ fn a_model_is_downloaded_once_by_its_name() {
     let ran = run(&playground, &hub, &BUILD).expect(0);
     ran.says("downloading onnx/model.onnx, ");
     assert_whole(&playground, &wanted);
-    assert_eq!(hub.downloads(), wanted.len(), "not just the needed files: {:?}", hub.requests());
+    assert_eq!(hub.downloads(), wanted.len(), "only what is needed: {:?}", hub.requests());
     let vectors = util::rows(&playground.path("out.parquet"));
     assert_eq!(vectors, Playground::new().with("in.jsonl", jsonl(["hello"])).build("in.jsonl", &[]));
 
-    // From the cache there is no request to the hub; --offline works too.
-    hub.set(Mood::Good);
+    // The second run uses the cache: it sends no request, and works offline.
+    hub.set(Behavior::Good);
     run(&playground, &hub, &[&BUILD[..], &["--rebuild"]].concat()).expect(0);
     run(&playground, &hub, &[&BUILD[..], &["--rebuild", "--offline", "-q"]].concat()).expect(0);
     assert_eq!(hub.requests(), Vec::<String>::new());
-    // For another graph of the same model, only the graph and its data are downloaded.
+    // Another graph of the same model: only the graph and its data are downloaded.
     let external = ["--model-file", "model_external.onnx", "--rebuild", "-q"];
     let ran = run(&playground, &hub, &[&BUILD[..], &external].concat()).expect(0);
     assert_eq!(ran.stderr, "");
@@ -377,22 +380,26 @@ fn a_model_is_downloaded_once_by_its_name() {
 }
 
 #[test]
-fn a_download_survives_cut_slow_and_busy_connections() {
+fn a_download_resumes_after_network_errors() {
     let hub = HubServer::with_tiny_model();
     let pull = |playground: &Playground| run(playground, &hub, &["model", "pull", "small/model"]);
-    for mood in [Mood::CutOff(150_000), Mood::Busy(0), Mood::Slow(Duration::from_millis(20)), Mood::NoRanges]
-    {
-        hub.set(mood);
+    for behavior in [
+        Behavior::CutOff(150_000),
+        Behavior::Busy(0),
+        Behavior::Slow(Duration::from_millis(20)),
+        Behavior::NoRanges,
+    ] {
+        hub.set(behavior);
         let playground = Playground::new();
         pull(&playground).expect(0);
         assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json"]);
     }
-    // A killed run left the start of the file; another run left wrong bytes, so the download starts again.
+    // The cache has the start of the file from a killed run, or bytes of another file.
     for (start, requests) in [
         (&fs::read(repository("fixtures/qwen3-tiny/onnx/model.onnx")).unwrap()[..100_000], 1),
         (&[0; 100_000][..], 2),
     ] {
-        hub.set(Mood::Good);
+        hub.set(Behavior::Good);
         let playground = Playground::new();
         let etag = hex(&Sha256::digest(fs::read(repository("fixtures/qwen3-tiny/onnx/model.onnx")).unwrap()));
         playground.write(&format!("hf/hub/models--small--model/blobs/{etag}.incomplete"), start);
@@ -408,9 +415,9 @@ fn a_download_survives_cut_slow_and_busy_connections() {
 }
 
 #[test]
-fn two_runs_at_once_download_each_file_once() {
+fn two_runs_at_once_do_not_disturb_each_other() {
     let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
-    hub.set(Mood::Slow(Duration::from_millis(50)));
+    hub.set(Behavior::Slow(Duration::from_millis(50)));
     let pull = || command(&playground, &hub, &["model", "pull", "small/model"]).output().unwrap();
     let (one, other) = thread::scope(|scope| {
         let one = scope.spawn(pull);
@@ -418,11 +425,11 @@ fn two_runs_at_once_download_each_file_once() {
     });
     assert!(one.status.success() && other.status.success(), "{one:?}\n{other:?}");
     assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json", "config.json"]);
-    assert_eq!(hub.downloads(), 4, "not each file once: {:?}", hub.requests());
+    assert_eq!(hub.downloads(), 4, "each file once: {:?}", hub.requests());
 }
 
 #[test]
-fn a_model_that_cannot_be_downloaded_is_reported_in_one_line() {
+fn failed_downloads_are_explained_in_one_line() {
     let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
     let refused = |ran: Ran, says: &[&str]| {
         let ran = ran.expect(1);
@@ -431,31 +438,36 @@ fn a_model_that_cannot_be_downloaded_is_reported_in_one_line() {
         assert!(!ran.stderr.contains(TOKEN));
     };
     let pull = |name: &str, more: &[&str]| run(&playground, &hub, &[&["model", "pull", name], more].concat());
-    // The hub redirects the old name of a renamed model.
+    // A renamed repository is downloaded by its old name too.
     pull("old/model", &[]).expect(0);
     fs::remove_dir_all(playground.path("hf")).unwrap();
-    refused(pull("small/other", &[]), &["model small/other: ", "404", "it is not there; see to its name"]);
+    refused(pull("small/other", &[]), &["model small/other: ", "404", "it does not exist; check its name"]);
     refused(
         pull("small/model", &["--model-file", "x.onnx"]),
         &["has no x.onnx; choose one with --model-file: ", "onnx/model.onnx"],
     );
-    hub.set(Mood::Private);
-    refused(pull("small/model", &[]), &["401", "wants a token", "HF_TOKEN"]);
+    hub.set(Behavior::Private);
+    refused(pull("small/model", &[]), &["401", "needs a token", "HF_TOKEN"]);
     let mut with_token = command(&playground, &hub, &["model", "pull", "small/model"]);
     playground.output(with_token.env("HF_TOKEN", TOKEN), "").expect(0);
     fs::remove_dir_all(playground.path("hf")).unwrap();
-    hub.set(Mood::Wrong);
+    hub.set(Behavior::Wrong);
     refused(
         pull("small/model", &[]),
-        &["model small/model: onnx/model.onnx: what came is not what the hub says it is"],
+        &[
+            "model small/model: onnx/model.onnx: the downloaded file does not have the digest that the hub announced",
+        ],
     );
-    refused(run(&playground, &hub, &["model", "where", "small/model"]), &["no model.onnx in the cache"]);
-    // Damaged downloads are not taken for the model.
-    hub.set(Mood::Good);
+    refused(
+        run(&playground, &hub, &["model", "where", "small/model"]),
+        &["model.onnx is not in the cache; download it with `qwen3-index model pull small/model`"],
+    );
+    // The files that did arrive are not used as a model.
+    hub.set(Behavior::Good);
     playground.write("in.jsonl", jsonl(["hello"]));
     refused(
         run(&playground, &hub, &[&BUILD[..], &["--offline"]].concat()),
-        &["is offline; get it with `qwen3-index model pull small/model`"],
+        &["is offline; download it with `qwen3-index model pull small/model`"],
     );
     let mut offline = command(&playground, &hub, &BUILD);
     refused(playground.output(offline.env("HF_HUB_OFFLINE", "1"), ""), &["is offline"]);
@@ -464,9 +476,14 @@ fn a_model_that_cannot_be_downloaded_is_reported_in_one_line() {
         run(&playground, &hub, &unknown),
         &["--model models/qwen: no folder or file here; on the hub: ", "404"],
     );
-    // A stray file in the cache does not end the listing.
+    // Foreign files in the cache are ignored.
     playground.write("hf/hub/models--a--b/snapshots/.DS_Store", "");
     run(&playground, &hub, &["model", "list"]).expect(0);
+    let mut with_bad_cache = command(&playground, &hub, &["model", "pull", "small/model"]);
+    refused(
+        playground.output(with_bad_cache.env("HF_HUB_CACHE", playground.path("in.jsonl")), ""),
+        &["model small/model: config.json: cache ", "in.jsonl: cannot be written: ", "; check the disk and"],
+    );
     let mut nobody = command(&playground, &hub, &BUILD);
     refused(
         playground.output(nobody.env("HF_ENDPOINT", "http://127.0.0.1:9"), ""),
@@ -474,16 +491,16 @@ fn a_model_that_cannot_be_downloaded_is_reported_in_one_line() {
     );
     run(&playground, &hub, &["build", "in.jsonl", "-o", "out.parquet", "--model", "./nothing/here"])
         .expect(1)
-        .says("is no folder or file here, and no name");
+        .says("is neither a file or folder here nor a name on the hub");
 }
 
 #[test]
-fn proxies_of_the_environment_are_used() {
+fn proxies_are_used_as_the_environment_says() {
     let hub = HubServer::with_tiny_model();
     let proxy = ProxyServer::start(&hub);
     let pull = |endpoint: &str, variables: &[(&str, &str)]| {
         let playground = Playground::new();
-        hub.set(Mood::Good);
+        hub.set(Behavior::Good);
         let mut command = command(&playground, &hub, &["model", "pull", "small/model"]);
         command.env("HF_ENDPOINT", endpoint).envs(variables.iter().copied());
         let ran = playground.output(&mut command, "");
@@ -494,34 +511,34 @@ fn proxies_of_the_environment_are_used() {
     };
     let (http, socks) = (format!("http://{}", proxy.address), format!("socks5h://{}", proxy.address));
     let (http, socks, dead) = (http.as_str(), socks.as_str(), "http://127.0.0.1:9");
-    // This name cannot be resolved; only the proxy connects it to the hub.
+    // Only the proxy can resolve this host.
     let far = "http://hub.invalid";
     for (variables, place) in [
         (&[("HTTP_PROXY", http)][..], "hub.invalid:80"),
         (&[("http_proxy", http), ("HTTP_PROXY", dead)], "hub.invalid:80"),
         (&[("ALL_PROXY", http), ("HTTPS_PROXY", dead)], "hub.invalid:80"),
-        // A common setting: one program is the proxy for all protocols.
+        // A machine where one proxy serves HTTP and SOCKS.
         (&[("http_proxy", http), ("https_proxy", http), ("all_proxy", socks)], "hub.invalid:80"),
         (&[("all_proxy", socks), ("http_proxy", "")], "hub.invalid:80 by SOCKS"),
         (&[("HTTP_PROXY", http), ("NO_PROXY", "localhost, 127.0.0.1,id,b.invalid")], "hub.invalid:80"),
     ] {
         pull(far, variables).expect(0);
-        // The hub takes one request per connection, so each request has its own connection.
-        assert_eq!(proxy.requests(), vec![place; hub.requests().len()], "{variables:?}");
+        // One connection per request.
+        assert_eq!(proxy.take_requests(), vec![place; hub.requests().len()], "{variables:?}");
     }
     let with_name = http.replace("//", "//me:p%40ss@");
     pull(far, &[("HTTP_PROXY", &with_name)]).expect(0);
-    assert_eq!(proxy.requests()[0], "hub.invalid:80 Basic bWU6cEBzcw==");
+    assert_eq!(proxy.take_requests()[0], "hub.invalid:80 Basic bWU6cEBzcw==");
 
-    // NO_PROXY has the hub's address, its end, or a pattern for it, so requests go directly to the hub.
+    // Exceptions match the whole host or its end; the host here is an IP address.
     for hosts in ["127.0.0.1", "localhost, 127.0.0.1", "*", "127.*", "0.0.1", ".0.0.1", "*.0.0.1"] {
         pull(&hub.url, &[("HTTP_PROXY", http), ("NO_PROXY", hosts)]).expect(0);
     }
     pull(&hub.url, &[("no_proxy", "127.0.0.1"), ("NO_PROXY", "other"), ("ALL_PROXY", http)]).expect(0);
     pull(&hub.url, &[("HTTPS_PROXY", http)]).expect(0);
-    assert_eq!(proxy.requests(), Vec::<String>::new());
+    assert_eq!(proxy.take_requests(), Vec::<String>::new());
 
-    // A proxy that does not exist, one that refuses, and a URL that cannot be a proxy's.
+    // A proxy that cannot be reached, one that refuses, and a value that is no proxy's address.
     let refused = |endpoint: &str, variables: &[(&str, &str)], says: &str| {
         let ran = pull(endpoint, variables).expect(1);
         assert!(ran.stderr.lines().count() == 1 && ran.stderr.contains(says), "{says}{}", ran.story);
@@ -530,21 +547,21 @@ fn proxies_of_the_environment_are_used() {
     refused(
         far,
         &[("http_proxy", &dead.replace("//", "//me:p%40ss@"))],
-        "http://hub.invalid cannot be reached through the proxy 127.0.0.1:9 of http_proxy (",
+        "http://hub.invalid cannot be reached through the proxy 127.0.0.1:9 of http_proxy: ",
     );
-    refused(far, &[("ALL_PROXY", dead)], "see to the network, ALL_PROXY and HF_ENDPOINT");
+    refused(far, &[("ALL_PROXY", dead)], "check the network, ALL_PROXY and HF_ENDPOINT");
     refused(
         "https://hub.invalid",
         &[("HTTPS_PROXY", http), ("ALL_PROXY", dead)],
-        "of HTTPS_PROXY (CONNECT proxy failed: proxy server responded 403",
+        "of HTTPS_PROXY: CONNECT proxy failed: proxy server responded 403",
     );
-    assert_eq!(proxy.requests(), ["hub.invalid:443"]);
-    refused(far, &[("HTTP_PROXY", "ftp://me:p%40ss@127.0.0.1")], "HTTP_PROXY: is no address of a proxy");
+    assert_eq!(proxy.take_requests(), ["hub.invalid:443"]);
+    refused(far, &[("HTTP_PROXY", "ftp://me:p%40ss@127.0.0.1")], "HTTP_PROXY: is not the address of a proxy");
 }
 
-/// The tool finds what Hugging Face's tools have downloaded, and they find what the tool has.
+/// Each finds in the cache what the other downloaded.
 #[test]
-fn the_cache_is_shared_with_the_tools_of_hugging_face() {
+fn the_cache_is_shared_with_hugging_faces_own_tools() {
     const SCRIPT: &str = r#"
 import sys
 from huggingface_hub import hf_hub_download, snapshot_download, scan_cache_dir
@@ -571,12 +588,12 @@ else:
     assert_eq!(Path::new(&python(&playground, "find")), snapshot(&playground));
     let playground = Playground::new();
     python(&playground, "get");
-    hub.set(Mood::Good);
+    hub.set(Behavior::Good);
     let ran = run(&playground, &hub, &["model", "where", "small/model"]).expect(0);
     assert_eq!((Path::new(ran.stdout.trim()), hub.requests()), (snapshot(&playground).as_path(), Vec::new()));
 }
 
-/// Simulates a machine with only the bundle: no network, no other runtime, no model.
+/// A machine with only the bundle: no network, no other runtime, no other model.
 #[test]
 fn a_bundle_works_without_a_network() {
     let playground = Playground::new();
@@ -602,7 +619,7 @@ fn a_bundle_works_without_a_network() {
             if no_network {
                 command.arg("-rn");
             } else {
-                println!("not isolated from the network: this user cannot make a network namespace");
+                println!("with a network: this machine allows no network namespace");
             }
             command.arg(playground.path("there/qwen3-index")).args(arguments);
             command

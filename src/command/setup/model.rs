@@ -13,7 +13,7 @@ use crate::command::process::TOOL;
 use crate::console::{Level, LogFormat, Transfer, eprint_line};
 use crate::error::Usage;
 use crate::index::{Fingerprint, Metadata, RowKind};
-use crate::model::hub::{self, Hub, Progress, Repository, Tell};
+use crate::model::hub::{self, Hub, OnProgress, Progress, Repository};
 use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Workload, bundle};
 use crate::source::extract;
 use crate::text::tokenize::Tokenizer;
@@ -108,7 +108,7 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
 }
 
 /// Runs a download and shows its progress, unless `format` is `None`.
-pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(Tell) -> T) -> T {
+pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T) -> T {
     let mut shown = Transfer::new("downloading", format);
     let got = get(&mut |event| match event {
         Progress::File { name, bytes } => shown.begin(name, bytes),

@@ -1,59 +1,64 @@
-//! The cache folder, as Hugging Face's own tools lay it out and lock it:
+//! The cache folder of downloaded models, with the layout and the locks of Hugging Face's own tools:
 //!
 //! ```text
-//! models--OWNER--NAME/refs/REVISION          the commit that it was
-//!                     blobs/ETAG             the bytes of a file; ETAG.incomplete while they come
-//!                     snapshots/COMMIT/PATH  a link to them
-//! .locks/models--OWNER--NAME/ETAG.lock       held while they come
+//! models--OWNER--NAME/refs/REVISION          the commit of the revision
+//!                     blobs/ETAG             the bytes of a file; ETAG.incomplete during the download
+//!                     snapshots/COMMIT/PATH  a symlink to the blob
+//! .locks/models--OWNER--NAME/ETAG.lock       locked during the download
 //! ```
 
-use super::environment::{home, variable};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::client::{Client, RemoteFile};
-use super::event::{Progress, Tell};
+use super::environment::{home, path_variable};
+use super::event::{OnProgress, Progress};
 use crate::digest::hex;
 
 const PREFIX: &str = "models--";
 
-/// A model in the cache.
+/// A snapshot of a model in the cache.
 #[derive(Debug)]
-pub struct Cached {
+pub struct CachedModel {
     /// `owner/name`.
     pub id: String,
-    /// Names of this commit.
+    /// Branches and tags that point to the commit.
     pub revisions: Vec<String>,
-    /// The commit.
     pub commit: String,
-    /// Where its files are.
+    /// The folder of the snapshot.
     pub snapshot: PathBuf,
-    /// Its graphs, as paths in it.
+    /// ONNX files, as paths in the snapshot.
     pub graphs: Vec<String>,
-    /// Bytes of its files.
+    /// Total size of its files.
     pub bytes: u64,
 }
 
 pub struct Cache(PathBuf);
 
 impl Cache {
+    /// Finds the cache folder in the environment. It need not exist.
+    ///
+    /// # Errors
+    /// `HOME` and the variables for the cache are not set.
     pub fn from_environment() -> anyhow::Result<Self> {
-        let path = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(variable);
+        let path = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_variable);
         let path = path.or_else(|| Some(home()?.join("hub")));
-        Ok(Cache(path.context("no HOME to keep models in; set HF_HOME, or name a folder with --model")?))
+        Ok(Cache(path.context(
+            "HOME is not set, so there is no cache for models; set HF_HOME, or name a folder with --model",
+        )?))
     }
 
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Of a revision that has been seen before.
+    /// Returns the snapshot of a revision, if the cache has one. Files may be missing in it.
     pub fn snapshot(&self, id: &str, revision: &str) -> Option<PathBuf> {
         let folder = self.folder(id);
         let is_commit = |revision: &str| folder.join("snapshots").join(revision).is_dir();
@@ -65,55 +70,65 @@ impl Cache {
         Some(folder.join("snapshots").join(commit)).filter(|snapshot| snapshot.is_dir())
     }
 
-    /// Sees to it that a file of a commit is there, whole.
-    pub fn put(
+    /// Downloads a file of a commit unless the cache has it, and returns its path in the snapshot.
+    ///
+    /// # Errors
+    /// The download fails, its digest is wrong, or the cache cannot be written.
+    pub fn fetch(
         &self,
         id: &str,
         commit: &str,
         name: &str,
         client: &Client,
         remote: &RemoteFile,
-        tell: Tell,
+        on_progress: OnProgress,
     ) -> anyhow::Result<PathBuf> {
         let blob = self.folder(id).join("blobs").join(&remote.etag);
         let link = self.folder(id).join("snapshots").join(commit).join(name);
-        let put = |tell: Tell| -> anyhow::Result<()> {
-            let _lock = self.lock(id, &remote.etag, tell)?;
+        let fetch = |on_progress: OnProgress| -> anyhow::Result<()> {
+            let _lock = self.lock(id, &remote.etag, on_progress)?;
             if !blob.is_file() {
                 fs::create_dir_all(blob.parent().unwrap_or(&self.0))?;
                 let unfinished = blob.with_added_extension("incomplete");
-                download(&unfinished, client, remote, name, tell)?;
+                download(&unfinished, client, remote, name, on_progress)?;
                 fs::rename(&unfinished, &blob)?;
             }
-            point_to(&link, &blob)
+            make_link(&link, &blob)
         };
-        put(tell).with_context(|| name.to_owned())?;
+        fetch(on_progress).map_err(|e| self.explain_io(e)).with_context(|| name.to_owned())?;
         Ok(link)
     }
 
-    /// Says which commit a revision is, now that all of it is there, and gives its folder.
-    pub fn point(&self, id: &str, revision: &str, commit: &str) -> anyhow::Result<PathBuf> {
+    /// Records the commit of a revision and returns its snapshot. Call it once all files are there.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn set_revision(&self, id: &str, revision: &str, commit: &str) -> anyhow::Result<PathBuf> {
         let folder = self.folder(id);
         if revision != commit {
             let path = folder.join("refs").join(revision);
-            let write = || {
+            let write = || -> anyhow::Result<()> {
                 fs::create_dir_all(path.parent().unwrap_or(&folder))?;
-                fs::write(&path, commit)
+                Ok(fs::write(&path, commit)?)
             };
-            write().with_context(|| format!("cache {}", path.display()))?;
+            write().map_err(|e| self.explain_io(e))?;
         }
         Ok(folder.join("snapshots").join(commit))
     }
 
-    pub fn list(&self) -> anyhow::Result<Vec<Cached>> {
+    /// Returns the snapshots that have an ONNX file, sorted by repository and commit.
+    ///
+    /// # Errors
+    /// A folder of the cache cannot be read.
+    pub fn list(&self) -> anyhow::Result<Vec<CachedModel>> {
         let mut models = Vec::new();
         for (name, folder) in entries(&self.0)? {
             let Some(id) = name.strip_prefix(PREFIX).map(|name| name.replacen("--", "/", 1)) else {
                 continue;
             };
             let refs = files(&folder.join("refs"), "")?;
-            let is_of = |name: &str, commit: &str| {
-                fs::read_to_string(folder.join("refs").join(name)).is_ok_and(|there| there.trim() == commit)
+            let points_to = |name: &str, commit: &str| {
+                fs::read_to_string(folder.join("refs").join(name)).is_ok_and(|text| text.trim() == commit)
             };
             for (commit, snapshot) in entries(&folder.join("snapshots"))? {
                 let files = files(&snapshot, "")?;
@@ -126,20 +141,32 @@ impl Cache {
                     continue;
                 }
                 let revisions =
-                    refs.iter().filter(|(name, _)| is_of(name, &commit)).map(|(name, _)| name.clone());
+                    refs.iter().filter(|(name, _)| points_to(name, &commit)).map(|(name, _)| name.clone());
                 let (revisions, bytes) = (revisions.collect(), files.iter().map(|(_, bytes)| bytes).sum());
-                models.push(Cached { id: id.clone(), revisions, commit, snapshot, graphs, bytes });
+                models.push(CachedModel { id: id.clone(), revisions, commit, snapshot, graphs, bytes });
             }
         }
         Ok(models)
+    }
+
+    /// Adds the cache folder and what to do to an error of the file system; returns any other error unchanged.
+    fn explain_io(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast::<io::Error>() {
+            Ok(e) => anyhow!(
+                "cache {}: cannot be written: {e}; check the disk and that this user may write to it, then run again",
+                self.0.display()
+            ),
+            Err(error) => error,
+        }
     }
 
     fn folder(&self, id: &str) -> PathBuf {
         self.0.join(folder_name(id))
     }
 
-    /// Waits for whoever else is getting the same bytes; the system gives it back when its process ends.
-    fn lock(&self, id: &str, etag: &str, tell: Tell) -> anyhow::Result<File> {
+    /// Locks the download of a blob, and waits while another program holds the lock. It is released when the
+    /// file is closed or the process ends.
+    fn lock(&self, id: &str, etag: &str, on_progress: OnProgress) -> anyhow::Result<File> {
         let folder = self.0.join(".locks").join(folder_name(id));
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{etag}.lock"));
@@ -147,10 +174,13 @@ impl Cache {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                tell(Progress::Waiting(format!("another program is getting it (lock {})", path.display())));
+                on_progress(Progress::Waiting(format!(
+                    "waiting for another program that downloads it (lock {})",
+                    path.display()
+                )));
                 file.lock()?;
             }
-            // A file system without locks: two runs at once would then disturb each other's download, which its digest tells.
+            // Without locks, two runs at once may damage each other's download; the digest then shows it.
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(e.into()),
         }
@@ -162,29 +192,36 @@ fn folder_name(id: &str) -> String {
     format!("{PREFIX}{}", id.replace('/', "--"))
 }
 
-/// Goes on with what is there of a file. Where that turns out to be of something else, once from its start.
-fn download(path: &Path, client: &Client, remote: &RemoteFile, name: &str, tell: Tell) -> anyhow::Result<()> {
-    tell(Progress::File { name, bytes: remote.bytes });
+/// Downloads a file, or the rest of it. If the digest is wrong after a resumed download, the file that an earlier run left
+/// may have been another one, so the download starts once more from the beginning.
+fn download(
+    path: &Path,
+    client: &Client,
+    remote: &RemoteFile,
+    name: &str,
+    on_progress: OnProgress,
+) -> anyhow::Result<()> {
+    on_progress(Progress::File { name, bytes: remote.bytes });
     let is_resumed = path.metadata().is_ok_and(|metadata| metadata.len() > 0);
-    client.download(remote, path, tell)?;
+    client.download(remote, path, on_progress)?;
     if is_intact(path, &remote.etag)? {
         return Ok(());
     }
     fs::remove_file(path)?;
     if is_resumed {
-        client.download(remote, path, tell)?;
+        client.download(remote, path, on_progress)?;
         if is_intact(path, &remote.etag)? {
             return Ok(());
         }
         fs::remove_file(path)?;
     }
     bail!(
-        "what came is not what the hub says it is (another digest); run again, and if it stays, ask another mirror (HF_ENDPOINT)"
+        "the downloaded file does not have the digest that the hub announced; run again, and if it happens again, set HF_ENDPOINT to another mirror"
     )
 }
 
-/// Whether the digest is that of the ETag: SHA-256 of large files, of others the SHA-1 that git has of them. Of another
-/// server's ETags nothing is known.
+/// Tells whether a file has the digest in its ETag: SHA-256 for large files, git's SHA-1 of a blob for others. Another
+/// server's ETag is not a digest, so the file passes.
 fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
     let file = File::open(path)?;
     let digest: String = match etag.len() {
@@ -212,18 +249,18 @@ fn digest_of<D: Digest>(mut digest: D, file: &File) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Makes a relative link, so that the cache can be moved.
-fn point_to(link: &Path, blob: &Path) -> anyhow::Result<()> {
+/// Makes a symlink to a blob. It is relative, so that the cache can be moved.
+fn make_link(link: &Path, blob: &Path) -> anyhow::Result<()> {
     let folder = link.parent().context("a file in a snapshot")?;
     fs::create_dir_all(folder)?;
-    // From snapshots/COMMIT/PATH to blobs/ETAG, beside `snapshots`.
+    // From snapshots/COMMIT/PATH to blobs/ETAG, both below `root`.
     let root = blob.parent().and_then(Path::parent).context("a blob in a cache")?;
     let depth = folder.strip_prefix(root)?.components().count();
     let target: PathBuf =
         std::iter::repeat_n("..", depth).collect::<PathBuf>().join(blob.strip_prefix(root)?);
     match symlink(&target, link) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            // Of another run, or of an old file of the same commit under another digest: that cannot be.
+            // A link with a target was made by another run. One without a target is left from a deleted blob.
             if !link.exists() {
                 fs::remove_file(link)?;
                 symlink(target, link)?;
@@ -234,7 +271,7 @@ fn point_to(link: &Path, blob: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Names and paths in a folder, sorted; none where there is no such folder.
+/// Returns names and paths of a folder's entries, sorted by name; none if there is no such folder.
 fn entries(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -249,11 +286,11 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
-/// Files below a folder, by their path from it, and their sizes.
+/// Returns the files below a folder: their paths in it, after `prefix`, and their sizes.
 fn files(folder: &Path, prefix: &str) -> anyhow::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for (name, path) in entries(folder)? {
-        // A link whose blob is gone is no file.
+        // Skips symlinks to deleted blobs.
         let Ok(metadata) = path.metadata() else { continue };
         let name = format!("{prefix}{name}");
         if metadata.is_dir() {

@@ -1,5 +1,4 @@
-//! Requests to the hub (with `proxy`, the only user of ureq): what may go well in a moment is tried again, and a file that
-//! has come in part goes on where it was.
+//! The client of the hub: sends requests with ureq, retries what may succeed later, and resumes downloads.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -15,86 +14,101 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder};
 
-use super::environment::{home, variable};
-use super::event::{Progress, Tell};
-use super::proxy::Through;
+use super::environment::{home, path_variable};
+use super::event::{OnProgress, Progress};
+use super::proxy::EndpointProxy;
 
-const ENDPOINT: &str = "https://huggingface.co";
-const CONNECT: Duration = Duration::from_secs(20);
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// So long may nothing come.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Limits the time to open a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Between attempts; a server may ask for another one, of this length at most.
+/// Limits the wait for the response, and for each further piece of it.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Seconds to wait before each retry, unless the server names a time.
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
+
+/// Limits the seconds that a server can make the program wait before a retry.
 const PAUSE_MAX_SECONDS: u64 = 300;
 
+/// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
 
-/// How often a repository may have been renamed.
+/// Limits the redirects from old names of a repository to the current one.
 const RENAMED_MAX: usize = 5;
 
 pub struct Client {
     agent: Agent,
     endpoint: String,
-    through: Option<Through>,
+    proxy: Option<EndpointProxy>,
     token: Option<String>,
 }
 
-/// A repository at a revision.
-pub struct Info {
+/// What the hub returns for a revision of a repository.
+pub struct Revision {
+    /// 40 hexadecimal digits.
     pub commit: String,
+    /// Paths in the repository.
     pub files: Vec<String>,
 }
 
-/// A file of it.
+/// A file on the hub.
 pub struct RemoteFile {
     url: String,
-    /// What the file is recognised by, for large ones their SHA-256.
+    /// Without quotes. For large files the hub uses the SHA-256 of the content, for others git's SHA-1.
     pub etag: String,
     pub bytes: u64,
 }
 
-/// Why a request came to nothing.
+/// Why a request failed.
 enum RequestError {
-    /// It may go well in a moment, or after what the server asks for.
-    Passing {
+    /// A retry may succeed.
+    Transient {
         cause: String,
-        /// In seconds.
-        pause: Option<u64>,
-        /// Whether there is more than before.
-        is_further: bool,
+        /// Seconds to wait, if the server names them.
+        retry_after: Option<u64>,
+        /// Whether this attempt got bytes that earlier ones did not get.
+        has_progressed: bool,
     },
-    Lasting(anyhow::Error),
+    Permanent(anyhow::Error),
 }
 
-/// Whether `HF_HUB_OFFLINE` says so, in the words of Hugging Face's tools.
+/// Tells whether `HF_HUB_OFFLINE` is on. Hugging Face's tools accept the same values.
 pub fn is_offline() -> bool {
-    let said = env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
-    ["1", "ON", "YES", "TRUE"].contains(&said.as_str())
+    let value = env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
+    ["1", "ON", "YES", "TRUE"].contains(&value.as_str())
 }
 
 impl Client {
+    /// Makes a client from `HF_ENDPOINT`, the token and the proxy variables. Sends nothing yet.
+    ///
+    /// # Errors
+    /// A proxy variable is not the address of a proxy.
     pub fn from_environment() -> anyhow::Result<Self> {
         let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
-        let endpoint = endpoint.unwrap_or_else(|| ENDPOINT.to_owned()).trim_end_matches('/').to_owned();
-        let through = Through::from_environment(&endpoint)?;
-        // The system's certificates: a firewall may have one of its own.
+        let endpoint =
+            endpoint.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()).trim_end_matches('/').to_owned();
+        let proxy = EndpointProxy::from_environment(&endpoint)?;
+        // The system's certificates include those of a company's firewall.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(tls)
-            .proxy(through.as_ref().map(|through| through.proxy.clone()))
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
+            .proxy(proxy.as_ref().map(|proxy| proxy.proxy.clone()))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(READ_TIMEOUT))
+            .timeout_per_read(Some(READ_TIMEOUT))
             .user_agent(concat!("qwen3-index/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Client { agent: agent.into(), endpoint, through, token: token() })
+        Ok(Client { agent: agent.into(), endpoint, proxy, token: token() })
     }
 
-    /// The commit of a revision, and its files.
-    pub fn info(&self, id: &str, revision: &str, tell: Tell) -> anyhow::Result<Info> {
+    /// Asks which commit a revision is now, and which files it has.
+    ///
+    /// # Errors
+    /// The hub cannot be reached or denies access, or the response is not that of a hub.
+    pub fn revision(&self, id: &str, revision: &str, on_progress: OnProgress) -> anyhow::Result<Revision> {
         #[derive(Deserialize)]
         struct ModelInfo {
             sha: String,
@@ -105,178 +119,208 @@ impl Client {
             rfilename: String,
         }
         let url = format!("{}/api/models/{id}/revision/{}", self.endpoint, revision.replace('/', "%2F"));
-        let model: ModelInfo = patiently(tell, |_| {
-            let mut response = self.checked(self.agent.get(&url))?;
-            let no_hub =
-                |e| RequestError::Lasting(anyhow!("{url}: is no answer of a hub ({e}); see to HF_ENDPOINT"));
-            response.body_mut().read_json().map_err(no_hub)
+        let model: ModelInfo = retry(on_progress, |_| {
+            let mut response = self.send(self.agent.get(&url))?;
+            let not_a_hub = |e| {
+                RequestError::Permanent(anyhow!(
+                    "{url}: the response is not that of a hub: {e}; check HF_ENDPOINT"
+                ))
+            };
+            response.body_mut().read_json().map_err(not_a_hub)
         })?;
         let is_commit = model.sha.len() == 40 && model.sha.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_commit {
-            bail!("{url}: names no commit; see that HF_ENDPOINT is a hub");
+            bail!("{url}: the response names no commit; check HF_ENDPOINT");
         }
-        Ok(Info { commit: model.sha, files: model.siblings.into_iter().map(|file| file.rfilename).collect() })
+        let files = model.siblings.into_iter().map(|file| file.rfilename).collect();
+        Ok(Revision { commit: model.sha, files })
     }
 
-    /// What the hub says of a file.
-    pub fn file(&self, id: &str, commit: &str, name: &str, tell: Tell) -> anyhow::Result<RemoteFile> {
+    /// Asks for the digest and the size of a file.
+    ///
+    /// # Errors
+    /// The hub cannot be reached or denies access, or does not have the file.
+    pub fn file(
+        &self,
+        id: &str,
+        commit: &str,
+        name: &str,
+        on_progress: OnProgress,
+    ) -> anyhow::Result<RemoteFile> {
         let url = format!("{}/{id}/resolve/{commit}/{name}", self.endpoint);
-        // What large files are redirected to says nothing of their digest.
+        // The hub sends the digest of a large file with the redirect; the server it redirects to does not.
         let head = |url: &str| {
             let request =
                 self.agent.head(url).config().max_redirects(0).max_redirects_will_error(false).build();
-            self.checked(request.header("accept-encoding", "identity"))
+            self.send(request.header("accept-encoding", "identity"))
         };
-        let mut response = patiently(tell, |_| head(&url))?;
-        // A repository that has another name now.
+        let mut response = retry(on_progress, |_| head(&url))?;
+        // A redirect within the hub leads to the current name of the repository.
         for _ in 0..RENAMED_MAX {
-            let place = response.headers().get("location").and_then(|place| place.to_str().ok());
-            let Some(place) = place.filter(|place| place.starts_with('/') && !place.starts_with("//")) else {
-                break;
-            };
-            let place = format!("{}{place}", self.endpoint);
-            response = patiently(tell, |_| head(&place))?;
+            let location = response.headers().get("location").and_then(|location| location.to_str().ok());
+            let is_path = |location: &&str| location.starts_with('/') && !location.starts_with("//");
+            let Some(location) = location.filter(is_path) else { break };
+            let renamed = format!("{}{location}", self.endpoint);
+            response = retry(on_progress, |_| head(&renamed))?;
         }
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let etag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
+        // It becomes the name of a file.
         let is_name = !etag.is_empty() && etag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let bytes = header("x-linked-size").or_else(|| header("content-length"));
         match bytes.and_then(|bytes| bytes.parse().ok()).filter(|_| is_name) {
             Some(bytes) => Ok(RemoteFile { url, etag, bytes }),
-            None => bail!("{url}: has no ETag or no length; see that HF_ENDPOINT is a hub"),
+            None => bail!("{url}: the response has no ETag or no size; check HF_ENDPOINT"),
         }
     }
 
-    /// Gets what is missing of a file.
-    pub fn download(&self, remote: &RemoteFile, path: &Path, tell: Tell) -> anyhow::Result<()> {
+    /// Downloads the bytes that the file at `path` does not have yet.
+    ///
+    /// # Errors
+    /// The hub cannot be reached or denies access, sends more bytes than it announced, or the file cannot be written.
+    pub fn download(&self, remote: &RemoteFile, path: &Path, on_progress: OnProgress) -> anyhow::Result<()> {
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
         if file.metadata()?.len() > remote.bytes {
             file.set_len(0)?;
         }
-        patiently(tell, |tell| self.append(remote, &mut file, tell))
+        retry(on_progress, |on_progress| self.resume(remote, &mut file, on_progress))
     }
 
-    fn append(&self, remote: &RemoteFile, file: &mut File, tell: Tell) -> Result<(), RequestError> {
-        let before = file.metadata().map_err(lasting)?.len();
-        let mut there = before;
-        if there == remote.bytes && there > 0 {
+    /// Sends one request for the bytes that are missing at the end of the file.
+    fn resume(
+        &self,
+        remote: &RemoteFile,
+        file: &mut File,
+        on_progress: OnProgress,
+    ) -> Result<(), RequestError> {
+        let before = file.metadata().map_err(local_error)?.len();
+        let mut done = before;
+        if done == remote.bytes && done > 0 {
             return Ok(());
         }
         let request = self.agent.get(&remote.url).header("accept-encoding", "identity");
-        let request = if there > 0 { request.header("range", format!("bytes={there}-")) } else { request };
-        let response = self.checked(request)?;
+        let request = if done > 0 { request.header("range", format!("bytes={done}-")) } else { request };
+        let response = self.send(request)?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
-            file.set_len(0).map_err(lasting)?;
-            there = 0;
+            file.set_len(0).map_err(local_error)?;
+            done = 0;
         }
-        // One byte more than there should be, to see that there is no more.
-        let mut reader = response.into_body().into_reader().take(remote.bytes - there + 1);
+        // One byte more than announced shows whether the response is longer.
+        let mut reader = response.into_body().into_reader().take(remote.bytes - done + 1);
         let mut block = vec![0; BLOCK];
         let cause = loop {
             match reader.read(&mut block) {
-                Ok(0) => break format!("it ended after {there} of {} bytes", remote.bytes),
+                Ok(0) => break format!("the download ended after {done} of {} bytes", remote.bytes),
                 Ok(count) => {
-                    file.write_all(&block[..count]).map_err(lasting)?;
-                    there += count as u64;
-                    tell(Progress::Bytes(there));
+                    file.write_all(&block[..count]).map_err(local_error)?;
+                    done += count as u64;
+                    on_progress(Progress::Bytes(done));
                 }
-                Err(e) => break e.to_string(),
+                Err(e) => break format!("the download stopped after {done} of {} bytes: {e}", remote.bytes),
             }
         };
-        if there > remote.bytes {
-            file.set_len(0).map_err(lasting)?;
-            return Err(RequestError::Lasting(anyhow!(
-                "{}: is longer than the hub says; see to HF_ENDPOINT",
-                remote.url
+        if done > remote.bytes {
+            file.set_len(0).map_err(local_error)?;
+            return Err(RequestError::Permanent(anyhow!(
+                "{}: is longer than the {} bytes that the hub announced; check HF_ENDPOINT",
+                remote.url,
+                remote.bytes
             )));
         }
-        match there == remote.bytes {
+        match done == remote.bytes {
             true => Ok(()),
-            false => Err(RequestError::Passing { cause, pause: None, is_further: there > before }),
+            false => Err(RequestError::Transient { cause, retry_after: None, has_progressed: done > before }),
         }
     }
 
-    /// Sends it, and looks at the status.
-    fn checked(&self, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, RequestError> {
+    /// Sends a request with the token, and turns statuses of failure into errors.
+    fn send(&self, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, RequestError> {
         let request = match &self.token {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
             None => request,
         };
         let url = request.uri_ref().map(ToString::to_string).unwrap_or_default();
-        let response = request.call().map_err(|e| self.no_answer(&e))?;
+        let response = request.call().map_err(|e| self.unreachable(&e))?;
         let status = response.status();
         if status.is_success() || status.is_redirection() {
             return Ok(response);
         }
-        let pause = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         Err(match status.as_u16() {
             408 | 429 | 500.. => {
-                let cause = format!("{} answers {status}", self.endpoint);
-                RequestError::Passing { cause, pause, is_further: false }
+                let cause = format!("{} answered {status}", self.endpoint);
+                RequestError::Transient { cause, retry_after, has_progressed: false }
             }
-            401 | 403 => RequestError::Lasting(anyhow!(
-                "{url}: {status}: it is not there, or wants a token; see to its name, accept its terms on its page, and set HF_TOKEN"
+            401 | 403 => RequestError::Permanent(anyhow!(
+                "{url}: {status}: it does not exist, or needs a token; check its name, accept the model's terms on its page, and set HF_TOKEN"
             )),
-            404 => RequestError::Lasting(anyhow!(
-                "{url}: {status}: it is not there; see to its name and revision"
+            404 => RequestError::Permanent(anyhow!(
+                "{url}: {status}: it does not exist; check its name and revision"
             )),
-            _ => RequestError::Lasting(anyhow!("{url}: {status}")),
+            _ => RequestError::Permanent(anyhow!("{url}: {status}; check HF_ENDPOINT")),
         })
     }
 
-    fn no_answer(&self, error: &ureq::Error) -> RequestError {
-        let may_pass = match error {
+    /// Explains why there was no response. A refused connection is permanent: nothing listens there.
+    fn unreachable(&self, error: &ureq::Error) -> RequestError {
+        let is_transient = match error {
             ureq::Error::Timeout(_) => true,
             ureq::Error::Io(e) => e.kind() != io::ErrorKind::ConnectionRefused,
             _ => false,
         };
-        let proxy = self.through.as_ref().filter(|through| through.is_for_endpoint);
+        let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_for_endpoint);
         let through = proxy.map_or(String::new(), |proxy| format!(" through {proxy}"));
-        let cause = format!("{} cannot be reached{through} ({error})", self.endpoint);
-        if may_pass {
-            return RequestError::Passing { cause, pause: None, is_further: false };
+        let cause = format!("{} cannot be reached{through}: {error}", self.endpoint);
+        if is_transient {
+            return RequestError::Transient { cause, retry_after: None, has_progressed: false };
         }
-        RequestError::Lasting(anyhow!(
-            "{cause}; see to the network, {} and HF_ENDPOINT, or copy the model and name its folder with --model",
+        RequestError::Permanent(anyhow!(
+            "{cause}; check the network, {} and HF_ENDPOINT, or copy the model and name its folder with --model",
             proxy.map_or("HTTPS_PROXY", |proxy| proxy.variable)
         ))
     }
 }
 
-/// Tries again what may go well, after growing pauses, as long as there is progress or some are left.
-fn patiently<T>(tell: Tell, mut attempt: impl FnMut(Tell) -> Result<T, RequestError>) -> anyhow::Result<T> {
+/// Repeats the attempt after transient errors, with growing pauses. After progress, the pauses start with the shortest again.
+fn retry<T>(
+    on_progress: OnProgress,
+    mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,
+) -> anyhow::Result<T> {
     let mut pauses = PAUSES_SECONDS.into_iter();
     loop {
-        let (cause, wanted) = match attempt(tell) {
+        let (cause, retry_after) = match attempt(on_progress) {
             Ok(done) => return Ok(done),
-            Err(RequestError::Lasting(error)) => return Err(error),
-            Err(RequestError::Passing { cause, pause, is_further }) => {
-                if is_further {
+            Err(RequestError::Permanent(error)) => return Err(error),
+            Err(RequestError::Transient { cause, retry_after, has_progressed }) => {
+                if has_progressed {
                     pauses = PAUSES_SECONDS.into_iter();
                 }
-                (cause, pause)
+                (cause, retry_after)
             }
         };
         let Some(pause) = pauses.next() else {
-            bail!("{cause}, {} times; run again later: what has come is kept", PAUSES_SECONDS.len() + 1)
+            bail!(
+                "{cause} ({} attempts); run again later, the downloaded part is kept",
+                PAUSES_SECONDS.len() + 1
+            )
         };
-        let pause = wanted.unwrap_or(pause).min(PAUSE_MAX_SECONDS);
-        tell(Progress::Waiting(format!("{cause}; trying again in {pause} s")));
+        let pause = retry_after.unwrap_or(pause).min(PAUSE_MAX_SECONDS);
+        on_progress(Progress::Waiting(format!("{cause}; trying again in {pause} s")));
         thread::sleep(Duration::from_secs(pause));
     }
 }
 
-/// Of this machine, not of the hub.
-fn lasting(error: io::Error) -> RequestError {
-    RequestError::Lasting(error.into())
+/// Wraps an error of the local file. A retry would not help.
+fn local_error(error: io::Error) -> RequestError {
+    RequestError::Permanent(error.into())
 }
 
-/// In the order of Hugging Face's tools.
+/// Returns the token from `HF_TOKEN`, or else from the file that Hugging Face's tools keep it in.
 fn token() -> Option<String> {
-    let named = env::var("HF_TOKEN").ok();
-    let token = named.or_else(|| {
-        let path = variable("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")))?;
+    let token = env::var("HF_TOKEN").ok().or_else(|| {
+        let path = path_variable("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")))?;
         fs::read_to_string(path).ok()
     });
     token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())

@@ -1,15 +1,16 @@
-//! Where the hub's own tools keep their files, by the environment.
+//! The folder of Hugging Face's tools, from the environment.
 
 use std::env;
 use std::path::PathBuf;
 
-/// `HF_HOME`, or where Hugging Face's tools have it without.
+/// Returns `HF_HOME`, or the default of Hugging Face's tools; `None` if `HOME` is not set either.
 pub fn home() -> Option<PathBuf> {
-    variable("HF_HOME")
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("huggingface")))
-        .or_else(|| Some(variable("HOME")?.join(".cache/huggingface")))
+    path_variable("HF_HOME")
+        .or_else(|| Some(path_variable("XDG_CACHE_HOME")?.join("huggingface")))
+        .or_else(|| Some(path_variable("HOME")?.join(".cache/huggingface")))
 }
 
-pub fn variable(name: &str) -> Option<PathBuf> {
+/// Returns the path in a variable that is set and not empty.
+pub fn path_variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

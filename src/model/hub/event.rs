@@ -1,19 +1,18 @@
-//! What a download reports while it runs.
+//! Events of a download, from the client and the cache to whoever shows them.
 
-/// What is told of a download.
+/// An event of a download.
 pub enum Progress<'a> {
-    /// A file has begun, of so many bytes.
+    /// A file begins.
     File {
-        /// Its path in the repository.
+        /// The path in the repository.
         name: &'a str,
-        /// How long it is.
         bytes: u64,
     },
-    /// So many bytes of it are there.
+    /// Bytes of the file that are on disk, including those of earlier runs.
     Bytes(u64),
-    /// Something has gone wrong that may go well in a moment, or another run is doing this.
+    /// The download waits before a retry or for another program. The text says why.
     Waiting(String),
 }
 
-/// Who is told.
-pub type Tell<'a> = &'a mut dyn FnMut(Progress);
+/// The callback that gets the events.
+pub type OnProgress<'a> = &'a mut dyn FnMut(Progress);

@@ -1,5 +1,5 @@
-//! The name of a model on the Hugging Face hub in, a folder with its files out: from the cache that this machine's other
-//! programs use too, or downloaded into it.
+//! Turns the name of a model on the Hugging Face hub into a folder with its files: in the cache that Hugging Face's own tools
+//! use, or downloaded into it.
 
 mod cache;
 mod client;
@@ -9,6 +9,6 @@ mod proxy;
 mod pull;
 mod repository;
 
-pub use event::{Progress, Tell};
+pub use event::{OnProgress, Progress};
 pub use pull::Hub;
 pub use repository::{DEFAULT, Repository};

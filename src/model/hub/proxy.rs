@@ -1,5 +1,5 @@
-//! The proxy that requests go through, named by the environment as curl and Python's clients read it: by the scheme of the
-//! address, and `ALL_PROXY` for the rest. ureq alone would take `ALL_PROXY` before the others, for addresses of any scheme.
+//! The proxy for requests to the hub, chosen from the environment as curl and Python's clients do: the variable of the URL's
+//! scheme goes before `ALL_PROXY`, and lower case before upper case. ureq alone would take `ALL_PROXY` first.
 
 use std::env;
 use std::fmt;
@@ -8,41 +8,45 @@ use anyhow::anyhow;
 use ureq::Proxy;
 use ureq::http::Uri;
 
-const OF_HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-const OF_HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
-const NOT_FOR: [&str; 2] = ["no_proxy", "NO_PROXY"];
+const HTTPS_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const HTTP_VARIABLES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+const EXCEPTION_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// A proxy, and who has named it.
-pub struct Through {
+/// A proxy and the variable that names it.
+pub struct EndpointProxy {
     pub proxy: Proxy,
     pub variable: &'static str,
-    /// Unless `NO_PROXY` says that the endpoint is reached without it, though what it redirects to may not be.
+    /// False if `NO_PROXY` has the endpoint's host. Hosts that the endpoint redirects to may still need the proxy.
     pub is_for_endpoint: bool,
 }
 
-impl Through {
-    /// What an endpoint redirects to is taken to be of its scheme.
+impl EndpointProxy {
+    /// Returns the proxy for an endpoint's scheme. Redirects are expected to keep the scheme.
+    ///
+    /// # Errors
+    /// The variable is not the address of a proxy.
     pub fn from_environment(endpoint: &str) -> anyhow::Result<Option<Self>> {
-        let variables = if endpoint.starts_with("http:") { OF_HTTP } else { OF_HTTPS };
-        let Some((variable, value)) = first(&variables) else { return Ok(None) };
-        let not_for = first(&NOT_FOR).map_or(String::new(), |(_, hosts)| hosts);
-        // What it says is not shown: there may be a password in it.
-        let proxy = Proxy::new(&value).and_then(|proxy| without(&proxy, &not_for));
-        let proxy = proxy
-            .map_err(|_| anyhow!("{variable}: is no address of a proxy; write it as http://HOST:PORT"))?;
+        let variables = if endpoint.starts_with("http:") { HTTP_VARIABLES } else { HTTPS_VARIABLES };
+        let Some((variable, address)) = first_set(&variables) else { return Ok(None) };
+        let exceptions = first_set(&EXCEPTION_VARIABLES).map_or(String::new(), |(_, hosts)| hosts);
+        let proxy = Proxy::new(&address).and_then(|proxy| with_exceptions(&proxy, &exceptions));
+        // The message leaves out the address, which may have a password in it.
+        let proxy = proxy.map_err(|_| {
+            anyhow!("{variable}: is not the address of a proxy; write it as http://HOST:PORT")
+        })?;
         let is_for_endpoint = !endpoint.parse().is_ok_and(|uri: Uri| proxy.is_no_proxy(&uri));
-        Ok(Some(Through { proxy, variable, is_for_endpoint }))
+        Ok(Some(EndpointProxy { proxy, variable, is_for_endpoint }))
     }
 }
 
-impl fmt::Display for Through {
+impl fmt::Display for EndpointProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the proxy {}:{} of {}", self.proxy.host(), self.proxy.port(), self.variable)
     }
 }
 
-/// The proxy, but not for some hosts and what is below them.
-fn without(proxy: &Proxy, hosts: &str) -> Result<Proxy, ureq::Error> {
+/// Returns the proxy with exceptions: hosts, separated by commas or spaces, each with its subdomains.
+fn with_exceptions(proxy: &Proxy, hosts: &str) -> Result<Proxy, ureq::Error> {
     let mut builder = Proxy::builder(proxy.protocol()).host(proxy.host()).port(proxy.port());
     if let Some(name) = proxy.username() {
         builder = builder.username(name);
@@ -59,8 +63,8 @@ fn without(proxy: &Proxy, hosts: &str) -> Result<Proxy, ureq::Error> {
     builder.build()
 }
 
-/// The first variable that says something.
-fn first(variables: &[&'static str]) -> Option<(&'static str, String)> {
+/// Returns the first variable that is set and not empty, with its value.
+fn first_set(variables: &[&'static str]) -> Option<(&'static str, String)> {
     variables.iter().find_map(|&variable| {
         let value = env::var_os(variable).filter(|value| !value.is_empty())?;
         Some((variable, value.to_string_lossy().into_owned()))

@@ -1,17 +1,17 @@
-//! The name of a repository on the hub.
+//! Parses the name of a repository on the hub, perhaps with a revision.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Usage;
 
-/// What is taken where no model is named.
+/// The repository to use if the user names no model.
 pub const DEFAULT: &str = "onnx-community/Qwen3-Embedding-0.6B-ONNX";
 
-/// Where no revision is named.
-const MAIN: &str = "main";
+/// The revision to use if the user names none.
+const DEFAULT_REVISION: &str = "main";
 
-/// A repository of the hub, perhaps at a revision: `owner/name` or `owner/name@revision`.
+/// A repository on the hub, written as `owner/name` or `owner/name@revision`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     pub(super) id: String,
@@ -20,7 +20,7 @@ pub struct Repository {
 
 impl Repository {
     pub(super) fn revision(&self) -> &str {
-        self.revision.as_deref().unwrap_or(MAIN)
+        self.revision.as_deref().unwrap_or(DEFAULT_REVISION)
     }
 }
 
@@ -32,7 +32,7 @@ impl FromStr for Repository {
             Some((id, revision)) => (id, Some(revision)),
             None => (text, None),
         };
-        // The hub's own rule, and no way out of the cache's folder.
+        // The hub's own rule for names, which also keeps paths inside the cache folder.
         let is_part = |part: &str| {
             !part.is_empty()
                 && part.len() <= 96
@@ -46,7 +46,7 @@ impl FromStr for Repository {
             return Ok(Repository { id: id.to_owned(), revision: revision.map(str::to_owned) });
         }
         Err(Usage(format!(
-            "model {text}: is no folder or file here, and no name on the hub as owner/name; name another with --model"
+            "model {text}: is neither a file or folder here nor a name on the hub (owner/name); check its spelling"
         )))
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_hub_are_told_from_paths() {
+    fn names_on_the_hub_are_distinguished_from_paths() {
         let parsed = |text: &str| text.parse::<Repository>().map(|repository| repository.to_string()).ok();
         for name in ["Qdrant/Qwen3-Embedding-0.6B-onnx", "a/b@main", "a/b@refs/pr/1", "a/b@0123abc"] {
             assert_eq!(parsed(name).as_deref(), Some(name));
