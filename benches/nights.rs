@@ -4,7 +4,7 @@
 //! machine disturb CPU seconds less. Each figure is the median of three runs, and contenders take turns. First builds run
 //! once. All inputs are in the page cache.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // A benchmark panics to fail, and prints tables.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)] // A benchmark panics to fail, and prints tables.
 
 mod support;
 
