@@ -87,6 +87,5 @@ fn is_zero(count: &u32) -> bool {
 
 impl Metadata {
     /// The key of the file's metadata with this, as JSON.
-
     pub const KEY: &str = env!("CARGO_PKG_NAME");
 }

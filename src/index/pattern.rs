@@ -31,7 +31,6 @@ pub fn is_pattern(name: &str) -> bool {
 ///
 /// # Errors
 /// [`Usage`] for an invalid pattern; a folder cannot be read.
-
 pub fn matching(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let components = Path::new(pattern).components().filter(|component| *component != CurDir);
     let components = components.map(|component| parse(component.as_ref())).collect::<Result<Vec<_>, _>>();

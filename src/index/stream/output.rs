@@ -26,7 +26,6 @@ impl<W: Write> IpcWriter<W> {
     }
 
     /// Writes the end marker. A stream without one was cut off.
-
     pub fn finish(&mut self) -> io::Result<()> {
         self.0.finish().and_then(|()| self.0.flush()).map_err(io_error)
     }

@@ -50,7 +50,6 @@ impl<W: Write> VectorStream<W> {
     ///
     /// # Errors
     /// `out` cannot be written.
-
     pub fn finish(&mut self) -> io::Result<()> {
         self.output.finish()
     }
