@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Exports Qwen3-Embedding (0.6B, 4B, 8B) to ONNX, made for qwen3-index and ONNX Runtime.
 
-    python3 -m pip install -r scripts/requirements-export.txt
-    scripts/export_onnx.py Qwen3-Embedding-0.6B out --variant fp32 int8
+    scripts/packages export
+    PYTHONPATH=target/python/export scripts/export_onnx.py Qwen3-Embedding-0.6B out --variant fp32 int8
     qwen3-index build docs -o vectors.parquet --model out --model-file model_int8.onnx
 
 The first folder is the model's own repository: `*.safetensors`, `config.json`, `tokenizer.json`. The second becomes a

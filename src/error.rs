@@ -1,144 +1,143 @@
-//! What can go wrong with one document, and what is wrong with a call.
+//! What can go wrong with one document, and a wrong call.
 //!
-//! An error of a document is data: it travels with the document's place, is printed once and
-//! counted, and the run goes on. An error of the run is an [`anyhow::Error`] and ends it. A [`Usage`]
-//! error is one that no other state of the machine could mend: the call itself is wrong.
+//! An error of a document is data: it travels in the document's place, is printed once and counted, and the run goes on.
+//! `Display` says what is wrong; `command/advice.rs` adds what to do, since that names options. An error of the run is an
+//! [`anyhow::Error`] and ends it.
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-/// Why one document has no row.
+/// Why a document has no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// The file or folder could not be opened or read.
-    #[error("cannot be read: {0}; check that it exists and that this user may read it")]
+    #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     /// An object could not be read.
     #[error("{}", .0.cause)]
     Object(StoreError),
-    /// What ends a file of rows before its end.
-    #[error("{0} (what is behind it in the file is not read)")]
+    /// A file of rows could be read up to here only.
+    #[error("{0} (the rest of the file is not read)")]
     RestNotRead(Box<DocumentError>),
-    /// What is in the file is not as it should be.
+    /// The content of the file is wrong.
     #[error(transparent)]
     Content(#[from] ContentError),
-    /// Its text took too long to take out.
-    #[error(
-        "its text was not out after {seconds} seconds; allow more with --max-document-seconds, or leave it out with --exclude"
-    )]
+    /// The text was not extracted in time.
+    #[error("its text could not be extracted within {seconds} seconds")]
     TooSlow {
         /// The limit, in seconds.
         seconds: u64,
     },
-    /// The process that should have taken its text out did not live to do so.
-    #[error("its reader crashed, or took more than {} GiB of memory; it may be damaged: save it again, or leave it out with --exclude", memory_max >> 30)]
+    /// The worker process died while it extracted the text.
+    #[error("the process that reads it crashed or took more than {} GiB of memory", memory_max >> 30)]
     Crashed {
-        /// Memory that the process may have, in bytes.
+        /// Memory that a worker process may take, in bytes.
         memory_max: u64,
     },
-    /// No process could be started for it.
-    #[error("no process can be started to read it: {0}; check the limits on processes and memory")]
+    /// No worker process could be started.
+    #[error("no process can be started to read it: {0}")]
     NoWorker(io::Error),
-    /// A row with more or fewer values than the header.
-    #[error(
-        "{values} values in a row of {columns} columns; put values that hold the separator or a line end in quotes"
-    )]
+    /// A row has more or fewer values than the header.
+    #[error("the row has {values} values, but the header has {columns} columns")]
     ColumnCount {
-        /// In the header.
+        /// Columns in the header.
         columns: u64,
-        /// In the row.
+        /// Values in the row.
         values: u64,
     },
-    /// A link that leads back to one of its parents.
-    #[error("a link back to {ancestor}, which it lies in; remove it, or leave out --follow")]
+    /// A symlink leads back to one of its parents.
+    #[error("the symlink leads back to {ancestor}, which contains it")]
     LinkLoop {
-        /// Where it leads.
+        /// The parent that it leads to.
         ancestor: String,
     },
-    /// A line of JSON that is not UTF-8, as JSON must be.
-    #[error(
-        "not UTF-8 (byte {offset} of the line is the first wrong one), as JSON must be; convert the file"
-    )]
+    /// A line of JSON is not UTF-8, as JSON must be.
+    #[error("not UTF-8, as JSON must be (the first invalid byte is at offset {offset} of the line)")]
     NotUtf8 {
         /// Where the first invalid sequence starts, in bytes.
         offset: usize,
     },
-    /// A file whose bytes are something else, whatever its name says.
-    #[error("not text but {found}; rename it for what it is, or leave it out with --exclude")]
+    /// The content is not text, although the file extension says so.
+    #[error("not text but {found}")]
     NotText {
-        /// What it is.
+        /// What the content is.
         found: &'static str,
     },
-    /// Bytes that the encoding does not have.
-    #[error("cannot be decoded as {encoding}; name its encoding with --encoding, or save it as UTF-8")]
+    /// The encoding has no character for some of the bytes.
+    #[error("cannot be decoded as {encoding}")]
     Undecodable {
         /// The encoding that was tried.
         encoding: &'static str,
     },
-    /// A line that is not a JSON object.
-    #[error("not a JSON object: {0}; each line must be one, like {{\"id\": \"1\", \"text\": \"…\"}}")]
+    /// A line is not a JSON object.
+    #[error("not a JSON object: {0}")]
     NotJson(String),
-    /// A JSON object without the field.
-    #[error("no field `{field}`; name the right one with {option}")]
+    /// The object or row has none of the fields asked for.
+    #[error("no field `{field}`")]
     FieldMissing {
-        /// The field asked for.
+        /// The names asked for.
         field: String,
-        /// The option that names it.
-        option: &'static str,
     },
-    /// A field of the wrong type.
-    #[error("field `{field}` is {found}, expected {expected}; name another with {option}")]
+    /// A field has a value of the wrong type.
+    #[error("field `{field}` is {found}, expected {expected}")]
     FieldType {
-        /// The field asked for.
+        /// The name of the field.
         field: String,
-        /// What may stand there.
+        /// What the field is for.
+        role: FieldRole,
+        /// The types that it may have.
         expected: &'static str,
-        /// What stands there.
+        /// The type that it has.
         found: &'static str,
-        /// The option that names it.
-        option: &'static str,
     },
-    /// An id that an earlier document has.
-    #[error("the id `{id}` was already used at {first}; ids must be unique, this one is left out")]
+    /// An earlier document has the same id.
+    #[error("the id `{id}` is already used at {first}, so this document is skipped")]
     DuplicateId {
         /// The id.
         id: String,
         /// Where it was used first.
         first: String,
     },
-    /// A text in which nothing can be seen.
-    #[error("is empty: nothing in it can be seen")]
+    /// Nothing is left of the text after cleaning.
+    #[error("is empty: it has no visible characters")]
     Empty,
     /// The tokenizer refused the text.
     #[error("cannot be tokenized: {0}")]
     Tokenizer(String),
-    /// The model gave none.
+    /// The model gave no vector.
     #[error(transparent)]
     NoVector(#[from] NoVector),
+}
+
+/// What a field is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldRole {
+    /// It holds the document's id.
+    Id,
+    /// It holds the document's text.
+    Text,
 }
 
 /// Why a text has no vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoVector {
-    /// There is a NaN or an infinity in it, or it is zero.
-    #[error("the model gave a vector that is not finite or is zero; try another export of the model (fp32)")]
+    /// The vector has a NaN or an infinity, or is zero.
+    #[error("the model gave a vector that is zero or has a number that is not finite")]
     NotFinite,
-    /// Alone it is more than the device can hold.
-    #[error(
-        "{tokens} tokens at once are more than the memory of the device holds; lower --max-tokens, or free memory"
-    )]
+    /// The text alone does not fit into the memory of the device.
+    #[error("{tokens} tokens do not fit into the memory of the device")]
     OutOfMemory {
-        /// Of the text, or of the longest of its chunks.
+        /// Tokens of the text, or of the longest of its chunks.
         tokens: usize,
     },
 }
 
 impl DocumentError {
-    /// Whether no other document of that place can be read now either, so that there is no use in going on.
+    /// Returns whether no other document of the same place can be read now either.
     pub fn ends_the_run(&self) -> bool {
         match self {
-            DocumentError::Object(trouble) => trouble.is_of_store,
+            DocumentError::Object(error) => error.affects_whole_store,
             DocumentError::RestNotRead(cause) => cause.ends_the_run(),
             _ => false,
         }
@@ -146,7 +145,7 @@ impl DocumentError {
 }
 
 impl From<io::Error> for DocumentError {
-    /// A reader of ours has its own reasons to fail.
+    /// Takes out the error that one of our own readers has put into an [`io::Error`].
     fn from(error: io::Error) -> Self {
         let error = match error.downcast::<ContentError>() {
             Ok(content) => return content.into(),
@@ -156,62 +155,62 @@ impl From<io::Error> for DocumentError {
     }
 }
 
-/// What is wrong inside a file. It crosses from one process to another.
+/// What is wrong inside a file. A worker process sends it to the run.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ContentError {
-    /// More bytes than one document may have.
-    #[error("larger than {max} bytes; allow more with --max-document-mib, or split it")]
+    /// The document has more bytes than allowed.
+    #[error("larger than {max} bytes")]
     TooLarge {
         /// The limit, in bytes.
         max: u64,
     },
-    /// Packed data that expands beyond all measure.
-    #[error("unpacks to more than {max} times its size; allow more with --max-expansion if you trust it")]
+    /// Compressed data expands to more than allowed.
+    #[error("expands to more than {max} times its size")]
     Expands {
-        /// The limit.
+        /// The limit, as a multiple of the compressed size.
         max: u64,
     },
-    /// It cannot be parsed.
-    #[error("not readable as {kind}: {reason}; open it and save it again, or leave it out with --exclude")]
+    /// The file cannot be parsed.
+    #[error("not readable as {kind}: {reason}")]
     Damaged {
-        /// The kind of file.
+        /// The format.
         kind: String,
         /// The parser's words.
         reason: String,
     },
-    /// It is something else than its name says.
-    #[error("not {kind} but {found}; rename it for what it is, or leave it out with --exclude")]
+    /// The content has another format than the file extension says.
+    #[error("not {kind} but {found}")]
     OtherKind {
-        /// What it is called.
+        /// The format that the extension names.
         kind: String,
-        /// What it is.
+        /// The format of the content.
         found: String,
     },
-    /// An index that this tool made, in a folder of documents.
-    #[error("an index that this tool made; name it by itself if it is to be read")]
+    /// An index that this tool made lies in a folder of documents.
+    #[error("an index that this tool made")]
     OwnIndex,
-    /// A quote that is not closed, or closed in the middle of a value.
-    #[error("a quote is never closed, or has more text behind it; double the quotes inside of values")]
+    /// A quote is not closed, or is followed by more text of the same value.
+    #[error("a quote is never closed, or text follows its end")]
     Quotes,
-    /// It is encrypted.
-    #[error("needs a password; save it without one")]
+    /// The file is encrypted.
+    #[error("needs a password")]
     Password,
-    /// There is nothing in it but pictures.
-    #[error("most of its pages have no text, as scanned ones have none; run OCR over it first")]
+    /// Most pages are pictures.
+    #[error("most of its pages are pictures without text, as scanned pages are")]
     NoText,
-    /// There is text, but most of it is shapes without characters.
-    #[error("its fonts don't say which characters they show; run OCR over it first")]
+    /// Most of the text is drawn in fonts that do not name their characters.
+    #[error("its fonts do not say which characters they show")]
     NoUnicode,
-    /// No column with the text.
-    #[error("no column `{column}` (there are: {columns}); name the right one with --text-field")]
+    /// The table has none of the columns asked for.
+    #[error("no column `{column}` (the columns are: {columns})")]
     ColumnMissing {
-        /// The one asked for.
+        /// The names asked for.
         column: String,
-        /// Those that are there.
+        /// The names in the table.
         columns: String,
     },
-    /// The settings at the top of a document cannot be parsed.
-    #[error("its front matter is not {syntax}: {reason}; mend it, or run without --keep")]
+    /// The front matter of a document cannot be parsed.
+    #[error("its front matter is not {syntax}: {reason}")]
     FrontMatter {
         /// YAML or TOML.
         syntax: String,
@@ -227,29 +226,29 @@ pub struct Failure {
     pub place: String,
     /// What went wrong.
     pub cause: DocumentError,
-    /// What has no row because of it.
+    /// Which documents have no row because of it.
     pub lost: Lost,
 }
 
-/// What has no row because of a failure.
+/// Which documents have no row because of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// The document with this id.
     Document(Box<str>),
-    /// Those whose id starts with this path, and rows of files below it: a folder, or a link that leads nowhere.
+    /// Documents whose id starts with this path, and rows of files below it: a folder or a broken symlink.
     Below(Box<str>),
-    /// There is no telling: a file of rows from there on, or a line without a readable id.
+    /// Unknown: the rest of a file of rows, or a line without a readable id.
     Unknown,
-    /// Nothing: the id has its row.
+    /// None: the first document of a doubled id has its row.
     Nothing,
 }
 
-/// A call that is wrong whatever the machine's state: exit code 2.
+/// A call that is wrong whatever the state of the machine: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Why a store did not do what it was asked for.
+/// Why a request to object storage failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: {cause}")]
 pub struct StoreError {
@@ -257,12 +256,12 @@ pub struct StoreError {
     pub url: String,
     /// What is wrong, and what to do.
     pub cause: String,
-    /// Whether nothing can be had from the store now; otherwise it is about one object.
-    pub is_of_store: bool,
+    /// Whether requests for other objects of the store would fail too.
+    pub affects_whole_store: bool,
 }
 
 impl From<StoreError> for io::Error {
-    fn from(trouble: StoreError) -> Self {
-        io::Error::other(trouble)
+    fn from(error: StoreError) -> Self {
+        io::Error::other(error)
     }
 }

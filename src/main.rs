@@ -1,13 +1,13 @@
-//! The `qwen3-index` program: parse, run, exit code.
+//! The `qwen3-index` program: parses the arguments, runs the command, returns the exit code.
 
 use std::process::ExitCode;
 
-use qwen3_index::cli::{Cli, Parser};
+use qwen3_index::cli::Cli;
 use qwen3_index::command::{self, Exit};
 use qwen3_index::console::{Level, eprint_line};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_command_line();
     let format = cli.log_format;
     match command::run(cli) {
         Ok(exit) => exit.into(),

@@ -5,85 +5,110 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::setup::{ModelArguments, ReadingArguments};
+use super::style::{LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
 
-pub const HELP: &str = "\
-Examples:
-  qwen3-index build ./docs -o vectors.parquet --model ./Qwen3-Embedding-0.6B-ONNX
-  zcat crawl.jsonl.gz | qwen3-index build - -o crawl.parquet --text-field body --dim 256
+pub const EXAMPLES: &str = "  \
+  qwen3-index build ./docs -o vectors.parquet
+  zcat crawl.jsonl.gz | qwen3-index build - -o crawl.parquet --text-field body";
 
-Exit codes:
-  0    all done
-  1    failed, the old output untouched
+pub const EXIT_CODES: &str = "  \
+  0    done
+  1    failed; the old output is untouched
   2    wrong usage
   3    done, but some documents failed; each is named on stderr
   4    another run holds this output
-  130  interrupted (143: terminated); what is done is kept, and the next run goes on from there";
+  130  interrupted (143: terminated); finished work is kept, and the next run resumes";
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
 pub struct BuildArguments {
-    /// The Parquet file to write, or the URL of an object; the old one stays in place until the new one is whole
-    #[arg(short, long, value_name = "OUT.parquet")]
-    pub output: PathBuf,
-
-    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
-    /// [default: the model's width]
-    #[arg(long, value_name = "N")]
-    pub dim: Option<usize>,
-
-    /// Put `Instruct: TEXT\nQuery:` before each text; Qwen3-Embedding wants it for queries, not for
-    /// documents
-    #[arg(long, value_name = "TEXT")]
-    pub instruction: Option<String>,
-
-    /// Tokens in one chunk, the end token included; longer texts are cut at sentence ends and the
-    /// vectors of their chunks averaged [default: 2048, or less where the model takes less]
-    #[arg(long, value_name = "N")]
-    pub max_tokens: Option<usize>,
-
-    /// Write a row for each chunk (ids `doc#0`, `doc#1`, …) instead of one for each document
-    #[arg(long)]
-    pub chunks: bool,
-
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: ReadingArguments,
 
-    /// Make all vectors anew, instead of taking those of unchanged texts from the old output
-    #[arg(long)]
+    /// Parquet file to write, or the URL of an object
+    ///
+    /// The old file stays in place until the new one is complete.
+    #[arg(short, long, value_name = "OUT.parquet", help_heading = OUTPUT)]
+    pub output: PathBuf,
+
+    /// Dimensions of a vector [default: all]
+    ///
+    /// Each vector is truncated to its first N dimensions and L2-normalized again. N is at least 32 and at most the number of
+    /// dimensions of the model.
+    #[arg(long, value_name = "N", help_heading = OUTPUT)]
+    pub dim: Option<usize>,
+
+    /// Instruction to put before each text
+    ///
+    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Qwen3-Embedding expects an instruction for queries, not for
+    /// documents.
+    #[arg(long, value_name = "TEXT", help_heading = TEXT)]
+    pub instruction: Option<String>,
+
+    /// Tokens per chunk [default: 2048]
+    ///
+    /// A longer text is split at sentence ends. Its vector is the mean of the vectors of its chunks, unless --chunks is given. The
+    /// end token counts. The default is smaller if the model takes fewer tokens.
+    #[arg(long, value_name = "N", help_heading = TEXT)]
+    pub max_tokens: Option<usize>,
+
+    /// Write one row per chunk, not per document
+    ///
+    /// The ids of the rows are `doc#0`, `doc#1` and so on.
+    #[arg(long, help_heading = OUTPUT)]
+    pub chunks: bool,
+
+    /// Embed every text from scratch
+    ///
+    /// Without this option, texts that have not changed keep their vectors from the old output.
+    #[arg(long, help_heading = NIGHTLY)]
     pub rebuild: bool,
 
-    /// Go on where an input is missing or has no documents, though the old output has some
-    #[arg(long)]
+    /// Accept inputs that are missing or empty
+    ///
+    /// Without this option, the run stops if an input is missing or has no documents, but the old output has documents.
+    #[arg(long, help_heading = NIGHTLY)]
     pub allow_empty: bool,
 
-    /// Go on where more than half of the old output's documents are gone
-    #[arg(long)]
+    /// Accept the loss of most documents
+    ///
+    /// Without this option, the run stops if more than half of the documents of the old output are gone.
+    #[arg(long, help_heading = NIGHTLY)]
     pub allow_shrink: bool,
 
-    /// Write what changes in the output to a Parquet file, or the URL of an object, too: id, op (added, changed, removed), text, vector
-    #[arg(long, value_name = "FILE.parquet")]
+    /// Write the changes to a second Parquet file
+    ///
+    /// Its columns are id, op (added, changed or removed), text and vector. The file may be the URL of an object.
+    #[arg(long, value_name = "FILE.parquet", help_heading = NIGHTLY)]
     pub delta: Option<PathBuf>,
 
-    /// Write what the run did to a JSON file, or the URL of an object, however it ends
-    #[arg(long, value_name = "FILE.json")]
+    /// Write a report to a JSON file
+    ///
+    /// The report says what the run did, and is written however the run ends. The file may be the URL of an object.
+    #[arg(long, value_name = "FILE.json", help_heading = NIGHTLY)]
     pub report: Option<PathBuf>,
 
-    /// Only read and count: say what a run would embed and how long that takes, and write nothing
-    #[arg(long, conflicts_with = "delta")]
+    /// Print what a run would embed; write nothing
+    ///
+    /// Documents are read and counted, and the time to embed them is estimated.
+    #[arg(long, conflicts_with = "delta", help_heading = OUTPUT)]
     pub dry_run: bool,
-
-    /// Most tokens that go through the model together, 131072 at most [default: 1536 on a CPU, on a GPU what its memory
-    /// holds, 32768 at most]
-    // With more, kernels of CUDA would count beyond 31 bits in the widest layers.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=131_072))]
-    pub batch_tokens: Option<u32>,
-
-    /// Print nothing but warnings and failures
-    #[arg(short, long)]
-    pub quiet: bool,
 
     #[command(flatten)]
     #[allow(missing_docs)]
     pub model: ModelArguments,
+
+    /// Tokens per batch [default: 1536, more on a GPU]
+    ///
+    /// The texts of a batch go through the model together. N is at most 131072. The default on a GPU is what its memory holds, at
+    /// most 32768.
+    // With more, kernels of CUDA would count beyond 31 bits in the widest layers.
+    #[arg(long, value_name = "N", help_heading = MODEL, hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(1..=131_072))]
+    pub batch_tokens: Option<u32>,
+
+    /// Print only warnings and failures
+    #[arg(short, long, help_heading = LOGGING)]
+    pub quiet: bool,
 }

@@ -3,12 +3,22 @@
 use clap::Args;
 
 use super::setup::ModelArguments;
+use super::style::OUTPUT;
+
+pub const EXAMPLES: &str = "  \
+  qwen3-index doctor
+  qwen3-index doctor --model ./Qwen3-Embedding-0.6B-ONNX --device cuda";
+
+pub const EXIT_CODES: &str = "  \
+  0    no failure found; there may be warnings
+  1    a check failed
+  2    wrong usage";
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
-    /// Print a JSON array
-    #[arg(long)]
+    /// Print the findings as a JSON array
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
     #[command(flatten)]

@@ -4,51 +4,67 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::ModelArguments;
+use super::style::{INPUT, OUTPUT, TEXT};
 
-pub const HELP: &str = "\
-Examples:
+pub const EXAMPLES: &str = "  \
   qwen3-index embed --query \"How do I return a station?\"
   qwen3-index embed --format npy < lines.txt > vectors.npy
-  qwen3-index read ./docs | qwen3-index embed --arrow > rows.arrows
+  qwen3-index read ./docs | qwen3-index embed --arrow > rows.arrows";
 
-Of lines on standard input, each is answered before the next has to be there, so that another
-program can keep this one open; and with --arrow, each batch.
-
-Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some texts have an error instead of a vector";
+pub const EXIT_CODES: &str = "  \
+  0    done
+  1    failed
+  2    wrong usage
+  3    done, but some texts have an error instead of a vector";
 
 /// Arguments of `embed`.
 #[derive(Debug, Args)]
 pub struct EmbedArguments {
-    /// The texts [default: the lines of standard input]
-    #[arg(value_name = "TEXT")]
+    /// Texts to embed [default: the lines of stdin]
+    ///
+    /// Each line of standard input is answered before the next one is needed, so another program can keep this one open.
+    #[arg(value_name = "TEXT", help_heading = INPUT, display_order = 0)]
     pub texts: Vec<String>,
 
-    /// Embed questions, not documents: after the instruction that Qwen3-Embedding was trained with for retrieval
-    #[arg(long)]
+    /// Embed the texts as questions, not as documents
+    ///
+    /// Puts the retrieval instruction that Qwen3-Embedding was trained with before each text.
+    #[arg(long, help_heading = TEXT)]
     pub query: bool,
 
-    /// Put `Instruct: TEXT\nQuery:` before each text
-    #[arg(long, value_name = "TEXT", conflicts_with = "query")]
+    /// Instruction to put before each text
+    ///
+    /// The model gets `Instruct: TEXT\nQuery:` and then the text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "query", help_heading = TEXT)]
     pub instruction: Option<String>,
 
-    /// Read an Arrow IPC stream with a column `text` on standard input, and write it with vectors: each batch is answered
-    /// before more than two others are read
-    #[arg(long, conflicts_with_all = ["texts", "format"])]
+    /// Read and write Arrow IPC streams
+    ///
+    /// The stream on standard input has a column `text`. It is written to standard output with the vectors added. Each
+    /// batch is answered before more than two others are read.
+    #[arg(long, conflicts_with_all = ["texts", "format"], help_heading = INPUT)]
     pub arrow: bool,
 
-    /// What to write: jsonl (objects with text and vector, or text and error), npy (a NumPy array [texts, numbers]), or
-    /// arrow (an Arrow IPC stream with the columns text and vector)
-    #[arg(long, value_name = "FORMAT", default_value = "jsonl",
+    /// jsonl, npy or arrow
+    ///
+    /// jsonl: one object per text, with text and vector, or text and error. npy: one NumPy array of shape [texts, dimensions].
+    /// arrow: an Arrow IPC stream with the columns text and vector.
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", hide_possible_values = true, help_heading = OUTPUT,
           value_parser = PossibleValuesParser::new(["jsonl", "npy", "arrow"]).map(|name| vector_format(&name)))]
     pub format: VectorFormat,
 
-    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again
-    /// [default: the model's width]
-    #[arg(long, value_name = "N")]
+    /// Dimensions of a vector [default: all]
+    ///
+    /// Each vector is truncated to its first N dimensions and L2-normalized again. N is at least 32 and at most the number of
+    /// dimensions of the model.
+    #[arg(long, value_name = "N", help_heading = OUTPUT)]
     pub dim: Option<usize>,
 
-    /// Tokens in one chunk, as for `build` [default: 2048, or less where the model takes less]
-    #[arg(long, value_name = "N")]
+    /// Tokens per chunk [default: 2048]
+    ///
+    /// A longer text is split at sentence ends, and its vector is the mean of the vectors of its chunks. The end token counts. The
+    /// default is smaller if the model takes fewer tokens.
+    #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
 
     #[command(flatten)]
@@ -59,7 +75,7 @@ pub struct EmbedArguments {
 /// How vectors are written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VectorFormat {
-    /// A JSON object a line.
+    /// One JSON object per line.
     JsonLines,
     /// A NumPy array.
     Npy,

@@ -5,40 +5,61 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::setup::ModelArguments;
+use super::style::{self, COMPARISON, INPUT, OUTPUT, TEXT};
 
-pub const HELP: &str = "\
-Examples:
+pub const EXAMPLES: &str = "  \
   qwen3-index eval retrieval my-test
   qwen3-index eval retrieval my-test --index vectors.parquet --dims 1024,512,256
   qwen3-index eval pairs sts.tsv --compare-model-file model_int8.onnx";
 
-/// What is measured.
+const PAIRS: &str = "  \
+  qwen3-index eval pairs sts.tsv
+  qwen3-index eval pairs sts.tsv --compare-model-file model_int8.onnx";
+
+const RETRIEVAL: &str = "  \
+  qwen3-index eval retrieval my-test
+  qwen3-index eval retrieval my-test --index vectors.parquet --dims 1024,512,256";
+
+/// Kinds of test sets.
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
-    /// Pairs of texts and how alike they are: correlation of that score with the cosine (Spearman, Pearson)
+    /// Compare the similarity of pairs of texts with known scores
+    ///
+    /// Prints the correlation (Spearman, Pearson) of the scores with the cosine similarity of the vectors.
+    #[command(after_help = style::examples(PAIRS))]
     Pairs(EvalPairsArguments),
-    /// Questions, documents, and which of them answer which: nDCG@10, Recall@10 and MRR
+    /// Search for the known answers to questions
+    ///
+    /// Prints nDCG@10, Recall@10 and MRR.
+    #[command(after_help = style::examples(RETRIEVAL))]
     Retrieval(EvalRetrievalArguments),
 }
 
 /// Arguments of `eval pairs`.
 #[derive(Debug, Args)]
+// The positional argument is 0, which puts it before the options.
+#[command(next_display_order = 1)]
 pub struct EvalPairsArguments {
-    /// The pairs: JSON Lines, CSV, TSV or Parquet. A field `language` or `lang` gives figures for each language too
-    #[arg(value_name = "FILE")]
+    /// Pairs as JSON Lines, CSV, TSV or Parquet
+    ///
+    /// If the file has a field `language` or `lang`, figures for each language are printed too.
+    #[arg(value_name = "FILE", help_heading = INPUT, display_order = 0)]
     pub file: PathBuf,
 
-    /// Fields or columns with the first text, the second, and the score
+    /// Fields of the two texts and the score
     #[arg(
         long,
         value_name = "A,B,SCORE",
         value_delimiter = ',',
-        default_value = "sentence1,sentence2,score"
+        default_value = "sentence1,sentence2,score",
+        help_heading = INPUT
     )]
     pub fields: Vec<String>,
 
-    /// Put `Instruct: TEXT\nQuery:` before both texts [default: no instruction]
-    #[arg(long, value_name = "TEXT")]
+    /// Instruction to put before both texts
+    ///
+    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Without this option, it gets the text alone.
+    #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 
     #[command(flatten)]
@@ -48,24 +69,32 @@ pub struct EvalPairsArguments {
 
 /// Arguments of `eval retrieval`.
 #[derive(Debug, Args)]
+// The positional argument is 0, which puts it before the options.
+#[command(next_display_order = 1)]
 pub struct EvalRetrievalArguments {
-    /// A folder as BEIR has them, with queries.jsonl, corpus.jsonl and qrels/test.tsv. A field `language` or `lang` of
-    /// questions gives figures for each language too
-    #[arg(value_name = "DIR")]
+    /// Folder with a test set in the format of BEIR
+    ///
+    /// The folder has queries.jsonl, corpus.jsonl and qrels/test.tsv. If questions have a field `language` or `lang`, figures for
+    /// each language are printed too.
+    #[arg(value_name = "DIR", help_heading = INPUT, display_order = 0)]
     pub folder: PathBuf,
 
-    /// Look for documents in this index, instead of embedding corpus.jsonl: a Parquet file that `build` wrote, a folder of
-    /// them, or a pattern such as 'parts/*.parquet'. Chunks count as their document
-    #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file"])]
+    /// Search this index instead of corpus.jsonl
+    ///
+    /// The index is a Parquet file that `build` wrote, a folder of such files, or a pattern such as 'parts/*.parquet'. A chunk
+    /// counts as its document.
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file"], help_heading = INPUT)]
     pub index: Option<PathBuf>,
 
-    /// What questions are put after, as `Instruct: TEXT\nQuery:` [default: the one that Qwen3-Embedding was trained
-    /// with for retrieval]
-    #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction")]
+    /// Instruction to put before each question
+    ///
+    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the retrieval instruction that Qwen3-Embedding
+    /// was trained with.
+    #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 
-    /// Embed questions as they are
-    #[arg(long)]
+    /// Put no instruction before questions
+    #[arg(long, help_heading = TEXT)]
     pub no_instruction: bool,
 
     #[command(flatten)]
@@ -73,32 +102,38 @@ pub struct EvalRetrievalArguments {
     pub setups: SetupArguments,
 }
 
-/// What is measured beside each other.
+/// Setups to measure on the same test set.
 #[derive(Debug, Args)]
 pub struct SetupArguments {
-    /// Numbers in a vector, from 32 to the model's width: the first so many, normalized again; several give a line each
-    /// [default: the model's width]
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    /// Dimensions to measure [default: all of the model]
+    ///
+    /// Vectors are truncated to their first N dimensions and L2-normalized again. N is at least 32 and at most the number of
+    /// dimensions of the model. Each N has a line of figures.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = COMPARISON)]
     pub dims: Vec<usize>,
 
-    /// Compare with another model, and say whether the difference could be chance
-    #[arg(long, value_name = "DIR|FILE.onnx")]
+    /// Compare with another model
+    ///
+    /// Every comparison says whether the difference could be chance.
+    #[arg(long, value_name = "MODEL", help_heading = COMPARISON)]
     pub compare_model: Option<PathBuf>,
 
-    /// Compare with another ONNX file
-    #[arg(long, value_name = "NAME")]
+    /// Compare with another ONNX file of the model
+    #[arg(long, value_name = "NAME", help_heading = COMPARISON)]
     pub compare_model_file: Option<String>,
 
-    /// Compare with vectors of so many numbers
-    #[arg(long, value_name = "N")]
+    /// Compare with vectors of N dimensions
+    #[arg(long, value_name = "N", help_heading = COMPARISON)]
     pub compare_dim: Option<usize>,
 
     /// Compare with another instruction
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = COMPARISON)]
     pub compare_instruction: Option<String>,
 
-    /// Print a JSON object, with the figures of each question or pair
-    #[arg(long)]
+    /// Print a JSON object
+    ///
+    /// The object also has the figures of each question or pair.
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
     #[command(flatten)]

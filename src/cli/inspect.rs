@@ -4,23 +4,33 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-pub const HELP: &str = "\
-Examples:
+use super::style::{INPUT, OUTPUT};
+
+pub const EXAMPLES: &str = "  \
   qwen3-index inspect vectors.parquet
   qwen3-index inspect --verify 'parts/*.parquet'";
+
+pub const EXIT_CODES: &str = "  \
+  0    done
+  1    failed, or --verify found a damaged row
+  2    wrong usage";
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// The index: Parquet files that `build` wrote, folders of them, or patterns such as 'parts/*.parquet'
-    #[arg(required = true, value_name = "INDEX")]
+    /// Parquet files, folders of them, or patterns
+    ///
+    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'.
+    #[arg(required = true, value_name = "INDEX", help_heading = INPUT)]
     pub index: Vec<PathBuf>,
 
-    /// Say what is wrong with which row, if anything is, and end with exit code 1
-    #[arg(long)]
+    /// Print which rows are damaged, and how
+    ///
+    /// The exit code is 1 if a row is damaged.
+    #[arg(long, help_heading = OUTPUT)]
     pub verify: bool,
 
     /// Print a JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 }

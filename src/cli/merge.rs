@@ -4,26 +4,36 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-pub const HELP: &str = "\
-Examples:
-  qwen3-index build ./docs --shard 0/4 -o parts/0.parquet    # and 1/4, 2/4, 3/4: elsewhere, at the same time
-  qwen3-index merge parts/ -o vectors.parquet
+use super::style::{INPUT, LOGGING, OUTPUT};
 
-Exit codes: 0 all done, 1 failed, the old output untouched, 2 wrong usage, 4 another run holds this output";
+pub const EXAMPLES: &str = "  \
+  qwen3-index build ./docs --shard 0/2 -o parts/0.parquet
+  qwen3-index build ./docs --shard 1/2 -o parts/1.parquet
+  qwen3-index merge parts/ -o vectors.parquet";
+
+pub const EXIT_CODES: &str = "  \
+  0    done
+  1    failed; the old output is untouched
+  2    wrong usage
+  4    another run holds this output";
 
 /// Arguments of `merge`.
 #[derive(Debug, Args)]
 pub struct MergeArguments {
-    /// Parquet files that `build` wrote, folders of them, or patterns such as 'parts/*.parquet'. Shards are put in their
-    /// order, other files stay in the order in which they are named
-    #[arg(required = true, value_name = "PART")]
+    /// Parquet files, folders of them, or patterns
+    ///
+    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'. Shards are joined in the order of their numbers,
+    /// other files in the order in which they are named.
+    #[arg(required = true, value_name = "PART", help_heading = INPUT)]
     pub parts: Vec<PathBuf>,
 
-    /// The Parquet file to write; the old one stays in place until the new one is whole
-    #[arg(short, long, value_name = "OUT.parquet")]
+    /// Parquet file to write
+    ///
+    /// The old file stays in place until the new one is complete.
+    #[arg(short, long, value_name = "OUT.parquet", help_heading = OUTPUT)]
     pub output: PathBuf,
 
-    /// Print nothing but warnings and failures
-    #[arg(short, long)]
+    /// Print only warnings and failures
+    #[arg(short, long, help_heading = LOGGING)]
     pub quiet: bool,
 }

@@ -1,4 +1,4 @@
-//! Arguments as typed (the only user of clap), and what clap makes of them for shells and for `man`.
+//! Arguments as typed, and the completion scripts and man pages that clap makes of them (the only user of clap).
 
 mod build;
 mod doctor;
@@ -11,19 +11,18 @@ mod pack;
 mod read;
 mod search;
 mod setup;
+mod style;
+mod typo;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{CommandFactory, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::console::LogFormat;
-
-/// What parses a [`Cli`].
-pub use clap::Parser;
 
 pub use build::BuildArguments;
 pub use doctor::DoctorArguments;
@@ -37,28 +36,68 @@ pub use read::ReadArguments;
 pub use search::SearchArguments;
 pub use setup::{ModelArguments, ReadingArguments};
 
-/// Folders of documents in, one Parquet file of Qwen3-Embedding vectors out. Offline.
+const EXAMPLES: &str = "  \
+  qwen3-index build ./docs -o vectors.parquet
+  qwen3-index search vectors.parquet \"How do I return a station?\"";
+
+const EXIT_CODES: &str = "  \
+  0    done
+  1    failed; an old output is untouched
+  2    wrong usage
+  3    done, but some documents, texts or rows failed
+  4    another run holds this output
+  130  interrupted (143: terminated)";
+
+const COMPLETIONS: &str = "  \
+  qwen3-index completions bash > ~/.local/share/bash-completion/completions/qwen3-index
+  qwen3-index completions fish > ~/.config/fish/completions/qwen3-index.fish";
+
+const MAN: &str = "  \
+  qwen3-index man ~/.local/share/man/man1";
+
+/// Embed folders of documents into one Parquet file, and search it, offline
 #[derive(Debug, Parser)]
-#[command(name = "qwen3-index", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "qwen3-index", version, propagate_version = true, max_term_width = 100, styles = style::STYLES)]
+// Help ends with these two instead of beginning with them.
+#[command(disable_help_flag = true, disable_version_flag = true, args = [help_flag(), version_flag()])]
+#[command(after_help = style::examples(EXAMPLES))]
+#[command(after_long_help = style::examples_and_exit_codes(EXAMPLES, EXIT_CODES))]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand and its arguments.
     #[command(subcommand)]
     pub command: Command,
 
-    /// How lines on stderr are written: for people, or as a JSON object each
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text",
+    /// Messages on stderr: text or json
+    ///
+    /// json prints one object per line.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true,
+          help_heading = style::LOGGING, display_order = 900,
           value_parser = PossibleValuesParser::new(["text", "json"]).map(|name| log_format(&name)))]
     pub log_format: LogFormat,
 }
 
 impl Cli {
-    /// What makes a shell complete commands and options.
+    /// Returns the arguments of this process. Prints help or an error and exits if there is nothing to run.
+    pub fn from_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            typo::explain(&mut error);
+            if error.use_stderr() {
+                // As every other message begins. Nobody can be told that standard error is closed.
+                let _ = io::stderr().write_all(b"qwen3-index: ");
+            }
+            error.exit()
+        })
+    }
+
+    /// Returns the completion script of a shell.
     pub fn completions(shell: Shell) -> Vec<u8> {
         let all = Self::command();
-        // Without the hidden ones, which clap_complete would offer.
+        // clap_complete would offer hidden commands too.
         let mut shown = clap::Command::new("qwen3-index")
             .version(env!("CARGO_PKG_VERSION"))
             .propagate_version(true)
+            .disable_help_flag(true)
+            .disable_version_flag(true)
             .args(all.get_arguments())
             .subcommands(all.get_subcommands().filter(|command| !command.is_hide_set()));
         let mut script = Vec::new();
@@ -66,7 +105,7 @@ impl Cli {
         script
     }
 
-    /// Writes the man pages, one a command.
+    /// Writes one man page per command.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -76,6 +115,16 @@ impl Cli {
     }
 }
 
+fn help_flag() -> Arg {
+    let flag = Arg::new("help").short('h').long("help").action(ArgAction::Help).global(true);
+    flag.help_heading(style::LOGGING).display_order(901).help("Print help: -h is short, --help is complete")
+}
+
+fn version_flag() -> Arg {
+    let flag = Arg::new("version").short('V').long("version").action(ArgAction::Version).global(true);
+    flag.help_heading(style::LOGGING).display_order(902).help("Print the version")
+}
+
 fn log_format(name: &str) -> LogFormat {
     if name == "json" { LogFormat::Json } else { LogFormat::Text }
 }
@@ -83,47 +132,70 @@ fn log_format(name: &str) -> LogFormat {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Embed documents into a Parquet file with the columns id, text and vector
-    #[command(after_help = build::HELP)]
+    /// Embed documents into a Parquet file
+    ///
+    /// The file has the columns id, text and vector. Run again, `build` updates the file: it embeds only texts that are new or have
+    /// changed.
+    #[command(after_help = style::examples(build::EXAMPLES))]
+    #[command(after_long_help = style::examples_and_exit_codes(build::EXAMPLES, build::EXIT_CODES))]
     Build(Box<BuildArguments>),
-    /// Join the files that `build --shard` wrote, or others that were built with the same settings, into one
-    #[command(after_help = merge::HELP)]
+    /// Join Parquet files of `build` into one
+    ///
+    /// The files are the shards of `build --shard`, or other files that were built with the same settings.
+    #[command(after_help = style::examples(merge::EXAMPLES))]
+    #[command(after_long_help = style::examples_and_exit_codes(merge::EXAMPLES, merge::EXIT_CODES))]
     Merge(MergeArguments),
-    /// Write the texts of documents to standard output, as an Arrow IPC stream for `embed --arrow`
-    #[command(after_help = read::HELP)]
+    /// Write the texts of documents as an Arrow stream
+    ///
+    /// Writes an Arrow IPC stream to standard output, for `embed --arrow`. Its columns are id, text, error (why a document could not
+    /// be read), and those of --keep, as strings.
+    #[command(after_help = style::examples(read::EXAMPLES))]
+    #[command(after_long_help = style::examples_and_exit_codes(read::EXAMPLES, read::EXIT_CODES))]
     Read(Box<ReadArguments>),
-    /// Write rows with vectors, an Arrow IPC stream of `embed --arrow` on standard input, into a Parquet file
-    #[command(after_help = pack::HELP)]
+    /// Write an Arrow stream of vectors to a Parquet file
+    ///
+    /// Reads the Arrow IPC stream of `embed --arrow` from standard input. The file is like that of `build`, and is checked and read
+    /// back before it replaces an old one, but no vector is taken from the old file.
+    #[command(after_help = style::examples(pack::EXAMPLES))]
+    #[command(after_long_help = style::examples_and_exit_codes(pack::EXAMPLES, pack::EXIT_CODES))]
     Pack(PackArguments),
-    /// Find the rows of an index that are nearest to a question
-    #[command(after_help = search::HELP)]
+    /// Find the rows of an index nearest to a question
+    #[command(after_help = style::examples(search::EXAMPLES))]
     Search(Box<SearchArguments>),
-    /// Make vectors of texts, without files: of arguments, or of standard input line by line
-    #[command(after_help = embed::HELP)]
+    /// Embed texts given as arguments or lines of standard input
+    #[command(after_help = style::examples(embed::EXAMPLES))]
+    #[command(after_long_help = style::examples_and_exit_codes(embed::EXAMPLES, embed::EXIT_CODES))]
     Embed(Box<EmbedArguments>),
-    /// Say what is in an index, and whether every row is as it should be
-    #[command(after_help = inspect::HELP)]
+    /// Describe an index, and check its rows
+    #[command(after_help = style::examples(inspect::EXAMPLES))]
+    #[command(after_long_help = style::examples_and_exit_codes(inspect::EXAMPLES, inspect::EXIT_CODES))]
     Inspect(InspectArguments),
-    /// Say how good vectors are, on data whose answers are known
-    #[command(subcommand, after_help = eval::HELP)]
+    /// Measure how good vectors are on a test set
+    #[command(subcommand, after_help = style::examples(eval::EXAMPLES))]
     Eval(Box<EvalCommand>),
-    /// See whether the model, the runtime and this machine are fit for work, and how fast they are
+    /// Check the model, ONNX Runtime and this machine
+    ///
+    /// Prints one line per check, and how many tokens per second this machine embeds.
+    #[command(after_help = style::examples(doctor::EXAMPLES))]
+    #[command(after_long_help = style::examples_and_exit_codes(doctor::EXAMPLES, doctor::EXIT_CODES))]
     Doctor(Box<DoctorArguments>),
-    /// Models of the Hugging Face hub: get them, see where they are
-    #[command(subcommand)]
+    /// Download, find and bundle models
+    #[command(subcommand, after_help = style::examples(model::EXAMPLES))]
     Model(ModelCommand),
-    /// Print what makes a shell complete commands and options, to be put where the shell looks for it
+    /// Print a shell completion script
+    #[command(after_help = style::examples(COMPLETIONS))]
     Completions {
-        /// The shell
+        /// Shell to complete for
         shell: Shell,
     },
-    /// Write the man pages, one a command
+    /// Write the man pages
+    #[command(after_help = style::examples(MAN))]
     Man {
-        /// The folder for them, such as /usr/local/share/man/man1
-        #[arg(value_name = "DIR")]
+        /// Folder to write to, such as ~/.local/share/man/man1
+        #[arg(value_name = "DIR", help_heading = style::OUTPUT)]
         folder: PathBuf,
     },
-    /// What a run starts to read files that could break their reader
+    /// Run as a process that reads files for `build` and `read`
     #[command(hide = true)]
     Worker,
 }

@@ -5,26 +5,50 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::setup::ModelArguments;
+use super::style::{self, MODEL, OUTPUT};
 
-/// What to do with models of the hub.
+pub const EXAMPLES: &str = "  \
+  qwen3-index model pull onnx-community/Qwen3-Embedding-0.6B-ONNX
+  qwen3-index model bundle ./to-carry-over";
+
+const PULL: &str = "  \
+  qwen3-index model pull onnx-community/Qwen3-Embedding-0.6B-ONNX
+  qwen3-index model pull --model-file model_int8.onnx";
+
+const WHERE: &str = "  \
+  qwen3-index model where onnx-community/Qwen3-Embedding-0.6B-ONNX";
+
+const BUNDLE: &str = "  \
+  qwen3-index model bundle ./to-carry-over";
+
+/// Commands on models of the hub.
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
-    /// Download a model, or what has changed of it, into the cache that Hugging Face's own tools use, and print where it is
+    /// Download or update a model, and print its folder
+    ///
+    /// The model goes into the cache that Hugging Face's own tools use. Only files that have changed are downloaded.
+    #[command(after_help = style::examples(PULL))]
     Pull(NamedModel),
-    /// Print where a model is, if all of it is in the cache
+    /// Print the folder of a model that is in the cache
+    ///
+    /// Fails if a file of the model is missing there.
+    #[command(after_help = style::examples(WHERE))]
     Where(NamedModel),
-    /// List the models in the cache that have an ONNX graph
+    /// List the models in the cache that have an ONNX file
     List,
-    /// Make a folder with this program, ONNX Runtime and a model, for a machine without a network; there
-    /// `sha256sum -c SHA256SUMS` says whether it has come whole, and the program finds the other two by itself
+    /// Make a folder for a machine without a network
+    ///
+    /// The folder holds this program, ONNX Runtime and a model. On the other machine, run `sha256sum -c SHA256SUMS` in it to check
+    /// the copy. The program there finds the runtime and the model by itself.
+    #[command(after_help = style::examples(BUNDLE))]
     Bundle(Box<BundleArguments>),
 }
 
 /// Arguments of `model bundle`.
 #[derive(Debug, Args)]
 pub struct BundleArguments {
-    /// The folder to make
-    #[arg(value_name = "DIR")]
+    /// Folder to make
+    #[arg(value_name = "DIR", help_heading = OUTPUT)]
     pub folder: PathBuf,
 
     #[command(flatten)]
@@ -34,12 +58,17 @@ pub struct BundleArguments {
 
 /// A model of the hub.
 #[derive(Debug, Args)]
+#[command(next_help_heading = MODEL)]
+// The positional argument is 0, which puts it before the options.
+#[command(next_display_order = 1)]
 pub struct NamedModel {
-    /// Its name, as owner/name or owner/name@revision [default: onnx-community/Qwen3-Embedding-0.6B-ONNX]
-    #[arg(value_name = "NAME", env = "QWEN3_INDEX_MODEL")]
+    /// Name on the Hugging Face hub
+    ///
+    /// The name is written owner/name or owner/name@revision. The default is onnx-community/Qwen3-Embedding-0.6B-ONNX.
+    #[arg(value_name = "NAME", env = "QWEN3_INDEX_MODEL", display_order = 0)]
     pub name: Option<String>,
 
-    /// Which ONNX file of it [default: model.onnx]
+    /// ONNX file of the model [default: model.onnx]
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 }

@@ -4,14 +4,15 @@ use clap::Args;
 
 use super::setup::ReadingArguments;
 
-pub const HELP: &str = "\
-Examples:
+pub const EXAMPLES: &str = "  \
   qwen3-index read ./docs | qwen3-index embed --arrow | qwen3-index pack -o vectors.parquet
-  qwen3-index read ./docs --shard 0/4 > texts.arrows
+  qwen3-index read ./docs --shard 0/4 > texts.arrows";
 
-The columns are id, text, error (why a document could not be read), and those of --keep, as strings.
-
-Exit codes: 0 all done, 1 failed, 2 wrong usage, 3 done, but some documents failed; each is named on stderr";
+pub const EXIT_CODES: &str = "  \
+  0    done
+  1    failed
+  2    wrong usage
+  3    done, but some documents failed; each is named on stderr";
 
 /// Arguments of `read`.
 #[derive(Debug, Args)]

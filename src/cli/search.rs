@@ -5,46 +5,57 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::setup::ModelArguments;
+use super::style::{INPUT, OUTPUT, TEXT};
 
-pub const HELP: &str = "\
-Examples:
+pub const EXAMPLES: &str = "  \
   qwen3-index search vectors.parquet \"How do I return a station?\"
   qwen3-index search parts/ --questions questions.txt -k 3 --json > hits.jsonl";
 
 /// Arguments of `search`.
 #[derive(Debug, Args)]
+// The positional arguments are 0, which puts them before the options.
+#[command(next_display_order = 1)]
 pub struct SearchArguments {
-    /// The index: a Parquet file that `build` wrote, a folder of them, or a pattern such as 'parts/*.parquet'
-    #[arg(value_name = "INDEX")]
+    /// Parquet file, a folder of them, or a pattern
+    ///
+    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'.
+    #[arg(value_name = "INDEX", help_heading = INPUT, display_order = 0)]
     pub index: PathBuf,
 
-    /// What to look for
-    #[arg(required_unless_present = "questions", conflicts_with = "questions")]
+    /// Question to answer
+    #[arg(required_unless_present = "questions", conflicts_with = "questions", help_heading = INPUT, display_order = 0)]
     pub question: Option<String>,
 
-    /// A file with a question a line, or `-` for standard input
-    #[arg(long, value_name = "FILE")]
+    /// File with one question per line, or - for stdin
+    #[arg(long, value_name = "FILE", help_heading = INPUT)]
     pub questions: Option<PathBuf>,
 
-    /// How many rows to show for each question
-    #[arg(short = 'k', long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Rows to show per question
+    #[arg(short = 'k', long, value_name = "N", default_value = "10", help_heading = OUTPUT,
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub top: u32,
 
-    /// Show only the nearest chunk of each document, where rows are chunks
-    #[arg(long)]
+    /// Show only the nearest chunk of a document
+    ///
+    /// Applies to indexes that were built with --chunks.
+    #[arg(long, help_heading = OUTPUT)]
     pub by_document: bool,
 
-    /// What the question is put after, as `Instruct: TEXT\nQuery:` [default: the one that Qwen3-Embedding was trained
-    /// with for retrieval]
-    #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction")]
+    /// Instruction to put before the question
+    ///
+    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the retrieval instruction that Qwen3-Embedding
+    /// was trained with.
+    #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 
-    /// Embed the question as it is
-    #[arg(long)]
+    /// Put no instruction before the question
+    #[arg(long, help_heading = TEXT)]
     pub no_instruction: bool,
 
-    /// Print a JSON object for each question, with the whole text of each row
-    #[arg(long)]
+    /// Print one JSON object per question
+    ///
+    /// The object has the whole text of each row.
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
     #[command(flatten)]

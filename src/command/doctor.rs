@@ -1,7 +1,8 @@
-//! `doctor`: a model and a machine in, a line for each thing that vectors depend on out: well, doubtful or broken.
+//! `doctor`: a model and a machine in, one finding out for each thing that vectors depend on, and a verdict.
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
@@ -9,21 +10,25 @@ use serde::Serialize;
 
 use super::process::{Exit, printed};
 use super::setup::model::{self, RETRIEVAL};
+use super::terminal::{Screen, counted};
 use crate::cli::DoctorArguments;
 use crate::console::{DecimalBytes, HumanCount, LogFormat, shown, tokens_per_second};
-use crate::model::{LoadedModel, Model, ModelFolder, Texts, external_data};
+use crate::model::{LoadedModel, Model, ModelFolder, Workload, external_data, load_runtime, providers};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, embed};
 use crate::vector::embedding::Embedding;
 
-/// Tokens of a text by which the speed is measured.
+/// Tokens of each text that the speed is measured with.
 const SPEED_TOKENS: usize = 512;
 
-/// For so long.
+/// How long the speed is measured.
 const SPEED_TIME: Duration = Duration::from_secs(2);
 
-/// From the model card of Qwen3-Embedding-0.6B: questions, documents, and their similarities.
+/// Columns before the detail of a finding.
+const DETAIL_INDENT: usize = 20;
+
+/// Questions, documents and their similarities, from the model card of Qwen3-Embedding-0.6B.
 const QUESTIONS: [&str; 2] = ["What is the capital of China?", "Explain gravity"];
 const DOCUMENTS: [&str; 2] = [
     "The capital of China is Beijing.",
@@ -31,17 +36,18 @@ const DOCUMENTS: [&str; 2] = [
 ];
 const SIMILARITIES: [[f64; 2]; 2] = [[0.7646, 0.1414], [0.1355, 0.6000]];
 
-/// A document, and the first numbers of its vector in fp32.
+/// A document, and the first dimensions of its vector in fp32.
 const HELLO: (&str, [f32; 5]) = ("hello world", [-0.01476, 0.01723, -0.01195, -0.07275, 0.00281]);
 
-/// In fp32 the card's values come out to their last digit; 8 bits cost a few hundredths.
+/// Up to this distance from the model card's similarities, an export is as exact as fp32, which gives them to the last digit.
 const SIMILARITY_TOLERANCE: f64 = 0.001;
+
+/// Up to this distance, fewer bits explain the difference: 8 bits cost a few hundredths.
 const SIMILARITY_BROKEN: f64 = 0.05;
 
-/// With which Git LFS begins what stands for a file.
+/// The first bytes of a pointer file of Git LFS.
 const LFS: &[u8] = b"version https://git-lfs";
 
-/// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Verdict {
@@ -50,7 +56,7 @@ enum Verdict {
     Failure,
 }
 
-/// What has been found out about one thing.
+/// The state of one thing, and what to do about it.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
@@ -58,39 +64,55 @@ struct Finding {
     detail: String,
 }
 
-/// What has been found out so far.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
 pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let mut findings = Findings::default();
-    // What comes after a failure cannot be looked at; the failure says what to do.
-    if let Err((what, error)) = examine(arguments, format, &mut findings) {
-        findings.add(what, Verdict::Failure, format!("{error:#}"));
-    }
-    printed(findings.print(arguments.json, &mut io::stdout().lock()))?;
-    let is_broken = findings.0.iter().any(|finding| finding.state == Verdict::Failure);
-    Ok(if is_broken { Exit::Failed } else { Exit::Done })
+    examine(arguments, format, &mut findings);
+    let mut out = io::stdout().lock();
+    printed(match arguments.json {
+        true => findings.print_json(&mut out),
+        false => findings.print(Screen::stdout(), &mut out),
+    })?;
+    Ok(if findings.names(Verdict::Failure).is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-fn examine(
-    arguments: &DoctorArguments,
-    format: LogFormat,
-    findings: &mut Findings,
-) -> Result<(), (&'static str, anyhow::Error)> {
-    let model = model::open(&arguments.model, None, Some(format)).map_err(|e| ("model", e))?;
-    findings.files(&model.folder).map_err(|e| ("model", e))?;
+/// Examines everything. After a failure, goes on with what does not depend on it.
+fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findings) {
+    let model = match model::open(&arguments.model, None, Some(format)) {
+        Ok(model) => model,
+        Err(error) => {
+            findings.failure("model", &error);
+            return findings.runtime_alone(arguments);
+        }
+    };
+    let has_files = findings.files(&model.folder);
     findings.tokenizer(&model);
-    findings.pooling(&model.folder).map_err(|e| ("pooling", e))?;
-    let tokenizer = model.tokenizer.clone();
-    let max_tokens = model::max_tokens(None, &model, &tokenizer).map_err(|e| ("tokenizer", e))?;
-    let texts = Texts { max_tokens, together: None, prefix: Vec::new() };
-    let mut loaded = model.load(&model::resources(&arguments.model), &texts).map_err(|e| ("runtime", e))?;
-    findings.runtime(&loaded);
+    findings.pooling(&model.folder);
+    let max_tokens = model::max_tokens(None, &model, &model.tokenizer).unwrap_or_else(|error| {
+        findings.failure("tokenizer", &error);
+        SPEED_TOKENS
+    });
+    if !has_files {
+        return findings.runtime_alone(arguments);
+    }
+    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new() };
+    let mut loaded = match model.load(&model::resources(&arguments.model), &texts) {
+        Ok(loaded) => loaded,
+        Err(error) => return findings.not_loaded(arguments, &error),
+    };
+    findings.runtime(loaded.library);
+    let cpu_reason = loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({reason})"));
+    findings.ok("device", format!("{}{cpu_reason}", loaded.device()));
     findings.graph(&loaded);
     findings.batching(&loaded);
-    findings.reference(&model, &mut loaded).map_err(|e| ("reference", e))?;
-    findings.speed(&mut loaded, max_tokens).map_err(|e| ("speed", e))
+    if let Err(error) = findings.reference(&model, &mut loaded) {
+        findings.failure("reference", &error);
+    }
+    if let Err(error) = findings.speed(&mut loaded, max_tokens) {
+        findings.failure("speed", &error);
+    }
 }
 
 impl Findings {
@@ -106,27 +128,25 @@ impl Findings {
         self.add(what, Verdict::Warning, detail);
     }
 
-    /// Downloads that were not finished, and clones without Git LFS.
-    fn files(&mut self, folder: &ModelFolder) -> anyhow::Result<()> {
-        let graph = folder.onnx.display();
-        let start = fs::File::open(&folder.onnx).and_then(|file| {
-            let mut start = Vec::new();
-            file.take(LFS.len() as u64).read_to_end(&mut start).map(|_| start)
-        });
-        ensure!(
-            start.with_context(|| graph.to_string())? != LFS,
-            "{graph}: is only a pointer of Git LFS; get the file itself, with `git lfs pull` or `qwen3-index model pull`"
-        );
-        let mut bytes = folder.onnx.metadata()?.len();
-        for name in external_data(&folder.onnx)? {
-            let path = folder.onnx.with_file_name(&name);
-            let data = path.metadata().map_err(|e| {
-                anyhow!("{}, which {graph} has its weights in: {e}; download it too", path.display())
-            })?;
-            bytes += data.len();
+    fn failure(&mut self, what: &'static str, error: &anyhow::Error) {
+        self.add(what, Verdict::Failure, format!("{error:#}"));
+    }
+
+    /// Returns the things in this state, in the order in which they were examined.
+    fn names(&self, state: Verdict) -> Vec<&'static str> {
+        self.0.iter().filter(|finding| finding.state == state).map(|finding| finding.what).collect()
+    }
+
+    /// Returns whether the graph and its weights are there.
+    fn files(&mut self, folder: &ModelFolder) -> bool {
+        match bytes(folder) {
+            Ok(bytes) => self.ok("model", format!("{}, {}", folder.onnx.display(), DecimalBytes(bytes))),
+            Err(ref error) => {
+                self.failure("model", error);
+                return false;
+            }
         }
-        self.ok("model", format!("{graph}, {}", DecimalBytes(bytes)));
-        Ok(())
+        true
     }
 
     fn tokenizer(&mut self, model: &Model) {
@@ -135,29 +155,45 @@ impl Findings {
         match (model.folder.end_token(), model.tokenizer.appends_end_token()) {
             (Some(end), false) => self.warn(
                 "tokenizer",
-                format!("{path}: leaves out {end}, which must end each text; this tool appends it, other programs will not: take the tokenizer.json of the model's own repository"),
+                format!("{path}: leaves out {end}, which must end each text; this tool appends it, other programs will not; take the tokenizer.json of the model's own repository"),
             ),
             (Some(end), true) => self.ok("tokenizer", format!("{path}: {ids} tokens, ends each text with {end}")),
             (None, _) => self.ok("tokenizer", format!("{path}: {ids} tokens")),
         }
     }
 
-    fn pooling(&mut self, folder: &ModelFolder) -> anyhow::Result<()> {
-        let pooling = folder.pooling()?;
-        match folder.stray_pooling()? {
-            Some(path) => self.warn(
+    fn pooling(&mut self, folder: &ModelFolder) {
+        match folder.pooling().and_then(|pooling| Ok((pooling, folder.stray_pooling()?))) {
+            Ok((pooling, None)) => self.ok("pooling", pooling.to_string()),
+            Ok((pooling, Some(path))) => self.warn(
                 "pooling",
-                format!("{pooling}; {} says otherwise, which is wrong for {}: this tool takes no notice, other programs will", path.display(), folder.architecture()),
+                format!("{pooling}; {} says otherwise, which is wrong for {}; this tool ignores that file, other programs will follow it", path.display(), folder.architecture()),
             ),
-            None => self.ok("pooling", pooling.to_string()),
+            Err(error) => self.failure("pooling", &error),
         }
-        Ok(())
     }
 
-    fn runtime(&mut self, loaded: &LoadedModel) {
-        let providers = loaded.providers().join(", ");
-        self.ok("runtime", format!("{}, built for {providers}", loaded.library.display()));
-        self.ok("device", loaded.device());
+    fn runtime(&mut self, library: &Path) {
+        self.ok("runtime", format!("{}, built for {}", library.display(), providers().join(", ")));
+    }
+
+    /// Checks ONNX Runtime where there is no model to load.
+    fn runtime_alone(&mut self, arguments: &DoctorArguments) {
+        match load_runtime(&arguments.model.device) {
+            Ok(library) => self.runtime(library),
+            Err(error) => self.failure("runtime", &error),
+        }
+    }
+
+    /// Names what kept a model from being loaded: ONNX Runtime or the graph.
+    fn not_loaded(&mut self, arguments: &DoctorArguments, error: &anyhow::Error) {
+        match load_runtime(&arguments.model.device) {
+            Ok(library) => {
+                self.runtime(library);
+                self.failure("graph", error);
+            }
+            Err(_) => self.failure("runtime", error),
+        }
     }
 
     fn graph(&mut self, loaded: &LoadedModel) {
@@ -166,27 +202,28 @@ impl Findings {
             .export()
             .map_or(String::new(), |export| format!("; this tool's {} variant", export.variant));
         let (inputs, output) = (embedder.inputs().join(", "), embedder.output());
-        self.ok("graph", format!("{inputs} in, {output} out, {} numbers{variant}", embedder.width()));
+        let width = HumanCount(embedder.width() as u64);
+        self.ok("graph", format!("inputs {inputs}; output {output}, {width} dimensions{variant}"));
     }
 
     fn batching(&mut self, loaded: &LoadedModel) {
         let Some(embedder) = loaded.embedders.first() else { return };
         let how = match loaded.probe.batching() {
-            Batching::Rounded | Batching::AnyLengths => "texts of any lengths go together",
-            Batching::EqualLengths => "texts of equal lengths go together",
-            Batching::Alone => "each text goes alone",
+            Batching::Rounded | Batching::AnyLengths => "batches of texts of any length",
+            Batching::EqualLengths => "batches of texts of equal length",
+            Batching::Alone => "batches of one text",
         };
         let budget = HumanCount(embedder.batch_tokens() as u64);
         match loaded.warning() {
             Some(warning) => self.warn("batching", warning),
-            None => self.ok("batching", format!("{how}, up to {budget} tokens at once")),
+            None => self.ok("batching", format!("{how}, up to {budget} tokens per batch")),
         }
     }
 
-    /// The values of the model card, where the model is the one.
+    /// Compares vectors with the model card of Qwen3-Embedding-0.6B, for a model of that shape.
     fn reference(&mut self, model: &Model, loaded: &mut LoadedModel) -> anyhow::Result<()> {
         if !model.folder.has_shape_of_0_6b() {
-            self.ok("reference", "none is published for this model".to_owned());
+            self.ok("reference", "no published values for this model".to_owned());
             return Ok(());
         }
         let questions = vectors(loaded, &model.tokenizer.with_instruction(RETRIEVAL)?, &QUESTIONS)?;
@@ -199,18 +236,18 @@ impl Findings {
         let off = hello[0].values().iter().zip(HELLO.1).map(|(here, there)| (here - there).abs());
         let off = off.fold(0.0, f32::max);
         let detail = format!(
-            "similarities are at most {worst:.4} from those of the model card, the first numbers of {:?} {off:.4} from those of fp32",
+            "similarities differ by at most {worst:.4} from the model card, the first dimensions of {:?} by {off:.4} from fp32",
             HELLO.0
         );
         match worst {
             _ if worst <= SIMILARITY_TOLERANCE => self.ok("reference", detail),
             _ if worst <= SIMILARITY_BROKEN => self.warn(
                 "reference",
-                format!("{detail}: what fewer bits cost; fp32 comes within {SIMILARITY_TOLERANCE}"),
+                format!("{detail}; an export with fewer bits differs as much, fp32 differs by less than {SIMILARITY_TOLERANCE}"),
             ),
             _ => self.warn(
                 "reference",
-                format!("{detail}: if this is Qwen3-Embedding-0.6B itself, take another export; a model that was trained on from it differs"),
+                format!("{detail}; if this is Qwen3-Embedding-0.6B itself, take another export; a fine-tuned model differs as much"),
             ),
         }
         Ok(())
@@ -218,7 +255,7 @@ impl Findings {
 
     fn speed(&mut self, loaded: &mut LoadedModel, max_tokens: usize) -> anyhow::Result<()> {
         let length = SPEED_TOKENS.min(max_tokens);
-        let embedder = loaded.embedders.first_mut().context("a model without a device")?;
+        let embedder = loaded.embedders.first_mut().context("the model has no device")?;
         let together = if embedder.batching() == Batching::Alone {
             1
         } else {
@@ -233,25 +270,67 @@ impl Findings {
             tokens += batch.tokens();
         }
         let speed = tokens_per_second(tokens as f64 / started.elapsed().as_secs_f64());
-        self.ok("speed", format!("{speed}, {together} texts of {length} tokens at once"));
+        let texts = counted(together as u64, "text");
+        self.ok("speed", format!("{speed}, {texts} of {length} tokens per batch"));
         Ok(())
     }
 
-    fn print(&self, is_json: bool, out: &mut impl Write) -> io::Result<()> {
-        if is_json {
-            serde_json::to_writer_pretty(&mut *out, &self.0)?;
-            return writeln!(out);
-        }
+    fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, &self.0)?;
+        writeln!(out)
+    }
+
+    fn print(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
         for Finding { what, state, detail } in &self.0 {
             let state = match state {
                 Verdict::Ok => "ok",
                 Verdict::Warning => "warning",
                 Verdict::Failure => "FAILURE",
             };
-            writeln!(out, "{state:>7}  {what:<10} {}", shown(detail))?;
+            let head = format!("{state:>7}  {what:<10} ");
+            screen.write(out, &head, DETAIL_INDENT, &shown(detail))?;
         }
-        Ok(())
+        writeln!(out)?;
+        screen.write(out, "", 0, &self.verdict())
     }
+
+    fn verdict(&self) -> String {
+        let (failures, warnings) = (self.names(Verdict::Failure), self.names(Verdict::Warning));
+        let named = |names: &[&str], noun: &str| {
+            format!("{} ({})", counted(names.len() as u64, noun), names.join(", "))
+        };
+        match (&failures[..], &warnings[..]) {
+            ([], []) => "ready".to_owned(),
+            ([], warnings) => format!("ready, with {}", named(warnings, "warning")),
+            (failures, []) => format!("not ready: {}", named(failures, "failure")),
+            (failures, warnings) => {
+                format!("not ready: {}, {}", named(failures, "failure"), named(warnings, "warning"))
+            }
+        }
+    }
+}
+
+/// Returns the size of a graph and its weights in bytes. Fails after a clone without Git LFS or an unfinished download.
+fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
+    let graph = folder.onnx.display();
+    let start = fs::File::open(&folder.onnx).and_then(|file| {
+        let mut start = Vec::new();
+        file.take(LFS.len() as u64).read_to_end(&mut start).map(|_| start)
+    });
+    let start = start.map_err(|e| anyhow!("{graph}: cannot be read: {e}; check its permissions"))?;
+    ensure!(
+        start != LFS,
+        "{graph}: is only a pointer of Git LFS; get the file itself with `git lfs pull` or `qwen3-index model pull`"
+    );
+    let mut bytes = folder.onnx.metadata()?.len();
+    for name in external_data(&folder.onnx)? {
+        let path = folder.onnx.with_file_name(&name);
+        let data = path.metadata().map_err(|e| {
+            anyhow!("{}: holds weights of {graph} and cannot be read: {e}; download it too", path.display())
+        })?;
+        bytes += data.len();
+    }
+    Ok(bytes)
 }
 
 fn vectors(
@@ -259,7 +338,7 @@ fn vectors(
     tokenizer: &Tokenizer,
     texts: &[&str],
 ) -> anyhow::Result<Vec<Embedding>> {
-    let embedder = loaded.embedders.first_mut().context("a model without a device")?;
+    let embedder = loaded.embedders.first_mut().context("the model has no device")?;
     let mut vectors = Vec::new();
     for text in texts {
         let batch = Batch::new(vec![(ChunkKey { document: 0, chunk: 0 }, tokenizer.encode(text)?)]);

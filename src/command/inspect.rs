@@ -1,4 +1,4 @@
-//! `inspect`: an index in, figures on it and what is wrong with it on standard output.
+//! `inspect`: an index in, figures on it and its problems on standard output.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -8,16 +8,23 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::process::{Exit, printed};
+use super::terminal::{Screen, counted};
 use crate::cli::InspectArguments;
 use crate::console::{DecimalBytes, HumanCount, shown};
 use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
 use crate::index::{IndexFile, Metadata, Parts, RowKind};
 
-/// Characters of the longest bar of a histogram.
-const BAR: u64 = 40;
+/// Most columns of the longest bar of a histogram.
+const BAR_MAX: usize = 40;
 
-/// Digits of a digest, for people.
+/// Columns before a bar. They hold the name of its bin.
+const BIN: usize = 22;
+
+/// Digits that are shown of the digest of the weights.
 const DIGITS: usize = 12;
+
+/// Columns before the second line of a paragraph.
+const INDENT: usize = 4;
 
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     let parts = Parts::open(&arguments.index)?;
@@ -35,15 +42,15 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     };
     let mut out = io::stdout().lock();
     if arguments.json {
-        let json = serde_json::to_string_pretty(&page).context("figures as JSON")?;
+        let json = serde_json::to_string_pretty(&page).context("the figures cannot be written as JSON")?;
         printed(writeln!(out, "{json}"))?;
     } else {
-        printed(page.print(&mut out))?;
+        printed(page.print(Screen::stdout(), &mut out))?;
     }
     Ok(if page.problems.is_some_and(|problems| !problems.is_empty()) { Exit::Failed } else { Exit::Done })
 }
 
-/// Files with other rows than were written, or with other metadata.
+/// Returns the files whose rows or metadata have changed since they were written.
 fn not_as_written(parts: &Parts) -> Option<Problem> {
     let why = |path: &Path| Some(format!("{}: {}", path.display(), IndexFile::open(path).err()?));
     let examples: Vec<String> = parts.paths().filter_map(why).collect();
@@ -51,7 +58,6 @@ fn not_as_written(parts: &Parts) -> Option<Problem> {
     (count > 0).then_some(Problem { what, count, examples })
 }
 
-/// All that is said.
 #[derive(Serialize)]
 struct InspectPage<'a> {
     files: Vec<String>,
@@ -65,93 +71,110 @@ struct InspectPage<'a> {
 }
 
 impl InspectPage<'_> {
-    fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        self.print_source(out)?;
-        self.print_figures(out)?;
-        for Problem { what, count, examples } in self.problems.iter().flatten() {
+    fn print(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
+        self.print_source(screen, out)?;
+        self.print_figures(screen, out)?;
+        let Some(problems) = &self.problems else { return Ok(()) };
+        for Problem { what, count, examples } in problems {
             let more = if *count > examples.len() as u64 { ", …" } else { "" };
-            writeln!(out, "\nwrong ({count}): {what}: {}{more}", shown(&examples.join(", ")))?;
+            let examples = shown(&examples.join(", "));
+            writeln!(out)?;
+            let line = format!("wrong ({}): {what}: {examples}{more}", HumanCount(*count));
+            screen.write(out, "", INDENT, &line)?;
         }
-        match &self.problems {
-            Some(problems) if problems.is_empty() => {
-                writeln!(out, "\nverified: every row is as it should be")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn print_source(&self, out: &mut impl Write) -> io::Result<()> {
-        let Metadata { tool, model_file, fingerprint, shard, .. } = self.metadata;
-        let (rows, bytes) = (HumanCount(self.figures.rows), DecimalBytes(self.figures.bytes));
-        let files = match self.files.as_slice() {
-            [file] => shown(file),
-            files => format!("{} files", files.len()),
-        };
-        let kind = match fingerprint.rows {
-            RowKind::Documents => "a document each",
-            RowKind::Chunks => "a chunk each",
-        };
-        writeln!(out, "{files}: {rows} rows, {kind}, {} numbers a vector, {bytes}", fingerprint.dim)?;
-        if let (Some(shard), [_]) = (shard, self.files.as_slice()) {
-            writeln!(out, "shard {shard} of the documents")?;
-        }
-        let weights: String = fingerprint.model.weights.chars().take(DIGITS).collect();
-        let architecture = &fingerprint.model.architecture;
-        writeln!(out, "made by {tool} with {model_file} ({architecture}, weights {weights}…)")?;
-        let instruction =
-            fingerprint.instruction.as_ref().map_or("none".to_owned(), |text| format!("{text:?}"));
-        writeln!(out, "instruction: {instruction}; at most {} tokens a chunk", fingerprint.max_tokens)?;
-        if !self.kept.is_empty() {
-            writeln!(out, "kept columns: {}", shown(&self.kept.join(", ")))?;
-        }
-        if self.stale > 0 {
-            writeln!(
-                out,
-                "{} documents could not be read when it was made, and have older rows",
-                self.stale
-            )?;
+        if problems.is_empty() {
+            writeln!(out, "\nverified: no problems found")?;
         }
         Ok(())
     }
 
-    fn print_figures(&self, out: &mut impl Write) -> io::Result<()> {
+    fn print_source(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
+        let Metadata { tool, model_file, fingerprint, shard, .. } = self.metadata;
+        let mut line = |text: String| screen.write(out, "", INDENT, &text);
+        let files = match self.files.as_slice() {
+            [file] => shown(file),
+            files => counted(files.len() as u64, "file"),
+        };
+        let (rows, bytes) = (counted(self.figures.rows, "row"), DecimalBytes(self.figures.bytes));
+        let per = match fingerprint.rows {
+            RowKind::Documents => "one per document",
+            RowKind::Chunks => "one per chunk",
+        };
+        let dim = counted(fingerprint.dim as u64, "dimension");
+        line(format!("{files}: {rows}, {per}, {dim}, {bytes}"))?;
+        if let (Some(shard), [_]) = (shard, self.files.as_slice()) {
+            line(format!("shard {shard} of the documents"))?;
+        }
+        let weights: String = fingerprint.model.weights.chars().take(DIGITS).collect();
+        let architecture = &fingerprint.model.architecture;
+        line(format!("made by {tool} with {model_file} ({architecture}, weights {weights}…)"))?;
+        let instruction =
+            fingerprint.instruction.as_ref().map_or("none".to_owned(), |text| format!("{text:?}"));
+        let max_tokens = HumanCount(fingerprint.max_tokens as u64);
+        line(format!("instruction: {instruction}; at most {max_tokens} tokens per chunk"))?;
+        if !self.kept.is_empty() {
+            line(format!("kept columns: {}", shown(&self.kept.join(", "))))?;
+        }
+        if self.stale > 0 {
+            let documents = counted(self.stale.into(), "document");
+            line(format!("stale: {documents} could not be read in the last run, so an older row was kept"))?;
+        }
+        Ok(())
+    }
+
+    fn print_figures(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
         let Figures { characters, characters_log2, vector_length, duplicate_texts, nearest, .. } =
             &self.figures;
         let Spread { min, median, mean, max } = characters;
-        writeln!(out, "\ncharacters of a text: {min} to {max}, median {median}, mean {mean:.1}")?;
-        bars(out, characters_log2, |n| format!("{} to {}", 1u64 << n, (2u64 << n) - 1))?;
+        let [min, median, max] = [min, median, max].map(|&count| whole(count));
+        let lengths = format!("characters per text: {min} to {max}, median {median}, mean {mean:.1}");
+        writeln!(out)?;
+        screen.write(out, "", INDENT, &lengths)?;
+        let between = |n| format!("{} to {}", HumanCount(1u64 << n), HumanCount((2u64 << n) - 1));
+        print_bars(screen, out, characters_log2, between)?;
         let Spread { min, max, .. } = vector_length;
         writeln!(out, "\nlengths of the vectors: {min:.6} to {max:.6}")?;
-        writeln!(out, "texts that an earlier row has too: {}", HumanCount(*duplicate_texts))?;
+        writeln!(out, "duplicate texts: {}", HumanCount(*duplicate_texts))?;
         let Some(nearest) = nearest else {
-            return writeln!(
-                out,
-                "cosine to the nearest other row: unknown, for want of rows, or as a vector has not the length 1"
-            );
+            let why = "unknown: it takes two rows, and vectors of length 1";
+            return screen.write(out, "", INDENT, &format!("cosine to the nearest other row: {why}"));
         };
         let Spread { min, median, max, .. } = nearest.cosine;
-        let sample = HumanCount(nearest.sample as u64);
-        writeln!(
-            out,
-            "\ncosine to the nearest other row, of {sample} rows: {min:.3} to {max:.3}, median {median:.3}"
-        )?;
-        bars(out, &nearest.cosine_tenths, |n| {
+        let sample = counted(nearest.sample as u64, "row");
+        let cosines = format!(
+            "cosine to the nearest other row, sample of {sample}: {min:.3} to {max:.3}, median {median:.3}"
+        );
+        writeln!(out)?;
+        screen.write(out, "", INDENT, &cosines)?;
+        print_bars(screen, out, &nearest.cosine_tenths, |n| {
             format!("{:.1} to {:.1}", f64::from(n) / 10.0, f64::from(n + 1) / 10.0)
         })?;
         let share = 100.0 * nearest.near_duplicates as f64 / nearest.sample as f64;
-        writeln!(out, "near-duplicates ({NEAR_DUPLICATE} or more): {share:.1} %")
+        let line =
+            format!("near-duplicates (cosine of {NEAR_DUPLICATE} or more): {share:.1} % of the sample");
+        screen.write(out, "", INDENT, &line)
     }
 }
 
-fn bars<T: Copy>(
+/// Returns a whole number of characters.
+fn whole(count: f64) -> HumanCount {
+    // The counts were 32 bits wide before they became floats.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    HumanCount(count as u64)
+}
+
+fn print_bars<T: Copy>(
+    screen: Screen,
     out: &mut impl Write,
     bins: &BTreeMap<T, u64>,
     name: impl Fn(T) -> String,
 ) -> io::Result<()> {
     let most = bins.values().copied().max().unwrap_or(1);
+    let beside = BIN + 1 + HumanCount(most).to_string().len();
+    let width = screen.columns_beside(beside).unwrap_or(BAR_MAX).clamp(1, BAR_MAX) as u64;
     for (&bin, &count) in bins {
-        let bar = "█".repeat((count * BAR).div_ceil(most) as usize);
-        writeln!(out, "{:>20}  {bar} {}", name(bin), HumanCount(count))?;
+        let bar: String = (0..(count * width).div_ceil(most)).map(|_| '█').collect();
+        writeln!(out, "{:>1$}  {bar} {2}", name(bin), BIN - 2, HumanCount(count))?;
     }
     Ok(())
 }

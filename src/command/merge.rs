@@ -1,11 +1,12 @@
-//! `merge`: parts in, one Parquet file out.
+//! `merge`: index files in, one Parquet file with all their rows out.
 
 use serde_json::Value;
 
 use super::process::{Exit, listen};
+use super::terminal::counted;
 use crate::cli::MergeArguments;
 use crate::command::setup::output;
-use crate::console::{DecimalBytes, HumanCount, Level, LogFormat, Transfer, eprint_line};
+use crate::console::{DecimalBytes, Level, LogFormat, Transfer, eprint_line};
 use crate::index::{Joined, Parts, Shards};
 
 pub fn run(arguments: &MergeArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -18,12 +19,12 @@ pub fn run(arguments: &MergeArguments, format: LogFormat) -> anyhow::Result<Exit
     let (_lock, place, old) = output::hold(&arguments.output, &warn)?;
     output::check_rows(&place, old.as_ref(), shards.parts().rows(), "the parts have no rows")?;
     let mut shown = Transfer::new("merging", (!arguments.quiet).then_some(format));
-    shown.begin(&format!("{} parts", files.len()), shards.parts().bytes());
+    shown.begin(&counted(files.len() as u64, "part"), shards.parts().bytes());
     let joined = shards.join(&place, |bytes| shown.show(bytes));
     shown.finish();
     let Joined { rows, bytes, warning } = joined?;
     warning.iter().for_each(|warning| warn(warning));
-    let (rows, bytes, out) = (HumanCount(rows.into()), DecimalBytes(bytes), arguments.output.display());
-    shown.tell(&format!("{rows} rows of {} parts, {bytes} in {out}", files.len()));
+    let (rows, files) = (counted(rows.into(), "row"), counted(files.len() as u64, "part"));
+    shown.tell(&format!("{rows} of {files}, {} in {}", DecimalBytes(bytes), arguments.output.display()));
     Ok(Exit::Done)
 }

@@ -1,10 +1,12 @@
-//! One file per subcommand: arguments as typed -> settings as usable -> the call.
+//! One file per subcommand: arguments as typed in, the call of the layers below out.
 
+mod advice;
 mod build;
 mod doctor;
 mod embed;
 mod eval;
 mod inspect;
+mod lines;
 mod merge;
 mod model;
 mod pack;
@@ -12,6 +14,7 @@ mod process;
 mod read;
 mod search;
 mod setup;
+mod terminal;
 
 use std::io::{self, Write};
 
@@ -23,13 +26,13 @@ use process::{NobodyReads, printed};
 
 pub use process::Exit;
 
-/// Does what the arguments say.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// Whatever ended the run, in one line: file, cause, what to do.
+/// The error that ended the run, in one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
-        Command::Build(arguments) => build::run(*arguments, cli.log_format),
+        Command::Build(arguments) => build::run(&arguments, cli.log_format),
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
         Command::Read(arguments) => read::run(&arguments, cli.log_format),
         Command::Pack(arguments) => pack::run(&arguments, cli.log_format),

@@ -1,4 +1,4 @@
-//! `model`: models of the hub, in the cache that this machine's other programs use too.
+//! `model`: models of the hub, in the cache that Hugging Face's tools use too.
 
 use super::setup::model;
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
             let repository = repository(name.as_deref())?;
             let Some(snapshot) = Hub::from_environment(true)?.find(&repository, model_file.as_deref()) else {
                 anyhow::bail!(
-                    "model {repository}: is not in the cache, or not with {}; get it with `qwen3-index model pull {repository}`",
+                    "model {repository}: no {} in the cache; get it with `qwen3-index model pull {repository}`",
                     model_file.as_deref().unwrap_or("model.onnx")
                 );
             };

@@ -1,13 +1,14 @@
-//! `pack`: rows with vectors as an Arrow IPC stream on standard input, one Parquet file out.
+//! `pack`: an Arrow IPC stream of rows with vectors on standard input in, one Parquet file out.
 
 use std::io;
 
 use anyhow::Context;
 
 use super::process::{Exit, listen};
+use super::terminal::counted;
 use crate::cli::PackArguments;
 use crate::command::setup::output;
-use crate::console::{DecimalBytes, HumanCount, LogFormat, Reporter};
+use crate::console::{DecimalBytes, LogFormat, Reporter};
 use crate::index::{IndexWriter, Packed, Row, RowStream, Written};
 use crate::pipeline::{Ahead, Tally};
 
@@ -17,21 +18,24 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
     let warn = |warning: &str| reporter.warn(warning);
     let (_lock, place, old) = output::hold(&arguments.output, &warn)?;
     let mut opened = Ahead::start(|sender| drop(sender.send(RowStream::open(io::stdin()))));
-    let mut stream = opened.take()?.context("a stream, or an error")?.context("standard input")?;
+    let mut stream = opened
+        .take()?
+        .context("standard input: its reader ended without a stream; run again")?
+        .context("standard input")?;
     let mut writer = IndexWriter::new(&place, None, stream.metadata().clone(), &stream.kept());
     let mut documents = Tally::default();
     let mut batches = Ahead::of(move || stream.read());
     while let Some(batch) = batches.take()? {
         writer.push(rows(batch.context("standard input")?, &mut documents, &reporter))?;
     }
-    let why = format!("no row that came has a vector ({documents})");
+    let why = format!("no row of the stream has a vector ({documents})");
     output::check_rows(&place, old.as_ref(), documents.embedded, &why)?;
     let written = writer.publish(None, 0, false)?;
     tell(&written, &documents, arguments, &reporter);
     Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
 }
 
-/// Those that are written; the others are counted, and told where something is wrong with them.
+/// Returns the rows to write. Counts the others, and names those that failed.
 fn rows(batch: Vec<Packed>, documents: &mut Tally, reporter: &Reporter) -> Vec<Row> {
     let mut rows = Vec::with_capacity(batch.len());
     for packed in batch {
@@ -53,10 +57,10 @@ fn rows(batch: Vec<Packed>, documents: &mut Tally, reporter: &Reporter) -> Vec<R
 
 fn tell(written: &Written, documents: &Tally, arguments: &PackArguments, reporter: &Reporter) {
     for column in &written.empty_columns {
-        reporter.warn(&format!("column {column}: no row has a value in it"));
+        reporter.warn(&format!("column {column}: no row has a value"));
     }
     written.warnings.iter().for_each(|warning| reporter.warn(warning));
     reporter.info(&documents.to_string());
-    let (rows, bytes) = (HumanCount(written.rows as u64), DecimalBytes(written.bytes));
-    reporter.info(&format!("{rows} rows, {bytes} in {}", arguments.output.display()));
+    let (rows, bytes) = (counted(written.rows as u64, "row"), DecimalBytes(written.bytes));
+    reporter.info(&format!("{rows}, {bytes} in {}", arguments.output.display()));
 }

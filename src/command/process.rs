@@ -1,4 +1,4 @@
-//! What every subcommand has to do with its process: exit codes, signals, standard output.
+//! The process of every subcommand: exit codes, signals, standard output.
 
 use std::io;
 use std::process::ExitCode;
@@ -18,24 +18,24 @@ pub const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All done.
+    /// Everything was done.
     Done = 0,
-    /// Failed; the old output is untouched.
+    /// The run has failed, and the old output is untouched.
     Failed = 1,
-    /// The call is wrong.
+    /// The arguments are wrong.
     Usage = 2,
-    /// Done, but some documents failed.
+    /// The run was completed, but some documents failed.
     Partial = 3,
-    /// Another run has this output.
+    /// Another run holds the output.
     Held = 4,
-    /// By Ctrl-C (SIGINT).
+    /// Stopped by SIGINT (Ctrl-C).
     Interrupted = 130,
-    /// By SIGTERM.
+    /// Stopped by SIGTERM.
     Terminated = 143,
 }
 
 impl Exit {
-    /// The code for an error that ended the run.
+    /// Returns the code for an error that ended the run.
     pub fn of(error: &anyhow::Error) -> Self {
         if error.is::<Usage>() {
             Exit::Usage
@@ -55,20 +55,20 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// From now on, a signal ends the run where it looks for one, so that it can clean up.
+/// Makes SIGINT and SIGTERM end the run at the next check, so that it can clean up.
 pub fn listen(format: LogFormat) -> anyhow::Result<()> {
     let tell = move |interrupted: Interrupted| {
         eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
     };
-    interrupt::listen(tell).context("signals cannot be listened to")
+    interrupt::listen(tell).context("cannot listen to signals")
 }
 
-/// Whoever read standard output has seen enough, as `head` does.
+/// The reader of standard output has closed it, as `head` does.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 pub struct NobodyReads;
 
-/// What became of writing to standard output.
+/// Turns an error of writing to standard output into one for people.
 pub fn printed<T>(result: io::Result<T>) -> anyhow::Result<T> {
     result.map_err(|e| match e.kind() {
         io::ErrorKind::BrokenPipe => NobodyReads.into(),

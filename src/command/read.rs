@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
+use super::advice::explained;
 use super::process::{Exit, printed};
 use super::setup::inputs;
 use crate::cli::ReadArguments;
@@ -15,7 +16,7 @@ use crate::pipeline::{self, Tally};
 use crate::storage::object::Stores;
 
 pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit> {
-    let reporter = Arc::new(Reporter::new(false, format));
+    let reporter = Arc::new(Reporter::new(false, format).explaining(explained));
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let roots = inputs::roots(&arguments.reading, false, &mut stores)?;
     let reading = inputs::reading(&arguments.reading, Some(ERROR))?;
@@ -49,12 +50,12 @@ fn write(
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
-        // Whoever joins the shares finds those that are unassigned in each.
+        // The stream of every shard has a row for an unassigned failure. Whoever joins the streams has to drop the copies.
         pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;
             reporter.failed(&failure);
-            output.push_failed(name(&failure), &failure.cause.to_string())
+            output.push_failed(name(&failure), &explained(&failure.cause))
         }
         pipeline::ReadDocument::LeftOut(why) => {
             *documents.left_out.entry(why).or_default() += 1;
@@ -67,7 +68,7 @@ fn write(
     }
 }
 
-/// The id of what could not be read, or where it is.
+/// Returns the id of a document that could not be read, or its place where the id is unknown.
 fn name(failure: &Failure) -> &str {
     match (&failure.lost, &failure.cause) {
         (Lost::Document(id), _) => id,

@@ -1,89 +1,165 @@
 //! `search`: an index and questions in, the nearest rows on standard output.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, StdoutLock, Write};
 use std::path::Path;
+use std::slice;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::lines::InputLines;
 use super::process::{Exit, printed};
 use super::setup::model;
+use super::terminal::{Screen, counted};
 use crate::cli::SearchArguments;
 use crate::console::{LogFormat, shown};
 use crate::index::search::{self, Neighbor, nearest};
 use crate::index::{Parts, Row};
-use crate::model::{Model, Texts};
+use crate::model::{Model, Workload};
 use crate::text::clean::clean;
-use crate::text::snippet::snippet;
+use crate::text::snippet::{question_words, snippet};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::texts::TextEmbedder;
 
-/// Tokens of a question, instruction included, at most: what Qwen3-Embedding's model card recommends as the longest input.
+/// Most tokens of a question with its instruction: the longest input that the model card of Qwen3-Embedding recommends.
 const QUESTION_TOKENS_MAX: usize = 8192;
 
-/// Questions that are answered in one pass over the index: of each, the nearest rows so far are in memory.
-const TOGETHER: usize = 1024;
+/// Most questions that one pass over the index answers. The nearest rows so far of each question are in memory.
+const QUESTIONS_PER_PASS: usize = 1024;
+
+/// Columns that the rank and the score of a hit take.
+const HIT_INDENT: usize = 13;
 
 pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exit> {
-    let parts = Parts::open(std::slice::from_ref(&arguments.index))?;
-    let questions = questions(arguments)?;
+    let parts = Parts::open(slice::from_ref(&arguments.index))?;
+    let questions = Questions::open(arguments)?;
+    let started = Instant::now();
     let model = model::open_on_one(&arguments.model, Some(&parts.metadata().model_file), format)?;
     check_model(&model, &parts)?;
     let instruction = instruction(&model, arguments.instruction.as_deref(), arguments.no_instruction);
+    let tokenizer = model::tokenizer(&model, instruction)?;
+    let tokens_max = tokens_max(&model)?;
+    let (max_tokens, batch_tokens) = match &questions {
+        Questions::Known(questions) => {
+            let longest = longest(questions, &tokenizer, tokens_max)?;
+            // Most runs have one question, so the memory of a GPU is tried with that question alone.
+            (longest, (questions.len() == 1).then_some(longest))
+        }
+        Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
+    };
+    let texts = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
     let dim = parts.metadata().fingerprint.dim;
-    let (tokenizer, max_tokens) = tokenizer(&questions, &model, instruction)?;
-    // Mostly one question, for which no more is tried.
-    let together = (questions.len() == 1).then_some(max_tokens);
-    let texts = Texts { together, ..model::texts(&tokenizer, max_tokens)? };
-    let (mut embedder, _) = model::load(&arguments.model, &model, tokenizer, &texts, Some(dim), format)?;
-    let vectors = embed(&questions, &mut embedder)?;
-    let search = search::Search { most: arguments.top as usize, by_document: arguments.by_document };
-    let mut out = io::stdout().lock();
-    let mut number = 0;
-    for (questions, vectors) in questions.chunks(TOGETHER).zip(vectors.axis_chunks_iter(Axis(0), TOGETHER)) {
-        let found = nearest(&parts, vectors, search)?;
-        for (question, found) in questions.iter().zip(found) {
-            let rows = parts.rows_at(&found.iter().map(|near| near.row).collect::<Vec<_>>())?;
-            let answer = Answer { question, parts: &parts, hits: found.iter().zip(rows).collect() };
-            let is_one_of_many = arguments.questions.is_some();
-            printed(match arguments.json {
-                true => answer.print_json(&mut out),
-                false => answer.print(&mut out, is_one_of_many.then_some(number)),
-            })?;
-            number += 1;
+    let (embedder, _) = model::load(&arguments.model, &model, tokenizer.clone(), &texts, Some(dim), format)?;
+    let mut session = SearchSession {
+        arguments,
+        parts: &parts,
+        embedder,
+        screen: Screen::stdout(),
+        out: io::stdout().lock(),
+        answered: 0,
+        loading: started.elapsed(),
+        answering: Duration::ZERO,
+    };
+    match questions {
+        Questions::Known(questions) => {
+            questions.chunks(QUESTIONS_PER_PASS).try_for_each(|questions| session.answer(questions))?;
+        }
+        Questions::Lines(mut lines) => {
+            while let Some(questions) = lines.take()? {
+                longest(&questions, &tokenizer, tokens_max)?;
+                session.answer(&questions)?;
+            }
         }
     }
+    printed(session.finish())?;
     Ok(Exit::Done)
 }
 
-fn questions(arguments: &SearchArguments) -> anyhow::Result<Vec<String>> {
-    let Some(file) = &arguments.questions else {
-        let question = arguments.question.as_deref().map(clean).unwrap_or_default();
-        ensure!(!question.is_empty(), "question: is empty: nothing in it can be seen");
-        return Ok(vec![question]);
-    };
-    let text = if file == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(file)
-    };
-    let named = || format!("questions {}", file.display());
-    let text = text.with_context(|| format!("{}: cannot be read", named()))?;
-    let mut questions = Vec::new();
-    for (line, number) in text.lines().zip(1..) {
-        let question = clean(line);
-        ensure!(!question.is_empty(), "{}:{number}: is empty; a line must be a question", named());
-        questions.push(question);
-    }
-    ensure!(!questions.is_empty(), "{}: is empty; a line must be a question", named());
-    Ok(questions)
+/// Clean questions, none of them empty.
+enum Questions {
+    /// An argument, or the lines of a file.
+    Known(Vec<String>),
+    /// The lines of standard input. Each is answered before the next has to be there.
+    Lines(QuestionLines),
 }
 
-/// Vectors of another model have nothing to do with those of the index.
+impl Questions {
+    fn open(arguments: &SearchArguments) -> anyhow::Result<Self> {
+        let Some(file) = &arguments.questions else {
+            let question = arguments.question.as_deref().map(clean).unwrap_or_default();
+            ensure!(!question.is_empty(), "question: is empty: nothing in it can be seen");
+            return Ok(Questions::Known(vec![question]));
+        };
+        if file == Path::new("-") {
+            let lines = InputLines::start(QUESTIONS_PER_PASS);
+            return Ok(Questions::Lines(QuestionLines { lines, count: 0, failed: None }));
+        }
+        let text = fs::read_to_string(file).map_err(|e| {
+            anyhow!(
+                "questions {}: cannot be read: {e}; name a UTF-8 text file with one question per line",
+                file.display()
+            )
+        })?;
+        let questions: Vec<String> = text
+            .lines()
+            .zip(1..)
+            .map(|(line, number)| question(line, file, number))
+            .collect::<Result<_, _>>()?;
+        ensure!(!questions.is_empty(), "questions {}: is empty; write one question per line", file.display());
+        Ok(Questions::Known(questions))
+    }
+}
+
+fn question(line: &str, file: &Path, number: usize) -> anyhow::Result<String> {
+    let question = clean(line);
+    ensure!(
+        !question.is_empty(),
+        "questions {}:{number}: is empty; write one question per line",
+        file.display()
+    );
+    Ok(question)
+}
+
+struct QuestionLines {
+    lines: InputLines,
+    /// Lines that have been taken.
+    count: usize,
+    /// An error that is returned after the questions before it.
+    failed: Option<anyhow::Error>,
+}
+
+impl QuestionLines {
+    /// Waits for a question, and takes the questions behind it that have already been read. Returns `None` at the end.
+    fn take(&mut self) -> anyhow::Result<Option<Vec<String>>> {
+        let input = Path::new("-");
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let Some(lines) = self.lines.take()? else {
+            ensure!(self.count > 0, "questions -: is empty; write one question per line");
+            return Ok(None);
+        };
+        let mut questions = Vec::new();
+        for line in lines {
+            self.count += 1;
+            match question(&line, input, self.count) {
+                Ok(question) => questions.push(question),
+                Err(error) if questions.is_empty() => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(Some(questions))
+    }
+}
+
+/// Fails unless the model is the one that made the vectors of the index: vectors of two models cannot be compared.
 pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     let metadata = parts.metadata();
     let wanted = &metadata.fingerprint.model;
@@ -96,30 +172,29 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
         Some(_) => return Ok(()),
     };
     Err(anyhow!(
-        "model {}: is not the one that the index was made with ({differs}; that was {}); name that with --model and --model-file",
+        "model {}: is not the one that made the index ({differs}; the index was made with {}); name that one with --model and --model-file",
         model.folder.onnx.display(),
         metadata.model_file
     ))
 }
 
-/// What stands before questions.
-pub fn instruction<'a>(model: &Model, asked: Option<&'a str>, is_none: bool) -> Option<&'a str> {
-    asked.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
+/// Returns the instruction that is put before questions: the one named, or else the model's own.
+pub fn instruction<'a>(model: &Model, named: Option<&'a str>, is_none: bool) -> Option<&'a str> {
+    named.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
 }
 
-/// What encodes questions, and tokens that the longest of them may have.
+/// Returns the tokenizer for questions, and the tokens of the longest of them.
 pub fn tokenizer(
     questions: &[String],
     model: &Model,
     instruction: Option<&str>,
 ) -> anyhow::Result<(Tokenizer, usize)> {
     let tokenizer = model::tokenizer(model, instruction)?;
-    let most = QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX));
-    let max_tokens = longest(questions, &tokenizer, most)?.max(model::least_tokens(&tokenizer));
+    let max_tokens = longest(questions, &tokenizer, tokens_max(model)?)?;
     Ok((tokenizer, max_tokens))
 }
 
-/// `[questions, dim]`, by an embedder with what [`tokenizer`] gives.
+/// Returns the vectors of questions, `[questions, dim]`. The embedder must have what [`tokenizer`] returns.
 pub fn embed(questions: &[String], embedder: &mut TextEmbedder) -> anyhow::Result<Array2<f32>> {
     let (vectors, dim) = (embedder.embed(questions)?, embedder.dim());
     let mut values = Vec::with_capacity(questions.len() * dim);
@@ -129,12 +204,21 @@ pub fn embed(questions: &[String], embedder: &mut TextEmbedder) -> anyhow::Resul
     Ok(Array2::from_shape_vec((questions.len(), dim), values)?)
 }
 
-/// Tokens of the longest question.
-fn longest(questions: &[String], tokenizer: &Tokenizer, most: usize) -> anyhow::Result<usize> {
-    let mut longest = 0;
+/// Returns the most tokens that a question may have.
+fn tokens_max(model: &Model) -> anyhow::Result<usize> {
+    Ok(QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX)))
+}
+
+/// Returns the tokens of the longest question, but at least those that a chunk must have room for.
+fn longest(questions: &[String], tokenizer: &Tokenizer, tokens_max: usize) -> anyhow::Result<usize> {
+    let mut longest = model::least_tokens(tokenizer);
     for question in questions {
         let tokens = tokenizer.encode(question).with_context(|| named(question))?.len();
-        ensure!(tokens <= most, "{}: has {tokens} tokens, {most} are the most; shorten it", named(question));
+        ensure!(
+            tokens <= tokens_max,
+            "{}: has {tokens} tokens, the model takes at most {tokens_max}; shorten it",
+            named(question)
+        );
         longest = longest.max(tokens);
     }
     Ok(longest)
@@ -144,23 +228,36 @@ fn named(question: &str) -> String {
     format!("question {:?}", snippet(question, ""))
 }
 
-/// A question, and what was found.
+/// A loaded model and an index, which answer questions.
+struct SearchSession<'a> {
+    arguments: &'a SearchArguments,
+    parts: &'a Parts,
+    embedder: TextEmbedder,
+    screen: Screen,
+    out: StdoutLock<'static>,
+    /// Questions so far.
+    answered: u64,
+    /// Time that it took to load the model.
+    loading: Duration,
+    /// Time that it took to embed questions and to search.
+    answering: Duration,
+}
+
+/// A question and its hits.
 struct Answer<'a> {
     question: &'a str,
     parts: &'a Parts,
     hits: Vec<(&'a Neighbor, Row)>,
 }
 
-/// An answer, for programs.
 #[derive(Serialize)]
-struct JsonHit<'a> {
+struct AnswerJson<'a> {
     question: &'a str,
-    hits: Vec<Hit<'a>>,
+    hits: Vec<HitJson<'a>>,
 }
 
-/// A row that was found, for programs.
 #[derive(Serialize)]
-struct Hit<'a> {
+struct HitJson<'a> {
     id: String,
     score: f32,
     text: &'a str,
@@ -170,21 +267,74 @@ struct Hit<'a> {
     file: Option<String>,
 }
 
+impl SearchSession<'_> {
+    fn answer(&mut self, questions: &[String]) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let vectors = embed(questions, &mut self.embedder)?;
+        let search =
+            search::Search { most: self.arguments.top as usize, by_document: self.arguments.by_document };
+        let found = nearest(self.parts, vectors.view(), search)?;
+        self.answering += started.elapsed();
+        for (question, found) in questions.iter().zip(found) {
+            let started = Instant::now();
+            let rows = self.parts.rows_at(&found.iter().map(|near| near.row).collect::<Vec<_>>())?;
+            self.answering += started.elapsed();
+            let answer = Answer { question, parts: self.parts, hits: found.iter().zip(rows).collect() };
+            printed(self.print(&answer))?;
+            self.answered += 1;
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, answer: &Answer) -> io::Result<()> {
+        if self.arguments.json {
+            return answer.print_json(&mut self.out);
+        }
+        let is_first = self.answered == 0;
+        if self.arguments.questions.is_some() {
+            if !is_first {
+                writeln!(self.out)?;
+            }
+            let question = shown(answer.question);
+            let heading = self.screen.mark(&question, slice::from_ref(&(0..question.len())));
+            self.screen.write(&mut self.out, "", 0, &heading)?;
+        }
+        answer.print(self.screen, &mut self.out)
+    }
+
+    /// Tells on a terminal what was searched and how long it took.
+    fn finish(mut self) -> io::Result<()> {
+        if self.arguments.json || !self.screen.is_terminal() {
+            return Ok(());
+        }
+        let questions = match self.answered {
+            1 => String::new(),
+            count => format!(" for {}", counted(count, "question")),
+        };
+        let (rows, answering) = (counted(self.parts.rows(), "row"), self.answering.as_secs_f64());
+        let loading = self.loading.as_secs_f64();
+        let summary =
+            format!("{rows} searched{questions} in {answering:.2} s, model loaded in {loading:.2} s");
+        writeln!(self.out)?;
+        self.screen.write(&mut self.out, "", 0, &summary)
+    }
+}
+
 impl Answer<'_> {
     fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
         let hits = self.hits.iter().map(|(near, row)| self.hit(near, row)).collect();
-        serde_json::to_writer(&mut *out, &JsonHit { question: self.question, hits })?;
+        serde_json::to_writer(&mut *out, &AnswerJson { question: self.question, hits })?;
         writeln!(out)
     }
 
-    /// Where there are several.
+    /// Returns the file of a row where the index has several.
     fn file_of(&self, near: &Neighbor) -> Option<String> {
         (self.parts.paths().count() > 1).then(|| self.parts.path(near.row).display().to_string())
     }
 
-    fn hit<'a>(&self, near: &Neighbor, row: &'a Row) -> Hit<'a> {
+    fn hit<'a>(&self, near: &Neighbor, row: &'a Row) -> HitJson<'a> {
         let names = self.parts.kept().into_iter().map(str::to_owned);
-        Hit {
+        HitJson {
             id: row.id.to_string(),
             score: near.score,
             text: &row.text,
@@ -193,15 +343,19 @@ impl Answer<'_> {
         }
     }
 
-    /// Under the question, where it is one of several.
-    fn print(&self, out: &mut impl Write, number: Option<usize>) -> io::Result<()> {
-        if let Some(number) = number {
-            writeln!(out, "{}{}", if number > 0 { "\n" } else { "" }, self.question)?;
-        }
+    fn print(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
         for ((near, row), rank) in self.hits.iter().zip(1..) {
+            if rank > 1 && screen.is_terminal() {
+                writeln!(out)?;
+            }
             let file = self.file_of(near).map_or(String::new(), |file| format!("  ({file})"));
-            writeln!(out, "{rank:>3}  {:.4}  {}", near.score, shown(&format!("{}{file}", row.id)))?;
-            writeln!(out, "             {}", shown(&snippet(&row.text, self.question)))?;
+            let head = format!("{rank:>3}  {:.4}  ", near.score);
+            screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", row.id)))?;
+            let part = snippet(&row.text, self.question);
+            // In a file or a pipe, a text with line ends must stay one line.
+            let part = shown(&part.split_whitespace().collect::<Vec<_>>().join(" "));
+            let marked = screen.mark(&part, &question_words(&part, self.question));
+            screen.write(out, &" ".repeat(HIT_INDENT), HIT_INDENT, &marked)?;
         }
         Ok(())
     }

@@ -1,17 +1,17 @@
-//! How far a figure would move on another test set of the same kind: a paired bootstrap, seeded.
+//! Estimates how far a figure would move on another test set of the same kind: a paired bootstrap with a fixed seed.
 //!
-//! Items (questions, or pairs) are drawn again with replacement, for both sides the same ones, and the figure is taken of
-//! what was drawn; the middle 95 % of the results are the interval (percentile method: Efron and Tibshirani, An Introduction
-//! to the Bootstrap, 1993, chapter 13; for test sets of retrieval: Sakai, SIGIR 2006). It is that of
-//! `scipy.stats.bootstrap(paired=True, method="percentile")`.
+//! A resample draws items (questions or pairs) with replacement, the same ones for both sides, and computes the figure from
+//! them. The interval holds the middle 95 % of these figures (percentile method: Efron and Tibshirani, An Introduction to
+//! the Bootstrap, 1993, chapter 13; for retrieval test sets: Sakai, SIGIR 2006), as
+//! `scipy.stats.bootstrap(paired=True, method="percentile")` computes it.
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// Of the results, so many lie inside.
+/// The share of the resampled figures that lies inside the interval.
 const CONFIDENCE: f64 = 0.95;
 
-/// Where a figure may be.
+/// The range in which a figure may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Interval {
     /// Its lower end.
@@ -20,8 +20,8 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The 95 % interval of a statistic of these items, the same in every run and on any number of threads. Resamples of which
-/// the statistic is not defined don't count; `None` where there are no others, or only one item, which says nothing.
+/// Returns the 95 % interval of a statistic of these items, the same in every run and for any number of threads. Resamples
+/// for which the statistic is undefined are left out. Returns `None` if none is left, or if there is only one item.
 pub fn interval(
     items: &[usize],
     resamples: u64,
@@ -41,19 +41,25 @@ pub fn interval(
     Some(Interval { low: quantile(&results, outside)?, high: quantile(&results, 1.0 - outside)? })
 }
 
-/// Between the two values that are nearest, as NumPy does.
+/// Returns a quantile of sorted values, interpolated linearly between the two nearest, as NumPy does by default.
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    // The place is at most the number of resamples.
+    #[allow(clippy::cast_possible_truncation)]
+    let at = |place: f64| sorted[place as usize];
     let place = share * sorted.len().checked_sub(1)? as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    let (below, above) = (at(place.floor()), at(place.ceil()));
     Some(below + (above - below) * place.fract())
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// A random number generator: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 struct Random(u64);
 
 impl Random {
     const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
+    /// Returns a number below `most`.
+    // The upper half of the product of a 64-bit number and `most` is below `most`.
+    #[allow(clippy::cast_possible_truncation)]
     fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_add(Random::STEP);
         ((u128::from(mixed(self.0)) * most as u128) >> 64) as usize

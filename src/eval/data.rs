@@ -1,5 +1,5 @@
-//! Files of a test set in, what stands in them out: pairs with a score, or questions, documents and judgments as BEIR has
-//! them. In a test set nothing may be wrong: the first failure ends the run.
+//! Reads a test set: pairs with a score, or questions, documents and judgments in BEIR's layout. The first failure ends the
+//! run, because figures on a part of a test set cannot be compared with others.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -11,19 +11,19 @@ use crate::error::{ContentError, DocumentError, Failure};
 use crate::source::{Document, Fields, Filter, Found, Limits, Raw, Reading, Roots, Workers};
 use crate::text::clean::clean;
 
-/// Where the language of a pair or a question stands, the first that is there.
+/// The fields that may hold the language of a pair or a question; the first one present counts.
 const LANGUAGE: [&str; 2] = ["language", "lang"];
 
-/// Those of `build` by default.
+/// The limits that `build` has by default.
 const LIMITS: Limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
 
-/// Two texts, and how alike they are.
+/// Two texts and their similarity.
 pub struct Pair {
-    /// The texts.
+    /// The two texts, cleaned.
     pub texts: [String; 2],
-    /// In any unit.
+    /// The similarity, in any unit.
     pub score: f64,
-    /// Where the data says.
+    /// The language, if the data names it.
     pub language: Option<String>,
     /// File and line.
     pub place: String,
@@ -31,24 +31,24 @@ pub struct Pair {
 
 /// A question, or a document.
 pub struct CorpusEntry {
-    /// Unique in its file.
+    /// Unique within its file.
     pub id: String,
-    /// Clean.
+    /// The cleaned text.
     pub text: String,
 }
 
-/// A question and its language, where the data says.
+/// A question and its language.
 pub struct Question {
-    /// The question.
+    /// Its id and text.
     pub entry: CorpusEntry,
-    /// Its language.
+    /// The language, if the data names it.
     pub language: Option<String>,
 }
 
-/// How relevant documents are: of each question, by document.
+/// The relevance of documents, by question and then by document.
 pub type Judgments = HashMap<String, HashMap<String, i64>>;
 
-/// The rows of a file: which columns they have, and what is said where one is missing.
+/// A file of rows: the columns to read, and what to say if one is missing.
 struct TestRows<'a> {
     file: &'a Path,
     text: &'a [&'a str],
@@ -57,36 +57,39 @@ struct TestRows<'a> {
     program: &'a Path,
 }
 
-/// Pairs with these fields or columns: the first text, the second, and the score. `program` is this program, which may be
-/// started again to read the file.
+/// Reads pairs from these fields or columns: first text, second text, score. `program` is the path of this program, which is
+/// started again as a worker if the file needs one.
 ///
 /// # Errors
-/// The file cannot be read, is empty, or a row has not these fields, or no number as a score.
+/// The file cannot be read or is empty; a row lacks a field, or its score is not a number.
 pub fn pairs(file: &Path, fields: &[String; 3], program: &Path) -> anyhow::Result<Vec<Pair>> {
     let [first, second, score] = fields.each_ref().map(String::as_str);
     let keep = [first, second, score, LANGUAGE[0], LANGUAGE[1]];
     let expected = "name the columns of texts and score with --fields A,B,SCORE";
     let mut pairs = Vec::new();
     TestRows { file, text: &[first, second], keep: &keep, expected, program }.each(|row| {
-        let text = |at: usize| match row.kept[at].as_str().map(clean) {
-            None => Err(anyhow!("no field `{}`; {expected}", keep[at])),
-            Some(text) if text.is_empty() => Err(anyhow!("field `{}` is empty; remove the pair", keep[at])),
+        let text = |name: &str, value: &Value| match value.as_str().map(clean) {
+            None => Err(anyhow!("no field `{name}`; {expected}")),
+            Some(text) if text.is_empty() => Err(anyhow!("field `{name}` is empty; remove the pair")),
             Some(text) => Ok(text),
         };
-        let number = number(&row.kept[2]).filter(|score: &f64| score.is_finite());
-        let score = number
-            .with_context(|| format!("field `{score}` is no number but {}; {expected}", row.kept[2]))?;
-        let (texts, language) = ([text(0)?, text(1)?], language(&row.kept[3..]));
-        pairs.push(Pair { texts, score, language, place: row.place() });
+        let [of_first, of_second, of_score, languages @ ..] = &*row.kept else {
+            unreachable!("a row has the columns asked for")
+        };
+        let texts = [text(first, of_first)?, text(second, of_second)?];
+        let score = number(of_score)
+            .filter(|score: &f64| score.is_finite())
+            .with_context(|| format!("field `{score}` is {of_score}, not a number; {expected}"))?;
+        pairs.push(Pair { texts, score, language: language(languages), place: row.place() });
         Ok(())
     })?;
     Ok(pairs)
 }
 
-/// The questions of `queries.jsonl`.
+/// Reads the questions of `queries.jsonl`.
 ///
 /// # Errors
-/// The file cannot be read, is empty, or a line has no `_id` or `text`, or the `_id` of an earlier one.
+/// The file cannot be read or is empty; a line lacks `_id` or `text`, or repeats an `_id`.
 pub fn questions(file: &Path, program: &Path) -> anyhow::Result<Vec<Question>> {
     let mut questions = Vec::new();
     entries(file, &["text"], program, |entry, language| {
@@ -97,7 +100,7 @@ pub fn questions(file: &Path, program: &Path) -> anyhow::Result<Vec<Question>> {
     Ok(questions)
 }
 
-/// The documents of `corpus.jsonl`, title and text in one. Texts may be empty.
+/// Reads the documents of `corpus.jsonl`, with title and text joined. Texts may be empty.
 ///
 /// # Errors
 /// As [`questions`].
@@ -119,31 +122,38 @@ fn entries(
     let expected = "each line must be an object like {\"_id\": \"1\", \"text\": \"…\"}";
     let mut seen = HashSet::new();
     TestRows { file, text, keep: &["_id", LANGUAGE[0], LANGUAGE[1]], expected, program }.each(|row| {
-        ensure!(!row.kept[0].is_null(), "no field `_id`; {expected}");
-        ensure!(seen.insert(row.id.clone()), "the id `{}` is there twice; ids must be unique", row.id);
-        take(CorpusEntry { text: clean(&row.text), id: row.id }, language(&row.kept[1..]))
+        let [id, languages @ ..] = &*row.kept else { unreachable!("a row has the columns asked for") };
+        ensure!(!id.is_null(), "no field `_id`; {expected}");
+        ensure!(
+            seen.insert(row.id.clone()),
+            "the id `{}` is used twice; give each line an id of its own",
+            row.id
+        );
+        take(CorpusEntry { text: clean(&row.text), id: row.id.clone() }, language(languages))
     })
 }
 
-/// The judgments of a file such as `qrels/test.tsv`, a table with the columns `query-id`, `corpus-id` and `score`.
+/// Reads judgments such as `qrels/test.tsv`, a table with the columns `query-id`, `corpus-id` and `score`.
 ///
 /// # Errors
-/// The file cannot be read, is empty, lacks a column, has a score that is no whole number, or judges a document twice.
+/// The file cannot be read or is empty, lacks a column, has a score that is not a whole number, or judges a document twice.
 pub fn judgments(file: &Path, program: &Path) -> anyhow::Result<Judgments> {
-    let keep = ["query-id", "corpus-id", "score"];
+    let keep @ [query_id, corpus_id, _] = ["query-id", "corpus-id", "score"];
     let expected =
         "the first line must name the columns query-id, corpus-id and score, with tabs between them";
     let mut judged = Judgments::new();
-    TestRows { file, text: &keep[1..2], keep: &keep, expected, program }.each(|row| {
-        let id = |at: usize| row.kept[at].as_str().with_context(|| format!("no {}; {expected}", keep[at]));
-        let (question, document) = (id(0)?, id(1)?);
-        let relevance = number(&row.kept[2])
-            .with_context(|| format!("the score is no whole number but {}; {expected}", row.kept[2]))?;
-        let of_question = judged.entry(question.to_owned()).or_default();
-        let before = of_question.insert(document.to_owned(), relevance);
+    TestRows { file, text: &[corpus_id], keep: &keep, expected, program }.each(|row| {
+        let [question, document, score] = &*row.kept else { unreachable!("a row has the columns asked for") };
+        let id = |name: &str, value: &Value| {
+            value.as_str().map(str::to_owned).with_context(|| format!("no {name}; {expected}"))
+        };
+        let (question, document) = (id(query_id, question)?, id(corpus_id, document)?);
+        let relevance =
+            number(score).with_context(|| format!("the score is {score}, not a whole number; {expected}"))?;
+        let before = judged.entry(question.clone()).or_default().insert(document.clone(), relevance);
         ensure!(
             before.is_none(),
-            "question `{question}` and document `{document}` are there twice; keep one"
+            "question `{question}` and document `{document}` are judged twice; keep one line"
         );
         Ok(())
     })?;
@@ -151,7 +161,7 @@ pub fn judgments(file: &Path, program: &Path) -> anyhow::Result<Judgments> {
 }
 
 impl TestRows<'_> {
-    /// Hands over one row after the other.
+    /// Passes each row to `take`.
     fn each(&self, mut take: impl FnMut(Document) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let reading = Reading {
@@ -163,9 +173,9 @@ impl TestRows<'_> {
         let roots = Roots::new(&[self.file.to_owned()], Filter::new(&[], &[], false, false)?, false)?;
         for found in roots.documents(&reading) {
             match found {
-                Found::Raw(Raw::File { location, .. }) => bail!(
+                Found::Raw(Raw::File(file)) => bail!(
                     "{}: has no rows; name a file that ends in .jsonl, .csv, .tsv or .parquet",
-                    location
+                    file.location
                 ),
                 Found::Raw(raw) => {
                     let row = raw.read(&reading).map_err(|failure| self.failed(failure))?;
@@ -180,23 +190,22 @@ impl TestRows<'_> {
         Ok(())
     }
 
-    /// Options that a cause may name are those of `build`.
     fn failed(&self, Failure { place, cause, .. }: Failure) -> anyhow::Error {
-        let cause = match cause {
-            DocumentError::FieldMissing { field, .. } => format!("no field `{field}`"),
-            DocumentError::FieldType { field, expected, found, .. } => {
-                format!("field `{field}` is {found}, expected {expected}")
-            }
-            DocumentError::Content(ContentError::ColumnMissing { column, columns }) => {
-                format!("no column `{column}` (there are: {columns})")
-            }
-            cause => return anyhow!("{place}: {cause}"),
-        };
-        anyhow!("{place}: {cause}; {}", self.expected)
+        let has_other_fields = matches!(
+            cause,
+            DocumentError::FieldMissing { .. }
+                | DocumentError::FieldType { .. }
+                | DocumentError::Content(ContentError::ColumnMissing { .. })
+        );
+        if has_other_fields {
+            anyhow!("{place}: {cause}; {}", self.expected)
+        } else {
+            anyhow!("{place}: {cause}")
+        }
     }
 }
 
-/// As JSON has it, or as text, which is all that CSV has.
+/// Parses a number, which is a JSON number, or text in CSV.
 fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     match value {
         Value::Number(number) => number.to_string().parse().ok(),

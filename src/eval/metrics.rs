@@ -1,16 +1,17 @@
-//! The measures. Pure.
+//! Computes nDCG, recall, reciprocal rank and correlations. Pure.
 //!
-//! Those of rankings are trec_eval's (`m_ndcg_cut.c`, `m_recall.c`, `m_recip_rank.c`), which pytrec_eval calls `ndcg_cut_10`,
-//! `recall_10` and `recip_rank`. A ranking is given as the relevance of its documents, the first first, 0 for one that was
-//! not judged; only what is above 0 is relevant.
+//! The figures of rankings are defined as in trec_eval (`m_ndcg_cut.c`, `m_recall.c`, `m_recip_rank.c`); pytrec_eval calls
+//! them `ndcg_cut_10`, `recall_10` and `recip_rank`. A ranking is the list of the relevance of its documents, best document
+//! first. A document that was not judged has relevance 0. A document is relevant if its relevance is above 0.
 
 use std::cmp::Reverse;
 
-/// How many documents of a ranking nDCG and recall look at.
+/// The number of documents at the top of a ranking that nDCG and recall look at.
 pub const K: usize = 10;
 
-/// Discounted cumulative gain of the first `k`, over that of the best order of all `judged` documents. The gain is the
-/// relevance itself, the discount at rank `r` is `log2(r + 1)` (Järvelin and Kekäläinen 2002). 0 where nothing is relevant.
+/// Returns the discounted cumulative gain of the first `k` documents, divided by that of the best order of all `judged`
+/// documents. The gain is the relevance itself; the discount at rank `r` is `log2(r + 1)` (Järvelin and Kekäläinen 2002).
+/// Returns 0 if no document is relevant.
 pub fn ndcg(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     let mut best = judged.to_vec();
     best.sort_unstable_by_key(|&relevance| Reverse(relevance));
@@ -25,7 +26,7 @@ fn gain(relevances: &[i64], k: usize) -> f64 {
     first.map(|(&relevance, next)| relevance.max(0) as f64 / f64::from(next).log2()).sum()
 }
 
-/// The share of the relevant documents that is among the first `k`. 0 where nothing is relevant.
+/// Returns the share of the relevant documents that is among the first `k`, or 0 if no document is relevant.
 pub fn recall(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     let relevant = |relevances: &[i64]| relevances.iter().filter(|&&relevance| relevance > 0).count();
     match relevant(judged) {
@@ -34,18 +35,18 @@ pub fn recall(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     }
 }
 
-/// One over the rank of the first relevant document; 0 where there is none.
+/// Returns one divided by the rank of the first relevant document, or 0 if there is none.
 pub fn reciprocal_rank(ranked: &[i64]) -> f64 {
     ranked.iter().position(|&relevance| relevance > 0).map_or(0.0, |at| 1.0 / (at + 1) as f64)
 }
 
-/// Pearson's r; `None` where one side is the same throughout.
+/// Returns Pearson's r, or `None` if all values of one side are equal.
 ///
 /// # Panics
-/// If the sides are not of the same length.
+/// If the two sides have different lengths.
 pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     assert_eq!(a.len(), b.len(), "values come in pairs");
-    // By comparison: rounding leaves a little variance to equal values.
+    // Comparing is exact; a computed variance of equal values can differ from 0 by rounding.
     let is_constant = |values: &[f64]| values.iter().all(|&value| value == values[0]);
     if is_constant(a) || is_constant(b) {
         return None;
@@ -62,7 +63,7 @@ pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     Some((both / (of_a.sqrt() * of_b.sqrt())).clamp(-1.0, 1.0))
 }
 
-/// Spearman's rho: Pearson's r of the ranks, of which equal values have the mean of theirs.
+/// Returns Spearman's rho: Pearson's r of the ranks, where equal values share the mean of their ranks.
 ///
 /// # Panics
 /// As [`pearson`].
@@ -87,7 +88,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    // Against pytrec_eval and scipy: tests/suite/eval.rs. Here is what they leave open, or what is known by hand.
+    // tests/suite/eval.rs compares with pytrec_eval and SciPy. These cases are known by hand, or undefined there.
 
     #[test]
     fn rankings_are_measured_as_by_hand() {

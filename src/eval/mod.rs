@@ -1,4 +1,4 @@
-//! How good vectors are, on data whose answers are known: a test set in, figures and their uncertainty out.
+//! Measures how good vectors are: a test set with known answers in, figures and their uncertainty out.
 
 mod bootstrap;
 mod data;

@@ -1,4 +1,4 @@
-//! Vectors of documents in, some at a time, the nearest documents of each question out.
+//! Takes the vectors of documents batch by batch, and returns the nearest documents of each question.
 
 use std::cmp::Ordering;
 use std::hash::Hash;
@@ -8,10 +8,10 @@ use rayon::prelude::*;
 
 use crate::index::best::{Best, Ranked};
 
-/// Documents that are kept of a ranking, as in the runs of BEIR. Only the reciprocal rank looks behind the first ten.
+/// The number of documents kept per ranking, as in BEIR. Only the reciprocal rank looks beyond the first ten.
 const MOST: usize = 1000;
 
-/// The rankings of all questions.
+/// The rankings of all questions so far.
 pub struct Rankings {
     questions: Array2<f32>,
     nearest: Vec<Best<RankedDocument>>,
@@ -34,19 +34,19 @@ impl Ranked for RankedDocument {
 }
 
 impl Rankings {
-    /// Of questions `[questions, dim]`, vectors of length 1; empty at first.
+    /// Starts with no documents. `questions` has shape `[questions, dim]` and L2-normalized rows.
     pub fn new(questions: Array2<f32>) -> Self {
         let nearest = (0..questions.nrows()).map(|_| Best::new(MOST)).collect();
         Rankings { questions, nearest }
     }
 
-    /// Length of the vectors.
+    /// Returns the number of dimensions.
     pub fn dim(&self) -> usize {
         self.questions.ncols()
     }
 
-    /// Takes documents with their vectors `[documents, dim]` of length 1. Of one that comes more than once, as chunks do,
-    /// the nearest counts.
+    /// Adds documents with their L2-normalized vectors `[documents, dim]`. If a document comes more than once, as the chunks
+    /// of one do, its nearest vector counts.
     pub fn offer(&mut self, documents: &[&str], vectors: ArrayView2<f32>) {
         let scores = self.questions.dot(&vectors.t());
         self.nearest.par_iter_mut().enumerate().for_each(|(question, nearest)| {
@@ -59,7 +59,7 @@ impl Rankings {
         });
     }
 
-    /// For each question the documents, the nearest first.
+    /// Returns the documents of each question, nearest first.
     pub fn documents(&self) -> impl Iterator<Item = Vec<&str>> {
         self.nearest.iter().map(|nearest| nearest.sorted().map(|near| &*near.document).collect())
     }

@@ -94,7 +94,7 @@ pub fn write_delta(
     entry(FROM, old.map(|old| old.content().to_owned()));
     entry(TO, Some(new.content().to_owned()));
     let file = writer.into_inner().map_err(|e| place.cannot_write(&e))?;
-    place.put(file)
+    place.publish(file)
 }
 
 /// Whether the place has a delta whose result is this file.

@@ -24,16 +24,30 @@ use crate::digest::Digest;
 /// reads each some ten times, for as many windows of rows. One that reads more often takes them in another order.
 const READS_PER_GROUP_MAX: usize = 16;
 
-/// The old file, and of what use it is.
+/// The index that the output has when a run begins, and how much of it the run can reuse.
 pub struct Old {
-    /// The file.
+    /// Read whole, and undamaged.
     pub file: IndexFile,
-    /// Whether a row's vector, cut to length, is the one that its text has now.
-    pub has_vectors: bool,
-    /// Whether they may be taken.
-    pub is_reused: bool,
-    /// Whether all that its vectors depend on is the same.
-    pub is_same: bool,
+    /// Depends on the settings of both runs; `--rebuild` does not count here.
+    pub reusable: Reusable,
+}
+
+/// How much of an old index a run can reuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reusable {
+    /// Nothing: the vectors were made with other settings.
+    Nothing,
+    /// The vectors, truncated to the new length. The new file has another fingerprint.
+    Vectors,
+    /// The whole file, if its rows stay the same: the fingerprint is the same.
+    File,
+}
+
+impl Old {
+    /// Returns whether an equal text has the same vector in the new file, before truncation.
+    pub fn has_vectors(&self) -> bool {
+        self.reusable != Reusable::Nothing
+    }
 }
 
 /// Where the rows of a document begin.

@@ -77,7 +77,7 @@ impl Shards {
             bail!(self.doubled(&new, row)?);
         }
         let bytes = file.as_file().metadata()?.len();
-        Ok(Joined { rows: new.rows(), bytes, warning: place.put(file)? })
+        Ok(Joined { rows: new.rows(), bytes, warning: place.publish(file)? })
     }
 
     /// Returns the kept columns, each with a type that holds the values of all parts.

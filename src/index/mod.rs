@@ -25,7 +25,7 @@ mod table;
 mod writer;
 
 pub use delta::{Changes, OPERATION, write_delta};
-pub use file::{IndexFile, Old};
+pub use file::{IndexFile, Old, Reusable};
 pub use join::{Joined, Shards};
 pub use metadata::{Fingerprint, Metadata, RowKind};
 pub use part::{IndexFileError, Part};

@@ -98,7 +98,7 @@ impl Vector {
     /// [`NoVector::NotFinite`] if the first `dim` numbers are all zero.
     pub fn truncate(self, dim: usize) -> Result<Self, NoVector> {
         match self {
-            Vector::New(embedding) => Ok(Vector::New(embedding.cut(dim)?)),
+            Vector::New(embedding) => Ok(Vector::New(embedding.truncate(dim)?)),
             old @ Vector::Old(_) => Ok(old),
         }
     }

@@ -11,10 +11,10 @@ use crate::storage::place::FileKind;
 pub const MAGIC: &[u8] = b"PAR1";
 
 /// The output of `build`, `merge` and `pack`.
-pub const INDEX: FileKind = FileKind { name: "Parquet", magic: MAGIC, is_kept: true };
+pub const INDEX: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: true };
 
 /// The file of `--delta`.
-pub const DELTA: FileKind = FileKind { name: "Parquet", magic: MAGIC, is_kept: false };
+pub const DELTA: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: false };
 
 /// The column with the id of a document or chunk, unique in a file.
 pub const ID: &str = "id";

@@ -6,7 +6,7 @@
 use anyhow::Context;
 
 use super::delta::{Changes, leads_to, write_delta};
-use super::file::{IndexFile, Old};
+use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::row::{Row, Vector};
@@ -102,7 +102,7 @@ impl<'a> IndexWriter<'a> {
         let old = self.old.map(|old| &old.file);
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
-                self.place.check_as_found()?;
+                self.place.check_unchanged()?;
                 // If the last run died after it put the file in place, its delta is the one that leads to this file.
                 let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
                 let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
@@ -121,7 +121,7 @@ impl<'a> IndexWriter<'a> {
         }
         assert!(new.doubled_id().is_none(), "two documents have the same id");
         let is_alike =
-            |old: &Old| old.has_vectors && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
+            |old: &Old| old.has_vectors() && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
         let is_alike = self.old.is_some_and(is_alike);
         let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
@@ -130,7 +130,7 @@ impl<'a> IndexWriter<'a> {
         if let Some(delta) = delta {
             warnings.extend(write_delta(delta, old, &new, &changes)?);
         }
-        warnings.extend(self.place.put(file)?);
+        warnings.extend(self.place.publish(file)?);
         Ok(self.written(bytes, true, changes, warnings))
     }
 
@@ -141,7 +141,7 @@ impl<'a> IndexWriter<'a> {
     }
 
     fn is_as_before(&self, row: &Row) -> bool {
-        let Some(Old { file, is_same: true, .. }) = self.old else { return false };
+        let Some(Old { file, reusable: Reusable::File }) = self.old else { return false };
         let Vector::Old(there) = row.vector else { return false };
         if self.rows >= file.rows() || !self.keeps_the_same {
             return false;
@@ -157,7 +157,7 @@ impl<'a> IndexWriter<'a> {
 
     /// Whether the rows so far are all rows of the old file, and the columns have the same types.
     fn is_complete(&self, old: &IndexFile) -> bool {
-        let is_same = self.old.is_some_and(|old| old.is_same) && old.keeps(&self.kept);
+        let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same
             && self.rows == old.rows()
             && old.metadata().map(|metadata| metadata.stale) == Some(self.metadata.stale)
@@ -228,8 +228,9 @@ impl<'a> IndexWriter<'a> {
     fn old_vectors(&self, rows: &[u32]) -> anyhow::Result<Vec<Box<[f32]>>> {
         let Some(Old { file, .. }) = self.old.filter(|_| !rows.is_empty()) else { return Ok(Vec::new()) };
         let vectors = file.vectors(rows).with_context(|| self.place.cannot_read_again())?;
-        let cut = |vector: &[f32]| Ok(Embedding::stored(vector.into()).cut(self.dim())?.into_values());
-        vectors.chunks(file.dim()).map(cut).collect()
+        let truncate =
+            |vector: &[f32]| Ok(Embedding::stored(vector.into()).truncate(self.dim())?.into_values());
+        vectors.chunks(file.dim()).map(truncate).collect()
     }
 
     fn write(&self, table: &mut Table, row: TableRow) -> anyhow::Result<()> {

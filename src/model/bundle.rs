@@ -1,40 +1,46 @@
-//! A model and its runtime in, a folder out that works on a machine without a network: the program, the runtime, the model,
-//! and the digests of all.
+//! A model and its runtime in, a folder for a machine without a network out: this program, ONNX Runtime, the model and the
+//! digests of all files.
 
 use std::env;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use sha2::{Digest, Sha256};
 
 use super::load::Model;
 use crate::digest::hex;
 use crate::interrupt;
 
-/// The folder in a bundle with the model, which the program in it takes by itself.
+/// The folder of the model in a bundle; the program in a bundle uses it by default.
 pub const MODEL: &str = "model";
 
-/// Bytes that are copied at a time.
+/// Bytes per read when a file is copied.
 const BLOCK: usize = 1 << 20;
 
-/// In the form of `sha256sum`.
+/// The file with the digests, in the format of `sha256sum`.
 const SUMS: &str = "SHA256SUMS";
 
-/// Makes the folder, whole or not at all, and gives back how many bytes are in it.
+/// Makes the bundle and returns its size in bytes. The folder appears once it is complete.
 ///
 /// # Errors
-/// It is there already; something cannot be read or written.
+/// The folder exists already, or a file cannot be read or written.
 pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
     let is_new = folder.symlink_metadata().is_err();
-    ensure!(is_new, "{}: is there already; name a new folder", folder.display());
+    ensure!(is_new, "{}: exists already; name a new folder", folder.display());
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let scratch = tempfile::Builder::new().prefix(".bundle-").tempdir_in(parent);
-    let scratch = scratch.with_context(|| parent.display().to_string())?;
-    // A temporary folder is its owner's alone; one in it is as any other.
+    let scratch = scratch.map_err(|e| {
+        anyhow!(
+            "{}: no folder can be made in it: {e}; check that it exists and that this user may write to it",
+            parent.display()
+        )
+    })?;
+    // A temporary folder is private to its owner; a folder in it has the usual permissions.
     let unfinished = scratch.path().join(MODEL);
-    let program = env::current_exe().context("this program cannot be found")?;
+    let program = env::current_exe()
+        .map_err(|e| anyhow!("the file of this program cannot be found: {e}; start it by its full path"))?;
     let mut files = vec![(program, PathBuf::from(env!("CARGO_PKG_NAME")))];
     files.extend(model.libraries()?);
     files.extend(model.folder.files()?.into_iter().map(|(file, name)| (file, Path::new(MODEL).join(name))));
@@ -42,16 +48,23 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
     let mut bytes = 0;
     for (from, name) in files {
         let to = unfinished.join(&name);
-        let copied = copy(&from, &to).with_context(|| format!("{} to {}", from.display(), to.display()))?;
-        bytes += copied.0;
-        sums.push_str(&format!("{}  {}\n", copied.1, name.display()));
+        let (length, digest) = copy(&from, &to).with_context(|| {
+            format!(
+                "{}: cannot be copied to {}; check the disk and the permissions",
+                from.display(),
+                to.display()
+            )
+        })?;
+        bytes += length;
+        sums.push_str(&format!("{digest}  {}\n", name.display()));
     }
-    fs::write(unfinished.join(SUMS), sums)?;
-    fs::rename(&unfinished, folder).with_context(|| folder.display().to_string())?;
+    let cannot_write = |e| anyhow!("{}: cannot be written: {e}; check the disk", folder.display());
+    fs::write(unfinished.join(SUMS), sums).map_err(cannot_write)?;
+    fs::rename(&unfinished, folder).map_err(cannot_write)?;
     Ok(bytes)
 }
 
-/// Its length and SHA-256.
+/// Copies a file with its permissions; returns its length in bytes and its SHA-256.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<(u64, String)> {
     fs::create_dir_all(to.parent().unwrap_or(Path::new("")))?;
     let mut source = File::open(from)?;

@@ -1,4 +1,4 @@
-//! What CUDA needs beside ONNX Runtime: its libraries, a driver, a GPU.
+//! The number of a GPU in, a GPU that CUDA can use out; loads the libraries that ONNX Runtime requires for it.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -12,52 +12,53 @@ use ort::util::preload_dylib;
 /// The library of NVIDIA's driver.
 const DRIVER: &str = "libcuda.so.1";
 
-/// Where the PyPI packages of CUDA and cuDNN keep their libraries, seen from the folder of ONNX Runtime's package.
+/// Where the PyPI packages of CUDA and cuDNN have their libraries, relative to the folder of ONNX Runtime's package.
 const PACKAGES: [&str; 2] = ["../../nvidia/cu13/lib", "../../nvidia/cudnn/lib"];
 
-/// A GPU.
+/// A GPU that the driver has opened.
 pub(super) struct Gpu(Arc<CudaContext>);
 
 impl Gpu {
-    /// The one that CUDA counts so.
+    /// Opens the GPU with this number in CUDA.
     ///
     /// # Errors
-    /// There is no driver, or no such GPU.
+    /// There is no driver, or no GPU with this number.
     pub fn open(number: usize) -> anyhow::Result<Self> {
-        // What follows panics without it.
-        preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: there is no {DRIVER}"))?;
-        let gpus = CudaContext::device_count().map_err(said)?;
+        // cudarc panics if the driver is missing.
+        preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: {DRIVER} not found"))?;
+        let gpus = CudaContext::device_count().map_err(driver_error)?;
         if usize::try_from(gpus).is_ok_and(|gpus| number >= gpus) {
-            bail!("there is no GPU {number}: NVIDIA's driver has {gpus}, counted from 0");
+            bail!("there is no GPU {number}: the NVIDIA driver has {gpus}, numbered from 0");
         }
-        let context = CudaContext::new(number).map_err(|e| said(e).context(format!("GPU {number}")))?;
+        let context =
+            CudaContext::new(number).map_err(|e| driver_error(e).context(format!("GPU {number}")))?;
         Ok(Gpu(context))
     }
 
-    /// What it is called.
+    /// Returns the product name of the GPU.
     pub fn name(&self) -> String {
         self.0.name().unwrap_or_else(|_| "GPU".to_owned())
     }
 }
 
-fn said(error: DriverError) -> anyhow::Error {
+fn driver_error(error: DriverError) -> anyhow::Error {
     let words =
         error.error_string().map_or_else(|_| error.to_string(), |words| words.to_string_lossy().into());
-    anyhow!("NVIDIA's driver says: {words}")
+    anyhow!("the NVIDIA driver reports: {words}")
 }
 
-/// Where its libraries may lie: beside ONNX Runtime's, or in the packages beside its own.
+/// Returns the folders that may hold the libraries of CUDA: the folder of ONNX Runtime, and the PyPI packages of CUDA.
 pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
     let beside = onnx_runtime.parent().unwrap_or(Path::new("."));
     let packages = PACKAGES.map(|package| beside.join(package));
     [beside.to_owned()].into_iter().chain(packages.into_iter().filter(|folder| folder.is_dir())).collect()
 }
 
-/// Loads the libraries of CUDA and cuDNN that lie beside ONNX Runtime's, or in the packages beside its own, so that its
-/// provider finds them. Where there are none, the system's are for the system to find.
+/// Loads the libraries of CUDA and cuDNN from [`folders`], so that ONNX Runtime finds them. If no folder has them, ONNX Runtime
+/// takes those that are installed in the system.
 ///
 /// # Errors
-/// One of them is missing or cannot be loaded.
+/// A folder has the first of the libraries, but another is missing or cannot be loaded.
 pub(super) fn load_libraries(onnx_runtime: &Path) -> anyhow::Result<()> {
     let folders = folders(onnx_runtime);
     for libraries in [CUDA_DYLIBS, CUDNN_DYLIBS] {
@@ -81,7 +82,7 @@ mod tests {
     fn a_library_that_is_missing_or_broken_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let load = || load_libraries(&folder.path().join("libonnxruntime.so")).map_err(|e| e.to_string());
-        assert_eq!(load(), Ok(()), "those of the system");
+        assert_eq!(load(), Ok(()), "the libraries of the system are used");
         fs::write(folder.path().join("libcudart.so.13"), "").unwrap();
         let error = load().unwrap_err();
         assert!(error.contains("libcudart.so.13 cannot be loaded: "), "{error}");

@@ -1,4 +1,4 @@
-//! What runs the graph, and what that needs of the machine.
+//! The value of `--device` in, a device and what it requires of the machine out.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,31 +9,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Usage;
 
-/// What runs the graph.
+/// A device that runs a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
-    /// ONNX Runtime's own operators on the CPU, in the precision of the graph.
+    /// The CPU with ONNX Runtime's own kernels, in the precision of the graph.
     Cpu,
-    /// OpenVINO on the CPU, in bfloat16.
+    /// The CPU with OpenVINO, in bfloat16.
     OpenVino,
-    /// NVIDIA GPUs, as CUDA counts them, each with a session of its own. At least one, none twice.
+    /// NVIDIA GPUs by their numbers in CUDA, one session per GPU. Never empty, no number twice.
     Cuda(Vec<usize>),
 }
 
-/// What a user asks for.
+/// The value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first GPU, where there is one that can be used, otherwise the CPU.
+    /// The first GPU if it can be used, otherwise the CPU.
     Auto,
-    /// This one or none.
+    /// This device, or the run fails.
     Only(Device),
 }
 
-/// A precision to compute in that is not the graph's own: vectors depend on it.
+/// A precision that the device computes in, whatever the precision of the graph. Vectors depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 8 bits of exponent and 7 of fraction.
+    /// bfloat16: 8 bits of exponent, 7 bits of fraction.
     Bf16,
 }
 
@@ -46,7 +46,7 @@ impl FromStr for DeviceChoice {
             "cpu" => Some(Device::Cpu),
             "openvino" => Some(Device::OpenVino),
             "cuda" => Some(Device::Cuda(vec![0])),
-            _ => name.strip_prefix("cuda:").and_then(numbers).map(Device::Cuda),
+            _ => name.strip_prefix("cuda:").and_then(distinct_numbers).map(Device::Cuda),
         };
         device.map(DeviceChoice::Only).ok_or_else(|| {
             Usage(
@@ -57,15 +57,15 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// Numbers with commas between them, none twice.
-fn numbers(list: &str) -> Option<Vec<usize>> {
+/// Parses numbers separated by commas; a number that occurs twice is an error.
+fn distinct_numbers(list: &str) -> Option<Vec<usize>> {
     let numbers: Vec<usize> = list.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-    let is_doubled = |at: usize| numbers[..at].contains(&numbers[at]);
-    (!(0..numbers.len()).any(is_doubled)).then_some(numbers)
+    let is_repeated = |at: usize| numbers[..at].contains(&numbers[at]);
+    (!(0..numbers.len()).any(is_repeated)).then_some(numbers)
 }
 
 impl DeviceChoice {
-    /// Of several GPUs the first.
+    /// Keeps only the first of several GPUs.
     pub fn first(self) -> Self {
         match self {
             DeviceChoice::Only(Device::Cuda(gpus)) => {
@@ -75,7 +75,7 @@ impl DeviceChoice {
         }
     }
 
-    /// The precision, where it is not that of the graph.
+    /// Returns the precision, if it is not that of the graph.
     pub fn precision(&self) -> Option<Precision> {
         match self {
             DeviceChoice::Auto => None,
@@ -85,7 +85,7 @@ impl DeviceChoice {
 }
 
 impl Device {
-    /// The precision, where it is not that of the graph.
+    /// Returns the precision, if it is not that of the graph.
     pub fn precision(&self) -> Option<Precision> {
         match self {
             Device::Cpu | Device::Cuda(_) => None,
@@ -93,17 +93,17 @@ impl Device {
         }
     }
 
-    /// Where `scripts/setup` installs ONNX Runtime for it, below its own folder.
-    pub(super) fn folders(&self) -> &'static [&'static str] {
+    /// Returns the folders in which `scripts/setup` installs ONNX Runtime for the device, below the folder of this tool.
+    pub(super) fn setup_folders(&self) -> &'static [&'static str] {
         match self {
-            // That for GPUs has all there is for the CPU.
+            // The build for GPUs contains all of the build for the CPU.
             Device::Cpu => &["lib", "cuda"],
             Device::OpenVino => &["openvino"],
             Device::Cuda(_) => &["cuda"],
         }
     }
 
-    /// A library that must lie beside ONNX Runtime's own.
+    /// Returns the library of the execution provider, which must be in the folder of ONNX Runtime.
     pub(super) fn provider_library(&self) -> Option<&'static str> {
         match self {
             Device::Cpu => None,
@@ -112,7 +112,7 @@ impl Device {
         }
     }
 
-    /// Whether the ONNX Runtime that is loaded was built for it.
+    /// Tells whether the loaded ONNX Runtime was built for the device.
     pub(super) fn is_built_in(&self) -> ort::Result<bool> {
         match self {
             Device::Cpu => Ok(true),
@@ -121,7 +121,7 @@ impl Device {
         }
     }
 
-    /// The PyPI package of an ONNX Runtime for it; all of them install the same files.
+    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install the same file names.
     pub(super) fn package(&self) -> &'static str {
         match self {
             Device::Cpu => "onnxruntime",
@@ -130,27 +130,29 @@ impl Device {
         }
     }
 
-    /// What mends a missing library.
+    /// Says how to install ONNX Runtime for the device.
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Device::Cpu => {
-                "install it with `scripts/setup` or `pip install --upgrade onnxruntime`, or name the library in ORT_DYLIB_PATH"
+                "install it with `scripts/setup` or `pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to the library"
             }
             Device::OpenVino => {
-                "install it with `scripts/setup openvino` or `pip install --upgrade onnxruntime-openvino`, or name the library in ORT_DYLIB_PATH"
+                "install it with `scripts/setup openvino` or `pip install --upgrade onnxruntime-openvino`, or set ORT_DYLIB_PATH to the library"
             }
             Device::Cuda(_) => {
-                "install it with CUDA 13 and cuDNN 9 by `scripts/setup cuda`, or use --device cpu"
+                "install it with CUDA 13 and cuDNN 9 with `scripts/setup cuda`, or use --device cpu"
             }
         }
     }
 
+    /// Checks that the processor supports the device.
+    ///
     /// # Errors
-    /// The processor lacks what it needs. OpenVINO would compute in fp32 then, in silence.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    /// OpenVINO without bfloat16: it would silently compute in fp32.
+    pub(super) fn check_processor(&self) -> anyhow::Result<()> {
         ensure!(
             *self != Device::OpenVino || has_bf16(),
-            "--device openvino: this processor has no bfloat16 (AVX-512 BF16); leave --device out"
+            "--device openvino: this processor has no bfloat16 (AVX-512 BF16); leave out --device"
         );
         Ok(())
     }
@@ -160,10 +162,10 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Device::Cpu => write!(f, "CPU"),
-            Device::OpenVino => write!(f, "CPU by OpenVINO in bfloat16"),
+            Device::OpenVino => write!(f, "CPU (OpenVINO, bfloat16)"),
             Device::Cuda(gpus) => {
                 let gpus: Vec<String> = gpus.iter().map(usize::to_string).collect();
-                write!(f, "GPU {} by CUDA", gpus.join(", "))
+                write!(f, "GPU {} (CUDA)", gpus.join(", "))
             }
         }
     }
@@ -174,10 +176,10 @@ fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
-/// Whether 8-bit products are added up in 32 bits. Where an x86 processor has no instruction for that, ONNX Runtime adds
-/// two in 16 bits, and what does not fit is cut off.
+/// Tells whether the processor adds up 8-bit products in 32 bits. On an x86 processor without such an instruction, ONNX
+/// Runtime adds pairs of products in 16 bits, which saturate.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn has_dot_products() -> bool {
+pub(super) fn has_int8_dot_products() -> bool {
     std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni")
 }
 
@@ -187,7 +189,7 @@ fn has_bf16() -> bool {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn has_dot_products() -> bool {
+pub(super) fn has_int8_dot_products() -> bool {
     true
 }
 
@@ -196,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_go_by_their_names() {
+    fn device_names_are_parsed() {
         let cuda = |gpus: &[usize]| Ok(DeviceChoice::Only(Device::Cuda(gpus.to_vec())));
         let parsed = |name: &str| name.parse::<DeviceChoice>().map_err(|_| ());
         assert_eq!(parsed("auto"), Ok(DeviceChoice::Auto));

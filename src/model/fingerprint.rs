@@ -1,59 +1,60 @@
-//! What the vectors of a model depend on: the bytes of its files and how it is pooled. Two models with
-//! the same name are not the same.
+//! The files of a model in, a fingerprint of what its vectors depend on out. Two models of one name may have other weights.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path};
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use super::device::Precision;
 use crate::vector::pool::Pooling;
 
-/// Bytes read at a time.
+/// Bytes per read.
 const BLOCK: usize = 1 << 20;
 
-/// In an ONNX file the name of an external data file stands after these bytes: a protobuf
-/// `StringStringEntryProto` with the key `location`. Searching for them finds the names at any depth
-/// (subgraphs have tensors too) without a parser for the whole format.
+/// The bytes before the name of an external data file in an ONNX file: the start of a protobuf `StringStringEntryProto` with
+/// the key `location`. A search for them finds the names in subgraphs too, without a parser for the format.
 const LOCATION: &[u8] = b"\x0a\x08location\x12";
 
-/// Bytes of the longest name that a file system takes, and of its length as a protobuf varint.
+/// Bytes of the longest path that Linux accepts.
 const NAME_BYTES_MAX: usize = 4096;
+
+/// Bytes of the length of such a path as a protobuf varint.
 const VARINT_BYTES: usize = 2;
 
-/// The model's part of a fingerprint.
+/// The part of the fingerprint of an index that describes the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFingerprint {
-    /// `model_type` of its configuration.
+    /// `model_type` of config.json.
     pub architecture: String,
-    /// BLAKE3 of the graph and of the external data that it names, in the order of their names.
+    /// The BLAKE3 digest of the graph and of its external data files in the order of their names, in hexadecimal.
     pub weights: String,
-    /// BLAKE3 of `tokenizer.json`.
+    /// The BLAKE3 digest of `tokenizer.json`, in hexadecimal.
     pub tokenizer: String,
-    /// How hidden states become a vector; `None` where the graph does that itself.
+    /// How hidden states are pooled; `None` if the graph pools.
     pub pooling: Option<Pooling>,
-    /// Length of the vectors.
+    /// Dimensions of the vectors that the model returns.
     pub width: usize,
-    /// What is computed in, where that is not the graph's own precision.
+    /// The precision that the device computes in, if it is not that of the graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
 }
 
 impl ModelFingerprint {
-    /// Whether their vectors can be compared: of the same weights, however rounded.
+    /// Tells whether vectors of both can be compared: only the precision of the device may differ.
     pub fn is_same_model(&self, other: &ModelFingerprint) -> bool {
         *self == ModelFingerprint { precision: self.precision, ..other.clone() }
     }
 }
 
-/// The BLAKE3 digest of the graph and of the external data that it names, in the order of their names.
+/// Returns the BLAKE3 digest of the graph and of its external data files in the order of their names. A missing data file is
+/// left out, because ONNX Runtime reports it.
 ///
 /// # Errors
-/// A file that cannot be read. Data that is missing is the engine's to refuse.
+/// A file cannot be read.
 pub fn weights(onnx: &Path) -> anyhow::Result<String> {
     let mut hasher = blake3::Hasher::new();
     for name in hash(onnx, &mut hasher)? {
@@ -65,53 +66,58 @@ pub fn weights(onnx: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Names of the files that a graph has tensors in, as paths from its folder.
+/// Returns the names of the external data files of a graph, relative to its folder.
 ///
 /// # Errors
-/// It cannot be read, or names what is outside of its folder: such a graph is not made in good faith.
+/// The graph cannot be read, or names a file outside its folder, as only a malicious graph does.
 pub fn external_data(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
     let names = scan(onnx, |_| {})?;
     let is_inside =
         |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     if let Some(name) = names.iter().find(|name| name.is_empty() || !is_inside(name)) {
         bail!(
-            "model file {}: names data outside of its folder ({name}); take another export",
+            "model file {}: names data outside its folder ({name}); use an export from a source that you trust",
             onnx.display()
         );
     }
     Ok(names)
 }
 
-/// The BLAKE3 digest of one file.
+/// Returns the BLAKE3 digest of a file.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn digest(path: &Path) -> anyhow::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hash(path, &mut hasher)?;
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Hashes the file, and gives back the names of external data that stand in it.
+/// Hashes a file and returns the names of external data files in it.
 fn hash(path: &Path, hasher: &mut blake3::Hasher) -> anyhow::Result<BTreeSet<String>> {
     scan(path, |block| _ = hasher.update(block))
 }
 
-/// Reads the file in blocks, and gives back the names of external data that stand in it.
-fn scan(path: &Path, mut f: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<String>> {
-    let in_file = || format!("model file {}", path.display());
-    let mut file = File::open(path).with_context(in_file)?;
+/// Calls `take` with each block of a file and returns the names of external data files in it.
+fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<String>> {
+    let cannot_read = |e| {
+        anyhow!(
+            "model file {}: cannot be read: {e}; check that it exists and that this user may read it",
+            path.display()
+        )
+    };
+    let mut file = File::open(path).map_err(cannot_read)?;
     let mut names = BTreeSet::new();
-    // What is kept of the block before, so that a name across the border is found.
+    // The end of the previous block is kept, so that a name that crosses the border is found.
     let kept_max = LOCATION.len() + VARINT_BYTES + NAME_BYTES_MAX;
     let mut buffer = vec![0; kept_max + BLOCK];
     let mut kept = 0;
     loop {
-        let count = file.read(&mut buffer[kept..kept + BLOCK]).with_context(in_file)?;
+        let count = file.read(&mut buffer[kept..kept + BLOCK]).map_err(cannot_read)?;
         if count == 0 {
             return Ok(names);
         }
-        f(&buffer[kept..kept + count]);
+        take(&buffer[kept..kept + count]);
         let filled = kept + count;
         names.extend(locations(&buffer[..filled]));
         let keep_from = filled.saturating_sub(kept_max);
@@ -120,11 +126,10 @@ fn scan(path: &Path, mut f: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<String
     }
 }
 
-/// The names that stand behind [`LOCATION`], each after its length.
+/// Returns the names after each [`LOCATION`]; each name has its length before it.
 fn locations(bytes: &[u8]) -> impl Iterator<Item = String> {
     memmem::find_iter(bytes, LOCATION).filter_map(|at| {
-        let rest = &bytes[at + LOCATION.len()..];
-        let (length, name) = match *rest {
+        let (length, name) = match bytes[at + LOCATION.len()..] {
             [low @ 0..0x80, ref name @ ..] => (usize::from(low), name),
             [low, high @ 0..0x80, ref name @ ..] => (usize::from(low & 0x7F) | usize::from(high) << 7, name),
             _ => return None,
@@ -138,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_outside_of_the_folder_is_refused() {
+    fn data_outside_the_folder_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.onnx");
         for (name, is_good) in [
@@ -148,20 +153,21 @@ mod tests {
             ("/tmp/weights", false),
             ("a/../../b", false),
         ] {
-            std::fs::write(&path, [LOCATION, &[name.len() as u8], name.as_bytes()].concat()).unwrap();
+            std::fs::write(&path, [LOCATION, &[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat())
+                .unwrap();
             assert_eq!(external_data(&path).is_ok(), is_good, "{name}");
         }
     }
 
     #[test]
-    fn names_of_external_data_are_found_wherever_they_stand() {
+    fn names_of_external_data_are_found_at_any_position() {
         let folder = tempfile::tempdir().unwrap();
         let (short, long) = ("weights.bin".to_owned(), "w".repeat(200));
         for before in [0, BLOCK - 12, BLOCK - 5, BLOCK, 3 * BLOCK - 100] {
             let mut bytes = vec![7; before];
             for name in [&short, &long] {
                 bytes.extend_from_slice(LOCATION);
-                let length = name.len() as u8;
+                let length = u8::try_from(name.len()).unwrap();
                 if name.len() < 0x80 {
                     bytes.push(length)
                 } else {

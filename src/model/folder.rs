@@ -1,10 +1,10 @@
-//! What a model folder is: which file is the graph, which the tokenizer, and what the configuration
-//! files say of pooling and length. Read from a local folder laid out like a hub repository.
+//! A local folder laid out like a hub repository in; the paths of graph and tokenizer, and what the configuration files say
+//! about pooling and lengths, out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,32 +13,32 @@ use super::fingerprint::external_data;
 use crate::error::Usage;
 use crate::vector::pool::Pooling;
 
-/// Graphs that a folder is searched for, the first wins.
-const PLAIN: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
+/// Where the graph of a folder is by default; the first that exists is used.
+const DEFAULT_GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 
-/// The architecture that is always pooled at its end token, whatever a stray pooling file says: there
-/// are exports of Qwen3-Embedding with the configuration of a mean-pooled model beside them.
+/// The architecture that always gets last-token pooling, whatever a pooling file says: some exports of Qwen3-Embedding come
+/// with the pooling file of a model with mean pooling.
 const QWEN3: &str = "qwen3";
 
-/// Where sentence-transformers says how hidden states become a vector.
+/// The file of sentence-transformers that says how hidden states are pooled.
 const POOLING: &str = "1_Pooling/config.json";
 
-/// Where it says what the model ends in.
+/// The file of sentence-transformers that lists the modules of the model, such as pooling.
 const MODULES: &str = "modules.json";
 
-/// The configuration, which every model has beside its graph.
+/// The file with the configuration, which every model has.
 pub const CONFIG: &str = "config.json";
 
-/// The tokenizer, likewise.
+/// The file with the tokenizer, which every model has.
 pub const TOKENIZER: &str = "tokenizer.json";
 
-/// What a model may have beside them, and is read.
+/// The optional files that are read.
 pub const SETTINGS: [&str; 3] = [POOLING, MODULES, SENTENCE];
 
-/// Where it says how long texts may be.
+/// The file of sentence-transformers that says how many tokens a text may have.
 const SENTENCE: &str = "sentence_bert_config.json";
 
-/// The part of `config.json` that is used.
+/// The fields of `config.json` that are used.
 #[derive(Debug, Deserialize)]
 struct Config {
     model_type: String,
@@ -54,33 +54,34 @@ struct Config {
     vocab_size: Option<usize>,
 }
 
-/// The files of a model, and what they say.
+/// The files of a model and its configuration.
 #[derive(Debug)]
 pub struct ModelFolder {
-    /// The graph.
+    /// The path of the graph.
     pub onnx: PathBuf,
-    /// `tokenizer.json`.
+    /// The path of `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// Where its other files may lie, the first wins.
+    /// Where the other files may be; the first folder that has a file is used.
     folders: Vec<PathBuf>,
     config: Config,
 }
 
 impl ModelFolder {
-    /// Takes a folder or a graph in one; `file` names a graph in the folder.
+    /// Opens a folder, or a graph in a folder. `file` names a graph in the folder.
     ///
     /// # Errors
-    /// A file that is missing or cannot be understood, with its path and what to do.
+    /// A file is missing or cannot be parsed.
     pub fn open(path: &Path, file: Option<&str>) -> anyhow::Result<Self> {
         let onnx = graph(path, file)?;
         let folders = folders(&onnx);
         let needed = |name: &str| {
             find(&folders, name).with_context(|| {
-                let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+                let searched: Vec<String> =
+                    folders.iter().map(|folder| folder.display().to_string()).collect();
                 format!(
                     "model {}: no {name} in {}; copy it there from the model's own repository",
                     onnx.display(),
-                    looked.join(" or ")
+                    searched.join(" or ")
                 )
             })
         };
@@ -88,45 +89,45 @@ impl ModelFolder {
         Ok(ModelFolder { onnx, tokenizer, folders, config })
     }
 
-    /// `model_type` of the configuration.
+    /// Returns `model_type` of config.json.
     pub fn architecture(&self) -> &str {
         &self.config.model_type
     }
 
-    /// Whether it is of the kind that this tool is made for.
+    /// Tells whether the architecture is that of Qwen3-Embedding.
     pub fn is_qwen3(&self) -> bool {
         self.config.model_type == QWEN3
     }
 
-    /// Length of the hidden states, where the configuration says so.
+    /// Returns the dimensions of the hidden states, if config.json has them.
     pub fn width(&self) -> Option<usize> {
         self.config.hidden_size.or(self.config.dim)
     }
 
-    /// Tokens in the vocabulary, where the configuration says so.
+    /// Returns the number of tokens in the vocabulary, if config.json has it.
     pub fn vocabulary(&self) -> Option<usize> {
         self.config.vocab_size
     }
 
-    /// Key and value heads, and numbers in each, of a cache; where the configuration says so.
+    /// Returns the number of key-value heads and the dimensions of a head, if config.json has them.
     pub fn cache_shape(&self) -> Option<(usize, usize)> {
         let heads = self.config.num_attention_heads?;
-        // head_dim is a number of its own in Qwen3: 128, where hidden_size / heads is 64.
+        // In Qwen3-Embedding-0.6B, head_dim is 128 although hidden_size / heads is 64.
         let head_dim = self.config.head_dim.or_else(|| self.width()?.checked_div(heads))?;
         Some((self.config.num_key_value_heads.unwrap_or(heads), head_dim))
     }
 
-    /// The token that must end every text, for a model that is pooled there.
+    /// Returns the token that must end every text, for a model with last-token pooling.
     pub fn end_token(&self) -> Option<&'static str> {
         self.is_qwen3().then_some("<|endoftext|>")
     }
 
-    /// Tokens that the model can take, where its files say so.
+    /// Returns the most tokens per text, if the files of the model say so.
     ///
     /// # Errors
-    /// A file that cannot be understood.
+    /// A file cannot be read or parsed.
     pub fn max_tokens(&self) -> anyhow::Result<Option<usize>> {
-        // These number positions from behind the padding token's, so that fewer are left.
+        // These architectures reserve the positions up to that of the padding token.
         let reserved = match self.config.model_type.as_str() {
             "roberta" | "xlm-roberta" | "camembert" | "mpnet" => self.config.pad_token_id.unwrap_or(1) + 1,
             _ => 0,
@@ -138,10 +139,10 @@ impl ModelFolder {
         Ok([positions, sentence].into_iter().flatten().min())
     }
 
-    /// How hidden states become a vector.
+    /// Returns how hidden states are pooled.
     ///
     /// # Errors
-    /// No file that says so, or a pooling that is not known here.
+    /// No file says so, or this tool does not support the pooling.
     pub fn pooling(&self) -> anyhow::Result<Pooling> {
         if self.is_qwen3() {
             return Ok(Pooling::LastToken);
@@ -149,38 +150,37 @@ impl ModelFolder {
         self.refuse_unknown_modules()?;
         let Some((path, settings)) = self.optional(POOLING)? else {
             bail!(
-                "model {}: no {POOLING}, so how a {} model is pooled cannot be known; copy it from the model's own repository",
+                "model {}: no {POOLING}, which says how a {} model is pooled; copy it from the model's own repository",
                 self.onnx.display(),
                 self.config.model_type
             );
         };
         pooling_of(&settings).with_context(|| {
             format!(
-                "{}: names no pooling that is known here (lasttoken, mean or cls); use another model",
+                "{}: this tool supports lasttoken, mean and cls pooling only; use another model",
                 path.display()
             )
         })
     }
 
-    /// A file that names another pooling than that of the architecture, as some exports have it.
+    /// Returns the pooling file of a Qwen3 model if it says something else than last-token pooling, as in some exports.
     ///
     /// # Errors
-    /// It cannot be understood.
+    /// The file cannot be read or parsed.
     pub fn stray_pooling(&self) -> anyhow::Result<Option<PathBuf>> {
-        let said = self.optional(POOLING)?.filter(|_| self.is_qwen3());
-        Ok(said
-            .filter(|(_, settings)| pooling_of(settings) != Some(Pooling::LastToken))
-            .map(|(path, _)| path))
+        let file = self.optional(POOLING)?.filter(|_| self.is_qwen3());
+        let stray = file.filter(|(_, settings)| pooling_of(settings) != Some(Pooling::LastToken));
+        Ok(stray.map(|(path, _)| path))
     }
 
-    /// Whether its shape is that of Qwen3-Embedding-0.6B.
+    /// Tells whether hidden size, layers and vocabulary are those of Qwen3-Embedding-0.6B.
     pub fn has_shape_of_0_6b(&self) -> bool {
         let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
         self.is_qwen3()
             && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
     }
 
-    /// Its files, and what they are called in a folder of their own.
+    /// Returns all files of the model, each with its name in a model folder.
     ///
     /// # Errors
     /// The graph cannot be read.
@@ -196,7 +196,8 @@ impl ModelFolder {
         Ok(files)
     }
 
-    /// A Dense layer behind the pooling is not in the graph: without it the vectors would be wrong.
+    /// Refuses a model with other modules than pooling and normalization. A Dense layer, for example, is not in the graph, so
+    /// the vectors would be wrong.
     fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
         let Some((path, modules)) = self.optional(MODULES)? else { return Ok(()) };
         let modules = modules.as_array().into_iter().flatten();
@@ -204,7 +205,7 @@ impl ModelFolder {
             let name = kind.rsplit('.').next().unwrap_or(kind);
             if !["Transformer", "Pooling", "Normalize"].contains(&name) {
                 bail!(
-                    "{}: the model ends in a `{name}` module, which is not run here, so its vectors would be wrong; use another model",
+                    "{}: the model has a `{name}` module, which this tool does not run, so its vectors would be wrong; use another model",
                     path.display()
                 );
             }
@@ -212,17 +213,18 @@ impl ModelFolder {
         Ok(())
     }
 
-    /// A configuration file that need not be there.
+    /// Reads a configuration file, if there is one of this name.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
         find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
 }
 
-/// The graph's folder; hub repositories keep the graphs in `onnx/` and all else above it.
+/// Returns the folders with the files of a graph: its own folder, and the parent of a folder `onnx`, because hub repositories
+/// have the graphs in `onnx/` and all other files above it.
 fn folders(onnx: &Path) -> Vec<PathBuf> {
     let here = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
     let parent = here(onnx.parent().unwrap_or(Path::new("")));
-    // Of `.` only the absolute path has the name.
+    // The path may be `.`, which has no name of its own.
     let is_onnx = std::path::absolute(&parent).is_ok_and(|path| path.ends_with("onnx"));
     let above = parent.file_name().and_then(|_| parent.parent()).map_or(PathBuf::from(".."), here);
     if is_onnx { vec![parent, above] } else { vec![parent] }
@@ -232,22 +234,25 @@ fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Where in a folder the graph of this name may lie, the first wins.
+/// Returns where the graph of this name may be in a folder; the first that exists is used.
 pub fn graph_names(file: Option<&str>) -> Vec<String> {
     match file {
         Some(name) => vec![name.to_owned(), format!("onnx/{name}")],
-        None => PLAIN.map(str::to_owned).into(),
+        None => DEFAULT_GRAPHS.map(str::to_owned).into(),
     }
 }
 
 fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
-    let metadata = fs::metadata(path).with_context(|| {
-        format!("model {}; give a model folder or an .onnx file with --model", path.display())
+    let metadata = fs::metadata(path).map_err(|e| {
+        anyhow!(
+            "model {}: cannot be read: {e}; name a model folder or an .onnx file with --model",
+            path.display()
+        )
     })?;
     if metadata.is_file() {
         return match file {
             Some(_) => Err(Usage(format!(
-                "model {}: is a file, so --model-file cannot choose one; give its folder",
+                "model {}: is a file, but --model-file chooses a graph in a folder; name the folder, or leave out --model-file",
                 path.display()
             ))
             .into()),
@@ -270,7 +275,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     bail!("model {}: no {}; {advice}", path.display(), file.unwrap_or("model.onnx"))
 }
 
-/// The graphs of a folder, as `--model-file` takes them.
+/// Returns the graphs of a folder, as values of `--model-file`.
 fn graphs(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for prefix in ["", "onnx/"] {
@@ -283,13 +288,14 @@ fn graphs(folder: &Path) -> Vec<String> {
 }
 
 fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| {
-        format!("{}: cannot be understood; take the file of the model's own repository", path.display())
+    let text = fs::read_to_string(path)
+        .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| {
+        anyhow!("{}: cannot be parsed: {e}; use the file from the model's own repository", path.display())
     })
 }
 
-/// Both ways that sentence-transformers has written it: one name, or one flag a mode.
+/// Reads the pooling from a pooling file: newer ones name the mode, older ones have a flag per mode.
 fn pooling_of(settings: &Value) -> Option<Pooling> {
     if let Some(mode) = settings.get("pooling_mode").and_then(Value::as_str) {
         return match mode {

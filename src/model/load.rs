@@ -1,118 +1,214 @@
-//! A model folder in, a [`Model`] that is ready to embed out.
+//! A model folder and a device in, a [`LoadedModel`] that is ready to embed out.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use ort::environment::Environment;
+use tempfile::TempDir;
 
-use super::cuda::{self, Gpu};
-use super::device::{self, Device, DeviceChoice};
+use super::cuda::Gpu;
+use super::device::{self, Device, DeviceChoice, Precision};
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
-use super::onnx::{OnnxEmbedder, Seat};
+use super::onnx::OnnxEmbedder;
 use super::placement::Placement;
 use super::probe::{self, Probe};
 use super::runtime;
-use super::workload::{Resources, Texts};
+use super::session::GraphSession;
+use super::target::ExecutionTarget;
+use super::workload::{Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::batch::Batching;
 use crate::vector::embedder::Embedder;
+use crate::vector::pool::Pooling;
 
-/// ONNX Runtime's name for what runs nodes on NVIDIA's GPUs.
+/// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
 
-/// What is in a model folder. Nothing large has been read.
+/// A model folder that has been checked. No weights have been read.
 pub struct Model {
-    /// Where its files are.
+    /// The files of the model.
     pub folder: ModelFolder,
-    /// Its tokenizer, without an instruction.
+    /// The tokenizer, without an instruction.
     pub tokenizer: Tokenizer,
-    /// What is to run it.
     device: DeviceChoice,
-    /// The digest of the weights, once it is known.
+    /// The digest of the weights, once it has been computed.
     weights: OnceLock<String>,
 }
 
 impl Model {
-    /// Finds the files.
+    /// Finds the files of a model and loads the tokenizer. `file` names the graph in the folder.
     ///
     /// # Errors
-    /// What is missing or wrong, with the file and what to do.
+    /// A file is missing or wrong, or the processor does not support the device.
     pub fn open(path: &Path, file: Option<&str>, device: DeviceChoice) -> anyhow::Result<Self> {
         if let DeviceChoice::Only(device) = &device {
-            device.check()?;
+            device.check_processor()?;
         }
         let folder = ModelFolder::open(path, file)?;
         let tokenizer = Tokenizer::load(&folder.tokenizer, folder.end_token())?;
-        let (ids, vocabulary) = (tokenizer.vocabulary(), folder.vocabulary().unwrap_or(usize::MAX));
+        let (tokens, vocabulary) = (tokenizer.vocabulary(), folder.vocabulary().unwrap_or(usize::MAX));
         ensure!(
-            ids <= vocabulary,
-            "tokenizer {}: has ids up to {ids}, but the model takes {vocabulary}; take the tokenizer.json of the model's own repository",
+            tokens <= vocabulary,
+            "tokenizer {}: has {tokens} tokens, but the model has {vocabulary}; use the tokenizer.json from the model's own repository",
             folder.tokenizer.display()
         );
         Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
     }
 
-    /// ONNX Runtime for its device, and what it is called beside this program: for a GPU and OpenVINO with all that lies beside it.
+    /// Returns the libraries of ONNX Runtime for the device of this model, each with its name beside this program.
     ///
     /// # Errors
-    /// It is not installed.
+    /// ONNX Runtime is not installed for the device, or its folder has other libraries too.
     pub fn libraries(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
-        let device = match &self.device {
-            DeviceChoice::Auto => &Device::Cpu,
-            DeviceChoice::Only(device) => device,
-        };
-        let library = runtime::find(device)?;
-        let Some(folder) = library.parent().filter(|_| device.provider_library().is_some()) else {
-            return Ok(vec![(library, PathBuf::from(runtime::LIBRARY))]);
-        };
-        ensure!(
-            !runtime::is_of_system(folder),
-            "{}: has more than ONNX Runtime in it; {}",
-            folder.display(),
-            device.advice()
-        );
-        let folders = match device {
-            Device::Cuda(_) => cuda::folders(&library),
-            Device::Cpu | Device::OpenVino => vec![folder.to_owned()],
-        };
-        let mut paths = Vec::new();
-        for folder in folders {
-            let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
-            paths.extend(files.collect::<Result<Vec<_>, _>>()?);
+        match &self.device {
+            DeviceChoice::Auto => runtime::libraries(&Device::Cpu),
+            DeviceChoice::Only(device) => runtime::libraries(device),
         }
-        // Packages have more in them.
-        let belongs = |name: &Path| {
-            ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
-        };
-        let named = |path: PathBuf| Some((PathBuf::from(path.file_name()?), path));
-        // Of the same name, that in the first folder, which is the one that is loaded.
-        let paths = paths.into_iter().rev().filter(|path| path.is_file()).filter_map(named);
-        let libraries: BTreeMap<_, _> = paths.filter(|(name, _)| belongs(name)).collect();
-        Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
     }
 
-    /// The fingerprint, without loading the model, where it was loaded once with the same weights: what the graph
-    /// says of itself is then known. `None` where it is another model.
+    /// Returns the fingerprint without loading the model, if the weights are those of `before`. The parts of the fingerprint
+    /// that the graph decides are taken from `before`.
     ///
     /// # Errors
-    /// A file of it cannot be read.
+    /// A file of the model cannot be read.
     pub fn fingerprint_as(&self, before: &ModelFingerprint) -> anyhow::Result<Option<ModelFingerprint>> {
         let weights = self.weights()?;
         if weights != before.weights {
             return Ok(None);
         }
-        Ok(Some(ModelFingerprint {
+        let pooling = before.pooling.map(|_| self.folder.pooling()).transpose()?;
+        self.fingerprint(weights, pooling, before.width, self.device.precision()).map(Some)
+    }
+
+    /// Loads the model, finds out which texts may share a batch, and prepares it for the workload.
+    ///
+    /// # Errors
+    /// A file, library or device is missing or wrong, or memory is too small.
+    pub fn load(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
+        match &self.device {
+            DeviceChoice::Only(device) => self.load_on(device, resources, workload),
+            DeviceChoice::Auto => self.load_on_gpu(resources, workload).or_else(|error| {
+                let loaded = self.load_on(&Device::Cpu, resources, workload)?;
+                Ok(LoadedModel { cpu_reason: Some(error), ..loaded })
+            }),
+        }
+    }
+
+    /// Loads the model on the first GPU. Not enough memory for the longest text is an error here, since a CPU can embed it.
+    fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
+        // Before the libraries, so that the reason is the missing GPU and not a library that only a GPU requires.
+        Gpu::open(0).map_err(|error| CpuReason::NoGpu(format!("{error:#}")))?;
+        self.load_on_found_gpu(resources, workload).map_err(|error| CpuReason::Unusable(format!("{error:#}")))
+    }
+
+    fn load_on_found_gpu(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
+        let loaded = self.load_on(&Device::Cuda(vec![0]), resources, workload)?;
+        let longest = workload.max_tokens;
+        ensure!(
+            loaded.embedders.iter().all(|embedder| embedder.batch_tokens() >= longest),
+            "not enough GPU memory for a text of {longest} tokens"
+        );
+        Ok(loaded)
+    }
+
+    fn load_on(
+        &self,
+        device: &Device,
+        resources: &Resources,
+        workload: &Workload,
+    ) -> anyhow::Result<LoadedModel> {
+        let library = runtime::find(device)?;
+        // Before the libraries of CUDA, some of which need the library of the driver.
+        let targets = targets(device, resources)?;
+        let runtime = runtime::load(device, &library)?;
+        let profiles = matches!(device, Device::Cuda(_)).then(profile_folder).transpose()?;
+        let (mut sessions, weights) =
+            self.load_sessions(&runtime.environment, targets, profiles.as_ref().map(TempDir::path))?;
+        let first = sessions.first_mut().context("no device to load the model on")?;
+        let probe = self.probe(first, device)?;
+        let placement = self.check_placement(first)?;
+        let fingerprint = self.fingerprint(weights, first.pooling(), first.width(), device.precision())?;
+        let batching = batching(&probe, first, device);
+        let embedders = sessions.into_iter().map(|session| OnnxEmbedder::new(session, batching, workload));
+        Ok(LoadedModel {
+            embedders: embedders.collect::<anyhow::Result<_>>()?,
+            probe,
+            fingerprint,
+            library: &runtime.library,
+            device: device.clone(),
+            threads: resources.threads,
+            placement,
+            cpu_reason: None,
+        })
+    }
+
+    /// Loads a session on each target, the first one with a profile if there is a folder for it. Meanwhile, computes the
+    /// digest of the weights.
+    fn load_sessions(
+        &self,
+        environment: &Environment,
+        targets: Vec<ExecutionTarget>,
+        profiles: Option<&Path>,
+    ) -> anyhow::Result<(Vec<GraphSession>, String)> {
+        let mut profile = profiles.map(|folder| folder.join("run"));
+        thread::scope(|scope| {
+            let weights = scope.spawn(|| self.weights());
+            let load =
+                |target| GraphSession::load(environment, &self.folder, target, profile.take().as_deref());
+            let sessions: anyhow::Result<Vec<_>> = targets.into_iter().map(load).collect();
+            let weights = weights.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok((sessions?, weights?))
+        })
+    }
+
+    fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
+        let min_cosine = match (device, session.export().map(|export| export.variant.as_str())) {
+            // Exports of other tools do not say their precision; on a GPU, most of them have 16 bits.
+            (_, Some("bf16")) | (Device::Cuda(_), None) => probe::MIN_COSINE_BF16,
+            (Device::OpenVino, _) | (_, Some("f16")) => probe::MIN_COSINE_16_BITS,
+            _ => probe::MIN_COSINE,
+        };
+        probe::probe(session, &self.tokenizer, min_cosine)
+            .with_context(|| format!("model {}: cannot embed a sample text", self.folder.onnx.display()))
+    }
+
+    /// Returns how many nodes of the graph run on the GPU, if the session has one.
+    ///
+    /// # Errors
+    /// Nodes that do most of the work run on the CPU.
+    fn check_placement(&self, session: &mut GraphSession) -> anyhow::Result<Option<Placement>> {
+        if session.gpu().is_none() {
+            return Ok(None);
+        }
+        let placement = session.placement(CUDA)?;
+        if let Some(heavy) = placement.heavy_elsewhere() {
+            bail!(
+                "model {}: CUDA has no kernel for {heavy}, which would run on the CPU; use an export like those of `scripts/export_onnx.py --variant f16`",
+                self.folder.onnx.display()
+            );
+        }
+        Ok(Some(placement))
+    }
+
+    fn fingerprint(
+        &self,
+        weights: String,
+        pooling: Option<Pooling>,
+        width: usize,
+        precision: Option<Precision>,
+    ) -> anyhow::Result<ModelFingerprint> {
+        Ok(ModelFingerprint {
             architecture: self.folder.architecture().to_owned(),
             weights,
             tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
-            pooling: before.pooling.map(|_| self.folder.pooling()).transpose()?,
-            width: before.width,
-            precision: self.device.precision(),
-        }))
+            pooling,
+            width,
+            precision,
+        })
     }
 
     fn weights(&self) -> anyhow::Result<String> {
@@ -122,146 +218,69 @@ impl Model {
         let weights = fingerprint::weights(&self.folder.onnx)?;
         Ok(self.weights.get_or_init(|| weights).clone())
     }
-
-    /// Loads it, tries how it may be batched, and gets it ready for such texts.
-    ///
-    /// # Errors
-    /// What is missing or wrong, with the file and what to do.
-    pub fn load(&self, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
-        match &self.device {
-            DeviceChoice::Only(device) => self.load_on(device, resources, texts),
-            DeviceChoice::Auto => self.load_on_gpu(resources, texts).or_else(|why| {
-                let loaded = self.load_on(&Device::Cpu, resources, texts)?;
-                Ok(LoadedModel { no_gpu: Some(format!("{why:#}")), ..loaded })
-            }),
-        }
-    }
-
-    /// On the first GPU, if there is one that has the memory.
-    fn load_on_gpu(&self, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
-        // Before a library is looked for that is of no use.
-        Gpu::open(0)?;
-        let loaded = self.load_on(&Device::Cuda(vec![0]), resources, texts)?;
-        let fits = |embedder: &OnnxEmbedder| embedder.batch_tokens() >= texts.max_tokens;
-        ensure!(
-            loaded.embedders.iter().all(fits),
-            "the GPU has not the memory for a text of {} tokens",
-            texts.max_tokens
-        );
-        Ok(loaded)
-    }
-
-    fn load_on(&self, device: &Device, resources: &Resources, texts: &Texts) -> anyhow::Result<LoadedModel> {
-        let library = runtime::find(device)?;
-        // Some of the libraries need that of the driver.
-        let seats = seats(device, resources)?;
-        let runtime = runtime::load(device, &library)?;
-        let profiles = matches!(device, Device::Cuda(_)).then(tempfile::tempdir).transpose();
-        let profiles = profiles.context("no folder for temporary files")?;
-        let (embedders, weights) = thread::scope(|scope| {
-            // Gigabytes are read twice, side by side: by the engine and for the digest.
-            let weights = scope.spawn(|| self.weights());
-            let load = |(at, seat)| {
-                let profile = profiles.as_ref().filter(|_| at == 0).map(|folder| folder.path().join("run"));
-                OnnxEmbedder::load(&runtime.environment, &self.folder, seat, profile.as_deref())
-            };
-            let embedders: anyhow::Result<Vec<_>> = seats.into_iter().enumerate().map(load).collect();
-            (embedders, weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        let mut embedders = embedders?;
-        let onnx = self.folder.onnx.display();
-        let first = embedders.first_mut().context("a model without a device")?;
-        let precision = device.precision();
-        let same = match (device, first.export().map(|export| export.variant.as_str())) {
-            // What others export says nothing of its numbers; on a GPU they have mostly 16 bits.
-            (_, Some("bf16")) | (Device::Cuda(_), None) => probe::SAME_IN_BF16,
-            (Device::OpenVino, _) | (_, Some("f16")) => probe::SAME_IN_16_BITS,
-            _ => probe::SAME,
-        };
-        let probe = probe::probe(first, &self.tokenizer, same)
-            .with_context(|| format!("model {onnx}: cannot embed a sample text"))?;
-        let placement = if first.gpu().is_some() { Some(first.placement(CUDA)?) } else { None };
-        if let Some(heavy) = placement.as_ref().and_then(Placement::heavy_elsewhere) {
-            bail!(
-                "model {onnx}: CUDA has no kernel for {heavy}, which would run on the CPU; take another export, such as `scripts/export_onnx.py --variant f16` makes"
-            );
-        }
-        let fingerprint = ModelFingerprint {
-            architecture: self.folder.architecture().to_owned(),
-            weights: weights?,
-            tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
-            pooling: first.pooling(),
-            width: first.width(),
-            precision,
-        };
-        let unpads = first.export().is_some_and(|export| export.unpads);
-        // OpenVINO is a sixth faster at lengths that are multiples of 16; on a GPU, padding costs less than small batches.
-        let favours_round_lengths = *device != Device::Cpu;
-        let batching = match probe.batching() {
-            Batching::AnyLengths if unpads || favours_round_lengths => Batching::Rounded,
-            batching => batching,
-        };
-        let mut is_shared = false;
-        for embedder in &mut embedders {
-            embedder.set_batching(batching);
-            is_shared = embedder.share_prefix(&texts.prefix)?;
-            embedder.fit(texts)?;
-        }
-        let threads = resources.threads;
-        Ok(LoadedModel {
-            embedders,
-            probe,
-            fingerprint,
-            is_shared,
-            library: &runtime.library,
-            device: device.clone(),
-            threads,
-            placement,
-            no_gpu: None,
-        })
-    }
 }
 
-fn seats(device: &Device, resources: &Resources) -> anyhow::Result<Vec<Seat>> {
+fn targets(device: &Device, resources: &Resources) -> anyhow::Result<Vec<ExecutionTarget>> {
     let &Resources { threads, gpu_memory: memory_max } = resources;
-    Ok(match device {
-        Device::Cpu => vec![Seat::Cpu { threads }],
-        Device::OpenVino => vec![Seat::OpenVino { threads }],
+    match device {
+        Device::Cpu => Ok(vec![ExecutionTarget::Cpu { threads }]),
+        Device::OpenVino => Ok(vec![ExecutionTarget::OpenVino { threads }]),
         Device::Cuda(numbers) => {
-            let seat = |&number| {
-                let gpu = Gpu::open(number);
-                let gpu = gpu.map_err(|e| anyhow!("{e:#}; use --device cpu"))?;
-                Ok(Seat::Cuda { gpu, number, memory_max })
+            let target = |&number| {
+                let gpu = Gpu::open(number).map_err(|e| anyhow!("{e:#}; use --device cpu"))?;
+                Ok(ExecutionTarget::Cuda { gpu, number, memory_max })
             };
-            numbers.iter().map(seat).collect::<anyhow::Result<_>>()?
+            numbers.iter().map(target).collect()
         }
-    })
+    }
 }
 
-/// A loaded model.
+fn profile_folder() -> anyhow::Result<TempDir> {
+    tempfile::tempdir()
+        .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with room"))
+}
+
+/// Chooses rounded lengths where they save time: the graph removes the padding again, or OpenVINO is a sixth faster at
+/// multiples of 16 tokens, or the device is a GPU, on which padding costs less time than small batches.
+fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
+    let removes_padding = session.export().is_some_and(|export| export.unpads);
+    match probe.batching() {
+        Batching::AnyLengths if removes_padding || *device != Device::Cpu => Batching::Rounded,
+        batching => batching,
+    }
+}
+
+/// A model that is ready to embed.
 pub struct LoadedModel {
-    /// The engines that run it, one a GPU, or one on the CPU.
+    /// One engine per GPU, or one on the CPU.
     pub embedders: Vec<OnnxEmbedder>,
-    /// How its texts may be batched.
+    /// What the trial with sample texts has shown.
     pub probe: Probe,
     /// What its vectors depend on.
     pub fingerprint: ModelFingerprint,
-    /// Whether what all texts begin with is computed once.
-    pub is_shared: bool,
-    /// The ONNX Runtime that runs it.
+    /// The library of ONNX Runtime that is loaded.
     pub library: &'static Path,
-    /// Where it is.
     device: Device,
-    /// On a CPU.
+    /// Threads per operator on a CPU.
     threads: usize,
-    /// How much of the graph is on a GPU.
+    /// How many nodes of the graph run on the GPU, if there is one.
     placement: Option<Placement>,
-    /// Why it is on the CPU, where a GPU would have been preferred.
-    no_gpu: Option<String>,
+    cpu_reason: Option<CpuReason>,
+}
+
+/// Why `--device auto` chose the CPU.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuReason {
+    /// There is no GPU, or no driver for it.
+    #[error("{0}")]
+    NoGpu(String),
+    /// There is a GPU that cannot run the model.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 impl LoadedModel {
-    /// What runs it, for people.
+    /// Describes the device for people, for example "CPU, 8 threads".
     pub fn device(&self) -> String {
         let mut parts = vec![self.device.to_string()];
         match self.device {
@@ -271,32 +290,31 @@ impl LoadedModel {
             }
             Device::Cpu | Device::OpenVino => parts.push(format!("{} threads", self.threads)),
         }
-        let parts = parts.join(", ");
-        match &self.no_gpu {
-            Some(why) => format!("{parts} ({why})"),
-            None => parts,
-        }
+        parts.join(", ")
     }
 
-    /// What the ONNX Runtime that is loaded was built for.
-    pub fn providers(&self) -> Vec<&'static str> {
-        let all = [("CPU", Device::Cpu), ("CUDA", Device::Cuda(Vec::new())), ("OpenVINO", Device::OpenVino)];
-        let built_in = |device: &Device| device.is_built_in().unwrap_or(false);
-        all.iter().filter(|(_, device)| built_in(device)).map(|&(name, _)| name).collect()
+    /// Returns why `--device auto` chose the CPU.
+    pub fn cpu_reason(&self) -> Option<&CpuReason> {
+        self.cpu_reason.as_ref()
     }
 
-    /// What the model does worse than others, if it does.
+    /// Tells whether the prefix of the workload is computed once instead of with every text.
+    pub fn shares_prefix(&self) -> bool {
+        self.embedders.iter().all(OnnxEmbedder::shares_prefix)
+    }
+
+    /// Warns of vectors that may be wrong, or of batches that are slow, with what to do.
     pub fn warning(&self) -> Option<String> {
         let export = self.embedders.first().and_then(OnnxEmbedder::export);
         let is_int8 = export.is_some_and(|export| export.variant == "int8");
-        if is_int8 && !device::has_dot_products() {
+        if is_int8 && !device::has_int8_dot_products() {
             return Some(
-                "its 8-bit products can overflow on this processor, which has no VNNI, so vectors may be off; take the fp32 or q8 variant".to_owned(),
+                "8-bit products can overflow on this processor, which has no VNNI, so vectors may be wrong; use the fp32 or q8 variant".to_owned(),
             );
         }
         (self.probe.batching() == Batching::Alone).then(|| {
             format!(
-                "{}, so each text goes through the model alone, which is slow for short ones; another export (fp32, or int8 by token) can be batched",
+                "{}, so each batch has one text only, which is slow for short texts; use another export (fp32, or int8 quantized per token)",
                 self.probe.equal_lengths
             )
         })

@@ -1,23 +1,29 @@
-//! The name of a model, or its folder, in; an engine that is ready to embed out.
+//! A model's name or folder in, an engine that is ready to embed out.
 
 pub(crate) mod bundle; // a model folder -> a folder for a machine without a network
 mod cuda;
 mod device;
+mod feed;
 mod fingerprint;
 mod folder;
+mod graph;
 pub(crate) mod hub; // the name of a model -> a model folder
+mod installed;
 mod load;
 mod onnx;
 mod placement;
 mod probe;
 mod runtime;
+mod session;
+mod target;
 mod workload;
 
 pub use device::{Device, DeviceChoice, Precision};
 pub use fingerprint::{ModelFingerprint, external_data};
 pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
-pub use load::{LoadedModel, Model};
+pub use installed::{load_runtime, providers};
+pub use load::{CpuReason, LoadedModel, Model};
 pub use onnx::OnnxEmbedder;
 pub use placement::Placement;
 pub use probe::Probe;
-pub use workload::{Resources, Texts};
+pub use workload::{Resources, Workload};

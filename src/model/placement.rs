@@ -1,5 +1,5 @@
-//! Which operators of a graph run on the device that was asked for, and which on the CPU: read from what ONNX Runtime
-//! writes down while it runs, since it moves what a device has no kernel for in silence.
+//! A profile of ONNX Runtime in; how many nodes of the graph ran on a device, and which did not, out. ONNX Runtime silently
+//! moves nodes to the CPU that the device has no kernel for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{anyhow, ensure};
 use serde::Deserialize;
 
-/// Operators with these in their names do the arithmetic of any graph, or go through all of its hidden states.
+/// Parts of the names of operators that take most of the time: matrix products and what computes over all hidden states.
 const HEAVY: [&str; 8] = [
     "MatMul",
     "Gemm",
@@ -22,17 +22,16 @@ const HEAVY: [&str; 8] = [
     "Gelu",
 ];
 
-/// How many nodes run where.
+/// How many nodes of a graph run on a device.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// On the device.
     on_device: usize,
-    /// Elsewhere, by operator.
+    /// Nodes elsewhere, per operator.
     elsewhere: BTreeMap<String, usize>,
 }
 
-/// What there is of a [profile](https://onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html), which has
-/// the format of Chrome's traces.
+/// An event of a [profile](https://onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html), in the format of
+/// Chrome's traces; only the fields that are used.
 #[derive(Deserialize)]
 struct ProfileEvent {
     name: String,
@@ -48,15 +47,17 @@ struct Arguments {
 }
 
 impl Placement {
-    /// Of what has run while the profile was written.
+    /// Counts the nodes in the profile that ran on `provider`, which is ONNX Runtime's name for a device.
     ///
     /// # Errors
-    /// The profile cannot be read, or there are no nodes in it.
+    /// The profile cannot be read, or has no nodes.
     pub fn read(profile: &Path, provider: &str) -> anyhow::Result<Self> {
-        let in_profile = || format!("what ONNX Runtime has written in {}", profile.display());
-        let file = File::open(profile).with_context(in_profile)?;
+        let cannot_read = |e: &dyn fmt::Display| {
+            anyhow!("profile {}: cannot be read: {e}; set TMPDIR to a folder with room", profile.display())
+        };
+        let file = File::open(profile).map_err(|e| cannot_read(&e))?;
         let events: Vec<ProfileEvent> =
-            serde_json::from_reader(BufReader::new(file)).with_context(in_profile)?;
+            serde_json::from_reader(BufReader::new(file)).map_err(|e| cannot_read(&e))?;
         let nodes: HashMap<String, Arguments> = events
             .into_iter()
             .filter(|event| event.name.ends_with("_kernel_time") && event.args.provider.is_some())
@@ -70,16 +71,19 @@ impl Placement {
                 *placement.elsewhere.entry(op_name.unwrap_or_default()).or_default() += 1;
             }
         }
-        anyhow::ensure!(placement.nodes() > 0, "{}: has no nodes in it", in_profile());
+        ensure!(
+            placement.nodes() > 0,
+            "profile {}: has no nodes; try another ONNX Runtime",
+            profile.display()
+        );
         Ok(placement)
     }
 
-    /// How many there are.
     fn nodes(&self) -> usize {
         self.on_device + self.elsewhere.values().sum::<usize>()
     }
 
-    /// Those operators on the CPU that do most of the work, where there are any.
+    /// Lists the operators with most of the work that run elsewhere, if there are any, with their number of nodes.
     pub fn heavy_elsewhere(&self) -> Option<String> {
         let is_heavy = |name: &str| HEAVY.iter().any(|heavy| name.contains(heavy));
         let heavy = self.elsewhere.iter().filter(|(name, _)| is_heavy(name));
@@ -90,7 +94,7 @@ impl Placement {
 
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} nodes on it", self.on_device, self.nodes())
+        write!(f, "{} of {} nodes on the GPU", self.on_device, self.nodes())
     }
 }
 
@@ -99,11 +103,14 @@ mod tests {
     use super::*;
     use crate::model::device::Device;
     use crate::model::folder::ModelFolder;
-    use crate::model::onnx::{OnnxEmbedder, Seat};
     use crate::model::runtime;
+    use crate::model::session::GraphSession;
+    use crate::model::target::ExecutionTarget;
+    use crate::text::tokenize::Encoding;
+    use crate::vector::batch::{Batch, ChunkKey};
 
     #[test]
-    fn nodes_that_run_elsewhere_are_seen() {
+    fn nodes_that_run_elsewhere_are_counted() {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/qwen3-tiny");
         let folder = ModelFolder::open(&model, None).unwrap();
         let profiles = tempfile::tempdir().unwrap();
@@ -111,14 +118,12 @@ mod tests {
             let library = runtime::find(&Device::Cpu).unwrap();
             let runtime = runtime::load(&Device::Cpu, &library).unwrap();
             let profile = profiles.path().join(provider);
-            let seat = Seat::Cpu { threads: 1 };
-            let mut embedder =
-                OnnxEmbedder::load(&runtime.environment, &folder, seat, Some(&profile)).unwrap();
-            let key = crate::vector::batch::ChunkKey { document: 0, chunk: 0 };
-            let text = crate::text::tokenize::Encoding::new(vec![1, 2, 3]);
-            let batch = crate::vector::batch::Batch::new(vec![(key, text)]);
-            crate::vector::embedder::embed(&mut embedder, &batch).unwrap();
-            embedder.placement(provider).unwrap()
+            let target = ExecutionTarget::Cpu { threads: 1 };
+            let mut session =
+                GraphSession::load(&runtime.environment, &folder, target, Some(&profile)).unwrap();
+            let key = ChunkKey { document: 0, chunk: 0 };
+            session.forward(&Batch::new(vec![(key, Encoding::new(vec![1, 2, 3]))]), None).unwrap();
+            session.placement(provider).unwrap()
         };
         let here = placement("CPUExecutionProvider");
         assert!(here.elsewhere.is_empty() && here.on_device > 20, "{here}");

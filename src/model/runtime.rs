@@ -1,5 +1,6 @@
-//! Finds and loads the ONNX Runtime library, once a process.
+//! A device in, the ONNX Runtime for it out. Finds the library, and loads it once per process.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +14,7 @@ use ort::logging::LogLevel;
 use super::cuda;
 use super::device::Device;
 
-/// Folders of the system, as a dynamic linker knows them.
+/// The folders that a dynamic linker searches.
 const SYSTEM: [&str; 6] = [
     "/usr/local/lib",
     "/usr/lib",
@@ -23,20 +24,19 @@ const SYSTEM: [&str; 6] = [
     "/opt/homebrew/lib",
 ];
 
-/// ONNX Runtime, once it is loaded.
+/// The loaded ONNX Runtime.
 pub struct Runtime {
-    /// The one of the process.
     pub environment: Environment,
-    /// Where it was loaded from.
+    /// The file that it was loaded from.
     pub library: PathBuf,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// Loads a library that [`find`] has found for the device, if no other has been loaded before.
+/// Loads the library that [`find`] has found for the device. Later calls return the first library.
 ///
 /// # Errors
-/// The library, or one that it needs, cannot be loaded or is too old.
+/// The library or one that it depends on cannot be loaded, is too old, or was not built for the device.
 pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
@@ -46,19 +46,19 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
     }
     let environment = ort::init_from(library)
         .map_err(|e| {
-            anyhow!("{e}; ONNX Runtime 1.{} or newer is needed: {}", ort::MINOR_VERSION, device.advice())
+            anyhow!("{e}; ONNX Runtime 1.{} or newer is required: {}", ort::MINOR_VERSION, device.advice())
         })?
         .with_name("qwen3-index")
         .with_telemetry(false)
         .build()
-        .with_context(|| format!("ONNX Runtime {}", library.display()))?;
-    // Its warnings are about graphs, for people who write exporters; errors come back as errors.
+        .map_err(|e| anyhow!("ONNX Runtime {}: cannot start: {e}; {}", library.display(), device.advice()))?;
+    // Warnings help only people who write exporters, and errors are returned anyway.
     environment.set_log_level(LogLevel::Fatal);
     let runtime = RUNTIME.get_or_init(|| Runtime { environment, library: library.to_owned() });
-    // `pip install` may put the library of another package over it.
+    // `pip install` of another package may have replaced the library.
     ensure!(
         device.is_built_in()?,
-        "{}: is not for {device}, though {} lies beside it: it is that of another package; `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
+        "{}: was not built for {device}, although {} is beside it, so another package has replaced it; run `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
         library.display(),
         device.provider_library().unwrap_or_default(),
         device.package()
@@ -66,21 +66,25 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
     Ok(runtime)
 }
 
-/// The library, from the first of: `ORT_DYLIB_PATH`, the folder of this program, the Python environment that this program
-/// was installed into, where `scripts/setup` puts it, the active Python environment, the system.
+/// Finds the library, in this order: `ORT_DYLIB_PATH`, the folder of this program, the Python environment that this program
+/// was installed into, the folder of `scripts/setup`, the active Python environment, `LD_LIBRARY_PATH`, the system.
 ///
 /// # Errors
-/// There is none for the device, with where it was looked for.
+/// There is no library for the device; the message lists the folders.
 pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         if !path.is_file() {
-            bail!("ORT_DYLIB_PATH names {}, which is no file; {}", path.display(), device.advice());
+            bail!("ORT_DYLIB_PATH names {}, which is not a file; {}", path.display(), device.advice());
         }
         if let Some(library) = device.provider_library()
             && !path.with_file_name(library).is_file()
         {
-            bail!("{}: is not for {device}: no {library} beside it; {}", path.display(), device.advice());
+            bail!(
+                "{}: was not built for {device}: no {library} beside it; {}",
+                path.display(),
+                device.advice()
+            );
         }
         return Ok(path);
     }
@@ -89,13 +93,13 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
         |folder: &Path| device.provider_library().is_none_or(|library| folder.join(library).is_file());
     let mut fitting = folders.iter().filter(|folder| is_for_device(folder));
     fitting.find_map(|folder| library_in(folder)).with_context(|| {
-        let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        let searched: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let library = device.provider_library().unwrap_or(PREFIX);
-        format!("ONNX Runtime is not installed: no {library} in {}; {}", looked.join(", "), device.advice())
+        format!("ONNX Runtime is not installed: no {library} in {}; {}", searched.join(", "), device.advice())
     })
 }
 
-/// The plainest name that the library goes by, and what all its names begin with.
+/// The shortest name of the library; [`PREFIX`] is the start of all its names.
 #[cfg(target_os = "macos")]
 pub const LIBRARY: &str = "libonnxruntime.dylib";
 #[cfg(target_os = "macos")]
@@ -105,23 +109,59 @@ pub const LIBRARY: &str = "libonnxruntime.so";
 #[cfg(not(target_os = "macos"))]
 const PREFIX: &str = LIBRARY;
 
-/// Whether the system's own libraries lie in this folder.
-pub fn is_of_system(folder: &Path) -> bool {
-    SYSTEM.iter().any(|system| folder == Path::new(system))
+/// Returns the libraries that ONNX Runtime requires for the device, each with the name that it has in a bundle.
+///
+/// # Errors
+/// ONNX Runtime is not installed for the device, or is in a folder of the system with other libraries.
+pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
+    let library = find(device)?;
+    let Some(folder) = library.parent().filter(|_| device.provider_library().is_some()) else {
+        return Ok(vec![(library, PathBuf::from(LIBRARY))]);
+    };
+    ensure!(
+        !SYSTEM.iter().any(|system| folder == Path::new(system)),
+        "{}: has other libraries beside ONNX Runtime, which must not go into a bundle; {}",
+        folder.display(),
+        device.advice()
+    );
+    let folders = match device {
+        Device::Cuda(_) => cuda::folders(&library),
+        Device::Cpu | Device::OpenVino => vec![folder.to_owned()],
+    };
+    let mut libraries = BTreeMap::new();
+    for folder in folders {
+        let cannot_list =
+            |e| anyhow!("{}: cannot be listed: {e}; check that this user may read it", folder.display());
+        for entry in fs::read_dir(&folder).map_err(cannot_list)? {
+            let path = entry.map_err(cannot_list)?.path();
+            if let Some(name) = path.file_name().filter(|name| path.is_file() && is_library_or_license(name))
+            {
+                // ONNX Runtime loads a library from the first folder that has it.
+                libraries.entry(PathBuf::from(name)).or_insert_with(|| path.clone());
+            }
+        }
+    }
+    Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
+}
+
+/// Tells libraries and licenses from the other files of a Python package.
+fn is_library_or_license(name: &OsStr) -> bool {
+    ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
 }
 
 fn folders(device: &Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    // Links followed: pipx and uv put one on the path.
+    // pipx and uv put a symlink to the program on the path.
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // What a wheel was installed with goes before what else its user has: an update brings both.
+    // A wheel of this tool depends on the ONNX Runtime of its own environment, so that one comes first.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
     let data = data.map(|data| data.join("qwen3-index"));
-    folders.extend(data.iter().flat_map(|data| device.folders().iter().map(|folder| data.join(folder))));
+    folders
+        .extend(data.iter().flat_map(|data| device.setup_folders().iter().map(|folder| data.join(folder))));
     folders.extend(pythons().iter().flat_map(|root| capi(&root.join("lib"))));
     folders.extend(
         env::split_paths(&env::var_os("LD_LIBRARY_PATH").unwrap_or_default())
@@ -131,8 +171,7 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     folders
 }
 
-/// Where Python packages may be installed: the active environment, that of the first `python3` on the
-/// path, and this user's.
+/// Returns the roots of Python environments: the active ones, that of the first `python3` on the path, and this user's.
 fn pythons() -> Vec<PathBuf> {
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(env::var_os).into_iter().flatten().map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -142,7 +181,7 @@ fn pythons() -> Vec<PathBuf> {
     active.chain(on_path).chain(user).collect()
 }
 
-/// Where the package `onnxruntime` keeps its library, in each Python below `lib/` that has it.
+/// Returns the folders in which the package `onnxruntime` has its library, for each Python below `lib/`.
 fn capi(lib: &Path) -> Vec<PathBuf> {
     let pythons = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
     let pythons = pythons
@@ -151,7 +190,7 @@ fn capi(lib: &Path) -> Vec<PathBuf> {
     packages.map(|packages| packages.join("onnxruntime/capi")).filter(|capi| capi.is_dir()).collect()
 }
 
-/// The library with the plainest name: `libonnxruntime.so` before `libonnxruntime.so.1.31.1`.
+/// Returns the library with the shortest name: `libonnxruntime.so` before `libonnxruntime.so.1.31.1`.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
     let is_library = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());

@@ -1,21 +1,21 @@
 //! What a model may use, and what it is to embed.
 
-/// What a model may use.
+/// What a model may use of the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Resources {
-    /// Threads inside one operator, on a CPU.
+    /// Threads per operator on a CPU.
     pub threads: usize,
-    /// Most bytes of the memory of each GPU.
+    /// Most bytes of memory per GPU; `None` for all that is free.
     pub gpu_memory: Option<usize>,
 }
 
-/// What it is to embed.
+/// The texts that a model is to embed.
 #[derive(Debug, Clone)]
-pub struct Texts {
-    /// Most tokens of one.
+pub struct Workload {
+    /// Tokens of the longest text.
     pub max_tokens: usize,
-    /// Most tokens that are to go through it together; `None` for what suits it.
-    pub together: Option<usize>,
-    /// Token ids that all begin with.
+    /// Most tokens per batch, padding included; `None` for what suits the device.
+    pub batch_tokens: Option<usize>,
+    /// Token ids that every text begins with.
     pub prefix: Vec<u32>,
 }

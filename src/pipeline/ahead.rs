@@ -1,4 +1,4 @@
-//! A thread of its own that makes one thing after the other, one ahead of whoever takes them.
+//! A thread that makes items in order, one ahead of the caller who takes them.
 
 use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
@@ -8,18 +8,18 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::interrupt::{self, Interrupted};
 
-/// While nothing comes, so often is looked whether to go on.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often to check for an interrupt while nothing comes.
+const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// The thread, and what comes from it. While one thing is worked on, the next is made, and no more than that. Where it is
-/// dropped, the thread is left behind: it may wait for standard input, for as long as it takes.
+/// The thread and its items. While the caller works on one item, the thread makes the next one and then waits. A drop does
+/// not wait for the thread, which may read standard input for any length of time.
 pub struct Ahead<T> {
     made: Receiver<T>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Ahead<anyhow::Result<T>> {
-    /// Starts to take what comes next, up to the end or the first error.
+    /// Starts a thread that calls `next` until it returns `None` or an error.
     pub fn of(mut next: impl FnMut() -> anyhow::Result<Option<T>> + Send + 'static) -> Self {
         Ahead::start(move |sender| {
             while let Some(made) = next().transpose() {
@@ -33,23 +33,23 @@ impl<T: Send + 'static> Ahead<anyhow::Result<T>> {
 }
 
 impl<T: Send + 'static> Ahead<T> {
-    /// Starts `make`, which is to end when nobody takes what it sends any more.
+    /// Starts a thread that runs `make`. It has to return when sending fails: then nobody takes its items any more.
     pub fn start(make: impl FnOnce(&Sender<T>) + Send + 'static) -> Self {
         let (sender, made) = bounded(0);
         Ahead { made, thread: Some(thread::spawn(move || make(&sender))) }
     }
 
-    /// Waits for what comes next; `None` at the end.
+    /// Waits for the next item. Returns `None` at the end.
     ///
     /// # Errors
     /// [`Interrupted`].
     ///
     /// # Panics
-    /// If the thread did.
+    /// If the thread has panicked.
     pub fn take(&mut self) -> Result<Option<T>, Interrupted> {
         loop {
             interrupt::check()?;
-            match self.made.recv_timeout(LOOK_EVERY) {
+            match self.made.recv_timeout(CHECK_EVERY) {
                 Ok(next) => return Ok(Some(next)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {

@@ -1,7 +1,8 @@
-//! From roots to clean documents, each with an id that no other has: finding and reading, of which a thread and rayon take
-//! care. What a run is about to do with them is not known here.
+//! Roots come in, clean documents with unique ids go out. A thread finds them, and rayon reads them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -16,38 +17,40 @@ use crate::shard::Shard;
 use crate::source::{Document, Found, LeftOut, Origin, Raw, Reading, Roots};
 use crate::text::clean::clean;
 
-/// What is read side by side.
+/// Documents in a group. A group is read in parallel.
 const GROUP_DOCUMENTS: usize = 256;
+
+/// Bytes after which a group ends, as the documents are on disk.
 const GROUP_BYTES: u64 = 4 << 20;
 
 /// Groups that wait to be read.
 const FOUND_GROUPS: usize = 1;
 
-/// Which documents there are, and how they are read.
+/// Where documents are, and how they are read.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
     pub roots: &'a Roots,
     pub reading: &'a Reading,
-    /// Which of them are taken; `None` for all.
+    /// The share of the documents that this run takes. `None` for all of them.
     pub shard: Option<Shard>,
 }
 
 /// What became of something found.
 pub enum ReadDocument {
-    /// A document with a clean text, which may be empty, and the digest of its id.
+    /// A document with its clean text, which may be empty, and the digest of its id.
     Document(Document, Digest),
-    /// What should have been one.
+    /// A file, folder or row that should have been a document.
     Failed(Failure),
-    /// A failure that does not say of which document, and that the first shard counts.
+    /// A failure that names no document, in a shard other than the first. Only the first shard counts it as failed.
     Unassigned(Failure),
-    /// No document by rule.
+    /// A file or folder that is skipped by rule.
     LeftOut(LeftOut),
-    /// A root without documents.
+    /// A root that contains no documents.
     Nothing(String),
 }
 
-/// Reads all documents below the roots that are the shard's, group by group and in their order. Those with texts have
-/// different ids.
+/// Reads the shard's documents below the roots, group by group and in their order. A document with the id of an earlier one
+/// fails, unless its text is empty.
 pub fn read(roots: Roots, reading: Reading, shard: Option<Shard>) -> Ahead<Vec<ReadDocument>> {
     Ahead::start(move |sender| {
         let inputs = Inputs { roots: &roots, reading: &reading, shard };
@@ -56,7 +59,7 @@ pub fn read(roots: Roots, reading: Reading, shard: Option<Shard>) -> Ahead<Vec<R
 }
 
 fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec<ReadDocument>>) {
-    let mut ids = SeenIds::of_about(0);
+    let mut ids = SeenIds::with_capacity(0);
     for group in groups {
         let mut read: Vec<ReadDocument> =
             group.into_par_iter().filter_map(|found| read_one(found, inputs)).collect();
@@ -74,7 +77,7 @@ fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec
     }
 }
 
-/// Finds until there is no more, or nobody takes it. While a group is read, the next is found.
+/// Finds documents in a thread of its own, one group ahead of `take`, which reads them.
 pub(super) fn groups(inputs: Inputs, take: impl FnOnce(Receiver<Vec<Found>>)) {
     let (found, groups) = bounded(FOUND_GROUPS);
     thread::scope(|scope| {
@@ -111,7 +114,7 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-/// `None` for what is another shard's business. What has no id is the first one's.
+/// Reads one document. Returns `None` if it belongs to another shard; what has no id belongs to the first.
 pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<ReadDocument> {
     let is_first = inputs.shard.is_none_or(|shard| shard.index() == 0);
     match found {
@@ -151,46 +154,55 @@ impl Inputs<'_> {
     }
 }
 
-/// Ids that have been given away, and where: for each document the digest of its id, and its origin in 8 bytes.
+/// The ids of the documents so far, to find duplicates: 16 bytes for the digest of each id, and 8 for its origin.
 pub(super) struct SeenIds {
     places: HashMap<Digest, FirstUse>,
     files: Vec<Arc<Path>>,
 }
 
-/// An [`Origin`] whose file is one of [`SeenIds::files`]. Line 0 stands for none.
+/// The [`Origin`] of the first document with an id.
 #[derive(Clone, Copy)]
 struct FirstUse {
+    /// An index into [`SeenIds::files`].
     file: u32,
-    line: u32,
+    line: Option<NonZeroU32>,
 }
 
 impl SeenIds {
-    /// None yet. A map that grows has two tables for a while, so it is good to know how many there will be.
-    pub fn of_about(documents: usize) -> Self {
+    /// Starts without ids, with room for this many. A map that grows needs memory for two tables at once.
+    pub fn with_capacity(documents: usize) -> Self {
         SeenIds { places: HashMap::with_capacity(documents), files: Vec::new() }
     }
 
-    /// A document with a doubled id is a failure.
+    /// Notes the id of a document. Returns a failure if an earlier document has the same id.
     pub fn check(&mut self, document: &Document, id: Digest) -> Option<Failure> {
-        let place = self.place(&document.origin);
-        let first = self.places.insert(id, place)?;
-        self.places.insert(id, first);
+        let here = self.place(&document.origin);
+        let first = match self.places.entry(id) {
+            Entry::Occupied(first) => *first.get(),
+            Entry::Vacant(place) => {
+                place.insert(here);
+                return None;
+            }
+        };
         let first = self.origin(first).place(&document.id);
         let cause = DocumentError::DuplicateId { id: document.id.clone(), first };
         Some(Failure { place: document.place(), cause, lost: Lost::Nothing })
     }
 
+    // 2^32 paths do not fit into memory.
+    #[allow(clippy::cast_possible_truncation)]
     fn place(&mut self, origin: &Origin) -> FirstUse {
         // Documents of one file, or below one root, come one after the other.
         if !self.files.last().is_some_and(|file| Arc::ptr_eq(file, &origin.file)) {
             self.files.push(origin.file.clone());
         }
-        let line = origin.line.map_or(0, |line| u32::try_from(line).unwrap_or(u32::MAX));
+        // Line numbers begin at 1.
+        let line = origin.line.and_then(|line| NonZeroU32::new(u32::try_from(line).unwrap_or(u32::MAX)));
         FirstUse { file: self.files.len() as u32 - 1, line }
     }
 
     fn origin(&self, place: FirstUse) -> Origin {
-        let line = (place.line > 0).then_some(u64::from(place.line));
+        let line = place.line.map(|line| u64::from(line.get()));
         Origin { file: self.files[place.file as usize].clone(), line }
     }
 }

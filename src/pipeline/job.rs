@@ -1,4 +1,4 @@
-//! What a run is to do, and what it works with.
+//! What a build does and what it works with, as the command has settled it.
 
 use super::intake::Inputs;
 use super::journal::Journal;
@@ -9,33 +9,35 @@ use crate::source::{Reading, Roots};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::embedder::Embedder;
 
-/// What is to be done, as settled by the command.
+/// The settings of a build. They do not change while it runs.
 pub struct Job {
-    /// Where the documents are.
+    /// The folders, files and objects to find documents in.
     pub roots: Roots,
-    /// How they are read.
+    /// How documents are read.
     pub reading: Reading,
-    /// The model's, with the instruction.
+    /// The tokenizer of the model; it puts the instruction before each text.
     pub tokenizer: Tokenizer,
-    /// Most tokens of a chunk.
+    /// The most tokens of a chunk, special tokens included.
     pub max_tokens: usize,
-    /// Most tokens of a batch; `None` for what suits the device.
+    /// The most tokens of a batch, padding included. `None` for the number that suits the device.
     pub batch_tokens: Option<usize>,
-    /// What a row stands for.
+    /// Whether a row is a document or a chunk.
     pub rows: RowKind,
-    /// Length of the vectors written.
+    /// Dimensions of the vectors in the new file.
     pub dim: usize,
-    /// Which of the documents are taken; `None` for all.
+    /// The share of the documents that this build takes. `None` for all of them.
     pub shard: Option<Shard>,
-    /// What is in place already.
+    /// The index that the output has now.
     pub old: Option<Old>,
-    /// Whether that has documents, as far as can be known: it may be damaged.
+    /// Whether every document is embedded again, although the old file may have its vector.
+    pub is_rebuild: bool,
+    /// Whether the output has documents now. A damaged output counts as having some.
     pub has_output: bool,
-    /// Whether a root may be without documents where the old file has some.
+    /// Whether a root may contain no documents although the output has some.
     pub allow_empty: bool,
-    /// Whether more than half of the old file's documents may be gone.
+    /// Whether more than half of the documents of the old file may be gone.
     pub allow_shrink: bool,
-    /// Whether nothing is to be embedded, beside a trial, or written.
+    /// Whether to write nothing, and to embed only as much as a trial of the speed needs.
     pub is_dry: bool,
 }
 
@@ -45,16 +47,16 @@ impl Job {
     }
 }
 
-/// What the second half of the stages works with.
+/// What the calling thread works with.
 pub struct Engine<'a> {
-    /// Loads the model, once for each device; called once, and only where something has to be embedded.
+    /// Loads the model for each device. It is called at most once, when a chunk needs the model.
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
-    /// Vectors made before.
+    /// The vectors of this run, and of one that was interrupted.
     pub journal: &'a mut Journal,
-    /// Takes rows, in the order of the documents.
+    /// Takes the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
-    /// What became of the documents so far.
+    /// Counts of documents, kept up to date while the build runs.
     pub documents: &'a mut Tally,
-    /// What the model has done so far.
+    /// Counts of the model's work, kept up to date while the build runs.
     pub work: &'a mut Work,
 }

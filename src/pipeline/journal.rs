@@ -1,195 +1,214 @@
-//! Vectors of chunks on disk as soon as they are made, so that a run that was killed goes on where it was.
+//! Vectors on disk as soon as they are made, so that the run after an interrupted one need not make them again.
 //!
-//! A line of JSON says what model they are of. Then follow records of equal length: the digest of a chunk's token
-//! ids, the vector in full width, and a checksum. What is after the first wrong checksum was being written when
-//! the power went, and is cut off.
+//! The first line is JSON and says which model made the vectors. Records of equal length follow: the digest of a chunk's
+//! token ids, the vector in full width, and a checksum. A record with a wrong checksum was being written when the machine
+//! stopped. It is cut off, with everything after it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 
+use super::flush::FlushedFile;
 use crate::digest::Digest;
 use crate::model::ModelFingerprint;
 use crate::vector::embedding::Embedding;
 
-/// So often what has been written is flushed to disk: what a loss of power can cost is less than half a minute.
-const FLUSH_EVERY: Duration = Duration::from_secs(10);
-
-/// No first line is longer.
+/// The longest first line that is read, in bytes.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
 
-/// Of each record.
+/// Bytes of the checksum at the end of each record.
 const CHECKSUM_BYTES: usize = 8;
 
-/// The first line.
+/// The first line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// Of the records.
+    /// Version of the format of the records.
     pub format: u32,
-    /// A vector depends on it and on the token ids alone.
+    /// The model that made the vectors. A vector depends on it and on the token ids alone.
     pub model: ModelFingerprint,
-    /// Whether the run was told to make all vectors anew.
+    /// Whether the run was started with `--rebuild`.
     pub rebuild: bool,
 }
 
 impl Header {
-    /// For vectors of this model.
+    /// Returns the header of a run with this model.
     pub fn new(model: ModelFingerprint, rebuild: bool) -> Self {
         Header { format: 1, model, rebuild }
     }
 
-    /// Whether a run with the header `now` can go on with these vectors.
+    /// Returns whether a run with the header `now` can use the vectors under this one. A rebuild uses none that an ordinary
+    /// run left.
     fn serves(&self, now: &Header) -> bool {
         (self.format, &self.model) == (now.format, &now.model) && (self.rebuild || !now.rebuild)
     }
 }
 
-/// The vectors made so far, in this run and in those before it that did not come to an end.
+/// The vectors of this run, and of the runs before it that were interrupted.
 pub struct Journal {
     path: PathBuf,
+    /// Numbers per vector.
     width: usize,
-    /// Bytes of the first line.
-    start: u64,
-    /// By place: 24 to 48 bytes a chunk.
+    /// The file, if there is one with vectors that can be used.
+    stored: Option<Stored>,
+    /// By the digest of the token ids, the number of the record: 24 to 48 bytes per chunk.
     records: HashMap<Digest, u32>,
-    /// How many have been written, whether twice or not.
+    /// Records in the file. Two of them may have the same digest.
     count: u32,
     resumed: usize,
-    reader: Option<File>,
-    /// Until there is something to write.
-    begin: Option<(Header, OpenOptions)>,
-    writer: Option<JournalWriter>,
-    has_failed: bool,
+    output: Output,
+}
+
+/// A file to read records from.
+struct Stored {
+    file: File,
+    header_bytes: u64,
+}
+
+/// Where new vectors are written.
+enum Output {
+    /// Nowhere: the journal was opened by [`Journal::look`].
+    ReadOnly,
+    /// To a file that is opened for the first vector.
+    Later(Header, OpenOptions),
+    Open(FlushedFile),
+    /// Nowhere, because a write failed. What follows half a record could not be found again.
+    Failed,
 }
 
 impl Journal {
-    /// Goes on with what another run left, if it serves, or begins anew; nothing is changed before there is something to
-    /// write.
+    /// Opens what an earlier run left, if this run can use it, else an empty journal. Nothing on disk changes before the
+    /// first vector is written.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn open(path: &Path, header: &Header, options: OpenOptions) -> io::Result<Self> {
         let mut journal = Journal::look(path, header)?;
-        journal.begin = Some((header.clone(), options));
+        journal.output = Output::Later(header.clone(), options);
         Ok(journal)
     }
 
-    /// Looks at what another run left, if anything, and changes nothing.
+    /// Opens what an earlier run left, if this run can use it, to read from it only.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn look(path: &Path, header: &Header) -> io::Result<Self> {
+        let mut journal = Journal {
+            path: path.to_owned(),
+            width: header.model.width,
+            stored: None,
+            records: HashMap::new(),
+            count: 0,
+            resumed: 0,
+            output: Output::ReadOnly,
+        };
         match File::open(path) {
-            Ok(file) => Journal::read(path, &file, header),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Journal::empty(path, header)),
-            Err(e) => Err(e),
+            Ok(file) => journal.read(file, header)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
+        Ok(journal)
     }
 
-    /// Vectors that other runs left.
+    /// Returns how many vectors earlier runs left.
     pub fn resumed(&self) -> usize {
         self.resumed
     }
 
-    /// The vector of the chunk with these token ids, if it has been made.
+    /// Returns the vector of the chunk whose token ids have this digest, if it has been made.
     ///
     /// # Errors
-    /// It cannot be read any more.
+    /// The file cannot be read any more.
     pub fn get(&mut self, chunk: &Digest) -> io::Result<Option<Embedding>> {
-        let Some(&number) = self.records.get(chunk) else { return Ok(None) };
+        let (Some(&number), Some(stored)) = (self.records.get(chunk), &mut self.stored) else {
+            return Ok(None);
+        };
         let mut record = vec![0; record_bytes(self.width)];
-        let offset = self.offset(number);
-        let reader = self.reader.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        reader.seek(SeekFrom::Start(offset))?;
-        reader.read_exact(&mut record)?;
+        stored.file.seek(SeekFrom::Start(stored.offset(number, self.width)))?;
+        stored.file.read_exact(&mut record)?;
         if !is_whole(&record) {
-            return Err(io::Error::other("it is not as it was written"));
+            return Err(io::Error::other("a vector in it has changed"));
         }
         Ok(Some(Embedding::stored(vector(&record))))
     }
 
-    /// Adds a vector. It survives this process at once, and the machine's end within [`FLUSH_EVERY`].
+    /// Adds a vector. It survives the end of this process at once, and the end of the machine after
+    /// [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) at the latest.
     ///
     /// # Errors
-    /// It cannot be written; or what was written before could not be flushed.
+    /// The file cannot be written, or an earlier vector could not be flushed.
     ///
     /// # Panics
-    /// If the vector has another width than the model, or the journal was only looked at.
+    /// If the vector has another width than the model's, or the journal was opened by [`Journal::look`].
     pub fn push(&mut self, chunk: Digest, vector: &Embedding) -> io::Result<()> {
         assert_eq!(vector.values().len(), self.width, "a vector of the model's width");
         if self.records.contains_key(&chunk) {
             return Ok(());
         }
-        // Behind half a record, nothing would be found again.
-        if self.has_failed {
-            return Err(io::Error::other("it could not be written before"));
-        }
-        let written = self.write(&chunk, vector);
-        self.has_failed = written.is_err();
-        written?;
+        let count = next(self.count)?;
+        self.write(&record(&chunk, vector))?;
         self.records.insert(chunk, self.count);
-        self.count += 1;
+        self.count = count;
         Ok(())
     }
 
-    fn write(&mut self, chunk: &Digest, vector: &Embedding) -> io::Result<()> {
-        let mut record = Vec::with_capacity(record_bytes(self.width));
-        record.extend(chunk.as_bytes());
-        record.extend(vector.values().iter().flat_map(|number| number.to_le_bytes()));
-        record.extend(checksum(&record));
-        self.writer()?.write(&record)
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        let mut file = match mem::replace(&mut self.output, Output::Failed) {
+            Output::Open(file) => file,
+            Output::Later(header, options) => self.start(&header, options)?,
+            Output::Failed => return Err(io::Error::other("a write before has failed")),
+            Output::ReadOnly => panic!("a journal that was opened to be written"),
+        };
+        file.write(record)?;
+        self.output = Output::Open(file);
+        Ok(())
     }
 
-    fn writer(&mut self) -> io::Result<&mut JournalWriter> {
-        if self.writer.is_none() {
-            self.writer = Some(self.start()?);
-        }
-        self.writer.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn start(&mut self) -> io::Result<JournalWriter> {
-        let (header, mut options) =
-            self.begin.take().unwrap_or_else(|| panic!("a journal that is not only looked at"));
+    /// Opens the file to append records to those that can be used, or writes a new first line.
+    fn start(&mut self, header: &Header, mut options: OpenOptions) -> io::Result<FlushedFile> {
         let mut file = options.read(true).write(true).create(true).truncate(false).open(&self.path)?;
-        if self.start == 0 {
-            file.set_len(0)?;
-            let line = serde_json::to_string(&header)? + "\n";
-            file.write_all(line.as_bytes())?;
-            self.start = line.len() as u64;
-        }
-        let end = self.offset(self.count);
+        let header_bytes = match &self.stored {
+            Some(stored) => stored.header_bytes,
+            None => {
+                file.set_len(0)?;
+                let line = serde_json::to_string(header)? + "\n";
+                file.write_all(line.as_bytes())?;
+                line.len() as u64
+            }
+        };
+        let stored = self.stored.insert(Stored { file: File::open(&self.path)?, header_bytes });
+        let end = stored.offset(self.count, self.width);
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
         file.sync_all()?;
-        // A new file is on disk only when its folder is.
+        // A new file survives a power failure only if its folder is flushed too.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-        self.reader = Some(File::open(&self.path)?);
-        JournalWriter::start(file)
+        FlushedFile::start(file)
     }
 
-    /// It cannot be written.
+    /// Returns the error of a run that cannot write the journal.
     pub fn cannot_write(&self, e: &io::Error) -> anyhow::Error {
         anyhow!(
-            "{}, where vectors are kept until the run is done: {e}; make room (the old output is untouched)",
+            "{}: cannot be written: {e}; make room and run again (it keeps vectors until the run is done; the old output is untouched)",
             self.path.display()
         )
     }
 
-    /// It is of no use any more.
+    /// Returns the error of a run that cannot read a vector back.
+    pub fn cannot_read(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!("{}: cannot be read: {e}; check the disk and run again", self.path.display())
+    }
+
+    /// Removes the file, because the run is done.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The file cannot be removed.
     pub fn remove(self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -197,56 +216,55 @@ impl Journal {
         }
     }
 
-    fn empty(path: &Path, header: &Header) -> Self {
-        Journal {
-            path: path.to_owned(),
-            width: header.model.width,
-            start: 0,
-            records: HashMap::new(),
-            count: 0,
-            resumed: 0,
-            reader: None,
-            begin: None,
-            writer: None,
-            has_failed: false,
-        }
-    }
-
-    /// All records that are whole and serve; [`Journal::start`] is 0 where the file does not.
-    fn read(path: &Path, file: &File, header: &Header) -> io::Result<Self> {
-        let mut journal = Journal::empty(path, header);
-        journal.reader = Some(File::open(path)?);
-        let mut file = BufReader::with_capacity(1 << 20, file);
+    /// Reads the digests of all whole records, if this run can use them.
+    fn read(&mut self, file: File, header: &Header) -> io::Result<()> {
+        let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();
-        file.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
+        reader.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
         let serves = |line| serde_json::from_slice::<Header>(line).is_ok_and(|there| there.serves(header));
         if !line.strip_suffix(b"\n").is_some_and(serves) {
-            return Ok(journal);
+            return Ok(());
         }
-        journal.start = line.len() as u64;
-        let mut record = vec![0; record_bytes(journal.width)];
+        let mut record = vec![0; record_bytes(self.width)];
         loop {
-            match file.read_exact(&mut record) {
+            match reader.read_exact(&mut record) {
                 Ok(()) if is_whole(&record) => {}
                 Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(e),
                 _ => break,
             }
             let mut digest = [0; Digest::BYTES];
             digest.copy_from_slice(&record[..Digest::BYTES]);
-            journal.records.insert(Digest::from_bytes(digest), journal.count);
-            journal.count += 1;
+            self.records.insert(Digest::from_bytes(digest), self.count);
+            self.count = next(self.count)?;
         }
-        journal.resumed = journal.records.len();
-        Ok(journal)
+        self.resumed = self.records.len();
+        self.stored = Some(Stored { file: reader.into_inner(), header_bytes: line.len() as u64 });
+        Ok(())
     }
+}
 
-    fn offset(&self, number: u32) -> u64 {
-        self.start + u64::from(number) * record_bytes(self.width) as u64
+impl Stored {
+    /// Returns where the record with this number begins, in bytes.
+    fn offset(&self, number: u32, width: usize) -> u64 {
+        self.header_bytes + u64::from(number) * record_bytes(width) as u64
     }
+}
+
+fn next(count: u32) -> io::Result<u32> {
+    let full = || io::Error::other("it holds no more than 2^32 vectors, so build in shards with --shard");
+    count.checked_add(1).ok_or_else(full)
 }
 
 fn record_bytes(width: usize) -> usize {
     Digest::BYTES + size_of::<f32>() * width + CHECKSUM_BYTES
+}
+
+fn record(chunk: &Digest, vector: &Embedding) -> Vec<u8> {
+    let mut record = Vec::with_capacity(record_bytes(vector.values().len()));
+    record.extend(chunk.as_bytes());
+    record.extend(vector.values().iter().flat_map(|number| number.to_le_bytes()));
+    record.extend(checksum(&record));
+    record
 }
 
 fn vector(record: &[u8]) -> Box<[f32]> {
@@ -263,61 +281,6 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut checksum = [0; CHECKSUM_BYTES];
     checksum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM_BYTES]);
     checksum
-}
-
-/// A file, and a thread that flushes it now and then.
-struct JournalWriter {
-    file: File,
-    state: Arc<State>,
-    /// Hung up, it ends the thread.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct State {
-    is_dirty: AtomicBool,
-    has_failed: AtomicBool,
-}
-
-impl JournalWriter {
-    fn start(file: File) -> io::Result<Self> {
-        let (stop, stopped) = channel::<()>();
-        let state = Arc::<State>::default();
-        let flush = {
-            let (file, state) = (file.try_clone()?, state.clone());
-            move || {
-                while stopped.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
-                    if state.is_dirty.swap(false, Relaxed) && file.sync_data().is_err() {
-                        state.has_failed.store(true, Relaxed);
-                    }
-                }
-            }
-        };
-        let thread = thread::Builder::new().spawn(flush)?;
-        Ok(JournalWriter { file, state, stop: Some(stop), thread: Some(thread) })
-    }
-
-    fn write(&mut self, record: &[u8]) -> io::Result<()> {
-        if self.state.has_failed.load(Relaxed) {
-            return Err(io::Error::other("what was written could not be flushed to disk"));
-        }
-        self.file.write_all(record)?;
-        self.state.is_dirty.store(true, Relaxed);
-        Ok(())
-    }
-}
-
-impl Drop for JournalWriter {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It does nothing that could panic.
-            let _ = thread.join();
-        }
-        // There is nobody left to tell; what is not on disk will be embedded again.
-        let _ = self.file.sync_data();
-    }
 }
 
 #[cfg(test)]
@@ -341,16 +304,19 @@ mod tests {
             .for_each(|number| journal.push(Digest::of([number]), &vector_of(number)).unwrap());
     }
 
-    /// A vector in it is that of its text, or there is none.
+    /// Asserts that each number has its own vector or none.
     fn check(journal: &mut Journal, numbers: impl IntoIterator<Item = u8>) {
         for number in numbers {
             let found = journal.get(&Digest::of([number])).unwrap();
-            assert!(found.is_none_or(|found| found == vector_of(number)), "another vector for {number}");
+            assert!(
+                found.is_none_or(|found| found == vector_of(number)),
+                "the vector of another number for {number}"
+            );
         }
     }
 
     #[test]
-    fn what_is_in_it_comes_back_and_an_empty_one_goes() {
+    fn vectors_come_back_in_the_next_run_and_an_empty_journal_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         drop(open(&path));
@@ -369,9 +335,9 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// As two runs write it where the file system has no locks.
+    /// Two runs at once write such a file if the file system has no locks.
     #[test]
-    fn a_record_that_is_there_twice_gives_no_other_its_vector() {
+    fn a_record_that_is_there_twice_does_not_shift_those_behind_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         push(&mut open(&path), 0..3);
@@ -384,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_to_a_header_without_its_end_is_not_lost() {
+    fn a_header_without_its_line_end_is_written_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         push(&mut open(&path), 0..3);

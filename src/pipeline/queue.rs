@@ -1,4 +1,4 @@
-//! Batches on their way through the model: one queue, and behind it a thread a device.
+//! One queue and one thread per device: batches come in, their vectors go out.
 
 use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
@@ -6,76 +6,79 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::step::Devices;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
-use crate::vector::embedder::{Embedded, Embedder, Patient};
+use crate::vector::embedder::{Embedded, Embedder, FallbackEmbedder};
 
-/// One is at work, and one waits, so that no device has to.
-const BATCHES_A_DEVICE: usize = 2;
+/// Batches in flight per device: it works on one, and one waits, so that the device need not wait.
+const BATCHES_PER_DEVICE: usize = 2;
 
-/// What became of a batch.
+/// What a device made of a batch.
 pub(super) struct Outcome {
-    /// The first of its chunks, and how many there were.
+    /// The first chunk of the batch.
     pub first: ChunkKey,
+    /// Chunks in the batch.
     pub chunks: usize,
-    /// Tokens in them.
+    /// Tokens in the batch, without padding.
     pub tokens: usize,
     /// Time in the model.
-    pub seconds: Duration,
-    /// What came of each; or why the run cannot go on.
+    pub time: Duration,
+    /// The vector of each chunk, or the error that ends the run.
     pub embedded: anyhow::Result<Vec<Embedded>>,
-    /// Most tokens of a batch, padding included, from here on, where memory was too small for it.
-    pub places_max: Option<usize>,
+    /// Most tokens per batch from now on, padding included, if this batch did not fit into memory.
+    pub batch_limit: Option<usize>,
 }
 
-/// The queue. Where it is dropped, what is at work comes to its end first, since the engine must not outlive `main`.
+/// The queue. To drop it is to wait for the batches that devices work on, because the engine must not outlive `main`.
 pub(super) struct Queue {
     batches: Sender<Batch>,
-    /// Those that wait.
+    /// Batches that no device has taken yet.
     waiting: Receiver<Batch>,
     outcomes: Receiver<Outcome>,
     threads: Vec<JoinHandle<()>>,
-    /// How much company texts may have.
+    /// Which chunks may share a batch.
     pub batching: Batching,
-    /// Most tokens of a batch that suit the devices.
+    /// The most tokens of a batch that suit every device.
     pub batch_tokens: usize,
     in_flight: usize,
 }
 
 impl Queue {
-    /// Starts a thread for each embedder. They are of one model.
+    /// Starts a thread for each embedder. All embedders run the same model.
     ///
     /// # Panics
-    /// If there are none.
+    /// If there is no embedder.
     pub fn start(embedders: Vec<Box<dyn Embedder>>) -> Self {
         let first = embedders.first().unwrap_or_else(|| panic!("an embedder for each device"));
         let batching = first.batching();
         let batch_tokens = embedders.iter().map(|embedder| embedder.batch_tokens()).min().unwrap_or(0);
-        let (batches, waiting) = bounded(embedders.len() * BATCHES_A_DEVICE);
+        let (batches, waiting) = bounded(embedders.len() * BATCHES_PER_DEVICE);
         let (made, outcomes) = unbounded();
-        let work_on = |embedder| {
-            let (taken, made) = (waiting.clone(), made.clone());
-            thread::spawn(move || work(Patient::new(embedder), &taken, &made))
+        let start = |embedder| {
+            let (waiting, made) = (waiting.clone(), made.clone());
+            thread::spawn(move || work(FallbackEmbedder::new(embedder), &waiting, &made))
         };
-        let threads = embedders.into_iter().map(work_on).collect();
+        let threads = embedders.into_iter().map(start).collect();
         Queue { batches, waiting, outcomes, threads, batching, batch_tokens, in_flight: 0 }
     }
 
-    /// How many devices there are.
     pub fn devices(&self) -> usize {
         self.threads.len()
     }
 
-    /// Whether nothing is at work.
-    pub fn is_idle(&self) -> bool {
-        self.in_flight == 0
+    pub fn state(&self) -> Devices {
+        match self.in_flight {
+            0 => Devices::Idle,
+            _ if self.is_full() => Devices::Full,
+            _ => Devices::Working,
+        }
     }
 
-    /// Whether a batch would have to wait for more than one other.
     pub fn is_full(&self) -> bool {
-        self.in_flight == self.devices() * BATCHES_A_DEVICE
+        self.in_flight == self.devices() * BATCHES_PER_DEVICE
     }
 
-    /// Hands a batch in.
+    /// Hands a batch to the devices.
     ///
     /// # Panics
     /// If the queue is full, or with the panic of a thread.
@@ -86,34 +89,35 @@ impl Queue {
         self.in_flight += 1;
     }
 
-    /// Where outcomes come from; each is to be given to [`Queue::taken`].
+    /// Returns where outcomes come from. Call [`Queue::count_taken`] for each one received.
     pub fn outcomes(&self) -> &Receiver<Outcome> {
         &self.outcomes
     }
 
-    /// Counts an outcome that has been received.
-    pub fn taken(&mut self) {
+    /// Makes room for another batch, because an outcome has been received.
+    pub fn count_taken(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// Goes on with the panic of a thread, if one has panicked.
+    /// Passes on the panic of a thread, if one has panicked.
     pub fn check(&mut self) {
         if self.threads.iter().any(JoinHandle::is_finished) {
             self.panic();
         }
     }
 
-    /// Lets what is at work come to its end, and gives up what waits.
+    /// Waits for the batches that devices work on, drops the others, and returns the outcomes nobody has received.
     pub fn stop(mut self) -> Vec<Outcome> {
         self.join();
         self.outcomes.try_iter().collect()
     }
 
     fn join(&mut self) {
+        // With their sender gone, the threads end after the batch at hand.
         self.batches = bounded(0).0;
         self.waiting.try_iter().for_each(drop);
         for thread in self.threads.drain(..) {
-            // Its panic has been told, or the run ends for another reason.
+            // Its panic has been passed on, or the run ends with another error.
             let _ = thread.join();
         }
     }
@@ -133,19 +137,20 @@ impl Drop for Queue {
     }
 }
 
-fn work(mut embedder: Patient, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
+/// Embeds batches until there are no more, or nobody receives the outcomes.
+fn work(mut embedder: FallbackEmbedder, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
     for batch in batches {
         let Some(first) = batch.keys().next() else { continue };
-        let (chunks, tokens, places_max) = (batch.len(), batch.tokens(), embedder.places_max());
+        let (chunks, tokens, limit) = (batch.len(), batch.tokens(), embedder.batch_limit());
         let started = Instant::now();
         let embedded = embedder.embed(batch);
         let outcome = Outcome {
             first,
             chunks,
             tokens,
-            seconds: started.elapsed(),
+            time: started.elapsed(),
             embedded,
-            places_max: Some(embedder.places_max()).filter(|&now| now < places_max),
+            batch_limit: embedder.batch_limit().filter(|&now| limit != Some(now)),
         };
         if outcomes.send(outcome).is_err() {
             return;

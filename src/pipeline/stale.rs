@@ -1,103 +1,110 @@
-//! What of the old file stands for documents that cannot be read today. Pure; documents are the old file's, by number.
+//! Finds the documents of the old file that stay in the index because they cannot be read today. Pure. A document is its
+//! number in the old file.
 //!
-//! Most failures name their document. One of a folder, or of a file of rows, does not say what would have come after
-//! it, and a line that is no JSON not what its id was. What is lost there stood between the same neighbours the last
-//! time, since the order of documents is that of the inputs. Where the neighbours have changed places, anything
-//! that is missing may be what was lost. So may those that were lost the last time: they are at the end of the file.
+//! Most failures name their document. Some do not: an unreadable folder hides which documents are in it, and a line that
+//! is not JSON hides its id. Documents are in the order of the inputs, so those that such a failure hides stood between the
+//! same neighbours in the old file. If the neighbours have changed their order, every unseen document may be hidden. The
+//! documents at the end of the old file that were stale already are out of order, so every failure of this kind may hide
+//! them too.
 
 use std::ops::Range;
 use std::slice;
 
-/// What has become of a document.
+/// What became of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Unseen,
     /// Its id is in the new file.
-    There,
+    Found,
     /// It has no text any more.
     Empty,
     /// It could not be read or embedded.
     Failed,
 }
 
-/// What has been seen of the old file's documents, and what may have been lost.
+/// The documents of the old file: which of them this run has seen, and which a failure may hide.
 #[derive(Debug)]
 pub struct Missing {
+    /// Documents in the old file.
+    count: u32,
     fates: Vec<Fate>,
-    /// Whether the text is in the new file, maybe under another id.
+    /// For each document, whether the text of one of its rows is in the new file, under any id.
     has_moved: Vec<bool>,
-    /// How many stand in the order of the inputs; the others were lost the last time.
+    /// Documents in the order of the inputs. Those behind them were stale in the old file.
     ordered: u32,
+    /// Unseen documents in these ranges may be hidden by a failure.
     gaps: Vec<Range<u32>>,
-    /// There was a failure, and no neighbour has come after it yet.
-    is_open: bool,
-    /// What ids start with that were lost.
+    /// Whether a failure came after the last neighbour, so that the next neighbour ends a gap.
+    is_gap_open: bool,
+    /// Beginnings of ids that failures hide.
     below: Vec<Box<str>>,
-    /// Where the last neighbour was, and one more.
+    /// The number after that of the last neighbour.
     after: u32,
     is_in_order: bool,
 }
 
 impl Missing {
-    /// Of a file with so many documents, the last of which were `stale`, nothing has been seen.
+    /// Starts with all documents unseen. The last `stale` of them are out of order.
     pub fn new(documents: u32, stale: u32) -> Self {
         Missing {
+            count: documents,
             fates: vec![Fate::Unseen; documents as usize],
             has_moved: vec![false; documents as usize],
             ordered: documents.saturating_sub(stale),
             gaps: Vec::new(),
-            is_open: false,
+            is_gap_open: false,
             below: Vec::new(),
             after: 0,
             is_in_order: true,
         }
     }
 
-    /// It is in the inputs, here in their order.
+    /// Marks a document as found, at this place in the order of the inputs.
     pub fn found(&mut self, document: u32) {
         self.pass(document);
-        self.fates[document as usize] = Fate::There;
+        self.fates[document as usize] = Fate::Found;
     }
 
-    /// Its text is in the new file, maybe under another id.
+    /// Marks a document whose text is in the new file, under any id.
     pub fn moved(&mut self, document: u32) {
         self.has_moved[document as usize] = true;
     }
 
-    /// It is in the inputs, here in their order, and has no text.
+    /// Marks a document as found without a text, at this place in the order of the inputs.
     pub fn empty(&mut self, document: u32) {
         self.pass(document);
         self.fates[document as usize] = Fate::Empty;
     }
 
-    /// It is in the inputs, here in their order, and cannot be read.
+    /// Marks a document as unreadable, at this place in the order of the inputs.
     pub fn unreadable(&mut self, document: u32) {
         self.pass(document);
-        // There may have been another one with its id, which is good.
+        // An earlier document with the same id may be a good one.
         if self.fates[document as usize] == Fate::Unseen {
             self.fates[document as usize] = Fate::Failed;
         }
     }
 
-    /// It was found, and could not be embedded.
+    /// Marks a document that was found as one without a vector.
     pub fn failed(&mut self, document: u32) {
         self.fates[document as usize] = Fate::Failed;
     }
 
-    /// Here in the order of the inputs, something cannot be read, and nobody knows what; or no more than what ids
-    /// start with.
+    /// Notes a failure that does not name its documents, at this place in the order of the inputs. `below` is the beginning
+    /// of their ids, if that is known.
     pub fn lost(&mut self, below: Option<&str>) {
-        self.is_open = true;
+        self.is_gap_open = true;
         self.below.extend(below.map(Box::from));
     }
 
-    /// Those that are lost, ascending. To be asked for at the end; `ids` tells those of some documents, ascending.
+    /// Returns the documents that keep their old rows, ascending. Call it when all documents are marked. `ids` returns the
+    /// ids of ascending documents.
     ///
     /// # Errors
-    /// Those of `ids`.
+    /// The error of `ids`.
     pub fn stale<E>(&mut self, ids: impl FnOnce(&[u32]) -> Result<Vec<String>, E>) -> Result<Vec<u32>, E> {
-        self.close(self.ordered);
-        let count = self.fates.len() as u32;
+        self.close_gap(self.ordered);
+        let count = self.count;
         let unseen = |document: &u32| self.fates[*document as usize] == Fate::Unseen;
         let mut is_stale: Vec<bool> = self.fates.iter().map(|&fate| fate == Fate::Failed).collect();
         if !self.gaps.is_empty() {
@@ -115,30 +122,31 @@ impl Missing {
         Ok((0..count).filter(|&document| is_stale[document as usize]).collect())
     }
 
-    /// How many are neither in the new file nor among the stale: those that somebody has removed.
+    /// Returns how many documents are neither in the new file nor among the `stale` ones: somebody has removed them.
     pub fn removed(&self, stale: &[u32]) -> usize {
         let fates = self.fates.iter().zip(&self.has_moved);
-        let not_there = fates.filter(|(fate, has_moved)| **fate != Fate::There && !**has_moved).count();
-        not_there - stale.iter().filter(|&&document| !self.has_moved[document as usize]).count()
+        let missing = fates.filter(|(fate, has_moved)| **fate != Fate::Found && !**has_moved).count();
+        missing - stale.iter().filter(|&&document| !self.has_moved[document as usize]).count()
     }
 
+    /// Takes a document as a neighbour of those that failures hide.
     fn pass(&mut self, document: u32) {
         if document < self.ordered {
-            self.close(document);
+            self.close_gap(document);
             self.is_in_order &= document >= self.after;
             self.after = document + 1;
         }
     }
 
-    fn close(&mut self, end: u32) {
-        if self.is_open {
+    fn close_gap(&mut self, end: u32) {
+        if self.is_gap_open {
             self.gaps.push(self.after..end);
-            self.is_open = false;
+            self.is_gap_open = false;
         }
     }
 }
 
-/// A row of a file that has no id is called by the file and its number.
+/// Returns whether an id is the path, or a file or a row below it. A row without an id of its own has the id `FILE:NUMBER`.
 fn is_below(id: &str, path: &str) -> bool {
     id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
 }
@@ -147,8 +155,9 @@ fn is_below(id: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Documents by number; `!` and a number for one that cannot be read, `-` for one that is empty, `?` for something
-    /// that was lost, with what its id starts with. Documents 2 and 3 are in a folder.
+    /// Marks documents, and returns the stale ones and how many were removed. In `seen`, a number is a document that was
+    /// found, `!` and a number an unreadable one, `-` and a number an empty one. `?` is a failure that names no document,
+    /// with the beginning of the ids that it hides. Documents 2 and 3 are in `folder`, the others in `folder2`.
     fn stale_of(documents: u32, stale: u32, seen: &str) -> (Vec<u32>, usize) {
         let mut missing = Missing::new(documents, stale);
         for seen in seen.split_whitespace() {
@@ -170,39 +179,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_stood_between_the_same_neighbours() {
+    fn a_failure_hides_documents_between_the_same_neighbours() {
         assert_eq!(stale(6, "0 1 2 3 4 5"), (vec![], 0));
         assert_eq!(stale(6, "0 2 5"), (vec![], 3));
         assert_eq!(stale(6, "0 !1 2 5"), (vec![1], 2));
         assert_eq!(stale(6, "0 ? 3 5"), (vec![1, 2], 1));
         assert_eq!(stale(6, "? ? 3 4 ?"), (vec![0, 1, 2, 5], 0));
         assert_eq!(stale(6, "0 1 ? 2 3 5"), (vec![], 1));
-        // A name is a neighbour too, and so is one without a text.
+        // An unreadable document is a neighbour too, and so is an empty one.
         assert_eq!(stale(6, "0 ? !3 5"), (vec![1, 2, 3], 1));
         assert_eq!(stale(6, "0 -1 ? 3 5"), (vec![2], 2));
-        // Nothing is known about the order any more.
+        // The documents have changed their order, so every unseen one may be hidden.
         assert_eq!(stale(6, "3 ? 0 -5"), (vec![1, 2, 4], 1));
         assert_eq!(stale(6, "3 0 5"), (vec![], 3));
         assert_eq!(stale(0, "?"), (vec![], 0));
     }
 
     #[test]
-    fn of_two_with_one_id_the_good_one_counts() {
+    fn of_two_documents_with_one_id_the_good_one_counts() {
         assert_eq!(stale(2, "0 !0 1"), (vec![], 0));
         assert_eq!(stale(2, "!0 0 1"), (vec![], 0));
     }
 
     #[test]
-    fn of_a_folder_the_start_of_the_ids_is_known() {
+    fn an_unreadable_folder_hides_the_ids_below_it() {
         assert_eq!(stale(6, "0 ?folder 1 5"), (vec![2, 3], 1));
-        // What has an id of its own is known by its place only.
+        // Documents with ids of their own are hidden by their place only.
         assert_eq!(stale(6, "0 ?folder 5"), (vec![1, 2, 3, 4], 0));
         assert_eq!(stale(6, "0 1 ?folder/ ?fold 2 3 5"), (vec![], 1));
     }
 
     #[test]
-    fn what_was_lost_the_last_time_may_be_so_still() {
-        // The documents 4 and 5 stood elsewhere before.
+    fn a_stale_document_may_still_be_hidden() {
+        // Documents 4 and 5 were stale already, so their place says nothing.
         assert_eq!(stale_of(6, 2, "0 ? 1 2 3"), (vec![4, 5], 0));
         assert_eq!(stale_of(6, 2, "0 1 2 3"), (vec![], 2));
         assert_eq!(stale_of(6, 2, "0 4 1 ? 3"), (vec![2, 5], 0));

@@ -1,4 +1,5 @@
-//! Bytes of a text in, text out (the only user of encoding_rs, encoding_rs_io and chardetng).
+//! Bytes of a text in, text out, in the encoding that is declared or detected. The only user of encoding_rs,
+//! encoding_rs_io and chardetng.
 
 use std::io::{self, Cursor, Read};
 
@@ -9,13 +10,13 @@ use memchr::memmem;
 
 use crate::error::DocumentError;
 
-/// An encoding of text. (`tokenize::Encoding` is the other kind.)
+/// A character encoding, renamed because `tokenize::Encoding` is a list of token ids.
 pub use encoding_rs::{Encoding as Charset, UTF_8};
 
-/// Files that are not text though their name says so, by their first bytes. Others show by the control
-/// characters in them; these may have none for a long time.
+/// Formats that are not text, by their first bytes. Other binary files are recognized by their control characters; files of
+/// these formats may start with many bytes that have none.
 const NOT_TEXT: [(&[u8], &str); 6] = [
-    (b"\xd0\xcf\x11\xe0", "an Office document that is old or has a password"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document or one with a password"),
     (b"%PDF-", "PDF"),
     (b"PK\x03\x04", "a ZIP archive (or an Office document)"),
     (b"\x1f\x8b", "gzip"),
@@ -23,23 +24,23 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
 ];
 
-/// How much of a stream is looked at to find how it is written.
+/// Bytes at the start of a stream from which its encoding and separator are detected.
 pub const START_BYTES: u64 = 64 << 10;
 
-/// A text, and the encoding that it was in where that was not UTF-8.
+/// A text, and the encoding that it was decoded from; `None` for UTF-8.
 pub type Decoded = (String, Option<&'static str>);
 
-/// Decodes by a byte order mark; or else by `forced`; or else as UTF-8, as UTF-16 without a mark, as what it
-/// declares itself to be, or as the legacy encoding that it looks most like.
+/// Decodes a whole text. A byte order mark decides the encoding. Without one, `forced` decides. Without both, it is the
+/// first of these that fits: UTF-16, UTF-8, the `declared` encoding, the legacy encoding that the bytes resemble most.
 ///
 /// # Errors
-/// Not text, or bytes that the encoding does not have: never a replacement character in their place.
+/// The bytes are not text, or are not valid in the encoding. Invalid bytes are never replaced by U+FFFD.
 pub fn decode(
     bytes: Vec<u8>,
     forced: Option<&'static Encoding>,
     declared: Option<&'static Encoding>,
 ) -> Result<Decoded, DocumentError> {
-    refuse_known_kinds(&bytes)?;
+    refuse_known_formats(&bytes)?;
     refuse_utf_32(&bytes)?;
     if let Some((encoding, mark)) = Encoding::for_bom(&bytes) {
         return decode_as(&bytes[mark..], encoding);
@@ -81,24 +82,27 @@ pub fn decode(
     if has_only_accents(&text) {
         return Err(DocumentError::Undecodable { encoding: declared.unwrap_or(guess).name() });
     }
-    // No text has these, so the guess is wrong; cleaning would take them away in silence.
+    // No text contains C1 controls, so the guess is wrong. Without this check, cleaning would remove them silently.
     if has_c1_control(&text) {
         return Err(DocumentError::Undecodable { encoding: guess.name() });
     }
     Ok((text, encoding))
 }
 
-/// Decodes a file of rows as it is read, by its start. Wrong bytes become U+FFFD, or stay as they are where the
-/// encoding is UTF-8: it is for the reader of rows to look, since they cost one row only.
+/// Decodes a file of rows while it is read, and detects the encoding from the start of the file. Returns the decoded stream,
+/// and the encoding if it is not UTF-8.
+///
+/// Invalid bytes become U+FFFD, or are passed on unchanged if the encoding is UTF-8. The reader of rows checks for both, so
+/// that invalid bytes cost one row and not the file.
 ///
 /// # Errors
-/// Not text, or the stream cannot be read.
+/// The content is not text, or the stream cannot be read.
 pub fn stream(
     reader: Box<dyn Read + Send>,
     forced: Option<&'static Encoding>,
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
     let (start, mut reader) = peek(reader)?;
-    refuse_known_kinds(&start)?;
+    refuse_known_formats(&start)?;
     refuse_utf_32(&start)?;
     let (encoding, mark) = match Encoding::for_bom(&start) {
         Some(marked) => marked,
@@ -112,21 +116,27 @@ pub fn stream(
     Ok((Box::new(decoder), Some(encoding.name())))
 }
 
-/// The same of JSON Lines, which are UTF-8, or UTF-16 with a mark. A line of zeros is one bad line, but what starts
-/// like no object and has zeros in it is no such file.
+/// Decodes JSON Lines while they are read: as UTF-16 if they have its byte order mark, otherwise as UTF-8.
+///
+/// A line of zero bytes in a file of JSON objects is one bad line. A file that does not start with `{` and has zero bytes at
+/// its start is refused as a whole.
+///
+/// # Errors
+/// The content is not text, or the stream cannot be read.
 pub fn json_stream(
     reader: Box<dyn Read + Send>,
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
     let (start, reader) = peek(reader)?;
     let has_mark = Encoding::for_bom(&start).is_some();
     if !has_mark && !start.trim_ascii_start().starts_with(b"{") && start.contains(&0) {
-        refuse_known_kinds(&start)?;
+        refuse_known_formats(&start)?;
         return Err(DocumentError::NotText { found: "binary data" });
     }
     stream(reader, Some(UTF_8))
 }
 
-/// The start of a stream, and the stream with that before it again. An error behind the start comes in its place.
+/// Returns the first [`START_BYTES`] of a stream, and a stream that starts with them again. If reading fails after some
+/// bytes, the returned stream fails after the same bytes.
 pub fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut start = Vec::new();
     let read = reader.by_ref().take(START_BYTES).read_to_end(&mut start);
@@ -138,12 +148,12 @@ pub fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Re
     }
 }
 
-/// Reads bytes of a stream that are not wanted.
+/// Skips bytes of a stream.
 pub fn skip(reader: &mut impl Read, bytes: usize) -> io::Result<u64> {
     io::copy(&mut reader.take(bytes as u64), &mut io::sink())
 }
 
-/// What is left of a stream that has failed.
+/// The rest of a stream that has failed: returns the error once.
 struct Failing(Option<io::Error>);
 
 impl Read for Failing {
@@ -162,7 +172,7 @@ fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
     if is_iso_2022_jp(start) {
         return Ok(ISO_2022_JP);
     }
-    // The last character may have been cut.
+    // The start may end in the middle of a character.
     let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
     if is_utf8 || is_damaged_utf8(start) {
         return Ok(UTF_8);
@@ -174,28 +184,27 @@ fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
     }
 }
 
-/// The encoding that a page of HTML declares in its first kilobyte, as browsers look for it
-/// (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>), or that an XML
-/// declaration names.
+/// Returns the encoding that an HTML page declares in its first 1,024 bytes, where browsers look for it
+/// (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>), or the one in an XML declaration.
 pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = bytes[..bytes.len().min(1024)].to_ascii_lowercase();
     ["charset=", "encoding="].iter().find_map(|name| {
         let behind = &start[memmem::find(&start, name.as_bytes())? + name.len()..];
         let behind = behind.strip_prefix(b"\"").or(behind.strip_prefix(b"'")).unwrap_or(behind);
         let label = behind.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).next()?;
-        // The declaration could not be read if it were UTF-16; the other is no text's.
+        // A declaration read as ASCII cannot be in UTF-16, and x-user-defined is for binary data.
         Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
     })
 }
 
-fn refuse_known_kinds(start: &[u8]) -> Result<(), DocumentError> {
-    match known_kind(start) {
+fn refuse_known_formats(start: &[u8]) -> Result<(), DocumentError> {
+    match known_format(start) {
         Some(found) => Err(DocumentError::NotText { found }),
         None => Ok(()),
     }
 }
 
-/// It starts like UTF-16 whose first character is a zero, which no text has.
+/// Refuses UTF-32. Its byte order mark looks like that of UTF-16, followed by a zero character, which no text contains.
 fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
     match start {
         [0xFF, 0xFE, 0, 0, ..] => Err(DocumentError::Undecodable { encoding: "UTF-32LE" }),
@@ -203,16 +212,18 @@ fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
     }
 }
 
-/// What a file is by its first bytes, where that is no text.
-pub fn known_kind(start: &[u8]) -> Option<&'static str> {
-    NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, kind)| *kind)
+/// Returns the name of a format that is not text, by the first bytes of a file.
+pub fn known_format(start: &[u8]) -> Option<&'static str> {
+    NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
 }
 
-/// Non-ASCII bytes from which on a text looks like its encoding even if its last character is cut.
+/// A text with more non-ASCII bytes than this has enough evidence for its encoding even if its last character is cut off.
 const SURE_BYTES: usize = 64;
 
-/// What bytes look most like. A character that is cut at the end says nothing of the start of a file; at the end of
-/// a whole one it rules an encoding out, unless the text is so long that it must be damaged.
+/// Returns the legacy encoding that the bytes resemble most. `is_whole` says whether they are a whole file.
+///
+/// A character cut off at the end of a file's start says nothing about the encoding. At the end of a whole file it rules the
+/// encoding out, unless the file has so many non-ASCII bytes that it is more likely damaged.
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(bytes, false);
@@ -226,28 +237,33 @@ fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
 }
 
-/// All of it is ASCII, so it would be taken for UTF-8; this sequence switches to Japanese.
+/// Returns whether a text is in ISO-2022-JP. All its bytes are ASCII, so it would be taken for UTF-8. `ESC $` switches to
+/// Japanese.
 fn is_iso_2022_jp(bytes: &[u8]) -> bool {
     bytes.is_ascii() && memmem::find(bytes, b"\x1b$").is_some()
 }
 
-/// Words of the Latin alphabet have an accent or a sign now and then. Where most of these stand four and more in a
-/// row, it is a damaged text in another encoding: a single-byte one has a character for every byte.
+/// Returns whether most accented letters and signs of a text stand in runs of four or more.
+///
+/// In a text of the Latin alphabet they stand alone or in pairs. Long runs come from a damaged text in another encoding: it
+/// is accepted by a single-byte encoding, which has a character for almost every byte.
 fn has_only_accents(text: &str) -> bool {
     let runs = text.split(|c| !matches!(c, '\u{A0}'..='\u{17F}')).map(|run| run.chars().count());
-    let (accents, in_rows) = runs
-        .fold((0, 0), |(accents, in_rows), run| (accents + run, in_rows + if run >= 4 { run } else { 0 }));
-    accents > 8 && 2 * in_rows > accents
+    let (accents, in_runs) = runs
+        .fold((0, 0), |(accents, in_runs), run| (accents + run, in_runs + if run >= 4 { run } else { 0 }));
+    accents > 8 && 2 * in_runs > accents
 }
 
-/// Control characters that no text has, but a text in another encoding than the one it is taken for.
+/// Returns whether a text has C1 control characters. Texts do not contain them, but a text decoded by the wrong encoding may.
 pub fn has_c1_control(text: &str) -> bool {
     text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
 }
 
-/// Text of an alphabet has a sign or an accent now and then, where Chinese, Japanese and Korean have one such
-/// character after the other: a degree sign before a letter is read as one of theirs, though a rare one. Those that
-/// do stand alone are of dates, amounts and counts.
+/// Returns whether a text decoded as Chinese, Japanese or Korean is more likely in a single-byte encoding.
+///
+/// In those languages wide characters follow each other. In a text of an alphabet, a degree sign or an accented letter and
+/// the byte after it may decode as one wide character, usually a rare one, which then stands alone. The characters of
+/// `STAND_ALONE` also stand alone in Chinese, Japanese and Korean: they follow the numbers in dates, amounts and counts.
 fn has_only_lone_symbols(text: &str) -> bool {
     const STAND_ALONE: &str =
         "年月日時时分秒元円天个個人名号號点點件回台本枚頁页章万億亿週周歳岁米年년월일원명개회";
@@ -269,15 +285,15 @@ fn has_only_lone_symbols(text: &str) -> bool {
 fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, DocumentError> {
     match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
         Some(text) => {
-            refuse_known_kinds(text.as_bytes())?;
+            refuse_known_formats(text.as_bytes())?;
             Ok((text.into_owned(), (encoding != UTF_8).then(|| encoding.name())))
         }
         None => Err(DocumentError::Undecodable { encoding: encoding.name() }),
     }
 }
 
-/// ASCII in UTF-16 has a zero in every second byte; half of that is enough to tell, since no other text
-/// has any.
+/// Returns the byte order of UTF-16 without a mark. ASCII in UTF-16 has a zero in every second byte. Half as many zeros are
+/// enough to recognize it, because other texts have none.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = &bytes[..bytes.len().min(4096) & !1];
     let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|&&byte| byte == 0).count();
@@ -290,22 +306,23 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// A zero, or more than one control character in a hundred bytes: a few stand in old logs and manuals.
+/// Returns whether bytes are not text: they have a zero, or more than one control character per 100 bytes. Old logs and
+/// manuals have a few control characters.
 fn is_binary(bytes: &[u8]) -> bool {
     let control = |byte: &&u8| matches!(byte, 1..=0x08 | 0x0E..=0x19 | 0x1C..=0x1F);
     let controls = bytes.iter().filter(control).count();
     bytes.contains(&0) || controls > 1 && controls * 100 > bytes.len()
 }
 
-/// UTF-8 with a few bytes wrong or cut off. A single-byte encoding has a character for every byte, so it
-/// would fit, and make nonsense of all the others.
+/// Returns whether bytes are UTF-8 with a few invalid or missing bytes. Without this check they would be decoded by a
+/// single-byte encoding, which has a character for almost every byte, and all non-ASCII characters would be wrong.
 fn is_damaged_utf8(bytes: &[u8]) -> bool {
     let (mut whole, mut broken) = (0, 0);
     for chunk in bytes.utf8_chunks() {
         whole += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
         broken += usize::from(!chunk.invalid().is_empty());
     }
-    // In a legacy encoding, bytes that happen to be a sequence of UTF-8 are the exception.
+    // In a legacy encoding, few sequences of bytes happen to be valid UTF-8.
     whole > broken
 }
 

@@ -1,4 +1,4 @@
-//! A document, and why something is none.
+//! A document, its origin and its limits, and the reasons for which files are skipped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,51 +6,51 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How much one document may take.
+/// Limits on one document.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of it, unpacked: of a file, or of a row of one. At most 2^30, since offsets in a string column of
-    /// Parquet are 32 bits.
+    /// Size of a file or row, decompressed, in bytes. At most 2^30, because a string column of Arrow has offsets of
+    /// 32 bits.
     pub document_bytes: u64,
-    /// Seconds until its text is taken out.
+    /// Time that extracting its text may take, in seconds.
     pub seconds: u64,
-    /// How many times larger than they are packed its contents may be.
+    /// Ratio of its decompressed size to its compressed size.
     pub expansion: u64,
 }
 
-/// One text with its identity, as read.
+/// A document that has been read.
 #[derive(Debug)]
 pub struct Document {
-    /// Unique in one output file; stable from run to run.
+    /// Unique within an output file, and the same in every run.
     pub id: String,
-    /// The text, cleaned or not as the stage says.
+    /// The text: as extracted until `text::clean` has run, clean after it.
     pub text: String,
-    /// Where it came from.
+    /// Where the document was found, for messages.
     pub origin: Origin,
-    /// The encoding that the file was in, where that was not UTF-8.
+    /// The encoding that the text was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
-    /// The values of [`Fields::keep`], null where there is none.
+    /// The values of [`Fields::keep`](super::Fields::keep), in that order; null for a field that is missing.
     pub kept: Arc<[Value]>,
 }
 
 impl Document {
-    /// File, or file and line, as a user would look it up.
+    /// Returns the file, or `file:line` for a row.
     pub fn place(&self) -> String {
         self.origin.place(&self.id)
     }
 }
 
-/// Where a document came from.
+/// Where a document was found.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file of rows, or the folder below which the document's id is its file.
+    /// The file, if it holds rows. Otherwise the folder that the document's id is relative to.
     pub file: Arc<Path>,
-    /// The line or row, counted from 1, in a file of rows.
+    /// Number of the line or row, from 1; `None` for a file that is one document.
     pub line: Option<u64>,
 }
 
 impl Origin {
-    /// File, or file and line, of the document with this id.
+    /// Returns the file, or `file:line` for a row. `id` is the id of the document found here.
     pub fn place(&self, id: &str) -> String {
         match self.line {
             None => self.file.join(id).display().to_string(),
@@ -59,17 +59,17 @@ impl Origin {
     }
 }
 
-/// Why something below a folder is not looked at. Counted for the summary.
+/// Why a file or folder below a root is skipped. The summary and the report count each reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOut {
     /// Its name starts with a dot.
     Hidden,
-    /// A symbolic link.
+    /// A symlink, and symlinks are not followed.
     Link,
-    /// A pattern says so.
+    /// A pattern excludes it, or none of the `--include` patterns matches it.
     Excluded,
-    /// A kind of file that is not read.
+    /// Its file extension is none of those that are read.
     OtherKind,
     /// A socket, pipe or device.
     Special,

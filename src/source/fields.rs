@@ -1,68 +1,72 @@
-//! Which columns of a row are the document: a record in, id, text and kept values out.
+//! The fields of a row that make up its document: a record in, its id, text and kept values out.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{ContentError, DocumentError};
+use crate::error::{ContentError, DocumentError, FieldRole};
 
-/// A row's columns, or a line's fields, by name.
+/// The values of a row by column, or of a JSON object by field.
 pub type Record = Map<String, Value>;
 
-/// Which columns of a row are the document. `a.b` is the field `b` of the object `a`, unless there is a
-/// column of that whole name.
+/// The names of the fields to read. `a.b` names the field `b` of the object `a`, unless a field is called `a.b`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fields {
-    /// The one with the id; a row without it is called `file:line`.
+    /// The field with the id. The id of a row without this field is `file:line`.
     pub id: String,
-    /// Those with the text, in the order in which they are joined.
+    /// The fields with the text, in the order in which their values are joined.
     pub text: Vec<String>,
-    /// Those that become columns of the index.
+    /// The fields that become columns of the index.
     pub keep: Vec<String>,
 }
 
-/// What a row says of its document.
+/// The document in a row.
 #[derive(Debug, PartialEq)]
 pub struct Parsed {
-    /// Its id, where there is one.
+    /// The id, if the row has one.
     pub id: Option<String>,
-    /// Its text.
     pub text: String,
-    /// The values of [`Fields::keep`], null where there is none.
+    /// The values of [`Fields::keep`], in that order; null for a field that is missing.
     pub kept: Arc<[Value]>,
 }
 
 impl Fields {
-    /// A whole number is taken as its digits.
+    /// Returns the document in a record.
+    ///
+    /// # Errors
+    /// No text field exists, or the id or a text has the wrong type.
     pub fn of(&self, record: &Record) -> Result<Parsed, DocumentError> {
         Ok(Parsed { id: self.id(record)?, text: self.text(record)?, kept: self.kept(record) })
     }
 
-    /// The values of [`Fields::keep`].
+    /// Returns the values of [`Fields::keep`], in that order; null for a field that is missing. Arrays and objects become
+    /// JSON text, because no column of an index holds them.
     pub fn kept(&self, record: &Record) -> Arc<[Value]> {
         let kept = |name: &String| match find(record, name) {
-            // No column has a type for these.
             Some(nested @ (Value::Array(_) | Value::Object(_))) => Value::String(nested.to_string()),
             found => found.cloned().unwrap_or(Value::Null),
         };
         self.keep.iter().map(kept).collect()
     }
 
-    /// The id, where there is one.
+    /// Returns the id, or `None` if it is missing, null or empty. An integer becomes its digits.
+    ///
+    /// # Errors
+    /// The value is neither a string nor an integer of 64 bits.
     pub fn id(&self, record: &Record) -> Result<Option<String>, DocumentError> {
         match find(record, &self.id) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(id)) => Ok((!id.is_empty()).then(|| id.clone())),
-            // Only these have one way to be written: 1e2 and 100000000000000000000001 would be rounded.
+            // Other numbers, such as 1e2 or 100000000000000000000001, are parsed as floats and may be rounded.
             Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
             Some(other) => {
-                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, "--id-field"))
+                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, FieldRole::Id))
             }
         }
     }
 
-    /// The fields that are there, each in a line of its own; one of them must be. Null is an empty text.
+    /// Returns the values of the text fields that exist, one per line. At least one must exist. Null is an empty text.
     fn text(&self, record: &Record) -> Result<String, DocumentError> {
         let mut texts = Vec::new();
         for field in &self.text {
@@ -70,22 +74,19 @@ impl Fields {
                 None => {}
                 Some(Value::Null) => texts.push(""),
                 Some(Value::String(text)) => texts.push(text.as_str()),
-                Some(other) => return Err(wrong_type(field, "a string", other, "--text-field")),
+                Some(other) => return Err(wrong_type(field, "a string", other, FieldRole::Text)),
             }
         }
         if texts.is_empty() {
-            return Err(DocumentError::FieldMissing {
-                field: self.text.join("` or `"),
-                option: "--text-field",
-            });
+            return Err(DocumentError::FieldMissing { field: self.text.join("` or `") });
         }
         Ok(texts.join("\n"))
     }
 
-    /// The columns to read of a table that has these, by their place in it.
+    /// Returns the indices of the columns to read from a table with this header.
     ///
     /// # Errors
-    /// None of them holds text: no row could be a document.
+    /// The table has none of the text columns, so no row can be a document.
     pub fn columns(&self, header: &[String]) -> Result<Vec<usize>, ContentError> {
         let is_asked = |name: &str, asked: &String| {
             asked == name || asked.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
@@ -102,7 +103,7 @@ impl Fields {
     }
 }
 
-/// Bytes that a record has in memory, about.
+/// Returns the approximate size of a record in memory, in bytes.
 pub fn bytes(record: &Record) -> usize {
     fn of(value: &Value) -> usize {
         size_of::<Value>()
@@ -116,16 +117,16 @@ pub fn bytes(record: &Record) -> usize {
     record.iter().map(|(name, value)| name.len() + of(value)).sum()
 }
 
-/// The names of the columns, the first of very many.
+/// Lists the names, of a long list only the first ones.
 fn shortened(names: &[String]) -> String {
-    const MOST: usize = 12;
-    match names.len().checked_sub(MOST) {
+    const SHOWN: usize = 12;
+    match names.len().checked_sub(SHOWN) {
         None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
     }
 }
 
-/// The field of that whole name, or else the one at the end of a path of objects.
+/// Returns the field with exactly this name. If there is none, follows the dots of the name into nested objects.
 fn find<'a>(record: &'a Record, name: &str) -> Option<&'a Value> {
     record.get(name).or_else(|| {
         name.match_indices('.')
@@ -133,7 +134,7 @@ fn find<'a>(record: &'a Record, name: &str) -> Option<&'a Value> {
     })
 }
 
-fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'static str) -> DocumentError {
+fn wrong_type(field: &str, expected: &'static str, value: &Value, role: FieldRole) -> DocumentError {
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -142,7 +143,7 @@ fn wrong_type(field: &str, expected: &'static str, value: &Value, option: &'stat
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     };
-    DocumentError::FieldType { field: field.to_owned(), expected, found, option }
+    DocumentError::FieldType { field: field.to_owned(), role, expected, found }
 }
 
 #[cfg(test)]
@@ -168,7 +169,7 @@ mod tests {
             parse(&line.replace("a.b.c", "x"), "x", &["t", "a.b.c"]),
             parsed(Some("whole"), "title\ndeep")
         );
-        assert!(parse(line, "x", &["a.b.d", "n"]).unwrap_err().starts_with("no field `a.b.d` or `n`;"));
+        assert!(parse(line, "x", &["a.b.d", "n"]).unwrap_err().starts_with("no field `a.b.d` or `n`"));
         assert_eq!(parse(line, "x", &["a.b.d", "a.n"]), parsed(None, ""));
         assert!(parse(line, "a", &["t"]).unwrap_err().starts_with("field `a` is an object,"));
         let line = line.replace("a.b.c", "a.b").replace("\"whole\"", "{\"x\": \"behind a dot\"}");

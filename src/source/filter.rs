@@ -1,5 +1,6 @@
-//! Which files of a folder are taken: patterns as in `.gitignore` (the only user of ignore).
+//! Patterns in the syntax of `.gitignore` that select the files of a folder. The only user of the crate `ignore`.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -7,10 +8,10 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::Usage;
 
-/// A file at the top of a root with patterns of what to leave out.
+/// Name of the file at the top of a root that lists patterns to exclude.
 pub const IGNORE_FILE: &str = ".qwen3ignore";
 
-/// Patterns as in `.gitignore`: `*.md` at any depth, `/notes` at the top, `drafts/` a folder.
+/// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` only at the top, `drafts/` only folders.
 #[derive(Debug, Clone)]
 pub struct Patterns(Gitignore);
 
@@ -18,92 +19,98 @@ impl Patterns {
     fn from_option(option: &str, globs: &[String]) -> Result<Self, Usage> {
         let mut builder = builder();
         for glob in globs {
-            builder
-                .add_line(None, glob)
-                .map_err(|e| Usage(format!("{option} {glob}: {e}; patterns are those of .gitignore")))?;
+            builder.add_line(None, glob).map_err(|e| {
+                Usage(format!("{option} {glob}: not a valid pattern ({e}); write it as in .gitignore"))
+            })?;
         }
-        let patterns = builder.build();
-        patterns.map(Patterns).map_err(|e| Usage(format!("{option}: {e}; patterns are those of .gitignore")))
+        let patterns = builder.build().map_err(|e| {
+            Usage(format!("{option}: the patterns cannot be used ({e}); write them as in .gitignore"))
+        })?;
+        Ok(Patterns(patterns))
     }
 
-    /// The patterns of a root's own file; none where it has no such file.
+    /// Reads the patterns of a root's [`IGNORE_FILE`]. Returns no patterns if the root has none.
     ///
     /// # Errors
-    /// It is there and cannot be read or understood.
+    /// The file exists and cannot be read, or a pattern is not valid.
     pub fn of_root(root: &Path) -> anyhow::Result<Self> {
         let path = root.join(IGNORE_FILE);
         let mut builder = builder();
         let error = if path.symlink_metadata().is_ok() { builder.add(&path) } else { None };
         match error {
-            Some(e) => Err(anyhow!("{}: {e}; patterns are those of .gitignore", path.display())),
+            Some(e) => Err(unusable(&path.display(), &e)),
             None => Ok(Patterns(builder.build()?)),
         }
     }
 
-    /// That leave nothing out.
+    /// Returns patterns that match nothing.
     pub fn none() -> anyhow::Result<Self> {
         Ok(Patterns(builder().build()?))
     }
 
-    /// The patterns of such a file that is elsewhere.
+    /// Parses the content of an [`IGNORE_FILE`]. `name` is the name of the file in messages.
     ///
     /// # Errors
-    /// They cannot be understood; `name` is what messages call the file.
+    /// A pattern is not valid.
     pub fn of_text(name: &str, text: &str) -> anyhow::Result<Self> {
         let mut builder = builder();
         for line in text.trim_start_matches('\u{feff}').lines() {
-            let added = builder.add_line(None, line);
-            added.map_err(|e| anyhow!("{name}: {e}; patterns are those of .gitignore"))?;
+            builder.add_line(None, line).map_err(|e| unusable(&name, &e))?;
         }
         Ok(Patterns(builder.build()?))
     }
 
-    fn name(&self, below: &Path, is_folder: bool) -> bool {
+    fn matches(&self, below: &Path, is_folder: bool) -> bool {
         self.0.matched(below, is_folder).is_ignore()
     }
 }
 
-/// For paths below a root. A bracket that is not closed is a slip, not a name.
+fn unusable(file: &dyn Display, error: &ignore::Error) -> anyhow::Error {
+    anyhow!("{file}: cannot be read as patterns ({error}); write them as in .gitignore")
+}
+
+/// Returns a builder for paths relative to a root. An unclosed bracket is an error, because it is more likely a typing
+/// mistake than part of a name.
 fn builder() -> GitignoreBuilder {
     let mut builder = GitignoreBuilder::new("");
     builder.allow_unclosed_class(false);
     builder
 }
 
-/// What the walk takes and leaves out, as the user asked.
+/// Which files and folders below a root the user wants.
 #[derive(Debug, Clone)]
 pub struct Filter {
     include: Option<Patterns>,
     exclude: Patterns,
-    /// Take names that start with a dot.
+    /// Whether names that start with a dot are read too.
     pub hidden: bool,
-    /// Follow links.
+    /// Whether symlinks are followed.
     pub follow: bool,
 }
 
 impl Filter {
-    /// `include` is everything where it is empty.
+    /// Parses the patterns of the options. An empty `include` includes every file.
     ///
     /// # Errors
-    /// [`Usage`] for a pattern that cannot be understood.
+    /// [`Usage`] for a pattern that is not valid.
     pub fn new(include: &[String], exclude: &[String], hidden: bool, follow: bool) -> Result<Self, Usage> {
         let include =
             if include.is_empty() { None } else { Some(Patterns::from_option("--include", include)?) };
         Ok(Filter { include, exclude: Patterns::from_option("--exclude", exclude)?, hidden, follow })
     }
 
-    /// Whether a file or folder below a root is left out by a pattern, of the user's or of the root's own.
+    /// Returns whether a pattern of `--exclude` or of the root's own file excludes a path. `below` is relative to the root.
     pub fn excludes(&self, of_root: &Patterns, below: &Path, is_folder: bool) -> bool {
-        [&self.exclude, of_root].iter().any(|patterns| patterns.name(below, is_folder))
+        [&self.exclude, of_root].iter().any(|patterns| patterns.matches(below, is_folder))
     }
 
-    /// Whether a file is asked for, by its own name or its folder's: `None` where none is.
+    /// Returns whether an `--include` pattern matches a file or one of its folders; `None` without such patterns.
     pub fn includes(&self, below: &Path) -> Option<bool> {
         Some(self.include.as_ref()?.0.matched_path_or_any_parents(below, false).is_ignore())
     }
 
-    /// Whether a file is asked for by its own name, so that it is taken whatever it ends in.
+    /// Returns whether an `--include` pattern matches the file itself, which is then read whatever its extension.
     pub fn names(&self, below: &Path) -> bool {
-        self.include.as_ref().is_some_and(|include| include.name(below, false))
+        self.include.as_ref().is_some_and(|include| include.matches(below, false))
     }
 }

@@ -1,18 +1,18 @@
-//! What the search for documents comes upon.
+//! One result of the search for documents.
 
 use super::document::LeftOut;
 use super::raw::Raw;
 use crate::error::Failure;
 
-/// What the search for documents comes upon.
+/// One result of the search for documents.
 #[derive(Debug)]
 pub enum Found {
-    /// A document to read.
+    /// A document, found but not read.
     Raw(Raw),
-    /// A file, folder or line that should have been one.
+    /// A file, folder or row that should hold documents and cannot be opened or read.
     Failed(Failure),
-    /// Something that is no document by rule.
+    /// A file or folder that is skipped by rule.
     LeftOut(LeftOut),
-    /// A root at its end, without any document, good or bad.
+    /// The name of a root with neither documents nor failures. It comes at the end of that root.
     Nothing(String),
 }

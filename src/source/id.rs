@@ -1,8 +1,8 @@
-//! A path in, the id of its document out.
+//! The path of a document in, its id out.
 
 use std::path::Path;
 
-/// The id of what is below a root whose ids begin so.
+/// Returns the id of a path below a root. `prefix` is what the ids of that root start with; it may be empty.
 pub fn id_below(prefix: &str, below: &Path) -> String {
     let id = id_of(below);
     match prefix {
@@ -13,9 +13,10 @@ pub fn id_below(prefix: &str, below: &Path) -> String {
     }
 }
 
-/// The path with `/` between its parts on every system. A part that is not Unicode has its other bytes as
-/// `\xff`, and a part with such a thing in its name has its backslashes doubled: so no two names have the
-/// same id, and each can be had back from it.
+/// Returns the path with `/` between its parts on every system.
+///
+/// In a part that is not Unicode, each invalid byte is written as `\xff`. In such a part, and in a part whose name contains
+/// `\x`, backslashes are doubled. Therefore no two paths have the same id, and the path can be restored from it.
 pub fn id_of(below: &Path) -> String {
     let mut id = String::new();
     for part in below.components() {

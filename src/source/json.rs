@@ -1,16 +1,16 @@
-//! One line of JSON Lines in, its fields out.
+//! One line of JSON Lines in, its fields out. The line must be UTF-8 and hold one object.
 
 use super::fields::Record;
 use crate::error::DocumentError;
 
-/// The fields of one line.
+/// Parses one line.
 pub fn parse(line: &[u8]) -> Result<Record, DocumentError> {
     let not_text = |e: std::str::Utf8Error| DocumentError::NotUtf8 { offset: e.valid_up_to() };
     let line = std::str::from_utf8(line).map_err(not_text)?;
     serde_json::from_str(line).map_err(|e| DocumentError::NotJson(reason(&e)))
 }
 
-/// The parser's words, without its line number: for one line that is always 1.
+/// Returns the parser's message without its line number, which is 1 for every line.
 fn reason(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }

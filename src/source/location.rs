@@ -1,4 +1,4 @@
-//! Where a file is.
+//! The place of a file: on this machine or in object storage.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,20 +10,20 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::storage::object::Object;
 
-/// A file on this machine, or an object.
+/// The place of a file.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// A file.
+    /// A path on this machine.
     Path(PathBuf),
-    /// An object.
+    /// An object in a bucket.
     Object(Object),
 }
 
 impl Location {
-    /// Its bytes.
+    /// Opens the file for reading.
     ///
     /// # Errors
-    /// It is a file that cannot be opened; of an object, that shows when it is read.
+    /// A path cannot be opened. An object is requested by the first read, which then returns the error.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Location::Path(path) => Box::new(File::open(path)?),
@@ -31,10 +31,10 @@ impl Location {
         })
     }
 
-    /// A copy of an object on this machine, for who can only read files.
+    /// Downloads an object to a temporary file, for readers that need a path. Returns `None` for a path.
     ///
     /// # Errors
-    /// It cannot be read, or there is no room for it.
+    /// The object cannot be read, or the disk is full.
     pub fn fetch(&self) -> io::Result<Option<TempPath>> {
         let Location::Object(object) = self else { return Ok(None) };
         let mut file = NamedTempFile::new()?;
@@ -42,7 +42,7 @@ impl Location {
         Ok(Some(file.into_temp_path()))
     }
 
-    /// As a user would look it up.
+    /// Returns the path or the URL.
     pub fn name(&self) -> Cow<'_, Path> {
         match self {
             Location::Path(path) => path.into(),

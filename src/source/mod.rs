@@ -1,13 +1,14 @@
-//! Roots as the user named them in, one [`Found`] after another out, in a stable order.
+//! Inputs as the user named them in, documents out, in a stable order.
 //!
-//! Finding is cheap and lazy; reading ([`Raw::read`]) is not, and is left to the caller's threads.
+//! [`Roots::documents`] finds documents lazily and cheaply. Reading one ([`Raw::read`]) costs time, so the caller spreads it
+//! over its threads.
 
 mod decode;
 mod document;
 pub(crate) mod extract;
 mod fields;
 mod filter;
-mod form;
+mod format;
 mod found;
 mod id;
 mod json;
@@ -23,9 +24,8 @@ pub use decode::Charset;
 pub use document::{Document, LeftOut, Limits, Origin};
 pub use fields::Fields;
 pub use filter::Filter;
-pub use form::Form;
 pub use found::Found;
-pub use raw::{Raw, Reading};
+pub use raw::{Raw, RawFile, Reading};
 pub use roots::Roots;
 pub use serve::serve;
 pub use worker::Workers;

@@ -1,6 +1,5 @@
-//! A document that has been found in, the document out: what is worth a thread of its own.
+//! A document that has been found in, the document out. Reading, decoding and extracting happen here.
 
-use super::json;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,120 +10,143 @@ use serde_json::Value;
 use super::decode::{self, Charset, decode};
 use super::document::{Document, Limits, Origin};
 use super::fields::{self, Fields, Parsed, Record};
-use super::form::{Form, Kind, Markup};
+use super::format::{DocumentFormat, FileFormat, FormatKind};
+use super::json;
 use super::location::Location;
 use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
 use crate::storage::object::Reader;
 
-/// How much larger a packed text is likely to be, at most.
-const PACKED: u64 = 20;
+/// Assumed ratio of decompressed to compressed size of a text; most texts have a lower one.
+const LIKELY_EXPANSION: u64 = 20;
 
 /// A document that has been found but not read.
 #[derive(Debug)]
 pub enum Raw {
-    /// A file.
-    File {
-        /// The document's id.
-        id: String,
-        /// The folder that the id is relative to.
-        base: Arc<Path>,
-        /// The file.
-        location: Location,
-        /// Its bytes, where they are on their way already.
-        begun: Option<Box<Reader>>,
-        /// What it holds, and how that is packed.
-        form: Form,
-        /// Its size when it was found, in bytes.
-        size: u64,
-    },
+    /// A file that is one document.
+    File(RawFile),
     /// A row of a file.
-    Row {
-        /// The file's id, for rows without one.
-        file_id: Arc<str>,
-        /// The file.
-        file: Arc<Path>,
-        /// The line or row, counted from 1.
-        number: u64,
-        /// What stands there.
-        content: RowContent,
-        /// What it was decoded from, where that was not UTF-8.
-        encoding: Option<&'static str>,
-        /// Bytes of the file that were read for it.
-        progress: u64,
-    },
+    Row(RawRow),
 }
 
-/// A row, as far as it has been read.
+/// A file that has been found.
+#[derive(Debug)]
+pub struct RawFile {
+    /// The id of its document, or what the ids of its rows start with.
+    pub id: String,
+    /// The folder that the id is relative to.
+    pub base: Arc<Path>,
+    /// Where the file is.
+    pub location: Location,
+    /// The download of an object, once it has begun.
+    pub download: Option<Box<Reader>>,
+    pub(super) format: FileFormat,
+    /// Size when the file was found, in bytes.
+    pub size: u64,
+}
+
+/// A row of a file, with its values not yet interpreted.
+#[derive(Debug)]
+pub struct RawRow {
+    /// The id of the file. The id of a row without its own starts with it.
+    pub file_id: Arc<str>,
+    /// The file.
+    pub file: Arc<Path>,
+    /// Number of the line or row, from 1.
+    pub number: u64,
+    /// The row itself.
+    pub content: RowContent,
+    /// The encoding that the row was decoded from; `None` for UTF-8.
+    pub encoding: Option<&'static str>,
+    /// Bytes of the file that were read for this row, before decompression.
+    pub progress: u64,
+}
+
+/// The content of a row.
 #[derive(Debug)]
 pub enum RowContent {
-    /// A JSON object, in bytes.
+    /// The bytes of a JSON object.
     Json(Vec<u8>),
-    /// The columns asked for.
+    /// The values of the columns that were asked for.
     Record(Record),
 }
 
 impl Raw {
-    /// Bytes it will have in memory, about: for bounding what is there.
+    /// Returns the approximate size of the document in memory, in bytes. The pipeline bounds its memory by it.
     pub fn size(&self) -> u64 {
         match self {
-            Raw::File { size, form: Form { packing: Some(_), .. }, .. } => size * PACKED,
-            Raw::File { size, .. } => *size,
-            Raw::Row { content: RowContent::Json(bytes), .. } => bytes.len() as u64,
-            Raw::Row { content: RowContent::Record(record), .. } => fields::bytes(record) as u64,
+            Raw::File(file) if file.format.compression.is_some() => file.size * LIKELY_EXPANSION,
+            Raw::File(file) => file.size,
+            Raw::Row(row) => match &row.content {
+                RowContent::Json(bytes) => bytes.len() as u64,
+                RowContent::Record(record) => fields::bytes(record) as u64,
+            },
         }
     }
 
-    /// Bytes of its file that it stands for, packed as they are.
+    /// Returns how many bytes of its file the document accounts for, before decompression.
     pub fn progress(&self) -> u64 {
         match self {
-            Raw::File { size, .. } => *size,
-            Raw::Row { progress, .. } => *progress,
+            Raw::File(file) => file.size,
+            Raw::Row(row) => row.progress,
         }
     }
 
-    /// The id, where it is known before it is read.
+    /// Returns the id if it is known before the document is read.
     pub fn id(&self) -> Option<&str> {
         match self {
-            Raw::File { id, .. } => Some(id),
-            Raw::Row { .. } => None,
+            Raw::File(file) => Some(&file.id),
+            Raw::Row(_) => None,
         }
     }
 
-    /// Has an object sent, many of them side by side, before its turn to be read comes.
+    /// Begins the download if the document is an object, so that many downloads run at the same time.
     pub fn begin(&mut self) {
-        if let Raw::File { location: Location::Object(object), begun, .. } = self {
-            *begun = Some(Box::new(object.open()));
+        if let Raw::File(RawFile { location: Location::Object(object), download, .. }) = self {
+            *download = Some(Box::new(object.open()));
         }
     }
 
-    /// Reads, decodes and parses.
+    /// Reads, decodes and extracts the document.
+    ///
+    /// # Errors
+    /// The document cannot be read, or breaks a limit.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
-            Raw::File { id, base, location, begun, form, size } => {
-                let origin = Origin { file: base, line: None };
-                let bytes = begun.map_or_else(|| location.open(), |reader| Ok(reader));
-                match bytes.map_err(Into::into).and_then(|bytes| reading.file(bytes, form, size)) {
-                    Ok(Text { text, encoding, kept }) => Ok(Document { id, text, origin, encoding, kept }),
-                    Err(cause) => {
-                        let place = location.to_string();
-                        Err(Failure { place, cause, lost: Lost::Document(id.into()) })
-                    }
-                }
+            Raw::File(file) => file.read(reading),
+            Raw::Row(row) => row.read(reading),
+        }
+    }
+}
+
+impl RawFile {
+    fn read(self, reading: &Reading) -> Result<Document, Failure> {
+        let RawFile { id, base, location, download, format, size } = self;
+        let bytes = download.map_or_else(|| location.open(), |reader| Ok(reader));
+        match bytes.map_err(Into::into).and_then(|bytes| reading.file(bytes, format, size)) {
+            Ok(Text { text, encoding, kept }) => {
+                Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding, kept })
             }
-            Raw::Row { file_id, file, number, content, encoding, .. } => {
-                let origin = Origin { file, line: Some(number) };
-                let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
-                match reading.row(&content, encoding) {
-                    Ok((own, Text { text, encoding, kept })) => {
-                        Ok(Document { id: id(own), text, origin, encoding, kept })
-                    }
-                    Err(cause) => {
-                        let own = reading.row_id(&content);
-                        let lost = own.map_or(Lost::Unknown, |own| Lost::Document(id(own).into()));
-                        Err(Failure { place: origin.place(""), cause, lost })
-                    }
-                }
+            Err(cause) => {
+                Err(Failure { place: location.to_string(), cause, lost: Lost::Document(id.into()) })
+            }
+        }
+    }
+}
+
+impl RawRow {
+    fn read(self, reading: &Reading) -> Result<Document, Failure> {
+        let RawRow { file_id, file, number, content, encoding, .. } = self;
+        let origin = Origin { file, line: Some(number) };
+        let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
+        match reading.row(&content, encoding) {
+            Ok((own, Text { text, encoding, kept })) => {
+                Ok(Document { id: id(own), text, origin, encoding, kept })
+            }
+            Err(cause) => {
+                let own = reading.row_id(&content);
+                let lost = own.map_or(Lost::Unknown, |own| Lost::Document(id(own).into()));
+                Err(Failure { place: origin.place(""), cause, lost })
             }
         }
     }
@@ -133,17 +155,17 @@ impl Raw {
 /// How documents are read.
 #[derive(Debug)]
 pub struct Reading {
-    /// The columns of rows.
+    /// The fields of rows.
     pub fields: Fields,
-    /// The encoding of texts, where it is not to be found out.
+    /// The encoding of texts; `None` to detect it per file.
     pub encoding: Option<&'static Charset>,
-    /// How much a document may take.
+    /// Limits on each document.
     pub limits: Limits,
-    /// Who takes texts out of files.
+    /// The processes that run parsers of PDF, DOCX and other formats.
     pub workers: Workers,
 }
 
-/// What a document holds.
+/// The text of a document, and what else is read with it.
 struct Text {
     text: String,
     encoding: Option<&'static str>,
@@ -151,41 +173,52 @@ struct Text {
 }
 
 impl Reading {
-    fn file(&self, bytes: Box<dyn Read + Send>, form: Form, size: u64) -> Result<Text, DocumentError> {
-        let bytes = self.bytes(bytes, form, size)?;
-        let Kind::Markup(markup) = form.kind else {
+    fn file(
+        &self,
+        bytes: Box<dyn Read + Send>,
+        format: FileFormat,
+        size: u64,
+    ) -> Result<Text, DocumentError> {
+        let bytes = self.bytes(bytes, format, size)?;
+        let FormatKind::Document(format) = format.kind else {
             let (text, encoding) = decode(bytes, self.encoding, None)?;
             return Ok(Text { text, encoding, kept: self.fields.kept(&Record::new()) });
         };
-        let (bytes, encoding) = if markup.is_text() {
-            let declared = if markup == Markup::Markdown { None } else { decode::declared(&bytes) };
+        let (bytes, encoding) = if format.is_text() {
+            let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
             let (text, encoding) = decode(bytes, self.encoding, declared)?;
             (text.into_bytes(), encoding)
         } else {
             (bytes, None)
         };
-        let extracted = self.workers.extract(markup, &bytes, !self.fields.keep.is_empty())?;
+        let extracted = self.workers.extract(format, &bytes, !self.fields.keep.is_empty())?;
         Ok(Text { text: extracted.text, encoding, kept: self.fields.kept(&extracted.front_matter) })
     }
 
-    fn bytes(&self, packed: Box<dyn Read + Send>, form: Form, size: u64) -> Result<Vec<u8>, DocumentError> {
+    fn bytes(
+        &self,
+        compressed: Box<dyn Read + Send>,
+        format: FileFormat,
+        size: u64,
+    ) -> Result<Vec<u8>, DocumentError> {
         let max = self.limits.document_bytes;
-        // One more, to see the end; the file may have grown since, or unpack to more.
-        let mut bytes = Vec::with_capacity(size.min(max) as usize + 1);
-        form.unpack(packed, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
+        // One byte more than the file has, so that its end is seen without another allocation. The capacity is a guess: the
+        // file may have grown, or may be compressed.
+        let mut bytes = Vec::with_capacity(usize::try_from(size.min(max) + 1).unwrap_or_default());
+        format.decompress(compressed, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
             return Err(ContentError::TooLarge { max }.into());
         }
         Ok(bytes)
     }
 
-    /// The id, where there is one, and the text.
+    /// Returns the row's own id, if it has one, and its text.
     fn row(
         &self,
         content: &RowContent,
         encoding: Option<&'static str>,
     ) -> Result<(Option<String>, Text), DocumentError> {
-        // A stream cannot fail in the middle of a row: it puts a sign in the place of wrong bytes.
+        // The decoder of a stream replaces invalid bytes instead of failing, so that they cost one row and not the file.
         let is_damaged = match content {
             RowContent::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
             RowContent::Record(record) => record.values().filter_map(Value::as_str).any(is_damaged),
@@ -200,7 +233,8 @@ impl Reading {
         Ok((id, Text { text, encoding, kept }))
     }
 
-    /// The id, where there is one, of a row that is no document otherwise; `None` where that is not to be known.
+    /// Returns the id of a row whose document cannot be read. The outer `None` means that the id cannot be read either, the
+    /// inner one that the row has no id of its own.
     fn row_id(&self, content: &RowContent) -> Option<Option<String>> {
         let id = match content {
             RowContent::Json(line) => self.fields.id(&json::parse(line).ok()?),
@@ -210,13 +244,14 @@ impl Reading {
     }
 }
 
+/// Returns whether a value has characters that only appear where bytes were decoded wrongly.
 fn is_damaged(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER) || decode::has_c1_control(text)
 }
 
 #[cfg(test)]
 impl Reading {
-    /// The defaults, without workers.
+    /// Returns the defaults of the command line, without workers.
     pub fn for_test() -> Self {
         let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
         Reading {

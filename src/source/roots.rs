@@ -1,40 +1,42 @@
 //! Roots as the user named them in, one [`Found`] after another out, in a stable order.
+//!
+//! A root is a file, a folder, an object, a prefix of a bucket or standard input.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{anyhow, ensure};
 
 use super::document::LeftOut;
 use super::filter::{Filter, IGNORE_FILE, Patterns};
-use super::form::{Form, Kind};
+use super::format::{FileFormat, FormatKind};
 use super::found::Found;
 use super::id::{id_below, id_of};
 use super::location::Location;
-use super::raw::{Raw, Reading};
+use super::raw::{Raw, RawFile, Reading};
 use super::rows;
 use super::rows::source::RowIter;
-use super::walk::{self, Entry, Listed, Walk};
+use super::walk::{self, Entry, FailedEntry, Listed, Walk};
 use crate::error::{ContentError, DocumentError, Failure, Lost, Usage};
 use crate::storage::object::{Listing, Stores, Url};
 
-/// The name that stands for JSONL on standard input.
+/// The name of a root that means JSON Lines on standard input.
 const STDIN: &str = "-";
 
-/// One root, checked.
+/// A root that has been checked.
 #[derive(Debug)]
 enum Root {
     Stdin,
-    File(Location, Form),
-    /// With the patterns of its own ignore file.
+    File(Location, FileFormat),
+    /// A folder or prefix, with the patterns of its own ignore file.
     Folder(Tree, Patterns),
-    /// It is not there, and that is allowed.
+    /// A root that does not exist, where that is allowed.
     Missing(PathBuf),
 }
 
-/// What files are below.
+/// A tree of files.
 #[derive(Debug)]
 enum Tree {
     Folder(PathBuf),
@@ -49,7 +51,7 @@ impl Tree {
         }
     }
 
-    /// As ids begin with it, and as a path that files are below.
+    /// Returns the name of the tree as the start of ids, and as the path that its files are below.
     fn name(&self) -> (String, PathBuf) {
         match self {
             Tree::Folder(path) => (id_of(path), path.clone()),
@@ -58,7 +60,7 @@ impl Tree {
     }
 }
 
-/// The roots of a run.
+/// The roots of a run, and which files below them the user wants.
 #[derive(Debug)]
 pub struct Roots {
     roots: Vec<Root>,
@@ -66,11 +68,11 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Checks that every root exists, unless it `may_be_missing`, and can be a source.
+    /// Checks that every root exists, unless roots `may_be_missing`, and has a format that is read.
     ///
     /// # Errors
-    /// [`Usage`] for a file of an unknown kind or standard input named twice; an error of the run for
-    /// a root that does not exist or cannot be read.
+    /// [`Usage`] for a file of an unknown format, or standard input named twice; otherwise a root that does not exist or
+    /// cannot be read.
     pub fn new(names: &[PathBuf], filter: Filter, may_be_missing: bool) -> anyhow::Result<Self> {
         let root = |name: &PathBuf| match root(name) {
             Err(_) if may_be_missing && is_missing(name) => Ok(Root::Missing(name.clone())),
@@ -79,10 +81,10 @@ impl Roots {
         Roots::of(names.iter().map(root).collect::<anyhow::Result<_>>()?, filter)
     }
 
-    /// The same where a root may also be the URL of an object, or of a prefix, which is listed now.
+    /// Checks roots that may also be URLs of objects or prefixes. Lists each prefix.
     ///
     /// # Errors
-    /// As for [`Roots::new`]; a store cannot be reached, or does not allow it.
+    /// As for [`Roots::new`]; or a store cannot be reached, or denies access.
     pub fn anywhere(
         names: &[PathBuf],
         filter: Filter,
@@ -101,25 +103,25 @@ impl Roots {
 
     fn of(roots: Vec<Root>, filter: Filter) -> anyhow::Result<Self> {
         if roots.iter().filter(|root| matches!(root, Root::Stdin)).count() > 1 {
-            return Err(Usage(format!("`{STDIN}` (standard input) is named twice; name it once")).into());
+            return Err(Usage(format!("`{STDIN}` (standard input) is given twice; give it once")).into());
         }
         Ok(Roots { roots, filter })
     }
 
-    /// Every document below the roots, in the order of the roots and, below each, of the names.
+    /// Finds every document below the roots, in the order of the roots and, below each root, of the paths.
     ///
-    /// An id is the path or key below the root, or the file's name; with several roots it starts with the
-    /// root as it was named, so that they cannot collide. A line of JSONL without an id is `file:line`.
+    /// The id of a file is its path relative to the root, or its name if it is the root. With several roots, ids start with
+    /// the root as it was named, so that ids of different roots differ. The id of a row without its own is `file:line`.
     pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
         let prefixed = self.roots.len() > 1;
         self.roots.iter().flat_map(move |root| {
             let documents = Documents::of(root, self, reading, prefixed);
-            OrNothing { documents, nothing: Some(Found::Nothing(root.name())) }
+            WithNothing { documents, nothing: Some(Found::Nothing(root.name())) }
         })
     }
 
-    /// Bytes of all files below the roots; `None` where that is not to be known, since standard input is one
-    /// of them. A walk of its own, without reading: what progress is measured against.
+    /// Returns the size of all files below the roots, in bytes, as the total for the progress bar; `None` if one root is
+    /// standard input. Walks the folders and reads no file.
     pub fn total_bytes(&self) -> Option<u64> {
         let of_entry = |entry| if let Entry::File(file) = entry { file.size } else { 0 };
         self.roots
@@ -154,66 +156,73 @@ fn root(name: &Path) -> anyhow::Result<Root> {
     if name.as_os_str() == STDIN {
         return Ok(Root::Stdin);
     }
-    let in_input =
-        || format!("input {}: check that it exists and that this user may read it", name.display());
-    let metadata = fs::metadata(name).with_context(in_input)?;
-    // `./docs/` and `docs` are the same root and give the same ids.
+    let unreadable = |e: io::Error| {
+        anyhow!(
+            "input {}: cannot be read: {e}; check that it exists and that this user may read it",
+            name.display()
+        )
+    };
+    let metadata = fs::metadata(name).map_err(unreadable)?;
+    // `./docs/` and `docs` name the same root and must give the same ids.
     let path: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
-    // A root is opened once at the start: one that cannot be read is no folder without documents.
+    // Opens the root now, so that a root without read permission is an error of the run and not a folder without documents.
     if metadata.is_dir() {
-        fs::read_dir(name).with_context(in_input)?;
+        fs::read_dir(name).map_err(unreadable)?;
         return Ok(Root::Folder(Tree::Folder(path), Patterns::of_root(name)?));
     }
-    match Form::of(&path) {
-        Some(form) if metadata.is_file() => {
-            fs::File::open(name).with_context(in_input)?;
-            Ok(Root::File(Location::Path(path), form))
+    match FileFormat::of(&path) {
+        Some(format) if metadata.is_file() => {
+            fs::File::open(name).map_err(unreadable)?;
+            Ok(Root::File(Location::Path(path), format))
         }
-        _ => Err(unknown_kind(name).into()),
+        _ => Err(unknown_format(name).into()),
     }
 }
 
-fn unknown_kind(name: &Path) -> Usage {
+fn unknown_format(name: &Path) -> Usage {
     Usage(format!(
-        "input {}: unknown kind; give a folder, or a file that ends in {}",
+        "input {}: unknown format; give a folder, or a file with one of the extensions {}",
         name.display(),
-        Form::ENDINGS
+        FileFormat::EXTENSIONS
     ))
 }
 
-/// An object, or what is below a prefix, which is there as far as something is below it.
+/// Checks a root in object storage. A prefix exists if at least one object is below it.
 fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyhow::Result<Root> {
     let name = PathBuf::from(url.to_string());
-    let form = Form::of(Path::new(url.name())).filter(|_| !url.is_prefix());
-    if let Some(form) = form
+    let format = FileFormat::of(Path::new(url.name())).filter(|_| !url.is_prefix());
+    if let Some(format) = format
         && let Some(object) = stores.object(url)?
     {
-        return Ok(Root::File(Location::Object(object), form));
+        return Ok(Root::File(Location::Object(object), format));
     }
     let listing = stores.list(url)?;
     if !listing.is_empty() || url.is_prefix() {
         let patterns = match stores.object(&url.below(IGNORE_FILE))? {
             Some(object) => {
                 let name = object.url().to_string();
-                let text = io::read_to_string(object.open())
-                    .with_context(|| format!("{name}: cannot be read; save it as UTF-8"))?;
+                let text = io::read_to_string(object.open()).map_err(|e| {
+                    anyhow!(
+                        "{name}: cannot be read ({e}); save it as UTF-8, and check that this user may read it"
+                    )
+                })?;
                 Patterns::of_text(&name, &text)?
             }
             None => Patterns::none()?,
         };
         return Ok(Root::Folder(Tree::Bucket(listing), patterns));
     }
-    if form.is_none() && stores.object(url)?.is_some() {
-        return Err(unknown_kind(&name).into());
+    if format.is_none() && stores.object(url)?.is_some() {
+        return Err(unknown_format(&name).into());
     }
     ensure!(
         may_be_missing,
-        "input {url}: nothing is there; check that it exists and that this user may read it"
+        "input {url}: nothing is found there; check that it exists and that this user may read it"
     );
     Ok(Root::Missing(name))
 }
 
-/// In bytes; of what cannot be looked at, none.
+/// Returns the size of a file in bytes; 0 if it cannot be found out, which only makes the progress less exact.
 fn size(location: &Location) -> u64 {
     match location {
         Location::Path(path) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
@@ -228,8 +237,9 @@ enum Documents<'a> {
     Folder {
         walk: Box<dyn Iterator<Item = Entry> + 'a>,
         base: Arc<Path>,
-        /// What ids begin with.
+        /// What ids start with.
         prefix: String,
+        /// The rows of the file that the walk has reached.
         rows: Option<RowIter>,
         reading: &'a Reading,
     },
@@ -246,7 +256,7 @@ impl<'a> Documents<'a> {
                 let walk = tree.walk(&roots.filter, of_root);
                 Documents::Folder { walk, base: base.into(), prefix, rows: None, reading }
             }
-            Root::File(location, form) => {
+            Root::File(location, format) => {
                 let (parent, name, whole) = match location {
                     Location::Path(path) => {
                         let name = id_of(Path::new(path.file_name().unwrap_or_default()));
@@ -258,35 +268,34 @@ impl<'a> Documents<'a> {
                     }
                 };
                 let (base, id) = if prefixed { (PathBuf::new(), whole) } else { (parent, name) };
-                match open(location.clone(), size(location), *form, base.into(), id, true, reading) {
-                    Ok(rows) => Documents::Rows(rows),
-                    Err(found) => Documents::One(Some(found)),
+                let (location, size) = (location.clone(), size(location));
+                let file = RawFile { id, base: base.into(), location, download: None, format: *format, size };
+                match open(file, true, reading) {
+                    OpenedFile::Rows(rows) => Documents::Rows(rows),
+                    OpenedFile::Found(found) => Documents::One(Some(found)),
                 }
             }
         }
     }
 }
 
-/// A file of rows is opened; any other is found, and opened later.
-fn open(
-    location: Location,
-    size: u64,
-    form: Form,
-    base: Arc<Path>,
-    id: String,
-    is_root: bool,
-    reading: &Reading,
-) -> Result<RowIter, Found> {
-    match form.kind {
-        Kind::Text | Kind::Markup(_) => {
-            Err(Found::Raw(Raw::File { id, base, location, begun: None, form, size }))
+/// What a file turns out to be when it is opened.
+enum OpenedFile {
+    Rows(RowIter),
+    Found(Found),
+}
+
+/// Opens a file of rows. A file that is one document is not opened yet.
+fn open(file: RawFile, is_root: bool, reading: &Reading) -> OpenedFile {
+    let FormatKind::Rows(format) = file.format.kind else {
+        return OpenedFile::Found(Found::Raw(Raw::File(file)));
+    };
+    match rows::open(file, format, is_root, reading) {
+        Ok(rows) => OpenedFile::Rows(rows),
+        Err(Failure { cause: DocumentError::Content(ContentError::OwnIndex), .. }) => {
+            OpenedFile::Found(Found::LeftOut(LeftOut::Index))
         }
-        Kind::Rows(kind) => {
-            rows::open(&location, id, form, kind, is_root, reading).map_err(|failure| match failure.cause {
-                DocumentError::Content(ContentError::OwnIndex) => Found::LeftOut(LeftOut::Index),
-                _ => Found::Failed(failure),
-            })
-        }
+        Err(failure) => OpenedFile::Found(Found::Failed(failure)),
     }
 }
 
@@ -302,31 +311,33 @@ impl Iterator for Documents<'_> {
                     return Some(found);
                 }
                 match walk.next()? {
-                    Entry::File(walk::File { location, below, form, size }) => {
-                        let id = id_below(prefix, &below);
-                        match open(location, size, form, base.clone(), id, false, reading) {
-                            Ok(opened) => *rows = Some(opened),
-                            Err(found) => return Some(found),
+                    Entry::File(walk::File { location, below, format, size }) => {
+                        let (id, base) = (id_below(prefix, &below), base.clone());
+                        match open(
+                            RawFile { id, base, location, download: None, format, size },
+                            false,
+                            reading,
+                        ) {
+                            OpenedFile::Rows(opened) => *rows = Some(opened),
+                            OpenedFile::Found(found) => return Some(found),
                         }
                     }
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),
-                    Entry::Failed(below, place, cause) => {
-                        let lost = lost(Path::new(&place), &below, id_below(prefix, &below));
-                        return Some(Found::Failed(Failure { place, cause, lost }));
-                    }
+                    Entry::Failed(entry) => return Some(Found::Failed(failure(entry, prefix))),
                 }
             },
         }
     }
 }
 
-/// The documents of one root; or, where there are none, that.
-struct OrNothing<'a> {
+/// The documents of one root. If it has neither documents nor failures, [`Found::Nothing`] ends it.
+struct WithNothing<'a> {
     documents: Documents<'a>,
+    /// What to return at the end; `None` once there was a document or a failure.
     nothing: Option<Found>,
 }
 
-impl Iterator for OrNothing<'_> {
+impl Iterator for WithNothing<'_> {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
@@ -338,12 +349,19 @@ impl Iterator for OrNothing<'_> {
     }
 }
 
-/// What there may have been at a path that cannot be looked at. Its name tells a document from a folder or a file of
-/// rows, of which any may have ids of their own.
-fn lost(path: &Path, below: &Path, id: String) -> Lost {
-    match Form::of(below).map(|form| form.kind) {
-        Some(Kind::Text | Kind::Markup(_)) if !path.is_dir() => Lost::Document(id.into()),
-        _ if below.as_os_str().is_empty() => Lost::Unknown,
-        _ => Lost::Below(id.into()),
-    }
+/// Returns the failure of a file or folder that the walk cannot read. `prefix` is what the ids of its root start with.
+fn failure(entry: FailedEntry, prefix: &str) -> Failure {
+    let FailedEntry { below, path, cause } = entry;
+    let id = id_below(prefix, &below);
+    let is_one_document = FileFormat::of(&below)
+        .is_some_and(|format| matches!(format.kind, FormatKind::Text | FormatKind::Document(_)));
+    // A folder may have such a name too. A folder or a file of rows may hold documents with any id.
+    let lost = if is_one_document && !path.is_dir() {
+        Lost::Document(id.into())
+    } else if below.as_os_str().is_empty() {
+        Lost::Unknown
+    } else {
+        Lost::Below(id.into())
+    };
+    Failure { place: path.display().to_string(), cause, lost }
 }

@@ -1,4 +1,4 @@
-//! What a worker does: requests in, answers out, within its limits.
+//! The worker process: requests on standard input, answers on standard output, within limits on time and memory.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,17 +14,18 @@ use super::worker::{MEMORY_MAX, Request, Response, Sent};
 use crate::error::ContentError;
 use crate::interrupt;
 
-/// Rows that are sent together, or as many as come to so many bytes.
+/// Rows per answer, at most.
 const SENT_ROWS: usize = 256;
+/// Bytes of rows after which an answer is sent.
 const SENT_BYTES: usize = 64 << 10;
 
-/// Answers until nobody asks any more.
+/// Answers requests until standard input ends.
 ///
 /// # Errors
-/// A request that cannot be read or an answer that cannot be written: the other process is gone.
+/// A request cannot be read or an answer cannot be written, because the run has ended.
 pub fn serve() -> io::Result<()> {
     interrupt::ignore()?;
-    // In the middle of a document it would not see that nobody asks any more.
+    // While it reads a document, a worker does not notice that the run has ended.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     limit_resources()?;
@@ -33,18 +34,18 @@ pub fn serve() -> io::Result<()> {
     let mut line = String::new();
     while requests.read_line(&mut line)? > 0 {
         match serde_json::from_str(&line)? {
-            Request::Extract { markup, bytes, limits, front_matter } => {
-                // The limit of the other process is of no use once that is gone.
+            Request::Extract { format, bytes, limits, front_matter } => {
+                // The run also limits the time, but only while it lives.
                 limit_seconds(limits.seconds)?;
                 let mut content = Vec::new();
                 requests.by_ref().take(bytes).read_to_end(&mut content)?;
-                let extracted = guarded(markup.name(), || extract(markup, &content, limits, front_matter));
+                let extracted = guarded(format.name(), || extract(format, &content, limits, front_matter));
                 answer(&mut answers, &extracted)?;
             }
             Request::Rows { path, fields, limits, is_root } => {
                 limit_seconds(limits.seconds)?;
                 let table =
-                    guarded(parquet::KIND, || ParquetTable::open(Path::new(&path), &fields, limits, is_root));
+                    guarded(parquet::NAME, || ParquetTable::open(Path::new(&path), &fields, limits, is_root));
                 send_rows(table, limits, &mut answers)?;
             }
         }
@@ -54,6 +55,7 @@ pub fn serve() -> io::Result<()> {
     Ok(())
 }
 
+/// Sends the rows of a table in groups, until its end or the first damaged row.
 fn send_rows(table: Response<ParquetTable>, limits: Limits, answers: &mut impl Write) -> io::Result<()> {
     let mut table = match table {
         Ok(table) => table,
@@ -71,11 +73,12 @@ fn send_rows(table: Response<ParquetTable>, limits: Limits, answers: &mut impl W
     }
 }
 
+/// Reads the next group of rows.
 fn take_rows(table: &mut ParquetTable) -> Sent {
     let mut sent = Sent::new();
     let mut bytes = 0;
     while sent.len() < SENT_ROWS && bytes < SENT_BYTES {
-        let row = guarded(parquet::KIND, || table.next().transpose());
+        let row = guarded(parquet::NAME, || table.next().transpose());
         let Some(row) = row.transpose() else { break };
         bytes += row.as_ref().map_or(0, fields::bytes);
         let is_damaged = matches!(&row, Err(e) if !matches!(e, ContentError::TooLarge { .. }));
@@ -87,10 +90,11 @@ fn take_rows(table: &mut ParquetTable) -> Sent {
     sent
 }
 
-/// A panic is a reader's way to say that a file is damaged.
-fn guarded<T>(kind: &str, read: impl FnOnce() -> Response<T>) -> Response<T> {
+/// Runs a parser. A panic of the parser is reported as a damaged file.
+fn guarded<T>(format: &str, read: impl FnOnce() -> Response<T>) -> Response<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        Err(ContentError::Damaged { kind: kind.to_owned(), reason: "its reader gave up".to_owned() })
+        let reason = "its content makes the parser crash".to_owned();
+        Err(ContentError::Damaged { kind: format.to_owned(), reason })
     })
 }
 
@@ -99,6 +103,7 @@ fn answer<T: Serialize>(answers: &mut impl Write, answer: &Response<T>) -> io::R
     answers.write_all(b"\n")
 }
 
+/// Limits the memory of this process, and turns off core dumps.
 fn limit_resources() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = |resource, max: u64| {
@@ -106,11 +111,11 @@ fn limit_resources() -> io::Result<()> {
         setrlimit(resource, Rlimit { current: max, maximum: max })
     };
     limit(Resource::As, MEMORY_MAX)?;
-    // A crash is expected now and then; it leaves nothing on disk.
+    // Damaged files crash workers from time to time. Their core dumps would fill the disk.
     Ok(limit(Resource::Core, 0)?)
 }
 
-/// So much more time on the processor.
+/// Limits the processor time that this process may use from now on.
 fn limit_seconds(seconds: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;

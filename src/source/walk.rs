@@ -1,5 +1,5 @@
-//! A folder in, or what is below a prefix of a bucket, its files out, sorted by name so that two runs see the same order
-//! (the only user of walkdir). Nothing is opened here.
+//! A folder or a listing of a bucket in, its files out, sorted by name so that two runs see the same order. No file is
+//! opened. The only user of walkdir.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,30 +8,38 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::document::LeftOut;
 use super::filter::{Filter, Patterns};
-use super::form::Form;
+use super::format::FileFormat;
 use super::location::Location;
 use crate::error::DocumentError;
 use crate::storage::object::Listing;
 
-/// A regular file of a known kind.
+/// A regular file of a known format.
 pub struct File {
     pub location: Location,
-    /// The path below the root.
+    /// Its path relative to the root.
     pub below: PathBuf,
-    pub form: Form,
-    /// In bytes.
+    pub format: FileFormat,
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// What the walk comes upon.
+/// One result of the walk.
 pub enum Entry {
     File(File),
     LeftOut(LeftOut),
-    /// With the path below the root.
-    Failed(PathBuf, String, DocumentError),
+    Failed(FailedEntry),
 }
 
-/// What is taken and what is left out below one root.
+/// A file or folder that the walk cannot read.
+pub struct FailedEntry {
+    /// Its path relative to the root.
+    pub below: PathBuf,
+    /// The whole path.
+    pub path: PathBuf,
+    pub cause: DocumentError,
+}
+
+/// What is skipped below one root.
 struct Rules<'a> {
     filter: &'a Filter,
     of_root: &'a Patterns,
@@ -46,18 +54,18 @@ impl Rules<'_> {
         self.filter.excludes(self.of_root, below, is_folder).then_some(LeftOut::Excluded)
     }
 
-    /// Of a file that its name does not leave out.
-    fn form(&self, below: &Path) -> Result<Form, LeftOut> {
-        match (Form::of(below), self.filter.includes(below)) {
+    /// Returns the format of a file, or why it is skipped. [`Rules::left_out_by_name`] must have passed it.
+    fn format(&self, below: &Path) -> Result<FileFormat, LeftOut> {
+        match (FileFormat::of(below), self.filter.includes(below)) {
             (_, Some(false)) => Err(LeftOut::Excluded),
-            (Some(form), _) => Ok(form),
-            (None, _) if self.filter.names(below) => Ok(Form::text(below)),
+            (Some(format), _) => Ok(format),
+            (None, _) if self.filter.names(below) => Ok(FileFormat::text(below)),
             (None, _) => Err(LeftOut::OtherKind),
         }
     }
 }
 
-/// The walk over one root. The root itself may be a link or hidden.
+/// The walk over one folder. The folder itself may be a symlink or hidden.
 pub struct Walk<'a> {
     root: PathBuf,
     rules: Rules<'a>,
@@ -66,13 +74,13 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub fn new(root: &Path, filter: &'a Filter, of_root: &'a Patterns) -> Self {
-        // The empty path is how the current folder looks once `./` is gone from it.
+        // Without its leading `./`, the path of the current folder is empty.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
         Walk { root: start.to_owned(), rules: Rules { filter, of_root }, entries }
     }
 
-    /// `None` for a folder, which the walk goes on into.
+    /// Returns what an entry is; `None` for a folder, which the walk then enters.
     fn entry(&mut self, entry: DirEntry) -> Option<Entry> {
         let kind = entry.file_type();
         let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path()).to_owned();
@@ -93,20 +101,20 @@ impl<'a> Walk<'a> {
         if !kind.is_file() {
             return Some(Entry::LeftOut(LeftOut::Special));
         }
-        let form = match self.rules.form(&below) {
-            Ok(form) => form,
+        let format = match self.rules.format(&below) {
+            Ok(format) => format,
             Err(why) => return Some(Entry::LeftOut(why)),
         };
         match entry.metadata() {
             Ok(metadata) => {
                 let location = Location::Path(entry.into_path());
-                Some(Entry::File(File { location, below, form, size: metadata.len() }))
+                Some(Entry::File(File { location, below, format, size: metadata.len() }))
             }
             Err(e) => Some(failed(below, &e)),
         }
     }
 
-    /// A broken link or a loop, unless its name is left out anyway.
+    /// Returns the failure, such as a broken symlink or a loop; or that the entry is skipped by its name anyway.
     fn failed(&self, error: &walkdir::Error) -> Entry {
         let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""));
         match self.rules.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
@@ -132,12 +140,12 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// The same over a prefix of a bucket, as if it were a folder.
+/// The walk over the objects below a prefix, as if it were a folder.
 pub struct Listed<'a> {
     listing: &'a Listing,
     rules: Rules<'a>,
     at: usize,
-    /// The folder of the last key, which is not left out itself.
+    /// The folder of the last key that was not in a skipped folder, with the `/` at its end.
     folder: &'a str,
 }
 
@@ -146,7 +154,7 @@ impl<'a> Listed<'a> {
         Listed { listing, rules: Rules { filter, of_root }, at: 0, folder: "" }
     }
 
-    /// The outermost folder of a key that is left out, with the `/` at its end.
+    /// Returns the outermost folder of a key that is skipped, with the `/` at its end.
     fn left_out_folder(&self, key: &'a str) -> Option<(&'a str, LeftOut)> {
         let is_new = |end: &usize| !self.folder.starts_with(&key[..=*end]);
         let mut ends = key.match_indices('/').map(|(end, _)| end).filter(is_new);
@@ -172,14 +180,14 @@ impl Iterator for Listed<'_> {
         self.at += 1;
         self.folder = key.rfind('/').map_or("", |end| &key[..=end]);
         let below = PathBuf::from(key);
-        let form = match self.rules.left_out_by_name(&below, false) {
+        let format = match self.rules.left_out_by_name(&below, false) {
             Some(why) => Err(why),
-            None => self.rules.form(&below),
+            None => self.rules.format(&below),
         };
         let object = self.listing.object(at);
-        Some(match form {
-            Ok(form) => {
-                Entry::File(File { size: object.bytes(), location: Location::Object(object), below, form })
+        Some(match format {
+            Ok(format) => {
+                Entry::File(File { size: object.bytes(), location: Location::Object(object), below, format })
             }
             Err(why) => Entry::LeftOut(why),
         })
@@ -187,11 +195,11 @@ impl Iterator for Listed<'_> {
 }
 
 fn failed(below: PathBuf, error: &walkdir::Error) -> Entry {
-    let place = error.path().map_or_else(String::new, |path| path.display().to_string());
+    let path = error.path().map_or_else(PathBuf::new, Path::to_owned);
     let cause = match (error.loop_ancestor(), error.io_error()) {
         (Some(ancestor), _) => DocumentError::LinkLoop { ancestor: ancestor.display().to_string() },
         (None, Some(e)) => DocumentError::Unreadable(io::Error::new(e.kind(), e.to_string())),
         (None, None) => DocumentError::Unreadable(io::Error::other(error.to_string())),
     };
-    Entry::Failed(below, place, cause)
+    Entry::Failed(FailedEntry { below, path, cause })
 }

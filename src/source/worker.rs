@@ -1,8 +1,8 @@
-//! Processes beside this one that read what can break its reader: a file that makes one crash, hang or take too
-//! much memory costs its document, not the run.
+//! Processes that run the parsers a file can crash. A file that makes its parser crash, hang or take too much memory costs
+//! its document, not the run.
 //!
-//! A worker is this program again, with a hidden subcommand. It takes requests on its standard input, each a line
-//! of JSON and then the bytes of the document, and gives answers on its standard output, each a line of JSON.
+//! A worker is this program, started with a hidden subcommand. It reads requests from standard input, each a line of JSON
+//! followed by the bytes of the document, and writes answers to standard output, each a line of JSON.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -21,40 +21,41 @@ use serde::{Deserialize, Serialize};
 use super::document::Limits;
 use super::extract::Extracted;
 use super::fields::{Fields, Record};
-use super::form::Markup;
+use super::format::DocumentFormat;
 use crate::error::{ContentError, DocumentError};
 
-/// The hidden subcommand.
+/// The hidden subcommand that makes this program a worker.
 const SUBCOMMAND: &str = "worker";
 
-/// Memory that a worker may ask for, in bytes. The tree of an ordinary page is ten times its size.
+/// Address space of a worker, in bytes. The tree of an ordinary HTML page takes ten times the size of the page.
 pub const MEMORY_MAX: u64 = 2 << 30;
 
-/// Answers that wait to be taken. Each may be as large as a document, and the pipe holds what is smaller.
+/// Answers per worker that wait to be received. An answer may be as large as a document; the pipe buffers smaller ones.
 const QUEUE_ANSWERS: usize = 1;
 
-/// What a worker is asked for.
+/// A request to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// The text of a document, whose bytes follow: one [`Extracted`] is the answer.
+    /// Extract the text of a document. Its bytes follow the request. The answer is one [`Extracted`].
     Extract {
-        markup: Markup,
+        format: DocumentFormat,
         bytes: u64,
         limits: Limits,
-        /// Whether the settings at the top of it are asked for.
+        /// Whether to parse the front matter too.
         front_matter: bool,
     },
-    /// The rows of a Parquet file: the answers are `()` once it is open, then rows as [`Sent`].
+    /// Read the rows of a Parquet file. The answers are `()` once the file is open, then rows as [`Sent`] until one is empty
+    /// or ends with damage.
     Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
 }
 
-/// What it answers.
+/// The answer of a worker.
 pub type Response<T> = Result<T, ContentError>;
 
-/// Rows as a worker sends them; none at the end. After one that is damaged there are no more.
+/// A group of rows from a worker; empty at the end of the file. No row follows a damaged one.
 pub type Sent = Vec<Response<Record>>;
 
-/// The workers of a run: as many as have been needed at the same time.
+/// The workers of a run. A worker is started when all others are busy, and is then kept.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
@@ -63,33 +64,39 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts none yet. `program` is this program.
+    /// Returns a pool without workers. `program` is the path of this program.
     pub fn new(program: PathBuf, limits: Limits) -> Self {
         Workers { program, limits, idle: Mutex::default() }
     }
 
-    /// The text of a document.
+    /// Extracts the text of a document in a worker.
+    ///
+    /// # Errors
+    /// The document is damaged or breaks a limit, or no worker can be started.
     pub fn extract(
         &self,
-        markup: Markup,
+        format: DocumentFormat,
         content: &[u8],
         front_matter: bool,
     ) -> Result<Extracted, DocumentError> {
         let request =
-            Request::Extract { markup, bytes: content.len() as u64, limits: self.limits, front_matter };
+            Request::Extract { format, bytes: content.len() as u64, limits: self.limits, front_matter };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let asked = idle.map(|mut worker| worker.ask(&request, content).map(|answer| (worker, answer)));
         let (worker, answer) = match asked {
-            // It may have been gone before: a system that is short of memory ends processes.
+            // The idle worker may have died before this request, for example killed by a system that was short of memory.
             None | Some(Err(DocumentError::Crashed { .. })) => self.ask_new(&request, content)?,
             Some(asked) => asked?,
         };
-        // One that gave no answer is not used again.
+        // A worker that gave no answer is dropped above by `?`, and so is never used again.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         Ok(answer?)
     }
 
-    /// The first answer of a worker of one's own.
+    /// Starts a worker and returns it with its answer to the request.
+    ///
+    /// # Errors
+    /// No worker can be started, or it crashes or is too slow.
     pub fn ask_new<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -97,7 +104,7 @@ impl Workers {
     ) -> Result<(Worker, Response<T>), DocumentError> {
         let mut worker = self.start()?;
         let mut asked = worker.ask(request, content);
-        // A signal to all processes of the run ends one that has not come to the point where it takes no notice.
+        // Ctrl-C signals all processes of the run. It ends a worker that has just started and does not ignore it yet.
         if matches!(asked, Err(DocumentError::Crashed { .. })) && worker.was_told_to_end() {
             worker = self.start()?;
             asked = worker.ask(request, content);
@@ -110,7 +117,7 @@ impl Workers {
     }
 }
 
-/// One process; killed when dropped.
+/// A worker process. It is killed when dropped.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
@@ -125,14 +132,14 @@ impl Worker {
             .arg(SUBCOMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // What a crash has to say is for those who mend it; they run the worker by hand.
+            // The messages of a crash are for developers, who run the worker by hand.
             .stderr(Stdio::null())
             .spawn()?;
         let no_pipe = || io::Error::other("no pipe");
         let requests = BufWriter::new(child.stdin.take().ok_or_else(no_pipe)?);
         let output = child.stdout.take().ok_or_else(no_pipe)?;
         let (sender, answers) = sync_channel(QUEUE_ANSWERS);
-        // A thread, since a pipe cannot be read with a time limit.
+        // A pipe cannot be read with a time limit, so a thread reads it and forwards the answers to a channel.
         thread::Builder::new().spawn(move || forward(output, &sender))?;
         Ok(Worker { child, requests, answers, limits })
     }
@@ -156,7 +163,10 @@ impl Worker {
         write().map_err(|_| self.crashed())
     }
 
-    /// Waits for an answer, for as long as one document may take.
+    /// Waits for an answer, at most as long as one document may take.
+    ///
+    /// # Errors
+    /// The worker crashed or is too slow.
     pub fn receive<T: DeserializeOwned>(&self) -> Result<Response<T>, DocumentError> {
         let seconds = self.limits.seconds;
         match self.answers.recv_timeout(Duration::from_secs(seconds)) {
@@ -166,9 +176,9 @@ impl Worker {
         }
     }
 
-    /// Whether it was ended by a signal that is meant for the run.
+    /// Returns whether the worker was ended by a signal that asks the whole run to end.
     fn was_told_to_end(&mut self) -> bool {
-        // Of one that is gone, this changes nothing.
+        // Has no effect on a process that has ended.
         let _ = self.child.kill();
         let signal = self.child.wait().ok().and_then(|status| status.signal());
         signal.is_some_and(|signal| [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal))
@@ -181,15 +191,16 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Whether it is gone already or is made to, there is nothing to be said.
+        // The only error is that the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+/// Sends each line of a worker's output to the channel.
 fn forward(output: ChildStdout, sender: &SyncSender<Vec<u8>>) {
     let mut lines = BufReader::new(output).split(b'\n');
-    // A read that fails and a receiver that is gone end the same way as a process that does.
+    // A failed read means that the process has ended: the dropped sender tells the receiver.
     while let Some(Ok(line)) = lines.next() {
         if sender.send(line).is_err() {
             return;

@@ -1,5 +1,5 @@
-//! One run at a time for each output: a lock on a file beside it, which the system gives back when its process ends,
-//! however it ends.
+//! Allows one run at a time per output: a lock on a file beside it, which the system releases when the process ends for any
+//! reason.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -11,61 +11,61 @@ use std::time::Duration;
 
 use crate::console::now;
 
-/// Longer than it takes from the lock to the line in it.
-const MOMENT: Duration = Duration::from_millis(100);
+/// How long to wait for the holder to write its line into the file; it takes the lock first.
+const HOLDER_DELAY: Duration = Duration::from_millis(100);
 
-/// Held until dropped.
+/// A lock, held until dropped.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     file: File,
-    /// Whether a process has had it that died before its end.
+    /// Whether the last holder left the lock file behind: it died, or called [`Lock::leave`].
     pub was_left: bool,
     is_left: bool,
 }
 
-/// Why there is none.
+/// Why the lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another run has it.
-    #[error("another run holds it ({0}); wait for its end, or stop it")]
+    /// By the process that this text describes.
+    #[error("another run holds it ({0}); wait until it ends, or stop it")]
     Held(String),
-    /// The folder cannot be written, or its file system knows no locks.
+    /// The folder cannot be written, or its file system has no locks.
     #[error(transparent)]
     Failed(#[from] io::Error),
 }
 
 impl Lock {
-    /// Gives it back as a process does that dies: the next one is to know that the end was not reached.
+    /// Releases the lock and leaves its file, as if this process had died: the next holder learns that the work is unfinished.
     pub fn leave(mut self) {
         self.is_left = true;
     }
 
-    /// Takes the lock, or fails at once.
+    /// Takes the lock on the file at `path`, which it makes with `options`, or fails at once.
     ///
     /// # Errors
-    /// [`LockError`].
+    /// Another process holds it; the file cannot be made or locked.
     pub fn take(path: &Path, mut options: OpenOptions) -> Result<Self, LockError> {
         loop {
             let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    // Whoever has just taken it has yet to write who it is.
-                    thread::sleep(MOMENT);
+                    // The holder may have just taken it, and has yet to write its line.
+                    thread::sleep(HOLDER_DELAY);
                     let mut holder = String::new();
-                    // It is there for people; that it is held is known without it.
+                    // The line is only for the message, which is right without it too.
                     let _ = file.take(1000).read_to_string(&mut holder);
                     return Err(LockError::Held(holder.trim().to_owned()));
                 }
                 Err(TryLockError::Error(e)) => return Err(e.into()),
             }
-            // Whoever held it may have removed the file since it was opened: then it is another file's lock.
+            // The last holder may have removed the file after it was opened here: then this is a lock on a file without a name.
             let here = file.metadata()?;
             if !path.metadata().is_ok_and(|there| is_same(&there, &here)) {
                 continue;
             }
-            // Removed from here on, whatever comes.
+            // From here on, dropping `lock` removes the file.
             let mut lock = Lock { path: path.to_owned(), file, was_left: here.len() > 0, is_left: false };
             lock.file.set_len(0)?;
             lock.file.write_all(format!("process {}, since {}\n", process::id(), now()).as_bytes())?;
@@ -81,7 +81,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 impl Drop for Lock {
     fn drop(&mut self) {
         if !self.is_left {
-            // While it is still held. A file that stays is no lock.
+            // Still locked, so nobody else has taken it. If this fails, the next run locks the file that stays.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -96,21 +96,21 @@ mod tests {
     }
 
     #[test]
-    fn one_has_it_and_another_is_told_who() {
+    fn a_second_process_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         fs::write(&path, "process 1, since long ago, with much to say about it\n").unwrap();
         let lock = Lock::take(&path, options()).unwrap();
         let told = Lock::take(&path, options()).unwrap_err().to_string();
         let says = format!("another run holds it (process {}, since 2", process::id());
-        assert!(told.starts_with(&says) && told.ends_with("Z); wait for its end, or stop it"), "{told}");
+        assert!(told.starts_with(&says) && told.ends_with("Z); wait until it ends, or stop it"), "{told}");
         drop(lock);
         assert!(!path.exists());
         drop(Lock::take(&path, options()).unwrap());
     }
 
     #[test]
-    fn who_has_just_taken_it_is_told_too() {
+    fn a_holder_that_writes_its_line_late_is_named_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let mut file = File::create(&path).unwrap();

@@ -1,5 +1,5 @@
-//! Where bytes are put.
+//! Where bytes are stored: locks, files and objects.
 
-pub(crate) mod lock; // one run at a time
-pub(crate) mod object; // the URL of an object -> its bytes, and the other way round
-pub mod place; // a file, in the place of what was there
+pub(crate) mod lock; // one run at a time per output
+pub(crate) mod object; // URLs of objects: reads, lists and writes them
+pub mod place; // replaces a file atomically

@@ -1,5 +1,4 @@
-//! Where a file is to be put, in the place of what may be there. A reader sees the old file or the new one, never a
-//! part.
+//! Replaces a file atomically: readers see the old file or the new one, never a part of one.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,151 +13,157 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 /// Random characters in the name of a temporary file.
-const RANDOM: usize = 12;
+const RANDOM_CHARS: usize = 12;
+
+/// End of the name of a temporary file.
 const TEMPORARY: &str = ".tmp";
 
-/// What is added to the name of a file that is damaged and kept.
-const DAMAGED: &str = ".damaged";
+/// Appended to the name of a damaged file that is backed up.
+const BACKUP: &str = ".damaged";
 
-/// What is put there.
+/// The kind of file that will be written.
 #[derive(Debug)]
 pub struct FileKind {
-    /// As people call it.
+    /// For messages, as in "a Parquet file".
     pub name: &'static str,
-    /// Its first bytes.
+    /// The first bytes of every such file.
     pub magic: &'static [u8],
-    /// Whether what is damaged there is kept beside it.
-    pub is_kept: bool,
+    /// Whether a damaged file may be replaced too. The run then backs it up.
+    pub replaces_damaged: bool,
 }
 
-/// A path that has been checked, and what was there.
+/// A checked path to write a file to, and the file that was there.
 #[derive(Debug)]
 pub struct Place {
-    /// As the user named it, for messages.
-    named: String,
-    /// The same for what has to do with the disk that it lies on.
-    file: String,
+    /// What messages call it.
+    name: String,
+    /// What messages about the disk call it.
+    name_on_disk: String,
     path: PathBuf,
-    before: Option<Metadata>,
-    /// Whether what is there is to be kept under another name.
-    is_kept: bool,
+    /// The file that was there when the place was checked.
+    old: Option<Metadata>,
+    backs_up_old: bool,
 }
 
 impl Place {
-    /// Looks at what `path` is, or is a link to. What is there must be of the kind that is going to be put there, by
-    /// its first bytes: a slip of the hand must not cost a document or a device. `what` is what messages call it.
+    /// Checks `path`, or what it is a symlink to. A file there must have the first bytes of `kind`, so that a typing error
+    /// costs no document and no device. Messages call the place `what`, followed by the path.
     ///
     /// # Errors
-    /// It is a folder, a device or a file of another kind; its folder is not there.
+    /// The path is a folder, a device, a broken symlink or a file of another kind.
     pub fn new(what: &str, path: &Path, kind: &FileKind) -> anyhow::Result<Self> {
-        let named = format!("{what} {}", path.display());
-        let refuse = |why: &str| anyhow!("{named}: {why}; name a file that is new or {}", kind.name);
+        let name = format!("{what} {}", path.display());
+        let refuse = |why: &str| anyhow!("{name}: {why}; name a new file or a {} file", kind.name);
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
         {
             return Err(refuse("is a folder"));
         }
-        let (path, before) = match path.symlink_metadata() {
+        let (path, old) = match path.symlink_metadata() {
             Err(_) => (path.to_owned(), None),
             Ok(_) => {
-                let path = path.canonicalize().map_err(|e| refuse(&format!("is a broken link ({e})")))?;
+                let path = path.canonicalize().map_err(|e| refuse(&format!("is a broken symlink ({e})")))?;
                 let metadata = path.metadata().map_err(|e| refuse(&format!("cannot be read ({e})")))?;
                 (path, Some(metadata))
             }
         };
-        if let Some(before) = &before {
-            ensure!(before.is_file(), refuse("is no regular file"));
+        if let Some(old) = &old {
+            ensure!(old.is_file(), refuse("is not a regular file"));
             let [start, end] =
                 ends(&path, kind.magic.len()).map_err(|e| refuse(&format!("cannot be read ({e})")))?;
-            // Zeros are what a loss of power can leave.
+            // A loss of power can leave a file of zeros.
             let may_be_damaged =
                 end == kind.magic || kind.magic.starts_with(&start) || start.iter().all(|&byte| byte == 0);
             ensure!(
-                start == kind.magic || start.is_empty() || kind.is_kept && may_be_damaged,
-                refuse(&format!("is no {} file and would be lost", kind.name))
+                start == kind.magic || start.is_empty() || kind.replaces_damaged && may_be_damaged,
+                refuse(&format!("is not a {} file and would be lost", kind.name))
             );
         }
-        Ok(Place { file: named.clone(), named, path, before, is_kept: false })
+        Ok(Place { name_on_disk: name.clone(), name, path, old, backs_up_old: false })
     }
 
-    /// The same, called something else in messages.
-    pub fn called(mut self, name: String) -> Self {
-        self.file = format!("{name}: {}", self.path.display());
-        self.named = name;
+    /// Sets the name that messages use, for a local file that stands for something else. Messages about the disk add the
+    /// path.
+    pub fn with_name(mut self, name: String) -> Self {
+        self.name_on_disk = format!("{name}: {}", self.path.display());
+        self.name = name;
         self
     }
 
-    /// The path, links followed.
+    /// Returns the path, with symlinks resolved.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether a file is there.
+    /// Whether a file was there when the place was checked.
     pub fn is_taken(&self) -> bool {
-        self.before.is_some()
+        self.old.is_some()
     }
 
-    /// A hidden name beside it.
-    pub fn beside(&self, end: &str) -> PathBuf {
-        let mut name = self.prefix();
+    /// Returns the path of a hidden file in the same folder: `.NAME.end`.
+    pub fn sibling(&self, end: &str) -> PathBuf {
+        let mut name = self.sibling_prefix();
         name.push(end);
         self.folder().join(name)
     }
 
-    /// How to make a file beside it: who may not read the old file may not read that either.
-    pub fn options(&self) -> OpenOptions {
+    /// Returns options to make a [`Place::sibling`], which only those may read who may read the old file.
+    pub fn sibling_options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
-        // In a folder that others may write, a link of that name leads where they want.
-        options.mode(self.mode_at_work().mode()).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        // Another user who may write to the folder could have made a symlink of that name.
+        options.mode(self.temporary_mode().mode()).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         options
     }
 
-    /// A file in the same folder, since a rename is atomic within one file system only; gone when dropped. Who may
-    /// not read the old file may not read it either.
+    /// Makes a temporary file in the same folder, since a rename is atomic only within one file system. It is removed when
+    /// dropped. Only those may read it who may read the old file.
     ///
     /// # Errors
     /// The folder does not exist or cannot be written.
     pub fn temporary(&self) -> anyhow::Result<NamedTempFile> {
-        let prefix = self.prefix();
+        let prefix = self.sibling_prefix();
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(TEMPORARY).rand_bytes(RANDOM);
-        builder.permissions(self.mode_at_work());
+        builder.prefix(&prefix).suffix(TEMPORARY).rand_bytes(RANDOM_CHARS);
+        builder.permissions(self.temporary_mode());
         builder.tempfile_in(self.folder()).map_err(|e| self.not_writable(&e))
     }
 
-    /// Nothing can be made in its folder.
+    /// Returns the error for a file that cannot be made in the folder.
     pub fn not_writable(&self, e: &io::Error) -> anyhow::Error {
         match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
                 self.cannot_write(e)
             }
-            _ => anyhow!("{}: {e}; its folder must exist and be writable", self.file),
+            _ => anyhow!("{}: {e}; its folder must exist and be writable", self.name_on_disk),
         }
     }
 
-    /// It could not be written to the end.
-    pub fn cannot_write(&self, cause: &dyn std::fmt::Display) -> anyhow::Error {
+    /// Returns the error for a file that could not be written in full.
+    pub fn cannot_write(&self, cause: &dyn fmt::Display) -> anyhow::Error {
         anyhow!(
             "{}: cannot be written: {cause}; make room or choose another place (the old file is untouched)",
-            self.file
+            self.name_on_disk
         )
     }
 
-    /// What was written is not what is read.
+    /// Returns the error for a file that does not contain what was written to it.
     pub fn not_as_written(&self, why: &dyn fmt::Display) -> anyhow::Error {
-        self.cannot_write(&format!("it does not read back as written ({why}); check the disk"))
+        self.cannot_write(&format!("what is read back is not what was written ({why}); check the disk"))
     }
 
-    /// What is there cannot be read any more.
+    /// Returns the message for a file that could be read earlier in this run and now cannot.
     pub fn cannot_read_again(&self) -> String {
-        format!("{}: could be read before and cannot now; check the disk and run again", self.named)
+        format!(
+            "{}: can no longer be read, as it could earlier in this run; check the disk and run again",
+            self.name
+        )
     }
 
-    /// Removes what runs left that were killed. To be called by the one run that holds the place.
+    /// Removes temporary files that killed runs left. Only the run that holds the lock may call this.
     ///
     /// # Errors
     /// The folder cannot be read or written.
     pub fn clean(&self) -> anyhow::Result<()> {
-        let prefix = self.prefix();
+        let prefix = self.sibling_prefix();
         let clean = || -> io::Result<()> {
             for entry in fs::read_dir(self.folder())? {
                 let entry = entry?;
@@ -171,73 +176,80 @@ impl Place {
         clean().map_err(|e| self.not_writable(&e))
     }
 
-    /// Puts the file in place, with mode and owner of the old one; on disk when this returns. Gives back a warning
-    /// where mode or owner could not be kept.
+    /// Moves a temporary file to this place, with the mode and owner of the old file. The file is on disk when this returns.
+    /// Returns a warning if mode or owner could not be kept.
     ///
     /// # Errors
-    /// It could not be moved, or what was there has been replaced in the meantime.
-    pub fn put(&self, file: NamedTempFile) -> anyhow::Result<Option<String>> {
-        let warning = self.keep_owner(file.as_file());
+    /// The file cannot be moved; another program replaced the old file; the old file cannot be backed up.
+    pub fn publish(&self, file: NamedTempFile) -> anyhow::Result<Option<String>> {
+        let warning = self.copy_owner_and_mode(file.as_file());
         file.as_file().sync_all().map_err(|e| self.cannot_write(&e))?;
-        self.check_as_found()?;
-        if self.is_kept {
-            self.keep_now()?;
+        self.check_unchanged()?;
+        if self.backs_up_old {
+            self.back_up_old()?;
         }
         file.persist(&self.path).map_err(|e| self.cannot_write(&e.error))?;
         self.sync_folder()?;
         Ok(warning)
     }
 
-    /// Has what is there kept when something is put in its place, and gives the name that it will have.
-    pub fn keep(&mut self) -> PathBuf {
-        self.is_kept = true;
-        self.kept_name()
+    /// Makes [`Place::publish`] back up the old file before it is replaced. Returns the path that the backup will have.
+    pub fn plan_backup(&mut self) -> PathBuf {
+        self.backs_up_old = true;
+        self.backup_path()
     }
 
-    fn kept_name(&self) -> PathBuf {
-        let name = |number: u32| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(DAMAGED);
+    /// Returns the first of `NAME.damaged`, `NAME.damaged-2` and so on that is free.
+    fn backup_path(&self) -> PathBuf {
+        let path = |number: u32| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(BACKUP);
             if number > 1 {
-                name.push(format!("-{number}"));
+                path.push(format!("-{number}"));
             }
-            PathBuf::from(name)
+            PathBuf::from(path)
         };
-        (1..).map(name).find(|name| name.symlink_metadata().is_err()).unwrap_or_default()
+        (1..).map(path).find(|path| path.symlink_metadata().is_err()).unwrap_or_default()
     }
 
-    fn keep_now(&self) -> anyhow::Result<()> {
-        let name = self.kept_name();
-        fs::hard_link(&self.path, &name)
-            // Some file systems have no links.
-            .or_else(|_| fs::copy(&self.path, &name).map(drop))
-            .map_err(|e| anyhow!("{}: cannot be kept as {}: {e}", self.named, name.display()))
+    fn back_up_old(&self) -> anyhow::Result<()> {
+        let backup = self.backup_path();
+        fs::hard_link(&self.path, &backup)
+            // Some file systems have no hard links.
+            .or_else(|_| fs::copy(&self.path, &backup).map(drop))
+            .map_err(|e| {
+                anyhow!(
+                    "{}: cannot be kept as {} ({e}); make room, or remove the file",
+                    self.name,
+                    backup.display()
+                )
+            })
     }
 
-    /// A rename, and a new file, is on disk only when the folder is.
+    /// Flushes the folder to disk. Until then, a new file or a rename can be undone by a loss of power.
     ///
     /// # Errors
     /// The disk fails.
     pub fn sync_folder(&self) -> anyhow::Result<()> {
-        File::open(self.folder()).and_then(|folder| folder.sync_all()).map_err(|e| {
-            anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.named)
-        })
+        File::open(self.folder())
+            .and_then(|folder| folder.sync_all())
+            .map_err(|e| anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.name))
     }
 
-    /// Whether what was there when the run began is there still.
+    /// Checks that the old file is still there, or still none.
     ///
     /// # Errors
-    /// It has been replaced, removed or made in the meantime.
-    pub fn check_as_found(&self) -> anyhow::Result<()> {
-        let is_as_found = match (&self.before, self.path.symlink_metadata()) {
+    /// Another program replaced, removed or made the file.
+    pub fn check_unchanged(&self) -> anyhow::Result<()> {
+        let is_unchanged = match (&self.old, self.path.symlink_metadata()) {
             (None, Err(_)) => true,
-            (Some(before), Ok(now)) => stamp(before) == stamp(&now),
+            (Some(old), Ok(now)) => identity(old) == identity(&now),
             _ => false,
         };
         ensure!(
-            is_as_found,
-            "{}: another program has written or removed it during this run, so it is left as it is now; run again, if it is to be replaced",
-            self.named
+            is_unchanged,
+            "{}: another program wrote or removed it during this run, so this run did not replace it; run again to replace it",
+            self.name
         );
         Ok(())
     }
@@ -246,54 +258,55 @@ impl Place {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    /// What the names of files that belong to it start with.
-    fn prefix(&self) -> OsString {
+    /// Returns what the names of all files that belong to this place start with: `.NAME.`.
+    fn sibling_prefix(&self) -> OsString {
         let mut prefix = OsString::from(".");
         prefix.push(self.path.file_name().unwrap_or_default());
         prefix.push(".");
         prefix
     }
 
-    /// Of a file that is not in place yet. While it is not known whose the old one's group is, it is its owner's alone; a new
-    /// one is as any file that a program makes: the umask takes from it.
-    fn mode_at_work(&self) -> Permissions {
-        Permissions::from_mode(if self.before.is_some() { 0o600 } else { 0o666 })
+    /// Returns the mode of a file that is not published yet. If it will replace a file, only its owner may read it until it
+    /// has the old one's group; a new file gets the usual mode, from which the umask takes bits.
+    fn temporary_mode(&self) -> Permissions {
+        Permissions::from_mode(if self.old.is_some() { 0o600 } else { 0o666 })
     }
 
-    fn keep_owner(&self, file: &File) -> Option<String> {
-        let before = self.before.as_ref()?;
-        let now = file.metadata().ok()?;
-        let mut mode = before.mode() & 0o777;
-        let mut kept = Ok(());
-        if now.gid() != before.gid() {
-            kept = fchown(file, None, Some(before.gid()));
-            if kept.is_err() {
-                // What the one group may is not for another.
+    /// Gives a file the owner, group and mode of the old file. Returns a warning if that fails.
+    fn copy_owner_and_mode(&self, file: &File) -> Option<String> {
+        let old = self.old.as_ref()?;
+        let new = file.metadata().ok()?;
+        let mut mode = old.mode() & 0o777;
+        let mut done = Ok(());
+        if new.gid() != old.gid() {
+            done = fchown(file, None, Some(old.gid()));
+            if done.is_err() {
+                // The old group's rights are not for the new group.
                 mode &= !0o070;
             }
         }
-        if now.uid() != before.uid() {
-            // Only root may give a file away.
-            kept = kept.and(fchown(file, Some(before.uid()), None));
+        if new.uid() != old.uid() {
+            // Only root may do this.
+            done = done.and(fchown(file, Some(old.uid()), None));
         }
-        // In this order: giving a file away takes bits from its mode.
-        let kept = file.set_permissions(Permissions::from_mode(mode)).and(kept);
-        kept.err().map(|e| format!("{}: its owner, group or mode could not be kept ({e})", self.named))
+        // The mode comes last: a change of owner clears some of its bits.
+        let done = file.set_permissions(Permissions::from_mode(mode)).and(done);
+        done.err().map(|e| format!("{}: its owner, group or mode could not be kept ({e})", self.name))
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.named)
+        f.write_str(&self.name)
     }
 }
 
-/// By what a file is known to be the one that was there.
-fn stamp(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
+/// Returns what tells a file from another one at the same path: device, inode, length and time of the last change.
+fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
 }
 
-/// So many bytes from its start, and from its end.
+/// Returns the first and the last `count` bytes of a file.
 fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     let mut file = File::open(path)?;
     let from_end = file.metadata()?.len().saturating_sub(count as u64);
@@ -304,7 +317,8 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     Ok(ends)
 }
 
+/// Whether a file name is one that [`Place::temporary`] makes for a place with this prefix.
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
     let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
-    random.is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
+    random.is_some_and(|random| random.len() == RANDOM_CHARS && random.iter().all(u8::is_ascii_alphanumeric))
 }

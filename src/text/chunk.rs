@@ -1,7 +1,7 @@
-//! A clean text in, chunks of at most so many tokens out, each with its encoding. Pure.
+//! A clean text and a limit in tokens in, chunks within the limit out, each with its encoding. Pure.
 //!
-//! Chunks of one text are of about the same length: their vectors are averaged with equal weight, so a
-//! last chunk of three words must not weigh as much as a page.
+//! Chunks of one text have about the same length. The vector of a document is the mean of their vectors with equal weights, so
+//! a last chunk of three words would count as much as a page.
 
 use std::ops::Range;
 
@@ -10,39 +10,39 @@ use icu_segmenter::{GraphemeClusterSegmenter, SentenceSegmenter};
 use super::tokenize::{Encoding, Tokenizer};
 use crate::error::DocumentError;
 
-/// Version of the chunking rules. Vectors depend on them, so it is part of the fingerprint: raise it
-/// with every change of where [`chunk`] cuts.
+/// Version of the chunking rules. Vectors depend on them, so it is part of the fingerprint. Raise it with every change to
+/// where [`chunk`] splits.
 pub const VERSION: u32 = 2;
 
-/// The smallest room for text in a chunk, in tokens. One character is at most 12 bytes after NFC, and a
-/// token at least one byte, so that every character fits.
+/// The least tokens of a chunk that must be left for text. Every character fits: it has at most 12 bytes after NFC, and a
+/// token has at least one byte.
 pub const ROOM_MIN: usize = 16;
 
-/// Bytes a token that a text may have and still be encoded whole at first. Longer ones have more than
-/// one chunk nearly always, and the cost of encoding is bounded.
+/// Bytes per token up to which a piece of text is encoded to count its tokens. A longer piece nearly always has too many, and
+/// is split without encoding it, which bounds the cost.
 const BYTES_PER_TOKEN_MAX: usize = 16;
 
-/// Bytes a token that most texts have at most, in any script. A longer one is encoded whole only if its sentences
-/// say that it may fit: it would be in vain nearly always.
+/// Bytes per token up to which a text is first encoded as a whole. Most texts of any script have fewer bytes per token, so a
+/// longer text nearly always needs several chunks, and is encoded as a whole only if the counts of its sentences allow it.
 const BYTES_PER_TOKEN_LIKELY: usize = 5;
 
-/// Part of a text, and the token ids the model gets for it.
+/// A part of a text, and the token ids that the model gets for it.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// In bytes of the clean text.
+    /// Position in the clean text, in bytes.
     pub span: Range<usize>,
-    /// At most the limit in length.
+    /// Its tokens, with prefix and special tokens; at most as many as the limit.
     pub encoding: Encoding,
 }
 
-/// Cuts at sentence ends, else between words, else between characters, into as few chunks of at most
-/// `max_tokens` (prefix and special tokens included) as that allows.
+/// Splits a clean text into as few chunks as possible of at most `max_tokens`, including prefix and special tokens.
 ///
-/// Chunks are in order and cover the text: what lies between two of them is one space or nothing. A
-/// text that fits is one chunk; an empty text has none. Linear in the length of the text.
+/// Splits at sentence ends. A sentence over the limit is split between words, and a word over the limit between characters.
+/// Chunks are in order and cover the text, except for one space between two of them. A text within the limit is one chunk, and
+/// an empty text has none. Takes time linear in the length of the text.
 ///
 /// # Errors
-/// What the tokenizer says of the text.
+/// The tokenizer refuses the text.
 ///
 /// # Panics
 /// If `max_tokens` leaves less than [`ROOM_MIN`] for text.
@@ -56,7 +56,7 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
         return Ok(chunks);
     }
     let atoms = chunker.atoms()?;
-    // The whole can have fewer tokens than its sentences: one fewer where two meet, as the space between is counted.
+    // The text may have fewer tokens than its sentences together: one fewer per boundary, where the space may be counted twice.
     let tokens: usize = atoms.iter().map(|atom| atom.tokens).sum();
     if !is_likely_to_fit && tokens <= room + atoms.len() && chunker.emit(0..text.len(), &mut chunks)? {
         return Ok(chunks);
@@ -67,7 +67,7 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
     Ok(chunks)
 }
 
-/// A piece that is not cut further, and its tokens.
+/// A piece of text that is not split further, and its number of tokens.
 struct Atom {
     span: Range<usize>,
     tokens: usize,
@@ -76,13 +76,13 @@ struct Atom {
 struct Chunker<'a> {
     text: &'a str,
     max_tokens: usize,
-    /// Tokens that are left for text.
+    /// Tokens per chunk that are left for text.
     room: usize,
     tokenizer: &'a Tokenizer,
 }
 
 impl Chunker<'_> {
-    /// Sentences, and parts of those that are too long, so that each atom fits a chunk.
+    /// Returns the sentences, with those that are too long split into parts that fit into a chunk.
     fn atoms(&self) -> Result<Vec<Atom>, DocumentError> {
         let mut atoms = Vec::new();
         let mut start = 0;
@@ -93,6 +93,7 @@ impl Chunker<'_> {
         Ok(atoms)
     }
 
+    /// Appends a span to the atoms, halved until its parts fit into a chunk.
     fn split(&self, span: Range<usize>, atoms: &mut Vec<Atom>) -> Result<(), DocumentError> {
         if span.len() <= self.room * BYTES_PER_TOKEN_MAX {
             let tokens = self.tokenizer.count(&self.text[span.clone()])?;
@@ -106,7 +107,7 @@ impl Chunker<'_> {
         self.split(middle..span.end, atoms)
     }
 
-    /// Encodes the span as a chunk, without the space at either end. `false` where it is too long.
+    /// Encodes a span, without the space at either end, and appends it as a chunk. Returns `false` if it is over the limit.
     fn emit(&self, span: Range<usize>, chunks: &mut Vec<Chunk>) -> Result<bool, DocumentError> {
         let text = &self.text[span.clone()];
         let start = span.start + (text.len() - text.trim_start().len());
@@ -122,8 +123,8 @@ impl Chunker<'_> {
         Ok(true)
     }
 
-    /// Tokens of the whole can be more than those of the atoms, where a word begins in one and ends in
-    /// the next.
+    /// Appends a span as a chunk, halved until its parts are within the limit. A span may have more tokens than its atoms
+    /// together, where a word begins in one atom and ends in the next.
     fn emit_or_halve(&self, span: Range<usize>, chunks: &mut Vec<Chunk>) -> Result<(), DocumentError> {
         if self.emit(span.clone(), chunks)? {
             return Ok(());
@@ -133,13 +134,16 @@ impl Chunker<'_> {
         self.emit_or_halve(middle..span.end, chunks)
     }
 
-    /// Where to cut a span of more than one character, near its middle: before a Markdown heading, list
-    /// item or table row (white space is one space here, so that is what is left to see of a paragraph's
-    /// end); else between words; else between characters as a reader sees them (grapheme clusters); else
-    /// between code points.
+    /// Returns where to split a span, near its middle. The first of these that is possible:
+    ///
+    /// - before a Markdown heading, list item or table row. In a clean text, paragraphs are separated by one space like words,
+    ///   so these marks are the only trace of where a block starts
+    /// - between words
+    /// - between grapheme clusters, the characters that a reader sees
+    /// - between code points
     ///
     /// # Panics
-    /// If the span is one code point: no limit that is allowed is smaller than that.
+    /// If the span is one code point, which is within every limit that is allowed.
     fn middle(&self, span: &Range<usize>) -> usize {
         let text = &self.text[span.clone()];
         let half = text.ceil_char_boundary(text.len() / 2);
@@ -153,7 +157,7 @@ impl Chunker<'_> {
     }
 }
 
-/// In the middle half of the text, the space nearest to `near` with what is wanted behind it.
+/// Returns the space nearest to `near`, in the middle half of the text, that is followed by a text that is `wanted`.
 fn nearest_space(text: &str, near: usize, wanted: fn(&str) -> bool) -> Option<usize> {
     let start = text.ceil_char_boundary(text.len() / 4).max(1);
     let end = text.ceil_char_boundary(text.len() * 3 / 4).max(start);
@@ -161,16 +165,16 @@ fn nearest_space(text: &str, near: usize, wanted: fn(&str) -> bool) -> Option<us
     spaces.filter(|&at| wanted(&text[at + 1..])).min_by_key(|&at| at.abs_diff(near))
 }
 
-/// Whether a Markdown heading, list item or table row starts here.
+/// Returns whether a text starts with a Markdown heading, list item or table row.
 fn starts_block(text: &str) -> bool {
     let text = match text.trim_start_matches('#') {
-        behind if behind.len() < text.len() => behind,
+        title if title.len() < text.len() => title,
         _ => text.strip_prefix(['-', '*', '+', '|']).unwrap_or("no marker"),
     };
     text.starts_with(' ')
 }
 
-/// The first boundary between grapheme clusters at or after `near`, if one is close.
+/// Returns the first boundary between grapheme clusters at or after `near`, if one is within 128 bytes.
 fn between_graphemes(text: &str, near: usize) -> Option<usize> {
     const CLOSE: usize = 128;
     let start = text.floor_char_boundary(near.saturating_sub(CLOSE));
@@ -179,13 +183,13 @@ fn between_graphemes(text: &str, near: usize) -> Option<usize> {
     boundaries.find(|&at| at >= near && at < end)
 }
 
-/// Neighbouring atoms together, into as few spans as `room` allows, all about as long.
+/// Joins neighbouring atoms into as few spans of at most `room` tokens as possible, all of about the same length.
 fn balance(atoms: &[Atom], room: usize) -> Vec<Range<usize>> {
     let mut left: usize = atoms.iter().map(|atom| atom.tokens).sum();
     let mut spans: Vec<Range<usize>> = Vec::new();
     let (mut tokens, mut target) = (0, 0);
     for atom in atoms {
-        // Stop where one atom more would overshoot the target by more than stopping falls short of it.
+        // Ends the span if the next atom would exceed the target by more than the span falls short of it.
         let full = tokens + atom.tokens > room || tokens + atom.tokens / 2 > target;
         match spans.last_mut() {
             Some(span) if !full => {
@@ -222,7 +226,7 @@ mod tests {
         chunks.iter().map(|chunk| &text[chunk.span.clone()]).collect()
     }
 
-    /// In order, never over the limit, nothing but a space between two, and each encoded as it stands.
+    /// Checks that the chunks are in order, within the limit, encoded from their own text, and apart by at most one space.
     fn check(text: &str, max_tokens: usize) -> Vec<Chunk> {
         let chunks = chunk(text, max_tokens, &TOKENIZER).unwrap();
         let mut end = 0;
@@ -302,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Takes seconds where it is linear; would take hours where it is not.
+    /// Takes seconds in linear time. It would take hours in quadratic time.
     #[test]
     fn long_texts_without_a_place_to_cut_are_linear() {
         let bytes = 500_000;

@@ -1,30 +1,30 @@
-//! Text in, clean text out: what a reader cannot see is taken away. Pure.
+//! Text in, clean text out, without invisible characters. Pure.
 
 use std::mem;
 
-/// Version of the cleaning rules. Vectors depend on them, so it is part of the fingerprint: raise it
-/// with every change of what [`clean`] returns.
+/// Version of the cleaning rules. Vectors depend on them, so it is part of the fingerprint. Raise it with every change to what
+/// [`clean`] returns.
 pub const VERSION: u32 = 2;
 
-/// Removes zero-width and control characters, turns every run of white space into one space, and
-/// trims both ends. `clean(clean(x)) == clean(x)`.
+/// Removes zero-width and control characters, replaces every run of white space by one space, and trims both ends.
+/// `clean(clean(x)) == clean(x)`.
 ///
-/// White space is the Unicode property `White_Space` and the information separators U+001C to
-/// U+001F, which part words in old data files.
+/// White space is the Unicode property `White_Space`, and the information separators U+001C to U+001F, which separate words in
+/// old data files.
 pub fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut space_due = false;
     let mut rest = text;
     loop {
-        // Most of most texts stays as it is, and is copied at once.
-        let (plain, behind) = rest.split_at(plain_len(rest.as_bytes()));
+        // Copies the longest start that needs no cleaning at once, which is most of a usual text.
+        let (plain, rest_of_text) = rest.split_at(plain_len(rest.as_bytes()));
         if !plain.is_empty() {
             if mem::take(&mut space_due) {
                 cleaned.push(' ');
             }
             cleaned.push_str(plain);
         }
-        let mut chars = behind.chars();
+        let mut chars = rest_of_text.chars();
         let Some(c) = chars.next() else { return cleaned };
         rest = chars.as_str();
         if is_space(c) {
@@ -39,7 +39,7 @@ pub fn clean(text: &str) -> String {
     }
 }
 
-/// Bytes at the start that are visible ASCII, and single spaces between.
+/// Returns the length of the start that is visible ASCII with single spaces between, in bytes.
 fn plain_len(bytes: &[u8]) -> usize {
     let is_visible = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_graphic);
     let mut at = 0;
@@ -49,11 +49,13 @@ fn plain_len(bytes: &[u8]) -> usize {
     at
 }
 
+/// Returns whether a character separates words.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1C}'..='\u{1F}')
 }
 
-/// Zero-width space, non-joiner, joiner, word joiner, byte order mark, soft hyphen; control characters (Cc).
+/// Returns whether a character is removed: soft hyphen, zero-width space, non-joiner, joiner, word joiner, byte order mark, or
+/// a control character (Cc).
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{200B}' | '\u{200C}' | '\u{200D}' | '\u{2060}' | '\u{FEFF}') || c.is_control()
 }
@@ -64,7 +66,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn takes_away_what_cannot_be_seen() {
+    fn removes_invisible_characters() {
         assert_eq!(clean("\u{FEFF}a\u{200B}b\u{200C}c\u{200D}d\u{2060}e\u{AD}f"), "abcdef");
         assert_eq!(clean(" \t a \u{200B} \r\n\u{3000}\u{A0} b\u{0}\u{7F}\u{9F} "), "a b");
         assert_eq!(clean("今天\u{3000}天气"), "今天 天气");

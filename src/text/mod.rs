@@ -1,4 +1,4 @@
-//! A text in, chunks with their token ids out. Pure.
+//! A text in, chunks with their token ids out. Pure: neither files nor threads.
 
 pub mod chunk; // clean text -> Chunk, with its Encoding
 pub mod clean; // text -> clean text

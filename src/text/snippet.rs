@@ -1,71 +1,90 @@
-//! A text and a question in, the part of the text out that a person wants to see. Pure.
+//! A text and a question in, the part of the text that answers it best out. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Characters of a snippet, at most.
-const CHARACTERS: usize = 200;
+/// Most characters of a snippet.
+const CHARACTERS_MAX: usize = 200;
 
-/// Of a long text, so many characters are looked at.
-const LOOKED_AT: usize = 64 << 10;
+/// Most characters of a text that are searched for words of the question.
+const SEARCHED_MAX: usize = 64 << 10;
 
-/// So many of them stand before the first word that was asked for.
+/// Characters of a snippet before the first word of the question.
 const LEAD: usize = 20;
 
-/// Of a clean text, the part with the most different words of the question, each weighed by its length, since short ones
-/// are everywhere; its start where it has none, as may well be where vectors have found it.
+/// Returns the part of a clean text with the most different words of the question. Long words count for more, since short
+/// ones are everywhere. A text without a word of the question gives its start: vectors find such texts too.
 pub fn snippet(text: &str, question: &str) -> String {
-    let end = text.char_indices().nth(LOOKED_AT).map_or(text.len(), |(end, _)| end);
+    let end = text.char_indices().nth(SEARCHED_MAX).map_or(text.len(), |(end, _)| end);
     let text = &text[..end];
     let wanted: HashMap<String, usize> = words(question).map(|(_, word)| word).zip(0..).collect();
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-    let found = words(text).filter_map(|(byte, word)| {
-        let first = starts.partition_point(|&start| start < byte);
-        Some(Word { first, end: first + word.chars().count(), number: *wanted.get(&word)? })
+    let found = words(text).filter_map(|(bytes, word)| {
+        let number = *wanted.get(&word)?;
+        let first = starts.partition_point(|&start| start < bytes.start);
+        Some(FoundWord { first, end: first + text[bytes].chars().count(), number })
     });
-    cut(text, &starts, best(&found.collect::<Vec<_>>()))
+    part(text, &starts, best_start(&found.collect::<Vec<_>>()))
 }
 
-/// A word that was asked for, in characters.
-struct Word {
+/// Returns where the words of a question stand in a text, in bytes. Words without a character between them are one range.
+pub fn question_words(text: &str, question: &str) -> Vec<Range<usize>> {
+    let wanted: HashSet<String> = words(question).map(|(_, word)| word).collect();
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (bytes, _) in words(text).filter(|(_, word)| wanted.contains(word)) {
+        match found.last_mut() {
+            Some(last) if last.end == bytes.start => last.end = bytes.end,
+            _ => found.push(bytes),
+        }
+    }
+    found
+}
+
+/// A word of the question, found in the text.
+struct FoundWord {
+    /// Its first character, counted from the start of the text.
     first: usize,
+    /// The character behind its last.
     end: usize,
+    /// Which of the question's words it is.
     number: usize,
 }
 
-/// The character with which the best part begins.
-fn best(words: &[Word]) -> usize {
+/// Returns the first character of the part with the most weight. The weight of a part is the length of its different words.
+fn best_start(words: &[FoundWord]) -> usize {
     let mut inside: HashMap<usize, usize> = HashMap::new();
     let (mut weight, mut end) = (0, 0);
-    let mut best = (0, 0);
+    let (mut best_weight, mut best_first) = (0, 0);
     for (at, first) in words.iter().enumerate() {
-        while let Some(next) = words.get(end).filter(|next| next.end <= first.first + CHARACTERS - LEAD) {
+        while let Some(next) = words.get(end).filter(|next| next.end <= first.first + CHARACTERS_MAX - LEAD) {
             let times = inside.entry(next.number).or_default();
             weight += if *times == 0 { next.end - next.first } else { 0 };
             *times += 1;
             end += 1;
         }
         if end == at {
-            // It is longer than a snippet.
+            // This word is longer than a snippet.
             end += 1;
             continue;
         }
-        if weight > best.0 {
-            best = (weight, first.first);
+        if weight > best_weight {
+            (best_weight, best_first) = (weight, first.first);
         }
         let times = inside.entry(first.number).or_default();
         *times -= 1;
         weight -= if *times == 0 { first.end - first.first } else { 0 };
     }
-    best.1
+    best_first
 }
 
-/// The part around a character, from a word's start.
-fn cut(text: &str, starts: &[usize], first: usize) -> String {
-    let begin = first.saturating_sub(LEAD).min(starts.len().saturating_sub(CHARACTERS));
-    let end = (begin + CHARACTERS).min(starts.len());
+/// Returns the part of a text around its character `first`, from the start of a word, with `…` where text was left out.
+/// `starts` has the first byte of each character.
+fn part(text: &str, starts: &[usize], first: usize) -> String {
+    let begin = first.saturating_sub(LEAD).min(starts.len().saturating_sub(CHARACTERS_MAX));
+    let end = (begin + CHARACTERS_MAX).min(starts.len());
     let byte = |character: usize| starts.get(character).copied().unwrap_or(text.len());
     let mut part = &text[byte(begin)..byte(end)];
     if begin > 0
@@ -78,15 +97,15 @@ fn cut(text: &str, starts: &[usize], first: usize) -> String {
     format!("{before}{part}{after}")
 }
 
-/// The words of a text in small letters, and where they begin, in bytes; in scripts without spaces between words, each
-/// character is one.
-fn words(text: &str) -> impl Iterator<Item = (usize, String)> {
+/// Returns the words of a text in lower case, and where they stand, in bytes. In scripts without spaces between words, each
+/// character is a word.
+fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
     static WORD: LazyLock<Regex> = LazyLock::new(|| {
         let alone = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}";
         let word = format!(r"[{alone}]|[\p{{L}}\p{{M}}\p{{N}}--[{alone}]]+");
         Regex::new(&word).unwrap_or_else(|e| panic!("{e}"))
     });
-    WORD.find_iter(text).map(|word| (word.start(), word.as_str().to_lowercase()))
+    WORD.find_iter(text).map(|word| (word.range(), word.as_str().to_lowercase()))
 }
 
 #[cfg(test)]
@@ -113,12 +132,23 @@ mod tests {
         assert_eq!(snippet("", "text"), "");
     }
 
+    #[test]
+    fn words_of_the_question_are_found_whatever_their_case() {
+        let found = |text: &str, question: &str| -> Vec<String> {
+            question_words(text, question).into_iter().map(|bytes| text[bytes].to_owned()).collect()
+        };
+        assert_eq!(found("The Battery lasts; batteries do.", "battery of the year"), ["The", "Battery"]);
+        assert_eq!(found("显示屏的电池可以用一年。", "电池能用多久？"), ["电池", "用"]);
+        assert!(found("nothing", "else").is_empty());
+    }
+
     proptest! {
         #[test]
         fn it_is_a_part_of_the_text(text in "([a-z]{1,9}|[今天好。é👍🏽 ]){0,300}", question in "([a-z]{1,3}|[今天]| ){0,9}") {
             let found = snippet(&text, &question);
             prop_assert!(text.contains(found.trim_start_matches('…').trim_end_matches('…')));
-            prop_assert!(found.chars().count() <= CHARACTERS + 2);
+            prop_assert!(question_words(&text, &question).iter().all(|bytes| text.get(bytes.clone()).is_some()));
+            prop_assert!(found.chars().count() <= CHARACTERS_MAX + 2);
         }
     }
 }

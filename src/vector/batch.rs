@@ -1,144 +1,149 @@
-//! Chunks in, batches out: who goes through the model together. Pure.
+//! Chunks in, batches out: which texts go through the model together. Pure.
 
 use ndarray::Array2;
 
 use crate::text::tokenize::Encoding;
 
-/// Which chunk of which document: what a vector is matched up by.
+/// Identifies a chunk of a document, so that its vector finds its way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkKey {
-    /// The document's number in this run.
+    /// The number of the document in this run, counted from 0.
     pub document: usize,
-    /// The chunk's place in the document.
+    /// The number of the chunk in its document, counted from 0.
     pub chunk: usize,
 }
 
-/// How much company a text may have in a batch without its vector changing. Found by trying, when the
-/// model is loaded.
+/// Which texts may share a batch without changing each other's vectors. [`crate::model`] finds this by trying when it loads
+/// a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
-    /// Texts of any lengths, padded on the right to round ones, which cost nothing (the graph takes padding out again) or
-    /// less than nothing (the engine compiles something for every length it sees, or is slow with odd ones).
+    /// Texts of any lengths, padded on the right. [`plan`] rounds lengths up and puts texts of one rounded length together:
+    /// the graph removes the padding again, or the engine is faster with few distinct lengths.
     Rounded,
-    /// Texts of any lengths, padded on the right.
+    /// Texts of any lengths, padded on the right. [`plan`] still puts equal lengths together, since padding costs time.
     AnyLengths,
-    /// Texts of the same length.
+    /// Only texts of the same length.
     EqualLengths,
-    /// None.
+    /// One text per batch.
     Alone,
 }
 
-/// Chunks that go through the model together. Not empty.
+/// Chunks that go through the model together. Never empty.
 #[derive(Debug)]
 pub struct Batch {
     chunks: Vec<(ChunkKey, Encoding)>,
-    /// Tokens of each with padding.
-    padded: usize,
+    /// Tokens per chunk, padding included.
+    padded_length: usize,
 }
 
 impl Batch {
-    /// Padded to the longest.
+    /// Makes a batch that is padded to its longest chunk.
     ///
     /// # Panics
     /// If there are no chunks.
     pub fn new(chunks: Vec<(ChunkKey, Encoding)>) -> Self {
-        let padded = chunks.iter().map(|(_, encoding)| encoding.len()).max();
-        let padded = padded.unwrap_or_else(|| panic!("a batch has chunks"));
-        Batch { chunks, padded }
+        let longest = chunks.iter().map(|(_, encoding)| encoding.len()).max();
+        let padded_length = longest.unwrap_or_else(|| panic!("a batch has at least one chunk"));
+        Batch { chunks, padded_length }
     }
 
-    /// How many chunks.
+    /// Returns the number of chunks.
     #[allow(clippy::len_without_is_empty)] // Never empty, by construction.
     pub fn len(&self) -> usize {
         self.chunks.len()
     }
 
-    /// Tokens of all chunks, padding included.
-    pub fn places(&self) -> usize {
-        self.len() * self.padded
+    /// Returns the tokens of all chunks, padding included.
+    pub fn padded_tokens(&self) -> usize {
+        self.len() * self.padded_length
     }
 
-    /// The first half of the chunks and the others, padded as they were.
+    /// Splits the batch in two and keeps the padded length, because the padding of a text must not depend on its batch.
+    ///
+    /// # Panics
+    /// If there is only one chunk.
     pub fn halves(mut self) -> [Batch; 2] {
+        assert!(self.len() > 1, "a batch of one chunk has no halves");
         let others = self.chunks.split_off(self.chunks.len() / 2);
-        let padded = self.padded;
-        [self, Batch { chunks: others, padded }]
+        let padded_length = self.padded_length;
+        [self, Batch { chunks: others, padded_length }]
     }
 
-    /// One of the chunks, without padding.
+    /// Returns a batch of the chunk at this index, without padding.
     pub fn only(&self, at: usize) -> Batch {
         Batch::new(vec![self.chunks[at].clone()])
     }
 
-    /// Whose rows come out, in order.
+    /// Returns the keys of the chunks in the order of the rows that the model returns.
     pub fn keys(&self) -> impl Iterator<Item = ChunkKey> {
         self.chunks.iter().map(|(key, _)| *key)
     }
 
-    /// Tokens of each chunk, padding left out.
+    /// Returns the tokens of each chunk, padding excluded.
     pub fn lengths(&self) -> Vec<usize> {
         self.chunks.iter().map(|(_, encoding)| encoding.len()).collect()
     }
 
-    /// Tokens of all chunks, padding left out.
+    /// Returns the tokens of all chunks, padding excluded.
     pub fn tokens(&self) -> usize {
         self.chunks.iter().map(|(_, encoding)| encoding.len()).sum()
     }
 
-    /// Whether every chunk begins with these, and goes on.
+    /// Tells whether every chunk begins with these ids and has at least one more.
     pub fn all_begin_with(&self, ids: &[u32]) -> bool {
         self.chunks.iter().all(|(_, encoding)| encoding.len() > ids.len() && encoding.ids().starts_with(ids))
     }
 
-    /// Token ids `[chunks, tokens with padding]`, zeros to the right of the shorter ones: no token
-    /// sees what comes after it (causal attention), or the mask hides it.
+    /// Returns the token ids `[chunks, padded length]` with 0 as padding on the right. Padding changes no token: with causal
+    /// attention, no token sees what comes after it; otherwise the mask hides the padding.
     pub fn ids(&self) -> Array2<i64> {
         self.rows(|encoding, at| i64::from(encoding.ids()[at]))
     }
 
-    /// 1 for a token, 0 for padding, in the shape of [`Batch::ids`].
+    /// Returns the attention mask in the shape of [`Batch::ids`]: 1 for a token, 0 for padding.
     pub fn mask(&self) -> Array2<i64> {
         self.rows(|_, _| 1)
     }
 
     fn rows(&self, value: impl Fn(&Encoding, usize) -> i64) -> Array2<i64> {
-        Array2::from_shape_fn((self.len(), self.padded), |(row, at)| {
+        Array2::from_shape_fn((self.len(), self.padded_length), |(row, at)| {
             let encoding = &self.chunks[row].1;
             if at < encoding.len() { value(encoding, at) } else { 0 }
         })
     }
 }
 
-/// Sorts the chunks by length, longest first, and puts equal lengths together: as many as `max_tokens`
-/// holds, at least one.
+/// Sorts the chunks by length, longest first, and puts chunks of one length together: as many as `max_tokens` allows, at
+/// least one. With [`Batching::Rounded`], lengths are those of [`rounded_length`].
 ///
-/// Lengths are not mixed even where the model would bear it ([`Batching::AnyLengths`]): on a CPU padding is pure loss.
-/// Where it is none ([`Batching::Rounded`]), equal lengths are those of [`padded`].
+/// Different lengths share no batch even if the model allows it ([`Batching::AnyLengths`]): on a CPU, padding costs as much
+/// time as text.
 pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_tokens: usize) -> Vec<Batch> {
     chunks.sort_by_key(|(key, encoding)| (std::cmp::Reverse(encoding.len()), *key));
     let mut batches: Vec<Batch> = Vec::new();
     for chunk in chunks {
         let length = chunk.1.len();
-        let padded = if batching == Batching::Rounded { padded(length) } else { length };
+        let padded_length = if batching == Batching::Rounded { rounded_length(length) } else { length };
         match batches.last_mut() {
             Some(batch)
                 if batching != Batching::Alone
-                    && batch.padded == padded
-                    && (batch.len() + 1) * padded <= max_tokens =>
+                    && batch.padded_length == padded_length
+                    && (batch.len() + 1) * padded_length <= max_tokens =>
             {
                 batch.chunks.push(chunk);
             }
-            _ => batches.push(Batch { chunks: vec![chunk], padded }),
+            _ => batches.push(Batch { chunks: vec![chunk], padded_length }),
         }
     }
     batches
 }
 
-/// So many tokens, and padding to the next multiple of 16, or of a 32nd of the next power of two.
+/// Rounds a length up to a multiple of 16, or of 1/32 of the next power of two if that is more. At most 1/16 of a long text
+/// is padding.
 ///
-/// This depends on the text alone, and not on its company: in attention, sums over another number of places, though they
-/// be zeros, would differ in their last bits.
-fn padded(tokens: usize) -> usize {
+/// The result depends on the text alone, never on the other texts of its batch: attention sums over all padded positions,
+/// and sums over another number of positions, even if those are zeros, differ in their last bits.
+fn rounded_length(tokens: usize) -> usize {
     tokens.next_multiple_of(usize::max(16, tokens.next_power_of_two() / 32))
 }
 
@@ -149,13 +154,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_chunk_is_in_one_batch_with_its_like(
+        fn every_chunk_is_in_one_batch_with_chunks_of_its_length(
             lengths in proptest::collection::vec(1usize..40, 0..200),
             max_tokens in 1usize..300,
             batching in prop_oneof![Just(Batching::Alone), Just(Batching::EqualLengths), Just(Batching::Rounded)],
         ) {
             let chunks: Vec<_> = lengths.iter().enumerate()
-                .map(|(document, &length)| (ChunkKey { document, chunk: 0 }, Encoding::new(vec![document as u32; length])))
+                .map(|(document, &length)| (ChunkKey { document, chunk: 0 }, Encoding::new(vec![u32::try_from(document).unwrap(); length])))
                 .collect();
             let batches = plan(chunks, batching, max_tokens);
             let mut seen: Vec<usize> = Vec::new();
@@ -163,8 +168,8 @@ mod tests {
                 let (ids, mask) = (batch.ids(), batch.mask());
                 prop_assert!(batch.len() == 1 || (batching != Batching::Alone && ids.len() <= max_tokens));
                 for ((key, length), (ids, mask)) in batch.keys().zip(batch.lengths()).zip(ids.rows().into_iter().zip(mask.rows())) {
-                    let whole = if batching == Batching::Rounded { padded(length) } else { length };
-                    prop_assert_eq!(ids.len(), whole);
+                    let padded_length = if batching == Batching::Rounded { rounded_length(length) } else { length };
+                    prop_assert_eq!(ids.len(), padded_length);
                     let id = |at: usize| if at < length { (key.document as i64, 1) } else { (0, 0) };
                     prop_assert!(ids.iter().zip(mask).enumerate().all(|(at, (&ids, &mask))| (ids, mask) == id(at)));
                     seen.push(key.document);
@@ -177,21 +182,23 @@ mod tests {
     }
 
     #[test]
-    fn little_is_padded() {
-        assert_eq!([1, 16, 17, 512, 513, 1000, 1025].map(padded), [16, 16, 32, 512, 544, 1024, 1088]);
-        assert!((512..9000).all(|tokens| padded(tokens) - tokens < tokens / 16));
-        assert!((1..9000).all(|tokens| padded(padded(tokens)) == padded(tokens)));
+    fn rounding_adds_little_padding() {
+        assert_eq!([1, 16, 17, 512, 513, 1000, 1025].map(rounded_length), [16, 16, 32, 512, 544, 1024, 1088]);
+        assert!((512..9000).all(|tokens| rounded_length(tokens) - tokens < tokens / 16));
+        assert!((1..9000).all(|tokens| rounded_length(rounded_length(tokens)) == rounded_length(tokens)));
     }
 
     #[test]
-    fn large_batches_of_mixed_lengths_are_padded_little() {
-        // As many between 5 and 10 tokens as between 500 and 1,000.
+    fn mixed_lengths_in_large_batches_get_little_padding() {
+        // From 5 to 1,000 tokens, as many texts between 5 and 10 as between 500 and 1,000.
+        #[allow(clippy::cast_possible_truncation)]
         let lengths = (0..4000).map(|n| (5.0 * 200f64.powf(f64::from(n) / 4000.0)) as usize);
         let key = ChunkKey { document: 0, chunk: 0 };
         let chunks: Vec<_> = lengths.map(|length| (key, Encoding::new(vec![0; length]))).collect();
         let batches = plan(chunks, Batching::Rounded, 32 << 10);
-        let (places, tokens) = batches.iter().fold((0, 0), |(p, t), b| (p + b.places(), t + b.tokens()));
-        assert!(places as f64 <= 1.05 * tokens as f64, "{places} for {tokens}");
+        let padded: usize = batches.iter().map(Batch::padded_tokens).sum();
+        let tokens: usize = batches.iter().map(Batch::tokens).sum();
+        assert!(padded as f64 <= 1.05 * tokens as f64, "{padded} padded tokens for {tokens} tokens");
     }
 
     #[test]

@@ -1,88 +1,86 @@
-//! A batch in, an [`Embedding`] a chunk out; what stands between pipeline and engine.
+//! A batch in, one [`Embedding`] per chunk out; the seam between the pipeline and the engine that runs the model.
 
-use super::embedding::Embedding;
 use ndarray::Array2;
 
 use super::batch::{Batch, Batching, ChunkKey};
+use super::embedding::Embedding;
 use crate::error::NoVector;
 
 /// An engine that runs a model on a device.
 pub trait Embedder: Send {
-    /// Length of the vectors.
+    /// Returns the dimensions of the vectors.
     fn width(&self) -> usize;
 
-    /// How much company its texts may have.
+    /// Returns which texts may share a batch.
     fn batching(&self) -> Batching;
 
-    /// Most tokens of a batch, padding included, that suit the device.
+    /// Returns the most tokens per batch, padding included, that suit the device.
     fn batch_tokens(&self) -> usize;
 
-    /// Pooled hidden states `[chunks of the batch, width]`, in the order of the batch, of any length.
+    /// Returns pooled hidden states `[chunks of the batch, width]` in the order of the batch, not normalized.
     ///
     /// # Errors
-    /// [`OutOfMemory`], after which a smaller batch may do; with any other the run cannot go on.
+    /// [`OutOfMemory`]: a smaller batch may fit. After any other error the run cannot go on.
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>>;
 }
 
-/// The device has not the memory for a batch.
+/// The device has too little memory for a batch or a model.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the memory of the device is too small for it: free some, raise --gpu-memory, take a smaller export (f16), or use --device cpu"
+    "not enough memory on the device; free some, raise --gpu-memory, use a smaller export (f16), or use --device cpu"
 )]
 pub struct OutOfMemory;
 
-/// What became of a chunk.
+/// A chunk with its vector, or with the reason why it has none.
 pub type Embedded = (ChunkKey, Result<Embedding, NoVector>);
 
-/// Runs the batch and gives each chunk its own vector back.
+/// Runs the batch and returns one vector per chunk. A vector that is not finite is an error of its chunk alone.
 ///
 /// # Errors
-/// The engine failed. A vector that is not finite is its chunk's own error.
+/// The engine failed.
 ///
 /// # Panics
-/// If the engine gives another number of rows than the batch has chunks, or of another width.
+/// If the engine breaks the contract of [`Embedder::forward`]: not one row per chunk, or rows of another width.
 pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<Embedded>> {
-    let hidden = embedder.forward(batch)?;
-    assert_eq!(hidden.dim(), (batch.len(), embedder.width()), "one row a chunk");
-    Ok(batch
-        .keys()
-        .zip(hidden.rows())
-        .map(|(key, row)| (key, Embedding::normalized(row.iter().copied())))
-        .collect())
+    let pooled = embedder.forward(batch)?;
+    assert_eq!(pooled.dim(), (batch.len(), embedder.width()), "one row per chunk");
+    let vectors = pooled.rows().into_iter().map(|row| Embedding::normalized(row.iter().copied()));
+    Ok(batch.keys().zip(vectors).collect())
 }
 
-/// An embedder that is given what it can bear: batches for which the memory is too small are halved, and a text whose
-/// vector is not finite is tried again without the others.
-pub struct Patient {
+/// Embeds with fallbacks: it halves a batch that does not fit into memory, and tries a text whose vector is not finite
+/// again without the other texts of its batch.
+pub struct FallbackEmbedder {
     embedder: Box<dyn Embedder>,
-    /// Most tokens of a batch, padding included; less, once that was too much.
-    places_max: usize,
+    /// Most tokens per batch, padding included. Set after a batch did not fit into memory.
+    batch_limit: Option<usize>,
 }
 
-impl Patient {
-    /// With batches of any size at first.
+impl FallbackEmbedder {
+    /// Wraps an engine; batches are not limited at first.
     pub fn new(embedder: Box<dyn Embedder>) -> Self {
-        Patient { embedder, places_max: usize::MAX }
+        FallbackEmbedder { embedder, batch_limit: None }
     }
 
-    /// Most tokens of a batch, padding included.
-    pub fn places_max(&self) -> usize {
-        self.places_max
+    /// Returns the most tokens per batch, padding included, once a batch did not fit into memory.
+    pub fn batch_limit(&self) -> Option<usize> {
+        self.batch_limit
     }
 
-    /// As [`embed`].
+    /// Does what [`embed`] does. A text that does not fit into memory alone is an error of its own.
     ///
     /// # Errors
     /// The engine failed; the run cannot go on.
     pub fn embed(&mut self, batch: Batch) -> anyhow::Result<Vec<Embedded>> {
-        if batch.len() > 1 && batch.places() > self.places_max {
+        let is_too_large = self.batch_limit.is_some_and(|limit| batch.padded_tokens() > limit);
+        if batch.len() > 1 && is_too_large {
             return self.embed_halves(batch);
         }
         match embed(&mut *self.embedder, &batch) {
-            Ok(embedded) => self.again_alone(&batch, embedded),
+            Ok(embedded) => self.retry_alone(&batch, embedded),
             Err(error) if error.is::<OutOfMemory>() => {
                 if batch.len() > 1 {
-                    self.places_max = batch.places() / 2;
+                    self.batch_limit = Some(batch.padded_tokens() / 2);
                     return self.embed_halves(batch);
                 }
                 let tokens = batch.tokens();
@@ -100,11 +98,14 @@ impl Patient {
         Ok(embedded)
     }
 
-    /// Numbers that are too large for 16 bits can come of the kernel that the shape of the batch has chosen, or of padding.
-    fn again_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
-        if batch.len() > 1 || batch.places() > batch.tokens() {
-            for (at, made) in embedded.iter_mut().enumerate().filter(|(_, (_, vector))| vector.is_err()) {
-                made.1 = self.embed(batch.only(at))?.remove(0).1;
+    /// Embeds each text without a vector again, alone and without padding: the kernel that the engine chose for the shape of
+    /// the batch, or the padding, may have made numbers that are too large for 16 bits.
+    fn retry_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
+        if batch.len() > 1 || batch.padded_tokens() > batch.tokens() {
+            for (at, (_, vector)) in
+                embedded.iter_mut().enumerate().filter(|(_, (_, vector))| vector.is_err())
+            {
+                *vector = self.embed(batch.only(at))?.remove(0).1;
             }
         }
         Ok(embedded)
@@ -117,10 +118,10 @@ mod tests {
     use crate::text::tokenize::Encoding;
     use crate::vector::batch::Batch;
 
-    /// Where there is padding, it gets into the vector.
-    struct Padded;
+    /// Returns NaN for a text that is padded.
+    struct SpoiledByPadding;
 
-    impl Embedder for Padded {
+    impl Embedder for SpoiledByPadding {
         fn width(&self) -> usize {
             1
         }
@@ -142,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_its_padding_has_spoiled_is_tried_without() {
+    fn a_text_whose_padding_makes_nan_is_tried_again_without_padding() {
         let text = |document, tokens| (ChunkKey { document, chunk: 0 }, Encoding::new(vec![1; tokens]));
         let batch = || Batch::new(vec![text(0, 5), text(1, 3)]);
         let [_, alone] = batch().halves();
         for batch in [batch(), alone] {
-            let embedded = Patient::new(Box::new(Padded)).embed(batch).unwrap();
+            let embedded = FallbackEmbedder::new(Box::new(SpoiledByPadding)).embed(batch).unwrap();
             assert!(embedded.iter().all(|(_, vector)| vector.is_ok()), "{embedded:?}");
         }
     }

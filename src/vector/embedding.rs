@@ -1,53 +1,58 @@
-//! A vector.
+//! The vector of a text or a chunk.
 
 use crate::error::NoVector;
 
-/// A vector of finite numbers with Euclidean length 1.
+/// A vector of finite numbers, L2-normalized.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding(Box<[f32]>);
 
 impl Embedding {
-    /// Divides by the Euclidean length.
+    /// Divides the values by their L2 norm.
     ///
     /// # Errors
-    /// [`NoVector::NotFinite`] for a NaN, an infinity, or a vector of zeros.
+    /// [`NoVector::NotFinite`] if a value is NaN or infinite, or all values are zero.
     pub fn normalized(values: impl IntoIterator<Item = f32>) -> Result<Self, NoVector> {
         let mut values: Box<[f32]> = values.into_iter().collect();
-        // In double precision: the sum of 1024 squares is then exact to more than a float holds.
-        let length = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        if !length.is_finite() || length == 0.0 {
+        // In f64, the rounding error of the sum of 1,024 squares is smaller than what an f32 can show.
+        let norm = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        if !norm.is_finite() || norm == 0.0 {
             return Err(NoVector::NotFinite);
         }
+        #[allow(clippy::cast_possible_truncation)]
+        // From 53 bits of fraction to 24: the numbers stay between -1 and 1.
         for value in &mut values {
-            *value = (f64::from(*value) / length) as f32;
+            *value = (f64::from(*value) / norm) as f32;
         }
         Ok(Embedding(values))
     }
 
-    /// The first `dim` numbers, normalized again (Matryoshka).
+    /// Keeps the first `dim` dimensions and normalizes again, as Matryoshka models allow.
     ///
     /// # Errors
-    /// [`NoVector::NotFinite`] where those are all zero.
-    pub fn cut(self, dim: usize) -> Result<Self, NoVector> {
+    /// [`NoVector::NotFinite`] if these are all zero.
+    ///
+    /// # Panics
+    /// If the vector has fewer than `dim` dimensions.
+    pub fn truncate(self, dim: usize) -> Result<Self, NoVector> {
         if dim == self.0.len() { Ok(self) } else { Embedding::normalized(self.0[..dim].iter().copied()) }
     }
 
-    /// The numbers.
+    /// Returns the numbers, one per dimension.
     pub fn values(&self) -> &[f32] {
         &self.0
     }
 
-    /// The numbers alone.
+    /// Returns the numbers and consumes the vector.
     pub fn into_values(self) -> Box<[f32]> {
         self.0
     }
 
-    /// One that was stored as it was made: finite and of length 1, as whoever stored it has to see to.
+    /// Wraps numbers that were an `Embedding` when they were stored. They are not checked or normalized again.
     pub fn stored(values: Box<[f32]>) -> Self {
         Embedding(values)
     }
 
-    /// Cosine similarity, from -1 to 1.
+    /// Returns the cosine similarity, from -1 to 1.
     pub fn cosine(&self, other: &Embedding) -> f64 {
         self.0.iter().zip(&other.0).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
     }

@@ -1,17 +1,18 @@
-//! The vectors of a document's chunks in, the document's vector out. Pure.
+//! The vectors of a document's chunks in, the vector of the document out. Pure.
 
 use super::embedding::Embedding;
 use crate::error::NoVector;
 
-/// The mean, normalized: at full width, so that a smaller index is a slice of a bigger one.
+/// Returns the mean of the chunk vectors, L2-normalized. It is computed in all dimensions of the model: truncated later, it
+/// equals the vector of an index with fewer dimensions.
 ///
 /// # Errors
-/// [`NoVector::NotFinite`] where the vectors cancel out.
+/// [`NoVector::NotFinite`] if the vectors add up to zero.
 ///
 /// # Panics
-/// If there are none.
+/// If `chunks` is empty.
 pub fn mean(chunks: &[Embedding]) -> Result<Embedding, NoVector> {
-    let (first, rest) = chunks.split_first().unwrap_or_else(|| panic!("a document has chunks"));
+    let (first, rest) = chunks.split_first().unwrap_or_else(|| panic!("a document has at least one chunk"));
     if rest.is_empty() {
         return Ok(first.clone());
     }
@@ -21,6 +22,7 @@ pub fn mean(chunks: &[Embedding]) -> Result<Embedding, NoVector> {
             *sum += f64::from(value);
         }
     }
-    // The length is divided away, so the sum serves as the mean.
+    // Normalizing removes any factor, so the sum serves as the mean.
+    #[allow(clippy::cast_possible_truncation)] // A sum of some thousand numbers below 1 fits into an f32.
     Embedding::normalized(sum.into_iter().map(|x| x as f32))
 }

@@ -1,19 +1,19 @@
-//! Hidden states of every token in, one vector a text out. Pure.
+//! The hidden states of all tokens in, one vector per text out. Pure.
 
 use std::fmt;
 
 use ndarray::{Array2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
-/// Which tokens make the vector of a text, named as sentence-transformers names them.
+/// How the hidden states of a text become one vector; the names are those of sentence-transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// The last token of the text (Qwen3-Embedding: the end token).
+    /// The hidden state of the last token, which is the end token in Qwen3-Embedding.
     LastToken,
-    /// The mean over the tokens of the text.
+    /// The mean of the hidden states of all tokens.
     Mean,
-    /// The first token.
+    /// The hidden state of the first token.
     Cls,
 }
 
@@ -27,14 +27,14 @@ impl fmt::Display for Pooling {
     }
 }
 
-/// `[batch, tokens, width]` to `[batch, width]`. Texts are padded on the right; `lengths` are their
-/// tokens without padding.
+/// Pools `[batch, tokens, width]` to `[batch, width]`. The texts are padded on the right; `lengths` has the tokens of each
+/// text, padding excluded.
 ///
 /// # Panics
-/// If there are not as many lengths as texts, or a length is 0 or over the tokens there are.
+/// If `lengths` has not one entry per text, or an entry is 0 or more than `tokens`.
 pub fn pool<T: Copy + Into<f32>>(hidden: ArrayView3<T>, lengths: &[usize], pooling: Pooling) -> Array2<f32> {
     let (batch, tokens, width) = hidden.dim();
-    assert_eq!(batch, lengths.len(), "a length for each text");
+    assert_eq!(batch, lengths.len(), "one length per text");
     let mut pooled = Array2::zeros((batch, width));
     for ((text, &length), mut row) in hidden.outer_iter().zip(lengths).zip(pooled.rows_mut()) {
         assert!(0 < length && length <= tokens, "{length} of {tokens} tokens");

@@ -1,9 +1,9 @@
-//! Texts in, their vectors out, in the same order and as a build makes them; all in memory.
+//! Texts in, their vectors out in the same order, all in memory. The vectors are those that a build makes.
 
 use rayon::prelude::*;
 
 use super::batch::{Batching, ChunkKey, plan};
-use super::embedder::{Embedder, Patient};
+use super::embedder::{Embedder, FallbackEmbedder};
 use super::embedding::Embedding;
 use super::mean::mean;
 use crate::console::Reporter;
@@ -12,23 +12,23 @@ use crate::text::chunk::chunk;
 use crate::text::clean::clean;
 use crate::text::tokenize::{Encoding, Tokenizer};
 
-/// Makes of texts what the model gets for them, on any thread.
+/// Cleans, chunks and tokenizes texts; several threads may share it.
 #[derive(Clone)]
 pub struct Preparer {
     tokenizer: Tokenizer,
     max_tokens: usize,
 }
 
-/// A text on its way to the model.
+/// A text that is ready to be embedded.
 pub struct PreparedText {
-    /// Cleaned.
+    /// The clean text.
     pub text: String,
-    /// At least one.
+    /// The token ids of its chunks, at least one chunk.
     pub chunks: Result<Vec<Encoding>, DocumentError>,
 }
 
 impl Preparer {
-    /// Cleans and cuts; a text that is empty then is [`DocumentError::Empty`].
+    /// Cleans a text and cuts it into chunks. A text that is empty once it is clean becomes [`DocumentError::Empty`].
     pub fn prepare(&self, text: &str) -> PreparedText {
         let text = clean(text);
         let chunks = match text.as_str() {
@@ -40,42 +40,42 @@ impl Preparer {
     }
 }
 
-/// A model that is ready, and how its texts are treated.
+/// Embeds texts with a loaded model: cleans and chunks them, embeds the chunks and takes their mean.
 pub struct TextEmbedder {
     preparer: Preparer,
-    embedder: Patient,
+    embedder: FallbackEmbedder,
     batching: Batching,
     batch_tokens: usize,
     dim: usize,
 }
 
 impl TextEmbedder {
-    /// Texts of more than `max_tokens` are cut into chunks, and the first `dim` numbers of their mean taken.
+    /// Chunks have at most `max_tokens` tokens, and vectors have `dim` dimensions.
     pub fn new(embedder: Box<dyn Embedder>, tokenizer: Tokenizer, max_tokens: usize, dim: usize) -> Self {
         let (batching, batch_tokens) = (embedder.batching(), embedder.batch_tokens());
         let preparer = Preparer { tokenizer, max_tokens };
-        TextEmbedder { preparer, embedder: Patient::new(embedder), batching, batch_tokens, dim }
+        TextEmbedder { preparer, embedder: FallbackEmbedder::new(embedder), batching, batch_tokens, dim }
     }
 
-    /// Length of the vectors.
+    /// Returns the dimensions of the vectors.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The same model for other texts: with another instruction, or cut elsewhere.
-    pub fn with_texts(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
+    /// Keeps the model and prepares texts with another tokenizer (that is, another instruction) and chunk length.
+    pub fn with_tokenizer(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
         TextEmbedder { preparer: Preparer { tokenizer, max_tokens }, ..self }
     }
 
-    /// What texts go through before they come here.
+    /// Returns what cleans and chunks texts, to do so on another thread.
     pub fn preparer(&self) -> &Preparer {
         &self.preparer
     }
 
-    /// Cleans, chunks and embeds.
+    /// Cleans, chunks and embeds texts.
     ///
     /// # Errors
-    /// The engine failed. What is wrong with one text is its own error.
+    /// The engine failed. A text that cannot be embedded has an error of its own in the result.
     pub fn embed<T: AsRef<str> + Sync>(
         &mut self,
         texts: &[T],
@@ -84,10 +84,10 @@ impl TextEmbedder {
         self.embed_prepared(prepared, None)
     }
 
-    /// Embeds chunks, and merges those of a text; tells of each batch that is done.
+    /// Embeds texts that [`Preparer::prepare`] has cut into chunks, and reports the tokens of each finished batch.
     ///
     /// # Errors
-    /// As those of [`TextEmbedder::embed`].
+    /// The engine failed.
     pub fn embed_prepared(
         &mut self,
         texts: Vec<Result<Vec<Encoding>, DocumentError>>,
@@ -97,10 +97,10 @@ impl TextEmbedder {
         let mut vectors: Vec<Result<Vec<Option<Embedding>>, DocumentError>> = Vec::with_capacity(texts.len());
         for (document, text) in texts.into_iter().enumerate() {
             vectors.push(text.map(|encodings| {
-                let none = vec![None; encodings.len()];
-                let key = |chunk| ChunkKey { document, chunk };
-                chunks.extend(encodings.into_iter().enumerate().map(|(at, encoding)| (key(at), encoding)));
-                none
+                let missing = vec![None; encodings.len()];
+                let keyed = encodings.into_iter().enumerate();
+                chunks.extend(keyed.map(|(chunk, encoding)| (ChunkKey { document, chunk }, encoding)));
+                missing
             }));
         }
         for batch in plan(chunks, self.batching, self.batch_tokens) {
@@ -114,11 +114,11 @@ impl TextEmbedder {
             }
             reporter.iter().for_each(|reporter| reporter.embedded(tokens));
         }
-        Ok(vectors.into_iter().map(|vectors| Ok(self.merge(vectors?)?)).collect())
+        Ok(vectors.into_iter().map(|vectors| Ok(self.mean(vectors?)?)).collect())
     }
 
-    fn merge(&self, chunks: Vec<Option<Embedding>>) -> Result<Embedding, NoVector> {
+    fn mean(&self, chunks: Vec<Option<Embedding>>) -> Result<Embedding, NoVector> {
         let chunks: Vec<Embedding> = chunks.into_iter().flatten().collect();
-        mean(&chunks)?.cut(self.dim)
+        mean(&chunks)?.truncate(self.dim)
     }
 }

@@ -1,4 +1,4 @@
-"""What the tests of scripts/ray_build.py and of docs/engines.md do. tests/suite/ray.rs prepares a folder and calls one here."""
+"""What the tests of scripts/integrations/ray_build.py and of docs/engines.md do. tests/suite/ray.rs prepares a folder and calls one here."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def run(*command, code=0):
 
 
 def ray_build(*arguments):
-    return [sys.executable, ROOT / "scripts/ray_build.py", *arguments, "--model", MODEL]
+    return [sys.executable, ROOT / "scripts/integrations/ray_build.py", *arguments, "--model", MODEL]
 
 
 def counts(said):
@@ -137,7 +137,7 @@ def refusals():
     other = run(*ray_build("docs", "-o", "refused", "--cpus", 1), code=1)
     nowhere = run(*ray_build("nowhere", "-o", "refused", "--cpus", 1), code=1)
     for said, part in (
-        (there, "many: is there already"),
+        (there, "many: already exists"),
         (other, "(dim differ)"),
         (nowhere, "nowhere"),
     ):
@@ -197,7 +197,7 @@ def page():
     sbatch.write_text('#!/bin/sh\nfor SLURM_ARRAY_TASK_ID in 0 1 2 3; do export SLURM_ARRAY_TASK_ID; bash "$2"; done\n')
     sbatch.chmod(0o755)
     os.environ["PATH"] = f"{sbatch.parent.absolute()}:{os.environ['PATH']}"
-    os.environ["PYTHONPATH"] += f":{ROOT / 'scripts'}"
+    os.environ["PYTHONPATH"] += f":{ROOT / 'scripts/integrations'}"
     run("qwen3-index", "build", "docs", "-o", "one.parquet")
     run("qwen3-index", "build", "articles.jsonl", "-o", "one-articles.parquet")
     for heading, language, code in blocks(ROOT / "docs/engines.md"):

@@ -1,4 +1,4 @@
-"""What tests/suite/qdrant.rs checks of scripts/to_qdrant.py, in the client's local mode and in Qdrant's own engine.
+"""What tests/suite/qdrant.rs checks of scripts/integrations/to_qdrant.py, in the client's local mode and in Qdrant's own engine.
 
 tests/python/qdrant.py CHECK ARGUMENT...
 """
@@ -23,7 +23,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_server import ENGINE, MEMORY, Server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SCRIPT = ROOT / "scripts/to_qdrant.py"
+SCRIPT = ROOT / "scripts/integrations/to_qdrant.py"
 sys.path.insert(0, str(SCRIPT.parent))
 import to_qdrant
 
@@ -184,7 +184,7 @@ def nights(folder):
             # A night that was missed: the file is compared, where there is one.
             run(place, old)
             mark(place, "of the night before")
-            refused(place, "load the whole file", "--delta", delta)
+            refused(place, "load the whole index", "--delta", delta)
             assert "points: " in run(place, new, "--delta", delta)
             expect_equal(place, rows(new))
 
@@ -217,7 +217,7 @@ to_qdrant.main(sys.argv[1:])
             assert 0 < there < len(rows(old)), there
             # Nobody can take it for whole.
             refused(place, "missing", old, "--verify")
-            refused(place, "load the whole file", "--delta", delta)
+            refused(place, "load the whole index", "--delta", delta)
             assert f" {len(rows(old)) - there:,} written" in run(place, old)
             expect_equal(place, rows(old))
             if place is both[1]:
@@ -225,7 +225,7 @@ to_qdrant.main(sys.argv[1:])
 
             # What is half another file is not what the delta starts from.
             kill(place, new)
-            refused(place, "load the whole file", "--delta", delta)
+            refused(place, "load the whole index", "--delta", delta)
             run(place, old)
 
             kill(place, "--delta", delta)
@@ -251,17 +251,17 @@ def verifies(folder):
                 change(place, "upsert", [models.PointStruct(id=id, vector=vector, payload=payload)])
 
             change(place, "delete", [id])
-            refused(place, f"1 missing ({first}): load the file", file, "--verify")
+            refused(place, f"1 missing ({first}); load the index", file, "--verify")
             run(place, file)
             put(id=str(uuid.uuid4()))
-            refused(place, "1 too many: load the file", file, "--verify")
+            refused(place, "1 too many; load the index", file, "--verify")
             assert "1 deleted" in run(place, file)
             put(payload=payload | {"_digest": "another"})
-            refused(place, f"1 outdated ({first}): load the file", file, "--verify")
+            refused(place, f"1 outdated ({first}); load the index", file, "--verify")
             run(place, file)
-            assert "those of" in run(place, file, "--verify")
+            assert "equal to" in run(place, file, "--verify")
 
-            advice = f"1 altered ({first}): delete the collection"
+            advice = f"1 altered ({first}); delete the collection"
             put(vector=[-number for number in vector])
             refused(place, advice, file, "--verify")
             put(payload=payload | {"text": "another"})
@@ -279,9 +279,9 @@ def refuses(folder):
     pyarrow.parquet.write_table(foreign, folder / "foreign.parquet")
     bad = {
         "missing.parquet": "No such file",
-        "short.parquet": "cannot be read",
-        "damaged.parquet": "cannot be read",
-        "foreign.parquet": "not a file of qwen3-index",
+        "short.parquet": "cannot read it",
+        "damaged.parquet": "cannot read it",
+        "foreign.parquet": "not an index of qwen3-index",
         "clash.parquet": "build without --keep chunk",
         "delta.parquet": "give it as --delta",
     }

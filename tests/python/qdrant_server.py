@@ -1,4 +1,4 @@
-"""Qdrant's engine in this process, behind the part of its REST API that scripts/to_qdrant.py and docs/qdrant.md need."""
+"""Qdrant's engine in this process, behind the part of its REST API that scripts/integrations/to_qdrant.py and docs/qdrant.md need."""
 
 import importlib.metadata
 import json

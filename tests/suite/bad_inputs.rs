@@ -1,5 +1,5 @@
-//! Documents that are damaged, or something else than their names say: each costs itself, and is told once, in
-//! one line that says why and what to do.
+//! Documents that are damaged, or have another format than their extension says. Each costs only itself and is reported once,
+//! in one line with the cause and the advice.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,15 +15,15 @@ use crate::make::{
 };
 use crate::util::{Playground, Ran, bound_by_modes, ids_and_texts, repository, rows};
 
-/// A bad file, and what is said of it.
+/// A bad file and its message.
 struct Bad {
     file: &'static str,
     bytes: Vec<u8>,
-    /// The row that is bad, where the file has rows and can be opened.
+    /// The number of the bad row, if the file can be opened and has rows.
     row: Option<u64>,
-    /// How the message starts.
+    /// The start of the message, after the place.
     says: &'static str,
-    /// Ids and texts of the good rows in it.
+    /// Ids and texts of the good rows in the file.
     good: Vec<(String, String)>,
 }
 
@@ -37,14 +37,14 @@ impl Bad {
         self
     }
 
-    /// With good rows: their ids, which may be like `:2`, and texts.
+    /// Adds good rows by id and text. An id such as `:2` gets the name of the file before it.
     fn good(mut self, good: &[(&str, &str)]) -> Self {
         let id = |id: &str| if id.starts_with(':') { format!("{}{id}", self.file) } else { id.to_owned() };
         self.good = good.iter().map(|(short, text)| (id(short), (*text).to_owned())).collect();
         self
     }
 
-    /// The start of the line on stderr.
+    /// Returns the start of the line on stderr.
     fn line(&self) -> String {
         let row = self.row.map_or_else(String::new, |row| format!(":{row}"));
         format!("qwen3-index: failed: docs/{}{row}: {}", self.file, self.says)
@@ -57,18 +57,18 @@ fn half(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len() / 2]
 }
 
-/// Cut at its end.
+/// Returns the bytes without the last ones.
 fn cut(bytes: &[u8], by: usize) -> &[u8] {
     &bytes[..bytes.len() - by]
 }
 
-/// With bytes of its own from this place on.
+/// Returns the bytes with others in the place from `at` on.
 fn patched(mut bytes: Vec<u8>, at: usize, with: &[u8]) -> Vec<u8> {
     bytes[at..at + with.len()].copy_from_slice(with);
     bytes
 }
 
-/// The same bytes in every run, without a pattern.
+/// Returns pseudo-random bytes, the same in every run.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut next = || {
@@ -82,7 +82,7 @@ fn corpus(name: &str) -> Vec<u8> {
     fs::read(repository("fixtures/corpus").join(name)).unwrap()
 }
 
-/// What the old Word and Excel wrote, and what a DOCX with a password is in.
+/// Returns an OLE file, as old versions of Word and Excel write. A DOCX with a password is in such a file too.
 fn ole() -> Vec<u8> {
     [&b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"[..], &[0; 504], &noise(1024)].concat()
 }
@@ -95,7 +95,7 @@ const NO_GZIP: &str = "not readable as gzip: ";
 const NO_ZSTD: &str = "not readable as zstd: ";
 const NO_PARQUET: &str = "not readable as Parquet: ";
 const NO_PDF: &str = "not readable as PDF: ";
-const NO_DOCX: &str = "not readable as DOCX: ";
+const NO_DOCX: &str = "not readable as Word (DOCX): ";
 
 #[rustfmt::skip]
 fn encodings() -> Vec<Bad> {
@@ -120,7 +120,7 @@ fn encodings() -> Vec<Bad> {
     ]
 }
 
-/// What is no text at all, or what another program reads.
+/// Files of another format than their extension says.
 #[rustfmt::skip]
 fn wrong_names() -> Vec<Bad> {
     let (pdf, docx, table) = (pdf("a page"), docx("a letter"), corpus("ratings.parquet"));
@@ -130,7 +130,7 @@ fn wrong_names() -> Vec<Bad> {
         bad("controls.txt", b"a \x01\x02 few", BINARY),
         bad("png.txt", PNG, BINARY),
         bad("elf.text", ELF, BINARY),
-        bad("ole.txt", ole(), "not text but an Office document that is old or has a password;"),
+        bad("ole.txt", ole(), "not text but an old Office document or one with a password;"),
         bad("tar.txt", [b"x.txt".as_slice(), &[0; 252], b"ustar\x0000hello"].concat(), BINARY),
         bad("png.html", PNG, BINARY),
         bad("png.jsonl", PNG, BINARY),
@@ -138,13 +138,13 @@ fn wrong_names() -> Vec<Bad> {
         bad("noise.html", noise(5000), BINARY),
         bad("noise.xhtml", noise(5000), BINARY),
         bad("noise.csv", noise(5000), BINARY),
-        bad("pdf.txt", pdf.clone(), "not text but PDF; rename it"),
+        bad("pdf.txt", pdf.clone(), "not text but PDF; give it the right file extension, or skip it with --exclude"),
         bad("pdf.md", pdf.clone(), "not text but PDF;"),
         bad("pdf.html", pdf.clone(), "not text but PDF;"),
         bad("pdf.jsonl", pdf.clone(), "not text but PDF;"),
         bad("pdf.tsv", pdf.clone(), "not text but PDF;"),
         bad("pdf-in-utf16.txt", utf16le(&format!("\u{FEFF}{}", String::from_utf8_lossy(&pdf))), "not text but PDF;"),
-        bad("pdf-in-utf16.pdf", utf16le(&format!("\u{FEFF}{}", String::from_utf8_lossy(&pdf))), "not PDF but something else;"),
+        bad("pdf-in-utf16.pdf", utf16le(&format!("\u{FEFF}{}", String::from_utf8_lossy(&pdf))), "not PDF but an unknown format;"),
         bad("zip.txt", docx.clone(), "not text but a ZIP archive"),
         bad("zip.jsonl", docx.clone(), "not text but a ZIP archive"),
         bad("zip.html", docx.clone(), "not text but a ZIP archive"),
@@ -158,7 +158,7 @@ fn wrong_names() -> Vec<Bad> {
         bad("parquet.csv", table.clone(), "not text but Parquet;"),
         bad("parquet.pdf", table, "not PDF but Parquet;"),
         bad("docx.pdf", docx, "not PDF but a ZIP archive (or an Office document);"),
-        bad("pdf.docx", pdf.clone(), "not DOCX but PDF;"),
+        bad("pdf.docx", pdf.clone(), "not Word (DOCX) but PDF;"),
         bad("pdf.parquet", pdf, NO_PARQUET),
         bad("text.parquet", "only text, and more of it than a footer has", NO_PARQUET),
         bad("html.pdf", "<html><body>Please log in</body></html>", "not PDF but HTML;"),
@@ -224,16 +224,16 @@ fn json_lines() -> Vec<Bad> {
         bad("quotes.jsonl", "{'text':'one'}", "not a JSON object: key must be a string").row(1),
         bad("comment.jsonl", r#"{"text":"one"} // two"#, "not a JSON object: trailing characters").row(1),
         bad("mark-inside.jsonl", "{\"text\":\u{FEFF}\"one\"}", "not a JSON object: ").row(1),
-        bad("bytes.jsonl", b"{\"text\":\"a\"}\n{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8 (byte 6 of the line").row(2).good(&[(":1", "a"), (":3", "b")]),
-        bad("bytes-first.jsonl", b"{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8 (byte 6 of the line").row(1).good(&[(":2", "b")]),
+        bad("bytes.jsonl", b"{\"text\":\"a\"}\n{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, as JSON must be (the first invalid byte is at offset 6 of the line)").row(2).good(&[(":1", "a"), (":3", "b")]),
+        bad("bytes-first.jsonl", b"{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, as JSON must be (the first invalid byte is at offset 6 of the line)").row(1).good(&[(":2", "b")]),
         bad("nul.jsonl", b"{\"text\":\"a\"}\n\0\0\0\0\n{\"text\":\"b\"}", "not a JSON object: expected value").row(2).good(&[(":1", "a"), (":3", "b")]),
         bad("utf16-surrogate.jsonl", patched(utf16.clone(), utf16.len() - 8, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(2).good(&[(":1", "a")]),
         bad("utf16-odd.jsonl", cut(&utf16, 1), "cannot be decoded as UTF-16LE;").row(2).good(&[(":1", "a")]),
         bad("id-float.jsonl", r#"{"id":1.5,"text":"x"}"#, "field `id` is a number, expected a string or a whole number of 64 bits;").row(1),
         bad("id-bool.jsonl", r#"{"id":true,"text":"x"}"#, "field `id` is a boolean,").row(1),
         bad("id-object.jsonl", r#"{"id":{},"text":"x"}"#, "field `id` is an object,").row(1),
-        bad("id-twice.jsonl", twice, "the id `d` was already used at docs/id-twice.jsonl:1;").row(2).good(&[("d", "x")]),
-        bad("no-text.jsonl", r#"{"id":"n","body":"x"}"#, "no field `text`; name the right one with --text-field").row(1),
+        bad("id-twice.jsonl", twice, "the id `d` is already used at docs/id-twice.jsonl:1, so this document is skipped;").row(2).good(&[("d", "x")]),
+        bad("no-text.jsonl", r#"{"id":"n","body":"x"}"#, "no field `text`; name the right field with --text-field").row(1),
         bad("array-text.jsonl", r#"{"text":["x"]}"#, "field `text` is an array, expected a string;").row(1),
     ]
 }
@@ -242,22 +242,22 @@ fn json_lines() -> Vec<Bad> {
 fn tables() -> Vec<Bad> {
     let columns: Vec<_> = (0..3000).map(|n| format!("column {n}")).collect();
     vec![
-        bad("short.csv", "id,text\n1,one\n2\n", "1 value").row(3).good(&[("1", "one")]),
-        bad("long.csv", "text,n\none,1,2\ntwo,2\n", "3 values in a row of 2 columns;").row(2).good(&[(":3", "two")]),
+        bad("short.csv", "id,text\n1,one\n2\n", "the row has 1 values, but the header has 2 columns;").row(3).good(&[("1", "one")]),
+        bad("long.csv", "text,n\none,1,2\ntwo,2\n", "the row has 3 values, but the header has 2 columns;").row(2).good(&[(":3", "two")]),
         bad("quote.csv", "n,text\n1,one\n2,\"two\n3,three\n", "a quote is never closed").row(3).good(&[(":2", "one")]),
         bad("quote-inside.csv", "text,n\none,1\n\"two,2\nthree,3\n", "a quote is never closed").row(3).good(&[(":2", "one")]),
-        bad("no-column.csv", "title,body\nx,y\n", "no column `text` (there are: title, body); name the right one with --text-field"),
-        bad("wide.csv", columns.join(","), "no column `text` (there are: column 0, column 1, "),
-        bad("no-header.csv", "one\ntwo\n", "no column `text` (there are: one);"),
-        bad("upper.csv", "ID,Text\n1,one\n", "no column `text` (there are: ID, Text);"),
+        bad("no-column.csv", "title,body\nx,y\n", "no column `text` (the columns are: title, body); name the right column with --text-field"),
+        bad("wide.csv", columns.join(","), "no column `text` (the columns are: column 0, column 1, "),
+        bad("no-header.csv", "one\ntwo\n", "no column `text` (the columns are: one);"),
+        bad("upper.csv", "ID,Text\n1,one\n", "no column `text` (the columns are: ID, Text);"),
         bad("bytes.csv", [b"text\n", CHINESE.as_bytes(), b"\n\xff\xfe\ntwo\n"].concat(), "cannot be decoded as UTF-8;").row(3).good(&[(":2", CHINESE), (":4", "two")]),
         bad("bytes-header.csv", [CHINESE.as_bytes(), b",te\xffxt\none,two\n"].concat(), "cannot be decoded as UTF-8"),
         bad("nul.csv", "text\none\0\n", BINARY),
         bad("utf16.csv", patched(utf16le("\u{FEFF}text\none\n?\ntwo"), 20, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(3).good(&[(":2", "one"), (":4", "two")]),
-        bad("short.tsv", "id\ttext\n1x\tone\n2\n", "1 value").row(3).good(&[("1x", "one")]),
-        bad("comma.tsv", "id,text\n1,one\n", "no column `text` (there are: id,text);"),
-        bad("text.tsv", "only a sentence", "no column `text` (there are: only a sentence);"),
-        bad("html.csv", "<!DOCTYPE html>\n<html><body>Please log in</body></html>\n", "no column `text` (there are: <!DOCTYPE html>);"),
+        bad("short.tsv", "id\ttext\n1x\tone\n2\n", "the row has 1 values, but the header has 2 columns;").row(3).good(&[("1x", "one")]),
+        bad("comma.tsv", "id,text\n1,one\n", "no column `text` (the columns are: id,text);"),
+        bad("text.tsv", "only a sentence", "no column `text` (the columns are: only a sentence);"),
+        bad("html.csv", "<!DOCTYPE html>\n<html><body>Please log in</body></html>\n", "no column `text` (the columns are: <!DOCTYPE html>);"),
     ]
 }
 
@@ -276,7 +276,7 @@ fn parquets() -> Vec<Bad> {
         bad("footer.parquet", patched(whole.clone(), length - 300, &noise(200)), NO_PARQUET),
         bad("encrypted.parquet", patched(whole.clone(), length - 4, b"PARE"), "not readable as Parquet: it is encrypted;"),
         bad("page.parquet", patched(small, 4, &[0xff; 12]), NO_PARQUET).row(1),
-        bad("no-text.parquet", parquet(&[("title", strings(&["x"])), ("body", strings(&["y"]))]), "no column `text` (there are: title, body);"),
+        bad("no-text.parquet", parquet(&[("title", strings(&["x"])), ("body", strings(&["y"]))]), "no column `text` (the columns are: title, body);"),
         bad("number.parquet", parquet(&[("text", Arc::new(Int64Array::from(vec![1])))]), "field `text` is a number, expected a string;").row(1),
         bad("bytes.parquet", parquet(&[("text", Arc::new(BinaryArray::from(vec![&b"\xff\xfe"[..]])))]), "field `text` is an array, expected a string;").row(1),
         bad("jsonl.parquet", "{\"text\":\"one\"}\n{\"text\":\"two\"}\n", NO_PARQUET),
@@ -295,7 +295,7 @@ fn pages() -> Vec<Bad> {
 
 const NO_PAGES: &[&str] = &["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[]/Count 0>>"];
 
-/// What a user password that nobody knows leaves.
+/// Returns a PDF that needs a password.
 fn password() -> Vec<u8> {
     let key = "<00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff>";
     pdf_page("BT ET", &format!("/ID[<00><00>]/Encrypt<</Filter/Standard/V 1/R 2/P -4/O {key}/U {key}>>"))
@@ -313,9 +313,9 @@ fn pdfs() -> Vec<Bad> {
         bad("start.pdf", &whole[..500], NO_PDF),
         bad("noise.pdf", [&b"%PDF-1.7\n"[..], &noise(5000)].concat(), NO_PDF),
         bad("password.pdf", password(), "needs a password;"),
-        bad("encryption.pdf", encrypted, "not readable as PDF: its encryption is of an unknown kind;"),
-        bad("image.pdf", pdf_page(image, ""), "most of its pages have no text,"),
-        bad("blank.pdf", pdf_page("", ""), "most of its pages have no text,"),
+        bad("encryption.pdf", encrypted, "not readable as PDF: its encryption is not supported;"),
+        bad("image.pdf", pdf_page(image, ""), "most of its pages are pictures without text, as scanned pages are;"),
+        bad("blank.pdf", pdf_page("", ""), "most of its pages are pictures without text, as scanned pages are;"),
         bad("no-pages.pdf", pdf_objects(NO_PAGES, ""), NO_PDF),
         bad("loop.pdf", pdf_objects(&["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[2 0 R]/Count 1>>"], ""), NO_PDF),
     ]
@@ -348,9 +348,9 @@ fn office() -> Vec<Bad> {
         bad("xml-bytes.docx", package(document, &[document_xml(CHINESE).as_bytes(), b"\xff"].concat()), NO_DOCX),
         bad("xml-empty.docx", package(document, b""), NO_DOCX),
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
-        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as DOCX: what is in it is no text document;"),
-        bad("ole.docx", ole(), "not DOCX but an Office document that is old or has a password;"),
-        bad("bomb.docx", package(document, bomb.as_bytes()), "unpacks to more than 100 times its size;"),
+        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it holds no text document;"),
+        bad("ole.docx", ole(), "not Word (DOCX) but an old Office document or one with a password;"),
+        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),
         bad("external.docx", package(document, external.as_bytes()), NO_DOCX),
     ]
@@ -365,7 +365,7 @@ fn all() -> Vec<Bad> {
 
 const GOOD: (&str, &str) = ("good.txt", "a good document");
 
-/// A folder `docs` with these files and a good one.
+/// Makes a folder `docs` with these files and a good one.
 fn folder(table: &[Bad]) -> Playground {
     let playground = Playground::new();
     playground.write("docs/good.txt", GOOD.1);
@@ -375,12 +375,12 @@ fn folder(table: &[Bad]) -> Playground {
     playground
 }
 
-/// The lines of a run that name a document that failed.
+/// Returns the lines of a run that report a failed document.
 fn failures(ran: &Ran) -> Vec<&str> {
     ran.stderr.lines().filter(|line| line.starts_with("qwen3-index: failed: ")).collect()
 }
 
-/// What a run says of these files that it should not, or does not say.
+/// Returns what is wrong about the messages of a run on these files.
 fn complaints<'a>(ran: &Ran, table: impl IntoIterator<Item = &'a Bad>) -> Vec<String> {
     let lines = failures(ran);
     let mut complaints = Vec::new();
@@ -401,7 +401,7 @@ fn complaints<'a>(ran: &Ran, table: impl IntoIterator<Item = &'a Bad>) -> Vec<St
     complaints
 }
 
-/// What is wrong, then once what to do; in one line, as long as a person reads.
+/// Returns whether a line has a cause and then one advice, and is short enough to be read.
 fn is_helpful(line: &str) -> bool {
     line.matches("; ").count() == 1 && !line.contains("\\n") && line.chars().count() < 300
 }
@@ -429,7 +429,7 @@ fn expect_none(complaints: &[String]) {
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
 
-/// One run over a folder of these files: each is named once, and what is good is there.
+/// Builds from a folder of these files. Checks that each is reported once, and that all good rows are written.
 #[track_caller]
 fn check_together(table: &[Bad], options: &[&str]) {
     let playground = folder(table);
@@ -446,7 +446,7 @@ fn each_bad_file_in_a_folder_costs_itself_and_says_why() {
     check_together(&table, &[]);
 }
 
-/// One run for each file, on a few threads.
+/// Builds from each file alone.
 #[test]
 fn a_bad_file_alone_leaves_the_old_output() {
     let table = all();
@@ -475,14 +475,14 @@ fn alone(playground: &Playground, bad: &Bad, old: &[u8]) -> Vec<String> {
     let mut complaints = complaints(&ran, [bad]);
     let mut left: Vec<_> =
         fs::read_dir(playground.path(&folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    // It is no index, and is kept when another file takes its place.
+    // The old output is not an index, so it is kept under this name when it is replaced.
     left.retain(|name| name != "out.parquet.damaged");
     let is_as_it_should = if bad.good.is_empty() {
         let last = ran.stderr.lines().last().unwrap_or_default();
         ran.code == Some(1)
             && fs::read(playground.path(&output)).unwrap() == old
             && last.starts_with("qwen3-index: error: no document could be embedded: ")
-            && last.ends_with(&format!("mend what failed first (output {output} is untouched)"))
+            && last.ends_with(&format!("fix what failed first (output {output} is untouched)"))
     } else {
         ran.code == Some(3) && written(playground, &output) == good_rows([bad])
     };
@@ -492,14 +492,14 @@ fn alone(playground: &Playground, bad: &Bad, old: &[u8]) -> Vec<String> {
     complaints
 }
 
-/// Odd, and none of it an error.
+/// Odd files that are valid.
 #[test]
 fn what_is_odd_but_whole_is_read() {
     let playground = Playground::new();
     let nested =
         format!("{{\"id\":\"nested\",\"text\":\"x\",\"a\":{}{}}}\n", "[".repeat(100), "]".repeat(100));
     let lines = [
-        // The last of two fields with the same name counts, as with most readers of JSON.
+        // Of two fields with the same name the last one counts, as in most parsers of JSON.
         "{\"id\":\"first\",\"id\":\"twice\",\"text\":\"one\",\"text\":\"two\"}\r\n",
         "{\"id\":\"nul\",\"text\":\"a\\u0000b\"}\n\n \t\n",
         "\u{FEFF}{\"id\":\"mark\",\"text\":\"\u{FEFF}x\"}\n",
@@ -522,7 +522,7 @@ fn what_is_odd_but_whole_is_read() {
         "docs/declares-utf8.html",
         encoding_rs::SHIFT_JIS.encode("<meta charset=utf-8><p>図書館は月曜日を除いて毎日開いています。").0,
     );
-    // Its table of objects is wrong, as after a transfer as text.
+    // Its table of objects is wrong, as after a transfer that converts line ends.
     playground.write("docs/table.pdf", String::from_utf8(pdf("found again")).unwrap().replace('\n', "\r\n"));
     playground.write("docs/comment.docx", docx("one<!-- no part of it --> two"));
     let deep = "<w:sdt>".repeat(100_000) + "<w:t>deep</w:t>" + &"</w:sdt>".repeat(100_000);
@@ -552,7 +552,7 @@ fn what_is_odd_but_whole_is_read() {
     assert_eq!(written(&playground, "out.parquet"), pairs(expected), "{}", ran.story);
 }
 
-/// Texts, and the encodings that files of them are in.
+/// Legacy encodings, and a text for each.
 const LEGACY: [(&str, &str); 5] = [
     ("gbk", CHINESE),
     ("big5", "員工因公出差產生的交通費、住宿費和伙食補助，憑發票在十五個工作日內報銷。"),
@@ -561,14 +561,14 @@ const LEGACY: [(&str, &str); 5] = [
     ("euc-kr", "도서관은 월요일을 제외하고 매일 오전 아홉 시부터 오후 여덟 시까지 문을 엽니다."),
 ];
 
-/// The encoding of a file of rows is found in its first part, which may end in the middle of a character.
+/// The encoding of a file of rows is detected from its start, which may end in the middle of a character.
 #[test]
 fn long_files_of_rows_are_decoded_wherever_a_character_stands() {
     let playground = Playground::new();
     for (name, text) in LEGACY {
         let encoding = encoding_rs::Encoding::for_label(name.as_bytes()).unwrap();
         for shift in 0..2 {
-            // The second column is long, and nobody asks for it.
+            // The second column is long and is not read.
             let rows = format!("{text},{}\n", text.repeat(200)).repeat(6);
             let table = format!("text,more{}\n{rows}", " ".repeat(shift));
             playground.write("a.csv", encoding.encode(&table).0);
@@ -578,13 +578,13 @@ fn long_files_of_rows_are_decoded_wherever_a_character_stands() {
     }
 }
 
-/// A wrong byte, or a character cut at the end, must not make a whole text look like another encoding.
+/// An invalid byte, or a character cut off at the end, must not change which encoding is detected.
 #[test]
 fn damaged_legacy_text_is_never_taken_for_another_encoding() {
     let playground = folder(&[]);
     for (name, text) in LEGACY {
         let whole = encoding_rs::Encoding::for_label(name.as_bytes()).unwrap().encode(text).0.into_owned();
-        // Each of these ends in a sign of two bytes or in ASCII.
+        // Each text ends in a character of two bytes or in ASCII.
         let end = if whole.ends_with(b".") { 2 } else { 1 };
         let wrong = [&whole[..], b"\xff\xff", &whole].concat();
         playground.write(&format!("docs/{name}-cut.txt"), cut(&whole, end));
@@ -614,10 +614,15 @@ fn an_encoding_that_was_named_and_does_not_fit_is_said() {
             .good(&[(":2", "one"), (":4", "two")]),
         bad("cut.txt", b"\x90}\x8f\x91\x8a", "cannot be decoded as Shift_JIS;"),
         bad("pdf.txt", pdf("a page"), "not text but PDF;"),
-        // Marks of UTF-8 and UTF-16 are believed before a name.
+        // A byte order mark takes precedence over `--encoding`.
         bad("mark.txt", b"\xff\xfea", "cannot be decoded as UTF-16LE;"),
-        // JSON is UTF-8, whatever was named.
-        bad("gbk.jsonl", [b"{\"text\":\"", &gbk[..], b"\"}"].concat(), "not UTF-8 (byte ").row(1),
+        // JSON is UTF-8, whatever `--encoding` says.
+        bad(
+            "gbk.jsonl",
+            [b"{\"text\":\"", &gbk[..], b"\"}"].concat(),
+            "not UTF-8, as JSON must be (the first invalid byte is at offset 11 of the line)",
+        )
+        .row(1),
     ];
     check_together(&table, &["--encoding", "shift_jis"]);
     let odd = bad("odd.txt", "odd", "cannot be decoded as UTF-16LE;");
@@ -645,13 +650,13 @@ fn broken_front_matter_is_said_where_it_is_kept() {
         bad("toml-twice.md", "+++\nlang = 'es'\nlang = 'en'\n+++\ntext", "its front matter is not TOML: "),
     ];
     check_together(&table, &["--keep", "lang"]);
-    // Nobody asks for it, so nobody looks.
+    // Without `--keep`, front matter is not parsed.
     let playground = folder(&table);
     playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
     assert_eq!(rows(&playground.path("out.parquet")).len(), table.len() + 1);
 }
 
-/// What is piped in by mistake is one failure, however many line ends are in it.
+/// A binary file on standard input is one failure, not one per line.
 #[test]
 fn standard_input_that_is_no_text_is_told_once() {
     let playground = Playground::new();
@@ -677,13 +682,13 @@ fn the_same_id_in_two_files_is_given_once() {
     playground.write("docs/b.csv", "id,text\nsame,second\nb.txt,third\n");
     playground.write("docs/b.txt", "fourth");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/b.csv:2: the id `same` was already used at docs/a.jsonl:1; ")
-        .says("failed: docs/b.txt: the id `b.txt` was already used at docs/b.csv:3; ");
+    ran.says("failed: docs/b.csv:2: the id `same` is already used at docs/a.jsonl:1, so this document is skipped; ")
+        .says("failed: docs/b.txt: the id `b.txt` is already used at docs/b.csv:3, so this document is skipped; ");
     assert_eq!(failures(&ran).len(), 2, "{}", ran.story);
     assert_eq!(written(&playground, "out.parquet"), pairs([("b.txt", "third"), ("same", "first")]));
 }
 
-/// A small file with a long text: one content, which all pages show.
+/// Returns a small PDF with a long text: all its pages show the same content.
 fn the_same_page(count: usize) -> Vec<u8> {
     let lines = (0..280).map(|y| format!("BT /F 1 Tf 9 {y} Td ({}) Tj ET\n", "a word ".repeat(15)));
     let content = lines.collect::<String>();
@@ -700,11 +705,13 @@ fn the_same_page(count: usize) -> Vec<u8> {
     pdf_objects(&objects, "")
 }
 
-/// The limit holds for each way in which a document can be read.
+/// The limit on the size of a document holds for every format.
 #[test]
 fn no_way_of_reading_takes_more_than_the_limit() {
-    const SAYS: &str = "larger than 1048576 bytes; allow more with --max-document-mib, or split it";
-    // Were it read all the same, it would be embedded at once.
+    const SAYS: &str = "larger than 1048576 bytes; raise --max-document-mib, or split it";
+    const SAYS_IN_TABLE: &str = "larger than 1048576 bytes (the rest of the file is not read); \
+                                 raise --max-document-mib, or split it";
+    // Clean, this text is short: if the limit did not hold, it would be embedded at once.
     let text = format!("a word{}", " ".repeat(2 << 20));
     let row = |before: &str, after: &str| format!("{before}{text}{after}\n");
     let line = row("{\"text\":\"", "\"}") + "{\"text\":\"short\"}\n";
@@ -729,10 +736,12 @@ fn no_way_of_reading_takes_more_than_the_limit() {
         bad("a.pdf.zst", zstd(&[pdf("a page"), vec![b'\n'; 2 << 20]].concat()), SAYS),
         bad("a.jsonl", line.clone(), SAYS).row(1).good(&[(":2", "short")]),
         bad("a.jsonl.gz", gzip(line.as_bytes()), SAYS).row(1).good(&[(":2", "short")]),
-        bad("a.csv", row("text\nshort\n", ""), SAYS).row(3).good(&[(":2", "short")]),
+        bad("a.csv", row("text\nshort\n", ""), SAYS_IN_TABLE).row(3).good(&[(":2", "short")]),
         bad("header.csv", row("text,", ""), SAYS),
-        bad("a.csv.zst", zstd(row("text\nshort\n", "").as_bytes()), SAYS).row(3).good(&[(":2", "short")]),
-        bad("a.tsv", row("text\nshort\n", ""), SAYS).row(3).good(&[(":2", "short")]),
+        bad("a.csv.zst", zstd(row("text\nshort\n", "").as_bytes()), SAYS_IN_TABLE)
+            .row(3)
+            .good(&[(":2", "short")]),
+        bad("a.tsv", row("text\nshort\n", ""), SAYS_IN_TABLE).row(3).good(&[(":2", "short")]),
         bad("a.parquet", table_of(&["short", &text, "last"]), SAYS)
             .row(2)
             .good(&[(":1", "short"), (":3", "last")]),
@@ -756,16 +765,19 @@ fn what_expands_is_read_where_that_is_allowed() {
         zstd(format!("{{\"text\":\"one\"}}\n{white}\n{{\"text\":\"two\"}}").as_bytes()),
     );
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    let says = "unpacks to more than 100 times its size; allow more with --max-expansion if you trust it";
+    let says = "expands to more than 100 times its size; raise --max-expansion if you trust it";
     ran.says(&format!("failed: docs/a.docx: {says}")).says(&format!("failed: docs/b.txt.gz: {says}"));
-    ran.says(&format!("failed: docs/c.jsonl.zst:2: {says}"));
+    ran.says(&format!(
+        "failed: docs/c.jsonl.zst:2: {}",
+        says.replace("; ", " (the rest of the file is not read); ")
+    ));
     playground.run(&["build", "docs", "-o", "out.parquet", "--max-expansion", "100000"]).expect(0);
     let expected =
         [("a.docx", "one two"), ("b.txt.gz", "one two"), ("c.jsonl.zst:1", "one"), ("c.jsonl.zst:3", "two")];
     assert_eq!(written(&playground, "out.parquet"), pairs(expected));
 }
 
-/// Within the limit, so it is read: half of it a field that nobody asks for, half white space.
+/// The line is within the limit. Half of it is a field that is not read, half is white space.
 #[test]
 fn a_line_of_100_megabytes_is_a_line() {
     let playground = Playground::new();
@@ -789,12 +801,12 @@ fn links_that_lead_nowhere_or_back_are_said() {
     symlink("nowhere", playground.path("docs/broken")).unwrap();
     symlink("itself.txt", playground.path("docs/itself.txt")).unwrap();
     symlink(playground.path("docs/sub"), playground.path("docs/sub/deep/back")).unwrap();
-    playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0).says("left out: 4 links");
+    playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0).says("skipped: 4 symlinks");
     let table = [
         bad("broken", "", "cannot be read: "),
         bad("broken.txt", "", "cannot be read: "),
         bad("itself.txt", "", "cannot be read: "),
-        bad("sub/deep/back", "", "a link back to docs/sub, which it lies in;"),
+        bad("sub/deep/back", "", "the symlink leads back to docs/sub, which contains it;"),
     ];
     let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--follow"]).expect(3);
     expect_none(&complaints(&ran, &table));
@@ -818,7 +830,7 @@ fn what_this_user_may_not_read_is_said() {
     chmod(0o000);
     let arguments = ["build", "docs", "-o", "out.parquet"];
     let mut command = playground.command(&arguments);
-    // Modes do not count for root, nor for a program that it starts, unless it gives that up.
+    // Root may read every file, and so may its child processes, unless they drop that right.
     if fs::read(playground.path("docs/text.txt")).is_ok() {
         let Some(bound) = bound_by_modes(&command) else {
             println!("skipped: modes do not count for this user, and there is no setpriv (util-linux)");

@@ -481,7 +481,7 @@ fn an_interrupted_run_says_so_and_the_next_goes_on() {
 
         let arguments = ["build", "-", "-o", OUT, "--report", "report.json"];
         let ran = playground.run_with_stdin(&arguments, &lines("new", 0..COUNT)).expect(0);
-        ran.says("an earlier run did not come to its end: going on with the 1,024 vectors that it made");
+        ran.says("an earlier run was interrupted: going on with the 1,024 vectors it made");
         let told = report(&playground);
         assert_eq!((&told["chunks_resumed"], &told["chunks"]), (&json!(WINDOW), &json!(COUNT - WINDOW)));
         assert_output(&playground, &NEW, "resumed");
@@ -844,7 +844,7 @@ fn links_stay_and_what_dead_runs_left_goes() {
 
     symlink("nowhere/out.parquet", playground.path("dangling.parquet")).unwrap();
     let ran = playground.run(&["build", "in.jsonl", "-o", "dangling.parquet"]).expect(1);
-    assert!(error_of(&ran).contains("output dangling.parquet: is a broken link"), "{}", ran.story);
+    assert!(error_of(&ran).contains("output dangling.parquet: is a broken symlink"), "{}", ran.story);
     assert!(playground.path("dangling.parquet").is_symlink());
 }
 
@@ -1163,8 +1163,7 @@ fn what_another_program_did_to_the_output_during_the_run_is_left() {
         meddle(&out, &theirs);
         let before = fs::read(&out).ok();
         let ran = running.release().expect(1);
-        let says =
-            "output out.parquet: another program has written or removed it during this run, so it is left";
+        let says = "output out.parquet: another program wrote or removed it during this run, so this run did not replace it";
         assert!(error_of(&ran).contains(says), "{what}{}", ran.story);
         assert!(fs::read(&out).ok() == before, "{what}: it is left");
         assert_eq!(records(&playground.path(JOURNAL)), COUNT, "{what}: all vectors are kept");

@@ -1,4 +1,4 @@
-//! `--device`: what is asked for is used, or the run ends and says why.
+//! `--device`: a device that the user names is used, or the run fails and says why.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn has_bf16() -> bool {
     false
 }
 
-/// Runs with a variable of the environment.
+/// Runs a build with an environment variable.
 fn run(playground: &Playground, more: &[&str], variable: &str, value: &Path) -> Ran {
     let model = our_exports().to_str().unwrap();
     let arguments = [&["build", "in.jsonl", "-o", "out.parquet", "--model", model][..], more].concat();
@@ -25,7 +25,7 @@ fn run(playground: &Playground, more: &[&str], variable: &str, value: &Path) -> 
 }
 
 #[test]
-fn openvino_that_cannot_be_had_is_refused_in_one_line() {
+fn openvino_that_cannot_be_used_is_refused_in_one_line() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let refused = |variable, value: &Path, says: &[&str]| {
@@ -45,24 +45,28 @@ fn openvino_that_cannot_be_had_is_refused_in_one_line() {
         &nothing,
         &["no libonnxruntime_providers_openvino.so", "scripts/setup openvino"],
     );
-    refused("ORT_DYLIB_PATH", &nothing, &["is no file", "scripts/setup openvino"]);
+    refused("ORT_DYLIB_PATH", &nothing, &["is not a file", "scripts/setup openvino"]);
     refused(
         "ORT_DYLIB_PATH",
         &cpu_library(),
         &["no libonnxruntime_providers_openvino.so beside it", "scripts/setup openvino"],
     );
-    // As where a package for the CPU was installed over it.
+    // A package for the CPU was installed over the one for OpenVINO.
     playground.write("mixed/libonnxruntime_providers_openvino.so", "");
     symlink(cpu_library(), playground.path("mixed/libonnxruntime.so")).unwrap();
     refused(
         "ORT_DYLIB_PATH",
         &playground.path("mixed/libonnxruntime.so"),
-        &["is not for CPU by OpenVINO", "pip uninstall onnxruntime", "--no-deps onnxruntime-openvino"],
+        &[
+            "was not built for CPU (OpenVINO, bfloat16)",
+            "pip uninstall onnxruntime",
+            "--no-deps onnxruntime-openvino",
+        ],
     );
 }
 
 #[test]
-fn openvino_computes_in_bfloat16_and_takes_the_whole_graph_or_none() {
+fn openvino_computes_in_bfloat16_and_runs_the_whole_graph_or_none() {
     if !has_bf16() {
         return println!("skipped: this processor has no bfloat16");
     }
@@ -80,7 +84,7 @@ fn openvino_computes_in_bfloat16_and_takes_the_whole_graph_or_none() {
     let again = playground.run(&[&arguments[..], &PLAIN].concat()).expect(0);
     again.says("as before");
     let fp32 = playground.run(&[&arguments[..], &PLAIN[2..]].concat()).expect(0);
-    fp32.says("all is embedded anew: --device");
+    fp32.says("all texts are embedded again: --device");
 
     let not_plain = playground.run(&[&arguments[..], &PLAIN[..2]].concat()).expect(1);
     not_plain.says("does not support the following ONNX operations: Attention").says("--variant plain");

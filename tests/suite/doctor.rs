@@ -45,7 +45,9 @@ fn all_is_well_with_a_good_model() {
     let playground = Playground::new();
     let ran = playground.run(&["doctor", "--device", "cpu"]).expect(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert!(lines.len() == 9 && lines.iter().all(|line| line.starts_with("     ok  ")), "{}", ran.story);
+    let (findings, verdict) = lines.split_at(9);
+    assert!(findings.iter().all(|line| line.starts_with("     ok  ")), "{}", ran.story);
+    assert_eq!(verdict, ["", "ready"], "{}", ran.story);
     assert!(lines[3].ends_with(", built for CPU") && lines[8].contains(" tokens/s"), "{}", ran.story);
     // One that takes 64 tokens.
     let bert = repository("fixtures/bert-tiny");
@@ -95,7 +97,7 @@ fn each_broken_set_up_is_named() {
     playground.write("libonnxruntime.so", "no library");
     let mut broken = doctor(&["--device", "cpu"]);
     let broken = broken.env("ORT_DYLIB_PATH", playground.path("libonnxruntime.so"));
-    check(broken, "runtime", 1, "failure", &["libonnxruntime.so", "1.23 or newer is needed"]);
+    check(broken, "runtime", 1, "failure", &["libonnxruntime.so", "1.23 or newer is required"]);
 
     // The package of an active environment, too old.
     let packages = playground.path("venv/lib/python3.12/site-packages");
@@ -110,7 +112,7 @@ fn each_broken_set_up_is_named() {
         &[
             "venv/lib/python3.12/site-packages/onnxruntime/capi/libonnxruntime",
             "'1.22.1'",
-            "ONNX Runtime 1.23 or newer is needed",
+            "ONNX Runtime 1.23 or newer is required",
             "`pip install --upgrade onnxruntime`",
         ],
     );
@@ -133,14 +135,23 @@ fn each_broken_set_up_is_named() {
         "warning",
         &["the last token; ", "1_Pooling/config.json says otherwise"],
     );
+    let ran = playground.output(&mut doctor(&[]), "").expect(0);
+    assert!(ran.stdout.ends_with("\nready, with 1 warning (pooling)\n"), "{}", ran.story);
     fs::remove_file(playground.path("model/1_Pooling/config.json")).unwrap();
 
     // Half a model.
     let data = fs::read(playground.path("model/onnx/model_external.onnx_data")).unwrap();
     playground.write("model/onnx/model_external.onnx_data", &data[..data.len() / 2]);
-    check(&mut doctor(&[]), "runtime", 1, "failure", &["model.onnx: cannot be loaded"]);
+    check(&mut doctor(&[]), "graph", 1, "failure", &["model.onnx: cannot be loaded"]);
+    check(&mut doctor(&[]), "runtime", 1, "ok", &["built for CPU"]);
     fs::remove_file(playground.path("model/onnx/model_external.onnx_data")).unwrap();
-    check(&mut doctor(&[]), "model", 1, "failure", &["model_external.onnx_data, which ", "download it too"]);
+    check(
+        &mut doctor(&[]),
+        "model",
+        1,
+        "failure",
+        &["model_external.onnx_data: holds weights of ", "download it too"],
+    );
     playground.write(
         "model/onnx/model.onnx",
         "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
@@ -148,6 +159,12 @@ fn each_broken_set_up_is_named() {
     check(&mut doctor(&[]), "model", 1, "failure", &["only a pointer of Git LFS", "git lfs pull"]);
     fs::remove_file(playground.path("model/onnx/model.onnx")).unwrap();
     check(&mut doctor(&[]), "model", 1, "failure", &["no model.onnx"]);
+    // The runtime is examined without a model too.
+    check(&mut doctor(&[]), "runtime", 1, "ok", &["built for CPU"]);
+    check(&mut nowhere(&["--device", "cpu"]), "model", 1, "failure", &["no model.onnx"]);
+    check(&mut nowhere(&["--device", "cpu"]), "runtime", 1, "failure", &["is not installed"]);
+    let ran = playground.output(&mut nowhere(&["--device", "cpu"]), "").expect(1);
+    assert!(ran.stdout.ends_with("\nnot ready: 2 failures (model, runtime)\n"), "{}", ran.story);
 
     let mut int8 = playground.command(&["doctor", "--model-file", "model_quantized.onnx"]);
     check(

@@ -1,4 +1,4 @@
-//! Which documents are found, what they are called, and that each is accounted for.
+//! Which documents are found, their ids, and that each one is counted.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,7 +24,7 @@ fn a_folder_gives_its_documents_in_the_order_of_their_names() {
     assert_eq!(ids(&playground, "docs"), expected);
     assert_eq!(ids(&playground, "./docs/"), expected);
     let ran = playground.run_anew(&["build", "docs", "-o", "out.parquet"]).expect(0);
-    ran.says("8 documents: 8 embedded, 0 empty, 0 failed; left out: 1 hidden, 1 links, 1 of other kinds");
+    ran.says("8 documents: 8 embedded, 0 empty, 0 failed; skipped: 1 hidden, 1 symlink, 1 of another format");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn the_text_is_clean_and_the_fields_are_those_asked_for() {
     assert_eq!((rows[0].id.as_str(), rows[0].text.as_str()), ("k", "ab c"));
 }
 
-/// Invariant 3: every document is counted once, every failure named with its place, the rest is there.
+/// Every document is counted once, every failure is reported with its place, and the other documents have rows.
 #[test]
 fn every_document_is_accounted_for() {
     let playground = Playground::new();
@@ -72,12 +72,12 @@ fn every_document_is_accounted_for() {
     );
     let arguments = ["build", "docs", "-o", "out.parquet", "--model-file", "model_nan.onnx"];
     let ran = playground.run(&arguments).expect(3);
-    ran.says("failed: docs/b.txt: not text but binary data; rename it")
+    ran.says("failed: docs/b.txt: not text but binary data; give it the right file extension")
         .says("failed: docs/d.jsonl:2: not a JSON object: EOF while parsing a value at column 6;")
-        .says("failed: docs/d.jsonl:4: no field `text`; name the right one with --text-field")
+        .says("failed: docs/d.jsonl:4: no field `text`; name the right field with --text-field")
         .says("failed: docs/d.jsonl:5: field `text` is a number, expected a string;")
-        .says("failed: docs/d.jsonl:6: the id `d` was already used at docs/d.jsonl:1;")
-        .says("failed: docs/d.jsonl:8: the model gave a vector that is not finite")
+        .says("failed: docs/d.jsonl:6: the id `d` is already used at docs/d.jsonl:1, so this document is skipped;")
+        .says("failed: docs/d.jsonl:8: the model gave a vector that is zero or has a number that is not finite;")
         .says("failed: docs/d.jsonl:10: not a JSON object: invalid type: sequence, expected a map at column")
         .says("failed: docs/d.jsonl:12: field `id` is a number, expected a string or a whole number of 64 bits;")
         .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a whole number of 64 bits;")
@@ -113,7 +113,7 @@ fn quiet_says_nothing_when_nothing_is_wrong() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 }
 
-/// A full log, or a reader of it that went away, costs nobody a night's work.
+/// The run goes on if the log is full or its reader has ended.
 #[test]
 fn a_lost_stderr_does_not_end_the_run() {
     let playground = Playground::new();
@@ -136,7 +136,7 @@ fn a_link_to_the_output_stays_a_link() {
     assert_eq!(crate::util::rows(&playground.path("real/old.parquet")).len(), 1);
 }
 
-/// Ids and texts far larger than any batch of the writer.
+/// Ids and texts are larger than any batch of the writer.
 #[test]
 fn large_documents_are_written_and_read_back() {
     let playground = Playground::new();
@@ -153,7 +153,7 @@ fn large_documents_are_written_and_read_back() {
 fn packed_files_are_read_and_a_broken_one_is_named() {
     let playground = Playground::new();
     let gzip = |text: &str| gzip(text.as_bytes());
-    // Two members in one file, as log rotation makes them.
+    // A gzip file with two members, as log rotation writes it.
     playground.write("docs/a.txt.gz", [gzip("one "), gzip("two")].concat());
     playground.write("docs/b.jsonl.gz", gzip("{\"text\":\"three\"}\n{\"text\":\"four\"}"));
     playground.write("docs/c.md.zst", zstd::encode_all(&b"five"[..], 3).unwrap());
@@ -224,14 +224,14 @@ fn patterns_and_options_say_what_the_walk_takes() {
     let (got, ran) = ids(3, &["--follow"]);
     assert_eq!(ran.stderr.matches("failed: ").count(), 1, "{}", ran.story);
     assert_eq!(got, "a.md b.txt drafts/d.md sub/drafts/e.md sub/f.md sub/link/i.md");
-    ran.says("failed: docs/sub/loop: a link back to docs, which it lies in;");
+    ran.says("failed: docs/sub/loop: the symlink leads back to docs, which contains it;");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--exclude", "a[b"]).expect(2);
     ran.says("--exclude a[b: ").says(".gitignore");
     playground.write("docs/.qwen3ignore", "a[b");
     playground.run(&["build", "docs", "-o", "out.parquet"]).expect(1).says("docs/.qwen3ignore: ");
 }
 
-/// A pipe would be waited for without end.
+/// Opening a pipe would block the run forever.
 #[test]
 fn special_files_are_never_opened() {
     let playground = Playground::new();
@@ -239,7 +239,7 @@ fn special_files_are_never_opened() {
     let made = std::process::Command::new("mkfifo").arg(playground.path("docs/b.txt")).status().unwrap();
     assert!(made.success());
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
-    ran.says("left out: 1 sockets, pipes or devices");
+    ran.says("skipped: 1 socket, pipe or device");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn each_line_is_answered_before_the_next_has_to_be_there() {
     let together = ask(&["two", "one", "", "three"]);
     assert!(together.iter().map(|line| line.text.as_str()).eq(["two", "one", "", "three"]));
     assert_eq!(together[1].vector, alone.vector);
-    assert_eq!(together[2].error.as_deref(), Some("is empty: nothing in it can be seen"));
+    assert_eq!(together[2].error.as_deref(), Some("is empty: it has no visible characters"));
     assert!(together[2].vector.is_none() && together[3].vector.is_some());
     drop(stdin);
     assert_eq!(child.wait().unwrap().code(), Some(3), "one line had no vector");
@@ -117,7 +117,7 @@ fn what_has_no_vector_is_an_error_of_its_line_or_of_the_run() {
     let lines = parse(&ran.stdout);
     assert!(lines[0].vector.is_some() && lines[1].error.is_some(), "{}", ran.story);
     let ran = playground.run(&["embed", "--format", "npy", "one", ""]).expect(1);
-    ran.says("text 2: is empty: nothing in it can be seen");
+    ran.says("text 2: is empty: it has no visible characters");
     assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{}", ran.story);
     // What comes before it is answered.
     let mut command = playground.command(&["embed"]);

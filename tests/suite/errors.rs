@@ -29,18 +29,18 @@ const CASES: &[Case] = &[
         says: &["input nope", "check that it exists", "No such file"],
     },
     Case {
-        name: "input of an unknown kind",
+        name: "input of an unknown format",
         set_up: |p| p.write("a.xyz", "text"),
         arguments: &["build", "a.xyz", "-o", "out.parquet"],
         code: 2,
-        says: &["input a.xyz", "unknown kind", ".txt", ".jsonl"],
+        says: &["input a.xyz", "unknown format", ".txt", ".jsonl"],
     },
     Case {
         name: "standard input twice",
         set_up: NOTHING,
         arguments: &["build", "-", "-", "-o", "out.parquet"],
         code: 2,
-        says: &["named twice"],
+        says: &["given twice"],
     },
     Case {
         name: "no such model",
@@ -108,7 +108,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/config.json", "cannot be understood", "repository"],
+        says: &["m/config.json", "cannot be parsed", "repository"],
     },
     Case {
         name: "a config.json of another width",
@@ -118,7 +118,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "64 numbers", "1024", "config.json"],
+        says: &["m/onnx/model.onnx", "64 dimensions", "1024", "config.json"],
     },
     Case {
         name: "another architecture without a pooling file",
@@ -256,7 +256,7 @@ const CASES: &[Case] = &[
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "/dev/null"],
         code: 1,
-        says: &["output /dev/null", "no regular file"],
+        says: &["output /dev/null", "is not a regular file"],
     },
     Case {
         name: "an output that ends like a folder",

@@ -158,9 +158,9 @@ fn rankings_of_a_test_set_are_measured_as_trec_eval_does() {
     playground.write("said.json", all.to_string());
     print!("{}", check(&playground, &["retrieval"]));
     let notes = json!([
-        {"what": "questions that are not judged, and left out", "count": 1},
-        {"what": "questions without a relevant document, which count as 0", "count": 1},
-        {"what": "documents without text, which cannot be found", "count": 1},
+        {"what": "questions without a judgment, left out", "count": 1},
+        {"what": "questions without a relevant document, counted as 0", "count": 1},
+        {"what": "documents without text, never found", "count": 1},
     ]);
     assert_eq!(all["notes"], notes);
 
@@ -316,7 +316,7 @@ fn what_is_wrong_is_said_in_a_line() {
         &["queries.jsonl:1: question `7` is empty"],
     );
     let twice = "{\"_id\": \"a\", \"text\": \"a\"}\n{\"_id\": \"a\", \"text\": \"b\"}\n";
-    retrieval("test/corpus.jsonl", twice, &["corpus.jsonl:2: the id `a` is there twice"]);
+    retrieval("test/corpus.jsonl", twice, &["corpus.jsonl:2: the id `a` is used twice"]);
     retrieval(
         "test/corpus.jsonl",
         &twice[..25],
@@ -328,38 +328,38 @@ fn what_is_wrong_is_said_in_a_line() {
     retrieval(
         "test/qrels/test.tsv",
         &again,
-        &["test.tsv:3: question `q0` and document `twin` are there twice"],
+        &["test.tsv:3: question `q0` and document `twin` are judged twice"],
     );
     retrieval(
         "test/qrels/test.tsv",
         &judged.replace("\t1", "\t0.5"),
-        &["test.tsv:2: the score is no whole number"],
+        &["test.tsv:2: the score is \"0.5\", not a whole number"],
     );
     retrieval("test/qrels/test.tsv", &judged[25..], &["no column `corpus-id`", "the first line must name"]);
 
     let pairs = |content: &str, parts: &[&str]| case("pairs.csv", content, &["pairs", "pairs.csv"], 1, parts);
     pairs("", &["pairs.csv: is empty"]);
-    pairs("a,b,c\n1,2,3\n", &["no column `sentence1` or `sentence2` (there are: a, b, c)", "--fields"]);
+    pairs("a,b,c\n1,2,3\n", &["no column `sentence1` or `sentence2` (the columns are: a, b, c)", "--fields"]);
     pairs("sentence1,score\na,3\n", &["pairs.csv:2: no field `sentence2`", "--fields"]);
-    pairs("sentence1,sentence2,score\na,b,high\n", &["pairs.csv:2: field `score` is no number but \"high\""]);
-    pairs("sentence1,sentence2,score\na,b,nan\n", &["pairs.csv:2: field `score` is no number"]);
+    pairs("sentence1,sentence2,score\na,b,high\n", &["pairs.csv:2: field `score` is \"high\", not a number"]);
+    pairs("sentence1,sentence2,score\na,b,nan\n", &["pairs.csv:2: field `score` is \"nan\", not a number"]);
     pairs("sentence1,sentence2,score\na,,1\n", &["pairs.csv:2: field `sentence2` is empty"]);
     pairs("sentence1,sentence2,score\na,b,1\nc,d,1\n", &["pairs.csv: all its scores are 1"]);
     case("pairs.txt", "a", &["pairs", "pairs.txt"], 1, &["pairs.txt: has no rows"]);
 
     let usage = |arguments: &[&str], parts: &[&str]| case("", "", arguments, 2, parts);
-    usage(&["pairs", "pairs.csv", "--fields", "a,b"], &["--fields: name three"]);
+    usage(&["pairs", "pairs.csv", "--fields", "a,b"], &["--fields: name three fields"]);
     usage(
         &["pairs", "pairs.csv", "--dims", "64,65"],
-        &["--dims or --compare-dim 65: the vectors have 64 numbers"],
+        &["--dims or --compare-dim 65: the vectors have 64 dimensions"],
     );
     usage(
         &["retrieval", "test", "--compare-dim", "31"],
-        &["31: the vectors have 64 numbers; choose 32 to 64"],
+        &["31: the vectors have 64 dimensions; choose 32 to 64"],
     );
     usage(
         &["retrieval", "test", "--dims", "64,32", "--compare-dim", "48"],
-        &["--dims: two set-ups are compared"],
+        &["--dims: a comparison has two set-ups"],
     );
     let corpus = repository("fixtures/corpus/faq.jsonl").to_str().unwrap().to_owned();
     playground.build(&corpus, &[]);
@@ -369,7 +369,7 @@ fn what_is_wrong_is_said_in_a_line() {
     playground.write("own/queries.jsonl", "{\"_id\": \"q\", \"text\": \"a\"}\n");
     playground.write("own/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\tfaq-001\t1\n");
     let other = ["retrieval", "own", "--index", "out.parquet", "--model", &bert];
-    case("", "", &other, 1, &["is not the one that the index was made with"]);
+    case("", "", &other, 1, &["is not the one that made the index"]);
 }
 
 /// The blocks of docs/eval.md in their order, in an empty folder beside the corpus.

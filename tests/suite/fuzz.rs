@@ -1,8 +1,8 @@
-//! Damaged documents of every kind through the real reading code with the real worker processes: what cargo-fuzz
-//! would do, bounded in time and the same at each run.
+//! Reads damaged documents of every format with the real code and real workers, as cargo-fuzz would do, but in limited time
+//! and with the same inputs in every run.
 //!
-//! Every input follows from the seed, its kind and its number, so a finding can be had again. Environment variables
-//! `QWEN3_INDEX_FUZZ_SEED` and `QWEN3_INDEX_FUZZ_SECONDS` (a kind) are for longer runs.
+//! Every input follows from the seed, its kind and its number, so a finding can be reproduced. For longer runs, set the
+//! environment variables `QWEN3_INDEX_FUZZ_SEED` and `QWEN3_INDEX_FUZZ_SECONDS` (seconds per kind).
 
 use std::env;
 use std::fs::{self, File};
@@ -34,41 +34,41 @@ use zip::{ZipArchive, ZipWriter};
 
 use crate::util::{Playground, repository};
 
-/// Threads that read side by side; each takes every second input.
+/// Threads that read at the same time. Each takes every second input.
 const THREADS: u64 = 2;
 
-/// Seconds for each kind where nothing else is said; before a change is merged it is more.
+/// Seconds per kind by default. Before a merge, longer runs are made.
 const SECONDS: u64 = 1;
 
-/// Seconds that one document may take, and that one input may.
+/// Seconds that one document may take, and one input.
 const DOCUMENT_SECONDS: u64 = 10;
 const INPUT_SECONDS: u64 = 3 * DOCUMENT_SECONDS;
 
-/// An input larger than this says nothing that a smaller one doesn't.
+/// Size of an input, at most, in bytes. A larger one finds nothing that a smaller one does not.
 const INPUT_BYTES: usize = 256 << 10;
 
-/// Bytes that a token inserted many times makes, at most.
+/// Bytes of a token that is inserted many times, at most, all copies together.
 const COPIES_BYTES: usize = 48 << 10;
 
-/// One input in so many is read twice.
+/// One of this many inputs is read twice.
 const TWICE: u64 = 16;
 
-/// Files of one column on which the library parquet 60.1 panics, one byte of each changed: about one damaged file in
-/// 12,000 does that.
+/// Files of one column, each with one changed byte, on which the library parquet 60.1 panics. About one damaged file in
+/// 12,000 makes it panic.
 const PANICS_OF_PARQUET: [(usize, u8, &str); 3] = [
     (9, 0x00, "util/bit_util.rs: range end index 4 out of range for slice of length 0"),
     (14, 0x04, "column/reader/decoder.rs: Decoder for dict should have been set"),
     (96, 0x01, "file/metadata/mod.rs: column start and length should not be negative"),
 ];
 
-/// The smallest file of Parquet, with the text `a` in two rows.
+/// Returns the smallest Parquet file, with the text `a` in two rows.
 const SMALL_PARQUET: &[u8; 175] = b"PAR1\x15\x00\x15\x14\x15\x14,\x15\x04\x15\x00\x15\x06\x15\x06\x1c\x00\x00\x00\
     \x01\x00\x00\x00a\x01\x00\x00\x00a\x15\x04\x19,5\x00\x18\x06schema\x15\x02\x00\x15\x0c%\x00\x18\x04text%\x00L\x1c\
     \x00\x00\x00\x16\x04\x19\x1c\x19\x1c&\x00\x1c\x15\x0c\x19%\x06\x00\x19\x18\x04text\x15\x00\x16\x04\x16:\x16:&\x08I\
     \x1c\x15\x00\x15\x00\x15\x02\x00<\x16\x04\x19\x06\x19\x06\x00\x00\x00\x16:\x16\x04&\x08\x16:\x00(\x20\
     parquet-cpp-arrow version 26.0.1\x19\x1c\x1c\x00\x00\x00\x86\x00\x00\x00PAR1";
 
-/// A generator of numbers (SplitMix64): small, and its numbers never change.
+/// A random number generator (SplitMix64), written here because its numbers must never change.
 struct Dice(u64);
 
 impl Dice {
@@ -90,7 +90,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `end`, which is not 0.
+    /// Returns a number below `end`, which is not 0.
     fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
@@ -103,39 +103,39 @@ impl Dice {
         of[self.below(of.len())]
     }
 
-    /// From 0 to `max`, the small as likely as the large: each number of bits has the same chance.
+    /// Returns a number from 0 to `max`. Each number of bits has the same chance, so small numbers are as likely as large ones.
     fn size(&mut self, max: usize) -> usize {
         let bits = self.below(max.max(1).ilog2() as usize + 1);
         self.below((2 << bits).min(max + 1))
     }
 
-    /// A piece of something so long, mostly a short one.
+    /// Returns a range within this length, usually a short one.
     fn piece(&mut self, length: usize) -> Range<usize> {
         let start = self.below(length + 1);
         start..start + self.size(length - start)
     }
 }
 
-/// What a kind's inputs are made of.
+/// The material of the inputs of a kind.
 struct Kind {
     name: &'static str,
-    /// What a file of it ends in, and a real document.
+    /// Real documents, each with its file extension.
     seeds: Vec<(String, Vec<u8>)>,
-    /// What means something in it, to be inserted in many copies.
+    /// Tokens with a meaning in the format, to insert in many copies.
     tokens: &'static [&'static str],
-    /// What opens and closes, to be nested.
+    /// Pairs of an opening and a closing token, to nest.
     pairs: &'static [(&'static str, &'static str)],
-    /// Where the bytes that mean something lie.
+    /// Where the bytes with a meaning are.
     layer: Layer,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Layer {
-    /// The file's.
+    /// In the file itself.
     Plain,
-    /// The parts of an archive.
+    /// In the parts of an archive.
     Zip,
-    /// The streams of a PDF, too.
+    /// In the file itself, and in the streams of a PDF.
     Pdf,
     Gzip,
 }
@@ -202,7 +202,7 @@ const PDF_PAIRS: &[(&str, &str)] = &[
 ];
 const JSON_PAIRS: &[(&str, &str)] = &[("[", "]"), ("{\"a\":", "}"), ("{\"text\":", "}")];
 
-/// In the place of a number.
+/// Numbers to put in the place of another.
 #[rustfmt::skip]
 const NUMBERS: &[&str] = &[
     "0", "-1", "1e308", "-1e38", "1e-38", "255", "65536", "2147483648", "4294967295", "9223372036854775807",
@@ -243,7 +243,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-/// The files of the corpus with these endings, in the order of their names.
+/// Returns the files of the corpus with these extensions, in the order of their names.
 fn corpus(endings: &[&str]) -> Vec<(String, Vec<u8>)> {
     let mut paths: Vec<PathBuf> = walkdir::WalkDir::new(repository("fixtures/corpus"))
         .sort_by_file_name()
@@ -255,7 +255,7 @@ fn corpus(endings: &[&str]) -> Vec<(String, Vec<u8>)> {
     paths.iter().map(|path| (ending(path).unwrap(), fs::read(path).unwrap())).collect()
 }
 
-/// The corpus has a few encodings only.
+/// Returns texts in more encodings than the corpus has.
 fn in_other_encodings() -> Vec<(String, Vec<u8>)> {
     let expected = fs::read_to_string(repository("fixtures/expected.jsonl")).unwrap();
     let text = |of: &str| {
@@ -279,7 +279,7 @@ fn in_other_encodings() -> Vec<(String, Vec<u8>)> {
     texts.into_iter().map(|bytes| ("txt".to_owned(), bytes)).collect()
 }
 
-/// The corpus has one file of Parquet, as one program writes it.
+/// Returns Parquet files as other programs write them. The corpus has one, from one program.
 fn in_other_codecs() -> Vec<(String, Vec<u8>)> {
     let file = File::open(repository("fixtures/corpus/ratings.parquet")).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -308,7 +308,7 @@ fn in_other_codecs() -> Vec<(String, Vec<u8>)> {
 struct Input {
     ending: String,
     bytes: Vec<u8>,
-    /// What is damaged in it, before it was packed, where that is known.
+    /// The damaged content before compression, if it is known.
     content: Vec<u8>,
 }
 
@@ -375,13 +375,13 @@ impl Kind {
                 bytes.splice(piece.end..piece.end, close.repeat(depth).bytes());
                 bytes.splice(at..at, open.repeat(depth).bytes());
             }
-            // Tokens of which each is different from the one before.
+            // Tokens that differ from each other by a number.
             11 => {
                 let token = dice.pick(self.tokens);
                 let copies: String = (0..dice.size(300)).map(|n| format!("{token}{n}")).collect();
                 bytes.splice(at..at, copies.bytes());
             }
-            // Something nested behind the end of a tag: XML stays well-formed.
+            // Nests after the end of a tag, so that XML stays well-formed.
             _ => {
                 let at = at + bytes[at..].iter().position(|&byte| byte == b'>').map_or(0, |end| end + 1);
                 let (open, close) = self.pairs[dice.below(self.pairs.len())];
@@ -392,7 +392,7 @@ impl Kind {
         }
     }
 
-    /// One of the parts that are read is mutated.
+    /// Mutates one of the parts that are read.
     fn mutated_parts(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
         const MAIN: &str = "word/document.xml";
         const READ: [&str; 6] = [
@@ -422,7 +422,7 @@ impl Kind {
         (writer.finish().unwrap().into_inner(), mutated)
     }
 
-    /// One of the packed streams is mutated; its length is wrong then, which readers mend.
+    /// Mutates one of the compressed streams. Its length is then wrong, which readers of PDF correct.
     fn mutated_stream(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
         const START: &[u8] = b"stream";
         let starts: Vec<usize> = memmem::find_iter(bytes, START)
@@ -443,7 +443,7 @@ impl Kind {
     }
 }
 
-/// Puts another number in the place of one.
+/// Replaces one number by another.
 fn change_number(bytes: &mut Vec<u8>, dice: &mut Dice) {
     let from = dice.below(bytes.len() + 1);
     let Some(start) = bytes[from..].iter().position(u8::is_ascii_digit).map(|at| from + at) else { return };
@@ -463,7 +463,7 @@ fn gunzip(bytes: &[u8]) -> Vec<u8> {
     content
 }
 
-/// What reads the inputs, as `src/pipeline.rs` does.
+/// Reads the inputs as `src/pipeline/` does.
 struct Reader {
     reading: Reading,
     tokenizer: Arc<Tokenizer>,
@@ -473,7 +473,7 @@ struct Reader {
 impl Reader {
     fn new(tokenizer: &Arc<Tokenizer>, thread: u64, seconds: u64) -> Self {
         let limits = Limits { document_bytes: 1 << 20, seconds, expansion: 100 };
-        // One thread asks for front matter, the other doesn't.
+        // One thread reads front matter, the other does not.
         let keep = if thread == 0 { vec!["lang".to_owned()] } else { Vec::new() };
         Reader {
             reading: Reading {
@@ -499,7 +499,7 @@ impl Reader {
         found.collect()
     }
 
-    /// Takes an input through the stages.
+    /// Finds, reads and cleans an input.
     fn check(&self, path: &Path, input: &Input, twice: bool) -> Outcome {
         let results = self.read(path);
         let mut outcome = Outcome::default();
@@ -542,7 +542,7 @@ impl Reader {
     }
 }
 
-/// What came of an input.
+/// The result of an input.
 #[derive(Default)]
 struct Outcome {
     documents: u64,
@@ -550,14 +550,14 @@ struct Outcome {
     wrong: Vec<String>,
 }
 
-/// Whether an input has U+FFFD itself: in UTF-8, UTF-16 or GB18030, as an escape, or as what the standard of HTML
-/// makes of a reference to no character.
+/// Returns whether an input itself contains U+FFFD: in UTF-8, UTF-16 or GB18030, as an escape, or as an invalid character
+/// reference, which the HTML standard replaces by it.
 fn may_have_replacement(bytes: &[u8]) -> bool {
     let own: [&[u8]; 6] = [b"\xEF\xBF\xBD", b"\xFF\xFD", b"\xFD\xFF", b"\x84\x31\xA4\x37", b"&#", b"\\u"];
     own.iter().any(|own| memmem::find(bytes, own).is_some())
 }
 
-/// What results say, to compare them.
+/// Returns results in a form to compare them.
 fn told(results: &[Result<Document, Failure>]) -> Vec<String> {
     let tell = |result: &Result<Document, Failure>| match result {
         Ok(document) => format!("{document:?}"),
@@ -566,7 +566,7 @@ fn told(results: &[Result<Document, Failure>]) -> Vec<String> {
     results.iter().map(tell).collect()
 }
 
-/// How many inputs a kind has had, and what came of them.
+/// The number of inputs of a kind, and of each result.
 #[derive(Default)]
 struct Tally {
     inputs: u64,
@@ -575,7 +575,7 @@ struct Tally {
     findings: Vec<String>,
 }
 
-/// What is the same for all inputs of a kind.
+/// The state for all inputs of a kind.
 struct Round<'a> {
     kind: &'a Kind,
     seed: u64,
@@ -610,7 +610,7 @@ impl Round<'_> {
         }
     }
 
-    /// A finding, where it can be had again.
+    /// Returns the report of a finding, with the data to reproduce it.
     fn keep(&self, path: &Path) -> String {
         let folder = repository("target/fuzz");
         fs::create_dir_all(&folder).unwrap();
@@ -620,7 +620,7 @@ impl Round<'_> {
     }
 }
 
-/// On a thread of its own, which may panic or never end.
+/// Runs on a thread of its own, because it may panic or never end.
 fn outcome(reader: &Arc<Reader>, path: &Path, input: Input, twice: bool) -> Outcome {
     let (sender, receiver) = sync_channel(1);
     let (reader, path) = (reader.clone(), path.to_owned());
@@ -673,7 +673,7 @@ fn damaged_documents_cost_themselves_only() {
     assert!(findings.is_empty(), "seed {seed}, {} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
-/// What was found, in the smallest form: it costs its rows, and the next file is read.
+/// Each finding in its smallest form costs its rows, and the next file is read.
 #[test]
 fn panics_of_the_library_parquet_are_failures() {
     let playground = Playground::new();
@@ -694,8 +694,8 @@ fn panics_of_the_library_parquet_are_failures() {
     }
 }
 
-/// Parsers of HTML and XML look through all open elements for each new one, so a megabyte of these takes half a
-/// minute: it costs itself, at the limit.
+/// Parsers of HTML and XML search all open elements for each new one, so a megabyte of them takes half a minute. The time
+/// limit ends it, and it costs only itself.
 #[test]
 fn deep_elements_take_no_longer_than_a_document_may() {
     let playground = Playground::new();

@@ -1,5 +1,5 @@
-//! `--device cuda` and `--device auto`. What needs a GPU is skipped where there is none, and says so; not where
-//! `scripts/gpu_check` runs it, which sets `GPU_CHECK`. Memory that is too small: `stand_in.rs`.
+//! `--device cuda` and `--device auto`. Without a GPU, the tests that need one print that they are skipped; with `GPU_CHECK`
+//! set, as by `scripts/gpu_check`, they run in any case. `stand_in.rs` tests memory that is too small.
 
 use std::env;
 use std::fs;
@@ -17,7 +17,7 @@ fn arguments() -> [&'static str; 6] {
     ["build", "in.jsonl", "-o", "out.parquet", "--model", our_exports().to_str().unwrap()]
 }
 
-/// Why there is no GPU to test with; nothing where there is one, whatever else is wrong with it.
+/// Returns why there is no GPU to test with; `None` if there is one, even if it does not work.
 fn no_gpu() -> Option<String> {
     if env::var_os("GPU_CHECK").is_some() {
         return None;
@@ -44,7 +44,7 @@ fn texts() -> Vec<Golden> {
 }
 
 #[test]
-fn cuda_that_cannot_be_had_is_refused_in_one_line() {
+fn cuda_that_cannot_be_used_is_refused_in_one_line() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let refused = |library: Option<&str>, says: &[&str]| {
@@ -60,7 +60,7 @@ fn cuda_that_cannot_be_had_is_refused_in_one_line() {
     };
     refused(None, &["no libonnxruntime_providers_cuda.so in ", "scripts/setup cuda"]);
 
-    // As `scripts/setup` installs it.
+    // ONNX Runtime for the CPU, as `scripts/setup` installs it.
     let library = |folder: &str| {
         fs::create_dir(playground.path(folder)).unwrap();
         symlink(cpu_library(), playground.path(&format!("{folder}/libonnxruntime.so"))).unwrap();
@@ -73,18 +73,18 @@ fn cuda_that_cannot_be_had_is_refused_in_one_line() {
     if auto.stderr.contains("no NVIDIA driver") {
         let gpu = library("gpu");
         playground.write("gpu/libonnxruntime_providers_cuda.so", "");
-        refused(Some(&gpu), &["no NVIDIA driver: there is no libcuda.so.1", "use --device cpu"]);
+        refused(Some(&gpu), &["no NVIDIA driver: libcuda.so.1 not found", "use --device cpu"]);
     }
 }
 
 #[test]
-fn auto_says_why_it_takes_the_cpu() {
+fn auto_takes_the_gpu_if_there_is_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &["--device", "auto"]).expect(0);
     match no_gpu() {
-        Some(_) => ran.says(" numbers a vector, CPU, ").says(" threads ("),
-        None => ran.says("GPU 0 by CUDA"),
+        Some(_) => ran.says(" dimensions, CPU, ").says(" threads\n"),
+        None => ran.says("GPU 0 (CUDA)"),
     };
 }
 
@@ -95,7 +95,7 @@ fn vectors_of_a_gpu_are_the_golden_ones() {
     let texts = texts();
     playground.write("in.jsonl", jsonl(texts.iter().map(|text| text.text.as_str())));
     let model = ["--model", our_exports().to_str().unwrap()];
-    // A model this narrow loses more in bf16 than one of the real shape, which gpu_check holds to 0.9995.
+    // A model with so few dimensions loses more in bf16 than one of the real shape, for which gpu_check requires 0.9995.
     for (file, least) in [("model.onnx", 0.999_99), ("model_f16.onnx", 0.999_5), ("model_bf16.onnx", 0.999)] {
         for batch_tokens in ["1", "4096"] {
             let more = ["--model-file", file, "--batch-tokens", batch_tokens, "--rebuild"];
@@ -116,6 +116,6 @@ fn a_graph_that_would_run_on_the_cpu_is_refused() {
     let int8 = ["--model-file", "model_int8.onnx"];
     let ran = run(&playground, &[&CUDA[..], &int8].concat()).expect(1);
     ran.says("CUDA has no kernel for").says("MatMulIntegerToFloat").says("--variant f16");
-    run(&playground, &int8).expect(0).says(" numbers a vector, CPU, ").says("MatMulIntegerToFloat");
+    run(&playground, &int8).expect(0).says(" dimensions, CPU, ").says("MatMulIntegerToFloat");
     run(&playground, &["--device", "cuda:99"]).expect(1).says("there is no GPU 99");
 }

@@ -449,7 +449,7 @@ fn what_cannot_be_had_is_told_in_one_line() {
         pull("small/model", &[]),
         &["model small/model: onnx/model.onnx: what came is not what the hub says it is"],
     );
-    refused(run(&playground, &hub, &["model", "where", "small/model"]), &["is not in the cache"]);
+    refused(run(&playground, &hub, &["model", "where", "small/model"]), &["no model.onnx in the cache"]);
     // What did come is not taken for the model.
     hub.set(Mood::Good);
     playground.write("in.jsonl", jsonl(["hello"]));
@@ -593,7 +593,7 @@ fn a_bundle_works_without_a_network() {
             )
         };
         sums("there").expect(0);
-        playground.run(&arguments).expect(1).says("there: is there already");
+        playground.run(&arguments).expect(1).says("there: exists already");
 
         let in_bundle = |arguments: &[&str]| {
             let no_network =

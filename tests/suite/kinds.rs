@@ -1,4 +1,4 @@
-//! Files of every kind: the text that comes out, and the columns that are kept.
+//! Files of every format: the extracted text and the kept columns.
 
 use std::fs::{self, File};
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::make::{gzip, utf16le};
 use crate::util::{Playground, json_lines, repository, rows};
 
-/// `fixtures/expected.jsonl` is not made by this tool: it says what a person reads.
+/// `fixtures/expected.jsonl` was not written by this tool. It holds what a person reads in each document.
 #[test]
 fn the_corpus_gives_the_text_that_a_person_reads() {
     let playground = Playground::new();
@@ -58,7 +58,7 @@ fn tables_give_a_document_a_row() {
     playground.write("docs/g.tsv", "id\ttext\ng\t\"The first word\nh\tof two rows\ni\tends here\"\n");
     playground.write("docs/j.csv", "\u{FEFF}\"a,\"\"b\"\"\",text\n1,one\n");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/a.csv:4: 2 values in a row of 3 columns;")
+    ran.says("failed: docs/a.csv:4: the row has 2 values, but the header has 3 columns;")
         .says("13 documents: 11 embedded, 1 empty, 1 failed");
     let expected = [
         ("1", "one, two"),
@@ -102,7 +102,7 @@ fn lines_in_other_encodings_are_read() {
     ran.says("decoded: 1 Shift_JIS, 2 UTF-16LE");
     let expected = [("a", "今天"), ("b", "天气"), ("c", "図書館は月曜日を除いて毎日開いています。")];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
-    // A wrong byte costs its row only.
+    // An invalid byte costs only its row.
     let mut csv = encoding_rs::SHIFT_JIS.encode("id,text\na,図書館\nb,毎日").0.into_owned();
     csv.splice(10..12, [0xFF, 0xFF]);
     playground.write("one.csv", csv);
@@ -112,7 +112,7 @@ fn lines_in_other_encodings_are_read() {
     assert_eq!(ids_and_texts(&playground), pairs(&[("b", "毎日")]));
 }
 
-/// All rows of a file in one batch.
+/// Returns all rows of a file in one batch.
 fn batch(playground: &Playground) -> RecordBatch {
     let file = File::open(playground.path("out.parquet")).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -124,7 +124,7 @@ fn batch(playground: &Playground) -> RecordBatch {
 fn kept_columns_have_the_types_of_their_values() {
     let playground = Playground::new();
     let mut lines = String::new();
-    // More rows than are written at a time, and the values that widen a column come late.
+    // More rows than one batch of the writer, and the values that widen a column are in the last ones.
     for n in 0..600 {
         let (score, mixed) = if n < 500 { ("1", "true") } else { ("0.5", "\"text\"") };
         lines += &format!(
@@ -153,7 +153,7 @@ fn kept_columns_have_the_types_of_their_values() {
     assert!(batch["ok"].as_boolean().value(599));
     assert_eq!((batch["late"].null_count(), batch["late"].as_primitive::<Int64Type>().value(599)), (599, 7));
     assert_eq!(batch["none"].null_count(), 600);
-    // Each row still has its own id, text and vector.
+    // Each row has its own id, text and vector.
     for (at, row) in rows(&playground.path("out.parquet")).iter().enumerate() {
         assert_eq!((row.id.clone(), row.text.clone()), (at.to_string(), format!("text {at}")));
     }
@@ -186,7 +186,7 @@ fn every_kind_gives_what_it_has_to_keep() {
     playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
 }
 
-/// In a folder of documents the index of last night is none, and would bring back what has been removed.
+/// An index of an earlier run in a folder of documents is skipped. Its rows would bring back documents that were removed.
 #[test]
 fn an_index_is_not_read_unless_it_is_named() {
     let playground = Playground::new();
@@ -198,14 +198,14 @@ fn an_index_is_not_read_unless_it_is_named() {
     fs::remove_file(playground.path("docs/b.md")).unwrap();
     let ran = playground.run(&arguments).expect(0);
     ran.says(
-        "1 documents: 0 embedded, 1 reused, 0 empty, 0 failed; left out: 1 hidden, 2 indexes of this tool",
+        "1 document: 0 embedded, 1 reused, 0 empty, 0 failed; skipped: 1 hidden, 2 indexes of this tool",
     );
     playground.run_anew(&["build", "docs/old.parquet", "-o", "out.parquet"]).expect(0);
     assert_eq!(ids_and_texts(&playground), pairs(&[("a.md", "one"), ("b.md", "two")]));
     playground.run(&["build", "out.parquet", "-o", "./out.parquet"]).expect(2).says("is the output too");
 }
 
-/// What would take all memory, all time or all space costs its document, and the rest is there.
+/// A file that would take all memory, time or disk space costs its document. The other documents have rows.
 #[test]
 fn bounds_cost_a_document_not_the_run() {
     let playground = Playground::new();
@@ -220,22 +220,22 @@ fn bounds_cost_a_document_not_the_run() {
     playground
         .write("docs/e.jsonl", format!("{{\"text\":\"{}\"}}\n{{\"text\":\"short\"}}\n", "x".repeat(3 << 20)));
     playground.write("docs/f.csv", format!("text\n\"{}", "x\n".repeat(3 << 20)));
-    // Each open element is opened again in each paragraph: 47 KB would become 2 GB.
+    // The parser opens every open element again in each paragraph, so 47 KB become 2 GB.
     playground.write("docs/g.html", (0..4700).map(|n| format!("<p><b a{n}>")).collect::<String>());
     let arguments =
         ["build", "docs", "-o", "out.parquet", "--max-document-mib", "2", "--max-document-seconds", "20"];
     let ran = playground.run(&arguments).expect(3);
-    ran.says("failed: docs/b.txt.gz: larger than 2097152 bytes; allow more with --max-document-mib")
+    ran.says("failed: docs/b.txt.gz: larger than 2097152 bytes; raise --max-document-mib")
         .says("failed: docs/c.jsonl.zst:2: ")
         .says("failed: docs/d.txt: larger than 2097152 bytes;")
         .says("failed: docs/e.jsonl:1: larger than 2097152 bytes;")
-        .says("failed: docs/f.csv:2: larger than 2097152 bytes;")
-        .says("failed: docs/g.html: its ");
+        .says("failed: docs/f.csv:2: larger than 2097152 bytes (the rest of the file is not read);")
+        .says("failed: docs/g.html: the process that reads it crashed or took more than 2 GiB of memory;");
     assert_eq!(ran.stderr.matches("failed: ").count(), 6, "{}", ran.story);
     let expected = [("a.txt", "good"), ("c.jsonl.zst:1", "before"), ("e.jsonl:2", "short")];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
     let ran = playground.run_anew(&["build", "docs/b.txt.gz", "docs/a.txt", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/b.txt.gz: unpacks to more than 100 times its size;");
+    ran.says("failed: docs/b.txt.gz: expands to more than 100 times its size;");
     playground
         .run_anew(&["build", "docs/b.txt.gz", "-o", "out.parquet", "--max-expansion", "5000"])
         .expect(0);

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // A test that panics says where; tables are printed.
 
 mod bad_inputs;
-mod bench_nights;
 mod crashes;
 mod devices;
 mod doctor;
@@ -14,12 +13,14 @@ mod eval;
 mod fuzz;
 mod golden;
 mod gpu;
+mod help;
 mod hub;
 mod inspect;
 mod install;
 mod kinds;
 mod layers;
 mod make;
+mod messages;
 mod mixed;
 mod nights;
 mod objects;
@@ -29,10 +30,11 @@ mod ray;
 mod readers;
 mod recipes;
 mod screen;
+mod screens;
+mod screens_build;
 mod search;
 mod shards;
 mod stand_in;
 mod stream;
-mod throughput;
 mod util;
 mod vectors;

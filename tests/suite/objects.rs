@@ -39,7 +39,7 @@ impl Server {
             answers.read_line(&mut line).unwrap();
             let started: Value = serde_json::from_str(&line).unwrap();
             Server {
-                port: started["port"].as_u64().unwrap() as u16,
+                port: u16::try_from(started["port"].as_u64().unwrap()).unwrap(),
                 keys: serde_json::from_value(started["keys"].clone()).unwrap(),
                 commands: Mutex::new((child.stdin.take().unwrap(), answers)),
                 _process: child,
@@ -304,7 +304,7 @@ fn large(texts: &[&str]) -> String {
     let mut ballast = || {
         let digit = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from(b' ' + 1 + (state >> 58) as u8)
+            char::from(b' ' + 1 + u8::try_from(state >> 58).unwrap())
         };
         (0..6 << 20).map(digit).collect::<String>().replace('"', "x").replace('\\', "y")
     };
@@ -455,7 +455,7 @@ fn a_document_that_cannot_be_read_is_named_by_its_url() {
         }
     });
     let ran = bucket.build(&[&docs, "-o", &out]).expect(3);
-    ran.says(&format!("failed: {docs}b.txt: is not there")).says("stale: b.txt");
+    ran.says(&format!("failed: {docs}b.txt: does not exist")).says("stale: b.txt");
     assert_eq!(rows(&bucket.get("out.parquet")).len(), 2);
 }
 
@@ -480,7 +480,7 @@ fn connections_that_are_cut_and_answers_of_503_cost_nothing_but_time() {
         _ => Fate::Passes,
     });
     let ran = bucket.build(&build).expect(0);
-    ran.says("answers 503 Service Unavailable; trying again for ").says("3 embedded");
+    ran.says("answered 503 Service Unavailable; retrying for up to ").says("3 embedded");
     let parts = bucket.line.requests().iter().filter(|request| request.contains("partNumber=")).count();
     assert!(parts >= 4, "{:?}", bucket.line.requests());
     bucket.expect_rows_of("out.parquet", "docs.jsonl", &KEEP);
@@ -516,7 +516,7 @@ fn what_changes_while_it_is_read_is_not_mixed() {
         Fate::Passes
     });
     let ran = bucket.build(&[&bucket.url("docs.jsonl"), "-o", "out.parquet"]).expect(3);
-    ran.says("another program has written or removed it during this run; run again");
+    ran.says("another program wrote or removed it during this run; run again");
     let texts = ids_and_texts(&bucket.playground.path("out.parquet"));
     assert_eq!(texts, [("0".to_owned(), "One.".to_owned())]);
 }
@@ -614,9 +614,7 @@ fn of_two_writers_one_is_told() {
         let etag = bucket.etag("out.parquet");
         bucket.line.let_go();
         let ran = ended(child, Some(1));
-        ran.says(&format!(
-            "error: {out}: another program has written or removed it during this run; run again"
-        ));
+        ran.says(&format!("error: {out}: another program wrote or removed it during this run; run again"));
         assert_eq!((bucket.etag("out.parquet"), bucket.uploads()), (etag, 0), "{at}: {}", ran.story);
         bucket.line.set(|_| Fate::Passes);
         let again = [&[docs.as_str(), "-o", &out], &KEEP[..]].concat();
@@ -655,7 +653,7 @@ fn what_is_wrong_is_said_in_one_line() {
         let (key, secret) = &Server::get().keys[1];
         command.env("AWS_ACCESS_KEY_ID", key).env("AWS_SECRET_ACCESS_KEY", secret);
     };
-    let no_such = "there is no such bucket; see to its name, its region and --endpoint";
+    let no_such = "the bucket does not exist; check its name, its region and --endpoint";
     wrong(
         &nothing,
         &["s3://no-such-bucket/docs", "-o", "out.parquet"],
@@ -664,20 +662,20 @@ fn what_is_wrong_is_said_in_one_line() {
     );
     wrong(&nothing, &[&docs, "-o", "s3://no-such-bucket/out.parquet"], 1, no_such);
     let denied = format!(
-        "{docs}: access is denied (SignatureDoesNotMatch); see to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
+        "{docs}: access denied (SignatureDoesNotMatch); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
     );
     wrong(&wrong_key, &[&docs, "-o", "out.parquet"], 1, &denied);
     wrong(
         &reader,
         &[&docs, "-o", &out],
         1,
-        &format!("{out}: access is denied (AccessDenied); see to AWS_ACCESS_KEY_ID"),
+        &format!("{out}: access denied (AccessDenied); check AWS_ACCESS_KEY_ID"),
     );
     wrong(
         &nothing,
         &[&bucket.url("nothing"), "-o", "out.parquet"],
         1,
-        "nothing: nothing is there; check that it exists",
+        "nothing: nothing is found there; check that it exists",
     );
     wrong(&nothing, &[&bucket.url("docs/b.bin"), "-o", "out.parquet"], 2, "unknown kind; give a folder");
     wrong(&nothing, &[&docs, "-o", &bucket.url("more/")], 2, "is a folder; name an object in it");
@@ -685,17 +683,17 @@ fn what_is_wrong_is_said_in_one_line() {
         &nothing,
         &[&docs, "-o", &bucket.url("notes.txt")],
         1,
-        "notes.txt: is no Parquet file and would be lost",
+        "notes.txt: is not a Parquet file and would be lost",
     );
     wrong(&nothing, &[&docs, "-o", &docs], 2, "is the output too; name another with -o");
-    wrong(&nothing, &["s3://b//docs", "-o", "out.parquet"], 2, "is no URL of an object");
+    wrong(&nothing, &["s3://b//docs", "-o", "out.parquet"], 2, "is not a valid URL of an object");
     // Nothing in a bucket is a reason to stop, or not, as in a folder.
     bucket.build(&[&docs, "-o", &out]).expect(0);
     wrong(
         &nothing,
         &[&bucket.url("nothing/"), "-o", &out],
         1,
-        "no documents in it, while the old output has some",
+        "contains no documents, but the old output does",
     );
     bucket.build(&[&bucket.url("nothing"), &docs, "-o", &out, "--allow-empty"]).expect(0);
 
@@ -704,7 +702,7 @@ fn what_is_wrong_is_said_in_one_line() {
     let started = Instant::now();
     let ran = bucket.build(&[&docs, "-o", "out.parquet"]).expect(1);
     ran.says(&format!(
-        "error: {docs}: {free}: Connection refused (os error 111); see to the network, --endpoint"
+        "error: {docs}: {free}: Connection refused (os error 111); check the network, --endpoint"
     ));
     assert!(started.elapsed() < Duration::from_secs(5), "{}", ran.story);
 }

@@ -1,4 +1,4 @@
-//! The real pipeline with an engine that does what a test needs.
+//! The real pipeline, with an engine that a test can slow down or break.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -25,23 +25,26 @@ use crate::util::{Playground, jsonl, repository};
 
 const WIDTH: usize = 32;
 
-/// A vector that is different for each sequence of ids, NaN for one with the poison in it; every batch
-/// is written down, and after so many the engine fails.
+/// An engine that makes another vector for each sequence of ids, and records its batches.
 #[derive(Clone)]
 struct Fake {
+    /// A text with this id gets a vector of NaN.
     poison: Option<u32>,
-    /// Whether the poison works in company only.
+    /// Whether the poison has no effect on a text that is alone in its batch.
     is_poison_weak: bool,
-    /// Tokens of a batch, padding included, that there is memory for.
-    places_max: usize,
+    /// The most tokens of a batch, padding included, that fit into memory.
+    memory_tokens: usize,
     batching: Batching,
+    /// The engine fails after this many batches.
     batches_max: usize,
+    /// Rows that it leaves out of each batch.
     rows_missing: usize,
-    /// So long a batch takes.
+    /// How long a batch takes.
     time: Duration,
+    /// The lengths of the texts of each batch so far.
     batches: Arc<Mutex<Vec<Vec<usize>>>>,
-    /// One a device, which waits for the others to have a batch too.
     devices: usize,
+    /// Makes each device wait with its first batch until all devices have one.
     all_at_work: Option<Arc<Barrier>>,
 }
 
@@ -50,7 +53,7 @@ impl Fake {
         Fake {
             poison: None,
             is_poison_weak: false,
-            places_max: usize::MAX,
+            memory_tokens: usize::MAX,
             batching,
             batches_max: usize::MAX,
             rows_missing: 0,
@@ -103,7 +106,7 @@ impl Embedder for Fake {
         batches.push(batch.lengths());
         drop(batches);
         thread::sleep(self.time);
-        if batch.places() > self.places_max {
+        if batch.padded_tokens() > self.memory_tokens {
             return Err(OutOfMemory.into());
         }
         let poison = self.poison.filter(|_| !self.is_poison_weak || batch.len() > 1);
@@ -174,6 +177,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         dim: WIDTH,
         shard: None,
         old: None,
+        is_rebuild: false,
         has_output: false,
         allow_empty: false,
         allow_shrink: false,
@@ -184,7 +188,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Invariant 1: whatever the lengths, the batches and the failures, a row has its own text's vector.
+    /// With any lengths, batches and failures, a row has the vector of its own text.
     #[test]
     fn a_vector_belongs_to_its_text(
         texts in proptest::collection::vec("([a-z]{1,8}[ .]|今天。|7){0,40}", 0..60),
@@ -194,7 +198,7 @@ proptest! {
     ) {
         let batching = if alone { Batching::Alone } else { Batching::EqualLengths };
         let tokenizer = tokenizer();
-        // A digit is always a token of its own.
+        // A digit is always a single token.
         let poison = tokenizer.encode("7").unwrap().ids()[0];
         let fake = Fake { poison: Some(poison), ..Fake::new(batching) };
         let (documents, rows) = run(&texts, &fake, job(max_tokens, batch_tokens, RowKind::Chunks)).unwrap();
@@ -218,7 +222,7 @@ proptest! {
 }
 
 #[test]
-fn documents_come_out_in_the_order_in_which_they_went_in() {
+fn rows_are_in_the_order_of_the_documents() {
     let texts: Vec<String> = (0..9000).map(|n| "word ".repeat(1 + n * 7 % 13) + &n.to_string()).collect();
     let fake = Fake::new(Batching::AnyLengths);
     let (documents, rows) = run(&texts, &fake, job(64, 2048, RowKind::Documents)).unwrap();
@@ -240,15 +244,18 @@ fn equal_lengths_go_through_the_model_together() {
 }
 
 #[test]
-fn an_engine_that_fails_ends_the_run_with_its_words() {
+fn an_engine_that_fails_ends_the_run_with_its_own_message() {
     let texts: Vec<String> = (0..3000).map(|n| "a ".repeat(1 + n % 100)).collect();
     let fake = Fake { batches_max: 3, ..Fake::new(Batching::AnyLengths) };
     let error = run(&texts, &fake, job(128, 128, RowKind::Documents)).unwrap_err();
     let said = format!("{error:#}");
-    assert!(said.starts_with("at ") && said.ends_with(": the engine is out of order"), "{said}");
+    assert!(
+        said.contains("in.jsonl:") && said.ends_with(": cannot be embedded: the engine is out of order"),
+        "{said}"
+    );
 }
 
-/// Texts of 1 to 40 words, and their vectors.
+/// Returns texts of 1 to 40 words and their vectors.
 fn texts_and_vectors() -> (Vec<String>, Vec<Vector>) {
     let texts: Vec<String> = (0..2000).map(|n| format!("{}{n}", "a ".repeat(n % 40))).collect();
     let tokenizer = tokenizer();
@@ -284,21 +291,21 @@ fn several_devices_work_on_one_queue() {
     assert!(format!("{error:#}").ends_with("the engine is out of order"), "{error:#}");
     drop(kept);
     let made: usize = broken.batches().iter().map(Vec::len).sum();
-    assert_eq!(journal(&playground).unwrap().resumed(), made, "what the other devices were doing is kept");
+    assert_eq!(journal(&playground).unwrap().resumed(), made, "the vectors of the other devices are kept");
 }
 
 #[test]
-fn where_memory_is_too_small_batches_are_halved_down_to_one_text() {
+fn batches_that_do_not_fit_into_memory_are_halved_down_to_one_text() {
     let (texts, vectors) = texts_and_vectors();
-    let fake = Fake { places_max: 70, ..Fake::new(Batching::AnyLengths) };
+    let fake = Fake { memory_tokens: 70, ..Fake::new(Batching::AnyLengths) };
     let (documents, rows) = run(&texts, &fake, job(128, 2048, RowKind::Documents)).unwrap();
     assert_eq!(documents.embedded, 2000);
     assert!(rows.into_iter().map(|row| row.vector).eq(vectors));
-    let places = |batch: &Vec<usize>| batch.iter().max().unwrap() * batch.len();
-    let too_large = fake.batches().iter().filter(|batch| places(batch) > 70).count();
-    assert!(too_large <= 6, "that is learned: {too_large}");
+    let padded = |batch: &Vec<usize>| batch.iter().max().unwrap() * batch.len();
+    let too_large = fake.batches().iter().filter(|batch| padded(batch) > 70).count();
+    assert!(too_large <= 6, "{too_large} batches were too large");
 
-    let tiny = Fake { places_max: 30, ..Fake::new(Batching::AnyLengths) };
+    let tiny = Fake { memory_tokens: 30, ..Fake::new(Batching::AnyLengths) };
     let (documents, rows) = run(&texts, &tiny, job(128, 2048, RowKind::Documents)).unwrap();
     assert!(documents.add_up() && documents.failed > 0 && documents.embedded > 0);
     let tokenizer = tokenizer();
@@ -321,13 +328,13 @@ fn a_vector_that_is_not_finite_is_tried_again_alone() {
 }
 
 #[test]
-#[should_panic(expected = "one row a chunk")]
-fn an_engine_that_gives_too_few_rows_is_a_bug_and_never_papered_over() {
+#[should_panic(expected = "one row per chunk")]
+fn an_engine_that_returns_too_few_rows_is_a_bug_and_panics() {
     let fake = Fake { rows_missing: 1, ..Fake::new(Batching::AnyLengths) };
     let _ = run(&["text".to_owned()], &fake, job(64, 2048, RowKind::Documents));
 }
 
-/// Between the walk and the reading, other programs write.
+/// Other programs may write between the walk and the reading.
 #[test]
 fn a_file_may_vanish_or_grow_before_it_is_read() {
     let playground = Playground::new();

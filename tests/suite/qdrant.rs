@@ -1,4 +1,4 @@
-//! `scripts/to_qdrant.py` and docs/qdrant.md; the checks are in `tests/python/qdrant.py`.
+//! `scripts/integrations/to_qdrant.py` and docs/qdrant.md; the checks are in `tests/python/qdrant.py`.
 
 use std::fs;
 use std::path::Path;

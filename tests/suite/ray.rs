@@ -1,4 +1,4 @@
-//! `scripts/ray_build.py` and docs/engines.md; the checks are in `tests/python/engines.py`.
+//! `scripts/integrations/ray_build.py` and docs/engines.md; the checks are in `tests/python/engines.py`.
 
 use std::env;
 use std::os::unix::fs::symlink;

@@ -97,9 +97,8 @@ fn the_commands_of_both_readmes_are_the_same_and_work() {
     for article in articles() {
         playground.write(&format!("docs/{}.txt", article.id), article.text);
     }
-    fs::create_dir_all(playground.path(".local/share/bash-completion/completions")).unwrap();
     let pages = ["README.md", "README.zh-CN.md"].map(|name| repository(name).to_str().unwrap().to_owned());
-    python(&playground, &["readers"], "readmes.py", &[&pages[0], &pages[1]]);
+    python(&playground, &["recipes", "readers"], "readmes.py", &[&pages[0], &pages[1]]);
 }
 
 /// One of `most` numbers; the same ones in every run.

@@ -15,6 +15,8 @@ const ROWS: u16 = 400;
 pub struct Screen {
     /// The screen after each change, with trailing spaces and empty lines at the end removed.
     pub frames: Vec<String>,
+    /// All that the command wrote, with the codes that control the terminal.
+    pub written: String,
     pub code: Option<i32>,
 }
 
@@ -44,10 +46,11 @@ pub fn screen(command: &mut Command, columns: u16) -> Screen {
     let mut master = File::from(master);
     let size = |count: u16| count.try_into().unwrap();
     let mut parser = vt100::Parser::new(size(ROWS), size(columns), 0);
-    let (mut bytes, mut frames) = (vec![0; 1 << 16], Vec::new());
+    let (mut bytes, mut written, mut frames) = (vec![0; 1 << 16], Vec::new(), Vec::new());
     // Once the child has closed the terminal, the system answers with an error instead of an end.
     while let Ok(count @ 1..) = master.read(&mut bytes) {
         parser.process(&bytes[..count]);
+        written.extend_from_slice(&bytes[..count]);
         let lines: Vec<String> =
             parser.screen().rows(0, columns).map(|line| line.trim_end().to_owned()).collect();
         let frame = lines.join("\n").trim_end().to_owned() + "\n";
@@ -55,7 +58,8 @@ pub fn screen(command: &mut Command, columns: u16) -> Screen {
             frames.push(frame);
         }
     }
-    Screen { frames, code: child.wait().unwrap().code() }
+    let written = String::from_utf8_lossy(&written).into_owned();
+    Screen { frames, written, code: child.wait().unwrap().code() }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //! line.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -173,9 +174,40 @@ fn what_people_see_is_the_place_and_the_part_that_matters() {
 }
 
 #[test]
+fn each_question_of_standard_input_is_answered_before_the_next_has_to_be_there() {
+    let playground = Playground::new();
+    playground.write("in.jsonl", jsonl(["one", "two", "three"]));
+    playground.build("in.jsonl", &[]);
+    playground.write("questions.txt", "one\ntwo\n");
+    let arguments = ["search", "out.parquet", "--json", "--questions"];
+    let of_file = playground.run(&[&arguments[..], &["questions.txt"]].concat()).expect(0).stdout;
+    let mut command = playground.command(&[&arguments[..], &["-"]].concat());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    for (question, answer) in ["one", "two"].into_iter().zip(of_file.lines()) {
+        writeln!(stdin, "{question}").unwrap();
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), answer);
+    }
+    // An empty line ends the run, and what comes before it is answered.
+    stdin.write_all(b"three\n\nfour\n").unwrap();
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest.lines().count(), 1, "{rest}");
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("questions -:4: is empty"), "{stderr}");
+    refused(playground.run(&["search", "out.parquet", "--questions", "-"]), &["questions -: is empty"]);
+}
+
+#[test]
 fn for_nine_of_ten_questions_the_toy_has_the_document_among_the_first_three() {
     let mut python = Command::new("python3");
-    python.arg(repository("scripts/check_toy.py")).arg(env!("CARGO_BIN_EXE_qwen3-index"));
+    python.arg(repository("scripts/fixtures/check_toy.py")).arg(env!("CARGO_BIN_EXE_qwen3-index"));
     let output = python.output().unwrap();
     println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -254,7 +286,7 @@ fn what_cannot_be_searched_is_refused_in_one_line() {
     playground.write("questions.txt", &long);
     let ran = search(&["out.parquet", "--questions", "questions.txt"]);
     assert!(ran.stderr.len() < 500, "{}", ran.story);
-    refused(ran, &["question \"word word", " tokens, ", "are the most; shorten it"]);
+    refused(ran, &["question \"word word", " tokens, the model takes at most ", "; shorten it"]);
     search(&["out.parquet"]).expect(2);
     search(&["out.parquet", "x", "--questions", "questions.txt"]).expect(2);
 }
@@ -269,14 +301,16 @@ fn the_model_is_the_one_that_the_index_was_made_with() {
     let ran = playground.run(&["search", "out.parquet", "one", "--model-file", "model.onnx"]);
     refused(
         ran,
-        &["model.onnx: is not the one that the index was made with (other weights; that was model_st.onnx)"],
+        &[
+            "model.onnx: is not the one that made the index (other weights; the index was made with model_st.onnx)",
+        ],
     );
     let copy = playground.path("model");
     copy_folder(&repository("fixtures/qwen3-tiny"), &copy);
     let tokenizer = fs::read_to_string(copy.join("tokenizer.json")).unwrap();
     fs::write(copy.join("tokenizer.json"), tokenizer + " ").unwrap();
     let ran = playground.run(&["search", "out.parquet", "one", "--model", "model"]);
-    refused(ran, &["is not the one that the index was made with (another tokenizer"]);
+    refused(ran, &["is not the one that made the index (another tokenizer"]);
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -267,7 +267,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
         .expect(2)
         .says("expected I/N");
 
-    let elsewhere = "only `build` and `read` go to object storage";
+    let elsewhere = "only `build` and `read` use object storage";
     playground.run(&["merge", "parts", "-o", "s3://bucket/all.parquet"]).expect(2).says(elsewhere);
     playground.run(&["merge", "s3://bucket/parts", "-o", "out.parquet"]).expect(2).says(elsewhere);
 

@@ -1,5 +1,5 @@
-//! `--device cuda` with ONNX Runtime's own CUDA provider and a stand-in for CUDA (`tests/stand_in/cuda.c`): what goes onto
-//! a GPU, memory that is too small, several GPUs. Vectors mean nothing here.
+//! `--device cuda` with ONNX Runtime's own CUDA provider and a stand-in for CUDA (`tests/stand_in/cuda.c`): which nodes run
+//! on a GPU, memory that is too small, several GPUs. The stand-in computes nothing, so the vectors have no meaning.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
@@ -11,10 +11,11 @@ use std::sync::OnceLock;
 
 use crate::util::{Playground, Ran, cpu_library, jsonl, our_exports, python, repository, rows};
 
-/// The names of the driver's library, which the stand-in is.
+/// The names of the library of the driver; the stand-in has both.
 const DRIVER: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
 
-/// The others that the tool loads for a GPU, which are empty but for cuDNN's first: the stand-in has all that is in them.
+/// The other libraries that the tool loads for a GPU. Only the first of cuDNN has code: the functions of the others are in the
+/// stand-in for the driver.
 const CUDA_LIBRARIES: [&str; 6] = [
     "libcudart.so.13",
     "libcublasLt.so.13",
@@ -71,7 +72,7 @@ fn link(libraries: &[&str], folder: &Path) {
 }
 
 fn onnx_runtime(folder: &Path) {
-    // Where it is not installed, this says how.
+    // If it is not installed, this panics with how to install it.
     drop(python("gpu"));
     for file in fs::read_dir(repository("target/python/gpu/onnxruntime/capi")).unwrap().map(Result::unwrap) {
         if file.file_name().to_string_lossy().starts_with("libonnxruntime") {
@@ -80,7 +81,7 @@ fn onnx_runtime(folder: &Path) {
     }
 }
 
-/// A run with ONNX Runtime from a folder, and with CUDA from there or from where the system looks for libraries.
+/// Runs with the ONNX Runtime of a folder, and with CUDA from this folder or from where the system looks for libraries.
 fn run_in(folder: &Path, playground: &Playground, arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
     let libraries = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let library =
@@ -96,7 +97,7 @@ fn run(playground: &Playground, arguments: &[&str], settings: &[(&str, &str)]) -
 
 const BUILD: [&str; 5] = ["build", "in.jsonl", "-o", "out.parquet", "--rebuild"];
 
-/// This tool's export.
+/// Returns the options for an export of `scripts/export_onnx.py`.
 fn model(file: &str) -> [&str; 4] {
     ["--model", our_exports().to_str().unwrap(), "--model-file", file]
 }
@@ -107,7 +108,7 @@ fn build(playground: &Playground, more: &[&str], settings: &[(&str, &str)]) -> R
 
 const CUDA: [&str; 2] = ["--device", "cuda"];
 
-/// Of 8 to 520 tokens.
+/// Writes this many documents of 8 to 520 tokens.
 fn documents(playground: &Playground, count: usize) {
     let texts: Vec<String> =
         (0..count).map(|n| format!("{n} {}", "and so on ".repeat(1 + n % 128))).collect();
@@ -120,18 +121,18 @@ fn graphs_are_on_the_gpu_or_refused() {
     documents(&playground, 5);
     for file in ["model_f16.onnx", "model_bf16.onnx"] {
         let ran = run(&playground, &[&BUILD[..], &model(file), &CUDA].concat(), &[]).expect(0);
-        ran.says("GPU 0 by CUDA, Stand-in 0, ");
-        // Reckoning with shapes stays on the CPU.
+        ran.says("GPU 0 (CUDA), Stand-in 0, ");
+        // The nodes that compute shapes run on the CPU.
         let share = ran.stderr.split_once("Stand-in 0, ").unwrap().1.split_once(" nodes").unwrap().0;
         let (on_gpu, all) = share.split_once(" of ").unwrap();
         let (on_gpu, all): (u32, u32) = (on_gpu.parse().unwrap(), all.parse().unwrap());
         assert!(all - on_gpu < 10 && all > 60, "{}", ran.story);
     }
-    // Nothing is said of a device, and there is a GPU.
-    build(&playground, &[], &[]).expect(0).says("GPU 0 by CUDA, Stand-in 0, ");
-    // It takes a text at a time.
+    // Without --device, a GPU is used.
+    build(&playground, &[], &[]).expect(0).says("GPU 0 (CUDA), Stand-in 0, ");
+    // This graph takes one text at a time.
     let one = [&BUILD[..], &["--model-file", "model_batch1.onnx"], &CUDA].concat();
-    run(&playground, &one, &[]).expect(0).says("GPU 0 by CUDA, Stand-in 0, ");
+    run(&playground, &one, &[]).expect(0).says("GPU 0 (CUDA), Stand-in 0, ");
     // CUDA has no kernels for these.
     let elsewhere =
         [("model_kv_f32.onnx", "2 GroupQueryAttention"), ("model_quantized.onnx", "14 MatMulInteger")];
@@ -140,7 +141,7 @@ fn graphs_are_on_the_gpu_or_refused() {
         let refused = run(&playground, &[&tiny[..], &CUDA].concat(), &[]).expect(1);
         refused.says(&format!("CUDA has no kernel for {heavy}, which would run on the CPU"));
         let auto = run(&playground, &tiny, &[]).expect(0);
-        auto.says(" numbers a vector, CPU, ").says(heavy);
+        auto.says(" dimensions, CPU, ").says(heavy);
     }
 }
 
@@ -162,24 +163,24 @@ fn batches_are_as_large_as_the_memory_allows() {
 fn memory_that_is_too_small_costs_time_before_it_costs_documents() {
     let playground = Playground::new();
     documents(&playground, 2000);
-    // Planned by what fits, nothing is too large.
+    // By default, batches are planned by what fits.
     let planned = build(&playground, &CUDA, &[("STAND_IN_MIB", "16")]).expect(0);
-    assert!(!planned.stderr.contains("too small"), "{}", planned.story);
-    // A text fits that has the memory for itself, which was taken in pieces for smaller ones before.
+    assert!(!planned.stderr.contains("not enough device memory"), "{}", planned.story);
+    // A long text fits although ONNX Runtime held the memory in pieces of shorter texts before.
     build(&playground, &CUDA, &[("STAND_IN_MIB", "4")]).expect(0);
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     let too_large = [&CUDA[..], &["--batch-tokens", "131072"]].concat();
     let ran = build(&playground, &too_large, &[("STAND_IN_MIB", "24")]).expect(0);
-    ran.says("the memory of the device is too small for such batches: from here on they have ");
+    ran.says("not enough device memory for batches of this size: from now on they have at most ");
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
 
-    // What does not fit alone is a failure of its own; the old file would have a row for it.
+    // A text that does not fit alone fails. The old file is removed, since it has a row for it.
     fs::remove_file(playground.path("out.parquet")).unwrap();
     let ran = build(&playground, &CUDA, &[("STAND_IN_MIB", "3")]).expect(3);
     ran.says(" tokens at once are more than the memory of the device holds; lower --max-tokens");
     let embedded = rows(&playground.path("out.parquet"));
     assert!((200..2000).contains(&embedded.len()), "{}", embedded.len());
-    assert!(embedded.iter().any(|row| row.text.len() < 20), "short ones fit");
+    assert!(embedded.iter().any(|row| row.text.len() < 20), "short texts fit");
 }
 
 #[test]
@@ -187,10 +188,10 @@ fn a_model_that_is_too_large_is_refused_in_one_line() {
     let playground = Playground::new();
     documents(&playground, 5);
     let refused = build(&playground, &CUDA, &[("STAND_IN_MIB", "1")]).expect(1);
-    refused.says("cannot be loaded: the memory of the device is too small for it: free some");
+    refused.says("cannot be loaded: not enough memory on the device; free some");
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.story);
     let auto = build(&playground, &[], &[("STAND_IN_MIB", "1")]).expect(0);
-    auto.says(" numbers a vector, CPU, ").says("the memory of the device is too small");
+    auto.says(" dimensions, CPU, ").says("not enough memory on the device");
 }
 
 #[test]
@@ -200,20 +201,20 @@ fn several_gpus_share_the_work() {
     let two = [("STAND_IN_GPUS", "2")];
     let counted = [two[0], ("STAND_IN_RESULTS", "results")];
     let ran = build(&playground, &["--device", "cuda:0,1", "--batch-tokens", "2048"], &counted).expect(0);
-    ran.says("GPU 0, 1 by CUDA, Stand-in 0, Stand-in 1, ");
+    ran.says("GPU 0, 1 (CUDA), Stand-in 0, Stand-in 1, ");
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     let results = fs::read_to_string(playground.path("results")).unwrap();
     let results: Vec<u32> = results.lines().map(|line| line.parse().unwrap()).collect();
     assert!(results.len() == 2 && results.iter().all(|&count| count > 20), "{results:?}");
-    build(&playground, &["--device", "cuda:1"], &two).expect(0).says("GPU 1 by CUDA, Stand-in 1, ");
+    build(&playground, &["--device", "cuda:1"], &two).expect(0).says("GPU 1 (CUDA), Stand-in 1, ");
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     build(&playground, &["--device", "cuda:2"], &two)
         .expect(1)
-        .says("there is no GPU 2: NVIDIA's driver has 2");
+        .says("there is no GPU 2: the NVIDIA driver has 2");
 }
 
 #[test]
-fn cuda_may_lie_in_packages_or_be_the_systems() {
+fn cuda_may_be_in_python_packages_or_in_the_system() {
     let playground = Playground::new();
     documents(&playground, 5);
     let system = stand_in().to_str().unwrap();
@@ -228,22 +229,22 @@ fn cuda_may_lie_in_packages_or_be_the_systems() {
     fs::create_dir_all(&capi).unwrap();
     onnx_runtime(&capi);
     let only_driver = [("LD_LIBRARY_PATH", driver.to_str().unwrap())];
-    run_in(&capi, &playground, &arguments, &only_driver).expect(0).says("GPU 0 by CUDA");
+    run_in(&capi, &playground, &arguments, &only_driver).expect(0).says("GPU 0 (CUDA)");
 
     let alone = playground.path("alone");
     fs::create_dir(&alone).unwrap();
     onnx_runtime(&alone);
-    run_in(&alone, &playground, &arguments, &[("LD_LIBRARY_PATH", system)]).expect(0).says("GPU 0 by CUDA");
+    run_in(&alone, &playground, &arguments, &[("LD_LIBRARY_PATH", system)]).expect(0).says("GPU 0 (CUDA)");
 
-    // A folder for a machine without either.
+    // A bundle has the libraries of both in its folder.
     let bundle = [&["model", "bundle", "bundle"], &model("model_f16.onnx")[..], &CUDA].concat();
     run_in(&capi, &playground, &bundle, &only_driver).expect(0);
     let bundled = playground.path("bundle");
-    run_in(&bundled, &playground, &arguments, &only_driver).expect(0).says("GPU 0 by CUDA");
+    run_in(&bundled, &playground, &arguments, &only_driver).expect(0).says("GPU 0 (CUDA)");
 }
 
 #[test]
-fn what_is_wrong_with_a_driver_or_a_library_is_said_in_one_line() {
+fn faults_of_driver_and_libraries_are_reported_in_one_line() {
     let playground = Playground::new();
     documents(&playground, 5);
     let arguments = ["build", "in.jsonl", "-o", "out.parquet", "--device", "cuda"];
@@ -255,9 +256,9 @@ fn what_is_wrong_with_a_driver_or_a_library_is_said_in_one_line() {
     refused(
         stand_in(),
         &[("STAND_IN_ERROR", "803")],
-        &["NVIDIA's driver says: system has unsupported display driver"],
+        &["the NVIDIA driver reports: system has unsupported display driver"],
     );
-    let old = "cannot be loaded: CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version; see that the driver is 580 or newer";
+    let old = "cannot be loaded: CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version; check that the driver is 580 or newer";
     refused(stand_in(), &[("STAND_IN_OLD", "1")], &[old]);
     refused(stand_in(), &[("STAND_IN_GPUS", "0")], &["there is no GPU 0", "use --device cpu"]);
 
@@ -283,6 +284,6 @@ fn what_is_wrong_with_a_driver_or_a_library_is_said_in_one_line() {
     refused(
         &other,
         &[],
-        &["is not for GPU 0 by CUDA", "pip install --force-reinstall --no-deps onnxruntime-gpu"],
+        &["was not built for GPU 0 (CUDA)", "pip install --force-reinstall --no-deps onnxruntime-gpu"],
     );
 }

@@ -117,7 +117,7 @@ fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str)
     playground.write("docs/d.jsonl", lines.concat().join("\n"));
     [
         ("b.pdf", "not PDF"),
-        ("x", "the id `x` was already used at docs/d.jsonl:1"),
+        ("x", "the id `x` is already used at docs/d.jsonl:1, so this document is skipped"),
         ("y", "no field `text`"),
         ("docs/d.jsonl:4", "not a JSON object"),
         ("nan", "not finite"),
@@ -173,7 +173,7 @@ fn what_is_kept_comes_through_as_text() {
     assert_eq!(batches[0]["more"].as_string::<i32>().value(1), "{\"a\":[1]}");
     let found = playground.run(&["search", "out.parquet", "Text 3", "-k", "9", "--json"]).expect(0);
     assert!(found.stdout.contains("\"year\":\"1904\""), "{}", found.stdout);
-    playground.run(&["read", "docs", "--keep", "error"]).expect(2).says("has a column of this name already");
+    playground.run(&["read", "docs", "--keep", "error"]).expect(2).says("already has a column of this name");
 }
 
 #[test]
@@ -498,7 +498,7 @@ fn a_row_that_cannot_be_right_ends_it_and_the_old_file_stays() {
         (vec![a(), ("b", long, None)], "row `b`: the length of its vector is 1.0020"),
         (vec![a(), ("b", None, None)], "row `b`: has neither a vector nor an error"),
         (vec![a(), ("b", unit(3), None), a()], "row `a`: an earlier row has this id too"),
-        (vec![], "no row that came has a vector (0 documents"),
+        (vec![], "no row of the stream has a vector (0 documents"),
     ] {
         run(&playground, &PACK, &stream_of_rows(&rows)).expect(1).says(says);
         assert_eq!(playground.listing(), ["out.parquet"]);

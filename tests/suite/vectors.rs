@@ -46,7 +46,7 @@ fn a_model_that_cannot_be_batched_is_said_to_be_slow_in_one_line() {
     playground.write("a.txt", "text");
     for (file, why) in [
         ("model_quantized.onnx", Some("changes with the other texts of its batch (cosine 0.9")),
-        ("model_batch1.onnx", Some("it runs with one text at a time only")),
+        ("model_batch1.onnx", Some("the graph runs with one text at a time only")),
         ("model_pooled.onnx", None),
         ("model.onnx", None),
     ] {

@@ -1,89 +1,168 @@
-//! A run of `build` for programs: the file of `--report`, whose schema is `docs/report.schema.json`.
+//! The outcome of a run in, the JSON file of `--report` out. Its schema is `docs/report.schema.json`.
 
 use std::fs;
+use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::console::NamedFailure;
-use crate::index::Fingerprint;
-use crate::pipeline::Tally;
-use crate::pipeline::Work;
+use crate::cli::BuildArguments;
+use crate::command::process::{Exit, TOOL};
+use crate::command::setup::target::Target;
+use crate::console::{NamedFailure, Reporter};
+use crate::index::{Fingerprint, Written};
+use crate::pipeline::{Tally, Work};
 use crate::shard::Shard;
+use crate::storage::object::Stores;
+use crate::storage::place::{FileKind, Place};
 
-/// A run, for programs: `docs/report.schema.json` says what each part is.
-#[derive(Debug, Default, Serialize)]
-pub struct Report {
-    /// Of this report's form.
-    pub format: u32,
-    /// `qwen3-index` and its version.
-    pub tool: &'static str,
-    /// When it began, by the machine's clock.
-    pub started: String,
-    /// The output.
-    pub output: String,
-    /// Which share of the documents was taken, as I/N; all of them where there is none.
-    pub shard: Option<Shard>,
-    /// Whether nothing was embedded or written.
-    pub dry_run: bool,
-    /// As of the process.
-    pub exit_code: u8,
-    /// What ended the run, if it did not come to its end.
-    pub error: Option<String>,
-    /// What became of the documents.
-    pub documents: Tally,
-    /// What the model had to do.
-    #[serde(flatten)]
-    pub work: Work,
-    /// While it was at work.
-    pub tokens_per_second: Option<f64>,
-    /// Vectors that an interrupted run had made.
-    pub chunks_resumed: usize,
-    /// What is in the output, once it is in place.
-    pub rows: Option<RowCounts>,
-    /// By the clock on the wall, for each stage; reading goes on beside the others.
-    pub seconds: Seconds,
-    /// Of this process at its largest, where the system tells.
-    pub peak_memory_bytes: Option<u64>,
-    /// What the vectors depend on, once it is known.
+const REPORT: FileKind = FileKind { name: "JSON", magic: b"{", replaces_damaged: false };
+
+/// Version of the schema.
+const FORMAT: u32 = 1;
+
+/// What a run has done so far, also if it ends early.
+#[derive(Default)]
+pub struct BuildOutcome {
+    /// Known once the model is.
     pub fingerprint: Option<Fingerprint>,
-    /// The first of them.
-    pub failures: Vec<NamedFailure>,
-    /// The first of their ids.
-    pub stale: Vec<String>,
+    pub documents: Tally,
+    pub work: Work,
+    /// Vectors of an interrupted run that were there.
+    pub chunks_resumed: usize,
+    /// Known once the output is in place.
+    pub rows: Option<RowCounts>,
+    pub seconds: Seconds,
 }
 
-/// RowCounts of the output.
-#[derive(Debug, Serialize)]
+/// The report. The schema says what each member is.
+#[derive(Serialize)]
+pub struct Report<'a> {
+    format: u32,
+    tool: &'static str,
+    started: &'a str,
+    output: String,
+    shard: Option<Shard>,
+    dry_run: bool,
+    exit_code: u8,
+    error: Option<String>,
+    documents: &'a Tally,
+    #[serde(flatten)]
+    work: &'a Work,
+    tokens_per_second: Option<f64>,
+    chunks_resumed: usize,
+    rows: &'a Option<RowCounts>,
+    seconds: Seconds,
+    peak_memory_bytes: Option<u64>,
+    fingerprint: &'a Option<Fingerprint>,
+    failures: Vec<NamedFailure>,
+    stale: Vec<String>,
+}
+
+/// Rows of the output.
+#[derive(Debug, Clone, Serialize)]
 pub struct RowCounts {
-    /// In it.
     pub total: usize,
-    /// With new ids.
+    /// Rows with new ids.
     pub added: usize,
-    /// With other texts, vectors or kept values.
+    /// Rows with old ids and another text, vector or kept value.
     pub changed: usize,
-    /// That it had before.
+    /// Rows of the old output with ids that are not in the new one.
     pub removed: usize,
     /// Size of the file.
     pub bytes: u64,
 }
 
-/// Seconds.
-#[derive(Debug, Default, Serialize)]
+/// Wall time of each stage, in seconds.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct Seconds {
-    /// Checking the old output.
     pub old_output: f64,
-    /// Loading the model, or finding out that it is the same.
     pub model: f64,
-    /// In the model.
     pub embedding: f64,
-    /// Writing, checking and putting in place.
     pub writing: f64,
-    /// All of it.
     pub total: f64,
 }
 
-/// Bytes of memory that this process has had at most.
-pub fn peak_memory() -> Option<u64> {
+impl RowCounts {
+    /// Counts the rows of a file in place.
+    pub fn of(written: &Written) -> Self {
+        let Written { rows, bytes, changes, .. } = written;
+        let [added, changed, removed] = [&changes.added, &changes.changed, &changes.removed].map(Vec::len);
+        RowCounts { total: *rows, added, changed, removed, bytes: *bytes }
+    }
+}
+
+impl<'a> Report<'a> {
+    /// Makes the report of a run that began at `started` and ended with `result`.
+    pub fn new(
+        arguments: &BuildArguments,
+        started: &'a str,
+        outcome: &'a BuildOutcome,
+        result: &anyhow::Result<Exit>,
+        reporter: &Reporter,
+    ) -> Self {
+        let BuildOutcome { fingerprint, documents, work, chunks_resumed, rows, seconds } = outcome;
+        let (failures, stale) = reporter.take_names();
+        Report {
+            format: FORMAT,
+            tool: TOOL,
+            started,
+            output: arguments.output.display().to_string(),
+            shard: arguments.reading.shard,
+            dry_run: arguments.dry_run,
+            exit_code: result.as_ref().map_or_else(Exit::of, |&exit| exit) as u8,
+            error: result.as_ref().err().map(|e| format!("{e:#}")),
+            documents,
+            work,
+            tokens_per_second: work.tokens_per_second(),
+            chunks_resumed: *chunks_resumed,
+            rows,
+            seconds: Seconds {
+                embedding: work.embedding.as_secs_f64(),
+                total: reporter.elapsed().as_secs_f64(),
+                ..*seconds
+            },
+            peak_memory_bytes: peak_memory(),
+            fingerprint,
+            failures,
+            stale,
+        }
+    }
+}
+
+/// Where the report is put.
+pub struct ReportFile {
+    target: Target,
+    place: Place,
+}
+
+impl ReportFile {
+    /// Checks that the file can be put there, before the run begins.
+    ///
+    /// # Errors
+    /// The place cannot be written, or holds something else.
+    pub fn open(arguments: &BuildArguments, stores: &mut Stores) -> anyhow::Result<Option<Self>> {
+        let Some(path) = &arguments.report else { return Ok(None) };
+        let target = Target::new("--report", path, &REPORT, stores)?.look()?;
+        let place = target.place()?;
+        Ok(Some(ReportFile { target, place }))
+    }
+
+    /// Puts the report in place.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, report: &Report, reporter: &Reporter) -> anyhow::Result<()> {
+        self.place.clean()?;
+        let mut file = self.place.temporary()?;
+        let text = serde_json::to_string_pretty(report)? + "\n";
+        file.as_file_mut().write_all(text.as_bytes()).map_err(|e| self.place.cannot_write(&e))?;
+        self.place.publish(file)?;
+        self.target.upload(reporter.format())
+    }
+}
+
+/// Returns the most memory that this process has had, in bytes.
+fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
     Some(kib.parse::<u64>().ok()? << 10)

@@ -1,4 +1,5 @@
-//! `embed --arrow`: an Arrow IPC stream in, one out. While a batch goes through the model, the next is read and prepared.
+//! `embed --arrow`: an Arrow IPC stream of texts in, one with vectors out. The next batch is read and prepared while a
+//! batch goes through the model.
 
 use std::io;
 
@@ -7,6 +8,7 @@ use rayon::prelude::*;
 
 use super::instruction;
 use crate::cli::EmbedArguments;
+use crate::command::advice::explained;
 use crate::command::process::{Exit, printed};
 use crate::command::setup::model;
 use crate::console::LogFormat;
@@ -22,7 +24,7 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let instruction = instruction(arguments, &model);
     let tokenizer = model::tokenizer(&model, instruction)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let (mut embedder, known) =
         model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);
@@ -33,7 +35,7 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let mut has_failures = false;
     while let Some(prepared) = batches.take()? {
         let PreparedBatch { batch, texts, chunks } = prepared.context("standard input")?;
-        let made = make(&mut embedder, chunks)?;
+        let made = embed(&mut embedder, chunks)?;
         has_failures |= made.iter().any(|made| matches!(made, Made::Failed(_)));
         printed(output.write(&batch, &texts, &made))?;
     }
@@ -41,12 +43,12 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     Ok(if has_failures { Exit::Partial } else { Exit::Done })
 }
 
-/// A batch on its way to the model.
+/// A batch of rows, ready for the model.
 struct PreparedBatch {
     batch: TextBatch,
-    /// Clean.
+    /// The clean text of each row.
     texts: Vec<String>,
-    /// None for rows that are not to be embedded.
+    /// The chunks of each row; `DocumentError::Empty` for a row without text, or with an error of its own.
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 }
 
@@ -63,7 +65,7 @@ fn prepare(batch: TextBatch, preparer: &Preparer) -> PreparedBatch {
     PreparedBatch { batch, texts, chunks }
 }
 
-fn make(
+fn embed(
     embedder: &mut TextEmbedder,
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 ) -> anyhow::Result<Vec<Made>> {
@@ -71,7 +73,7 @@ fn make(
     let made = vectors.into_iter().map(|vector| match vector {
         Ok(vector) => Made::Vector(vector),
         Err(DocumentError::Empty) => Made::Nothing,
-        Err(error) => Made::Failed(error.to_string()),
+        Err(error) => Made::Failed(explained(&error)),
     });
     Ok(made.collect())
 }

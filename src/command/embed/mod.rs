@@ -1,15 +1,15 @@
-//! `embed`: texts in, vectors on standard output; of lines on standard input, each as soon as it is there.
+//! `embed`: texts in, vectors on standard output. A line of standard input is answered before the next has to be there.
 
 mod arrow;
 
-use std::io::{self, BufRead, BufWriter, Stdout, Write};
-use std::thread;
+use std::io::{self, BufWriter, Stdout, Write};
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, bounded};
 use serde::Serialize;
 
 use crate::cli::{EmbedArguments, VectorFormat};
+use crate::command::advice::explained;
+use crate::command::lines::InputLines;
 use crate::command::process::{Exit, printed};
 use crate::command::setup::model;
 use crate::console::LogFormat;
@@ -19,8 +19,8 @@ use crate::model::Model;
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// TextLines that go through the model together, where so many are there.
-const LINES: usize = 256;
+/// Most lines that go through the model together.
+const LINES_TOGETHER: usize = 256;
 
 pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
     if arguments.arrow {
@@ -29,8 +29,8 @@ pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit>
     let mut embedder = embedder(&arguments, format)?;
     let mut output = VectorOutput::new(arguments.format, embedder.dim())?;
     if arguments.texts.is_empty() {
-        let mut lines = TextLines::read();
-        while let Some(texts) = lines.together()? {
+        let mut lines = InputLines::start(LINES_TOGETHER);
+        while let Some(texts) = lines.take()? {
             let vectors = embedder.embed(&texts)?;
             output.write(&texts, vectors)?;
         }
@@ -45,7 +45,7 @@ fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Tex
     let model = model::open_on_one(&arguments.model, None, format)?;
     let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     Ok(loaded.0)
 }
@@ -55,57 +55,17 @@ fn instruction<'a>(arguments: &'a EmbedArguments, model: &Model) -> Option<&'a s
     arguments.instruction.as_deref().or(of_query)
 }
 
-/// The lines of standard input, read ahead.
-struct TextLines {
-    read: Receiver<io::Result<String>>,
-    /// Comes after the lines before it have been answered.
-    failed: Option<io::Error>,
-}
-
-impl TextLines {
-    fn read() -> Self {
-        let (sender, read) = bounded(2 * LINES);
-        thread::spawn(move || {
-            for line in io::stdin().lock().lines() {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        TextLines { read, failed: None }
-    }
-
-    /// Waits for a line, and takes what else is there; `None` at the end.
-    fn together(&mut self) -> anyhow::Result<Option<Vec<String>>> {
-        let mut texts = Vec::new();
-        let first = self.failed.take().map_or_else(|| self.read.recv().ok(), |e| Some(Err(e)));
-        for line in first.into_iter().chain(self.read.try_iter()).take(LINES) {
-            match line {
-                Ok(line) => texts.push(line),
-                Err(e) if texts.is_empty() => {
-                    return Err(e).context("standard input: cannot be read as lines of UTF-8");
-                }
-                Err(e) => {
-                    self.failed = Some(e);
-                    break;
-                }
-            }
-        }
-        Ok((!texts.is_empty()).then_some(texts))
-    }
-}
-
-/// Where vectors go.
+/// Standard output, in one of the formats.
 struct VectorOutput {
-    format: VectorSink,
-    /// How many texts there have been.
+    sink: VectorSink,
+    /// Texts so far.
     texts: usize,
     has_failures: bool,
 }
 
 enum VectorSink {
     JsonLines(BufWriter<Stdout>),
-    /// Their number stands before the first of them, so all are kept until then.
+    /// The header of the file holds the number of vectors, so all of them are kept until the end.
     Npy {
         dim: usize,
         values: Vec<f32>,
@@ -122,23 +82,23 @@ enum VectorLine<'a> {
 
 impl VectorOutput {
     fn new(format: VectorFormat, dim: usize) -> anyhow::Result<Self> {
-        let format = match format {
+        let sink = match format {
             VectorFormat::JsonLines => VectorSink::JsonLines(BufWriter::new(io::stdout())),
             VectorFormat::Npy => VectorSink::Npy { dim, values: Vec::new() },
             VectorFormat::Arrow => {
                 VectorSink::Arrow(Box::new(printed(VectorStream::new(io::stdout(), dim))?))
             }
         };
-        Ok(VectorOutput { format, texts: 0, has_failures: false })
+        Ok(VectorOutput { sink, texts: 0, has_failures: false })
     }
 
-    /// A text without a vector is a failure of its line or, in a format that has no place for one, of the run.
+    /// A text without a vector has an error in its line of JSON. The other formats have no place for one, so the run fails.
     fn write(
         &mut self,
         texts: &[String],
         vectors: Vec<Result<Embedding, DocumentError>>,
     ) -> anyhow::Result<()> {
-        if let VectorSink::JsonLines(out) = &mut self.format {
+        if let VectorSink::JsonLines(out) = &mut self.sink {
             self.has_failures |= vectors.iter().any(Result::is_err);
             return printed(write_lines(out, texts, &vectors));
         }
@@ -147,7 +107,7 @@ impl VectorOutput {
             self.texts += 1;
             made.push(vector.with_context(|| format!("text {}", self.texts))?);
         }
-        match &mut self.format {
+        match &mut self.sink {
             VectorSink::JsonLines(_) => Ok(()),
             VectorSink::Npy { values, .. } => {
                 made.iter().for_each(|vector| values.extend(vector.values()));
@@ -158,7 +118,7 @@ impl VectorOutput {
     }
 
     fn finish(self) -> anyhow::Result<Exit> {
-        match self.format {
+        match self.sink {
             VectorSink::JsonLines(_) => {}
             VectorSink::Npy { dim, values } => {
                 printed(write_npy(&mut BufWriter::new(io::stdout()), &values, dim))?
@@ -177,7 +137,7 @@ fn write_lines(
     for (text, vector) in texts.iter().zip(vectors) {
         let line = match vector {
             Ok(vector) => VectorLine::Made { text, vector: vector.values() },
-            Err(error) => VectorLine::Failed { text, error: error.to_string() },
+            Err(error) => VectorLine::Failed { text, error: explained(error) },
         };
         serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;
@@ -185,15 +145,17 @@ fn write_lines(
     out.flush()
 }
 
-/// An array of 32-bit floats `[values / dim, dim]` in NumPy's format, version 1.0 (NEP 1).
+/// Writes 32-bit floats as an array `[values / dim, dim]` in NumPy's format, version 1.0 (NEP 1).
 fn write_npy(out: &mut impl Write, values: &[f32], dim: usize) -> io::Result<()> {
     let shape = format!("({}, {dim})", values.len() / dim);
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-    // With the ten bytes before it and a line end, a multiple of 64.
+    // NumPy wants magic, length, header and line end to be a multiple of 64 bytes together.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    // It fits: the header is about 100 bytes long.
+    let length = u16::try_from(length).map_err(io::Error::other)?;
     out.write_all(b"\x93NUMPY\x01\x00")?;
-    out.write_all(&(length as u16).to_le_bytes())?;
-    writeln!(out, "{header:<0$}", length - 1)?;
+    out.write_all(&length.to_le_bytes())?;
+    writeln!(out, "{header:<0$}", usize::from(length) - 1)?;
     for value in values {
         out.write_all(&value.to_le_bytes())?;
     }

@@ -1,4 +1,4 @@
-//! The set-ups that are measured beside each other.
+//! Options in, the set-ups to measure out, grouped by model.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::console::LogFormat;
 use crate::error::Usage;
 use crate::model::Model;
 
-/// A model, and what is made with it.
+/// A model, and the set-ups that use it.
 pub struct Group {
     pub arguments: ModelArguments,
     pub model: Model,
@@ -18,13 +18,13 @@ pub struct Group {
 
 #[derive(Clone)]
 pub struct Variant {
-    /// As asked for.
+    /// `None` for the width of the model.
     pub dim: Option<usize>,
     pub instruction: Option<String>,
 }
 
-/// The set-ups as asked for, in their order; the one to compare with differs from the first only in what is named. Where a
-/// folder has several graphs and none is named, it is `file`, if any.
+/// Returns the set-ups that the options name, in their order. The set-up to compare with differs from the first only in
+/// what its options name. `file` is the graph that is taken where a folder has several and no option names one.
 pub fn groups(
     setups: &SetupArguments,
     instruction: Option<&str>,
@@ -44,7 +44,7 @@ pub fn groups(
         return Ok(vec![group(arguments, variants)?]);
     }
     let [first] = &variants[..] else {
-        let why = "--dims: two set-ups are compared; name one number, and the other with --compare-dim";
+        let why = "--dims: a comparison has two set-ups; name one number, and the other with --compare-dim";
         return Err(Usage(why.to_owned()).into());
     };
     let other = Variant {
@@ -72,12 +72,12 @@ pub fn is_comparison(setups: &SetupArguments) -> bool {
 }
 
 impl Variant {
-    /// Of vectors that have so many numbers.
+    /// Returns how many dimensions of vectors of this width are used.
     pub fn dim(&self, width: usize) -> Result<usize, Usage> {
         match self.dim.unwrap_or(width) {
             dim if (model::DIM_MIN..=width).contains(&dim) => Ok(dim),
             dim => Err(Usage(format!(
-                "--dims or --compare-dim {dim}: the vectors have {width} numbers; choose {} to {width}",
+                "--dims or --compare-dim {dim}: the vectors have {width} dimensions; choose {} to {width}",
                 model::DIM_MIN
             ))),
         }
@@ -88,7 +88,7 @@ pub fn setup(model: &Model, dim: usize, instruction: Option<String>) -> Setup {
     Setup { model: model.folder.onnx.display().to_string(), dim, bytes: dim * size_of::<f32>(), instruction }
 }
 
-/// All items, and then those of each language, by name.
+/// Returns the indices of all items, and then those of each language, sorted by name.
 pub fn languages<'a>(of_items: impl Iterator<Item = Option<&'a str>>) -> Vec<(Option<String>, Vec<usize>)> {
     let (mut all, mut by_name) = (Vec::new(), BTreeMap::<_, Vec<usize>>::new());
     for (at, language) in of_items.enumerate() {

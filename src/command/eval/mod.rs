@@ -1,4 +1,4 @@
-//! `eval`: a test set in, how good the vectors of one or several set-ups are on standard output.
+//! `eval`: a test set in, the quality of the vectors of one or more set-ups on standard output.
 
 mod groups;
 mod page;
@@ -20,7 +20,8 @@ pub fn run(arguments: &EvalCommand, format: LogFormat) -> anyhow::Result<Exit> {
     };
     let mut out = io::stdout().lock();
     if is_json {
-        let json = serde_json::to_string_pretty(&page.json()).context("figures as JSON")?;
+        let json =
+            serde_json::to_string_pretty(&page.json()).context("the figures cannot be written as JSON")?;
         printed(writeln!(out, "{json}"))?;
     } else {
         printed(page.print(&mut out))?;

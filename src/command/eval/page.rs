@@ -1,4 +1,4 @@
-//! What has been measured in, tables for people or an object for programs out.
+//! Measured set-ups in, tables for people or a JSON object for programs out.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -6,19 +6,20 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::console::shown;
+use crate::command::terminal::write_table;
+use crate::console::{HumanCount, shown};
 use crate::eval::{Interval, interval, pearson, spearman};
 
-/// How many times items are drawn again, for an interval.
+/// Resamples of the bootstrap that an interval is computed from.
 const RESAMPLES: u64 = 10_000;
 
-/// What is averaged, or correlated.
+/// What a test set consists of.
 pub struct ItemKind {
     name: &'static str,
-    /// Names of its figures, for people and for programs.
     metrics: &'static [Metric],
 }
 
+/// The name of a metric for people, and its name in JSON.
 type Metric = (&'static str, &'static str);
 
 pub const QUESTIONS: ItemKind = ItemKind {
@@ -29,21 +30,21 @@ pub const QUESTIONS: ItemKind = ItemKind {
 pub const PAIRS: ItemKind =
     ItemKind { name: "pairs", metrics: &[("Spearman", "spearman"), ("Pearson", "pearson")] };
 
-/// All that is said.
+/// The result of a measurement.
 pub struct EvalPage {
     pub kind: ItemKind,
-    /// What its items are called.
+    /// The id of each item.
     pub ids: Vec<String>,
-    /// The items of each, by their place; `None` is all.
+    /// Languages with the indices of their items; `None` has all items.
     pub languages: Vec<(Option<String>, Vec<usize>)>,
     pub measured: Vec<Measured>,
-    /// Whether the second set-up is to be compared with the first.
+    /// Whether the second set-up is compared with the first.
     pub is_comparison: bool,
-    /// What is to be known beside the figures, and of how many.
+    /// Remarks on the test set, with how many items each is about.
     pub notes: Vec<(&'static str, usize)>,
 }
 
-/// A set-up and what came of it.
+/// A set-up and the figures of its items.
 pub struct Measured {
     pub setup: Setup,
     pub values: Values,
@@ -52,26 +53,26 @@ pub struct Measured {
 #[derive(Serialize)]
 pub struct Setup {
     pub model: String,
-    /// Numbers in a vector.
     pub dim: usize,
-    /// Bytes of a vector.
+    /// Bytes per vector.
     pub bytes: usize,
     pub instruction: Option<String>,
 }
 
-/// Of each item, in order.
+/// One value per item, in the order of the ids.
 pub enum Values {
-    /// The figures of each question, as in [`QUESTIONS`].
+    /// The metrics of [`QUESTIONS`] for each question.
     Questions(Vec<[f64; 3]>),
     Pairs {
         cosines: Vec<f64>,
-        /// As the data has them.
+        /// The scores of the test set.
         scores: Arc<[f64]>,
     },
 }
 
 impl Values {
-    /// A figure of some of the items: the mean of questions, the correlation of pairs, where there is one.
+    /// Returns a metric over some of the items: the mean for questions, the correlation for pairs. `None` without a
+    /// correlation, such as for equal scores.
     fn figure(&self, metric: usize, items: &[usize]) -> Option<f64> {
         match self {
             Values::Questions(values) => {
@@ -85,7 +86,7 @@ impl Values {
     }
 }
 
-/// A figure of two set-ups.
+/// A metric of two set-ups.
 #[derive(Serialize)]
 struct Difference<'a> {
     language: Option<&'a str>,
@@ -96,7 +97,7 @@ struct Difference<'a> {
     one: Option<f64>,
     other: Option<f64>,
     difference: Option<f64>,
-    /// Of the difference, with 95 % confidence.
+    /// The 95 % confidence interval of the difference.
     interval: Option<Interval>,
 }
 
@@ -123,7 +124,6 @@ impl EvalPage {
         differences
     }
 
-    /// For programs.
     pub fn json(&self) -> Value {
         let notes = self.notes.iter().map(|(what, count)| json!({"what": what, "count": count}));
         json!({
@@ -158,7 +158,6 @@ impl EvalPage {
         json!({"setup": setup, "figures": figures.collect::<Vec<_>>(), "each": each.collect::<Vec<_>>()})
     }
 
-    /// For people.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         if self.is_comparison {
             self.print_comparison(out)?
@@ -166,7 +165,8 @@ impl EvalPage {
             self.print_figures(out)?
         }
         for (at, (what, count)) in self.notes.iter().enumerate() {
-            writeln!(out, "{}{what}: {count}", if at == 0 { "\n" } else { "" })?;
+            let blank = if at == 0 { "\n" } else { "" };
+            writeln!(out, "{blank}{what}: {}", HumanCount(*count as u64))?;
         }
         Ok(())
     }
@@ -175,32 +175,27 @@ impl EvalPage {
         if let Some(Measured { setup, .. }) = self.measured.first() {
             writeln!(out, "{}\n", model(setup))?;
         }
-        let mut header = vec!["numbers", "bytes a vector", "language", self.kind.name];
+        let mut header = vec!["dimensions", "bytes per vector", "language", self.kind.name];
         header.extend(self.kind.metrics.iter().map(|(name, _)| name));
         let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
         for Measured { setup, values } in &self.measured {
             for (language, items) in &self.languages {
-                let mut row = vec![setup.dim.to_string(), setup.bytes.to_string()];
-                row.extend([name(language.as_deref()), items.len().to_string()]);
+                let mut row = vec![number(setup.dim), number(setup.bytes)];
+                row.extend([name(language.as_deref()), number(items.len())]);
                 row.extend((0..self.kind.metrics.len()).map(|at| rounded(values.figure(at, items))));
                 rows.push(row);
             }
         }
-        print_table(out, &rows)
+        write_table(out, &rows)
     }
 
     fn print_comparison(&self, out: &mut impl Write) -> io::Result<()> {
-        for (which, Measured { setup, .. }) in ["one", "other"].into_iter().zip(&self.measured) {
-            writeln!(
-                out,
-                "{which}: {}, {} numbers ({} bytes) a vector",
-                model(setup),
-                setup.dim,
-                setup.bytes
-            )?;
+        for (which, Measured { setup, .. }) in ["first", "second"].into_iter().zip(&self.measured) {
+            let (dim, bytes) = (number(setup.dim), number(setup.bytes));
+            writeln!(out, "{which}: {}, {dim} dimensions, {bytes} bytes per vector", model(setup))?;
         }
         writeln!(out)?;
-        let header = ["language", self.kind.name, "", "one", "other", "difference", "95 % interval"];
+        let header = ["language", self.kind.name, "metric", "first", "second", "difference", "95 % interval"];
         let mut rows = vec![header.map(str::to_owned).to_vec()];
         for Difference { language, count, name: figure, one, other, difference, interval, .. } in
             self.differences()
@@ -208,7 +203,7 @@ impl EvalPage {
             let ends = interval.map(|Interval { low, high }| format!("{low:+.4} to {high:+.4}"));
             rows.push(vec![
                 name(language),
-                count.to_string(),
+                number(count),
                 figure.to_owned(),
                 rounded(one),
                 rounded(other),
@@ -216,7 +211,7 @@ impl EvalPage {
                 ends.unwrap_or("-".to_owned()),
             ]);
         }
-        print_table(out, &rows)
+        write_table(out, &rows)
     }
 }
 
@@ -229,18 +224,10 @@ fn name(language: Option<&str>) -> String {
     language.map_or("all".to_owned(), |name| shown(name).to_string())
 }
 
-fn rounded(figure: Option<f64>) -> String {
-    figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"))
+fn number(count: usize) -> String {
+    HumanCount(count as u64).to_string()
 }
 
-/// Columns as wide as they have to be, on the right.
-fn print_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-        writeln!(out, "{}", cells.join("  "))?;
-    }
-    Ok(())
+fn rounded(figure: Option<f64>) -> String {
+    figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"))
 }

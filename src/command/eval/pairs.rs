@@ -1,4 +1,4 @@
-//! Pairs of texts with a score in, how well the cosine of their vectors agrees with it out.
+//! Pairs of texts with scores in, the correlation of the scores with the cosines of their vectors out.
 
 use std::sync::Arc;
 
@@ -16,14 +16,16 @@ use crate::vector::embedding::Embedding;
 
 pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
     let Ok(fields) = <&[String; 3]>::try_from(&arguments.fields[..]) else {
-        return Err(Usage("--fields: name three, as in --fields sentence1,sentence2,score".into()).into());
+        return Err(
+            Usage("--fields: name three fields, as in --fields sentence1,sentence2,score".into()).into()
+        );
     };
     let groups = groups(&arguments.setups, arguments.instruction.as_deref(), None, format)?;
     let pairs = eval::pairs(&arguments.file, fields, &inputs::this_program()?)?;
     let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
     ensure!(
         eval::pearson(&scores, &scores).is_some(),
-        "{}: all its scores are {}; without others there is nothing to correlate",
+        "{}: all its scores are {}, so there is nothing to correlate; use pairs with different scores",
         arguments.file.display(),
         scores[0]
     );
@@ -31,14 +33,15 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
     for group in groups {
         let mut last = None;
         for variant in &group.variants {
-            // Embedding is what takes time: of several dimensions it is done once.
+            // Embedding takes the time, so set-ups that differ only in dimensions share their vectors.
             let vectors = match last.take() {
                 Some((instruction, vectors)) if instruction == &variant.instruction => vectors,
                 _ => embed(&pairs, &group, variant.instruction.as_deref(), format)?,
             };
             let dim = variant.dim(vectors[0].values().len())?;
-            let cosine =
-                |pair: &[Embedding]| Ok(pair[0].clone().cut(dim)?.cosine(&pair[1].clone().cut(dim)?));
+            let cosine = |pair: &[Embedding]| {
+                Ok(pair[0].clone().truncate(dim)?.cosine(&pair[1].clone().truncate(dim)?))
+            };
             let cosines = vectors.chunks_exact(2).map(cosine).collect::<Result<_, NoVector>>()?;
             let values = Values::Pairs { cosines, scores: scores.clone() };
             measured.push(Measured { setup: setup(&group.model, dim, variant.instruction.clone()), values });
@@ -55,17 +58,17 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
     })
 }
 
-/// The vectors of both texts of each pair, in full width.
+/// Returns the vectors of both texts of each pair, in full width.
 fn embed(
     pairs: &[Pair],
     group: &Group,
     instruction: Option<&str>,
     format: LogFormat,
 ) -> anyhow::Result<Vec<Embedding>> {
-    // As `build` takes texts.
+    // Texts are cut into the same chunks as by `build`.
     let tokenizer = model::tokenizer(&group.model, instruction)?;
     let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
-    let texts = model::texts(&tokenizer, max_tokens)?;
+    let texts = model::workload(&tokenizer, max_tokens)?;
     let (mut embedder, _) = model::load(&group.arguments, &group.model, tokenizer, &texts, None, format)?;
     for variant in &group.variants {
         variant.dim(embedder.dim())?;

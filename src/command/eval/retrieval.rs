@@ -1,6 +1,6 @@
-//! Questions, documents and judgments in, how well the documents found agree with the judgments out.
+//! Questions, documents and judgments in, the metrics of the documents found out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, anyhow};
 use ndarray::{Array2, ArrayView2};
@@ -11,7 +11,7 @@ use super::page::{EvalPage, Measured, QUESTIONS, Values};
 use crate::cli::EvalRetrievalArguments;
 use crate::command::search;
 use crate::command::setup::{inputs, model};
-use crate::console::{LogFormat, Reporter};
+use crate::console::{LogFormat, Phase, Reporter};
 use crate::eval::{self, CorpusEntry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
 use crate::model::Model;
@@ -19,8 +19,8 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// Documents that are embedded before their vectors are used, so that those of a corpus are never all in memory.
-const DOCUMENTS: usize = 1024;
+/// Documents that are embedded together. Their vectors are ranked and dropped, so that a corpus may be larger than memory.
+const DOCUMENTS_TOGETHER: usize = 1024;
 
 pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
     let program = inputs::this_program()?;
@@ -38,11 +38,11 @@ pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow:
     let mut notes = Vec::new();
     let all = questions.len();
     questions.retain(|question| judgments.contains_key(&question.entry.id));
-    notes.push(("questions that are not judged, and left out", all - questions.len()));
+    notes.push(("questions without a judgment, left out", all - questions.len()));
     let without =
         judgments.values().filter(|judged| judged.values().all(|&relevance| relevance <= 0)).count();
-    notes.push(("questions without a relevant document, which count as 0", without));
-    notes.push(("documents without text, which cannot be found", corpus.empty()));
+    notes.push(("questions without a relevant document, counted as 0", without));
+    notes.push(("documents without text, never found", corpus.empty()));
     notes.retain(|&(_, count)| count > 0);
 
     let mut measured = Vec::new();
@@ -59,7 +59,7 @@ pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow:
     })
 }
 
-/// A judgment of what is not there would be a question that no model can answer.
+/// Fails if a judgment names a question or a document that does not exist: no model could find it.
 fn check_judgments(judgments: &Judgments, questions: &[Question], corpus: &Corpus) -> anyhow::Result<()> {
     let ids: HashSet<String> = questions.iter().map(|question| question.entry.id.clone()).collect();
     check_ids("questions", judgments.keys(), "queries.jsonl", &ids)?;
@@ -76,10 +76,10 @@ fn check_ids<'a>(
     let missing: HashSet<&String> = judged.filter(|id| !ids.contains(*id)).collect();
     let Some(first) = missing.iter().min() else { return Ok(()) };
     let count = missing.len();
-    Err(anyhow!("{count} of its {what} are not in {place}, such as `{first}`; name them as they are there"))
+    Err(anyhow!("{count} of its {what} are not in {place}, such as `{first}`; use the ids of {place}"))
 }
 
-/// Where documents are looked for.
+/// The documents that questions are answered from.
 enum Corpus {
     Texts(Vec<CorpusEntry>),
     Index(Box<Parts>),
@@ -98,9 +98,10 @@ impl Corpus {
             Corpus::Texts(documents) => return Ok(documents.iter().map(|entry| entry.id.clone()).collect()),
             Corpus::Index(parts) => parts,
         };
+        let [id, ..] = COLUMNS;
         let mut ids = HashSet::new();
         for group in parts.groups() {
-            parts.read(group, &COLUMNS[..1], |_, block| {
+            parts.read(group, &[id], |_, block| {
                 ids.extend(block.documents()?.map(|(document, _)| document.to_owned()));
                 Ok(())
             })?;
@@ -115,7 +116,7 @@ impl Corpus {
         }
     }
 
-    /// Documents in which nothing can be seen.
+    /// Returns the number of documents without text.
     fn empty(&self) -> usize {
         match self {
             Corpus::Texts(documents) => documents.iter().filter(|entry| entry.text.is_empty()).count(),
@@ -123,7 +124,7 @@ impl Corpus {
         }
     }
 
-    /// Tokens of a chunk of what is yet to be embedded, as `build` takes them.
+    /// Returns the most tokens per chunk of documents that are to be embedded, the same as in `build`; 0 if none are.
     fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
         match self {
             Corpus::Texts(_) => model::max_tokens(None, model, &model.tokenizer),
@@ -131,7 +132,7 @@ impl Corpus {
         }
     }
 
-    /// Compares all documents with the questions of all rankings.
+    /// Offers all documents to all rankings.
     fn offer_to(
         &self,
         rankings: &mut [Rankings],
@@ -142,20 +143,22 @@ impl Corpus {
         let documents = match self {
             Corpus::Texts(documents) => documents,
             Corpus::Index(parts) => {
+                let [id, _, vector] = COLUMNS;
                 return parts.groups().into_iter().try_for_each(|group| {
-                    parts.read(group, &[COLUMNS[0], COLUMNS[2]], |_, block| {
+                    parts.read(group, &[id, vector], |_, block| {
                         let ids: Vec<&str> = block.documents()?.map(|(document, _)| document).collect();
                         offer(rankings, &ids, block.vectors()?)
                     })
                 });
             }
         };
-        let mut embedder = embedder.with_texts(model.tokenizer.clone(), self.max_tokens(model)?);
+        let mut embedder = embedder.with_tokenizer(model.tokenizer.clone(), self.max_tokens(model)?);
         let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
         let reporter = Reporter::new(false, format);
+        reporter.enter(Phase::Embedding);
         reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
         let offered = documents
-            .chunks(DOCUMENTS)
+            .chunks(DOCUMENTS_TOGETHER)
             .try_for_each(|documents| offer_texts(rankings, documents, &mut embedder, &reporter));
         reporter.finish();
         offered
@@ -180,44 +183,43 @@ fn offer_texts(
     for (vector, document) in embedder.embed_prepared(prepared, Some(reporter))?.into_iter().zip(documents) {
         let vector = vector.with_context(|| format!("document `{}`", document.id))?;
         values.extend(vector.into_values());
-        reporter.document_done();
+        reporter.documents_done(1);
     }
     let ids: Vec<&str> = documents.iter().map(|entry| entry.id.as_str()).collect();
     offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)
 }
 
-/// Vectors of documents in full width, to rankings of any.
+/// Offers documents to all rankings. Vectors have the full width, and are truncated to that of each ranking.
 fn offer(rankings: &mut [Rankings], documents: &[&str], vectors: ArrayView2<f32>) -> anyhow::Result<()> {
     for ranking in rankings {
         if ranking.dim() == vectors.ncols() {
             ranking.offer(documents, vectors);
         } else {
-            ranking.offer(documents, cut(vectors, ranking.dim())?.view());
+            ranking.offer(documents, truncate(vectors, ranking.dim())?.view());
         }
     }
     Ok(())
 }
 
-/// The first `dim` numbers of each, normalized again.
-fn cut(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>> {
+/// Returns the first `dim` dimensions of each vector, normalized again.
+fn truncate(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>> {
     let mut values = Vec::with_capacity(vectors.nrows() * dim);
     for vector in vectors.rows() {
-        values.extend(Embedding::stored(vector.iter().copied().collect()).cut(dim)?.into_values());
+        values.extend(Embedding::stored(vector.iter().copied().collect()).truncate(dim)?.into_values());
     }
     Ok(Array2::from_shape_vec((vectors.nrows(), dim), values)?)
 }
 
-/// How questions are asked.
+/// Set-ups that put the same instruction before questions.
 struct Asked<'a> {
     instruction: Option<&'a str>,
     tokenizer: Tokenizer,
-    /// Of the longest.
+    /// Tokens of the longest question.
     max_tokens: usize,
-    /// Which of the set-ups ask so.
     variants: &'a [Variant],
 }
 
-/// What the variants of one model find.
+/// Ranks the documents for each set-up of a model, and returns the metrics of each question.
 fn rank(
     group: &Group,
     no_instruction: bool,
@@ -233,44 +235,55 @@ fn rank(
         width = Some(parts.metadata().fingerprint.dim);
     }
     let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
-    let alike = |one: &Variant, other: &Variant| one.instruction == other.instruction;
-    let asked = variants.chunk_by(alike).map(|variants| {
-        let instruction = variants[0].instruction.as_deref();
-        let instruction = search::instruction(model, instruction, no_instruction && instruction.is_none());
-        let (tokenizer, max_tokens) = search::tokenizer(&texts, model, instruction)?;
-        Ok(Asked { instruction, tokenizer, max_tokens, variants })
-    });
-    let asked = asked.collect::<anyhow::Result<Vec<Asked>>>()?;
-    // Once, for all that goes through it.
+    let asked = by_instruction(model, variants, no_instruction, &texts)?;
+    // The model is loaded once, for the longest text of any set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
     let tokenizer = asked[0].tokenizer.clone();
-    let all = model::texts(&tokenizer, longest)?;
+    let all = model::workload(&tokenizer, longest)?;
     let (mut embedder, _) = model::load(arguments, model, tokenizer, &all, width, format)?;
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
     for Asked { instruction, tokenizer, max_tokens, variants } in asked {
-        embedder = embedder.with_texts(tokenizer, max_tokens);
+        embedder = embedder.with_tokenizer(tokenizer, max_tokens);
         let vectors = search::embed(&texts, &mut embedder)?;
         for variant in variants {
             let dim = variant.dim(vectors.ncols())?;
             setups.push(setup(model, dim, instruction.map(str::to_owned)));
-            rankings.push(Rankings::new(cut(vectors.view(), dim)?));
+            rankings.push(Rankings::new(truncate(vectors.view(), dim)?));
         }
     }
     corpus.offer_to(&mut rankings, model, embedder, format)?;
-    let of_question = |(question, found): (&Question, Vec<&str>)| {
-        let judged = &judgments[&question.entry.id];
-        let ranked: Vec<i64> =
-            found.into_iter().map(|document| judged.get(document).copied().unwrap_or(0)).collect();
-        let judged: Vec<i64> = judged.values().copied().collect();
-        [
-            eval::ndcg(&ranked, &judged, eval::K),
-            eval::recall(&ranked, &judged, eval::K),
-            eval::reciprocal_rank(&ranked),
-        ]
-    };
-    let measured = setups.into_iter().zip(rankings).map(|(setup, ranking)| Measured {
-        setup,
-        values: Values::Questions(questions.iter().zip(ranking.documents()).map(of_question).collect()),
+    let measured = setups.into_iter().zip(rankings).map(|(setup, ranking)| {
+        let found = questions.iter().zip(ranking.documents());
+        let values = found.map(|(question, found)| metrics(&judgments[&question.entry.id], &found)).collect();
+        Measured { setup, values: Values::Questions(values) }
     });
     Ok(measured.collect())
+}
+
+/// Groups set-ups that put the same instruction before questions, and prepares to embed the questions for each group.
+fn by_instruction<'a>(
+    model: &Model,
+    variants: &'a [Variant],
+    no_instruction: bool,
+    questions: &[String],
+) -> anyhow::Result<Vec<Asked<'a>>> {
+    let is_same = |one: &Variant, other: &Variant| one.instruction == other.instruction;
+    let groups = variants.chunk_by(is_same).map(|variants| {
+        let named = variants[0].instruction.as_deref();
+        let instruction = search::instruction(model, named, no_instruction && named.is_none());
+        let (tokenizer, max_tokens) = search::tokenizer(questions, model, instruction)?;
+        Ok(Asked { instruction, tokenizer, max_tokens, variants })
+    });
+    groups.collect()
+}
+
+/// Returns the metrics of [`QUESTIONS`] for the documents found, by what was judged for the question.
+fn metrics(judged: &HashMap<String, i64>, found: &[&str]) -> [f64; 3] {
+    let ranked: Vec<i64> = found.iter().map(|&document| judged.get(document).copied().unwrap_or(0)).collect();
+    let judged: Vec<i64> = judged.values().copied().collect();
+    [
+        eval::ndcg(&ranked, &judged, eval::K),
+        eval::recall(&ranked, &judged, eval::K),
+        eval::reciprocal_rank(&ranked),
+    ]
 }

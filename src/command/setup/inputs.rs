@@ -1,4 +1,4 @@
-//! What all commands that read documents have in common: inputs as typed -> inputs as usable.
+//! The inputs as typed in; where documents are and how to read them out.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::index::COLUMNS;
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
 use crate::storage::object::Stores;
 
-/// The inputs, which all exist, unless they `may_be_missing`.
+/// Returns the inputs, and checks that they exist unless they `may_be_missing`.
 pub fn roots(
     arguments: &ReadingArguments,
     may_be_missing: bool,
@@ -21,7 +21,7 @@ pub fn roots(
     Roots::anywhere(inputs, Filter::new(include, exclude, *hidden, *follow)?, may_be_missing, stores)
 }
 
-/// How documents are read. The output has a column `more` beside those of an index.
+/// Returns how to read documents. `more` is a column that the output has beside those of an index.
 pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Result<Reading> {
     let limits = Limits {
         document_bytes: arguments.max_document_mib << 20,
@@ -41,28 +41,29 @@ pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Resu
 }
 
 fn keep(names: &[String], more: Option<&str>) -> Result<Vec<String>, Usage> {
-    // Readers of the file may not tell capital letters from small ones.
+    // Some readers of Parquet ignore the case of column names.
     let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
     taken.extend(more.map(str::to_owned));
     for name in names {
         if name.is_empty() || taken.contains(&name.to_lowercase()) {
-            return Err(Usage(format!("--keep {name}: the output has a column of this name already")));
+            return Err(Usage(format!("--keep {name}: the output already has a column of this name")));
         }
         taken.push(name.to_lowercase());
     }
     Ok(names.to_vec())
 }
 
-/// For the workers. On Linux this is the program that runs, even when its file has been replaced since.
+/// Returns the path of this program, to start workers with. On Linux it is the running program even if its file was replaced.
 pub fn this_program() -> anyhow::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() {
         return Ok(running.to_owned());
     }
-    env::current_exe().context("this program cannot be found, to be started again; see that /proc is mounted")
+    env::current_exe()
+        .context("the path of this program cannot be found, so no worker can be started; mount /proc")
 }
 
 fn encoding(name: &str) -> Result<&'static Charset, Usage> {
     Charset::for_label(name.as_bytes())
-        .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name as on the web, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
+        .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name of the web's encodings, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
 }

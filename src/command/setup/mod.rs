@@ -1,4 +1,4 @@
-//! What several subcommands make of their arguments.
+//! Arguments that several subcommands share in; documents, models and places out.
 
 pub mod inputs; // which documents are read, and how
 pub mod model; // the model, loaded

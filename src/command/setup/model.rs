@@ -1,4 +1,4 @@
-//! What all commands that embed have in common: the model as typed -> the model as usable.
+//! The model as typed in; the model, its limits and its fingerprint out.
 
 use std::env;
 use std::num::NonZeroUsize;
@@ -14,24 +14,23 @@ use crate::console::{Level, LogFormat, Transfer, eprint_line};
 use crate::error::Usage;
 use crate::index::{Fingerprint, Metadata, RowKind};
 use crate::model::hub::{self, Hub, Progress, Repository, Tell};
-use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Texts, bundle};
+use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Workload, bundle};
 use crate::source::extract;
 use crate::text::tokenize::Tokenizer;
 use crate::text::{chunk, clean};
 use crate::vector::embedder::Embedder;
 use crate::vector::texts::TextEmbedder;
 
-/// Tokens of a chunk where neither the user nor the model says otherwise.
+/// Most tokens of a chunk, unless the user or the model sets another limit.
 const MAX_TOKENS: usize = 2048;
 
-/// The smallest dimension that Qwen3-Embedding was trained for.
+/// Fewest dimensions that Qwen3-Embedding was trained for.
 pub const DIM_MIN: usize = 32;
 
-/// The task of Qwen3-Embedding's model card for questions, where none is named.
+/// The default instruction for questions, from Qwen3-Embedding's model card.
 pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
-/// Finds the model's files, or gets them from the hub. Where there are several graphs and none is named, it is that of this
-/// name, if any.
+/// Finds the files of the model, or downloads them from the hub. `file` is the ONNX file to take unless the user names one.
 pub fn open(
     arguments: &ModelArguments,
     file: Option<&str>,
@@ -40,7 +39,7 @@ pub fn open(
     open_on(arguments, arguments.device.clone(), file, format)
 }
 
-/// As [`open`], for a few texts, which several devices would only wait for.
+/// As [`open`], on one device only: a few texts do not keep several busy.
 pub fn open_on_one(
     arguments: &ModelArguments,
     file: Option<&str>,
@@ -55,15 +54,14 @@ fn open_on(
     file: Option<&str>,
     format: Option<LogFormat>,
 ) -> anyhow::Result<Model> {
-    let beside = beside();
-    let named = arguments.model.as_deref().or(beside.as_deref());
-    let is_graph = named.is_some_and(Path::is_file);
+    let named = named(arguments);
+    let is_graph = named.as_deref().is_some_and(Path::is_file);
     let file = arguments.model_file.as_deref().or(file.filter(|_| !is_graph));
     let path = match named {
-        Some(path) if path.exists() => path.to_owned(),
+        Some(path) if path.exists() => path,
         _ => {
-            let name = named.map(|path| path.to_string_lossy());
-            // A folder that is not there yet is no wrong call.
+            let name = named.as_ref().map(|path| path.to_string_lossy());
+            // Exit code 1, not 2: the folder may be there the next time.
             let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
             let got = transfer(format, |tell| {
                 Hub::from_environment(arguments.offline)?.get(&repository, file, tell)
@@ -79,13 +77,29 @@ fn open_on(
     Model::open(&path, file, device)
 }
 
-/// The model of a bundle.
+/// Returns what messages call a model: the path of its ONNX file, or its name on the hub and the name of the file.
+pub fn name(arguments: &ModelArguments, model: &Model) -> String {
+    let onnx = &model.folder.onnx;
+    let named = named(arguments);
+    if named.as_deref().is_some_and(Path::exists) {
+        return onnx.display().to_string();
+    }
+    let repository = named.map_or(hub::DEFAULT.to_owned(), |path| path.display().to_string());
+    format!("{repository} ({})", onnx.file_name().unwrap_or_default().display())
+}
+
+/// Returns the model of the arguments or of the bundle that this program is in: a path, or a name on the hub.
+fn named(arguments: &ModelArguments) -> Option<PathBuf> {
+    arguments.model.clone().or_else(beside)
+}
+
+/// Returns the model folder of the bundle that this program is in.
 fn beside() -> Option<PathBuf> {
     let folder = env::current_exe().ok()?.parent()?.join(bundle::MODEL);
     folder.is_dir().then_some(folder)
 }
 
-/// The hub's name of a model.
+/// Returns the model's name on the hub; the default model without a name.
 pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
     if let Some(path) = name.filter(|name| Path::new(name).exists()) {
         return Err(Usage(format!("model {path}: is a folder or file here; name a model of the hub")));
@@ -93,7 +107,7 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
     name.unwrap_or(hub::DEFAULT).parse()
 }
 
-/// Does what may download, and shows how far it is, unless nothing is to be told.
+/// Runs a download and shows its progress, unless `format` is `None`.
 pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(Tell) -> T) -> T {
     let mut shown = Transfer::new("downloading", format);
     let got = get(&mut |event| match event {
@@ -106,7 +120,7 @@ pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(Tell) -> T) -> T 
 }
 
 pub fn resources(arguments: &ModelArguments) -> Resources {
-    // A second thread of the same core has no arithmetic of its own to add, and a container may have less than that.
+    // A second thread per core makes the model no faster, and a container may have fewer cores than the machine.
     let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Resources {
         threads: arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from),
@@ -114,7 +128,7 @@ pub fn resources(arguments: &ModelArguments) -> Resources {
     }
 }
 
-/// The model's tokenizer, with what is to stand before every text.
+/// Returns the model's tokenizer, which puts the instruction before every text.
 pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tokenizer> {
     match instruction {
         Some(instruction) => model.tokenizer.with_instruction(instruction),
@@ -122,7 +136,7 @@ pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tok
     }
 }
 
-/// What vectors that are made by this version and with these settings depend on.
+/// Returns everything that the vectors depend on, with the versions of this program.
 pub fn fingerprint(
     model: ModelFingerprint,
     dim: usize,
@@ -142,23 +156,23 @@ pub fn fingerprint(
     }
 }
 
-/// What an index of all documents says of itself.
+/// Returns the metadata of an index of all documents.
 pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
     let model_file = model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Metadata { tool: TOOL.to_owned(), model_file, fingerprint, stale: 0, shard: None }
 }
 
-/// What goes through the model with this tokenizer, of so many tokens in one chunk.
-pub fn texts(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Texts> {
-    Ok(Texts { max_tokens, together: None, prefix: tokenizer.shared_ids()? })
+/// Returns what the model has to be ready for: chunks of at most this many tokens.
+pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
+    Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()? })
 }
 
-/// Loads the model for texts in memory. `dim` as asked for. Gives back what the model is recognised by, too.
+/// Loads the model for texts in memory. Returns its fingerprint too.
 pub fn load(
     arguments: &ModelArguments,
     model: &Model,
     tokenizer: Tokenizer,
-    texts: &Texts,
+    texts: &Workload,
     asked: Option<usize>,
     format: LogFormat,
 ) -> anyhow::Result<(TextEmbedder, ModelFingerprint)> {
@@ -172,7 +186,7 @@ pub fn load(
     Ok((TextEmbedder::new(embedder, tokenizer, texts.max_tokens, dim), loaded.fingerprint))
 }
 
-/// What stands before questions, where no other instruction is named. Other architectures have not been trained for it.
+/// Returns the default instruction for questions. Other architectures were not trained with it.
 pub fn query_instruction(model: &Model) -> Option<&'static str> {
     model.folder.is_qwen3().then_some(RETRIEVAL)
 }
@@ -182,7 +196,7 @@ pub fn dim(asked: Option<usize>, width: usize) -> Result<usize, Usage> {
         None => Ok(width),
         Some(dim) if (DIM_MIN..=width).contains(&dim) => Ok(dim),
         Some(dim) => Err(Usage(format!(
-            "--dim {dim}: the model's vectors have {width} numbers; choose {DIM_MIN} to {width}"
+            "--dim {dim}: the model's vectors have {width} dimensions; choose {DIM_MIN} to {width}"
         ))),
     }
 }
@@ -205,7 +219,7 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
     Ok(max_tokens)
 }
 
-/// Tokens that a chunk must have room for.
+/// Returns the smallest limit on the tokens of a chunk.
 pub fn least_tokens(tokenizer: &Tokenizer) -> usize {
     tokenizer.overhead() + chunk::ROOM_MIN
 }

@@ -1,4 +1,4 @@
-//! What all commands that write an index have in common: where it is put, and what would be lost there.
+//! Checks on the place that an index is written to: who else writes it, and what would be lost there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::storage::lock::{Lock, LockError};
 use crate::storage::object::Url;
 use crate::storage::place::Place;
 
-/// A file that belongs to an output while a run is at work, or was killed.
+/// The end of the name of the lock file beside an output.
 const LOCK: &str = "lock";
 
-/// What is written must be neither what is read nor what else is written. `outputs` with the options that name them.
+/// Checks that no output is an input or another output. Each output comes with the option that names it.
 pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> Result<(), Usage> {
-    // A file that is new has no real path yet.
+    // A new file has no real path yet, but its folder has.
     let real = |path: &Path| {
         let new = || Some(path.parent()?.join(".").canonicalize().ok()?.join(path.file_name()?));
         path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_owned())
@@ -36,15 +36,17 @@ pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> 
     Ok(())
 }
 
-/// `None`, and a warning, where the file system knows no locks.
+/// Takes the lock of a place. Warns and returns `None` if the file system has no locks.
 pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> {
-    match Lock::take(&place.beside(LOCK), place.options()) {
+    match Lock::take(&place.sibling(LOCK), place.sibling_options()) {
         Ok(lock) => {
             place.clean()?;
             Ok(Some(lock))
         }
         Err(LockError::Failed(e)) if has_no_locks(&e) => {
-            warn(&format!("{place}: its file system has no locks ({e}); see that no other run writes it"));
+            warn(&format!(
+                "{place}: its file system has no locks ({e}); make sure that no other run writes it"
+            ));
             Ok(None)
         }
         Err(LockError::Failed(e)) => Err(place.not_writable(&e)),
@@ -56,18 +58,18 @@ fn has_no_locks(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
 }
 
-/// Holds a place for an index of all documents, and looks at what is there.
+/// Takes the lock of a place for an index of all documents, and opens the index that is there.
 pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, Place, Option<Part>)> {
     Url::refuse("output", path)?;
     let look = || Place::new("output", path, &INDEX);
     let lock = lock(&look()?, warn)?;
-    // Again, since another run may have had the lock until now.
+    // Another run may have changed the file until the lock was taken.
     let mut place = look()?;
     let old = check_old(&mut place, warn)?;
     Ok((lock, place, old))
 }
 
-/// What is there must be an index of all documents, or damaged, and then it is kept.
+/// Opens what is there, which must be an index of all documents. A damaged file is kept under another name.
 fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
     if !place.is_taken() {
         return Ok(None);
@@ -78,7 +80,7 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
             Ok(Some(old))
         }
         Err(IndexFileError::Damaged(e)) => {
-            let kept = place.keep();
+            let kept = place.plan_backup();
             warn(&format!("{place}: is damaged ({e:#}); it will be kept as {}", kept.display()));
             Ok(None)
         }
@@ -86,18 +88,18 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
     }
 }
 
-/// An index is not replaced by nothing; `why` there is nothing.
+/// Checks that an index with rows is not replaced by one without. `why` says why there are no rows.
 pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> anyhow::Result<()> {
     let there = old.map_or(0, Part::rows);
     ensure!(
         there == 0 || rows > 0,
-        "{place}: {why}, and the {} rows that are there would be lost; remove it first, if that is meant",
+        "{place}: {why}, and the {} rows that are there would be lost; remove the file first if you want that",
         HumanCount(there.into())
     );
     Ok(())
 }
 
-/// What is there is no index of this tool's.
+/// Returns the error for a place with a file that is not an index of this tool.
 pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     let what = match what {
         IndexFileError::Delta => "a delta",
@@ -106,7 +108,7 @@ pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     anyhow!("{place}: is {what}, and would be lost; choose another place with -o")
 }
 
-/// What is there must be the same share of the documents as what is to be put there; unless it does not say.
+/// Checks that the file there has the same shard of the documents as the new one. A file that does not say may have any.
 pub fn check_shard(place: &Place, there: Option<Option<Shard>>, wanted: Option<Shard>) -> anyhow::Result<()> {
     match there {
         Some(there) if there != wanted => {

@@ -1,4 +1,4 @@
-//! Where something is to be written: a file, or an object by way of one.
+//! Where a file is written: a path, or an object by way of a local file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::console::LogFormat;
 use crate::storage::object::{RemoteOutput, Stores, Url};
 use crate::storage::place::{FileKind, Place};
 
-/// A file to be written, and the object that it is to become, if it is to.
+/// A file to write, and the object that it is uploaded to, if any.
 pub struct Target {
     what: &'static str,
     kind: &'static FileKind,
@@ -15,10 +15,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// `what` is what messages call it.
+    /// Messages call it `what`.
     ///
     /// # Errors
-    /// A URL that names no object.
+    /// The URL names no object.
     pub fn new(
         what: &'static str,
         path: &Path,
@@ -30,36 +30,36 @@ impl Target {
         Ok(Target { what, kind, path, remote })
     }
 
-    /// Whether it is an object.
+    /// Whether the file is uploaded to an object.
     pub fn is_object(&self) -> bool {
         self.remote.is_some()
     }
 
-    /// The place of the file, as it is now.
+    /// Returns the place of the file as it is now.
     ///
     /// # Errors
     /// As [`Place::new`].
     pub fn place(&self) -> anyhow::Result<Place> {
         let place = Place::new(self.what, &self.path, self.kind)?;
         Ok(match &self.remote {
-            Some(remote) => place.called(format!("{} {}", self.what, remote.url())),
+            Some(remote) => place.with_name(format!("{} {}", self.what, remote.url())),
             None => place,
         })
     }
 
-    /// Looks at the object that is there, which must be of the kind that is going to be.
+    /// Checks that an object that is there already is of the same kind as the new one.
     ///
     /// # Errors
-    /// It is of another kind; the store does not say.
+    /// It is of another kind, or the store does not answer.
     pub fn look(mut self) -> anyhow::Result<Self> {
         self.remote.as_mut().map_or(Ok(()), |remote| remote.look(self.kind))?;
         Ok(self)
     }
 
-    /// Sees to it that the file is what the object is now. To be called by the one run that holds its place.
+    /// Downloads the object unless the file is a copy of it. Only the run that holds the lock may call this.
     ///
     /// # Errors
-    /// The object cannot be had.
+    /// The object cannot be downloaded.
     pub fn fetch(&mut self, format: Option<LogFormat>) -> anyhow::Result<()> {
         let place = self.place()?;
         let Some(remote) = &mut self.remote else { return Ok(()) };
@@ -67,10 +67,10 @@ impl Target {
         remote.fetch(&place, format)
     }
 
-    /// Makes the file the object, where that is another one.
+    /// Uploads the file unless the object is equal to it.
     ///
     /// # Errors
-    /// The object cannot be written, or somebody else has written it; it is what it was.
+    /// The object cannot be written, or somebody else has written it in the meantime. It stays as it is.
     pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
         self.remote.as_ref().map_or(Ok(()), |remote| remote.upload(&self.place()?, format))
     }

@@ -1,99 +1,101 @@
-//! DOCX in, its text out (the only user of zip and roxmltree).
+//! DOCX in, its text out. The only user of zip and roxmltree.
 //!
-//! The parts and elements are those of ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
+//! Parts and elements are named as in ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{Cursor, Read};
 use std::mem;
 
 use roxmltree::{Document, Node};
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 use crate::error::ContentError;
-use crate::source::decode::{declared, decode, known_kind};
+use crate::source::decode::{declared, decode, known_format};
 use crate::source::document::Limits;
-use crate::source::form::{EXPANDED_FREELY, Markup, damaged, other_kind};
+use crate::source::format::{DocumentFormat, EXPANSION_FREE_BYTES, damaged, other_format};
 
-/// Levels of headings that Markdown has a mark for.
+/// Levels of headings in Markdown.
 const LEVELS: usize = 6;
 
-/// Text of paragraphs, tables and text boxes in order, then of footnotes and endnotes. Headings, list items and
-/// table cells are marked as in Markdown. What was deleted with changes tracked, hidden text, field codes,
-/// comments, headers and footers are left out.
+/// Returns the text of paragraphs, tables and text boxes in their order, then of footnotes and endnotes.
+///
+/// Headings, list items and table cells are marked as in Markdown. Tracked deletions, hidden text, field codes, comments,
+/// headers and footers are skipped.
+///
+/// # Errors
+/// The content is damaged, has another format or breaks a limit.
 pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
-    if let Some(found) = known_kind(bytes).filter(|_| !bytes.starts_with(b"PK")) {
-        return Err(other_kind(Markup::Docx, found));
+    if let Some(found) = known_format(bytes).filter(|_| !bytes.starts_with(b"PK")) {
+        return Err(other_format(DocumentFormat::Docx, found));
     }
-    let mut package = Package {
-        archive: ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(Markup::Docx, e))?,
-        limits,
-    };
+    let mut package =
+        Package { archive: ZipArchive::new(Cursor::new(bytes)).map_err(not_a_package)?, limits };
     let of_package = package.related("")?;
-    let main = of_package.get("officeDocument").ok_or_else(|| damaged(Markup::Docx, "no document in it"))?;
+    let main = of_package.get("officeDocument").ok_or_else(|| unreadable("it holds no document"))?;
     let of_main = package.related(main)?;
     let mut part = |name: Option<&String>| name.map_or(Ok(None), |name| package.part(name));
     if of_main.contains_key("aFChunk") {
-        return Err(damaged(
-            Markup::Docx,
-            "a part of it is in another format (altChunk) that only Word reads",
+        return Err(unreadable(
+            "it embeds a document of another format (altChunk), which only Word can read",
         ));
     }
     let styles = part(of_main.get("styles"))?;
-    let styles = styles.as_deref().map(parse).transpose()?;
+    let styles = styles.as_deref().map(|xml| parse("styles", xml)).transpose()?;
     let styles = styles.as_ref().map(|xml| styles_of(xml.root_element())).unwrap_or_default();
     let mut text = String::new();
     for name in [Some(main), of_main.get("footnotes"), of_main.get("endnotes")] {
         let Some(name) = name else { continue };
-        let xml =
-            part(Some(name))?.ok_or_else(|| damaged(Markup::Docx, format!("its part {name} is missing")))?;
-        let xml = parse(&xml)?;
+        let xml = part(Some(name))?.ok_or_else(|| unreadable(format!("its part {name} is missing")))?;
+        let xml = parse(name, &xml)?;
         let root = xml.root_element();
         if !matches!(root.tag_name().name(), "document" | "footnotes" | "endnotes") {
-            return Err(damaged(Markup::Docx, "what is in it is no text document"));
+            return Err(unreadable("it holds no text document"));
         }
         write_text(root, &styles, &mut text);
     }
     Ok(text)
 }
 
+/// The ZIP archive of a DOCX file.
 struct Package<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
     limits: Limits,
 }
 
 impl Package<'_> {
-    /// The XML of a part, if there is such a part.
+    /// Returns the XML of a part, if the part exists.
     fn part(&mut self, name: &str) -> Result<Option<String>, ContentError> {
-        // Names are compared without case (ECMA-376 part 2), and some programs write the wrong slash.
+        // Names ignore case (ECMA-376, part 2), and some programs write `\` instead of `/`.
         let is_it = |other: &str| other.replace('\\', "/").eq_ignore_ascii_case(name);
         let Some(at) = (0..self.archive.len())
             .find(|&at| matches!(self.archive.name_for_index(at), Some(Ok(other)) if is_it(&other)))
         else {
             return Ok(None);
         };
-        let part = self.archive.by_index(at).map_err(|e| damaged(Markup::Docx, e))?;
-        let (packed, max) = (part.compressed_size(), self.limits.document_bytes);
-        let expanded_max = packed.saturating_mul(self.limits.expansion).max(EXPANDED_FREELY);
+        let part = self.archive.by_index(at).map_err(|e| damaged_part(name, &e))?;
+        let (compressed, max) = (part.compressed_size(), self.limits.document_bytes);
+        let expanded_max = compressed.saturating_mul(self.limits.expansion).max(EXPANSION_FREE_BYTES);
         let mut xml = Vec::new();
-        part.take(max.min(expanded_max) + 1).read_to_end(&mut xml).map_err(|e| damaged(Markup::Docx, e))?;
+        part.take(max.min(expanded_max) + 1).read_to_end(&mut xml).map_err(|e| damaged_part(name, &e))?;
         match xml.len() as u64 {
             bytes if bytes > max => Err(ContentError::TooLarge { max }),
             bytes if bytes > expanded_max => Err(ContentError::Expands { max: self.limits.expansion }),
             _ => {
                 let declared = declared(&xml);
                 let decoded = decode(xml, None, declared).map(|(xml, _)| Some(xml));
-                decoded.map_err(|_| damaged(Markup::Docx, format!("its part {name} is no text")))
+                decoded.map_err(|_| unreadable(format!("its part {name} is not text")))
             }
         }
     }
 
-    /// The parts that a part refers to, by the last word of their type.
+    /// Returns the names of the parts that a part refers to, by the last word of the type of the relationship.
     fn related(&mut self, name: &str) -> Result<HashMap<String, String>, ContentError> {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-        let Some(xml) = self.part(&in_folder(folder, &format!("_rels/{file}.rels")))? else {
-            return Ok(HashMap::new());
-        };
-        let xml = parse(&xml)?;
+        let rels = in_folder(folder, &format!("_rels/{file}.rels"));
+        let Some(xml) = self.part(&rels)? else { return Ok(HashMap::new()) };
+        let xml = parse(&rels, &xml)?;
         let relations = xml.root_element().children().filter_map(|relation| {
             let kind = relation.attribute("Type")?.rsplit('/').next()?;
             let target = relation.attribute("Target")?;
@@ -104,6 +106,7 @@ impl Package<'_> {
     }
 }
 
+/// Resolves a path relative to a folder of the archive.
 fn in_folder(folder: &str, file: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in file.split('/') {
@@ -116,31 +119,44 @@ fn in_folder(folder: &str, file: &str) -> String {
     parts.join("/")
 }
 
-fn parse(xml: &str) -> Result<Document<'_>, ContentError> {
-    Document::parse(xml).map_err(|e| damaged(Markup::Docx, e))
+fn parse<'a>(part: &str, xml: &'a str) -> Result<Document<'a>, ContentError> {
+    Document::parse(xml).map_err(|e| unreadable(format!("its part {part} is not valid XML (roxmltree: {e})")))
 }
 
-/// What a paragraph's style makes of it.
+fn unreadable(reason: impl Into<String>) -> ContentError {
+    damaged(DocumentFormat::Docx, reason)
+}
+
+fn not_a_package(error: ZipError) -> ContentError {
+    unreadable(format!("it is not a complete ZIP archive (zip: {error})"))
+}
+
+fn damaged_part(part: &str, error: &dyn Display) -> ContentError {
+    unreadable(format!("its part {part} cannot be decompressed (zip: {error})"))
+}
+
+/// Whether a paragraph is a heading or a list item.
 #[derive(Clone, Copy, Default)]
 struct Style {
-    /// 1 for a heading of the first level.
+    /// Level of the heading, from 1.
     heading: Option<usize>,
     is_list: bool,
 }
 
 impl Style {
-    /// Its own properties, and of those that it doesn't set the one's it is based on.
+    /// Returns the style of these properties, with the values of `base` for those that they do not set.
     fn of(properties: Option<Node>, base: Style) -> Style {
         let property = |name| properties.and_then(|properties| child(properties, name));
         let level = property("outlineLvl").and_then(|level| value(level)?.parse::<usize>().ok());
         let list = property("numPr").and_then(|list| value(child(list, "numId")?)).map(|id| id != "0");
         Style {
-            // Level 9 is the body.
+            // `outlineLvl` counts from 0, and 9 means body text.
             heading: level.map_or(base.heading, |level| (level < 9).then_some(level + 1)),
             is_list: list.unwrap_or(base.is_list),
         }
     }
 
+    /// Returns the mark of Markdown.
     fn mark(self) -> &'static str {
         const MARKS: [&str; LEVELS] = ["# ", "## ", "### ", "#### ", "##### ", "###### "];
         match self.heading {
@@ -153,11 +169,12 @@ impl Style {
 
 type Styles<'a> = HashMap<&'a str, Style>;
 
+/// Returns the styles of the document by their id.
 fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
     let nodes: HashMap<&str, Node> =
         elements(root, "style").filter_map(|style| Some((attribute(style, "styleId")?, style))).collect();
     let resolve = |id: &str| {
-        // Each style at most once: a circle is not forbidden by the file format.
+        // The file format allows styles that are based on each other in a circle, so the chain is no longer than the list.
         let mut chain = Vec::new();
         let mut next = nodes.get(id).copied();
         while let Some(style) = next.filter(|_| chain.len() < nodes.len()) {
@@ -172,13 +189,13 @@ fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
     nodes.keys().map(|&id| (id, resolve(id))).collect()
 }
 
-/// The level in the name of a built-in style, which is English whatever the program's language.
+/// Returns the level in the name of a built-in style. These names are English in every language of Word.
 fn heading_by_name(style: Node) -> Option<usize> {
     let name = child(style, "name").and_then(value)?.to_ascii_lowercase();
     name.strip_prefix("heading ")?.parse().ok().filter(|level| (1..=9).contains(level))
 }
 
-/// What is left to do; a document can be deeper than a stack of calls.
+/// A step of the traversal. An explicit stack is needed because documents can be deeper than the call stack allows.
 enum DocxStep<'a, 'input> {
     Visit(Node<'a, 'input>),
     Write(&'static str),
@@ -187,7 +204,7 @@ enum DocxStep<'a, 'input> {
 
 fn write_text(root: Node, styles: &Styles, text: &mut String) {
     let mut steps = vec![DocxStep::Visit(root)];
-    // Text boxes, which stand in the middle of the paragraph that they are anchored to.
+    // Text boxes lie inside the paragraph that they are anchored to. They are written after it.
     let mut boxes = Vec::new();
     while let Some(step) = steps.pop() {
         let node = match step {
@@ -232,24 +249,25 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
 
 fn is_left_out(node: Node) -> bool {
     match node.tag_name().name() {
-        // Properties, among them tab stops by the name of tabs; what was moved away (deleted text has an element of
-        // its own); how a word is pronounced.
+        // `pPr` holds tab stops in elements that are also called `tab`. `moveFrom` is text that was moved away (deleted text
+        // has elements of its own), `rt` is a pronunciation.
         "pPr" | "rPr" | "sectPr" | "tblPr" | "moveFrom" | "rt" => true,
-        // What stands in a form until it is filled in.
+        // The placeholder of a form field that has not been filled in.
         "sdt" => child(node, "sdtPr").and_then(|p| child(p, "showingPlcHdr")).is_some_and(is_on),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
         "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
-        // The same once more, for programs that know less.
+        // Repeats the element before it for programs that do not know that element.
         "Fallback" => node.prev_sibling_element().is_some(),
         _ => false,
     }
 }
 
-/// A property that is there is on, unless it says otherwise.
+/// Returns whether a property is on. A property without a value is on.
 fn is_on(property: Node) -> bool {
     !matches!(value(property), Some("0" | "false" | "off"))
 }
 
+/// Returns the children with this local name.
 fn elements<'a, 'input>(
     node: Node<'a, 'input>,
     name: &'static str,
@@ -265,7 +283,7 @@ fn value<'a>(node: Node<'a, '_>) -> Option<&'a str> {
     attribute(node, "val")
 }
 
-/// By its local name: strict and transitional documents differ in the namespace.
+/// Returns an attribute by its local name, since strict and transitional documents use different namespaces.
 fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     node.attributes().find(|attribute| attribute.name() == name).map(|attribute| attribute.value())
 }

@@ -1,11 +1,11 @@
-//! The settings at the top of a Markdown file (the only user of serde-saphyr and toml).
+//! The front matter of a Markdown file: its source in, fields and body out. The only user of serde-saphyr and toml.
 
 use serde_json::Value;
 
 use crate::error::ContentError;
 use crate::source::fields::Record;
 
-/// The block of settings at the top, as it stands there.
+/// The source of the front matter.
 #[derive(Debug, PartialEq)]
 pub enum FrontMatter<'a> {
     /// Between lines of `---`.
@@ -14,10 +14,12 @@ pub enum FrontMatter<'a> {
     Toml(&'a str),
 }
 
-/// Parts the settings from the text. The Markdown parser's own option would take text between two rules anywhere
-/// for settings; so may a text that starts with a rule, unless its first line is a setting.
+/// Splits the front matter from the body.
+///
+/// The option of the Markdown parser takes text between any two thematic breaks for front matter. A body may start with such
+/// a break too, so here the first line after it must be a field.
 pub fn split(source: &str) -> (Option<FrontMatter<'_>>, &str) {
-    find(source).map_or((None, source), |(settings, body)| (Some(settings), body))
+    find(source).map_or((None, source), |(fields, body)| (Some(fields), body))
 }
 
 fn find(source: &str) -> Option<(FrontMatter<'_>, &str)> {
@@ -31,37 +33,40 @@ fn find(source: &str) -> Option<(FrontMatter<'_>, &str)> {
         _ => return None,
     };
     let mut end = first.len();
-    let mut has_setting = None;
+    // Whether the first line that is neither blank nor a comment is a field.
+    let mut starts_with_field = None;
     for line in lines {
-        // YAML has an end of its own.
+        // A YAML document may also end in `...`.
         if line.trim_end() == fence || sign == ':' && line.trim_end() == "..." {
-            let settings = &source[first.len()..end];
-            let settings =
-                if sign == ':' { FrontMatter::Yaml(settings) } else { FrontMatter::Toml(settings) };
-            return has_setting.unwrap_or(true).then(|| (settings, &source[end + line.len()..]));
+            let fields = &source[first.len()..end];
+            let fields = if sign == ':' { FrontMatter::Yaml(fields) } else { FrontMatter::Toml(fields) };
+            return starts_with_field.unwrap_or(true).then(|| (fields, &source[end + line.len()..]));
         }
         end += line.len();
         if !line.trim().is_empty() && !line.starts_with('#') {
-            has_setting.get_or_insert_with(|| is_setting(line, sign));
+            starts_with_field.get_or_insert_with(|| is_field(line, sign));
         }
     }
     None
 }
 
-/// `key: value` or `key = value`, the key one word, or a table of TOML.
-fn is_setting(line: &str, sign: char) -> bool {
+/// Returns whether a line is `key: value` or `key = value` with a key of one word, or starts a table of TOML.
+fn is_field(line: &str, sign: char) -> bool {
     let key = line.split_once(sign).map(|(key, _)| key.trim());
     key.is_some_and(|key| !key.is_empty() && !key.contains(char::is_whitespace))
         || (sign == '=' && line.starts_with('['))
 }
 
 impl FrontMatter<'_> {
-    /// The settings by name.
+    /// Returns the fields by name. Front matter that is not a map has none.
+    ///
+    /// # Errors
+    /// The source is not valid YAML or TOML.
     pub fn parse(&self) -> Result<Record, ContentError> {
         let parsed = match self {
             FrontMatter::Yaml(text) if text.trim().is_empty() => Ok(Value::Null),
             FrontMatter::Yaml(text) => {
-                // `country: NO` is a country.
+                // In `country: NO`, the value is a country and not a boolean.
                 let options = serde_saphyr::options! { strict_booleans: true };
                 serde_saphyr::from_str_with_options(text, options).map_err(|e| ("YAML", e.to_string()))
             }
@@ -74,14 +79,15 @@ impl FrontMatter<'_> {
             Ok(Value::Object(record)) => Ok(record),
             Ok(_) => Ok(Record::new()),
             Err((syntax, reason)) => {
-                let reason = reason.lines().next().unwrap_or_default().to_owned();
+                let reason =
+                    reason.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 Err(ContentError::FrontMatter { syntax: syntax.to_owned(), reason })
             }
         }
     }
 }
 
-/// Dates have no type in JSON, so they become strings.
+/// Converts TOML to JSON. Dates become strings, because JSON has no type for them.
 fn json(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => text.into(),
@@ -101,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_settings_at_the_top_are_front_matter() {
+    fn only_fields_at_the_top_are_front_matter() {
         for (source, body) in [
             ("---\ntitle: x\n---\ntext", "text"),
             ("\u{FEFF}+++\ntitle = 'x'\n+++\ntext", "text"),
@@ -123,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_keep_their_types() {
+    fn fields_keep_their_types() {
         let parse = |source| split(source).0.unwrap().parse().map(Value::Object);
         let expected = serde_json::json!({"title": "Plan", "draft": false, "n": 3, "tags": ["a", "b"], "date": "2026-01-02"});
         let yaml = "---\ntitle: Plan\ndraft: false\nn: 3\ntags: [a, b]\ndate: 2026-01-02\n---\n";

@@ -1,12 +1,11 @@
-//! HTML in, its text out (the only user of html5ever, xml5ever and markup5ever_rcdom).
+//! HTML or XHTML in, its text out. The only user of html5ever, xml5ever and markup5ever_rcdom.
 
 use html5ever::tendril::TendrilSink;
 use html5ever::{Attribute, ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use memchr::memmem;
 
-/// Elements whose text is no part of what a person reads of a page: code, menus, controls, how a word is pronounced,
-/// the source of a formula.
+/// Elements whose text a person does not read on a page: code, menus, controls, pronunciations (`rt`), sources of formulas.
 const SKIPPED: [&str; 19] = [
     "script",
     "style",
@@ -29,10 +28,10 @@ const SKIPPED: [&str; 19] = [
     "annotation-xml",
 ];
 
-/// Roles that make a menu of any element.
+/// Roles that make any element a menu or a control.
 const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "toolbar"];
 
-/// Elements that part what is before and behind them, as the rendering section of the HTML standard has it
+/// Elements that break the text before and after them, by the rendering section of the HTML standard
 /// (<https://html.spec.whatwg.org/#flow-content-3>).
 #[rustfmt::skip]
 const BLOCKS: [&str; 38] = [
@@ -45,14 +44,15 @@ const BLOCKS: [&str; 38] = [
 /// The namespace of XHTML.
 const XHTML: &str = "http://www.w3.org/1999/xhtml";
 
-/// Elements whose button is text with a switch on it, as in lists of questions that open.
+/// Elements in which a button is part of the text, as in a list of questions that open on a click.
 const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 
-/// Title and main content (the body, where no element says that it is that), without scripts, styles, menus,
-/// controls and what is hidden. Headings, list items and table cells are marked as in Markdown, the
-/// alternative text stands for an image.
+/// Returns the title and the main content of a page, without scripts, styles, menus, controls and hidden elements.
+///
+/// A page without a main element gives its whole body. Headings, list items and table cells are marked as in Markdown. An
+/// image gives its alternative text.
 pub fn html(source: &str) -> String {
-    // Pages that say they are XHTML are, whatever they are called.
+    // A page that declares itself XHTML is parsed as XHTML, whatever its file extension.
     let start = &source.as_bytes()[..source.len().min(1024)];
     if source.trim_start().starts_with("<?xml") || memmem::find(start, XHTML.as_bytes()).is_some() {
         return xhtml(source);
@@ -60,19 +60,19 @@ pub fn html(source: &str) -> String {
     text(&parse(source))
 }
 
-/// The text of a piece of a page.
+/// Returns the text of a fragment of HTML.
 pub fn fragment(source: &str) -> String {
     let mut text = String::new();
     write_text(&parse(source).document, &mut text);
     text
 }
 
-/// The same of a page in XML, where any element can end in itself. One whose elements are not nested as XML has it
-/// is HTML.
+/// Returns the text of a page in XML syntax, in which any element can be self-closing. A page whose elements are not nested
+/// as XML requires is parsed as HTML.
 pub fn xhtml(source: &str) -> String {
     let dom = xml5ever::driver::parse_document(RcDom::default(), Default::default()).one(source);
     let is_page = child(&dom.document, "html").is_some();
-    // The parser goes on as well as it can, and only says in words that it had to.
+    // The parser repairs wrong nesting and reports it only by the text of an error.
     let is_nested = !dom.errors.borrow().iter().any(|error| error.contains("match tag"));
     if is_page && is_nested {
         return text(&dom);
@@ -84,6 +84,7 @@ fn parse(source: &str) -> RcDom {
     parse_document(RcDom::default(), ParseOpts::default()).one(source)
 }
 
+/// Returns the title, and the main content or the body.
 fn text(dom: &RcDom) -> String {
     let mut body = String::new();
     write_text(&dom.document, &mut body);
@@ -91,13 +92,13 @@ fn text(dom: &RcDom) -> String {
     if let Some(element) = main_content(&dom.document) {
         write_text(&element, &mut main);
     }
-    // A script may fill one when the page is shown: then the text is elsewhere.
+    // A script may fill the main element when the page is shown. The text is then in another place of the body.
     let content = if 10 * main.trim().len() > body.trim().len() { main } else { body };
     format!("{}\n{content}", title(&dom.document).unwrap_or_default())
 }
 
-/// The one element that is the page's main content by name or role: around it stand banners, key bindings
-/// and the like. Where there are several, none is.
+/// Returns the element that is the main content by its name or role. Around it are banners, key bindings and the like.
+/// Returns `None` if there are several such elements.
 fn main_content(document: &Handle) -> Option<Handle> {
     let mut found = None;
     let mut left = vec![document.clone()];
@@ -112,9 +113,9 @@ fn main_content(document: &Handle) -> Option<Handle> {
     found
 }
 
-/// What is left to do at some depth: trees can be deeper than a stack of calls.
+/// A step of the traversal. An explicit stack is needed because trees can be deeper than the call stack allows.
 enum HtmlStep {
-    /// With whether it stands in one of [`TITLES`].
+    /// Visit a node. The flag says whether it is inside one of [`TITLES`].
     Visit(Handle, bool),
     Write(&'static str),
 }
@@ -136,7 +137,7 @@ fn write_text(root: &Handle, text: &mut String) {
                 let is_button = &*name.local == "button";
                 let (before, after) = match &*name.local {
                     local if is_left_out(local, &attributes) || is_button && !in_title => continue,
-                    // A whole page is hidden until a script shows it, or while a dialogue is open on it.
+                    // Some pages are hidden as a whole until a script shows them, or while a dialogue is open.
                     local if is_hidden(&attributes) && local != "body" && !holds_page(&node) => continue,
                     "h1" => ("\n# ", "\n"),
                     "h2" => ("\n## ", "\n"),
@@ -160,6 +161,7 @@ fn write_text(root: &Handle, text: &mut String) {
     }
 }
 
+/// Returns whether an element contains the content of the page.
 fn holds_page(node: &Handle) -> bool {
     let mut left = vec![node.clone()];
     while let Some(node) = left.pop() {
@@ -182,7 +184,7 @@ fn is_left_out(name: &str, attributes: &[Attribute]) -> bool {
 
 fn is_hidden(attributes: &[Attribute]) -> bool {
     let attribute = |name| attribute(attributes, name);
-    // What a tab or a switch shows is there to be read.
+    // A person reads the content of a panel after a click on its tab or switch.
     let is_panel = matches!(attribute("role"), Some("tabpanel" | "region"));
     attribute("aria-hidden") == Some("true")
         || attribute("hidden").is_some() && !is_panel
@@ -194,7 +196,7 @@ fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
     attributes.iter().find(|attribute| &*attribute.name.local == name).map(|attribute| &*attribute.value)
 }
 
-/// The text of the first `title`, which stands in `head`.
+/// Returns the text of the first `title` in `head`.
 fn title(document: &Handle) -> Option<String> {
     let title = child(&child(&child(document, "html")?, "head")?, "title")?;
     let mut text = String::new();
@@ -204,6 +206,7 @@ fn title(document: &Handle) -> Option<String> {
     Some(text)
 }
 
+/// Returns the first child with this name.
 fn child(node: &Handle, wanted: &str) -> Option<Handle> {
     let is_wanted =
         |child: &&Handle| matches!(&child.data, NodeData::Element { name, .. } if &*name.local == wanted);

@@ -1,16 +1,17 @@
-//! Markdown in, its text out (the only user of pulldown-cmark).
+//! Markdown in, its text out. The only user of pulldown-cmark.
 
 use std::mem;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// The text without HTML tags, link targets and the marks of images and emphasis. Code is kept, and so
-/// are the marks of headings, list items and table cells: they are what tells a block's start once white
-/// space is cleaned, to readers and when a long text is cut.
+/// Returns the text without HTML tags, link targets and the marks of images and emphasis.
+///
+/// Code is kept. The marks of headings, list items and table cells are kept too: after white space has been cleaned, only
+/// they show readers and the chunker where a block starts.
 pub fn markdown(source: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
     let mut text = String::with_capacity(source.len());
-    // The lines of a block of HTML.
+    // The lines of the current block of HTML.
     let mut html = String::new();
     for event in Parser::new_ext(source, options) {
         match event {
@@ -23,13 +24,13 @@ pub fn markdown(source: &str) -> String {
                 text.extend(std::iter::repeat_n('#', level as usize));
                 text.push(' ');
             }
-            // A list in a list stands behind the item's text without a paragraph's end between.
+            // A nested list follows the text of its item without the end of a paragraph, so the item adds its own line break.
             Event::Start(Tag::Item) => text.push_str("\n- "),
             Event::Start(Tag::TableCell) => text.push_str("| "),
             Event::End(TagEnd::TableCell) => text.push(' '),
             Event::End(end) if ends_block(end) => text.push('\n'),
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
-            // Tags only; what stands between them is text.
+            // Inline HTML events are tags only. The text between the tags comes as `Event::Text`.
             Event::InlineHtml(tag) if tag.starts_with("<br") => text.push('\n'),
             Event::SoftBreak | Event::HardBreak | Event::Rule => text.push('\n'),
             _ => {}
@@ -68,7 +69,7 @@ mod tests {
         }
     }
 
-    /// Brackets and emphasis that nest are where parsers of Markdown have been quadratic.
+    /// Nested brackets and emphasis have taken quadratic time in some parsers of Markdown.
     #[test]
     fn hostile_markdown_is_read_in_linear_time() {
         for pattern in ["[", "![", "*a_", "> ", "- ", "`", "<a", "[a](", "|\n|-", "\\", "&#"] {

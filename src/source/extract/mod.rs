@@ -1,4 +1,4 @@
-//! What a file holds in, the text that a person would read out. Pure; called by workers.
+//! The content of a file in, the text that a person would read out. Pure; runs in workers.
 
 mod docx;
 mod front_matter;
@@ -11,45 +11,45 @@ use serde::{Deserialize, Serialize};
 use crate::error::ContentError;
 use crate::source::document::Limits;
 use crate::source::fields::Record;
-use crate::source::form::{Markup, damaged};
+use crate::source::format::{DocumentFormat, damaged};
 
-/// Version of the extraction rules. Vectors depend on them, so it is part of the fingerprint: raise it
-/// with every change of what an extractor returns.
+/// Version of the extraction rules. Vectors depend on them, so it is part of the fingerprint. Raise it with every change to
+/// what an extractor returns.
 pub const VERSION: u32 = 2;
 
-/// What an extractor takes out.
+/// The result of extraction.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Extracted {
-    /// What a person would read, not cleaned.
+    /// The text that a person would read, not cleaned.
     pub text: String,
-    /// Settings at the top, where they were asked for.
+    /// The front matter; empty if there is none or it was not asked for.
     pub front_matter: Record,
 }
 
-/// Takes the text out of a document; one that is text itself is UTF-8.
+/// Extracts the text of a document. The content of a format that is itself text must be UTF-8.
 ///
 /// # Errors
-/// It cannot be read, or not within the limits.
+/// The content is damaged, has another format or breaks a limit.
 pub fn extract(
-    markup: Markup,
+    format: DocumentFormat,
     content: &[u8],
     limits: Limits,
     front_matter: bool,
 ) -> Result<Extracted, ContentError> {
-    let text = || std::str::from_utf8(content).map_err(|e| damaged(markup, e));
+    let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
     let mut extracted = Extracted::default();
-    extracted.text = match markup {
-        Markup::Markdown => {
-            let (settings, body) = front_matter::split(text()?);
-            if front_matter && let Some(settings) = settings {
-                extracted.front_matter = settings.parse()?;
+    extracted.text = match format {
+        DocumentFormat::Markdown => {
+            let (fields, body) = front_matter::split(text()?);
+            if front_matter && let Some(fields) = fields {
+                extracted.front_matter = fields.parse()?;
             }
             markdown::markdown(body)
         }
-        Markup::Html => html::html(text()?),
-        Markup::Xhtml => html::xhtml(text()?),
-        Markup::Pdf => pdf::pdf(content)?,
-        Markup::Docx => docx::docx(content, limits)?,
+        DocumentFormat::Html => html::html(text()?),
+        DocumentFormat::Xhtml => html::xhtml(text()?),
+        DocumentFormat::Pdf => pdf::pdf(content)?,
+        DocumentFormat::Docx => docx::docx(content, limits)?,
     };
     match limits.document_bytes {
         max if extracted.text.len() as u64 > max => Err(ContentError::TooLarge { max }),

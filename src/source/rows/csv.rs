@@ -1,5 +1,4 @@
-//! Comma-, semicolon- or tab-separated values with a header in, a row a record out (the only user of the crate
-//! csv).
+//! Comma-, semicolon- or tab-separated values with a header in, one row per record out. The only user of the crate `csv`.
 
 use std::io::{self, Read};
 use std::mem;
@@ -11,48 +10,47 @@ use super::source::Source;
 use crate::error::{ContentError, DocumentError};
 use crate::source::decode;
 use crate::source::fields::Record;
-use crate::source::form::Unpacked;
+use crate::source::format::Decompressed;
 use crate::source::found::Found;
 use crate::source::raw::{Reading, RowContent};
 
-/// What may stand between two values where the ending of the file's name doesn't say it: spreadsheets write a
-/// semicolon where the comma is the decimal sign.
+/// Separators that are detected in `.csv` files. Spreadsheets write a semicolon where the comma is the decimal sign.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// The records of one file. Empty lines are no documents.
+/// The records of one file. Empty lines are skipped.
 pub struct CsvRows {
     reader: Option<Reader<Bounded>>,
     source: Source,
     columns: Vec<Column>,
-    /// Of the last row, empty lines not counted: the header is row 1.
+    /// Number of the last row. The header is row 1, and empty lines do not count.
     number: u64,
     bytes_max: u64,
 }
 
-/// One that is asked for; of several with the same name the first.
+/// A column that was asked for. Of several columns with the same name, the first one.
 struct Column {
-    at: usize,
+    index: usize,
     name: String,
-    /// An empty value of it is an empty text; of any other, none at all.
+    /// Whether the column holds text. An empty value is then an empty text; in other columns it is a missing value.
     is_text: bool,
 }
 
 impl CsvRows {
     pub fn open(
-        unpacked: Unpacked,
+        content: Decompressed,
         separator: Option<u8>,
         mut source: Source,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        let (reader, encoding) = decode::stream(Box::new(unpacked), reading.encoding)?;
+        let (reader, encoding) = decode::stream(Box::new(content), reading.encoding)?;
         source.encoding = encoding;
         let (start, mut reader) = decode::peek(reader)?;
-        let said = said_separator(&start);
-        let head = said.map_or(0, |(_, line)| line);
+        let declared = declared_separator(&start);
+        let head = declared.map_or(0, |(_, bytes)| bytes);
         decode::skip(&mut reader, head)?;
         let start = &start[head..];
-        let said = said.map(|(separator, _)| separator).or(separator);
-        let separator = said.unwrap_or_else(|| find_separator(start));
+        let known = declared.map(|(separator, _)| separator).or(separator);
+        let separator = known.unwrap_or_else(|| find_separator(start));
         let is_quoted = separator != b'\t' || is_quoted(start, separator);
         let bytes_max = reading.limits.document_bytes;
         let bounded = Bounded {
@@ -64,23 +62,23 @@ impl CsvRows {
         };
         let mut reader = ReaderBuilder::new().delimiter(separator).quoting(is_quoted).from_reader(bounded);
         let header = header(reader.byte_headers().map_err(error)?)?;
-        // A file without a single line.
+        // The file has no lines.
         if header.is_empty() {
             return Ok(CsvRows { reader: None, source, columns: Vec::new(), number: 1, bytes_max });
         }
         let columns =
             reading.fields.columns(&header)?.into_iter().filter(|&at| !header[..at].contains(&header[at]));
-        let columns = columns.map(|at| {
-            let name = header[at].clone();
-            Column { at, is_text: reading.fields.text.contains(&name), name }
+        let columns = columns.map(|index| {
+            let name = header[index].clone();
+            Column { index, is_text: reading.fields.text.contains(&name), name }
         });
         Ok(CsvRows { columns: columns.collect(), reader: Some(reader), source, number: 1, bytes_max })
     }
 
     fn record(&self, row: &ByteRecord) -> Result<Record, DocumentError> {
         let mut record = Record::new();
-        for Column { at, name, is_text } in &self.columns {
-            let value = text(row.get(*at).unwrap_or_default())?;
+        for Column { index, name, is_text } in &self.columns {
+            let value = text(row.get(*index).unwrap_or_default())?;
             if *is_text || !value.is_empty() {
                 record.insert(name.clone(), Value::String(value));
             }
@@ -105,7 +103,8 @@ impl Iterator for CsvRows {
                 Err(cause) => self.source.failed(self.number, cause),
             }),
             Err(cause) => {
-                // A row of another length is one bad row; after a failed read nothing more is known.
+                // A row with the wrong number of values is one bad row. After a failed read, the position in the file is
+                // unknown.
                 Some(match cause {
                     DocumentError::ColumnCount { .. } => self.source.failed(self.number, cause),
                     _ => {
@@ -122,6 +121,7 @@ fn header(record: &ByteRecord) -> Result<Vec<String>, DocumentError> {
     record.iter().map(|name| Ok(text(name)?.trim().to_owned())).collect()
 }
 
+/// Checks that a value is UTF-8. The decoder passes invalid bytes of UTF-8 files on unchanged.
 fn text(value: &[u8]) -> Result<String, DocumentError> {
     match std::str::from_utf8(value) {
         Ok(text) => Ok(text.to_owned()),
@@ -130,18 +130,22 @@ fn text(value: &[u8]) -> Result<String, DocumentError> {
 }
 
 fn error(e: csv::Error) -> DocumentError {
+    let said = e.to_string();
     match e.into_kind() {
         csv::ErrorKind::Io(e) => e.into(),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             DocumentError::ColumnCount { columns: expected_len, values: len }
         }
-        other => DocumentError::Unreadable(io::Error::other(format!("{other:?}"))),
+        _ => {
+            let reason = format!("its rows cannot be parsed (csv: {said})");
+            ContentError::Damaged { kind: "CSV".to_owned(), reason }.into()
+        }
     }
 }
 
-/// The separator that a spreadsheet names in a line of its own before the header (`sep=;`), and the bytes of that
-/// line.
-fn said_separator(start: &[u8]) -> Option<(u8, usize)> {
+/// Returns the separator that a spreadsheet declares in a line before the header (`sep=;`), and the length of that line in
+/// bytes.
+fn declared_separator(start: &[u8]) -> Option<(u8, usize)> {
     let is_quoted = start.starts_with(b"\"");
     let (&separator, behind) = start[usize::from(is_quoted)..].strip_prefix(b"sep=")?.split_first()?;
     let behind = if is_quoted { behind.strip_prefix(b"\"")? } else { behind };
@@ -149,7 +153,8 @@ fn said_separator(start: &[u8]) -> Option<(u8, usize)> {
     Some((separator, start.len() - behind.len() + ends))
 }
 
-/// Tables of tabs are written with quotes or without: then what stands there is a character like others.
+/// Returns whether a tab-separated file quotes its values. Some programs never quote in such files, and a quote is then an
+/// ordinary character. A file whose quotes do not follow the rules of RFC 4180 is taken for one of these.
 fn is_quoted(start: &[u8], separator: u8) -> bool {
     let mut quotes = Quotes::new(separator);
     let is_wrong = quotes.first_wrong(start).is_some();
@@ -157,7 +162,7 @@ fn is_quoted(start: &[u8], separator: u8) -> bool {
     !(is_wrong || is_whole && quotes.is_open())
 }
 
-/// The separator that stands most often in the header; a comma where none does.
+/// Returns the separator that occurs most often in the header; a comma if none occurs.
 fn find_separator(start: &[u8]) -> u8 {
     let mut counts = [0usize; SEPARATORS.len()];
     let mut is_quoted = false;
@@ -176,44 +181,47 @@ fn find_separator(start: &[u8]) -> u8 {
     SEPARATORS[counts.iter().position(|&count| count == most).unwrap_or_default()]
 }
 
-/// Follows the quotes of RFC 4180. The parser takes what is wrong about them as it can, which may make one value of
-/// many rows.
+/// Checks quotes by the rules of RFC 4180. The crate `csv` accepts quotes that break them and may then merge many rows into
+/// one value.
 struct Quotes {
     separator: u8,
-    place: QuotePlace,
-    /// Separators in this line, in the header, and whether this line began within quotes.
+    state: QuoteState,
+    /// Separators in the current line so far.
     separators: usize,
+    /// Separators in the header, once it has been read.
     of_header: Option<usize>,
+    /// Whether the current line began within quotes.
     began_in_quotes: bool,
 }
 
+/// Where the last byte was.
 #[derive(Clone, Copy)]
-enum QuotePlace {
+enum QuoteState {
     ValueStart,
     InValue,
     InQuotes,
-    BehindQuotes,
-    BehindSpace,
+    AfterQuotes,
+    AfterSpace,
 }
 
 impl Quotes {
     fn new(separator: u8) -> Self {
-        let place = QuotePlace::ValueStart;
-        Quotes { separator, place, separators: 0, of_header: None, began_in_quotes: false }
+        let state = QuoteState::ValueStart;
+        Quotes { separator, state, separators: 0, of_header: None, began_in_quotes: false }
     }
 
-    /// Where the first byte stands that may not be there.
+    /// Returns the index of the first byte that breaks the rules.
     fn first_wrong(&mut self, bytes: &[u8]) -> Option<usize> {
         bytes.iter().position(|&byte| {
-            use QuotePlace::{BehindQuotes, BehindSpace, InQuotes, InValue, ValueStart};
+            use QuoteState::{AfterQuotes, AfterSpace, InQuotes, InValue, ValueStart};
             let is_end = byte == self.separator || matches!(byte, b'\n' | b'\r');
-            self.place = match (self.place, byte) {
-                (InQuotes, b'"') => BehindQuotes,
+            self.state = match (self.state, byte) {
+                (InQuotes, b'"') => AfterQuotes,
                 (InQuotes, _) => InQuotes,
-                (ValueStart | BehindQuotes, b'"') => InQuotes,
+                (ValueStart | AfterQuotes, b'"') => InQuotes,
                 (_, _) if is_end => ValueStart,
-                (BehindQuotes | BehindSpace, b' ') => BehindSpace,
-                (BehindQuotes | BehindSpace, _) => return true,
+                (AfterQuotes | AfterSpace, b' ') => AfterSpace,
+                (AfterQuotes | AfterSpace, _) => return true,
                 (ValueStart | InValue, _) => InValue,
             };
             self.separators += usize::from(byte == self.separator);
@@ -221,7 +229,8 @@ impl Quotes {
         })
     }
 
-    /// Whether the line that ends here is a row within quotes. Of tabs there are none in a text, as there are commas.
+    /// Returns whether the line that ends here is a row that lies within quotes, which means that a quote is not closed.
+    /// Only for tabs: within a quoted text, a line may well have as many commas as the header, but hardly as many tabs.
     fn is_row_in_quotes(&mut self) -> bool {
         let separators = mem::take(&mut self.separators);
         let of_header = *self.of_header.get_or_insert(separators);
@@ -231,17 +240,20 @@ impl Quotes {
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.place, QuotePlace::InQuotes)
+        matches!(self.state, QuoteState::InQuotes)
     }
 }
 
-/// A reader that fails where quotes are wrong, and where one record takes too much: a quote that is never closed
-/// would take all the rest.
+/// A reader that fails where quotes break the rules, and where a record is larger than the limit. An unclosed quote would
+/// otherwise take the rest of the file as one value.
 struct Bounded {
     inner: Box<dyn Read + Send>,
+    /// `None` for a file without quoting.
     quotes: Option<Quotes>,
     is_wrong: bool,
+    /// Bytes that a record may have.
     max: u64,
+    /// Bytes that the current record may still take.
     left: u64,
 }
 
@@ -252,7 +264,7 @@ impl Read for Bounded {
         }
         let mut read = self.inner.read(buffer)?;
         if let Some(quotes) = &mut self.quotes {
-            // What is before it is good.
+            // Passes on the bytes before it, so that the rows before it are read.
             if let Some(wrong) = quotes.first_wrong(&buffer[..read]) {
                 (read, self.is_wrong) = (wrong, true);
             }

@@ -1,4 +1,4 @@
-//! JSON JsonLines in, a row a line out.
+//! JSON Lines in, one row per line out.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -8,7 +8,7 @@ use crate::source::decode;
 use crate::source::found::Found;
 use crate::source::raw::{Reading, RowContent};
 
-/// The lines of one file or stream. Blank lines are no documents.
+/// The lines of one file or stream. Blank lines are skipped.
 pub struct JsonLines {
     reader: Option<BufReader<Box<dyn Read + Send>>>,
     source: Source,
@@ -22,7 +22,7 @@ impl JsonLines {
         mut source: Source,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        // Whatever --encoding says of texts.
+        // JSON is UTF-8 by definition, so `--encoding` does not apply.
         let (reader, encoding) = decode::json_stream(Box::new(bytes))?;
         source.encoding = encoding;
         Ok(JsonLines::new(reader, source, reading))
@@ -49,7 +49,7 @@ impl Iterator for JsonLines {
                     self.reader = None;
                     None
                 }
-                // After a failed read nothing more is known of the file.
+                // After a failed read, the position in the file is unknown.
                 Err(e) => {
                     self.reader = None;
                     Some(self.source.failed_from(self.number, e.into()))
@@ -59,8 +59,8 @@ impl Iterator for JsonLines {
     }
 }
 
-/// One line without its end, a byte order mark at its start removed; `None` at the end of the file.
-/// Of a line over the limit no more than the limit is held.
+/// Reads one line, without its line end and without a byte order mark at its start. Returns `None` at the end of the file.
+/// A line over `max` bytes is an error, and at most `max` bytes of it are held in memory.
 fn read_line(reader: &mut impl BufRead, max: u64) -> io::Result<Option<Result<Vec<u8>, DocumentError>>> {
     let mut line = Vec::new();
     if reader.take(max + 1).read_until(b'\n', &mut line)? == 0 {
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(found[..3], ["a=1", "7=2", "f.jsonl:5=3"]);
         assert!(found[3].starts_with("f.jsonl:6: larger than 25 bytes"), "{}", found[3]);
         assert!(
-            found[4].starts_with("f.jsonl:7: not a JSON object: expected ident at column 2;"),
+            found[4].starts_with("f.jsonl:7: not a JSON object: expected ident at column 2"),
             "{}",
             found[4]
         );

@@ -1,50 +1,53 @@
-//! Files with a document a row: each row becomes a [`Raw`].
+//! Files with one document per row in, each row out as a [`Raw`](super::raw::Raw).
 
 mod csv;
 mod jsonl;
 pub mod parquet;
 pub mod source;
 
-use source::{RowIter, Source};
 use std::io;
 use std::path::Path;
 
-use crate::error::{DocumentError, Failure, Lost};
-use crate::source::form::{Form, RowFormat};
-use crate::source::found::Found;
-use crate::source::location::Location;
-use crate::source::raw::Reading;
+use source::{RowIter, Source};
 
-/// Opens a file of rows. An index that this tool made is one only where it is named as a root: in a folder of
-/// documents it is what came of them last night.
-pub fn open(
-    location: &Location,
-    id: String,
-    form: Form,
-    rows: RowFormat,
-    is_root: bool,
-    reading: &Reading,
-) -> Result<RowIter, Failure> {
+use crate::error::{DocumentError, Failure, Lost};
+use crate::source::format::RowFormat;
+use crate::source::found::Found;
+use crate::source::raw::{RawFile, Reading};
+
+/// Opens a file of rows.
+///
+/// An index that this tool made is read only if it is a root (`is_root`). In a folder of documents it is the output of an
+/// earlier run.
+///
+/// # Errors
+/// The file cannot be opened, or no row of it can be a document.
+pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) -> Result<RowIter, Failure> {
+    let RawFile { id, location, format, .. } = file;
     let opened = || -> Result<RowIter, DocumentError> {
         let mut source = Source::new(&location.name(), id);
-        let unpacked = |source: &mut Source| {
-            let unpacked = form.unpack(location.open()?, &reading.limits)?;
-            source.taken = unpacked.taken();
-            io::Result::Ok(unpacked)
+        let decompressed = |source: &mut Source| {
+            let content = format.decompress(location.open()?, &reading.limits)?;
+            source.consumed = content.consumed();
+            io::Result::Ok(content)
         };
         Ok(match rows {
-            RowFormat::Jsonl => Box::new(jsonl::JsonLines::open(unpacked(&mut source)?, source, reading)?),
-            RowFormat::Csv => Box::new(csv::CsvRows::open(unpacked(&mut source)?, None, source, reading)?),
-            RowFormat::Tsv => {
-                Box::new(csv::CsvRows::open(unpacked(&mut source)?, Some(b'\t'), source, reading)?)
+            RowFormat::Jsonl => {
+                Box::new(jsonl::JsonLines::open(decompressed(&mut source)?, source, reading)?)
             }
-            RowFormat::Parquet => Box::new(parquet::ParquetRows::open(location, source, is_root, reading)?),
+            RowFormat::Csv => {
+                Box::new(csv::CsvRows::open(decompressed(&mut source)?, None, source, reading)?)
+            }
+            RowFormat::Tsv => {
+                Box::new(csv::CsvRows::open(decompressed(&mut source)?, Some(b'\t'), source, reading)?)
+            }
+            RowFormat::Parquet => Box::new(parquet::ParquetRows::open(&location, source, is_root, reading)?),
         })
     };
     opened().map_err(|cause| Failure { place: location.to_string(), cause, lost: Lost::Unknown })
 }
 
-/// JSON Lines on standard input.
+/// Reads JSON Lines from standard input.
 pub fn stdin(reading: &Reading) -> RowIter {
     const NAME: &str = "stdin";
     let source = Source::new(Path::new(NAME), NAME.to_owned());

@@ -1,7 +1,9 @@
-//! Parquet in, a row a document out. A damaged file can break its reader in any way, so a worker reads it; in this
-//! process are only its rows.
+//! Parquet in, one row per document out.
+//!
+//! A damaged file may crash the parser, so a worker reads the file and sends its rows to this process.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,10 +26,10 @@ use crate::source::location::Location;
 use crate::source::raw::{Reading, RowContent};
 use crate::source::worker::{Request, Response, Sent, Worker};
 
-/// Its name in messages.
-pub const KIND: &str = "Parquet";
+/// The name of the format in messages.
+pub const NAME: &str = "Parquet";
 
-/// The rows of one file.
+/// The rows of one file, received from a worker.
 pub struct ParquetRows {
     worker: Option<Worker>,
     sent: vec::IntoIter<Response<Record>>,
@@ -42,13 +44,14 @@ impl ParquetRows {
         is_root: bool,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        // A worker has neither credentials nor patience. Once it has opened the copy, that needs no name any more.
+        // A worker has no credentials for object storage, so it reads a copy. Once the worker has opened the copy, the file
+        // is deleted.
         let fetched = location.fetch()?;
         let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
-        // Opened here too, for the reasons that only the system can give.
+        // Opens the file here too, for an error of the operating system, which a worker could not pass on.
         let size = File::open(path)?.metadata()?.len();
-        // How far the reader is in it is not to be seen.
-        source.taken.store(size, Relaxed);
+        // The position of the worker in the file is unknown, so the first row accounts for the whole file.
+        source.consumed.store(size, Relaxed);
         let (fields, limits) = (reading.fields.clone(), reading.limits);
         let request = Request::Rows { path: path.into(), fields, limits, is_root };
         let (worker, opened) = reading.workers.ask_new::<()>(&request, &[])?;
@@ -89,7 +92,7 @@ impl Iterator for ParquetRows {
     }
 }
 
-/// What the worker reads: rows with the columns asked for.
+/// The rows of one file, read in a worker. Only the columns asked for are decoded.
 pub struct ParquetTable {
     rows: RowIter<'static>,
     /// Names of the columns that hold UUIDs.
@@ -99,9 +102,11 @@ pub struct ParquetTable {
 
 impl ParquetTable {
     pub fn open(path: &Path, fields: &Fields, limits: Limits, is_root: bool) -> Result<Self, ContentError> {
-        let reader = SerializedFileReader::new(File::open(path).map_err(damaged)?).map_err(damaged)?;
+        let file = File::open(path).map_err(|e| damaged("it cannot be opened", e))?;
+        let no_footer = |e| damaged("its footer is missing or damaged", e);
+        let reader = SerializedFileReader::new(file).map_err(no_footer)?;
         let metadata = reader.metadata().file_metadata();
-        // As the metadata of an index is called.
+        // The metadata of an index is stored under the name of this program.
         let is_own = |pair: &KeyValue| pair.key == env!("CARGO_PKG_NAME");
         if !is_root && metadata.key_value_metadata().is_some_and(|pairs| pairs.iter().any(is_own)) {
             return Err(ContentError::OwnIndex);
@@ -114,8 +119,9 @@ impl ParquetTable {
             |column: &&TypePtr| column.get_basic_info().logical_type_ref() == Some(&LogicalType::Uuid);
         let uuids = wanted.iter().filter(is_uuid).map(|column| column.name().to_owned()).collect();
         let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build();
+        let no_columns = |e| damaged("its columns cannot be read", e);
         let rows = RowIter::from_file_into(Box::new(reader));
-        let rows = rows.project(Some(projection.map_err(damaged)?)).map_err(damaged)?;
+        let rows = rows.project(Some(projection.map_err(no_columns)?)).map_err(no_columns)?;
         Ok(ParquetTable { rows, uuids, bytes_max: limits.document_bytes })
     }
 
@@ -128,7 +134,8 @@ impl ParquetTable {
         }
     }
 
-    /// Strings that the schema doesn't say are strings are taken as such.
+    /// Converts a value to JSON. Bytes that are UTF-8 become a string, because some programs do not annotate strings in the
+    /// schema.
     fn value(&self, name: &str, field: &Field) -> Value {
         match field {
             Field::Bytes(bytes) if self.uuids.contains(name) => uuid(bytes.data()).into(),
@@ -144,11 +151,16 @@ impl Iterator for ParquetTable {
     type Item = Response<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.rows.next()?.map_err(damaged).and_then(|row| self.record(&row)))
+        Some(
+            self.rows
+                .next()?
+                .map_err(|e| damaged("its rows are damaged", e))
+                .and_then(|row| self.record(&row)),
+        )
     }
 }
 
-/// In groups of 8, 4, 4, 4 and 12 digits, as RFC 9562 writes it.
+/// Formats a UUID as RFC 9562 does, in groups of 8, 4, 4, 4 and 12 digits.
 fn uuid(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (at, byte) in bytes.iter().enumerate() {
@@ -158,12 +170,13 @@ fn uuid(bytes: &[u8]) -> String {
     text
 }
 
-fn damaged(reason: impl ToString) -> ContentError {
-    let reason = reason.to_string();
-    let reason = if reason.contains("encrypted") {
-        "it is encrypted"
+/// Returns the error for a damaged file: what is wrong in our words, then in the words of the library.
+fn damaged(what: &str, error: impl Display) -> ContentError {
+    let said = error.to_string();
+    let reason = if said.contains("encrypted") {
+        "it is encrypted".to_owned()
     } else {
-        reason.trim_start_matches("Parquet error: ")
+        format!("{what} (parquet: {})", said.trim_start_matches("Parquet error: "))
     };
-    ContentError::Damaged { kind: KIND.to_owned(), reason: reason.to_owned() }
+    ContentError::Damaged { kind: NAME.to_owned(), reason }
 }

@@ -1,4 +1,4 @@
-//! A file of rows, as each of its rows refers to it.
+//! The file of rows that each of its rows refers to.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,45 +6,54 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::error::{DocumentError, Failure, Lost};
 use crate::source::found::Found;
-use crate::source::raw::{Raw, RowContent};
+use crate::source::raw::{Raw, RawRow, RowContent};
 
 /// The rows of one file.
 pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
 
-/// What all rows of one file have in common.
+/// What all rows of a file have in common, and how far the file has been read.
 pub struct Source {
     pub file: Arc<Path>,
     file_id: Arc<str>,
-    /// What it was decoded from, where that was not UTF-8.
+    /// The encoding that the file is decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
-    /// How many of the file's bytes have been read, and how many of them a row has answered for.
-    pub taken: Arc<AtomicU64>,
-    told: u64,
+    /// Bytes of the file read so far, before decompression.
+    pub consumed: Arc<AtomicU64>,
+    /// How many of those bytes the progress of earlier rows accounts for.
+    reported: u64,
 }
 
 impl Source {
     pub fn new(file: &Path, id: String) -> Self {
-        Source { file: file.into(), file_id: id.into(), encoding: None, taken: Arc::default(), told: 0 }
+        Source {
+            file: file.into(),
+            file_id: id.into(),
+            encoding: None,
+            consumed: Arc::default(),
+            reported: 0,
+        }
     }
 
+    /// Returns a row, with the bytes read since the row before.
     pub fn row(&mut self, number: u64, content: RowContent) -> Found {
-        let taken = self.taken.load(Relaxed);
-        let progress = taken - std::mem::replace(&mut self.told, taken);
-        Found::Raw(Raw::Row {
+        let consumed = self.consumed.load(Relaxed);
+        let progress = consumed - std::mem::replace(&mut self.reported, consumed);
+        Found::Raw(Raw::Row(RawRow {
             file_id: self.file_id.clone(),
             file: self.file.clone(),
             number,
             content,
             encoding: self.encoding,
             progress,
-        })
+        }))
     }
 
-    /// What is behind it cannot be read either.
+    /// Returns the failure of a row after which the rest of the file cannot be read.
     pub fn failed_from(&self, number: u64, cause: DocumentError) -> Found {
         self.failed(number, DocumentError::RestNotRead(Box::new(cause)))
     }
 
+    /// Returns the failure of one row.
     pub fn failed(&self, number: u64, cause: DocumentError) -> Found {
         let place = format!("{}:{number}", self.file.display());
         Found::Failed(Failure { place, cause, lost: Lost::Unknown })

@@ -1,10 +1,10 @@
-//! What stands for stores where the program is built without them: none can be opened.
+//! Replaces `store` in a program built without object storage: no store can be opened.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::url::{Url, Version};
+use super::url::{ListedObject, Url, Version};
 use super::watch::UploadWatch;
 use crate::console::Reporter;
 use crate::error::Usage;
@@ -20,33 +20,31 @@ impl Store {
         .into())
     }
 
-    pub fn look(&self, _: &Url) -> anyhow::Result<Option<Version>> {
+    pub fn head(&self, _: &Url) -> anyhow::Result<Option<Version>> {
         match *self {}
     }
 
-    pub fn start(&self, _: &Url, _: &Version, _: usize) -> anyhow::Result<Vec<u8>> {
+    pub fn read_start(&self, _: &Url, _: &Version, _: usize) -> anyhow::Result<Vec<u8>> {
         match *self {}
     }
 
-    pub fn list(&self, _: &Url) -> anyhow::Result<Vec<(Box<str>, u64)>> {
+    pub fn list(&self, _: &Url) -> anyhow::Result<Vec<ListedObject>> {
         match *self {}
     }
 
-    pub fn put(&self, _: &Url, _: File, _: Option<&Version>, _: UploadWatch) -> anyhow::Result<Version> {
+    pub fn upload(&self, _: &Url, _: File, _: Option<&Version>, _: UploadWatch) -> anyhow::Result<Version> {
         match *self {}
     }
 
-    pub fn abort(&self, _: &Url, _: &str) -> anyhow::Result<()> {
+    pub fn abort_upload(&self, _: &Url, _: &str) -> anyhow::Result<()> {
         match *self {}
     }
 }
 
-/// Of no object.
 #[derive(Debug)]
 pub struct Reader(Arc<Store>);
 
 impl Reader {
-    /// Of what is not there.
     pub fn new(store: Arc<Store>, _: Arc<Url>, _: u64, _: Option<Version>) -> Self {
         Reader(store)
     }

@@ -1,5 +1,6 @@
-//! `s3://`, `gs://` and `az://` URLs in; listings, bytes and whole new objects out (the only user of object_store and of
-//! tokio, in `store`). All calls block; the rest of the program knows no asynchronous code.
+//! Object storage: `s3://`, `gs://` and `az://` URLs in; listings, bytes and new objects out.
+//!
+//! `store` alone uses object_store and tokio. All calls block, so the rest of the program has no asynchronous code.
 
 mod remote;
 #[cfg(feature = "object-storage")]

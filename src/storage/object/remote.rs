@@ -1,7 +1,6 @@
-//! An object to be written, by way of a file on this machine: in a folder of its own in the user's cache, where lock and
-//! journal are as for any output. Beside the file stands which content of the object it is a copy of.
+//! An object to write, by way of a local file: in a folder of its own in the user's cache, with the lock and the journal
+//! that any output has. Notes beside the file say which version of the object it is a copy of, and which upload has begun.
 
-use super::watch::UploadWatch;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -14,78 +13,84 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{Reader, Store};
 use super::url::{Url, Version};
+use super::watch::UploadWatch;
 use crate::console::{LogFormat, Transfer};
 use crate::digest::hex;
 use crate::error::Usage;
 use crate::interrupt;
 use crate::storage::place::{FileKind, Place};
 
-/// Beside the file: which content of the object it is; and an upload that has begun.
+/// Ends of the names of the two notes: which version of the object the file is a copy of, and the id of an upload that has
+/// begun.
 const COPY: &str = "copy";
 const UPLOAD: &str = "upload";
 
-/// What is copied before it is looked whether to go on.
-const BLOCK: usize = 1 << 20;
+/// Bytes to copy between two checks for an interrupt.
+const COPY_BLOCK_BYTES: usize = 1 << 20;
 
-/// An object, and the file that is to become it.
+/// An object to write, and the local file that it is uploaded from.
 #[derive(Debug)]
 pub struct RemoteOutput {
     store: Arc<Store>,
     url: Arc<Url>,
     path: PathBuf,
-    /// What was there when the run began.
+    /// The version at the last [`RemoteOutput::look`]; `None` if there was no object.
     found: Option<Version>,
 }
 
-/// Of which content of the object a file is a copy; the file is known by its stamp.
+/// Says that the local file is a copy of this version of the object.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Copy {
     version: Version,
-    stamp: (u64, u64, i64, i64),
+    /// Changes when the file is replaced or written to.
+    stamp: FileStamp,
 }
+
+/// Inode, length in bytes, seconds and nanoseconds of the last change.
+type FileStamp = (u64, u64, i64, i64);
 
 impl RemoteOutput {
     pub(super) fn new(store: Arc<Store>, url: Url) -> anyhow::Result<Self> {
         ensure!(!url.is_prefix(), Usage(format!("{url}: is a folder; name an object in it")));
-        let cache =
-            ["XDG_CACHE_HOME", "HOME"].map(|name| env::var_os(name).filter(|value| !value.is_empty()));
-        let [cache, home] = cache.map(|value| value.map(PathBuf::from));
-        let cache = cache.or_else(|| Some(home?.join(".cache")));
-        let cache =
-            cache.with_context(|| format!("{url}: there is no HOME to make it in; set XDG_CACHE_HOME"))?;
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        let cache = cache
+            .with_context(|| format!("{url}: no folder for its local copy; set XDG_CACHE_HOME or HOME"))?;
         let digest = hex(&blake3::hash(url.to_string().as_bytes()).as_bytes()[..16]);
         let folder = cache.join(env!("CARGO_PKG_NAME")).join(digest);
-        // Who may not read the object may not read its copy either.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .with_context(|| format!("{url}: {}: cannot be made; set XDG_CACHE_HOME", folder.display()))?;
+        // Private: other users of this machine may not be allowed to read the object.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(|| {
+            format!(
+                "{url}: {}: cannot make the folder for its local copy; set XDG_CACHE_HOME",
+                folder.display()
+            )
+        })?;
         let path = folder.join(url.name());
         Ok(RemoteOutput { store, url: url.into(), path, found: None })
     }
 
-    /// Where the file is.
+    /// Returns the path of the local file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What becomes of it.
+    /// Returns the URL of the object.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Looks at what is there. It must be of the kind that is going to be put there, by its first bytes.
+    /// Finds out which version the object has now. Its first bytes must be those of the kind that will replace it.
     ///
     /// # Errors
-    /// It is of another kind; the store does not say.
+    /// The object is of another kind; the store cannot be reached or denies access.
     pub fn look(&mut self, kind: &FileKind) -> anyhow::Result<()> {
-        self.found = self.store.look(&self.url)?;
+        self.found = self.store.head(&self.url)?;
         if let Some(found) = self.found.as_ref().filter(|found| found.bytes > 0) {
-            let start = self.store.start(&self.url, found, kind.magic.len())?;
+            let start = self.store.read_start(&self.url, found, kind.magic.len())?;
+            let may_be_damaged = kind.replaces_damaged && start.iter().all(|&byte| byte == 0);
             ensure!(
-                start == kind.magic || kind.is_kept && start.iter().all(|&byte| byte == 0),
-                "{}: is no {} file and would be lost; name an object that is new or {}",
+                start == kind.magic || may_be_damaged,
+                "{}: is not a {} file and would be lost; name a new object or a {} file",
                 self.url,
                 kind.name,
                 kind.name
@@ -94,29 +99,34 @@ impl RemoteOutput {
         Ok(())
     }
 
-    /// Sees to it that the file is a copy of what is there. To be called by the one run that holds its place.
+    /// Makes the local file a copy of the object, or removes it if there is no object. Only the run that holds the lock may
+    /// call this.
     ///
     /// # Errors
-    /// It cannot be had, or not be written.
+    /// The object cannot be read; the file cannot be written.
     pub fn fetch(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
-        self.abort_left(place)?;
+        self.abort_unfinished_upload(place)?;
         if self.is_copy(place) {
             return Ok(());
         }
-        let Some(found) = &self.found else {
-            return match fs::remove_file(&self.path) {
+        match &self.found {
+            Some(found) => self.download(found, place, format),
+            None => match fs::remove_file(&self.path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => Err(place.not_writable(&e)),
                 _ => Ok(()),
-            };
-        };
+            },
+        }
+    }
+
+    fn download(&self, found: &Version, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         let mut file = place.temporary()?;
         let mut reader = Reader::new(self.store.clone(), self.url.clone(), found.bytes, Some(found.clone()));
         let mut transfer = Transfer::new("downloading", format);
         transfer.begin(&self.url.to_string(), found.bytes);
-        let (mut block, mut done) = (vec![0; BLOCK], 0);
+        let (mut block, mut done) = (vec![0; COPY_BLOCK_BYTES], 0);
         loop {
             let read = reader.read(&mut block);
-            // An interrupted read is no trouble of the store's.
+            // First: an interrupt makes the read fail too, and is not an error of the store.
             interrupt::check()?;
             let count = read?;
             if count == 0 {
@@ -127,60 +137,65 @@ impl RemoteOutput {
             transfer.show(done);
         }
         transfer.finish();
-        ensure!(done == found.bytes, "{}: ended after {done} of {} bytes; run again", self.url, found.bytes);
-        place.put(file)?;
-        self.mark(place, found)
+        ensure!(
+            done == found.bytes,
+            "{}: the download ended after {done} of {} bytes; run again",
+            self.url,
+            found.bytes
+        );
+        place.publish(file)?;
+        self.note_copy(place, found)
     }
 
-    /// Makes the file the object, if it is not a copy of it.
+    /// Uploads the local file, unless it is a copy of the object.
     ///
     /// # Errors
-    /// Another program has written the object in the meantime; it cannot be written. What was there is there still.
+    /// Another program wrote the object during this run; it cannot be written. Either way the old object stays.
     pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         if self.is_copy(place) {
             return Ok(());
         }
-        self.abort_left(place)?;
+        self.abort_unfinished_upload(place)?;
         let file = File::open(&self.path).map_err(|e| place.not_writable(&e))?;
         let mut transfer = Transfer::new("uploading", format);
         transfer.begin(&self.url.to_string(), file.metadata()?.len());
-        let note = place.beside(UPLOAD);
+        let note = place.sibling(UPLOAD);
         let watch = UploadWatch {
             begun: &mut |id| fs::write(&note, id).map_err(|e| place.not_writable(&e)),
             sent: &mut |bytes| transfer.show(bytes),
         };
-        let version = self.store.put(&self.url, file, self.found.as_ref(), watch)?;
+        let version = self.store.upload(&self.url, file, self.found.as_ref(), watch)?;
         transfer.finish();
-        self.mark(place, &version)?;
+        self.note_copy(place, &version)?;
         if note.exists() { Ok(fs::remove_file(&note)?) } else { Ok(()) }
     }
 
-    /// Removes the parts of an upload that a run left which was killed.
-    fn abort_left(&self, place: &Place) -> anyhow::Result<()> {
-        let note = place.beside(UPLOAD);
+    /// Removes the uploaded parts that a killed run left in the store.
+    fn abort_unfinished_upload(&self, place: &Place) -> anyhow::Result<()> {
+        let note = place.sibling(UPLOAD);
         let Ok(id) = fs::read_to_string(&note) else { return Ok(()) };
-        // A note that was cut off names nothing; and for some stores, to abort nothing is to delete the object.
+        // A run may have been killed before it wrote the id; some stores would delete the object for an empty one.
         if !id.is_empty() {
-            self.store.abort(&self.url, &id)?;
+            self.store.abort_upload(&self.url, &id)?;
         }
         Ok(fs::remove_file(&note)?)
     }
 
-    /// Whether the file is known to be what was found.
+    /// Whether the local file is known to be a copy of the version that was found.
     fn is_copy(&self, place: &Place) -> bool {
-        let copy =
-            fs::read(place.beside(COPY)).ok().and_then(|text| serde_json::from_slice::<Copy>(&text).ok());
+        let noted =
+            fs::read(place.sibling(COPY)).ok().and_then(|text| serde_json::from_slice::<Copy>(&text).ok());
         let found = self.found.clone().and_then(|version| Some(Copy { version, stamp: self.stamp()? }));
-        found.is_some() && copy == found
+        found.is_some() && noted == found
     }
 
-    fn mark(&self, place: &Place, version: &Version) -> anyhow::Result<()> {
+    fn note_copy(&self, place: &Place, version: &Version) -> anyhow::Result<()> {
         let stamp = self.stamp().with_context(|| place.cannot_read_again())?;
         let copy = Copy { version: version.clone(), stamp };
-        fs::write(place.beside(COPY), serde_json::to_vec(&copy)?).map_err(|e| place.not_writable(&e))
+        fs::write(place.sibling(COPY), serde_json::to_vec(&copy)?).map_err(|e| place.not_writable(&e))
     }
 
-    fn stamp(&self) -> Option<(u64, u64, i64, i64)> {
+    fn stamp(&self) -> Option<FileStamp> {
         let metadata = self.path.metadata().ok()?;
         Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
     }

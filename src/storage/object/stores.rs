@@ -1,28 +1,29 @@
-//! The stores of a run, and what is read from them.
+//! The stores that a run uses, and the objects and listings read from them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::remote::RemoteOutput;
 use super::store::{Reader, Store};
-use super::url::Url;
+use super::url::{ListedObject, Url};
 use crate::console::Reporter;
 
-/// The stores of a run, each opened once.
+/// The stores of a run; each is opened once.
 pub struct Stores {
     endpoint: Option<String>,
     reporter: Arc<Reporter>,
+    /// By bucket.
     open: HashMap<String, Arc<Store>>,
 }
 
 impl Stores {
-    /// `endpoint` is where all of them are, instead of where the environment or their makers say. The reporter is told
-    /// when a store is waited for.
+    /// `endpoint` replaces the address of all stores, whether it comes from the environment or is the cloud's own. The
+    /// reporter says when the run waits for a store.
     pub fn new(endpoint: Option<&str>, reporter: Arc<Reporter>) -> Self {
         Stores { endpoint: endpoint.map(str::to_owned), reporter, open: HashMap::new() }
     }
 
-    fn get(&mut self, url: &Url) -> anyhow::Result<Arc<Store>> {
+    fn open(&mut self, url: &Url) -> anyhow::Result<Arc<Store>> {
         if let Some(store) = self.open.get(&url.bucket) {
             return Ok(store.clone());
         }
@@ -31,47 +32,48 @@ impl Stores {
         Ok(store)
     }
 
-    /// The object, if it is there.
+    /// Returns the object, or `None` if it does not exist.
     ///
     /// # Errors
-    /// The store does not say.
+    /// The store cannot be reached or denies access.
     pub fn object(&mut self, url: &Url) -> anyhow::Result<Option<Object>> {
-        let store = self.get(url)?;
-        let version = store.look(url)?;
+        let store = self.open(url)?;
+        let version = store.head(url)?;
         Ok(version.map(|version| Object { store, url: url.clone().into(), bytes: version.bytes }))
     }
 
-    /// What is below a prefix.
+    /// Returns the objects below a prefix.
     ///
     /// # Errors
-    /// The store does not say.
+    /// The store cannot be reached or denies access.
     pub fn list(&mut self, url: &Url) -> anyhow::Result<Listing> {
-        let store = self.get(url)?;
-        let mut keys = store.list(url)?;
-        // As a walk over folders goes: `a/b` before `a.txt`.
-        keys.sort_unstable_by(|one, other| one.0.split('/').cmp(other.0.split('/')));
+        let store = self.open(url)?;
+        let mut objects = store.list(url)?;
+        // The order of a walk over folders: `a/b` before `a.txt`.
+        objects.sort_unstable_by(|one, other| one.key.split('/').cmp(other.key.split('/')));
         // Some programs make an empty object for each folder.
-        let is_folder = |next: Option<&(Box<str>, u64)>, (key, bytes): &(Box<str>, u64)| {
-            let next = next.and_then(|next| next.0.strip_prefix(&**key));
-            *bytes == 0 && next.is_some_and(|rest| rest.starts_with('/'))
+        let is_folder = |next: Option<&ListedObject>, object: &ListedObject| {
+            let rest = next.and_then(|next| next.key.strip_prefix(&*object.key));
+            object.bytes == 0 && rest.is_some_and(|rest| rest.starts_with('/'))
         };
-        let is_file: Vec<bool> = (0..keys.len()).map(|at| !is_folder(keys.get(at + 1), &keys[at])).collect();
+        let is_file: Vec<bool> =
+            (0..objects.len()).map(|at| !is_folder(objects.get(at + 1), &objects[at])).collect();
         let mut is_file = is_file.into_iter();
-        keys.retain(|_| is_file.next().unwrap_or_default());
-        Ok(Listing { store, url: url.clone(), keys })
+        objects.retain(|_| is_file.next().unwrap_or_default());
+        Ok(Listing { store, url: url.clone(), objects })
     }
 
-    /// What is to be written there, by way of a file on this machine.
+    /// Returns an object to write, by way of a local file.
     ///
     /// # Errors
-    /// There is no place for that file; the URL names no object.
+    /// The folder for that file cannot be made; the URL names no object.
     pub fn remote(&mut self, url: Url) -> anyhow::Result<RemoteOutput> {
-        let store = self.get(&url)?;
+        let store = self.open(&url)?;
         RemoteOutput::new(store, url)
     }
 }
 
-/// An object to be read.
+/// An object to read.
 #[derive(Debug, Clone)]
 pub struct Object {
     store: Arc<Store>,
@@ -80,56 +82,53 @@ pub struct Object {
 }
 
 impl Object {
-    /// Begins to read it; what comes first is on its way when this returns. What is read is of one content of the object,
-    /// or an error.
+    /// Requests the first block and returns a reader. It reads a single version of the object, or fails.
     pub fn open(&self) -> Reader {
         Reader::new(self.store.clone(), self.url.clone(), self.bytes, None)
     }
 
-    /// What it is called.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// How long it was when it was found.
+    /// Returns the length that the object had when it was found.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
-/// What is below a prefix, in the order of a walk over folders.
+/// The objects below a prefix, in the order of a walk over folders.
 #[derive(Debug)]
 pub struct Listing {
     store: Arc<Store>,
     url: Url,
-    /// Keys below the prefix, and their lengths in bytes.
-    keys: Vec<(Box<str>, u64)>,
+    objects: Vec<ListedObject>,
 }
 
 impl Listing {
-    /// What it is of.
+    /// Returns the prefix.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// How many objects.
+    /// Returns the number of objects.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.objects.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no objects.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.objects.is_empty()
     }
 
-    /// The key below the prefix.
+    /// Returns the key of an object, without the prefix.
     pub fn below(&self, at: usize) -> &str {
-        &self.keys[at].0
+        &self.objects[at].key
     }
 
-    /// The object.
+    /// Returns an object.
     pub fn object(&self, at: usize) -> Object {
-        let (key, bytes) = &self.keys[at];
+        let ListedObject { key, bytes } = &self.objects[at];
         Object { store: self.store.clone(), url: self.url.below(key).into(), bytes: *bytes }
     }
 }

@@ -1,4 +1,4 @@
-//! Names of objects, and of one content of an object.
+//! URLs of objects, and versions of objects.
 
 use std::fmt;
 use std::path::Path;
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Usage;
 
-/// What an object, or what is below a prefix, is called.
+/// The URL of an object or a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
+    pub(super) scheme: Scheme,
     /// Scheme and bucket, as in `s3://bucket`.
     pub(super) bucket: String,
-    /// The key of an object or a prefix, as it is, without encoding; it has no `/` at its ends.
+    /// Key of an object or a prefix, not percent-encoded, without `/` at its ends; empty for the whole bucket.
     pub(super) key: String,
-    /// Whether only a prefix can be meant.
     is_prefix: bool,
 }
 
-/// Where objects are kept.
+/// A kind of object storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     S3,
@@ -27,7 +27,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    pub fn of(name: &str) -> Option<Scheme> {
+    fn of(name: &str) -> Option<Scheme> {
         match name {
             "s3" => Some(Scheme::S3),
             "gs" | "gcs" => Some(Scheme::Google),
@@ -38,49 +38,47 @@ impl Scheme {
 }
 
 impl Url {
-    /// The URL that a path as typed is; `None` for a path.
+    /// Parses an argument; returns `None` if it is a path.
     ///
     /// # Errors
-    /// It begins as one and is none.
+    /// It starts like a URL of an object and is not a valid one.
     pub fn of(path: &Path) -> Result<Option<Url>, Usage> {
-        let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
+        let Some((scheme_name, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
             return Ok(None);
         };
-        if Scheme::of(scheme).is_none() {
-            return Ok(None);
-        }
-        let scheme = if scheme == "gcs" { "gs" } else { scheme };
+        let Some(scheme) = Scheme::of(scheme_name) else { return Ok(None) };
+        let scheme_name = if scheme_name == "gcs" { "gs" } else { scheme_name };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         let is_prefix = key.is_empty() || key.ends_with('/');
         let key = key.strip_suffix('/').unwrap_or(key);
         let is_part = |part: &str| !["", ".", ".."].contains(&part) && !part.contains(char::is_control);
         if bucket.is_empty() || !(key.is_empty() || key.split('/').all(is_part)) {
             return Err(Usage(format!(
-                "{}: is no URL of an object; write it as {scheme}://bucket/path, without empty parts, `.` and `..`",
+                "{}: is not a valid URL of an object; write it as {scheme_name}://bucket/path, without empty parts, `.` and `..`",
                 path.display()
             )));
         }
-        let bucket = format!("{scheme}://{bucket}");
-        Ok(Some(Url { bucket, key: key.to_owned(), is_prefix }))
+        let bucket = format!("{scheme_name}://{bucket}");
+        Ok(Some(Url { scheme, bucket, key: key.to_owned(), is_prefix }))
     }
 
-    /// What `build` and `read` alone take as a URL must be a path elsewhere.
+    /// Refuses a URL where only a path is possible; `what` is the name for it in the message.
     ///
     /// # Errors
-    /// It is a URL; `what` is what messages call it.
+    /// `path` is a URL.
     pub fn refuse(what: &str, path: &Path) -> Result<(), Usage> {
         let Some(url) = Url::of(path)? else { return Ok(()) };
         Err(Usage(format!(
-            "{what} {url}: only `build` and `read` go to object storage themselves; name a file here, and copy it"
+            "{what} {url}: only `build` and `read` use object storage; name a local file, and copy it from or to the bucket"
         )))
     }
 
-    /// The last part of its key.
+    /// Returns the last part of the key.
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
     }
 
-    /// What the key is below; its bucket, where that is nothing.
+    /// Returns the URL without the last part of the key, as text.
     pub fn parent(&self) -> String {
         match self.key.rsplit_once('/') {
             Some((parent, _)) => format!("{}/{parent}", self.bucket),
@@ -88,15 +86,15 @@ impl Url {
         }
     }
 
-    /// Whether only a prefix can be meant, since it ends in `/` or names a bucket.
+    /// Whether it can only be a prefix, since it ends in `/` or names a bucket.
     pub fn is_prefix(&self) -> bool {
         self.is_prefix
     }
 
-    /// Of a key below this one.
+    /// Returns the URL of the object with this key below this prefix.
     pub fn below(&self, key: &str) -> Url {
         let key = if self.key.is_empty() { key.to_owned() } else { format!("{}/{key}", self.key) };
-        Url { bucket: self.bucket.clone(), key, is_prefix: false }
+        Url { bucket: self.bucket.clone(), key, is_prefix: false, ..*self }
     }
 }
 
@@ -107,13 +105,21 @@ impl fmt::Display for Url {
     }
 }
 
-/// Which content of an object is meant.
+/// Identifies one version of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     pub(super) etag: Option<String>,
-    /// Where a store has such numbers beside.
+    /// The store's number for the version, if it has such numbers.
     pub(super) version: Option<String>,
-    /// How long it is.
+    /// The length of the object.
+    pub(super) bytes: u64,
+}
+
+/// An object in a listing.
+#[derive(Debug)]
+pub struct ListedObject {
+    /// Without the prefix that was listed.
+    pub(super) key: Box<str>,
     pub(super) bytes: u64,
 }
 

@@ -1,9 +1,9 @@
-//! What an upload reports while it runs.
+//! What an upload in parts reports while it runs.
 
-/// What an upload tells.
+/// Callbacks of an upload.
 pub struct UploadWatch<'a> {
-    /// That it has begun, and by what it can be ended.
+    /// Receives the upload's id, by which it can be aborted, before the first part is sent.
     pub begun: &'a mut dyn FnMut(&str) -> anyhow::Result<()>,
-    /// So many bytes are there.
+    /// Receives the number of bytes uploaded so far.
     pub sent: &'a mut dyn FnMut(u64),
 }

@@ -1,16 +1,15 @@
-//! Text in, token ids out, as the model wants them (the only user of tokenizers).
+//! Text in, token ids out, with the instruction and special tokens that the model expects (the only user of tokenizers).
 
 mod words;
 
-use self::words::encode;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
+use self::words::{WordTokenizer, encode};
 use crate::error::{DocumentError, Usage};
-use words::Words;
 
 /// Token ids of one model input, special tokens included. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,68 +17,77 @@ pub struct Encoding(Vec<u32>);
 
 impl Encoding {
     /// # Panics
-    /// If there are no ids: a model gives no vector for nothing.
+    /// If `ids` is empty: a model has no vector for an empty input.
     pub fn new(ids: Vec<u32>) -> Self {
-        assert!(!ids.is_empty(), "an encoding has at least its end token");
+        assert!(!ids.is_empty(), "an encoding has at least one token");
         Encoding(ids)
     }
 
-    /// The ids, in order.
+    /// Returns the token ids in order.
     pub fn ids(&self) -> &[u32] {
         &self.0
     }
 
-    /// How many tokens the model sees.
+    /// Returns the number of tokens.
     #[allow(clippy::len_without_is_empty)] // Never empty, by construction.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 }
 
-/// A tokenizer, and what it puts around every text.
+/// A tokenizer with the instruction and the end token that it adds to every text.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
-    /// Where it is of Qwen's kind.
-    words: Option<Arc<Words>>,
-    /// Before the text: the instruction, or nothing.
+    /// The fast path, if `tokenizer.json` splits texts as Qwen's does.
+    words: Option<Arc<WordTokenizer>>,
+    /// Stands before every text: the instruction, or nothing.
     prefix: String,
-    /// After the ids, where the tokenizer's own file leaves the end token out.
+    /// The end token, if `tokenizer.json` does not append it.
     end: Option<u32>,
+    /// Tokens of every encoding that are not of its text.
     overhead: usize,
 }
 
 impl Tokenizer {
-    /// Loads a `tokenizer.json`. With `end_token` (for models that are pooled at the end token), every
-    /// encoding ends with that token, whether the file's post-processor appends it or not.
+    /// Loads a `tokenizer.json`. With `end_token` (for models with last-token pooling), every encoding ends with that token,
+    /// whether the post-processor of the file appends it or not.
+    ///
+    /// # Errors
+    /// The file cannot be read or parsed, or has no such token.
     pub fn load(path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
-        let in_file =
-            || format!("tokenizer {}: take the tokenizer.json of the model's own repository", path.display());
-        let mut inner =
-            tokenizers::Tokenizer::from_file(path).map_err(|e| anyhow!("{e}")).with_context(in_file)?;
-        // Files found in the wild carry both: one cuts texts in silence, the other pads them.
-        inner.with_truncation(None).map_err(|e| anyhow!("{e}")).with_context(in_file)?;
+        let in_file = |cause: String| {
+            anyhow!(
+                "tokenizer {}: {cause}; use the tokenizer.json from the model's own repository",
+                path.display()
+            )
+        };
+        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|e| in_file(e.to_string()))?;
+        // Published files may have either switched on: the first cuts texts silently, the second pads them.
+        inner.with_truncation(None).map_err(|e| in_file(e.to_string()))?;
         inner.with_padding(None);
         let end = match end_token {
             None => None,
             Some(token) => {
-                let id = inner
-                    .token_to_id(token)
-                    .with_context(|| format!("no token {token}, which must end each text"))
-                    .with_context(in_file)?;
-                let appended = encode(&inner, "a", true).map_err(|e| anyhow!("{e}"))?.last() == Some(&id);
-                (!appended).then_some(id)
+                let id = inner.token_to_id(token);
+                let id =
+                    id.ok_or_else(|| in_file(format!("has no token {token}, which must end each text")))?;
+                let is_appended = encode(&inner, "a", true)?.last() == Some(&id);
+                (!is_appended).then_some(id)
             }
         };
-        let words = Words::new(&inner).map(Arc::new);
+        let words = WordTokenizer::new(&inner).map(Arc::new);
         let mut tokenizer =
             Tokenizer { inner: Arc::new(inner), words, prefix: String::new(), end, overhead: 0 };
         tokenizer.measure_overhead()?;
         Ok(tokenizer)
     }
 
-    /// Puts the instruction before every text, in the form that Qwen3-Embedding was trained with
+    /// Returns a tokenizer that puts the instruction before every text, in the form that Qwen3-Embedding was trained with
     /// (`get_detailed_instruct` of its model card).
+    ///
+    /// # Errors
+    /// The instruction cannot be tokenized.
     pub fn with_instruction(&self, instruction: &str) -> anyhow::Result<Self> {
         let prefix = format!("Instruct: {instruction}\nQuery:");
         let mut tokenizer = Tokenizer { prefix, ..self.clone() };
@@ -87,7 +95,10 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Adds end token (where the file does not) and prefix to the text, and encodes.
+    /// Encodes the text with the instruction before it and special tokens around it.
+    ///
+    /// # Errors
+    /// The text cannot be tokenized, or has no tokens.
     pub fn encode(&self, text: &str) -> Result<Encoding, DocumentError> {
         let text = match self.prefix.as_str() {
             "" => Cow::Borrowed(text),
@@ -99,12 +110,15 @@ impl Tokenizer {
         };
         ids.extend(self.end);
         if ids.is_empty() {
-            return Err(DocumentError::Tokenizer("it has no tokens".into()));
+            return Err(DocumentError::Tokenizer("it has no tokens".to_owned()));
         }
         Ok(Encoding(ids))
     }
 
-    /// Tokens of the text alone, without prefix and special tokens.
+    /// Counts the tokens of the text, without instruction and special tokens.
+    ///
+    /// # Errors
+    /// The text cannot be tokenized.
     pub fn count(&self, text: &str) -> Result<usize, DocumentError> {
         match self.words_for(text) {
             Some(words) => words.count(text, &self.inner),
@@ -112,31 +126,34 @@ impl Tokenizer {
         }
     }
 
-    /// One more than the highest id that it gives.
+    /// Returns the size of the vocabulary: the highest token id plus one.
     pub fn vocabulary(&self) -> usize {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
-    /// Whether the tokenizer's own file appends the end token, where there has to be one.
+    /// Tells whether `tokenizer.json` itself appends the end token. True as well if no end token is required.
     pub fn appends_end_token(&self) -> bool {
         self.end.is_none()
     }
 
-    /// Tokens that every encoding has beside its text: instruction, start and end tokens.
+    /// Returns the tokens of every encoding that are not of its text: instruction, start and end tokens.
     pub fn overhead(&self) -> usize {
         self.overhead
     }
 
-    /// Ids that every encoding begins with: those of the instruction. Its last may become one with the first of the text,
-    /// and is left out.
-    pub fn shared_ids(&self) -> Result<Vec<u32>, DocumentError> {
+    /// Returns the token ids that every encoding begins with: those of the instruction but the last, which the tokenizer may
+    /// merge with the start of the text.
+    ///
+    /// # Errors
+    /// The instruction cannot be tokenized.
+    pub fn prefix_ids(&self) -> Result<Vec<u32>, DocumentError> {
         let mut ids = encode(&self.inner, &self.prefix, false)?;
         ids.pop();
         Ok(ids)
     }
 
-    fn words_for(&self, text: &str) -> Option<&Words> {
-        self.words.as_deref().filter(|words| words.is_for(text))
+    fn words_for(&self, text: &str) -> Option<&WordTokenizer> {
+        self.words.as_deref().filter(|words| words.can_encode(text))
     }
 
     fn measure_overhead(&mut self) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
-//! The ids of a text from those of its words, which are remembered (the only user of regex).
+//! A text in, its token ids out, from a cache of the ids of words (the only user of regex).
 //!
-//! A word is what Qwen's `tokenizer.json` encodes by itself: mostly a run of letters and the space before it. Finding
-//! words again is several times faster than encoding them. What a new one is encoded to is for `tokenizers` to say.
+//! Qwen's `tokenizer.json` splits a text into words and encodes each by itself; a word is mostly a run of letters and the
+//! space before it. Looking words up is several times faster than encoding them again. `tokenizers` encodes new words.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,44 +14,47 @@ use unicode_normalization::{IsNormalized, is_nfc_quick};
 
 use crate::error::DocumentError;
 
-/// What cuts a text into words, as it stands in Qwen's `tokenizer.json`.
+/// Splits a text into words; copied from Qwen's `tokenizer.json`.
 const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// The alternative that looks ahead, which linear engines do not: [`Known::next`] makes up for it.
+/// The alternative of [`PATTERN`] with a lookahead, which the crate `regex` lacks; [`WordCache::first_word`] does its work.
 const LOOKS_AHEAD: &str = r"\s+(?!\S)|";
 
-/// Longer words are seldom seen twice.
+/// Bytes of the longest word that is cached; longer ones rarely occur twice.
 const WORD_BYTES_MAX: usize = 48;
 
-/// Words that a thread remembers, of about 100 bytes each.
+/// Words in the cache of a thread; each takes about 100 bytes.
 const WORDS_MAX: usize = 1 << 14;
 
-/// What is known of a tokenizer of Qwen's kind.
-pub struct Words {
-    /// The first one of a text.
+/// Tokenizes word by word, for a `tokenizer.json` that splits texts as Qwen's does.
+pub struct WordTokenizer {
+    /// Matches the first word of a text.
     word: Regex,
-    /// Tokens that are looked for in the whole text, before it is cut into words.
+    /// Matches added tokens, which the tokenizer looks for before it splits the text into words.
     added: RegexSet,
+    /// Ids of the special tokens before a text.
     before: Vec<u32>,
+    /// Ids of the special tokens after a text.
     after: Vec<u32>,
-    threads: ThreadLocal<RefCell<Known>>,
+    /// One cache per thread, so that no thread waits for another.
+    threads: ThreadLocal<RefCell<WordCache>>,
 }
 
-/// What a thread has for itself, so that none waits for another.
-struct Known {
+struct WordCache {
+    /// A clone of [`WordTokenizer::word`]: threads that share one `Regex` wait for each other.
     word: Regex,
     ids: HashMap<Box<str>, Box<[u32]>>,
 }
 
-impl Words {
-    /// `None` where the tokenizer is of another kind.
+impl WordTokenizer {
+    /// Returns `None` if the tokenizer does not split texts as Qwen's does.
     pub fn new(tokenizer: &tokenizers::Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_vocabulary().get_vocab().keys();
-        if !cuts_as_qwen(tokenizer) || !added.clone().all(|token| is_composed(token)) {
+        if !splits_as_qwen(tokenizer) || !added.clone().all(|token| is_composed(token)) {
             return None;
         }
-        let (before, after) = around(tokenizer)?;
-        Some(Words {
+        let (before, after) = special_ids(tokenizer)?;
+        Some(WordTokenizer {
             word: Regex::new(&format!(r"\A(?:{})", PATTERN.replace(LOOKS_AHEAD, ""))).ok()?,
             added: RegexSet::new(added.map(|token| regex::escape(token))).ok()?,
             before,
@@ -60,61 +63,62 @@ impl Words {
         })
     }
 
-    /// Whether the text is that of its words alone: nothing is to be composed in it, and no added token to be found.
-    pub fn is_for(&self, text: &str) -> bool {
+    /// Tells whether the ids of the text are those of its words: NFC changes nothing in it, and it has no added token.
+    pub fn can_encode(&self, text: &str) -> bool {
         is_composed(text) && !self.added.is_match(text)
     }
 
-    /// With what the tokenizer puts around a text.
+    /// Returns the ids of the text with special tokens around them.
     pub fn encode(&self, text: &str, tokenizer: &tokenizers::Tokenizer) -> Result<Vec<u32>, DocumentError> {
         let mut ids = self.before.clone();
-        self.each(text, tokenizer, |word| ids.extend_from_slice(word))?;
+        self.for_each_word(text, tokenizer, |word| ids.extend_from_slice(word))?;
         ids.extend_from_slice(&self.after);
         Ok(ids)
     }
 
-    /// Tokens of the text alone.
+    /// Counts the tokens of the text, without special tokens.
     pub fn count(&self, text: &str, tokenizer: &tokenizers::Tokenizer) -> Result<usize, DocumentError> {
         let mut count = 0;
-        self.each(text, tokenizer, |word| count += word.len())?;
+        self.for_each_word(text, tokenizer, |word| count += word.len())?;
         Ok(count)
     }
 
-    fn each(
+    /// Calls `take` with the ids of each word, in order.
+    fn for_each_word(
         &self,
         mut text: &str,
         tokenizer: &tokenizers::Tokenizer,
         mut take: impl FnMut(&[u32]),
     ) -> Result<(), DocumentError> {
-        let new = || RefCell::new(Known { word: self.word.clone(), ids: HashMap::new() });
-        let known = &mut *self.threads.get_or(new).borrow_mut();
+        let new = || RefCell::new(WordCache { word: self.word.clone(), ids: HashMap::new() });
+        let cache = &mut *self.threads.get_or(new).borrow_mut();
         while !text.is_empty() {
-            let (word, behind) = text.split_at(known.next(text));
-            text = behind;
-            if let Some(ids) = known.ids.get(word) {
+            let (word, rest) = text.split_at(cache.first_word(text));
+            text = rest;
+            if let Some(ids) = cache.ids.get(word) {
                 take(ids);
                 continue;
             }
             let ids = encode(tokenizer, word, false)?;
             take(&ids);
-            known.remember(word, ids);
+            cache.insert(word, ids);
         }
         Ok(())
     }
 }
 
-impl Known {
-    /// Where the first word ends. Of white space before a word, that word has the last character.
-    fn next(&self, text: &str) -> usize {
+impl WordCache {
+    /// Returns the bytes of the first word. The last character of a run of white space belongs to the word that follows it.
+    fn first_word(&self, text: &str) -> usize {
         let end = self.word.find(text).map_or(text.len(), |found| found.end());
-        let (word, behind) = text.split_at(end);
+        let (word, rest) = text.split_at(end);
         match word.char_indices().next_back() {
-            Some((at, last)) if at > 0 && is_space(last) && !behind.is_empty() => at,
+            Some((at, last)) if at > 0 && is_space(last) && !rest.is_empty() => at,
             _ => end,
         }
     }
 
-    fn remember(&mut self, word: &str, ids: Vec<u32>) {
+    fn insert(&mut self, word: &str, ids: Vec<u32>) {
         if word.len() > WORD_BYTES_MAX {
             return;
         }
@@ -125,17 +129,17 @@ impl Known {
     }
 }
 
-/// White space at the end of a word, but for the line ends that it may have.
+/// Tells whether the character is white space other than a line end, which may end a word.
 fn is_space(c: char) -> bool {
     c.is_whitespace() && !matches!(c, '\r' | '\n')
 }
 
-/// Whether NFC leaves the text as it is, as far as can be seen at once.
+/// Tells whether NFC leaves the text as it is, by a quick check that may say no for a text that NFC would not change.
 fn is_composed(text: &str) -> bool {
     text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes
 }
 
-fn cuts_as_qwen(tokenizer: &tokenizers::Tokenizer) -> bool {
+fn splits_as_qwen(tokenizer: &tokenizers::Tokenizer) -> bool {
     let Some(PreTokenizerWrapper::Sequence(steps)) = tokenizer.get_pre_tokenizer() else { return false };
     let [PreTokenizerWrapper::Split(split), PreTokenizerWrapper::ByteLevel(bytes)] = steps.as_ref() else {
         return false;
@@ -146,19 +150,20 @@ fn cuts_as_qwen(tokenizer: &tokenizers::Tokenizer) -> bool {
         && !split.invert
         && !bytes.add_prefix_space
         && !bytes.use_regex
-        // With dropout, a word has other ids each time.
+        // With dropout, the ids of a word differ from call to call.
         && matches!(tokenizer.get_model(), ModelWrapper::BPE(bpe) if bpe.dropout.is_none())
 }
 
-/// What the tokenizer puts before and after a text. `None` where it does anything else to it.
-fn around(tokenizer: &tokenizers::Tokenizer) -> Option<(Vec<u32>, Vec<u32>)> {
+/// Returns the ids of the special tokens before and after a text, or `None` if the tokenizer changes more than that.
+fn special_ids(tokenizer: &tokenizers::Tokenizer) -> Option<(Vec<u32>, Vec<u32>)> {
     let encode = |text, special| encode(tokenizer, text, special).ok();
     let (empty, inner, whole) = (encode("", true)?, encode("a", false)?, encode("a", true)?);
-    let mut places = (0..=empty.len()).filter(|&at| [&empty[..at], &inner, &empty[at..]].concat() == whole);
-    let (place, other) = (places.next()?, places.next());
-    other.is_none().then(|| (empty[..place].to_vec(), empty[place..].to_vec()))
+    let mut splits = (0..=empty.len()).filter(|&at| [&empty[..at], &inner, &empty[at..]].concat() == whole);
+    let (split, other) = (splits.next()?, splits.next());
+    other.is_none().then(|| (empty[..split].to_vec(), empty[split..].to_vec()))
 }
 
+/// Encodes with `tokenizers`. With `special`, special tokens are added.
 pub fn encode(
     tokenizer: &tokenizers::Tokenizer,
     text: &str,
@@ -188,18 +193,18 @@ mod tests {
     }
 
     static TOKENIZER: LazyLock<tokenizers::Tokenizer> = LazyLock::new(|| load("qwen3-tiny"));
-    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(&TOKENIZER).unwrap());
+    static WORDS: LazyLock<WordTokenizer> = LazyLock::new(|| WordTokenizer::new(&TOKENIZER).unwrap());
 
-    /// Whether the text is one of words; if so, its ids are those that `tokenizers` gives it.
+    /// Returns whether the text can be encoded word by word; if so, asserts that its ids are those that `tokenizers` gives it.
     fn check(text: &str) -> bool {
-        let is_for = WORDS.is_for(text);
-        if is_for {
+        let can_encode = WORDS.can_encode(text);
+        if can_encode {
             let whole = TOKENIZER.encode_fast(text, true).unwrap();
             assert_eq!(WORDS.encode(text, &TOKENIZER).unwrap(), whole.get_ids(), "{text:?}");
             let inner = TOKENIZER.encode_fast(text, false).unwrap();
             assert_eq!(WORDS.count(text, &TOKENIZER).unwrap(), inner.len(), "{text:?}");
         }
-        is_for
+        can_encode
     }
 
     proptest! {
@@ -221,29 +226,29 @@ mod tests {
     }
 
     #[test]
-    fn more_words_than_are_remembered_have_their_ids() {
+    fn more_words_than_the_cache_holds_have_their_ids() {
         let word = |n: usize| format!(" {n:b}").replace('0', "a").replace('1', "b");
         let text: String = (0..2 * WORDS_MAX).map(word).collect();
         assert!(check(&text) && check(&text));
     }
 
     #[test]
-    fn what_is_looked_for_in_the_whole_text_is_not_for_words() {
-        assert!(WORDS.is_for("a b <|endoftext| \u{E9}"));
-        assert!(!WORDS.is_for("a <|endoftext|> b"));
-        assert!(!WORDS.is_for("e\u{301}"));
+    fn texts_with_added_tokens_or_uncomposed_characters_are_not_encoded_word_by_word() {
+        assert!(WORDS.can_encode("a b <|endoftext| \u{E9}"));
+        assert!(!WORDS.can_encode("a <|endoftext|> b"));
+        assert!(!WORDS.can_encode("e\u{301}"));
     }
 
     #[test]
-    fn other_kinds_have_no_words() {
+    fn other_tokenizers_are_not_encoded_word_by_word() {
         let bert = load("bert-tiny");
-        assert!(Words::new(&bert).is_none());
+        assert!(WordTokenizer::new(&bert).is_none());
         let (start, end) = (bert.token_to_id("[CLS]").unwrap(), bert.token_to_id("[SEP]").unwrap());
-        assert_eq!(around(&bert), Some((vec![start], vec![end])));
+        assert_eq!(special_ids(&bert), Some((vec![start], vec![end])));
         let has_words = |change: fn(&mut tokenizers::Tokenizer)| {
             let mut tokenizer = TOKENIZER.clone();
             change(&mut tokenizer);
-            Words::new(&tokenizer).is_some()
+            WordTokenizer::new(&tokenizer).is_some()
         };
         assert!(has_words(|_| {}));
         assert!(!has_words(|tokenizer| _ = tokenizer.with_pre_tokenizer(None::<PreTokenizerWrapper>)));

@@ -1,10 +1,10 @@
-//! Letters that are drawn as a letter and an accent, as old TeX fonts do.
+//! Joins letters and accents that are drawn as separate glyphs, as old TeX fonts do.
 
-/// An accent lies over a letter where the two overlap by this much, in ems.
+/// Overlap from which two glyphs are taken for a letter and its accent, in ems.
 const OVERLAP: f64 = 0.15;
 
-/// Joins an accent and the letter it lies over, whichever was drawn first, to the letter and a combining mark.
-/// Says whether it did.
+/// Appends `next` to `text` if one of it and the last character is an accent over the other: as the letter and a combining
+/// mark, whichever was drawn first. Returns whether it was appended. `overlap` is in ems.
 pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     let mut chars = next.chars();
     let (Some(last), Some(first), None) = (text.chars().next_back(), chars.next(), chars.next()) else {
@@ -30,6 +30,7 @@ pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     }
 }
 
+/// Returns the letter with its dot: under an accent, fonts draw a dotless i or j.
 fn with_dot(letter: char) -> char {
     match letter {
         '\u{131}' => 'i',
@@ -38,6 +39,7 @@ fn with_dot(letter: char) -> char {
     }
 }
 
+/// Returns the combining mark of an accent.
 fn combining(accent: char) -> Option<char> {
     Some(match accent {
         '`' => '\u{300}',

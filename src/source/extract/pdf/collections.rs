@@ -1,7 +1,6 @@
-//! Characters of embedded East Asian fonts that have no `/ToUnicode` table.
+//! The characters of embedded East Asian fonts without a `/ToUnicode` table.
 //!
-//! Such a font names one of the Adobe character collections; its codes are turned into characters by the tables
-//! of that collection.
+//! Such a font names one of Adobe's character collections. The tables of that collection map its codes to characters.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -11,14 +10,15 @@ use hayro_interpret::hayro_cmap::{BfString, CMap, CMapName, CidFamily, load_embe
 use hayro_interpret::hayro_syntax::Pdf;
 use hayro_interpret::hayro_syntax::object::{Array, Dict, Name, Object, Stream, String as PdfString};
 
-/// The fonts of a file whose characters follow from their collection.
+/// The fonts of a file that get their characters from a collection.
 pub struct Fonts<'a> {
     file: &'a Pdf,
-    /// By the name of the font without its subset tag; looked for when first needed, since that reads every
-    /// object of the file.
+    /// The collections by the name of the font, without its subset tag. They are searched for at first use, because the
+    /// search reads every object of the file.
     by_name: OnceCell<HashMap<String, Collection>>,
 }
 
+/// The tables of one font.
 struct Collection {
     /// Code to character identifier.
     encoding: CMap,
@@ -31,7 +31,7 @@ impl<'a> Fonts<'a> {
         Self { file, by_name: OnceCell::new() }
     }
 
-    /// The character of a glyph for which the file gives none.
+    /// Returns the character of a glyph by the collection of its font.
     pub fn unicode(&self, glyph: &Glyph<'_>) -> Option<String> {
         let Glyph::Outline(outline) = glyph else {
             return None;
@@ -43,6 +43,7 @@ impl<'a> Fonts<'a> {
 }
 
 impl Collection {
+    /// Returns the tables for a font dictionary; `None` if it names no known collection.
     fn new(font: &Dict<'_>) -> Option<Self> {
         let descendant = font.get::<Array<'_>>(b"DescendantFonts".as_slice())?.iter::<Dict<'_>>().next()?;
         let system = descendant.get::<Dict<'_>>(b"CIDSystemInfo".as_slice())?;
@@ -54,6 +55,7 @@ impl Collection {
     }
 
     fn unicode(&self, code: u32) -> Option<String> {
+        // The length of the code in bytes is not known here. Two bytes are the most common.
         let cid = [2, 1, 3, 4].iter().find_map(|len| self.encoding.lookup_cid_code(code, *len))?;
         match self.unicode.lookup_bf_string(cid)? {
             BfString::Char(character) => Some(character.to_string()),
@@ -62,6 +64,7 @@ impl Collection {
     }
 }
 
+/// Returns the table from codes to character identifiers: embedded in the font or one of the predefined ones.
 fn encoding(font: &Dict<'_>) -> Option<CMap> {
     if let Some(stream) = font.get::<Stream<'_>>(b"Encoding".as_slice()) {
         return CMap::parse(&stream.decoded_data().ok()?, load_embedded);
@@ -74,6 +77,7 @@ fn encoding(font: &Dict<'_>) -> Option<CMap> {
     }
 }
 
+/// Returns the composite fonts without a `/ToUnicode` table that name a known collection.
 fn find_fonts(file: &Pdf) -> HashMap<String, Collection> {
     let mut found = HashMap::new();
     for object in file.objects() {
@@ -93,7 +97,7 @@ fn find_fonts(file: &Pdf) -> HashMap<String, Collection> {
     found
 }
 
-/// A font name without the tag of a subset (`ABCDEF+`).
+/// Returns a font name without its subset tag (`ABCDEF+`).
 fn without_tag(name: &str) -> &str {
     match name.split_once('+') {
         Some((tag, rest)) if tag.len() == 6 => rest,

@@ -1,4 +1,4 @@
-//! The characters a page draws, with their places.
+//! A page in, the characters that it draws out, with their positions.
 
 use std::collections::HashSet;
 
@@ -15,22 +15,24 @@ use hayro_interpret::{
 use super::collections::Fonts;
 use crate::source::decode::Charset;
 
-/// Glyph space units of one em.
+/// Units of glyph space per em.
 const EM: f64 = 1000.0;
 
-/// One drawn glyph. `along` and `down` are its place on axes turned with the text: `along` grows in reading
-/// direction, `down` from line to line.
+/// A drawn glyph. Its axes are rotated with the text: `along` grows in the direction of reading, `down` from line to line.
+/// Lengths are in units of the displayed page.
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub text: String,
     pub turn: Turn,
     pub along: f64,
     pub down: f64,
+    /// Distance to the next glyph.
     pub advance: f64,
+    /// One em.
     pub size: f64,
 }
 
-/// The direction in which text runs on the page as it is shown.
+/// The direction in which text runs on the displayed page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     Right,
@@ -40,6 +42,7 @@ pub enum Turn {
 }
 
 impl Turn {
+    /// Returns the axis that is nearest to a direction.
     fn of(direction: Vec2) -> Self {
         if direction.x.abs() >= direction.y.abs() {
             if direction.x >= 0.0 { Self::Right } else { Self::Left }
@@ -50,7 +53,7 @@ impl Turn {
         }
     }
 
-    /// Turns a point of the page (y grows downwards) to the axes of the text.
+    /// Converts a point of the page, whose y grows downwards, to `along` and `down`.
     fn axes(self, point: Point) -> (f64, f64) {
         match self {
             Self::Right => (point.x, point.y),
@@ -61,16 +64,16 @@ impl Turn {
     }
 }
 
-/// What a page draws.
+/// Everything that a page draws.
 #[derive(Default)]
 pub struct Drawn {
     pub glyphs: Vec<Placed>,
-    /// Glyphs of which the file does not say the character.
+    /// Number of glyphs whose character is unknown.
     pub unmapped: usize,
     pub has_picture: bool,
 }
 
-/// Runs the content of a page and returns its glyphs in drawing order.
+/// Runs the drawing commands of a page and returns its glyphs in drawing order.
 pub fn collect<'a>(
     page: &Page<'a>,
     cache: &InterpreterCache<'a>,
@@ -86,14 +89,16 @@ pub fn collect<'a>(
     collector.drawn
 }
 
+/// Receives the drawing commands.
 struct Collector<'a> {
     drawn: Drawn,
+    /// The displayed part of the page.
     shown: Rect,
     fonts: &'a Fonts<'a>,
-    /// Places of the glyphs so far: a bold face made by drawing twice, and the outline drawn after the fill, must
-    /// not repeat the text.
+    /// Texts and rounded positions of the glyphs so far. Some programs draw bold text twice, or draw its fill and then its
+    /// outline; that must not repeat the text.
     seen: HashSet<(String, i32, i32)>,
-    /// The open marked content: the replacement text not yet used up, if any.
+    /// The replacement text of each open section of marked content. It is empty once a glyph has used it.
     marked: Vec<Option<String>>,
 }
 
@@ -115,15 +120,19 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The characters of a glyph, where an open replacement text (`/ActualText`) comes before what the font says.
+    /// Returns the characters of a glyph: those of an open replacement text (`/ActualText`), or else those of the font.
     fn text_of(&mut self, glyph: &Glyph<'_>) -> Option<String> {
         match self.marked.iter_mut().rev().flatten().next() {
             Some(replacement) => Some(std::mem::take(replacement)),
-            // A table may say that it doesn't know.
+            // Some `/ToUnicode` tables map unknown glyphs to U+FFFD.
             None => unicode(glyph, self.fonts).filter(|text| !text.contains(char::REPLACEMENT_CHARACTER)),
         }
     }
 
+    /// Returns whether no glyph with the same text has been drawn at nearly the same position.
+    //
+    // The casts saturate. Positions that large lie outside of every page.
+    #[allow(clippy::cast_possible_truncation)]
     fn is_new(&mut self, placed: &Placed) -> bool {
         let grid = (placed.size * 0.1).max(0.1);
         let x = (placed.along / grid).round() as i32;
@@ -132,6 +141,7 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// Returns the characters of a glyph by its font.
 fn unicode(glyph: &Glyph<'_>, fonts: &Fonts<'_>) -> Option<String> {
     match glyph.as_unicode() {
         Some(BfString::Char(character)) => Some(character.to_string()),
@@ -140,12 +150,13 @@ fn unicode(glyph: &Glyph<'_>, fonts: &Fonts<'_>) -> Option<String> {
     }
 }
 
-/// A bitmap font without character names is mostly in ASCII order.
+/// Returns the code of a glyph as its character. Bitmap fonts without character names are mostly in ASCII order.
 fn code_as_character(glyph: &Glyph<'_>) -> Option<String> {
     let Glyph::Type3(_) = glyph else { return None };
     char::from_u32(glyph.char_code()).filter(|c| c.is_ascii_graphic() || *c == ' ').map(String::from)
 }
 
+/// Returns the width of a glyph in units of glyph space.
 fn width(glyph: &Glyph<'_>) -> f64 {
     let width = match glyph {
         Glyph::Outline(outline) => outline.advance_width(),
@@ -154,7 +165,7 @@ fn width(glyph: &Glyph<'_>) -> f64 {
     width.map_or(EM / 2.0, f64::from)
 }
 
-/// Finds the place of a glyph; `None` where it is not on the shown page or its numbers are of no use.
+/// Returns the glyph with its position; `None` if it lies outside of the displayed page or its position or size is invalid.
 fn place(
     text: String,
     glyph: &Glyph<'_>,
@@ -170,22 +181,24 @@ fn place(
     if !(size.is_finite() && size > 0.01 && origin.is_finite() && right.hypot() > 0.0) {
         return None;
     }
-    // A page without extent has a broken box, which must not hide the text.
+    // If the page has no area, its box is damaged, and no text is hidden by it.
     if shown.area() > 1.0 && !shown.inflate(2.0, size).contains(origin) {
         return None;
     }
     let (turn, origin, advance) = match mode {
         WritingMode::Horizontal => (Turn::of(right), origin, width(glyph) / EM * size * stretch),
-        // Down the middle of the column: from the origin of horizontal writing, which the transform leads to,
-        // half a width aside and an ascent up.
+        // The transform leads to the origin of horizontal writing. In vertical writing, positions are measured along the
+        // middle of the column: half a width to the right of that origin and one ascent above it.
         WritingMode::Vertical => (Turn::of(-up), transform * Point::new(EM * 0.5, EM * 0.88), size),
     };
     let (along, down) = turn.axes(origin);
     Some(Placed { text, turn, along, down, advance, size })
 }
 
-/// The horizontal scaling of a run, as a share of its size. A font that stands in for a missing one is stretched
-/// glyph by glyph, which says nothing about the advance: only a scaling which all glyphs share counts.
+/// Returns the horizontal scaling of a run, relative to its size.
+///
+/// A substitute for a missing font is stretched glyph by glyph, which does not change the advance. Therefore only a scaling
+/// that all glyphs share counts.
 fn run_stretch(run: &GlyphRun<'_, '_>, transform: Affine) -> f64 {
     let ratio = |m: Affine| {
         let [a, b, c, d, ..] = (transform * m).as_coeffs();
@@ -219,6 +232,7 @@ impl<'a> Device<'a> for Collector<'_> {
         self.marked.pop();
     }
 
+    // Paths, clips and transparency do not change the text.
     fn draw_path(&mut self, _: &BezPath, _: DrawProps<'a>, _: &DrawMode) {}
     fn draw_rect(&mut self, _: &Rect, _: DrawProps<'a>, _: &DrawMode) {}
     fn push_clip_path(&mut self, _: &ClipPath) {}
@@ -232,7 +246,7 @@ impl<'a> Device<'a> for Collector<'_> {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// A text string of the document: with a byte order mark in that encoding, otherwise nearly Latin-1.
+/// Decodes a text string of the document: by its byte order mark, otherwise as Latin-1, which PDFDocEncoding nearly is.
 fn text_string(bytes: &[u8]) -> Option<String> {
     match Charset::for_bom(bytes) {
         Some((encoding, mark)) => encoding

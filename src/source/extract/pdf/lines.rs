@@ -1,22 +1,24 @@
-//! Glyphs to lines, in the order in which they were drawn: nearly every program writes in reading order.
+//! Glyphs in, lines out, in drawing order. Nearly every program draws text in reading order.
 
 use unicode_normalization::UnicodeNormalization;
 
 use super::glyphs::{Placed, Turn};
 use super::{accents, rtl};
 
-/// A space is read where glyphs of a word script stand this far apart, in ems.
+/// Gap from which two glyphs of a script with spaces have a space between them, in ems.
 const WORD_GAP: f64 = 0.12;
-/// The same between an East Asian character and another, which are set a quarter apart without a space.
+/// Gap from which an East Asian character and another one have a space between them, in ems. Without a space, they are set a
+/// quarter of an em apart.
 const MIXED_GAP: f64 = 0.35;
-/// The same between two East Asian characters, which are spread to fill a line.
+/// Gap from which two East Asian characters have a space between them, in ems. Without a space, they may be spread to fill
+/// a line.
 const CJK_GAP: f64 = 0.6;
-/// A gap this wide ends the segment: a cell of a table, or a column.
+/// Gap that ends a segment, in ems: the next cell of a table or the next column follows.
 const SEGMENT_GAP: f64 = 1.6;
-/// Glyphs off the line by less than this are on it (indices and exponents).
+/// Distance from the baseline up to which a glyph belongs to the line, in ems, as subscripts and superscripts do.
 const BASELINE_SLACK: f64 = 0.5;
 
-/// A stretch of text on one line, up to the next wide gap.
+/// A segment of a line: the text up to the next wide gap. Positions and lengths are in units of the displayed page.
 #[derive(Debug, Clone)]
 pub struct Line {
     pub text: String,
@@ -39,17 +41,19 @@ impl Line {
         }
     }
 
-    /// Whether `other` lies on the same row.
+    /// Returns whether text with this direction, position and size lies on the same row.
     pub fn same_row(&self, turn: Turn, down: f64, size: f64) -> bool {
         self.turn == turn && (self.down - down).abs() < BASELINE_SLACK * self.size.max(size)
     }
 
+    /// Returns whether a glyph continues this segment.
     fn takes(&self, glyph: &Placed) -> bool {
         let gap = glyph.along - self.end;
         let size = self.size.max(glyph.size);
         self.same_row(glyph.turn, glyph.down, glyph.size) && gap < SEGMENT_GAP * size && gap > -0.6 * size
     }
 
+    /// Appends a glyph. `spaced` says whether a space was drawn before it.
     fn push(&mut self, glyph: &Placed, spaced: bool) {
         let overlap = (self.end - glyph.along) / self.size.max(glyph.size);
         if !accents::compose(&mut self.text, &glyph.text, overlap) {
@@ -60,7 +64,7 @@ impl Line {
                 push_plain(&mut self.text, character);
             }
         }
-        // An index at the start must not set the size of the line.
+        // A superscript at the start is smaller than the text of the line.
         if glyph.size > self.size {
             self.size = glyph.size;
             self.down = glyph.down;
@@ -69,6 +73,7 @@ impl Line {
     }
 }
 
+/// Returns whether a space stands before a glyph.
 fn needs_space(line: &Line, glyph: &Placed, spaced: bool) -> bool {
     let (Some(last), Some(first)) = (line.text.chars().next_back(), glyph.text.chars().next()) else {
         return false;
@@ -82,13 +87,13 @@ fn needs_space(line: &Line, glyph: &Placed, spaced: bool) -> bool {
     spaced || is_after_mark(line, glyph) || gap > widest
 }
 
-/// Whether the glyph begins the text of a footnote, behind its raised number.
+/// Returns whether a glyph begins the text of a footnote, after its superscript number.
 fn is_after_mark(line: &Line, glyph: &Placed) -> bool {
     glyph.size > 1.2 * line.size && line.text.chars().all(|c| c.is_ascii_digit() || c == '*')
 }
 
-/// Appends a character, as it is written where it stands in a form that only fonts know: ligatures, radicals,
-/// vertical and joined forms. A soft hyphen that is drawn is a hyphen.
+/// Appends a character. Ligatures, radicals, vertical forms and joined forms are replaced by the usual characters. A soft
+/// hyphen that is drawn becomes a hyphen.
 fn push_plain(text: &mut String, character: char) {
     match character {
         '\u{2E80}'..='\u{2FDF}'
@@ -98,14 +103,14 @@ fn push_plain(text: &mut String, character: char) {
             text.extend(std::iter::once(character).nfkc());
         }
         '\u{AD}' => text.push('-'),
-        // The bullet of the font Symbol, as word processors write it.
+        // Word processors write bullets as this character of the font Symbol.
         '\u{F0B7}' => text.push('•'),
         c if c.is_control() => {}
         c => text.push(c),
     }
 }
 
-/// Puts glyphs into segments of lines, in drawing order.
+/// Groups glyphs into segments of lines, in drawing order.
 pub fn group(glyphs: &[Placed]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut spaced = false;
@@ -138,13 +143,13 @@ pub fn group(glyphs: &[Placed]) -> Vec<Line> {
     lines
 }
 
-/// Upright text first, then text on its side, each in the order in which it was drawn.
+/// Returns upright lines first, then rotated ones, each in drawing order.
 pub fn order(lines: &[Line]) -> impl Iterator<Item = &Line> {
     let turns = [Turn::Right, Turn::Down, Turn::Up, Turn::Left];
     turns.into_iter().flat_map(|turn| lines.iter().filter(move |line| line.turn == turn))
 }
 
-/// Han, kana, and their punctuation: written without spaces.
+/// Returns whether a character is Han, kana or their punctuation, which are written without spaces.
 pub fn is_cjk(c: char) -> bool {
     matches!(c,
         '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'

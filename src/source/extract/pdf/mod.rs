@@ -1,7 +1,7 @@
-//! PDF in, its text out (the only user of hayro-interpret).
+//! PDF in, its text out. The only user of hayro-interpret.
 //!
-//! The interpreter runs what each page draws; [`glyphs`] collects the characters with their places, [`lines`]
-//! puts them into lines and the lines in order, [`paragraphs`] joins the lines.
+//! hayro-interpret runs the drawing commands of each page. [`glyphs`] collects the characters with their positions, [`lines`]
+//! groups them into lines and orders these, and [`paragraphs`] joins the lines.
 
 mod accents;
 mod collections;
@@ -17,27 +17,28 @@ use memchr::memmem;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::error::ContentError;
-use crate::source::decode::known_kind;
-use crate::source::form::{Markup, damaged, other_kind};
+use crate::source::decode::known_format;
+use crate::source::format::{DocumentFormat, damaged, other_format};
 
-/// Signs and ornaments that no character stands for; more than these and a third of a file are text.
-const UNMAPPED_FREELY: usize = 20;
+/// Glyphs without a character that are tolerated per page and per file, since ornaments and symbols have none. More than
+/// these, and more than a third of all glyphs of the file or half of those of a page, mean that text is lost.
+const UNMAPPED_TOLERATED: usize = 20;
 
-/// The text of the pages in reading order, a line a paragraph.
+/// Returns the text of all pages in reading order, one line per paragraph. The text is never empty.
 ///
 /// # Errors
-/// Damaged, encrypted, or without characters: an empty text of a PDF always has a reason.
+/// The file is damaged, encrypted or no PDF, or has no text that can be extracted.
 pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
-    // The mark may stand behind what a mail program or server put before it.
+    // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
-        return Err(other_kind(Markup::Pdf, kind_of(bytes)));
+        return Err(other_format(DocumentFormat::Pdf, format_of(bytes)));
     }
     let file = Pdf::new(bytes.to_vec()).map_err(cannot_load)?;
     if file.pages().is_empty() {
-        return Err(damaged(Markup::Pdf, "it has no pages"));
+        return Err(unreadable("it has no pages"));
     }
     if !is_whole(&file) {
-        return Err(damaged(Markup::Pdf, "some of its pages are missing"));
+        return Err(unreadable("some of its pages are missing"));
     }
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
@@ -47,35 +48,36 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
         let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
         mapped += drawn.glyphs.len();
         unmapped += drawn.unmapped;
-        if drawn.unmapped > UNMAPPED_FREELY.max(drawn.glyphs.len()) {
+        if drawn.unmapped > UNMAPPED_TOLERATED.max(drawn.glyphs.len()) {
             return Err(ContentError::NoUnicode);
         }
         pictures += usize::from(drawn.has_picture && drawn.glyphs.is_empty());
         paragraphs::append(&mut text, lines::order(&lines::group(&drawn.glyphs)));
     }
-    if unmapped > UNMAPPED_FREELY.max(mapped / 2) {
+    if unmapped > UNMAPPED_TOLERATED.max(mapped / 2) {
         return Err(ContentError::NoUnicode);
     }
-    // A cover and scanned pages, or nothing at all.
+    // Only the cover has text and the other pages are scanned, or no page has any.
     if text.trim().is_empty() || 2 * pictures > file.pages().len() {
         return Err(ContentError::NoText);
     }
-    // Accents that were drawn beside their letters.
+    // Joins letters and accents that were drawn separately.
     Ok(text.nfc().collect())
 }
 
-fn kind_of(bytes: &[u8]) -> &'static str {
+/// Returns the name of the actual format, for messages.
+fn format_of(bytes: &[u8]) -> &'static str {
     let start = bytes[..bytes.len().min(1024)].trim_ascii_start().to_ascii_lowercase();
-    match known_kind(bytes) {
+    match known_format(bytes) {
         Some(kind) => kind,
         None if start.is_empty() => "empty",
         None if start.starts_with(b"<!doctype html") || start.starts_with(b"<html") => "HTML",
-        None => "something else",
+        None => "an unknown format",
     }
 }
 
-/// Whether all pages are there that the file says it has, with what they show: a part of a document is not the
-/// document.
+/// Returns whether the file has as many pages as it declares, each with its content. The text of some pages is not the text
+/// of the document.
 fn is_whole(file: &Pdf) -> bool {
     let count = file
         .xref()
@@ -91,16 +93,20 @@ fn is_whole(file: &Pdf) -> bool {
 fn cannot_load(error: LoadPdfError) -> ContentError {
     match error {
         LoadPdfError::Decryption(DecryptionError::PasswordProtected) => ContentError::Password,
-        LoadPdfError::Decryption(_) => damaged(Markup::Pdf, "its encryption is of an unknown kind"),
-        LoadPdfError::Invalid => damaged(Markup::Pdf, "its structure is broken"),
+        LoadPdfError::Decryption(_) => unreadable("its encryption is not supported"),
+        LoadPdfError::Invalid => unreadable("its structure is damaged"),
     }
+}
+
+fn unreadable(reason: &str) -> ContentError {
+    damaged(DocumentFormat::Pdf, reason)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A file of one page with this content, and Helvetica as `/F`.
+    /// Returns a file of one page with this content and the font Helvetica as `/F`.
     fn file(content: &str) -> Vec<u8> {
         let objects = [
             "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn what_a_page_shows_is_read_as_a_person_reads_it() {
         for (content, expected) in [
-            // Kerning is no space, a wide gap is one.
+            // Kerning is not a space, but a wide gap is.
             ("BT /F 10 Tf 9 200 Td [(Th)20(e)-300(end)] TJ ET", "The end\n"),
             (
                 "BT /F 10 Tf 12 TL 9 200 Td (a long line with one exam-)Tj T* (ple of it)Tj ET",
@@ -131,7 +137,7 @@ mod tests {
                 "BT /F 10 Tf 12 TL 9 200 Td (one line that is wide enough)Tj T* (ends.)Tj T* (Another line that is just as wide)Tj ET",
                 "one line that is wide enough ends.\nAnother line that is just as wide\n",
             ),
-            // Bold by drawing twice; text on its side; text that stands for what is drawn.
+            // Bold by drawing twice, rotated text, and a replacement text for the glyphs that are drawn.
             ("BT /F 10 Tf 2 Tr 9 200 Td (Bold) Tj ET", "Bold\n"),
             (
                 "BT /F 10 Tf 0 1 -1 0 100 20 Tm (upwards we go)Tj 0 -12 Td (and on we go)Tj ET",

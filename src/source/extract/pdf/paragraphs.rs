@@ -1,21 +1,22 @@
-//! Lines to paragraphs: what stands between the end of one and the start of the next.
+//! Lines in, paragraphs out. The positions of two lines decide whether they belong to one paragraph.
 
 use super::lines::{Line, is_cjk};
 
-/// The widest step to the next line of a paragraph, in ems.
-const WIDEST_STEP: f64 = 2.2;
+/// Distance from a line to the next line of its paragraph, at most, in ems.
+const STEP_MAX: f64 = 2.2;
 
-/// Starts of lines this far apart are the same, in ems.
+/// Distance up to which the starts of two lines count as aligned, in ems.
 const ALIGNED: f64 = 0.6;
 
-/// How far a first line stands in or out, or text behind the mark of a list item, in ems.
+/// Indent of a first line, hanging indent, or width of a list mark, at most, in ems.
 const INDENT: f64 = 4.0;
 
-/// The paragraph that is being put together.
+/// The paragraph that lines are added to.
 struct Open<'a> {
     last: &'a Line,
-    /// Where the segments of the last row begin, and where the widest row ends.
+    /// Where the segments of the last row begin.
     starts: Vec<f64>,
+    /// Where the widest row ends.
     edge: f64,
     /// Whether the last row begins with the mark of a list item.
     has_mark: bool,
@@ -33,30 +34,31 @@ impl<'a> Open<'a> {
         }
     }
 
+    /// Returns whether `next` lies on the same row, after the last line.
     fn is_beside(&self, next: &Line) -> bool {
         self.last.same_row(next.turn, next.down, next.size) && next.start > self.last.start
     }
 
-    /// Whether `next` goes on with the paragraph on the line below.
-    fn goes_on(&self, next: &Line) -> bool {
+    /// Returns whether `next` continues the paragraph on the row below.
+    fn continues_with(&self, next: &Line) -> bool {
         let step = next.down - self.last.down;
         let (larger, smaller) = (self.last.size.max(next.size), self.last.size.min(next.size));
         self.last.turn == next.turn
             && step > 0.0
-            && step <= WIDEST_STEP * larger
+            && step <= STEP_MAX * larger
             && larger < 1.3 * smaller
             && !has_mark(next)
             && (is_hyphenated(&self.last.text, &next.text)
                 || !(self.is_tabular() || self.is_indented(next) || self.ended_early(next)))
     }
 
-    /// Whether the last row is one of a table or a table of contents.
+    /// Returns whether the last row belongs to a table or a table of contents.
     fn is_tabular(&self) -> bool {
         let text = &self.last.text;
         self.starts.len() - usize::from(self.has_mark) > 1 || text.contains(". . .") || text.contains("....")
     }
 
-    /// Whether `next` begins where no line of this paragraph would.
+    /// Returns whether `next` begins where a line of this paragraph would not.
     fn is_indented(&self, next: &Line) -> bool {
         let em = next.size;
         let aligned = self.starts.iter().any(|start| (start - next.start).abs() < ALIGNED * em);
@@ -66,7 +68,7 @@ impl<'a> Open<'a> {
         !aligned && (next.start > from + right * em || next.start < from - left * em)
     }
 
-    /// Whether the first word of `next` would still have found room.
+    /// Returns whether the first word of `next` would have fitted on the last row, so that the paragraph ended there.
     fn ended_early(&self, next: &Line) -> bool {
         let room = self.edge.max(next.end) - self.last.end;
         room > first_word_width(next) + 0.5 * next.size
@@ -83,21 +85,21 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Whether a line begins with a bullet, or a number with a point or bracket behind it.
+/// Returns whether a line begins with a bullet, or with a number followed by a full stop or bracket.
 fn has_mark(line: &Line) -> bool {
     let text = line.text.trim_start_matches('(');
-    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let mut behind_number = behind.chars();
-    match behind_number.next() {
-        Some('•' | '◦' | '▪' | '■' | '●' | '○' | '·' | '–') => behind.len() == text.len(),
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let mut after_number = rest.chars();
+    match after_number.next() {
+        Some('•' | '◦' | '▪' | '■' | '●' | '○' | '·' | '–') => rest.len() == text.len(),
         Some('.' | ')' | '、' | '．' | '）') => {
-            behind.len() < text.len() && !behind_number.next().is_some_and(|c| c.is_ascii_digit())
+            rest.len() < text.len() && !after_number.next().is_some_and(|c| c.is_ascii_digit())
         }
         _ => false,
     }
 }
 
-/// About how wide the first word of a line is.
+/// Returns the approximate width of the first word of a line.
 fn first_word_width(line: &Line) -> f64 {
     if line.text.starts_with(is_cjk) {
         return line.size;
@@ -106,7 +108,7 @@ fn first_word_width(line: &Line) -> f64 {
     (line.end - line.start) * word as f64 / line.text.chars().count().max(1) as f64
 }
 
-/// Appends the lines of one page, each paragraph in a line of its own.
+/// Appends the lines of one page to `text`, one line of text per paragraph.
 pub fn append<'a>(text: &mut String, lines: impl Iterator<Item = &'a Line>) {
     let mut open: Option<Open> = None;
     for line in lines {
@@ -115,7 +117,7 @@ pub fn append<'a>(text: &mut String, lines: impl Iterator<Item = &'a Line>) {
                 text.push(' ');
                 paragraph.add_beside(line);
             }
-            Some(paragraph) if paragraph.goes_on(line) => {
+            Some(paragraph) if paragraph.continues_with(line) => {
                 join(text, &line.text);
                 paragraph.add_below(line);
             }
@@ -135,8 +137,10 @@ fn end_line(text: &mut String) {
     }
 }
 
-/// Ends a line in the middle of a paragraph. A hyphen between small letters parts a word that was too long for
-/// its line; the word's own hyphen cannot be told from it.
+/// Prepares `text` for the next row of the same paragraph: removes a hyphen at its end or adds a space.
+///
+/// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. A word's own
+/// hyphen at a line end looks the same and is removed too.
 fn join(text: &mut String, next: &str) {
     if is_hyphenated(text, next) {
         text.pop();
@@ -149,6 +153,7 @@ fn join(text: &mut String, next: &str) {
     }
 }
 
+/// Returns whether `text` ends in a hyphenated word that `next` continues.
 fn is_hyphenated(text: &str, next: &str) -> bool {
     let mut before = text.chars().rev();
     before.next().is_some_and(|c| matches!(c, '-' | '\u{2010}'))

@@ -1,10 +1,9 @@
-//! Right-to-left scripts: glyphs are drawn from left to right, and a line is turned to the order in which it is
-//! read (the only user of unicode-bidi).
+//! Reorders lines of right-to-left scripts: from the order in which glyphs are drawn, left to right, to reading order. The
+//! only user of unicode-bidi.
 
 use unicode_bidi::{BidiClass, BidiInfo, Level, bidi_class};
 
-/// Puts a line of drawn characters into reading order. `None` where it holds no right-to-left script, and so is
-/// in order.
+/// Returns a line in reading order. Returns `None` for a line without right-to-left characters, which is in order already.
 pub fn logical(line: &str) -> Option<String> {
     let count = |of: &[BidiClass]| line.chars().filter(|c| of.contains(&bidi_class(*c))).count();
     let right = count(&[BidiClass::R, BidiClass::AL]);
@@ -12,7 +11,7 @@ pub fn logical(line: &str) -> Option<String> {
         return None;
     }
     let level = if right >= count(&[BidiClass::L]) { Level::rtl() } else { Level::ltr() };
-    // What turns reading order to drawing order nearly always turns it back.
+    // The algorithm (UAX #9) converts reading order to drawing order. Applied again, it nearly always converts back.
     let info = BidiInfo::new(line, Some(level));
     let paragraph = info.paragraphs.first()?;
     let (levels, runs) = info.visual_runs(paragraph, paragraph.range.clone());
@@ -27,7 +26,7 @@ pub fn logical(line: &str) -> Option<String> {
     Some(text)
 }
 
-/// A bracket on the other side.
+/// Returns the opposite bracket; other characters unchanged.
 fn mirrored(c: char) -> char {
     const PAIRS: &str = "()[]{}<>«»";
     match PAIRS.chars().position(|bracket| bracket == c) {

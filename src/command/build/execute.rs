@@ -1,0 +1,166 @@
+//! A plan in, a new index in its place out.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+
+use super::lazy_model::LazyModel;
+use super::plan::BuildPlan;
+use super::report::{BuildOutcome, RowCounts};
+use super::session::Session;
+use super::summary;
+use crate::cli::BuildArguments;
+use crate::command::process::Exit;
+use crate::console::{HumanCount, Phase, Reporter, counted};
+use crate::index::{IndexWriter, Written};
+use crate::model::{CpuReason, LoadedModel};
+use crate::pipeline::journal::{Header, Journal};
+use crate::pipeline::{self, Engine, Job};
+use crate::storage::place::Place;
+use crate::vector::embedder::Embedder;
+
+/// The end of the name of a file beside the output, which holds the vectors of a run until the output is in place.
+const JOURNAL: &str = "journal";
+
+/// Embeds what has to be embedded, and puts the new index in place unless it is a dry run.
+///
+/// # Errors
+/// The run has ended early, and the old output is untouched.
+pub fn execute(
+    arguments: &BuildArguments,
+    plan: &BuildPlan,
+    model: &mut LazyModel,
+    session: &Session,
+    reporter: &Arc<Reporter>,
+    outcome: &mut BuildOutcome,
+) -> anyhow::Result<Exit> {
+    let header = Header::new(plan.metadata.fingerprint.model.clone(), plan.is_rebuild);
+    let mut journal = open_journal(&session.place, &header, plan.job.is_dry)?;
+    outcome.chunks_resumed = journal.resumed();
+    if journal.resumed() > 0 {
+        let count = HumanCount(journal.resumed() as u64);
+        reporter.info(&format!("an earlier run was interrupted: going on with the {count} vectors it made"));
+    }
+    let keep = &plan.job.reading.fields.keep;
+    let mut writer = IndexWriter::new(&session.place, plan.job.old.as_ref(), plan.metadata.clone(), keep);
+    run_stages(plan, model, &mut journal, &mut writer, reporter, outcome)?;
+    let documents = &outcome.documents;
+    // If only some documents fail, the others get a new index. If all do, a field or a folder is wrong.
+    ensure!(
+        documents.embedded + documents.reused + documents.stale > 0 || !documents.have_failures(),
+        "no document could be embedded: {documents}; fix what failed first (output {} is untouched)",
+        arguments.output.display()
+    );
+    let exit = if documents.have_failures() { Exit::Partial } else { Exit::Done };
+    let wording = summary::wording(plan, outcome);
+    if plan.job.is_dry {
+        reporter.finish();
+        summary::print_plan(outcome, wording)?;
+        return Ok(exit);
+    }
+    let written = publish(session, writer, journal, reporter, outcome)?;
+    outcome.rows = Some(RowCounts::of(&written));
+    summary::tell(arguments, outcome, &written, wording, reporter);
+    Ok(exit)
+}
+
+fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<Journal> {
+    let path = place.sibling(JOURNAL);
+    let journal = match is_dry {
+        true => Journal::look(&path, header),
+        false => Journal::open(&path, header, place.sibling_options()),
+    };
+    journal.with_context(|| format!("{}: cannot be opened; remove it if it is damaged", path.display()))
+}
+
+/// Takes all documents through the pipeline into the writer.
+fn run_stages(
+    plan: &BuildPlan,
+    model: &mut LazyModel,
+    journal: &mut Journal,
+    writer: &mut IndexWriter,
+    reporter: &Arc<Reporter>,
+    outcome: &mut BuildOutcome,
+) -> anyhow::Result<()> {
+    reporter.enter(Phase::Scanning);
+    let seconds = &mut outcome.seconds;
+    let mut load = || {
+        let started = Instant::now();
+        reporter.enter(Phase::LoadingModel);
+        measure(&plan.job, reporter);
+        let loaded = load(plan, model, reporter)?;
+        seconds.model += started.elapsed().as_secs_f64();
+        reporter.enter(Phase::Embedding);
+        Ok(loaded.embedders.into_iter().map(|embedder| Box::new(embedder) as Box<dyn Embedder>).collect())
+    };
+    let mut sink = |rows| {
+        let started = Instant::now();
+        writer.push(rows)?;
+        seconds.writing += started.elapsed().as_secs_f64();
+        Ok(())
+    };
+    let engine = Engine {
+        load: &mut load,
+        journal,
+        sink: &mut sink,
+        documents: &mut outcome.documents,
+        work: &mut outcome.work,
+    };
+    pipeline::run(&plan.job, engine, reporter)
+}
+
+fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow::Result<LoadedModel> {
+    let loaded = model.load()?;
+    let name = &model.name;
+    ensure!(
+        loaded.fingerprint == plan.metadata.fingerprint.model,
+        "model {name}: has changed during this run; run again"
+    );
+    if let Some(warning) = loaded.warning() {
+        reporter.warn(&format!("model {name}: {warning}"));
+    }
+    let dimensions = HumanCount(plan.job.dim as u64);
+    let cpu_reason = match loaded.cpu_reason() {
+        Some(reason @ CpuReason::Unusable(_)) => format!(" ({reason})"),
+        Some(CpuReason::NoGpu(_)) | None => String::new(),
+    };
+    reporter.info(&format!("model {name}, {dimensions} dimensions, {}{cpu_reason}", loaded.device()));
+    if loaded.shares_prefix() {
+        let tokens = counted(model.workload.prefix.len() as u64, "token", "tokens");
+        reporter.info(&format!("the instruction's {tokens} are the same in every text and computed once"));
+    }
+    Ok(loaded)
+}
+
+/// Adds up the sizes of all inputs beside the run, so that it can say how much is left.
+fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
+    let (job, reporter) = (job.clone(), reporter.clone());
+    thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
+}
+
+/// Puts the new index in place, and uploads it if the output is an object.
+fn publish(
+    session: &Session,
+    writer: IndexWriter,
+    journal: Journal,
+    reporter: &Reporter,
+    outcome: &mut BuildOutcome,
+) -> anyhow::Result<Written> {
+    let started = Instant::now();
+    reporter.enter(Phase::Writing);
+    #[allow(clippy::cast_possible_truncation)]
+    // They are documents of the old index, which counts them in 32 bits.
+    let stale = outcome.documents.stale as u32;
+    let written = writer.publish(session.delta.as_ref(), stale, session.was_left())?;
+    // An upload has a bar of its own.
+    reporter.finish();
+    session.upload(reporter.format())?;
+    outcome.seconds.writing += started.elapsed().as_secs_f64();
+    let place = &session.place;
+    journal.remove().with_context(|| {
+        format!("{place}: is in place, but the vectors kept for this run cannot be removed")
+    })?;
+    Ok(written)
+}

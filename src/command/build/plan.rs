@@ -1,0 +1,110 @@
+//! Arguments, inputs, model and old index in; what the run does, settled before the first document is read, out.
+
+use std::sync::Arc;
+
+use super::lazy_model::LazyModel;
+use crate::cli::BuildArguments;
+use crate::command::setup::{inputs, model};
+use crate::console::Reporter;
+use crate::index::{Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind};
+use crate::pipeline::Job;
+use crate::source::{Reading, Roots};
+use crate::storage::object::Stores;
+
+/// The documents of a run.
+pub struct BuildInputs {
+    roots: Roots,
+    reading: Reading,
+}
+
+impl BuildInputs {
+    /// Checks that the inputs exist.
+    ///
+    /// # Errors
+    /// An input is missing, or an argument is wrong.
+    pub fn new(arguments: &BuildArguments, stores: &mut Stores) -> anyhow::Result<Self> {
+        let roots = inputs::roots(&arguments.reading, arguments.allow_empty, stores)?;
+        // A delta has one more column.
+        let reading = inputs::reading(&arguments.reading, arguments.delta.as_ref().map(|_| OPERATION))?;
+        Ok(BuildInputs { roots, reading })
+    }
+}
+
+/// What a run does.
+pub struct BuildPlan {
+    pub job: Arc<Job>,
+    /// What the new index says of itself.
+    pub metadata: Metadata,
+    pub is_rebuild: bool,
+}
+
+impl BuildPlan {
+    /// Checks the arguments against the model and the old index. `has_output` says whether there are old documents, as far as
+    /// can be known: the old index may be damaged.
+    ///
+    /// # Errors
+    /// An argument does not fit the model.
+    pub fn new(
+        arguments: &BuildArguments,
+        documents: BuildInputs,
+        model: &LazyModel,
+        old: Option<IndexFile>,
+        has_output: bool,
+        reporter: &Reporter,
+    ) -> anyhow::Result<Self> {
+        let fingerprint = fingerprint(arguments, model)?;
+        let job = Job {
+            roots: documents.roots,
+            reading: documents.reading,
+            tokenizer: model.tokenizer.clone(),
+            max_tokens: model.workload.max_tokens,
+            batch_tokens: model.workload.batch_tokens,
+            rows: fingerprint.rows,
+            dim: fingerprint.dim,
+            shard: arguments.reading.shard,
+            old: old.map(|file| compared(file, &fingerprint, arguments.rebuild, reporter)),
+            is_rebuild: arguments.rebuild,
+            has_output,
+            allow_empty: arguments.allow_empty,
+            allow_shrink: arguments.allow_shrink,
+            is_dry: arguments.dry_run,
+        };
+        let metadata = model::metadata(&model.model, fingerprint);
+        let metadata = Metadata { shard: arguments.reading.shard, ..metadata };
+        Ok(BuildPlan { job: Arc::new(job), metadata, is_rebuild: arguments.rebuild })
+    }
+
+    /// Returns whether vectors of the old index are taken over.
+    pub fn reuses_old(&self) -> bool {
+        !self.job.is_rebuild && self.job.old.as_ref().is_some_and(Old::has_vectors)
+    }
+}
+
+fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<Fingerprint> {
+    let of_model = model.fingerprint().clone();
+    let dim = model::dim(arguments.dim, of_model.width)?;
+    let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
+    let instruction = arguments.instruction.as_deref();
+    Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, instruction, rows))
+}
+
+/// Compares what the vectors of the old index depend on with what those of the new one do.
+fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Reporter) -> Old {
+    let before = file.metadata().map(|metadata| &metadata.fingerprint);
+    let differences = match before {
+        Some(before) => before.differences(now),
+        None => vec!["the version of this tool".to_owned()],
+    };
+    if !differences.is_empty() && !is_rebuild {
+        reporter.warn(&format!(
+            "the old output was made with other settings, so all texts are embedded again: {}",
+            differences.join(", ")
+        ));
+    }
+    let reusable = match before {
+        Some(before) if before == now => Reusable::File,
+        Some(_) if differences.is_empty() => Reusable::Vectors,
+        _ => Reusable::Nothing,
+    };
+    Old { file, reusable }
+}

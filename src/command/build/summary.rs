@@ -1,0 +1,86 @@
+//! The outcome of a run in, the lines at its end out.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use serde_json::{Value, json};
+
+use super::plan::BuildPlan;
+use super::report::BuildOutcome;
+use crate::cli::BuildArguments;
+use crate::console::{
+    DecimalBytes, HumanCount, Reporter, counted, human_elapsed, human_seconds, tokens_per_second,
+};
+use crate::index::Written;
+use crate::pipeline::{Reused, TallyWording, Work};
+
+/// Returns how to speak of the documents: if no vectors were there before the run, all that are reused are duplicates.
+pub fn wording(plan: &BuildPlan, outcome: &BuildOutcome) -> TallyWording {
+    let were_there = plan.reuses_old() || outcome.chunks_resumed > 0;
+    let reused = if were_there { Reused::Vectors } else { Reused::Duplicates };
+    TallyWording { is_dry: plan.job.is_dry, reused }
+}
+
+/// Says what became of the documents and of the file.
+pub fn tell(
+    arguments: &BuildArguments,
+    outcome: &BuildOutcome,
+    written: &Written,
+    wording: TallyWording,
+    reporter: &Reporter,
+) {
+    let shard = arguments.reading.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
+    for column in &written.empty_columns {
+        reporter.warn(&format!("--keep {column}: no document{shard} has it, so the column is empty"));
+    }
+    written.warnings.iter().for_each(|warning| reporter.warn(warning));
+    let mut details = outcome.documents.details();
+    if let Value::Object(members) = &mut details {
+        members.insert("chunks".into(), outcome.work.chunks.into());
+        members.insert("tokens".into(), outcome.work.tokens.into());
+        members.insert("seconds".into(), reporter.elapsed().as_secs_f64().into());
+    }
+    reporter.info_with(&outcome.documents.summary(wording), details);
+    if let Some(speed) = outcome.work.tokens_per_second() {
+        let line = format!("{}, {}", work_done(&outcome.work), tokens_per_second(speed));
+        reporter.info_with(&line, json!({"work": outcome.work, "tokens_per_second": speed}));
+    }
+    reporter.info_with(&file_line(arguments, written, reporter), json!({"rows": outcome.rows}));
+}
+
+fn work_done(work: &Work) -> String {
+    format!("{} in {}", counted(work.tokens, "token", "tokens"), counted(work.chunks, "chunk", "chunks"))
+}
+
+fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter) -> String {
+    let (changes, output) = (&written.changes, arguments.output.display());
+    let mut line = counted(written.rows as u64, "row", "rows");
+    let [added, changed, removed] =
+        [&changes.added, &changes.changed, &changes.removed].map(|rows| HumanCount(rows.len() as u64));
+    // Writing to a string cannot fail.
+    let _ = match written.is_new {
+        true => write!(
+            line,
+            " ({added} added, {changed} changed, {removed} removed), {} in {output}",
+            DecimalBytes(written.bytes)
+        ),
+        false => write!(line, ", as before: {output} is left as it was"),
+    };
+    format!("{line}; took {}", human_elapsed(reporter.elapsed()))
+}
+
+/// Prints to standard output what a run would do.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print_plan(outcome: &BuildOutcome, wording: TallyWording) -> io::Result<()> {
+    let BuildOutcome { documents, work, .. } = outcome;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}; {} gone", documents.summary(wording), HumanCount(documents.gone))?;
+    write!(out, "{} to embed", work_done(work))?;
+    if let Some(speed) = work.tokens_per_second() {
+        let time = human_seconds(work.tokens as f64 / speed);
+        write!(out, ": {time} at {}", tokens_per_second(speed))?;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,175 @@
+//! Lines for people on standard output: wrapped to a terminal's width there, whole and plain in a file or a pipe (the
+//! only user of textwrap).
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
+
+use textwrap::core::{Word, display_width};
+use textwrap::{Options, WordSeparator, WordSplitter};
+
+use crate::console::HumanCount;
+
+/// Where standard output goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Screen {
+    Terminal {
+        columns: usize,
+        /// Whether words may be bold.
+        has_bold: bool,
+    },
+    /// A file or another program.
+    Pipe,
+}
+
+impl Screen {
+    pub fn stdout() -> Self {
+        if !io::stdout().is_terminal() {
+            return Screen::Pipe;
+        }
+        let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
+        Screen::Terminal { columns: textwrap::termwidth(), has_bold: !is_set("NO_COLOR") && !is_dumb }
+    }
+
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Screen::Terminal { .. })
+    }
+
+    /// Returns the columns of a line that are left beside `taken`; `None` without a terminal.
+    pub fn columns_beside(self, taken: usize) -> Option<usize> {
+        match self {
+            Screen::Terminal { columns, .. } => Some(columns.saturating_sub(taken)),
+            Screen::Pipe => None,
+        }
+    }
+
+    /// Writes `head` and `text` as a paragraph. Its second and later lines begin with `indent` spaces.
+    pub fn write(self, out: &mut impl Write, head: &str, indent: usize, text: &str) -> io::Result<()> {
+        let Screen::Terminal { columns, .. } = self else { return writeln!(out, "{head}{text}") };
+        let indent = " ".repeat(indent);
+        let options = Options::new(columns).initial_indent(head).subsequent_indent(&indent);
+        let options =
+            options.word_separator(WordSeparator::Custom(words)).word_splitter(WordSplitter::NoHyphenation);
+        textwrap::wrap(text, options).iter().try_for_each(|line| writeln!(out, "{line}"))
+    }
+
+    /// Makes parts of a text bold. The ranges ascend and do not overlap.
+    pub fn mark(self, text: &str, parts: &[Range<usize>]) -> String {
+        if !matches!(self, Screen::Terminal { has_bold: true, .. }) {
+            return text.to_owned();
+        }
+        let mut marked = String::with_capacity(text.len());
+        let mut end = 0;
+        for part in parts {
+            marked.push_str(&text[end..part.start]);
+            marked.push_str("\x1b[1m");
+            marked.push_str(&text[part.clone()]);
+            marked.push_str("\x1b[0m");
+            end = part.end;
+        }
+        marked.push_str(&text[end..]);
+        marked
+    }
+}
+
+/// Returns the parts of a line that stay together. A line is broken at spaces and, where UAX #14 allows it, beside wide
+/// characters, since Chinese and Japanese have no spaces. Paths and options stay whole.
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    let is_wide = |c: char| display_width(c.encode_utf8(&mut [0; 4])) > 1;
+    let (mut words, mut start, mut end) = (Vec::new(), 0, 0);
+    for part in WordSeparator::UnicodeBreakProperties.find_words(line) {
+        end += part.word.len() + part.whitespace.len();
+        let is_beside_wide = part.word.ends_with(is_wide) || line[end..].starts_with(is_wide);
+        if !part.whitespace.is_empty() || is_beside_wide {
+            words.push(Word::from(&line[start..end]));
+            start = end;
+        }
+    }
+    words.extend((start < end).then(|| Word::from(&line[start..end])));
+    Box::new(words.into_iter())
+}
+
+/// Returns a number with its noun, such as `1 row` or `2,315 rows`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
+}
+
+/// Writes rows of cells as columns that end at the same place. All rows have as many cells as the first.
+pub fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
+    let width = |column: usize| rows.iter().map(|row| display_width(&row[column])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    for row in rows {
+        let padded = |(cell, width): (&String, &usize)| " ".repeat(width - display_width(cell)) + cell;
+        let cells: Vec<String> = row.iter().zip(&widths).map(padded).collect();
+        writeln!(out, "{}", cells.join("  "))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NARROW: Screen = Screen::Terminal { columns: 20, has_bold: true };
+
+    fn written(screen: Screen, head: &str, text: &str) -> String {
+        let mut out = Vec::new();
+        screen.write(&mut out, head, 4, text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_are_wrapped_on_a_terminal_only() {
+        let text = "The battery of the display lasts a year.";
+        assert_eq!(written(Screen::Pipe, "1.  ", text), format!("1.  {text}\n"));
+        assert_eq!(written(NARROW, "1.  ", text), "1.  The battery of\n    the display\n    lasts a year.\n");
+        // A character of these takes two columns, and no line begins with a full stop.
+        assert_eq!(written(NARROW, "1.  ", "显示屏电池可以用。一年"), "1.  显示屏电池可以\n    用。一年\n");
+    }
+
+    #[test]
+    fn options_and_paths_stay_whole_where_they_fit() {
+        let text = "choose a file with --model-file: onnx/model.onnx";
+        assert_eq!(
+            written(NARROW, "1.  ", text),
+            "1.  choose a file\n    with\n    --model-file:\n    onnx/model.onnx\n"
+        );
+    }
+
+    #[test]
+    fn marks_take_no_columns_and_are_for_terminals() {
+        let text = "The battery lasts a year.";
+        let marked = NARROW.mark(text, &[4..11, 20..24]);
+        assert_eq!(marked, "The \x1b[1mbattery\x1b[0m lasts a \x1b[1myear\x1b[0m.");
+        let plain = marked.replace("\x1b[1m", "").replace("\x1b[0m", "");
+        let wrapped = written(NARROW, "", &marked).replace("\x1b[1m", "").replace("\x1b[0m", "");
+        assert_eq!(wrapped, written(NARROW, "", &plain));
+        assert_eq!(Screen::Pipe.mark(text, &[4..11, 20..24]), text);
+        assert_eq!(Screen::Terminal { columns: 20, has_bold: false }.mark(text, &[4..11, 20..24]), text);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 2315].map(|count| counted(count, "row")), ["0 rows", "1 row", "2,315 rows"]);
+    }
+
+    #[test]
+    fn wide_characters_keep_the_columns_of_a_table_in_line() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let mut out = Vec::new();
+        write_table(&mut out, &[row(["language", "n"]), row(["日本語", "12"]), row(["en", "3"])]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "language   n\n  日本語  12\n      en   3\n");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_terminal(text in "([a-zé]{1,30}|[今天好。👍🏽/ -]){0,60}", columns in 10usize..90) {
+            let screen = Screen::Terminal { columns, has_bold: true };
+            for line in written(screen, "1.  ", &text).lines() {
+                prop_assert!(display_width(line) <= columns, "{line:?}");
+            }
+        }
+    }
+}

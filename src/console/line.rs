@@ -1,0 +1,122 @@
+//! A message in, one line on stderr out: text for people or JSON for programs.
+
+use std::io::{self, Write as _};
+
+use console::Style;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::number::now;
+
+/// Most characters of a message: the error of a document may quote the document.
+const LINE_MAX: usize = 1000;
+
+/// How lines on stderr are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object per line, with the time.
+    Json,
+}
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Progress and results.
+    Info,
+    /// Something is wrong, but the run goes on.
+    Warning,
+    /// A document could not be read or embedded.
+    Failed,
+    /// A document could not be read and keeps its row of the last run.
+    Stale,
+    /// The run has ended early.
+    Error,
+}
+
+impl Level {
+    /// Returns the word before a message and its style, which is clap's for errors.
+    fn prefix(self) -> Option<(&'static str, Style)> {
+        let style = Style::new().for_stderr();
+        match self {
+            Level::Info => None,
+            Level::Warning => Some(("warning:", style.yellow())),
+            Level::Failed => Some(("failed:", style.red())),
+            Level::Stale => Some(("stale:", style.yellow())),
+            Level::Error => Some(("error:", style.red().bold())),
+        }
+    }
+}
+
+/// Returns the text with control characters escaped, so that a file name cannot control the terminal.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// Writes one line to stderr: text after the name of the tool, or a JSON object with the members of `details`.
+pub fn eprint_line(format: LogFormat, level: Level, message: &str, details: Value) {
+    let line = match format {
+        LogFormat::Text => text_line(level, message),
+        LogFormat::Json => json_line(level, message, details),
+    };
+    // A run goes on when nobody reads its log any more.
+    let _ = io::stderr().write_all((line + "\n").as_bytes());
+}
+
+fn text_line(level: Level, message: &str) -> String {
+    let message = shortened(message);
+    match level.prefix() {
+        None => format!("qwen3-index: {message}"),
+        // Styled only where stderr is a terminal with colours.
+        Some((prefix, style)) => format!("qwen3-index: {} {message}", style.apply_to(prefix)),
+    }
+}
+
+fn json_line(level: Level, message: &str, details: Value) -> String {
+    let mut line = Map::new();
+    line.insert("time".into(), now().into());
+    line.insert("level".into(), json!(level));
+    line.insert("message".into(), shortened(message).into());
+    if let Value::Object(details) = details {
+        line.extend(details);
+    }
+    Value::Object(line).to_string()
+}
+
+fn shortened(message: &str) -> String {
+    let start: String = message.chars().take(LINE_MAX).collect();
+    let is_longer = start.len() < message.len();
+    let mut shown = shown(&start);
+    if is_longer {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_have_the_colours_of_clap() {
+        let styled = |level: Level| {
+            let (prefix, style) = level.prefix().unwrap();
+            style.force_styling(true).apply_to(prefix).to_string()
+        };
+        assert_eq!(styled(Level::Error), "\u{1b}[31m\u{1b}[1merror:\u{1b}[0m");
+        assert_eq!(styled(Level::Warning), "\u{1b}[33mwarning:\u{1b}[0m");
+    }
+
+    #[test]
+    fn a_long_message_is_shortened_and_control_characters_are_escaped() {
+        assert_eq!(shortened("a\u{1b}[31mb\n"), "a\\u{1b}[31mb\\n");
+        assert_eq!(shortened(&"é".repeat(LINE_MAX)), "é".repeat(LINE_MAX));
+        assert_eq!(shortened(&"é".repeat(LINE_MAX + 1)), "é".repeat(LINE_MAX) + "…");
+    }
+}

@@ -1,0 +1,107 @@
+//! The progress of a download or an upload: a bar on a terminal, a line every now and then in a log.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::Value;
+
+use super::line::{Level, LogFormat, eprint_line};
+use super::number::{DecimalBytes, human_seconds};
+use super::width::{bar_style, columns, fit_beside_bar, joined};
+
+/// How often a log gets a line of progress.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// What is drawn.
+const TEMPLATE: &str = "{wide_bar} {percent:>3}%{words}";
+
+/// Columns of a template between the bar and the words: ` 100%`.
+const PERCENT: usize = 5;
+
+/// Shows the files of a transfer, one after the other.
+pub struct Transfer {
+    /// Such as "downloading".
+    doing: &'static str,
+    format: Option<LogFormat>,
+    bar: ProgressBar,
+    name: String,
+    last_line: Instant,
+}
+
+impl Transfer {
+    /// Shows nothing if `format` is `None`.
+    pub fn new(doing: &'static str, format: Option<LogFormat>) -> Self {
+        let is_hidden = format != Some(LogFormat::Text);
+        let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        Transfer { doing, format, bar, name: String::new(), last_line: Instant::now() }
+    }
+
+    /// Begins a file of this many bytes.
+    pub fn begin(&mut self, name: &str, bytes: u64) {
+        name.clone_into(&mut self.name);
+        self.bar.set_style(style(name.to_owned()));
+        self.bar.set_length(bytes);
+        if self.bar.is_hidden() {
+            self.tell(&format!("{} {name}, {}", self.doing, DecimalBytes(bytes)));
+        }
+    }
+
+    /// Shows that this many bytes of the file have been transferred.
+    pub fn show(&mut self, bytes: u64) {
+        self.bar.set_position(bytes);
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let total = DecimalBytes(self.bar.length().unwrap_or(0));
+            self.tell(&format!("{} {}: {} of {total}", self.doing, self.name, DecimalBytes(bytes)));
+        }
+    }
+
+    /// Writes a message about the transfer.
+    pub fn tell(&self, message: &str) {
+        let Some(format) = self.format else { return };
+        self.bar.suspend(|| eprint_line(format, Level::Info, message, Value::Null));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn style(name: String) -> ProgressStyle {
+    bar_style(TEMPLATE).with_key("words", move |state: &ProgressState, line: &mut dyn fmt::Write| {
+        let words = fit_beside_bar(&lines(&name, state), columns().saturating_sub(PERCENT));
+        // An error of the line could not be shown anywhere.
+        let _ = line.write_str(&words);
+    })
+}
+
+/// Returns lines with fewer and fewer words.
+#[allow(clippy::cast_possible_truncation)] // `as` saturates, and no speed comes near 2^64.
+fn lines(name: &str, state: &ProgressState) -> Vec<String> {
+    let name = Some(name.to_owned());
+    let total = DecimalBytes(state.len().unwrap_or(0));
+    let bytes = Some(format!("{} of {total}", DecimalBytes(state.pos())));
+    let speed = Some(format!("{}/s", DecimalBytes(state.per_sec() as u64)));
+    let left = Some(format!("{} left", human_seconds(state.eta().as_secs_f64())));
+    [
+        joined([&name, &bytes, &speed, &left]),
+        joined([&name, &bytes, &left]),
+        joined([&bytes, &left]),
+        joined([&left]),
+    ]
+    .map(|words| format!(" {words}"))
+    .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_is_well_formed() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+}

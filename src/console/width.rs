@@ -1,0 +1,45 @@
+//! A bar and its words as one line of the terminal, however narrow it is.
+
+use console::{Term, measure_text_width, truncate_str};
+use indicatif::ProgressStyle;
+
+/// Least columns of a bar beside its words. It gets none if not even the fewest words fit beside it.
+const BAR_MIN: usize = 5;
+
+/// Columns of a spinner.
+const SPINNER: usize = 1;
+
+/// Returns the style of a bar or a spinner.
+pub(super) fn bar_style(template: &str) -> ProgressStyle {
+    // The templates are constants, and a test parses them.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━╸ ")
+}
+
+/// Returns the columns of the terminal, which may change while a command runs.
+pub(super) fn columns() -> usize {
+    usize::from(Term::stderr().size().1)
+}
+
+/// Returns the first of the lines that fits beside a bar, or the last one, truncated to the terminal.
+pub(super) fn fit_beside_bar(lines: &[String], columns: usize) -> String {
+    fit(lines, columns.saturating_sub(BAR_MIN), columns)
+}
+
+/// Returns the first of the lines that fits beside a spinner, or the last one, truncated to fit.
+pub(super) fn fit_beside_spinner(lines: &[String], columns: usize) -> String {
+    let room = columns.saturating_sub(SPINNER);
+    fit(lines, room, room)
+}
+
+fn fit(lines: &[String], room: usize, most: usize) -> String {
+    let fitting = lines.iter().find(|line| measure_text_width(line) <= room);
+    let line = fitting.or(lines.last()).map_or("", String::as_str);
+    truncate_str(line, most, "").into_owned()
+}
+
+/// Joins the words that are there with commas.
+pub(super) fn joined<'a>(words: impl IntoIterator<Item = &'a Option<String>>) -> String {
+    let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
+    words.join(", ")
+}

@@ -1,0 +1,170 @@
+//! A graph's file and what runs it in, an ONNX Runtime session or an error in one line out.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use ort::environment::Environment;
+use ort::ep::cuda::AttentionBackend;
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ArenaExtendStrategy};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use super::cuda::Gpu;
+use super::device::Device;
+use crate::vector::embedder::OutOfMemory;
+
+/// Parts of the messages of ONNX Runtime and of CUDA's libraries that mean that memory could not be allocated.
+const OUT_OF_MEMORY: [&str; 5] = [
+    "Failed to allocate memory",
+    "smaller than requested bytes",
+    "out of memory",
+    "ALLOC_FAILED",
+    "bad_alloc",
+];
+
+/// The function of ONNX Runtime that calls CUDA; its messages contain it with all its types.
+const CUDA_CALL: &str = "::CudaCall(";
+
+/// The words of ONNX Runtime before an error of CUDA.
+const CUDA_FAILURE: &str = "CUDA failure ";
+
+/// What one session runs on.
+pub(super) enum ExecutionTarget {
+    /// ONNX Runtime's own kernels, with this many threads per operator.
+    Cpu { threads: usize },
+    /// OpenVINO on the CPU, with this many threads.
+    OpenVino { threads: usize },
+    Cuda {
+        gpu: Gpu,
+        /// The number of the GPU, as CUDA counts.
+        number: usize,
+        /// Most bytes of GPU memory that the session may allocate.
+        memory_max: Option<usize>,
+    },
+}
+
+impl ExecutionTarget {
+    /// Loads the graph. ONNX Runtime writes a profile of every run to a file whose path starts with `profile`, if given.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`], or the graph or the execution provider cannot be loaded.
+    pub fn session(
+        &self,
+        environment: &Environment,
+        path: &Path,
+        profile: Option<&Path>,
+    ) -> anyhow::Result<Session> {
+        let builder = self.with_provider(Session::builder(environment)?)?;
+        let load = || -> ort::Result<Session> {
+            let builder = match profile {
+                Some(profile) => builder.with_profiling(profile)?,
+                None => builder,
+            };
+            builder
+                .with_intra_threads(self.threads())?
+                .with_optimization_level(GraphOptimizationLevel::Level3)?
+                // ONNX Runtime keeps a memory pattern per shape for good, and nearly every batch has a new shape.
+                .with_memory_pattern(false)?
+                .commit_from_file(path)
+        };
+        load().map_err(|error| self.explain(error))
+    }
+
+    fn threads(&self) -> usize {
+        match self {
+            ExecutionTarget::Cpu { threads } | ExecutionTarget::OpenVino { threads } => *threads,
+            // Little is left for the CPU to do.
+            ExecutionTarget::Cuda { .. } => 1,
+        }
+    }
+
+    fn with_provider(&self, builder: SessionBuilder) -> anyhow::Result<SessionBuilder> {
+        match self {
+            ExecutionTarget::Cpu { .. } => Ok(builder),
+            ExecutionTarget::OpenVino { threads } => openvino(builder, *threads).map_err(|e| {
+                anyhow!(
+                    "{}; this ONNX Runtime lacks OpenVINO or a part of it: {}",
+                    one_line(&e.to_string()),
+                    Device::OpenVino.advice()
+                )
+            }),
+            ExecutionTarget::Cuda { number, memory_max, .. } => cuda(builder, *number, *memory_max)
+                .map_err(|e| anyhow!("{}; {}", one_line(&e.to_string()), cuda_advice(*number))),
+        }
+    }
+
+    /// Adds what to do to an error of loading a graph.
+    fn explain(&self, error: ort::Error) -> anyhow::Error {
+        let error = anyhow::Error::from(error);
+        let message = one_line(&error.to_string());
+        match self {
+            ExecutionTarget::Cuda { .. } if is_out_of_memory(&error) => OutOfMemory.into(),
+            ExecutionTarget::Cuda { number, .. } if error.to_string().contains(CUDA_CALL) => {
+                anyhow!("{message}; {}", cuda_advice(*number))
+            }
+            ExecutionTarget::Cpu { .. } | ExecutionTarget::Cuda { .. } => {
+                anyhow!("{message}; check that it is a whole ONNX file with its data beside it")
+            }
+            // The message begins with a long list of places in the source of OpenVINO.
+            ExecutionTarget::OpenVino { .. } => anyhow!(
+                "{}; OpenVINO runs standard operators only: use an export like those of `scripts/export_onnx.py --variant plain`",
+                message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
+            ),
+        }
+    }
+}
+
+fn cuda_advice(number: usize) -> String {
+    format!("check that the driver is 580 or newer; {}", Device::Cuda(vec![number]).advice())
+}
+
+/// Puts the whole graph on OpenVINO; a node that OpenVINO cannot run is an error.
+fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
+    // Without pinning: a thread that is bound to a core waits whenever another program runs there.
+    let settings = format!(
+        r#"{{"CPU": {{"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "{threads}", "ENABLE_CPU_PINNING": "NO"}}}}"#
+    );
+    let provider =
+        ep::OpenVINO::default().with_device_type("CPU").with_arbitrary_config("load_config", settings);
+    Ok(builder
+        .with_execution_providers([provider.build().error_on_failure()])?
+        .with_config_entry("session.disable_cpu_ep_fallback", "1")?)
+}
+
+/// Puts every node on the GPU that CUDA has a kernel for. The others, such as those that compute shapes, run on the CPU;
+/// [`Placement`](super::placement::Placement) counts them.
+fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> ort::Result<SessionBuilder> {
+    let provider = ep::CUDA::default()
+        .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))
+        // TF32 has 10 bits of fraction only; an fp32 export is computed in fp32.
+        .with_tf32(false)
+        // Without cuDNN's attention, which ONNX Runtime prefers on Hopper and newer: cuDNN makes a plan for every new shape
+        // of a batch, and nearly every batch has a new shape.
+        .with_attention_backend(
+            AttentionBackend::FLASH_ATTENTION
+                | AttentionBackend::EFFICIENT_ATTENTION
+                | AttentionBackend::MATH,
+        )
+        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
+    let provider = match memory_max {
+        Some(bytes) => provider.with_memory_limit(bytes),
+        None => provider,
+    };
+    Ok(builder.with_execution_providers([provider.build().error_on_failure()])?)
+}
+
+pub(super) fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    let message = format!("{error:#}");
+    OUT_OF_MEMORY.iter().any(|words| message.contains(words))
+}
+
+/// Shortens a message of ONNX Runtime to the reason, in one line. The message has line breaks, and the reason stands between
+/// places in its source code and signatures of its functions.
+pub(super) fn one_line(message: &str) -> String {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let reason = message.rsplit_once(" : FAIL : ").map_or(message.as_str(), |(_, reason)| reason);
+    let after_call = reason.rfind(CUDA_CALL).and_then(|at| reason[at..].split_once("] "));
+    let reason = after_call.map_or(reason, |(_, reason)| reason);
+    let reason = reason.rfind(CUDA_FAILURE).map_or(reason, |at| &reason[at..]);
+    reason.split(" ; GPU=").next().unwrap_or(reason).to_owned()
+}

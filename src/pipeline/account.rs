@@ -1,0 +1,146 @@
+//! Accounts for every document: what was found comes in, counts and failures go out, and the documents of the old file
+//! are marked as found, lost or moved.
+
+use anyhow::ensure;
+
+use super::job::Job;
+use super::prepare::{PreparedDocument, Ready};
+use super::stale::Missing;
+use super::tally::Tally;
+use crate::console::Reporter;
+use crate::digest::Digest;
+use crate::error::{Failure, Lost, NoVector};
+use crate::index::{IndexFile, Old};
+
+pub(super) struct Account<'a> {
+    job: &'a Job,
+    reporter: &'a Reporter,
+    tally: &'a mut Tally,
+    /// The old file, if there is one, and which of its documents are missing.
+    old: Option<(&'a Old, Missing)>,
+}
+
+/// Rows of the old file that take the place of documents that cannot be read today.
+pub(super) struct Stale<'a> {
+    pub file: &'a IndexFile,
+    pub rows: Vec<u32>,
+}
+
+impl<'a> Account<'a> {
+    pub fn new(job: &'a Job, reporter: &'a Reporter, tally: &'a mut Tally) -> Self {
+        let missing = |old: &'a Old| {
+            let stale = old.file.metadata().map_or(0, |metadata| metadata.stale);
+            (old, Missing::new(old.file.documents(), stale))
+        };
+        Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
+    }
+
+    /// Counts what was found, and returns it if it is a document with a text.
+    ///
+    /// # Errors
+    /// A store cannot be reached any more. A root is empty, and that is not allowed.
+    pub fn count(&mut self, item: PreparedDocument) -> anyhow::Result<Option<Ready>> {
+        match item {
+            PreparedDocument::Ready(ready) => {
+                self.tally.found(ready.document.encoding);
+                self.mark(ready.id, Missing::found);
+                return Ok(Some(ready));
+            }
+            PreparedDocument::Empty(id) => {
+                self.tally.seen += 1;
+                self.tally.empty += 1;
+                self.mark(id, Missing::empty);
+            }
+            PreparedDocument::Failed(failure) => {
+                self.tally.seen += 1;
+                self.lose(&failure)?;
+                self.fail(&failure);
+            }
+            PreparedDocument::Unassigned(failure) => {
+                self.tally.unassigned += 1;
+                self.lose(&failure)?;
+                self.reporter.failed(&failure);
+            }
+            PreparedDocument::LeftOut(why) => *self.tally.left_out.entry(why).or_default() += 1,
+            PreparedDocument::Nothing(root) => {
+                ensure!(
+                    !self.job.has_output || self.job.allow_empty,
+                    "input {root}: contains no documents, but the old output does; check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
+                );
+                self.reporter.warn(&format!("input {root}: contains no documents"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts a document that has all its vectors. `is_new` if the model made one of them for it.
+    pub fn finish(&mut self, is_new: bool) {
+        *(if is_new { &mut self.tally.embedded } else { &mut self.tally.reused }) += 1;
+    }
+
+    /// Counts and reports a document that has no vector.
+    pub fn fail_without_vector(&mut self, id: Digest, place: String, cause: NoVector) {
+        self.mark(id, Missing::failed);
+        self.fail(&Failure { place, cause: cause.into(), lost: Lost::Nothing });
+    }
+
+    /// Notes that the text of this row of the old file is in the new one.
+    pub fn keep_row(&mut self, row: u32) {
+        if let Some((old, missing)) = &mut self.old {
+            missing.moved(old.file.document_of(row));
+        }
+    }
+
+    /// Returns the old rows that stay in the index for documents that cannot be read today. Call it when all documents
+    /// are counted.
+    ///
+    /// # Errors
+    /// Too many documents of the old file are gone, or the file cannot be read any more.
+    pub fn stale(&mut self) -> anyhow::Result<Option<Stale<'a>>> {
+        let tally = &mut *self.tally;
+        assert!(tally.add_up(), "every document is accounted for: {tally:?}");
+        let Some((old, missing)) = &mut self.old else { return Ok(None) };
+        let file = &old.file;
+        let stale = if old.has_vectors() {
+            missing.stale(|documents| file.document_ids(documents))?
+        } else {
+            Vec::new()
+        };
+        let (removed, documents) = (missing.removed(&stale), file.documents());
+        // If nothing was found, --allow-empty has allowed that.
+        let is_empty = self.job.allow_empty && tally.seen == 0;
+        ensure!(
+            removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
+            "{removed} of the {documents} documents of the old output are gone; check the inputs, or allow this with --allow-shrink (the old output is untouched)"
+        );
+        tally.stale = stale.len() as u64;
+        tally.gone = removed as u64;
+        let rows = stale.iter().flat_map(|&document| file.rows_of(document)).collect();
+        Ok(Some(Stale { file, rows }))
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.tally.failed += 1;
+        self.reporter.failed(failure);
+    }
+
+    fn lose(&mut self, failure: &Failure) -> anyhow::Result<()> {
+        ensure!(!failure.cause.ends_the_run(), "{}: {}", failure.place, failure.cause);
+        match (&failure.lost, &mut self.old) {
+            (Lost::Document(id), _) => self.mark(Digest::of(id.as_bytes()), Missing::unreadable),
+            (Lost::Below(path), Some((_, missing))) => missing.lost(Some(path)),
+            (Lost::Unknown, Some((_, missing))) => missing.lost(None),
+            (Lost::Nothing, _) | (_, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Marks the old file's document with this id, if there is one.
+    fn mark(&mut self, id: Digest, mark: fn(&mut Missing, u32)) {
+        if let Some((old, missing)) = &mut self.old
+            && let Some(document) = old.file.document(id)
+        {
+            mark(missing, document);
+        }
+    }
+}

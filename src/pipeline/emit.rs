@@ -1,0 +1,88 @@
+//! Documents with all their vectors come in, rows go out.
+
+use super::account::{Account, Stale};
+use super::job::Job;
+use super::pending::{PendingDocument, PendingVectors};
+use crate::console::Reporter;
+use crate::error::NoVector;
+use crate::index::{Row, RowId, RowKind, Vector};
+use crate::source::Document;
+use crate::vector::mean::mean;
+
+/// Rows of the old file that are read and written together.
+const STALE_ROWS: usize = 1024;
+
+/// Returns the rows of a document. Without them it is a failure, which is counted and reported. A dry run counts the
+/// document and makes no rows.
+pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account) -> Vec<Row> {
+    let PendingDocument { document, id, vectors, is_new } = pending;
+    let place = document.place();
+    let made = if job.is_dry { Ok(Vec::new()) } else { rows(document, vectors, job) };
+    match made {
+        Ok(rows) => {
+            account.finish(is_new);
+            rows
+        }
+        Err(cause) => {
+            account.fail_without_vector(id, place, cause);
+            Vec::new()
+        }
+    }
+}
+
+/// Makes one row with the mean of the chunks' vectors, or one row per chunk. A chunk that failed fails the whole
+/// document: the mean of the others would be the vector of another text.
+fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Row>, NoVector> {
+    let Document { id, text, kept, .. } = document;
+    let row = |chunk, text, vector| {
+        let id = RowId { document: id.clone(), chunk };
+        Row { id, text, vector, kept: kept.clone() }
+    };
+    let chunks = match vectors {
+        PendingVectors::Old(old) => return Ok(vec![row(None, text, Vector::Old(old))]),
+        PendingVectors::Chunks { chunks, .. } => chunks,
+    };
+    let mut vectors = Vec::with_capacity(chunks.len());
+    let mut spans = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        vectors.push(chunk.vector.unwrap_or_else(|| panic!("a vector for each chunk of {id}"))?);
+        spans.push(chunk.span);
+    }
+    match job.rows {
+        RowKind::Documents => {
+            let mean = mean(&vectors.into_iter().map(Vector::made).collect::<Vec<_>>())?;
+            Ok(vec![row(None, text, Vector::New(mean.truncate(job.dim)?))])
+        }
+        RowKind::Chunks => spans
+            .into_iter()
+            .zip(vectors)
+            .zip(0..)
+            .map(|((span, vector), chunk)| {
+                Ok(row(Some(chunk), text[span].to_owned(), vector.truncate(job.dim)?))
+            })
+            .collect(),
+    }
+}
+
+/// Writes the stale rows behind all others, and reports each of their documents.
+///
+/// # Errors
+/// The old file cannot be read any more, or the sink fails.
+pub(super) fn emit_stale(
+    Stale { file, rows }: &Stale,
+    job: &Job,
+    reporter: &Reporter,
+    sink: &mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let keep: Vec<&str> = job.reading.fields.keep.iter().map(String::as_str).collect();
+    for rows in rows.chunks(STALE_ROWS) {
+        let rows = file.rows_with(rows, &keep)?;
+        for row in rows.iter().filter(|row| row.id.chunk.unwrap_or(0) == 0) {
+            reporter.stale(&row.id.document);
+        }
+        if !job.is_dry {
+            sink(rows)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,360 @@
+//! Decides what the calling thread does next: a few facts come in, one step goes out. Pure.
+
+/// The facts that the next step depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    /// Whether documents of the last group are not in the window yet.
+    pub has_arrived: bool,
+    /// Whether the last group has arrived.
+    pub is_end: bool,
+    pub window: WindowState,
+    /// Whether a chunk in the window needs the model.
+    pub has_chunks: bool,
+    /// Whether the last plan made batches that no device has been given yet.
+    pub has_batches: bool,
+    pub devices: Devices,
+    pub rows: RowsState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WindowState {
+    Empty,
+    /// There are documents in it, and room for more.
+    Filling,
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Devices {
+    /// No plan has needed the model yet.
+    NotStarted,
+    /// They have no batches.
+    Idle,
+    /// They have batches, and room for more.
+    Working,
+    /// They have as many batches as they may have.
+    Full,
+}
+
+/// The rows of the first pending document, and of those behind it that have all their vectors too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowsState {
+    /// There is no such document, or it lacks a vector.
+    NotReady,
+    /// It has all its vectors. Its rows are held back, so that more of them are written together.
+    Ready,
+    /// As [`RowsState::Ready`], but they are to be written now.
+    Due,
+}
+
+/// What the calling thread does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Hand batches to the devices until they are full.
+    HandIn,
+    /// Make batches of the window, and leave it empty. Then rows are due.
+    Plan,
+    /// Put documents that have arrived into the window until it is full.
+    Fill,
+    /// Write rows that are ready: all of them if no device is working, else some of them. Then see what has come.
+    Emit,
+    /// Wait until something comes.
+    Wait(Awaited),
+    /// End, because everything has been written.
+    Done,
+}
+
+/// What the run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    Documents,
+    Vectors,
+    Both,
+}
+
+impl State {
+    /// Returns the step that comes next.
+    ///
+    /// What keeps the devices working comes first. Nothing else to do and nothing to wait for means the end, so the run
+    /// never waits for what cannot come.
+    pub fn next(self) -> Step {
+        if self.has_batches && self.devices.have_room() {
+            Step::HandIn
+        } else if self.may_plan() {
+            Step::Plan
+        } else if self.has_arrived && self.window != WindowState::Full {
+            Step::Fill
+        } else if self.may_emit() {
+            Step::Emit
+        } else {
+            self.awaited().map_or(Step::Done, Step::Wait)
+        }
+    }
+
+    /// Returns what can come. A new group is taken only if its documents have room in the window.
+    pub fn awaited(self) -> Option<Awaited> {
+        let takes_documents = !self.is_end && !self.has_arrived && self.window != WindowState::Full;
+        match (takes_documents, self.devices.are_working()) {
+            (true, true) => Some(Awaited::Both),
+            (true, false) => Some(Awaited::Documents),
+            (false, true) => Some(Awaited::Vectors),
+            (false, false) => None,
+        }
+    }
+
+    fn may_plan(self) -> bool {
+        let is_complete = match self.window {
+            WindowState::Empty => false,
+            WindowState::Filling => self.is_end,
+            WindowState::Full => true,
+        };
+        // While the devices work, a window without chunks stays: if it were emptied again and again, its documents would
+        // pile up behind one that waits for its vector.
+        is_complete && !self.has_batches && (self.has_chunks || !self.devices.are_working())
+    }
+
+    fn may_emit(self) -> bool {
+        match self.rows {
+            RowsState::NotReady => false,
+            RowsState::Ready => self.devices == Devices::Idle,
+            RowsState::Due => true,
+        }
+    }
+}
+
+impl Devices {
+    fn have_room(self) -> bool {
+        matches!(self, Devices::Idle | Devices::Working)
+    }
+
+    pub fn are_working(self) -> bool {
+        matches!(self, Devices::Working | Devices::Full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashSet, VecDeque};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::pending::{Pending, PendingChunk, PendingDocument, PendingVectors};
+    use super::super::window::{Window, WindowSize};
+    use super::*;
+    use crate::digest::Digest;
+    use crate::error::NoVector;
+    use crate::source::{Document, Origin};
+    use crate::text::tokenize::Encoding;
+    use crate::vector::batch::{Batch, Batching, ChunkKey, plan};
+
+    const SIZE: WindowSize = WindowSize { tokens: 40, documents: 6, bytes: usize::MAX };
+    const GROUP_DOCUMENTS: usize = 4;
+    const EMITTED_DOCUMENTS: usize = 5;
+    const BATCHES_PER_DEVICE: usize = 2;
+
+    /// A run with the real window, plan and pending documents. Its documents are lists of chunks, and a chunk is a number.
+    struct Simulation {
+        groups: VecDeque<Vec<Vec<u8>>>,
+        arrived: VecDeque<Vec<u8>>,
+        is_end: bool,
+        window: Window,
+        batches: VecDeque<Batch>,
+        devices: usize,
+        is_started: bool,
+        in_flight: Vec<Batch>,
+        pending: Pending,
+        are_rows_due: bool,
+        made: HashSet<u8>,
+        written: usize,
+    }
+
+    impl Simulation {
+        fn new(groups: Vec<Vec<Vec<u8>>>, devices: usize) -> Self {
+            let mut window = Window::default();
+            window.resize(SIZE);
+            Simulation {
+                groups: groups.into(),
+                arrived: VecDeque::new(),
+                is_end: false,
+                window,
+                batches: VecDeque::new(),
+                devices,
+                is_started: false,
+                in_flight: Vec::new(),
+                pending: Pending::default(),
+                are_rows_due: false,
+                made: HashSet::new(),
+                written: 0,
+            }
+        }
+
+        fn state(&self) -> State {
+            State {
+                has_arrived: !self.arrived.is_empty(),
+                is_end: self.is_end,
+                window: self.window.state(),
+                has_chunks: self.window.has_chunks(),
+                has_batches: !self.batches.is_empty(),
+                devices: match self.in_flight.len() {
+                    0 if !self.is_started => Devices::NotStarted,
+                    0 => Devices::Idle,
+                    many if many == self.devices * BATCHES_PER_DEVICE => Devices::Full,
+                    _ => Devices::Working,
+                },
+                rows: match self.pending.is_first_ready() {
+                    true if self.are_rows_due => RowsState::Due,
+                    true => RowsState::Ready,
+                    false => RowsState::NotReady,
+                },
+            }
+        }
+
+        /// Takes a step; `chance` decides what comes.
+        fn take(&mut self, step: Step, chance: usize) {
+            match step {
+                Step::HandIn => {
+                    while self.state().devices.have_room()
+                        && let Some(batch) = self.batches.pop_front()
+                    {
+                        self.in_flight.push(batch);
+                    }
+                }
+                Step::Plan => {
+                    self.are_rows_due = self.pending.is_first_ready();
+                    let chunks = self.window.take();
+                    self.is_started |= !chunks.is_empty();
+                    self.batches = plan(chunks, Batching::AnyLengths, 12).into();
+                }
+                Step::Fill => {
+                    while self.window.state() != WindowState::Full
+                        && let Some(document) = self.arrived.pop_front()
+                    {
+                        self.add(document);
+                    }
+                }
+                Step::Emit => {
+                    let awaited = self.state().awaited();
+                    let most =
+                        if self.state().devices.are_working() { EMITTED_DOCUMENTS } else { usize::MAX };
+                    let rows = (0..most).map_while(|_| self.pending.pop_ready()).count();
+                    assert!(rows > 0);
+                    self.written += rows;
+                    self.are_rows_due &= self.pending.is_first_ready();
+                    if let Some(awaited) = awaited.filter(|_| chance.is_multiple_of(3)) {
+                        self.receive(awaited, chance / 3);
+                    }
+                }
+                Step::Wait(awaited) => self.receive(awaited, chance),
+                Step::Done => panic!("no step"),
+            }
+        }
+
+        fn receive(&mut self, awaited: Awaited, chance: usize) {
+            let is_group = match awaited {
+                Awaited::Documents => true,
+                Awaited::Vectors => false,
+                Awaited::Both => chance.is_multiple_of(2),
+            };
+            if is_group {
+                assert!(!self.is_end && self.arrived.is_empty(), "one group at a time");
+                match self.groups.pop_front() {
+                    Some(group) => self.arrived = group.into(),
+                    None => self.is_end = true,
+                }
+            } else {
+                let working = self.in_flight.len().min(self.devices);
+                let batch = self.in_flight.remove(chance / 2 % working);
+                for key in batch.keys() {
+                    self.pending.fill(key, Err(NoVector::NotFinite));
+                }
+                for encoding in batch.ids().rows() {
+                    self.made.insert(u8::try_from(encoding[0]).unwrap());
+                }
+            }
+        }
+
+        fn add(&mut self, document: Vec<u8>) {
+            let tokens = |chunk: u8| 1 + usize::from(chunk % 9);
+            self.window.add_document(document.iter().map(|&chunk| tokens(chunk)).sum(), 1);
+            let (mut chunks, mut missing) = (Vec::new(), 0);
+            for (at, chunk) in document.into_iter().enumerate() {
+                let digest = Digest::of([chunk]);
+                if !self.made.contains(&chunk) {
+                    missing += 1;
+                    let key = ChunkKey { document: self.pending.next_number(), chunk: at };
+                    if self.pending.wait(key, digest) {
+                        let ids = vec![u32::from(chunk); tokens(chunk)];
+                        self.window.add_chunk(key, Encoding::new(ids));
+                    }
+                }
+                chunks.push(PendingChunk { span: 0..0, digest, vector: None });
+            }
+            let origin = Origin { file: Path::new("").into(), line: None };
+            let (id, text) = (String::new(), String::new());
+            self.pending.push(PendingDocument {
+                document: Document { id, text, origin, encoding: None, kept: Arc::new([]) },
+                id: Digest::of([]),
+                vectors: PendingVectors::Chunks { chunks, missing },
+                is_new: false,
+            });
+        }
+
+        fn check_bounds(&self) {
+            let batches = self.in_flight.len();
+            assert!(batches <= self.devices * BATCHES_PER_DEVICE, "{batches} batches in flight");
+            assert!(self.arrived.len() <= GROUP_DOCUMENTS);
+            assert!(self.window.documents <= SIZE.documents);
+            // The window, the one before it, and one for each batch in flight. Rows of one more can be due.
+            let documents = self.pending.next_number() - self.written;
+            if self.devices == 1 {
+                assert!(documents <= (3 + BATCHES_PER_DEVICE) * SIZE.documents, "{documents} documents");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// [`Step::Wait`] always names something that can come, so a wrong decision shows as an end that comes too early, or
+        /// never.
+        #[test]
+        fn whatever_comes_when_the_run_ends_with_everything_written_and_holds_no_more_than_it_may(
+            groups in vec(vec(vec(any::<u8>(), 0..4), 0..=GROUP_DOCUMENTS), 0..40),
+            devices in 1..4usize,
+            kinds in 1..=255u8,
+            chances in vec(any::<usize>(), 1..200),
+        ) {
+            // Few kinds make many equal chunks.
+            let groups: Vec<Vec<Vec<u8>>> = groups
+                .into_iter()
+                .map(|group| group.into_iter().map(|chunks| chunks.iter().map(|chunk| chunk % kinds).collect()).collect())
+                .collect();
+            let documents: usize = groups.iter().map(Vec::len).sum();
+            let chunks: usize = groups.iter().flatten().map(Vec::len).sum();
+            let mut simulation = Simulation::new(groups.clone(), devices);
+            let mut chances = chances.into_iter().cycle();
+            // Each group, document and chunk costs a few steps.
+            let mut left = 10 + 5 * (groups.len() + documents + chunks);
+            loop {
+                let state = simulation.state();
+                let step = state.next();
+                if step == Step::Done {
+                    break;
+                }
+                if matches!(step, Step::Wait(_)) && state.has_batches {
+                    prop_assert_eq!(state.devices, Devices::Full, "no device waits while there are batches");
+                }
+                simulation.take(step, chances.next().unwrap());
+                simulation.check_bounds();
+                left -= 1;
+                prop_assert!(left > 0, "no end: {:?}", state);
+            }
+            prop_assert!(simulation.is_end && simulation.arrived.is_empty() && simulation.batches.is_empty());
+            prop_assert!(simulation.in_flight.is_empty() && simulation.pending.is_empty());
+            prop_assert_eq!(simulation.written, documents);
+        }
+    }
+}

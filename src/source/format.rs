@@ -1,0 +1,247 @@
+//! The format of a file, by its file extension, and its decompression within limits.
+//!
+//! Nothing is opened to find out the format: the extension decides how a file is read.
+
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use super::document::Limits;
+use crate::error::{ContentError, StoreError};
+
+/// How the content of a file becomes documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatKind {
+    /// The whole content is the text of one document.
+    Text,
+    /// One document, and its text must be extracted.
+    Document(DocumentFormat),
+    /// One document per row.
+    Rows(RowFormat),
+}
+
+/// A format of files that hold one document each, with a text to extract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DocumentFormat {
+    /// CommonMark with tables, footnotes and strikethrough.
+    Markdown,
+    /// HTML as browsers accept it.
+    Html,
+    /// HTML in XML syntax.
+    Xhtml,
+    Pdf,
+    /// Office Open XML for text documents, as Word writes it.
+    Docx,
+}
+
+impl DocumentFormat {
+    /// Returns its name for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            DocumentFormat::Markdown => "Markdown",
+            DocumentFormat::Html => "HTML",
+            DocumentFormat::Xhtml => "XHTML",
+            DocumentFormat::Pdf => "PDF",
+            DocumentFormat::Docx => "Word (DOCX)",
+        }
+    }
+
+    /// Returns whether a file of this format is itself text, in some encoding.
+    pub fn is_text(self) -> bool {
+        matches!(self, DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Xhtml)
+    }
+}
+
+/// A format of files that hold one document per row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowFormat {
+    /// JSON Lines.
+    Jsonl,
+    /// Comma- or semicolon-separated values with a header.
+    Csv,
+    /// Tab-separated values with a header.
+    Tsv,
+    Parquet,
+}
+
+/// The compression of a whole file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `.gz`
+    Gzip,
+    /// `.zst`
+    Zstd,
+}
+
+impl Compression {
+    fn of(path: &Path) -> Option<Compression> {
+        match extension(path)?.as_str() {
+            "gz" => Some(Compression::Gzip),
+            "zst" => Some(Compression::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// What the file extension says about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileFormat {
+    /// The format of the decompressed content.
+    pub kind: FormatKind,
+    /// How the file is compressed, if it is.
+    pub compression: Option<Compression>,
+}
+
+impl FileFormat {
+    /// The file extensions that are read, for messages.
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv .parquet, and all but .parquet also with .gz or .zst";
+
+    /// Returns the format that the extension names; `None` for an unknown extension.
+    pub fn of(path: &Path) -> Option<FileFormat> {
+        let compression = Compression::of(path);
+        let inner = if compression.is_some() { path.with_extension("") } else { path.to_owned() };
+        let kind = match extension(&inner)?.as_str() {
+            "txt" | "text" => FormatKind::Text,
+            "md" | "markdown" => FormatKind::Document(DocumentFormat::Markdown),
+            "html" | "htm" => FormatKind::Document(DocumentFormat::Html),
+            "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
+            "pdf" => FormatKind::Document(DocumentFormat::Pdf),
+            "docx" => FormatKind::Document(DocumentFormat::Docx),
+            "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
+            "csv" => FormatKind::Rows(RowFormat::Csv),
+            "tsv" => FormatKind::Rows(RowFormat::Tsv),
+            // A Parquet file is read from its footer, so it cannot be decompressed as a stream.
+            "parquet" if compression.is_none() => FormatKind::Rows(RowFormat::Parquet),
+            _ => return None,
+        };
+        Some(FileFormat { kind, compression })
+    }
+
+    /// Returns the format of a file that the user asked for by name: text, whatever its extension.
+    pub fn text(path: &Path) -> FileFormat {
+        FileFormat { kind: FormatKind::Text, compression: Compression::of(path) }
+    }
+
+    /// Returns a reader that decompresses `bytes`, the content of a file in this format.
+    ///
+    /// # Errors
+    /// No memory for the decompressor.
+    pub fn decompress(self, bytes: Box<dyn Read + Send>, limits: &Limits) -> io::Result<Decompressed> {
+        let consumed = Arc::new(AtomicU64::new(0));
+        let file = Counted { inner: bytes, consumed: consumed.clone() };
+        let inner: Box<dyn Read + Send> = match self.compression {
+            None => Box::new(file),
+            Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(BufReader::new(file))),
+            Some(Compression::Zstd) => Box::new(zstd::Decoder::new(file)?),
+        };
+        let compression = self.compression;
+        Ok(Decompressed { inner, compression, consumed, produced: 0, expansion_max: limits.expansion })
+    }
+}
+
+/// Returns the last extension in lower case, without its dot.
+fn extension(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned())
+}
+
+/// A reader that counts the bytes read from it.
+struct Counted {
+    inner: Box<dyn Read + Send>,
+    consumed: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.consumed.fetch_add(read as u64, Relaxed);
+        Ok(read)
+    }
+}
+
+/// Decompressed size in bytes up to which any expansion is allowed, since a short file of white space may well expand a
+/// thousandfold. Beyond it, a ratio above the limit is taken for a decompression bomb.
+pub const EXPANSION_FREE_BYTES: u64 = 16 << 20;
+
+/// The decompressed bytes of a file. Reading fails when they expand to more than the limit.
+pub struct Decompressed {
+    inner: Box<dyn Read + Send>,
+    compression: Option<Compression>,
+    consumed: Arc<AtomicU64>,
+    produced: u64,
+    expansion_max: u64,
+}
+
+impl Decompressed {
+    /// Returns the counter of the bytes that have been read from the file, before decompression.
+    pub fn consumed(&self) -> Arc<AtomicU64> {
+        self.consumed.clone()
+    }
+
+    /// Names the format in an error of the decompressor. Errors of the system have an error number and those of object
+    /// storage have a type; both pass unchanged.
+    fn damaged(&self, error: io::Error) -> io::Error {
+        let (kind, library) = match self.compression {
+            Some(Compression::Gzip) => ("gzip", "flate2"),
+            Some(Compression::Zstd) => ("zstd", "zstd"),
+            None => return error,
+        };
+        let is_of_store = error.get_ref().is_some_and(|error| error.is::<StoreError>());
+        if is_of_store || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+            return error;
+        }
+        let reason = match error.kind() {
+            io::ErrorKind::UnexpectedEof => format!("it ends too early ({library}: {error})"),
+            _ => format!("it is damaged or has another format ({library}: {error})"),
+        };
+        io::Error::other(ContentError::Damaged { kind: kind.to_owned(), reason })
+    }
+}
+
+impl Read for Decompressed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer).map_err(|e| self.damaged(e))?;
+        self.produced += read as u64;
+        let is_large = self.produced > EXPANSION_FREE_BYTES;
+        if is_large && self.produced / self.expansion_max > self.consumed.load(Relaxed) {
+            return Err(io::Error::other(ContentError::Expands { max: self.expansion_max }));
+        }
+        Ok(read)
+    }
+}
+
+/// Returns the error for a file whose content has another format than its extension says.
+pub fn other_format(expected: DocumentFormat, found: &str) -> ContentError {
+    ContentError::OtherKind { kind: expected.name().to_owned(), found: found.to_owned() }
+}
+
+/// Returns the error for a file that its parser rejects.
+pub fn damaged(format: DocumentFormat, reason: impl Into<String>) -> ContentError {
+    ContentError::Damaged { kind: format.name().to_owned(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_follow_from_the_extension() {
+        let format =
+            |name: &str| FileFormat::of(Path::new(name)).map(|format| (format.kind, format.compression));
+        assert_eq!(format("a.TXT"), Some((FormatKind::Text, None)));
+        assert_eq!(
+            format("a.b.md.gz"),
+            Some((FormatKind::Document(DocumentFormat::Markdown), Some(Compression::Gzip)))
+        );
+        assert_eq!(
+            format("a.jsonl.zst"),
+            Some((FormatKind::Rows(RowFormat::Jsonl), Some(Compression::Zstd)))
+        );
+        assert_eq!(format("a.parquet.gz"), None);
+        assert_eq!(format("a.gz"), None);
+        assert_eq!(format("txt"), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! A bucket and the requests that read from it. Each call blocks until it is answered or the run is interrupted.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures_util::stream::TryStreamExt;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+
+use super::super::url::{ListedObject, Scheme, Url, Version};
+use super::connection::{Connection, PATIENCE};
+use super::errors;
+use crate::error::StoreError;
+use crate::interrupt::{self, Interrupted};
+
+/// Bytes per request that reads or writes a part of an object. A single request for a whole object would stay open while
+/// documents are embedded, and the server would cut it.
+pub const BLOCK_BYTES: u64 = 8 << 20;
+
+/// Blocks of one object that are requested at once.
+pub const BLOCKS_AHEAD: usize = 3;
+
+/// Requests for blocks that run at once, over all objects.
+const REQUESTS_MAX: usize = 32;
+
+/// How often to check for an interrupt while a request runs.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Pauses, in seconds, before the retries of what object_store does not retry: an answer that was cut, and a write that may
+/// have succeeded.
+const PAUSES_SECONDS: [u64; 5] = [1, 1, 2, 4, 8];
+
+/// A bucket.
+pub struct Store {
+    pub(super) scheme: Scheme,
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) parts: Arc<dyn MultipartStore>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) runtime: Runtime,
+    pub(super) request_slots: Arc<Semaphore>,
+    pub(super) conditions: Conditions,
+}
+
+/// object_store's two views of one bucket.
+pub struct Backend {
+    pub objects: Arc<dyn ObjectStore>,
+    pub parts: Arc<dyn MultipartStore>,
+    pub conditions: Conditions,
+}
+
+/// Which writes a store does only if the object is still as the run found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    None,
+    /// One put of a whole object.
+    Put,
+    /// That, and the request that completes an upload in parts.
+    PutAndParts,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.objects)
+    }
+}
+
+impl Store {
+    /// Sends nothing yet.
+    ///
+    /// # Errors
+    /// The system starts no more threads.
+    pub fn new(scheme: Scheme, backend: Backend, connection: Arc<Connection>) -> anyhow::Result<Self> {
+        let Backend { objects, parts, conditions } = backend;
+        let runtime =
+            Builder::new_multi_thread().worker_threads(2).thread_name("objects").enable_all().build();
+        let runtime =
+            runtime.context("cannot start threads for object storage; check the limit on processes")?;
+        let request_slots = Arc::new(Semaphore::new(REQUESTS_MAX));
+        Ok(Store { scheme, objects, parts, connection, runtime, request_slots, conditions })
+    }
+
+    /// Returns the current version of an object, or `None` if there is no such object.
+    pub fn head(&self, url: &Url) -> anyhow::Result<Option<Version>> {
+        let key = Path::from(url);
+        let head = async {
+            match self.objects.head(&key).await {
+                // The answer to HEAD has no body, which would say whether the object or the bucket is missing.
+                Err(Error::NotFound { .. }) => {
+                    let options =
+                        GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
+                    self.objects.get_opts(&key, options).await.map(|found| found.meta)
+                }
+                found => found,
+            }
+        };
+        match self.wait(head)? {
+            Ok(meta) => Ok(Some(Version::from(&meta))),
+            Err(e) if errors::is_missing_object(&e) => Ok(None),
+            Err(e) => Err(self.error(url, &e).into()),
+        }
+    }
+
+    /// Returns the first `count` bytes of this version of an object, which must have that many.
+    pub fn read_start(&self, url: &Url, version: &Version, count: usize) -> anyhow::Result<Vec<u8>> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(0..count as u64)),
+            if_match: version.etag.clone(),
+            ..GetOptions::default()
+        };
+        let key = Path::from(url);
+        let start = async { self.objects.get_opts(&key, options).await?.bytes().await };
+        Ok(self.wait(start)?.map_err(|e| self.error(url, &e))?.to_vec())
+    }
+
+    /// Returns all objects below a prefix, in the store's order.
+    pub fn list(&self, url: &Url) -> anyhow::Result<Vec<ListedObject>> {
+        let prefix = Path::from(url);
+        let below = |meta: ObjectMeta| {
+            let key = meta.location.as_ref();
+            let below =
+                if url.key.is_empty() { Some(key) } else { key.strip_prefix(&url.key)?.strip_prefix('/') };
+            Some(ListedObject { key: below.filter(|below| !below.is_empty())?.into(), bytes: meta.size })
+        };
+        let prefix = Some(&prefix).filter(|_| !url.key.is_empty());
+        let listed =
+            || self.objects.list(prefix).try_filter_map(|meta| async { Ok(below(meta)) }).try_collect();
+        Ok(self.retry(listed)?.map_err(|e| self.error(url, &e))?)
+    }
+
+    /// Waits for a request, and checks for an interrupt meanwhile.
+    pub(super) fn wait<T>(&self, request: impl Future<Output = T>) -> Result<T, Interrupted> {
+        self.runtime.block_on(async {
+            let mut request = pin!(request);
+            loop {
+                match tokio::time::timeout(INTERRUPT_INTERVAL, &mut request).await {
+                    Ok(done) => return Ok(done),
+                    Err(_) => interrupt::check()?,
+                }
+            }
+        })
+    }
+
+    /// Waits for a request, and repeats it if the connection was cut and object_store did not retry.
+    pub(super) fn retry<T, F>(&self, request: impl Fn() -> F) -> Result<object_store::Result<T>, Interrupted>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        let mut pauses = PAUSES_SECONDS.into_iter();
+        loop {
+            let started = Instant::now();
+            match (self.wait(request())?, pauses.next()) {
+                (Err(e), Some(pause)) if errors::is_cut(&e) && started.elapsed() < PATIENCE => {
+                    self.wait(async { tokio::time::sleep(Duration::from_secs(pause)).await })?;
+                }
+                (done, _) => return Ok(done),
+            }
+        }
+    }
+
+    pub(super) fn error(&self, url: &Url, error: &Error) -> StoreError {
+        errors::store_error(self.scheme, url, error)
+    }
+}
+
+impl From<&Url> for Path {
+    fn from(url: &Url) -> Self {
+        // Valid: checked when the URL was parsed, or taken from a listing.
+        Path::parse(&url.key).unwrap_or_default()
+    }
+}
+
+impl From<&ObjectMeta> for Version {
+    fn from(meta: &ObjectMeta) -> Self {
+        Version { etag: meta.e_tag.clone(), version: meta.version.clone(), bytes: meta.size }
+    }
+}

@@ -1,0 +1,154 @@
+//! The HTTP service below object_store: sends its requests, says on stderr which store the run waits for, and gives up on
+//! one that stays unavailable. It also adds a condition to the request that completes an upload in parts, for which
+//! object_store has no option.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
+};
+use object_store::{ClientOptions, HeaderValue};
+
+use super::errors::root_cause;
+use crate::console::Reporter;
+
+/// How long a store may be unavailable before a request fails. The signature of a request is valid for five minutes.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often stderr says that the run waits for a store.
+const MESSAGE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A header that makes a write fail unless the object is still as the run found it.
+pub type Condition = (&'static str, HeaderValue);
+
+/// The state that all requests to a store share.
+pub struct Connection {
+    reporter: Arc<Reporter>,
+    health: Mutex<Health>,
+    /// By the id of the upload that each is for.
+    conditions: Mutex<HashMap<String, Condition>>,
+}
+
+#[derive(Default)]
+struct Health {
+    /// Until the first answer, the address is more likely wrong than the store unavailable.
+    has_answered: bool,
+    /// When the first of the current row of failures occurred.
+    failing_since: Option<Instant>,
+    last_message: Option<Instant>,
+}
+
+impl Connection {
+    pub fn new(reporter: Arc<Reporter>) -> Self {
+        Connection { reporter, health: Mutex::default(), conditions: Mutex::default() }
+    }
+
+    /// Adds a condition to the request that will complete this upload, until [`Connection::clear_condition`].
+    pub fn set_condition(&self, upload_id: &str, condition: Condition) {
+        lock(&self.conditions).insert(upload_id.to_owned(), condition);
+    }
+
+    pub fn clear_condition(&self, upload_id: &str) {
+        lock(&self.conditions).remove(upload_id);
+    }
+
+    /// Returns the condition for a request, if it completes an upload that has one.
+    fn condition_of(&self, request: &HttpRequest) -> Option<Condition> {
+        let query = request.uri().query().filter(|_| request.method() == "POST")?;
+        // `query_pairs` decodes the id; it needs a whole URL.
+        let url = reqwest::Url::parse(&format!("http://host/?{query}")).ok()?;
+        let (_, upload_id) = url.query_pairs().find(|(name, _)| name == "uploadId")?;
+        lock(&self.conditions).get(&*upload_id).cloned()
+    }
+
+    fn record_success(&self) {
+        let mut health = lock(&self.health);
+        (health.has_answered, health.failing_since) = (true, None);
+    }
+
+    /// Records a failure and returns whether to give up. The patience is that of all requests together, since they all wait
+    /// for the same store.
+    fn gives_up(&self, failure: &str, has_answered: bool) -> bool {
+        let mut health = lock(&self.health);
+        health.has_answered |= has_answered;
+        let waited = health.failing_since.get_or_insert_with(Instant::now).elapsed();
+        if !health.has_answered || waited >= PATIENCE {
+            return true;
+        }
+        if health.last_message.is_none_or(|last| last.elapsed() >= MESSAGE_INTERVAL) {
+            health.last_message = Some(Instant::now());
+            let left = (PATIENCE - waited).as_secs();
+            self.reporter.info(&format!("{failure}; retrying for up to {left} seconds"));
+        }
+        false
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes object_store send its requests through a [`Connection`].
+pub struct Connector(pub Arc<Connection>);
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Service { client, connection: self.0.clone() }))
+    }
+}
+
+/// Sends requests by `client`.
+pub struct Service {
+    pub client: HttpClient,
+    pub connection: Arc<Connection>,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Service")
+    }
+}
+
+#[async_trait]
+impl HttpService for Service {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        if let Some((name, value)) = self.connection.condition_of(&request) {
+            request.headers_mut().insert(name, value);
+        }
+        let answer = self.client.execute(request).await;
+        let (failure, has_answered) = match &answer {
+            Ok(answer) if is_temporary(answer.status().as_u16()) => {
+                (format!("{host} answered {}", answer.status()), true)
+            }
+            Ok(_) => {
+                self.connection.record_success();
+                return answer;
+            }
+            Err(e) => (format!("{host}: {}", root_cause(e)), false),
+        };
+        if self.connection.gives_up(&failure, has_answered) {
+            // object_store does not retry this kind.
+            return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(failure)));
+        }
+        answer
+    }
+}
+
+/// Whether object_store retries a request with this status.
+fn is_temporary(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..)
+}
