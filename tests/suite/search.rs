@@ -258,7 +258,7 @@ fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
     refused(search(&["hole.parquet", "x"]), &["index hole.parquet: cannot be read from row "]);
 
     fs::create_dir(playground.path("mixed")).unwrap();
-    refused(search(&["mixed", "x"]), &["index mixed: no .parquet file in this folder"]);
+    refused(search(&["mixed", "x"]), &["index mixed: there is no .parquet file in this folder"]);
     refused(search(&["mixed/*.parquet", "x"]), &["index mixed/*.parquet: no file matches"]);
     fs::copy(playground.path("out.parquet"), playground.path("mixed/a.parquet")).unwrap();
     let other = |more: &[&str]| {
