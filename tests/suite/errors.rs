@@ -186,7 +186,7 @@ const CASES: &[Case] = &[
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "out.parquet", "--dim", "4096"],
         code: 2,
-        says: &["--dim 4096", "64 numbers", "32 to 64"],
+        says: &["--dim 4096", "64 dimensions", "32 to 64"],
     },
     Case {
         name: "a dimension below the smallest",
