@@ -1,10 +1,10 @@
-//! Measures what a nightly run costs, beside the least that it could cost. `scripts/bench/nights` runs it.
+//! Measures the cost of a nightly run against a lower bound. `scripts/bench/nights` runs it.
 //!
-//! Prints Markdown tables with seconds by the clock and CPU seconds of all threads and processes; other programs on the
-//! machine disturb the latter less. Each figure is the median of three runs, and contenders take turns. First builds run
+//! Prints Markdown tables with wall-clock seconds and with CPU seconds of all threads and processes. Other programs on the
+//! machine disturb CPU seconds less. Each figure is the median of three runs, and contenders take turns. First builds run
 //! once. All inputs are in the page cache.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // A measurement that panics says where; it prints its tables.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)] // A benchmark panics to fail, and prints tables.
 
 mod support;
 
@@ -32,20 +32,20 @@ const RUNS: usize = 3;
 
 const DOCUMENTS: usize = 100_000;
 
-/// The shortest document, in bytes. The longest has twice as many.
+/// Bytes of the shortest document. The longest has twice as many.
 const DOCUMENT_BYTES: usize = 1000;
 
-/// The folder with all documents, under its two names.
+/// The two names of the folder with all documents, which a measurement renames.
 const FOLDERS: [&str; 2] = ["reports", "archive"];
 
 /// Documents that change in a night.
 const CHANGED: usize = 10;
 
-/// Dimensions of the model, which takes next to no time, and the option for fewer of them.
+/// Dimensions of the model, which takes almost no time, and the option for fewer dimensions.
 const WIDTH: usize = 1024;
 const NARROW: [&str; 2] = ["--dim", "64"];
 
-/// Rows of the inputs that memory is measured with, rows that it is extrapolated to, and the option for few dimensions.
+/// Numbers of rows to measure memory with, a number of rows to extrapolate it to, and the option for few dimensions.
 const ROWS: [usize; 3] = [10_000, 100_000, 1_000_000];
 const ROWS_EXTRAPOLATED: usize = 10_000_000;
 const SMALL: [&str; 2] = ["--dim", "32"];
@@ -161,7 +161,7 @@ fn documents() {
     journal(&bench, chunks, seconds);
 }
 
-/// Measures the peak memory of runs over ever more short rows, and how it grows.
+/// Measures peak memory for growing numbers of short rows, and its growth per row.
 fn memory() {
     let mut measured: Vec<(f64, [f64; 3])> = Vec::new();
     println!("Memory: rows of 25 characters, {} dimensions", SMALL[1]);
@@ -294,7 +294,7 @@ impl Night {
         self.number("/peak_memory_bytes")
     }
 
-    /// Returns the seconds that the report names no stage for: starting, reading, cleaning and comparing.
+    /// Returns the seconds outside the stages of the report: starting, reading, cleaning and comparing.
     fn rest(&self) -> f64 {
         let stages = ["old_output", "model", "embedding", "writing"];
         self.timing.seconds
@@ -325,7 +325,7 @@ fn nights_of(night: impl FnMut(usize) -> Night) -> Vec<Night> {
     (0..RUNS).map(night).collect()
 }
 
-/// The least that a night could cost, on one thread and on all.
+/// A lower bound of the cost of a night, on one thread and on one thread per core.
 #[derive(Clone, Copy)]
 struct Least {
     one: Timing,
@@ -408,7 +408,7 @@ fn parse_rows(path: &Path) {
     }
 }
 
-/// Writes documents of sentences of the corpus in random order. Returns how many bytes they have.
+/// Writes documents that consist of the corpus's sentences in random order. Returns their total bytes.
 fn write_documents(folder: &Path) -> usize {
     let expected: Vec<Value> = json_lines("fixtures/expected.jsonl");
     let texts: Vec<&str> = expected.iter().map(|row| row["text"].as_str().unwrap()).collect();

@@ -1,9 +1,9 @@
-//! Measures how fast documents are read, beside the bare libraries on the same bytes. `scripts/bench/reading` runs it.
+//! Measures how fast the tool and the bare libraries read the same documents. `scripts/bench/reading` runs it.
 //!
-//! Prints a Markdown table of CPU time on one thread, of this process and of its workers. Each figure is the median of
-//! five runs, and a run reads all documents of a format as often as it takes to last for [`SECONDS_PER_RUN`].
+//! Prints a Markdown table of speeds per CPU second of this process and its workers, on one thread. Each figure is the
+//! median of five runs. A run reads all documents of a format repeatedly, for at least [`SECONDS_PER_RUN`].
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // A measurement that panics says where; it prints its table.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // A benchmark panics to fail, and prints its table.
 
 mod support;
 
@@ -70,7 +70,7 @@ const MAX_TOKENS: usize = 2048;
 const RUNS: usize = 5;
 const SECONDS_PER_RUN: f64 = 0.4;
 
-/// The least that a library has to do with a file before its text is known.
+/// Does the least work by which a library gets the text of a file.
 type Bare = fn(&Path);
 
 /// A folder with documents of one format.
@@ -182,7 +182,7 @@ impl Embedder for NoModel {
     }
 }
 
-/// Does a whole run, from the documents of a folder to an index, except for the model.
+/// Runs everything but the model, from the documents of a folder to an index.
 fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
     let output = scratch.join("out.parquet");
     let _ = fs::remove_file(&output);
@@ -240,7 +240,7 @@ fn filter() -> Filter {
     Filter::new(&[], &[], false, false).unwrap()
 }
 
-/// Returns how to read, with worker processes that end when the value is dropped.
+/// Returns settings for reading, with worker processes that end when the value is dropped.
 fn reading() -> Reading {
     let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
     Reading {
@@ -342,7 +342,7 @@ fn varied(files: Vec<(String, Vec<u8>)>, vary: fn(&[u8], usize) -> Vec<u8>) -> i
     varied_of(files.into_iter().map(|(_, bytes)| bytes).collect(), vary)
 }
 
-/// Returns the files one after the other, without end, changed a little more in each round.
+/// Returns the files again and again, changed a little more in each round.
 fn varied_of(files: Vec<Vec<u8>>, vary: fn(&[u8], usize) -> Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
     (0..).map(move |n| vary(&files[n % files.len()], n / files.len()))
 }
@@ -364,7 +364,7 @@ fn utf8(bytes: &[u8]) -> String {
     }
 }
 
-/// Returns files of a folder of this machine, evenly spread, whose paths end so. None if the folder does not exist.
+/// Returns an evenly spread sample of the files below a folder that end in one of these texts. Empty without the folder.
 fn tree(folder: PathBuf, endings: &[&str]) -> impl Iterator<Item = Vec<u8>> {
     let mut found = files(&folder);
     found.retain(|path| endings.iter().any(|ending| path.as_os_str().to_string_lossy().ends_with(ending)));

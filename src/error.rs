@@ -39,7 +39,7 @@ pub enum DocumentError {
     #[error("no process can be started to read it: {0}")]
     NoWorker(io::Error),
     /// A row has more or fewer values than the header.
-    #[error("the row has {values} values, but the header has {columns} columns")]
+    #[error("wrong number of values: {values}, and the header has {columns}")]
     ColumnCount {
         /// Columns in the header.
         columns: u64,

@@ -79,7 +79,6 @@ pub fn ignore() -> io::Result<()> {
 pub fn check() -> Result<(), Interrupted> {
     match RECEIVED.load(Relaxed) {
         NO_SIGNAL => Ok(()),
-
         signal => Err(Interrupted { signal }),
     }
 }

@@ -1,4 +1,4 @@
-//! What both measurements need.
+//! Helpers of both benchmarks.
 
 use std::fs;
 use std::path::{Path, PathBuf};

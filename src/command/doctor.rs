@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::process::{Exit, printed};
 use super::setup::model::{self, RETRIEVAL};
-use super::terminal::{Screen, counted};
+use super::terminal::Screen;
 use crate::cli::DoctorArguments;
-use crate::console::{DecimalBytes, HumanCount, LogFormat, shown, tokens_per_second};
+use crate::console::{DecimalBytes, HumanCount, LogFormat, counted, shown, tokens_per_second};
 use crate::model::{LoadedModel, Model, ModelFolder, Workload, external_data, load_runtime, providers};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};

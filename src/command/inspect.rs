@@ -8,9 +8,9 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::process::{Exit, printed};
-use super::terminal::{Screen, counted};
+use super::terminal::Screen;
 use crate::cli::InspectArguments;
-use crate::console::{DecimalBytes, HumanCount, shown};
+use crate::console::{DecimalBytes, HumanCount, counted, shown};
 use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
 use crate::index::{IndexFile, Metadata, Parts, RowKind};
 

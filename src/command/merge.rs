@@ -3,10 +3,9 @@
 use serde_json::Value;
 
 use super::process::{Exit, listen};
-use super::terminal::counted;
 use crate::cli::MergeArguments;
 use crate::command::setup::output;
-use crate::console::{DecimalBytes, Level, LogFormat, Transfer, eprint_line};
+use crate::console::{DecimalBytes, Level, LogFormat, Transfer, counted, eprint_line};
 use crate::index::{Joined, Parts, Shards};
 
 pub fn run(arguments: &MergeArguments, format: LogFormat) -> anyhow::Result<Exit> {

@@ -5,10 +5,9 @@ use std::io;
 use anyhow::Context;
 
 use super::process::{Exit, listen};
-use super::terminal::counted;
 use crate::cli::PackArguments;
 use crate::command::setup::output;
-use crate::console::{DecimalBytes, LogFormat, Reporter};
+use crate::console::{DecimalBytes, LogFormat, Reporter, counted};
 use crate::index::{IndexWriter, Packed, Row, RowStream, Written};
 use crate::pipeline::{Ahead, Tally};
 

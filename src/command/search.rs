@@ -14,9 +14,9 @@ use serde_json::{Map, Value};
 use super::lines::InputLines;
 use super::process::{Exit, printed};
 use super::setup::model;
-use super::terminal::{Screen, counted};
+use super::terminal::Screen;
 use crate::cli::SearchArguments;
-use crate::console::{LogFormat, shown};
+use crate::console::{LogFormat, counted, shown};
 use crate::index::search::{self, Neighbor, nearest};
 use crate::index::{Parts, Row};
 use crate::model::{Model, Workload};
@@ -91,7 +91,7 @@ impl Questions {
     fn open(arguments: &SearchArguments) -> anyhow::Result<Self> {
         let Some(file) = &arguments.questions else {
             let question = arguments.question.as_deref().map(clean).unwrap_or_default();
-            ensure!(!question.is_empty(), "question: is empty: nothing in it can be seen");
+            ensure!(!question.is_empty(), "question: is empty: it has no visible characters");
             return Ok(Questions::Known(vec![question]));
         };
         if file == Path::new("-") {

@@ -8,8 +8,6 @@ use std::ops::Range;
 use textwrap::core::{Word, display_width};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-use crate::console::HumanCount;
-
 /// Where standard output goes.
 #[derive(Debug, Clone, Copy)]
 pub enum Screen {
@@ -90,11 +88,6 @@ fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     Box::new(words.into_iter())
 }
 
-/// Returns a number with its noun, such as `1 row` or `2,315 rows`.
-pub fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
-}
-
 /// Writes rows of cells as columns that end at the same place. All rows have as many cells as the first.
 pub fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
     let width = |column: usize| rows.iter().map(|row| display_width(&row[column])).max().unwrap_or(0);
@@ -148,11 +141,6 @@ mod tests {
         assert_eq!(wrapped, written(NARROW, "", &plain));
         assert_eq!(Screen::Pipe.mark(text, &[4..11, 20..24]), text);
         assert_eq!(Screen::Terminal { columns: 20, has_bold: false }.mark(text, &[4..11, 20..24]), text);
-    }
-
-    #[test]
-    fn one_is_singular() {
-        assert_eq!([0, 1, 2315].map(|count| counted(count, "row")), ["0 rows", "1 row", "2,315 rows"]);
     }
 
     #[test]

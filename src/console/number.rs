@@ -13,8 +13,8 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// Returns a number with its noun, as in `1 document` and `2,315 documents`.
-pub fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", HumanCount(count), if count == 1 { one } else { many })
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 /// Returns a speed, as in `8,123 tokens/s`.
@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn numbers_and_times_are_easy_to_read() {
-        assert_eq!(counted(1, "document", "documents"), "1 document");
-        assert_eq!(counted(2315, "document", "documents"), "2,315 documents");
+        assert_eq!(counted(1, "document"), "1 document");
+        assert_eq!(counted(2315, "document"), "2,315 documents");
         let elapsed = |seconds| human_elapsed(Duration::from_secs_f64(seconds));
         assert_eq!([elapsed(0.04), elapsed(9.96), elapsed(10.0)], ["0.0 s", "9.9 s", "10 s"]);
         assert_eq!([elapsed(59.9), elapsed(754.0)], ["59 s", "12 min 34 s"]);

@@ -125,18 +125,16 @@ impl RunProgress {
         let (done, found) = (HumanCount(self.documents_done), self.documents_found);
         let words = match (self.phase, self.documents_total()) {
             (Some(Phase::Writing | Phase::Embedding), Some(Total::Exact(total))) => {
-                let documents = counted(total, "document", "documents");
+                let documents = counted(total, "document");
                 (format!("{done} of {documents}"), format!("{done} of {}", HumanCount(total)))
             }
             (Some(Phase::Embedding), Some(Total::About(total))) => {
                 let total = HumanCount(total);
                 (format!("{done} of about {total} documents"), format!("{done} of {total}"))
             }
-            (Some(Phase::Embedding), None) => {
-                (counted(self.documents_done, "document", "documents"), done.to_string())
-            }
+            (Some(Phase::Embedding), None) => (counted(self.documents_done, "document"), done.to_string()),
             _ if found > 0 => {
-                let documents = counted(found, "document", "documents");
+                let documents = counted(found, "document");
                 (format!("{documents} found"), documents)
             }
             _ => return (None, None),

@@ -107,7 +107,6 @@ fn schema(new: &IndexFile) -> Arc<Schema> {
     let mut fields: Vec<Field> = Vec::new();
     for field in new.fields().iter() {
         let is_id = field.name() == ID;
-
         fields.push(field.as_ref().clone().with_nullable(!is_id));
         if is_id {
             fields.push(Field::new(OPERATION, DataType::Utf8, false));

@@ -46,7 +46,6 @@ impl FlatVectors {
         for &row in rows {
             let start = u64::from(row) * bytes.len() as u64;
             self.file.read_exact_at(&mut bytes, start)?;
-
             vectors.extend(bytes.as_chunks().0.iter().map(|&number| f32::from_ne_bytes(number)));
         }
         Ok(vectors)

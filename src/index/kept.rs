@@ -207,7 +207,6 @@ mod tests {
             let text = KeptColumn { name: String::new(), kind: KeptType::Text }.array(rows.iter());
             let converted: Vec<Value> = values(&text).iter().map(|value| column.convert(value)).collect();
             assert_eq!(&column.array(converted.iter()), &at_once);
-
             assert_eq!(digest(&values(&text)), digest(rows));
             assert_eq!(digest(&values(&at_once)), digest(rows));
         }

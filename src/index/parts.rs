@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail, ensure};
 
 use super::metadata::{Fingerprint, Metadata, RowKind};
-
 use super::part::{IndexFileError, Part};
 use super::pattern::{is_pattern, matching};
 use super::row::Row;

@@ -107,7 +107,7 @@ mod tests {
         ) {
             let row = |(at, &(score, document)): (usize, &(u8, u8))| Neighbor {
                 score: f32::from(score) / 8.0 - 1.0,
-                row: RowAt { part: at / 7, row: at as u32 % 7 },
+                row: RowAt { part: at / 7, row: u32::try_from(at % 7).unwrap() },
                 document: by_document.then(|| Digest::of([document])),
             };
             let all: Vec<Neighbor> = scores.iter().enumerate().map(row).collect();

@@ -12,7 +12,6 @@ use super::metadata::Metadata;
 use super::row::{Row, Vector};
 use super::row_count::add_rows;
 use super::table::{Table, TableRow};
-
 use crate::storage::place::Place;
 use crate::vector::embedding::Embedding;
 

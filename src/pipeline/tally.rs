@@ -98,13 +98,13 @@ impl Tally {
         if self.reused > 0 {
             let reused = match reused {
                 Reused::Vectors => format!("{} reused", HumanCount(self.reused)),
-                Reused::Duplicates => counted(self.reused, "duplicate", "duplicates"),
+                Reused::Duplicates => counted(self.reused, "duplicate"),
             };
             line += &format!(", {reused}");
         }
         line += &format!(", {} empty, {} failed", HumanCount(self.empty), HumanCount(self.failed));
         if self.unassigned > 0 {
-            let failures = counted(self.unassigned, "failure", "failures");
+            let failures = counted(self.unassigned, "failure");
             line += &format!("; {failures} of unknown documents");
         }
         if self.stale > 0 {
@@ -158,17 +158,17 @@ impl fmt::Display for Tally {
 }
 
 fn documents(count: u64) -> String {
-    counted(count, "document", "documents")
+    counted(count, "document")
 }
 
 fn skipped(why: LeftOut, count: u64) -> String {
     match why {
         LeftOut::Hidden => format!("{} hidden", HumanCount(count)),
-        LeftOut::Link => counted(count, "symlink", "symlinks"),
+        LeftOut::Link => counted(count, "symlink"),
         LeftOut::Excluded => format!("{} excluded", HumanCount(count)),
-        LeftOut::OtherKind => counted(count, "of another format", "of other formats"),
-        LeftOut::Special => counted(count, "socket, pipe or device", "sockets, pipes or devices"),
-        LeftOut::Index => counted(count, "index of this tool", "indexes of this tool"),
+        LeftOut::OtherKind => format!("{} of other formats", HumanCount(count)),
+        LeftOut::Special => counted(count, "special file"),
+        LeftOut::Index => format!("{} made by this tool", HumanCount(count)),
     }
 }
 

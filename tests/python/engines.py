@@ -1,4 +1,4 @@
-"""What the tests of scripts/integrations/ray_build.py and of docs/engines.md do. tests/suite/ray.rs prepares a folder and calls one here."""
+"""Checks scripts/integrations/ray_build.py and docs/engines.md. tests/suite/ray.rs prepares a folder and calls one of the checks."""
 
 import json
 import os
@@ -18,15 +18,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MODEL = Path("model").absolute()
 COUNTS = re.compile(r"([\d,]+) documents: ([\d,]+) embedded, ([\d,]+) empty, ([\d,]+) failed")
 STORE_BYTES = 100 << 20
-# A machine of the cluster that is gone is missed in two seconds, not ten.
+# Ray notices a dead machine of the cluster after two seconds instead of ten.
 ALERT = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
-# What Ray finds in place of the tool. It treats `embed` as the file `mood` says.
+# A script that Ray runs in place of the tool. The file `mood` says what it does with `embed`.
 STAND_IN = """#!{python}
 import os, subprocess, sys, time
 command = ["{tool}", *sys.argv[1:]]
 mood = open("{folder}/mood").read() if command[1] == "embed" else ""
 if mood == "other":
-    # The first one is to say what is made; those after it are workers.
+    # The first process describes the vectors to be made; later ones are workers.
     open("{folder}/mood", "w").write("another")
 elif mood == "another":
     command += ["--dim=32"]
@@ -47,20 +47,20 @@ os.execv(command[0], command)
 """
 
 
-# Enough for several parts.
+# Enough documents for several parts.
 ARTICLES = 6000
 
 
 def rows(path):
-    """All columns but `id`, by that."""
+    """Returns the rows of a file by id."""
     found = pq.read_table(path).to_pylist()
     by_id = {row.pop("id"): row for row in found}
-    assert len(by_id) == len(found), f"{path}: ids are doubled"
+    assert len(by_id) == len(found), f"{path}: an id occurs twice"
     return by_id
 
 
 def run(*command, code=0):
-    """What a command says."""
+    """Runs a command and returns its messages."""
     ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     assert ran.returncode == code, ran
     return ran.stderr
@@ -71,11 +71,11 @@ def ray_build(*arguments):
 
 
 def counts(said):
-    """Documents, and how many of them were embedded, empty, failed."""
+    """Returns the numbers of documents: all, embedded, empty, failed."""
     return [int(number.replace(",", "")) for number in COUNTS.search(said).groups()]
 
 
-# --- The script, on a cluster of two machines, which are both this one.
+# --- The script, on a cluster of two simulated machines.
 
 
 def cluster():
@@ -86,7 +86,7 @@ def cluster():
     stand_in.parent.mkdir()
     stand_in.write_text(STAND_IN.format(python=sys.executable, tool=tool, folder=Path.cwd()))
     stand_in.chmod(0o755)
-    # For all that Ray starts.
+    # Every process that Ray starts finds the script instead of the tool.
     os.environ["PATH"] = f"{stand_in.parent}:{os.environ['PATH']}"
     machines = Cluster()
     try:
@@ -106,7 +106,7 @@ def mood(text):
 
 
 def same_rows(tool):
-    """Of documents, some of which cannot be read, and one of which ends whoever embeds it."""
+    """The cluster writes the rows of one machine. Some documents cannot be read, and one kills each process that embeds it."""
     articles = [{"id": f"article {number}", "text": f"About {number}. " * 8, "kept": "é"} for number in range(ARTICLES)]
     articles[3]["text"] = " "
     articles[5]["text"] = "About 5. " * 9 + "Poison: poison."
@@ -125,12 +125,12 @@ def same_rows(tool):
     reasons = [line.split(": ", 2)[2] for line in said.splitlines() if "failed: " in line]
     assert len(reasons) == failed + 1 and sum("failed: article 5: " in line for line in said.splitlines()) == 1, said
     assert "SIGKILL" in said and "no JSON" not in said, said
-    assert len(list(Path("many").iterdir())) > 1, "the parts were to be several"
+    assert len(list(Path("many").iterdir())) > 1, "only one part was written"
     run(tool, "inspect", "many", "--verify")
 
 
 def refusals():
-    """One line, and nothing written."""
+    """Each error is one line, and nothing is written."""
     before = sorted(os.listdir())
     there = run(*ray_build("docs", "-o", "many"), code=1)
     mood("other")
@@ -146,7 +146,7 @@ def refusals():
 
 
 def deaths(tool, end_second_machine):
-    """Of a process that embeds, of an actor, and of a machine, in one run."""
+    """A process that embeds, an actor and a machine die in one run, which still writes all rows."""
     run(tool, "build", "docs", "-o", "alone.parquet", "--model", MODEL)
     mood("slow")
     command = [str(part) for part in ray_build("docs", "-o", "survived", "--cpus", 1, "--readers", 16)]
@@ -160,14 +160,14 @@ def deaths(tool, end_second_machine):
         ):
             death()
             time.sleep(1)
-            assert building.poll() is None, "was to go on for longer"
+            assert building.poll() is None, "the run ended too early for the next death"
         _, said = building.communicate()
     assert building.returncode == 0, said
     assert rows("survived") == rows("alone.parquet")
 
 
 def embedding():
-    """The processes of the stand-in that embed, each with its parent, which is the actor."""
+    """Returns the process ids of the scripts that run `embed`, each with the id of its parent, the actor."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -175,7 +175,7 @@ def embedding():
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        # The tool itself, which it starts, has another name.
+        # The tool that the script starts has another path.
         if str(Path("bin/qwen3-index").absolute()).encode() in command and b"embed" in command:
             found[int(process.name)] = parent
     return found
@@ -191,7 +191,7 @@ def wait_for(condition, building):
 
 
 def page():
-    """Its blocks, in their order. What starts jobs of Slurm and of Kubernetes are a few lines here."""
+    """Runs the blocks of the page in order. A few lines here stand in for Slurm and Kubernetes."""
     sbatch = Path("bin/sbatch")
     sbatch.parent.mkdir()
     sbatch.write_text('#!/bin/sh\nfor SLURM_ARRAY_TASK_ID in 0 1 2 3; do export SLURM_ARRAY_TASK_ID; bash "$2"; done\n')

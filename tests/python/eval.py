@@ -1,7 +1,7 @@
 """Compares figures of `qwen3-index eval` with those of trec_eval, SciPy and NumPy.
 
-tests/suite/eval.rs prepares the files and calls this: with `metrics`, on figures that the library made of numbers; with
-`retrieval` and `pairs`, on what the program says of a test set, whose vectors are made by `embed` and compared here.
+tests/suite/eval.rs prepares the files and calls this. `metrics` checks figures that the library computed from numbers.
+`retrieval` and `pairs` compute the figures of a test set from vectors that `embed` made, and compare them with the program's.
 """
 
 import json
@@ -34,7 +34,7 @@ def trec(qrels, run):
 
 
 def same_interval(ours, one, other, statistic, resamples):
-    """Other random numbers: the ends move by a hundredth of the width or so."""
+    """SciPy draws other random numbers, which moves the ends by about a hundredth of the width; 6 % are allowed."""
     theirs = stats.bootstrap(
         (one, other), statistic, paired=True, method="percentile", n_resamples=resamples, rng=np.random.default_rng(7)
     ).confidence_interval
@@ -81,7 +81,7 @@ def retrieval():
         qrels.setdefault(question, {})[document] = int(score)
     for dim in (64, 32):
         vectors, asked = cut(np.load("documents.npy"), dim), cut(np.load("questions.npy"), dim)
-        # Not as a product of matrices, where equal rows can come out with other last bits.
+        # A matrix product could give equal rows scores that differ in the last bits.
         run = {
             question["_id"]: dict(zip(documents, (vectors * vector).sum(axis=1).tolist()))
             for question, vector in zip(questions, asked)

@@ -1,4 +1,4 @@
-"""Checks the report of a night, and what its delta.parquet makes of the table of the night before.
+"""Checks a report against its schema, and that delta.parquet turns the table of the night before into the new one.
 
 night.py PAGE SCHEMA REPORT OLD NEW
 """

@@ -1,9 +1,9 @@
-"""Applies the deltas of many nights to DuckDB tables, by the statements of docs/nightly.md, and compares each night's table
-with one that is loaded from that night's file.
+"""Applies the deltas of many nights to DuckDB tables with the statements of docs/nightly.md. Compares each night's table with
+one loaded from that night's file.
 
     nights.py PAGE KIND…
 
-where KIND.0.parquet, KIND.1.parquet, … are the files of the nights, and KIND.1.delta.parquet, … lead from each to the next.
+KIND.0.parquet, KIND.1.parquet, … are the files of the nights. KIND.1.delta.parquet has the changes from the first to the second.
 """
 
 import shutil

@@ -1,9 +1,9 @@
-"""A server of S3 (moto) that wants signed requests, and what the tests do with it beside the tool.
+"""An S3 server (moto) that requires signed requests, and the commands by which tests change its objects.
 
     objects_server.py
 
-Prints a line of JSON with its port and two pairs of keys, of which the second may only read, and then answers each line
-of standard input, `[name, argument, ...]`, with one: the result of the function of that name.
+Prints a line of JSON with its port and two key pairs; the first may write, the second may only read. Each line of standard
+input, `[name, argument, ...]`, calls a method of `Server`; the answer is its result as a line of JSON.
 """
 
 import json
@@ -41,7 +41,7 @@ class Server:
         url = f"http://127.0.0.1:{self.port}"
         iam = client("iam", url)
         self.keys = [user(iam, "writer", ["s3:*"]), user(iam, "reader", READ)]
-        # From here on, signatures are checked.
+        # moto checks signatures from the next request on.
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
         self.s3 = client("s3", url, *self.keys[0])
 
@@ -71,13 +71,13 @@ class Server:
         return self.s3.head_object(Bucket=bucket, Key=key)["ETag"]
 
     def uploads(self, bucket: str) -> int:
-        """How many have begun and not ended."""
+        """Returns how many multipart uploads were neither completed nor aborted."""
         return len(self.s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
 
 
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # A listing of some files has many pages.
+    # With at most 7 keys per page, listings have many pages.
     os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "7"
     server = Server()
     print(json.dumps({"port": server.port, "keys": server.keys}), flush=True)

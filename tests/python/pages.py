@@ -15,9 +15,9 @@ import duckdb
 import pyarrow.parquet
 
 HEADING_OR_BLOCK = re.compile(r"^#+ ([^\n]*)$|^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# The page compares in 32 bits, this file in 64.
+# DuckDB computes with 32-bit floats, this file with 64-bit floats.
 TOLERANCE = 1e-5
-# In place of the extension, to try what is done with its scores: the same call, for some documents.
+# Stands in for the extension, to test the SQL around it: the same call, with scores for some documents.
 STAND_IN = """
 CREATE SCHEMA fts_main_documents;
 CREATE MACRO fts_main_documents.match_bm25(document, question) AS
@@ -26,7 +26,7 @@ CREATE MACRO fts_main_documents.match_bm25(document, question) AS
 
 
 def blocks(page):
-    """The heading above each block of a page, its language and its code."""
+    """Returns the code blocks of a page: the heading above, the language and the code."""
     text = page.read_text(encoding="utf-8")
     heading, found = None, []
     for part in HEADING_OR_BLOCK.finditer(text):
@@ -39,7 +39,7 @@ def blocks(page):
 
 
 def delta_statements(page):
-    """What docs/nightly.md applies a delta with."""
+    """Returns the SQL by which docs/nightly.md applies a delta."""
     [code] = [code for _, language, code in blocks(page) if language == "sql" and "delta.parquet" in code]
     return code
 
@@ -61,7 +61,7 @@ def near(found, to):
 
 
 def expect_best(found, scores):
-    """The ten best ids with their scores, the best first; equal ones may change places."""
+    """Asserts that these are the ten best ids with their scores, best first, equal scores in any order."""
     best = sorted(scores.values(), reverse=True)[:10]
     assert len(found) == len(best) == len({id for id, _ in found}), found
     for (id, score), expected in zip(found, best):
@@ -145,14 +145,14 @@ CHECKS = {
 
 
 def extension():
-    """The file of DuckDB's full-text search, where it is among the packages."""
+    """Returns the path of DuckDB's full-text search extension, or None if no package has it."""
     package = importlib.util.find_spec("duckdb_extension_fts")
     return package and next(Path(package.origin).parent.glob(f"extensions/v{duckdb.__version__}/*"), None)
 
 
 def run_sql(connection, heading, code):
     if "INSTALL fts" in code and not extension():
-        print(f"skipped: full-text search, as no package has it for DuckDB {duckdb.__version__}; a stand-in ranks")
+        print(f"skipped: full-text search, since no package has it for DuckDB {duckdb.__version__}; a stand-in ranks")
         code = STAND_IN
     result = connection.execute(code)
     if code.startswith(("SELECT", "WITH")):
@@ -171,7 +171,7 @@ def run_python(names, heading, code):
 def run(page):
     connection = duckdb.connect(config={"extension_directory": str(Path.cwd() / "extensions")})
     if extension():
-        # From the package: INSTALL on the page finds it there.
+        # INSTALL on the page then finds it without a network.
         connection.execute(f"INSTALL '{extension()}'")
     names = {"__name__": page.stem}
     for heading, language, code in blocks(page):

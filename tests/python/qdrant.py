@@ -1,4 +1,4 @@
-"""What tests/suite/qdrant.rs checks of scripts/integrations/to_qdrant.py, in the client's local mode and in Qdrant's own engine.
+"""Checks scripts/integrations/to_qdrant.py for tests/suite/qdrant.rs, in the client's local mode and in Qdrant's engine.
 
 tests/python/qdrant.py CHECK ARGUMENT...
 """
@@ -29,11 +29,11 @@ import to_qdrant
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "qwen3-index")
 KEY = "a key that nobody may see"
-# Scores that are no further apart are a tie: engines add up in different orders.
+# Scores closer than this count as equal, since engines add numbers in different orders.
 TIE = 1e-5
 
 
-# --- Where collections are.
+# --- The two places of collections.
 
 
 class Local:
@@ -49,7 +49,7 @@ class Local:
 
 
 class Engine:
-    """Qdrant's own engine behind a URL."""
+    """Qdrant's engine behind a URL."""
 
     def __init__(self, server):
         self.server, self.where = server, ["--url", server.url]
@@ -74,11 +74,11 @@ def places():
         yield [Local(folder), Engine(server)]
 
 
-# --- What the script does and what is there then.
+# --- Running the script and reading collections.
 
 
 def run(place, *arguments, code=0, collection="docs"):
-    """What it says."""
+    """Runs the script, asserts its exit code and that it does not print the key. Returns its messages."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         try:
@@ -93,7 +93,7 @@ def run(place, *arguments, code=0, collection="docs"):
 
 
 def refused(place, part, *arguments, **options):
-    """One line, exit code 1."""
+    """Asserts that the script fails with exit code 1 and one line that contains `part`."""
     said = run(place, *arguments, code=1, **options)
     assert part in said and said.count("\n") == 1 and said.startswith("to_qdrant: "), (part, said)
 
@@ -106,7 +106,7 @@ def points(place, collection="docs"):
 
 
 def rows(path):
-    """With what the payload of a chunk has besides."""
+    """Reads the rows of a file, with the fields that the script adds to chunks."""
     found = pyarrow.parquet.read_table(path).to_pylist()
     metadata = pyarrow.parquet.read_metadata(path).metadata[b"qwen3-index"]
     if b'"rows":"chunks"' in metadata:
@@ -117,7 +117,7 @@ def rows(path):
 
 
 def expect_equal(place, wanted, collection="docs"):
-    """The points are these rows, and no others."""
+    """Asserts that the points of a collection are these rows and no others."""
     there = points(place, collection)
     for row in wanted:
         payload, vector = there.pop(str(uuid.uuid5(NAMESPACE, row["id"])))
@@ -133,7 +133,7 @@ def change(place, call, *arguments, **options):
 
 
 def mark(place, state):
-    """As if a run had come so far."""
+    """Sets the state of a collection, as a run does that got this far."""
     metadata = change(place, "get_collection").config.metadata["qwen3-index"]
     change(place, "update_collection", metadata={"qwen3-index": metadata | {"state": state}})
 
@@ -142,7 +142,7 @@ def mark(place, state):
 
 
 def loads(folder):
-    """A file, twice; then the next one over it."""
+    """A file is loaded, loaded again without changes, and replaced by the next file."""
     old, new = rows(folder / "old.parquet"), rows(folder / "new.parquet")
     with places() as both:
         for place in both:
@@ -157,10 +157,10 @@ def loads(folder):
 
 
 def nights(folder):
-    """A delta in Qdrant, and in DuckDB, and the new file loaded from scratch are the same."""
+    """A delta applied to Qdrant and one applied to DuckDB both give the new file."""
     old, delta, new = folder / "old.parquet", folder / "delta.parquet", folder / "new.parquet"
     duckdb.sql(f"CREATE TABLE documents AS SELECT * FROM '{old}'")
-    # As in docs/nightly.md.
+    # The statements of docs/nightly.md.
     duckdb.sql(f"DELETE FROM documents WHERE id IN (SELECT id FROM '{delta}')")
     duckdb.sql(f"INSERT INTO documents SELECT * EXCLUDE (op) FROM '{delta}' WHERE op <> 'removed'")
     in_duckdb = duckdb.sql("SELECT * FROM documents ORDER BY id").fetchall()
@@ -174,14 +174,14 @@ def nights(folder):
             assert counts in run(place, "--delta", delta)
             expect_equal(place, rows(new))
             assert "up to date" in run(place, "--delta", delta)
-            # As if it had been killed just before its end.
+            # The state of a run that was killed just before its end.
             mark(place, f"{start}..{end}")
             assert " 0 points written" in run(place, "--delta", delta)
             run(place, new, collection="scratch")
             assert points(place) == points(place, "scratch")
             run(place, new, "--verify")
 
-            # A night that was missed: the file is compared, where there is one.
+            # A night was missed, so the delta is refused. If the file is given too, the script compares it instead.
             run(place, old)
             mark(place, "of the night before")
             refused(place, "load the whole index", "--delta", delta)
@@ -190,7 +190,7 @@ def nights(folder):
 
 
 def killed(folder):
-    """What was killed on its way goes on, and does not start again."""
+    """A killed load resumes and writes only the missing points."""
     dies = f"""
 import os, signal, sys
 sys.path.insert(0, {str(SCRIPT.parent)!r})
@@ -215,7 +215,7 @@ to_qdrant.main(sys.argv[1:])
             kill(place, old)
             there = len(points(place))
             assert 0 < there < len(rows(old)), there
-            # Nobody can take it for whole.
+            # --verify and --delta refuse the incomplete collection.
             refused(place, "missing", old, "--verify")
             refused(place, "load the whole index", "--delta", delta)
             assert f" {len(rows(old)) - there:,} written" in run(place, old)
@@ -223,7 +223,7 @@ to_qdrant.main(sys.argv[1:])
             if place is both[1]:
                 assert place.server.points_written == len(rows(old))
 
-            # What is half another file is not what the delta starts from.
+            # A half-loaded new file is not the state that the delta starts from.
             kill(place, new)
             refused(place, "load the whole index", "--delta", delta)
             run(place, old)
@@ -235,7 +235,7 @@ to_qdrant.main(sys.argv[1:])
 
 
 def verifies(folder):
-    """A collection that is not the file is told, and what is told for it helps."""
+    """--verify reports each difference between collection and file, and its advice works."""
     file = folder / "old.parquet"
     first = rows(file)[0]["id"]
     id = str(uuid.uuid5(NAMESPACE, first))
@@ -269,11 +269,11 @@ def verifies(folder):
 
 
 def refuses(folder):
-    """What will not do is told in a line, and nothing is changed."""
+    """Wrong files, collections and options are refused in one line, and nothing is changed."""
     file, delta = folder / "old.parquet", folder / "delta.parquet"
     whole = file.read_bytes()
     (folder / "short.parquet").write_bytes(whole[: len(whole) // 2])
-    # Its footer is there, some of its rows are not.
+    # The footer is whole; some rows are zeros.
     (folder / "damaged.parquet").write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
     foreign = pyarrow.table({"id": ["a"]}).replace_schema_metadata({b"others": b"\xff"})
     pyarrow.parquet.write_table(foreign, folder / "foreign.parquet")
@@ -321,10 +321,10 @@ def refuses(folder):
 
 
 def retries(folder):
-    """What may pass is waited for, and nothing else."""
+    """Temporary faults are retried; other faults are not."""
     file = folder / "old.parquet"
     busy, dropped = (503, {}), None
-    # In a first load: is it there, make it, look at it, mark it, what is there of the first points.
+    # The calls of a first load before it writes: exists, create, get, update, retrieve.
     until_upsert = [ENGINE] * 5
     passing = {
         "busy": ([busy, busy], [1, 2]),
@@ -354,7 +354,7 @@ def retries(folder):
             pauses.clear()
             server.answers = list(answers)
             run(engine, file, code=1, collection=name)
-            # All were asked for, and no more.
+            # The script made exactly these calls.
             assert server.answers == [] and pauses == [1, 2, 4, 8, 16, 32] * (len(answers) == 7), (name, pauses)
         for key in ("another key", ""):
             pauses.clear()
@@ -364,8 +364,7 @@ def retries(folder):
 
 
 def agrees(file, questions, tool):
-    """The ten rows nearest to each question are the same in Qdrant's engine, its local mode, DuckDB and `search`, ties
-    aside."""
+    """Qdrant's engine, its local mode, DuckDB and `search` find the same ten nearest rows for each question, except for ties."""
     with places() as (local, engine):
         run(local, file)
         run(engine, file)
@@ -384,7 +383,7 @@ def agrees(file, questions, tool):
 
 
 def asked(tool, questions, *arguments):
-    """What the tool says to a file of questions, a line each."""
+    """Returns what the tool prints for a file of questions, one JSON object per question."""
     said = subprocess.run([tool, *arguments], stdin=questions.open(), stdout=subprocess.PIPE, check=True).stdout
     return [json.loads(line) for line in said.splitlines()]
 
@@ -395,7 +394,7 @@ def in_search(tool, file, questions):
 
 
 def in_qdrant(place, vectors):
-    """Ten ids and scores for each vector, the nearest first."""
+    """Returns ten ids with scores for each vector, the nearest first."""
     exact = models.SearchParams(exact=True)
     with place.client() as client:
         found = [client.query_points("docs", vector, limit=10, search_params=exact).points for vector in vectors]
@@ -410,7 +409,7 @@ def in_duckdb(path, vectors):
 
 
 def expect_agreement(some, others):
-    """The same scores at each place, and the same ids but where scores are tied. Whether the ids are the same."""
+    """Asserts equal scores at each place, and equal ids except for ties. Returns whether all ids are equal."""
     scores, last = dict(some), some[-1][1]
     assert len(some) == len(others) == 10
     for (id, score), (other, its_score) in zip(some, others):
@@ -420,7 +419,7 @@ def expect_agreement(some, others):
 
 
 def page(folder, tool):
-    """What is in the blocks of docs/qdrant.md works."""
+    """Runs the blocks of docs/qdrant.md and checks their results."""
     text = (ROOT / "docs/qdrant.md").read_text()
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     kinds = [kind for kind, _ in blocks]

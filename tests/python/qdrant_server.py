@@ -12,7 +12,7 @@ import qdrant_edge as edge
 ENGINE = "engine"
 
 
-# Each point is a transaction in the client's local mode, and there are many: on disk that takes minutes.
+# The client's local mode makes a transaction per point, which takes minutes on a disk, so collections are in memory.
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
@@ -21,7 +21,7 @@ class Server:
 
     def __init__(self, key=None):
         self.key, self.collections = key, {}
-        # To the calls that come next: what the engine says, or instead of that a status and headers, or no answer.
+        # Answers to the next calls, in order: ENGINE for the engine's answer, status and headers, or None for no answer.
         self.answers = []
         self.calls, self.points_written = 0, 0
         self.http = HTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"served": self}))
@@ -121,7 +121,7 @@ def told(record):
     return {"id": id, "payload": record.payload, "vector": record.vector}
 
 
-# By method and what follows the collection's name.
+# By method and the part of the path behind the collection's name.
 CALLS = {
     ("GET", ""): Collection.info,
     ("PATCH", ""): Collection.update,

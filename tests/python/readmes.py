@@ -1,4 +1,4 @@
-"""Checks that README.md and README.zh-CN.md have the same commands, and runs those that can be run, in the working folder.
+"""Checks that README.md and README.zh-CN.md have the same commands, and runs those that can run, in the working folder.
 
 tests/suite/recipes.rs prepares the folder and calls this.
 """
@@ -11,24 +11,24 @@ from pathlib import Path
 import duckdb
 from pages import blocks
 
-# How lines begin that are not run here, and why.
+# Starts of lines that are not run here, with the reason.
 LEFT_OUT = {
     "scripts/demo": "builds the program that is under test",
     "pip ": "tests/suite/install.rs installs the wheel",
-    "qwen3-index model pull": "there is no hub but that of tests/suite/hub.rs",
+    "qwen3-index model pull": "needs a hub; tests/suite/hub.rs has one",
     "MAILTO=": "belongs to cron",
     "QWEN3_INDEX_MODEL=": "belongs to cron",
-    "0 2 * * *": "belongs to cron; tests/suite/nights.rs has the nights",
+    "0 2 * * *": "belongs to cron; tests/suite/nights.rs tests nights",
     "cp -rL": "needs a download from the hub",
     "scripts/packages qdrant": "scripts/test has done it",
-    "PYTHONPATH=target/python/qdrant": "there is no server but that of tests/suite/qdrant.rs",
+    "PYTHONPATH=target/python/qdrant": "needs a server; tests/suite/qdrant.rs has one",
 }
-# What has another place or size here.
+# Options that are replaced, since the tiny model has fewer dimensions.
 STANDS_FOR = {"--dim 256": "--dim 32"}
 
 
 def lines(code):
-    """Without prompts, and comments, which are in the language of the page."""
+    """Returns the lines of a block without prompts, and without comments, which the translation translates."""
     return [line.removeprefix("$ ") for line in code.splitlines() if line and not line.startswith("--")]
 
 
@@ -61,7 +61,7 @@ def run(page, translation):
         assert block == translated, f"not the same commands: {block} {translated}"
     runners = {"": run_shell, "sql": run_sql, "python": run_python}
     for language, block in page:
-        # Blocks of the language `console` show what commands print.
+        # A block of the language `console` shows output and is not run.
         if language != "console":
             runners[language](block)
     everything = [line for _, block in page for line in block]

@@ -1,15 +1,15 @@
-// A stand-in for NVIDIA's driver and CUDA's libraries (13), for ONNX Runtime's CUDA provider on a machine
-// without a GPU. Memory is the machine's own, copies are real, every call succeeds, and kernels compute nothing: what is
-// copied back are the same numbers every time. So it shows what the provider does with a graph, with memory that is too
-// small, and with several GPUs, and nothing of vectors.
+// A stand-in for NVIDIA's driver and the libraries of CUDA 13. ONNX Runtime's CUDA provider runs on it without a GPU.
+// GPU memory is main memory, and copies are real. Calls succeed, except for lack of memory or as set below. Kernels compute
+// nothing: each result copied from a GPU has the same numbers. So tests see where the provider runs a graph, how it handles
+// too little memory and several GPUs, but no vectors.
 //
-// It goes by the name of the driver; CUDA's libraries are empty beside it. Settings:
+// The library has the name of the driver's; CUDA's libraries beside it are empty. Environment variables:
 //
-//     STAND_IN_GPUS     how many there are; 1 if it is not set
-//     STAND_IN_MIB      memory of each; 8192
-//     STAND_IN_ERROR    what the driver answers when it is started; 0, which is success
-//     STAND_IN_OLD      1 for a driver that knows no CUDA 13
-//     STAND_IN_RESULTS  a file that is to say at the end how many results came from each GPU, a line for each
+//     STAND_IN_GPUS     number of GPUs (default 1)
+//     STAND_IN_MIB      memory per GPU in MiB (default 8192)
+//     STAND_IN_ERROR    what cuInit returns (default 0, success)
+//     STAND_IN_OLD      1 for a driver too old for CUDA 13
+//     STAND_IN_RESULTS  a file to write at the end: one line per GPU with the number of results copied from it
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -19,12 +19,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-// As in CUDA's driver_types.h and cuda.h.
+// Values from CUDA's driver_types.h and cuda.h.
 enum { MEMORY_ALLOCATION = 2, INSUFFICIENT_DRIVER = 35, INVALID_DEVICE = 101, UNSUPPORTED_DRIVER = 803 };
 enum { TYPE_UNREGISTERED, TYPE_DEVICE = 2 };
 enum { MOST_GPUS = 8, MOST_BLOCKS = 1 << 12 };
 
-// A vector of the tiny model.
+// Dimensions of the tiny model.
 enum { WIDTH = 64 };
 
 static long setting(const char* name, long otherwise) {
@@ -35,18 +35,18 @@ static long setting(const char* name, long otherwise) {
 static int gpus(void) { return (int)setting("STAND_IN_GPUS", 1); }
 static size_t memory(void) { return (size_t)setting("STAND_IN_MIB", 8192) << 20; }
 
-// Of a Hopper, which ONNX Runtime has the most kernels for.
+// Returns the attributes of a Hopper GPU, for which ONNX Runtime has the most kernels.
 static int attribute(int which) {
   switch (which) {
-    case 1: return 1024;         // threads a block
-    case 8: return 48 << 10;     // shared memory a block
-    case 10: return 32;          // warp
+    case 1: return 1024;         // threads per block
+    case 8: return 48 << 10;     // shared memory per block
+    case 10: return 32;          // threads per warp
     case 16: return 132;         // multiprocessors
-    case 39: return 2048;        // threads a multiprocessor
+    case 39: return 2048;        // threads per multiprocessor
     case 75: return 9;           // major version
     case 76: return 0;           // minor version
-    case 81: return 228 << 10;   // shared memory a multiprocessor
-    case 97: return 227 << 10;   // shared memory a block that asks for it
+    case 81: return 228 << 10;   // shared memory per multiprocessor
+    case 97: return 227 << 10;   // shared memory per block, opt-in
     default: return 1;
   }
 }
@@ -71,7 +71,7 @@ int cudaMalloc(void** pointer, size_t length) {
   if (used[current] + length <= memory()) {
     for (int at = 0; at < MOST_BLOCKS && error; at++) {
       if (blocks[at].start) continue;
-      // Pages that nobody writes to cost nothing.
+      // Pages take up no memory until they are written to.
       *pointer = mmap(0, length + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       blocks[at].start = *pointer, blocks[at].length = length, blocks[at].gpu = current;
       used[current] += length;
@@ -95,7 +95,7 @@ int cudaFree(void* pointer) {
   return 0;
 }
 
-// The GPU that it is memory of; -1 for the machine's.
+// Returns the GPU that owns the memory, -1 for main memory.
 static int gpu_of(const void* pointer) {
   int gpu = -1;
   pthread_mutex_lock(&lock);
@@ -109,7 +109,7 @@ static int gpu_of(const void* pointer) {
 
 static long results[MOST_GPUS];
 
-// At the end, how many vectors or batches of them came back from each GPU.
+// Writes at exit how many results were copied from each GPU.
 __attribute__((destructor)) static void count_results(void) {
   const char* path = getenv("STAND_IN_RESULTS");
   FILE* file = path ? fopen(path, "w") : 0;
@@ -194,15 +194,15 @@ int cudaDriverGetVersion(int* version) { return *version = 13000, 0; }
 int cudaRuntimeGetVersion(int* version) { return *version = 13000, 0; }
 
 int cudaGetDeviceProperties(char* properties, int gpu) {
-  // The places are those of cudaDeviceProp in CUDA 13.
+  // Offsets of cudaDeviceProp in CUDA 13.
   memset(properties, 0, 1008);
   strcpy(properties, "Stand-in");
   *(size_t*)(properties + 288) = memory();
   *(size_t*)(properties + 296) = attribute(8);
-  *(int*)(properties + 304) = 65536;  // registers a block
+  *(int*)(properties + 304) = 65536;  // registers per block
   *(int*)(properties + 308) = attribute(10);
   *(int*)(properties + 320) = attribute(1);
-  int most[] = {1024, 1024, 64, INT32_MAX, 65535, 65535};  // sides of a block and of a grid
+  int most[] = {1024, 1024, 64, INT32_MAX, 65535, 65535};  // maximum dimensions of a block and of a grid
   memcpy(properties + 324, most, sizeof most);
   *(int*)(properties + 360) = attribute(75);
   *(int*)(properties + 364) = attribute(76);
@@ -213,7 +213,7 @@ int cudaGetDeviceProperties(char* properties, int gpu) {
   return 0;
 }
 
-// --- The driver, as it is asked for GPUs.
+// --- The driver's functions that list GPUs.
 
 int cuInit(unsigned flags) { return (int)setting("STAND_IN_ERROR", 0); }
 int cuDeviceGetCount(int* count) { return *count = gpus(), 0; }
@@ -249,7 +249,7 @@ int cudaGetLastError(void) {
 const char* cublasGetStatusName(int status) { return "CUBLAS_STATUS"; }
 const char* cublasGetStatusString(int status) { return "a status of the stand-in"; }
 
-// --- Kernels: a launch takes its settings from a stack, and is over.
+// --- Kernels: a launch pushes and pops its configuration and does nothing else.
 
 struct dim3 {
   unsigned x, y, z;
@@ -272,7 +272,7 @@ int __cudaPopCallConfiguration(struct dim3* grid, struct dim3* block, size_t* sh
 }
 
 int cudaFuncGetAttributes(char* attributes, const void* function) {
-  // The places are those of cudaFuncAttributes.
+  // Offsets of cudaFuncAttributes.
   memset(attributes, 0, 144);
   *(int*)(attributes + 24) = attribute(1);
   *(int*)(attributes + 28) = 32;  // registers
@@ -300,7 +300,7 @@ int cublasLtMatmulAlgoGetHeuristic(void* handle, void* operation, void* a, void*
 
 int cublasGetMathMode(void* handle, int* mode) { return *mode = 0, 0; }
 
-// --- All else: what makes something gives a handle, the rest has nothing to do.
+// --- Other functions: those that create something return a handle, the others do nothing.
 
 #define MAKES(name) \
   int name(void** made) { return *made = &launch, 0; }

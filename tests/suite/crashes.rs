@@ -1,5 +1,5 @@
-//! Runs that are killed, interrupted, doubled, out of room, or meddled with: a reader sees a whole file at every
-//! moment, nothing is embedded twice, and the next run makes it good.
+//! Runs that are killed or interrupted, that run at the same time, that fill the disk, and outputs that other programs
+//! change: a reader sees a whole file at every moment, nothing is embedded twice, and the next run succeeds.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -22,26 +22,26 @@ use serde_json::{Value, json};
 use crate::pipeline::{filter, reading};
 use crate::util::{Playground, Ran, after, bound_by_modes, limited, repository, rows};
 
-/// After this something hangs, and is not only slow.
+/// Limit of each wait: a process that needs longer hangs, and is not only slow.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What a person, or a service manager, waits for a run to stop.
+/// Limit for a run to stop after a signal: a person or a service manager waits no longer.
 const SOON: Duration = Duration::from_secs(5);
 
 const OUT: &str = "out.parquet";
 const JOURNAL: &str = ".out.parquet.journal";
 const LOCK: &str = ".out.parquet.lock";
 
-// The journal's format, once more: a change of it must be one on purpose.
+// The journal's format, repeated here so that a change by accident fails a test.
 const DIGEST_BYTES: usize = 16;
 const WIDTH: usize = 64;
 const CHECKSUM_BYTES: usize = 8;
 const RECORD_BYTES: usize = DIGEST_BYTES + WIDTH * 4 + CHECKSUM_BYTES;
 
-/// Documents that are embedded before more of them are taken.
+/// Documents per window; a run embeds window after window.
 const WINDOW: usize = 1024;
 
-/// The same numbers in every run of a test.
+/// Pseudo-random numbers, the same in every run of a test.
 struct Random(u64);
 
 impl Random {
@@ -55,7 +55,7 @@ impl Random {
     }
 }
 
-/// Waits for what must come.
+/// Waits until the condition holds; panics after [`DEADLINE`].
 #[track_caller]
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
@@ -65,20 +65,21 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// JSON Lines of short texts, all different.
+/// Returns JSON Lines of short texts, all different.
 fn lines(what: &str, numbers: Range<usize>) -> String {
     const PADDING: &str = "of no interest, of no interest, of no interest, of no interest, of no interest";
     const WORDS: [&str; 7] =
         ["", " one", " two words", " and three more", " here", " now", " then and there"];
     let line = |n: usize| {
         let text = format!("{what} number {n}{}", WORDS[n % WORDS.len()]);
-        // Of standard input, nothing is looked at before so much has come that its encoding is known.
+        // The tool processes no line of standard input before it has enough bytes to detect the encoding. The padding
+        // gives it enough.
         json!({"id": n.to_string(), "text": text, "more": PADDING}).to_string() + "\n"
     };
     numbers.map(line).collect()
 }
 
-/// The bytes that a run over these lines writes when nothing comes between.
+/// Returns the bytes that an undisturbed run writes for these lines.
 fn undisturbed(lines: &str) -> Vec<u8> {
     let playground = Playground::new();
     playground.run_with_stdin(&["build", "-", "-o", OUT], lines).expect(0);
@@ -87,11 +88,11 @@ fn undisturbed(lines: &str) -> Vec<u8> {
 
 const COUNT: usize = WINDOW + 300;
 
-/// An output, and another with the same ids.
+/// Two outputs with the same ids and different texts.
 static OLD: LazyLock<Vec<u8>> = LazyLock::new(|| undisturbed(&lines("old", 0..COUNT)));
 static NEW: LazyLock<Vec<u8>> = LazyLock::new(|| undisturbed(&lines("new", 0..COUNT)));
 
-/// The whole records of a journal.
+/// Counts the whole records of a journal.
 fn records(path: &Path) -> usize {
     let Ok(journal) = fs::read(path) else { return 0 };
     let Some(header) = journal.iter().position(|&byte| byte == b'\n') else { return 0 };
@@ -102,7 +103,7 @@ fn records(path: &Path) -> usize {
     journal[header + 1..].chunks_exact(RECORD_BYTES).take_while(is_whole).count()
 }
 
-/// What lies beside an output of this name while a run is at work, or after it was killed.
+/// Lists the hidden files that a running or killed run has beside the output of this name: lock, journal, temporary files.
 fn hidden(folder: &Path, output: &str) -> Vec<PathBuf> {
     let prefix = format!(".{output}.");
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
@@ -138,8 +139,8 @@ fn report(playground: &Playground) -> Value {
     serde_json::from_slice(&fs::read(playground.path("report.json")).unwrap()).unwrap()
 }
 
-/// A run at work, in a process group of its own: its workers are in it too, and get what a terminal or a service
-/// manager sends to all of them.
+/// A run in a process group of its own, with its workers. A signal to the group reaches all of them, as one from a
+/// terminal or a service manager does.
 struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -151,7 +152,7 @@ impl Running {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
-        // As it comes, so that the run never waits for its reader.
+        // The thread empties the pipe, so that the run never blocks on a message.
         let stderr = thread::spawn(move || {
             let mut told = String::new();
             stderr.read_to_string(&mut told).unwrap();
@@ -160,8 +161,8 @@ impl Running {
         Running { stdin: child.stdin.take(), child, stderr: Some(stderr) }
     }
 
-    /// One that has embedded the first window of the lines [`NEW`] is made of, written down what it can, and waits
-    /// for more.
+    /// Starts a run over the lines of [`NEW`] and returns when it has embedded the first window, has written the vectors
+    /// to the journal, and waits for more lines.
     fn hold(playground: &Playground, more: &[&str]) -> Self {
         let arguments = [&["build", "-", "-o", OUT, "--batch-tokens", "256"], more].concat();
         let mut running = Running::start(&mut playground.command(&arguments));
@@ -178,19 +179,19 @@ impl Running {
         self.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
     }
 
-    /// Gives one that is held the rest of its input.
+    /// Gives a run from [`Running::hold`] the rest of its input and waits for its end.
     fn release(mut self) -> Ran {
         self.feed(&lines("new", WINDOW + 50..COUNT));
         self.end()
     }
 
-    /// Until it is done. Its input ends.
+    /// Closes standard input and waits for the end of the run.
     fn end(mut self) -> Ran {
         self.stdin = None;
         self.ended()
     }
 
-    /// Until it ends, though its input does not.
+    /// Waits for the end of the run with standard input still open.
     fn ended(mut self) -> Ran {
         let status = self.wait();
         let stderr = self.stderr.take().unwrap().join().unwrap();
@@ -203,14 +204,14 @@ impl Running {
         self.child.wait().unwrap()
     }
 
-    /// Until something is so; `false` if it has ended before.
+    /// Waits until the condition holds; returns `false` if the run has ended before.
     fn wait_until(&mut self, mut is_so: impl FnMut(&mut Self) -> bool) -> bool {
         let started = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             if is_so(self) {
                 return true;
             }
-            assert!(started.elapsed() < DEADLINE, "neither an end nor what was waited for");
+            assert!(started.elapsed() < DEADLINE, "the run has not ended, and the condition does not hold");
             thread::sleep(Duration::from_micros(200));
         }
         false
@@ -220,7 +221,7 @@ impl Running {
         kill_process_group(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// `kill -9`, of the run alone.
+    /// Sends SIGKILL to the run, not to its workers.
     fn kill(&mut self) -> ExitStatus {
         self.child.kill().unwrap();
         self.child.wait().unwrap()
@@ -233,7 +234,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After a test that failed; workers that outlive their run too.
+        // A failed test leaves the run; a bug can leave workers.
         let _ = self.child.kill();
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
     }
@@ -243,15 +244,15 @@ impl Drop for Running {
 #[derive(Debug)]
 struct Process {
     id: u32,
-    /// Time on the processor, in hundredths of a second.
+    /// CPU time in hundredths of a second.
     used: u64,
 }
 
-/// The processes of a group that are alive: not even the dead whom nobody has waited for yet.
+/// Lists the living processes of a group, without zombies.
 fn living(group: u32) -> Vec<Process> {
     let status = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("stat")).ok();
     let process = |status: String| {
-        // The name, in brackets, may hold anything.
+        // The process name, in brackets, may contain spaces and brackets.
         let (id, fields) = (status.split(' ').next()?, status.rsplit_once(") ")?.1);
         let fields: Vec<&str> = fields.split(' ').collect();
         let is_living = fields[2] == group.to_string() && !["Z", "X"].contains(&fields[0]);
@@ -260,7 +261,7 @@ fn living(group: u32) -> Vec<Process> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| process(status(entry.ok()?)?)).collect()
 }
 
-/// Whether all threads of a process wait for something. On a busy machine, one that could go on does not.
+/// Returns whether all threads of a process wait for an event. A thread that only waits for a CPU does not count.
 fn sleeps(process: u32) -> bool {
     let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
@@ -269,30 +270,30 @@ fn sleeps(process: u32) -> bool {
         .all(|thread| status(thread).rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
 }
 
-/// The one line that says why a run ended.
+/// Returns the error of a run, and asserts that it is one line.
 #[track_caller]
 fn error_of(ran: &Ran) -> &str {
     let mut errors = ran.stderr.lines().filter(|line| line.contains("qwen3-index: error: "));
-    let error = errors.next().unwrap_or_else(|| panic!("no error is told{}", ran.story));
-    assert!(errors.next().is_none(), "one line{}", ran.story);
+    let error = errors.next().unwrap_or_else(|| panic!("no error line{}", ran.story));
+    assert!(errors.next().is_none(), "more than one error line{}", ran.story);
     error
 }
 
-// Killed.
+// Killed runs.
 
 /// When a run is killed.
 #[derive(Debug)]
 enum Moment {
     After(Duration),
-    /// With so many vectors on disk.
+    /// When the journal has this many vectors.
     Vectors(usize),
-    /// After the new file is being written, which is when all is embedded.
+    /// This long after the run has begun to write the new file, when all texts are embedded.
     Writing(Duration),
-    /// With the new file in place, and the rest to be tidied up.
+    /// When the new file is in place, before the journal and the lock are removed.
     Published,
 }
 
-/// What is in place, what is to be, and what that costs.
+/// A run to be killed, with what an undisturbed one produces: old and new output, chunks to embed, duration.
 struct Night {
     playground: Playground,
     old: Option<Vec<u8>>,
@@ -302,11 +303,11 @@ struct Night {
 }
 
 impl Night {
-    /// Two and a half windows, from a file of rows and from pages that workers read.
+    /// Prepares two and a half windows of documents: rows of a file, and pages that workers read.
     fn new(has_old: bool) -> Self {
         const ROWS: usize = 2400;
         let playground = Playground::new();
-        // Of the old texts some are there still.
+        // An eighth of the texts is in the old output too.
         let same = lines("same", 0..ROWS / 8);
         playground.write("old/rows.jsonl", same.clone() + &lines("old", ROWS / 8..ROWS));
         playground.write("docs/rows.jsonl", same + &lines("new", ROWS / 8..ROWS));
@@ -350,7 +351,7 @@ impl Night {
         }
     }
 
-    /// Whether it was killed before it was done.
+    /// Kills a run at a moment. Returns `false` if the run was done before.
     fn kill_at(&self, moment: &Moment) -> bool {
         let started = Instant::now();
         let mut running = Running::start(&mut Night::command(&self.playground));
@@ -370,19 +371,19 @@ impl Night {
             }
             Moment::Published => running.wait_until(|_| number() != before),
         };
-        // It may have come to its end before.
+        // The run may have ended before.
         let status = running.kill();
         assert!(status.signal() == Some(9) || status.success(), "{moment:?}: {status}");
         eventually("its workers are gone", || living(running.id()).is_empty());
         status.signal() == Some(9)
     }
 
-    /// Vectors in the journal. What is in place is the old file or the new one.
+    /// Asserts that the output is the old file or the new one. Returns the number of vectors in the journal.
     fn look(&self, moment: &Moment) -> usize {
         let there = fs::read(self.playground.path(OUT)).ok();
         let is_whole = there == self.old || there.as_ref() == Some(&self.new);
         assert!(is_whole, "{moment:?}: a broken file, {:?}", self.playground.listing());
-        // These are whole too.
+        // Reading panics if report or delta are broken.
         report(&self.playground);
         rows_of_delta(&self.playground.path("delta.parquet"));
         records(&self.playground.path(JOURNAL))
@@ -392,7 +393,7 @@ impl Night {
         fs::read(self.playground.path(OUT)).is_ok_and(|there| there == self.new)
     }
 
-    /// A run that nobody disturbs, after those that left so many vectors.
+    /// Asserts that an undisturbed run writes the new file and embeds all chunks but the `done` ones of the journal.
     fn finish(&self, done: usize) {
         let was_new = self.is_new();
         let ran = self.playground.output(&mut Night::command(&self.playground), "").expect(0);
@@ -408,9 +409,9 @@ impl Night {
     }
 }
 
-/// Neither the output nor work is lost, wherever a run is killed, and a run after it.
+/// A run is killed at any moment, up to four times in a row.
 #[test]
-fn a_run_that_is_killed_costs_only_time() {
+fn a_killed_run_loses_no_output_and_no_vectors() {
     let nights = [Night::new(true), Night::new(false)];
     let mut random = Random(1);
     let mut landed: BTreeMap<&str, usize> = BTreeMap::new();
@@ -431,10 +432,10 @@ fn a_run_that_is_killed_costs_only_time() {
                 break;
             }
             kills += 1;
-            // Once the new file is in place, they are of no more use.
+            // When the new file is in place, the run removes the journal.
             assert!(
                 left >= done || night.is_new() && left == 0,
-                "{moment:?}: {done} were made, {left} are left"
+                "{moment:?}: the journal had {done} vectors and now has {left}"
             );
             let stage = match temporary(&night.playground) {
                 _ if night.is_new() => "published",
@@ -451,21 +452,21 @@ fn a_run_that_is_killed_costs_only_time() {
         night.finish(done);
     }
     println!("kills: {landed:?}, undisturbed {:?}", nights.map(|night| night.duration));
-    // Fewer would mean that the moments miss what they aim at.
+    // Each stage must have been hit more than once.
     assert!(landed.len() == 4 && landed.values().all(|&count| count > 1), "{landed:?}");
 }
 
-// Interrupted.
+// Interrupted runs.
 
 #[test]
-fn an_interrupted_run_says_so_and_the_next_goes_on() {
+fn an_interrupted_run_says_so_and_the_next_run_resumes() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let playground = Playground::new();
         playground.write(OUT, &*OLD);
         let running = Running::hold(&playground, &["--report", "report.json"]);
         let (started, group) = (Instant::now(), running.id());
         running.signal(signal);
-        // With its input still open.
+        // Its input is still open.
         let ran = running.ended().expect(code);
         assert!(started.elapsed() < SOON, "{:?}{}", started.elapsed(), ran.story);
         let says =
@@ -474,7 +475,7 @@ fn an_interrupted_run_says_so_and_the_next_goes_on() {
         assert!(living(group).is_empty());
         assert_output(&playground, &OLD, "interrupted");
         assert_eq!(records(&playground.path(JOURNAL)), WINDOW);
-        assert_eq!(playground.listing(), [JOURNAL, OUT, "report.json"], "nothing else is left{}", ran.story);
+        assert_eq!(playground.listing(), [JOURNAL, OUT, "report.json"], "other files are left{}", ran.story);
         let told = report(&playground);
         assert_eq!((&told["exit_code"], &told["chunks"]), (&json!(code), &json!(WINDOW)));
         assert!(told["error"].as_str().unwrap().starts_with("interrupted; "), "{told}");
@@ -489,7 +490,7 @@ fn an_interrupted_run_says_so_and_the_next_goes_on() {
     }
 }
 
-/// Nothing has come, and nothing has been done.
+/// The run has received no input, so it leaves no files.
 #[test]
 fn a_run_that_waits_for_its_input_can_be_interrupted() {
     let playground = Playground::new();
@@ -502,7 +503,7 @@ fn a_run_that_waits_for_its_input_can_be_interrupted() {
     assert!(playground.listing().is_empty(), "{:?}", playground.listing());
 }
 
-/// Its elements are closed and opened again in each paragraph: seconds of work for the worker that reads it.
+/// Returns a page that keeps a worker busy for seconds: every paragraph closes and reopens all elements that are open.
 fn slow_page() -> String {
     (0..4700).map(|n| format!("<p><b a{n}>")).collect()
 }
@@ -516,7 +517,7 @@ fn start_with_slow_page(playground: &Playground) -> Running {
     running
 }
 
-/// A signal that reaches the workers too costs no document.
+/// The signal goes to the whole process group, so workers get it too.
 #[test]
 fn no_document_fails_because_its_worker_got_the_signal() {
     let playground = Playground::new();
@@ -530,7 +531,7 @@ fn no_document_fails_because_its_worker_got_the_signal() {
         assert_eq!(ran.stderr.matches("failed: ").count(), 0, "{}", ran.story);
         assert!(playground.listing() == ["docs"], "{:?}", playground.listing());
     }
-    // While workers are being started.
+    // The signal arrives while the run starts workers.
     let mut random = Random(2);
     for n in 0..40 {
         playground.write(&format!("pages/{n}.html"), format!("<p>page {n}"));
@@ -546,9 +547,9 @@ fn no_document_fails_because_its_worker_got_the_signal() {
     }
 }
 
-/// The same, and no matter of chance: the first worker gets it before it can do anything.
+/// A script runs in place of the first worker and sends the signal to itself, so the test does not depend on timing.
 #[test]
-fn a_worker_that_is_ended_by_the_signal_as_it_starts_is_started_again() {
+fn a_worker_that_the_signal_ends_at_its_start_is_started_again() {
     for signal in ["INT", "TERM"] {
         let playground = Playground::new();
         let (program, first) = (playground.path("program"), playground.path("first"));
@@ -582,18 +583,18 @@ fn workers_end_with_their_run() {
         running.wait();
         let started = Instant::now();
         eventually("its workers are gone", || living(running.id()).is_empty());
-        // The page takes longer than that.
+        // A worker that went on would need longer for the page.
         assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     }
 }
 
-/// A run that hears nothing, since it waits for a terminal that was stopped or a pager: the first signal ends it all
-/// the same within a few seconds, the second at once.
+/// A run that blocks while it writes to a stopped terminal or a pager does not see the signal. The first signal ends it
+/// within a few seconds, a second one at once.
 #[test]
-fn a_run_that_does_not_hear_a_signal_is_ended() {
+fn a_blocked_run_is_ended_by_a_signal() {
     const HEARS: Duration = Duration::from_secs(4);
     let playground = Playground::new();
-    // More complaints than a pipe holds.
+    // More failures than fit into a pipe.
     playground.write("in.jsonl", "{\"text\":5}\n".repeat(5000) + "{\"text\":\"good\"}\n");
     playground.write(OUT, &*OLD);
     for (signals, code) in [(1, 130), (2, 143)] {
@@ -611,13 +612,13 @@ fn a_run_that_does_not_hear_a_signal_is_ended() {
         kill_process_group(group, Signal::INT).unwrap();
         if signals == 2 {
             thread::sleep(Duration::from_millis(300));
-            assert!(child.try_wait().unwrap().is_none(), "it hears the first");
+            assert!(child.try_wait().unwrap().is_none(), "not blocked: ended by the first signal");
             kill_process_group(group, Signal::TERM).unwrap();
         }
         eventually("it ends", || child.try_wait().unwrap().is_some());
         let took = started.elapsed();
         assert_eq!(child.wait().unwrap().code(), Some(code));
-        // Some more, for a machine that is busy.
+        // Limits with room for a busy machine.
         let least = if signals == 2 { Duration::ZERO } else { HEARS - Duration::from_millis(100) };
         let most = if signals == 2 { HEARS - Duration::from_millis(500) } else { HEARS + SOON };
         assert!((least..most).contains(&took), "{signals}: {took:?}");
@@ -625,14 +626,14 @@ fn a_run_that_does_not_hear_a_signal_is_ended() {
     }
 }
 
-// Two at a time.
+// Two runs at a time.
 
-/// At once, or one while the other is at work: the file is whole and right at every moment, and whoever does not write
-/// it says who does.
+/// Both start together, or one while the other works. A reader sees a whole file at every moment; the run that cannot
+/// write names the process that does.
 #[test]
-fn of_two_runs_one_writes_and_the_other_says_who() {
+fn one_of_two_runs_writes_and_the_other_names_it() {
     let playground = Playground::new();
-    // Two orders of the same texts: nothing to embed, and a file to write each time.
+    // The same texts in two orders: each run has nothing to embed and a new file to write.
     let (ascending, descending) = (lines("new", 0..300), lines("new", 0..300));
     let descending: String = descending.lines().rev().flat_map(|line| [line, "\n"]).collect();
     playground.write("0.jsonl", &ascending);
@@ -669,13 +670,12 @@ fn of_two_runs_one_writes_and_the_other_says_who() {
                 assert_eq!(ran.code, Some(4), "{round}{}", ran.story);
                 let error = error_of(ran);
                 let says = "qwen3-index: error: output out.parquet: another run holds it (";
-                // In the moment after it took the lock, the other has not said yet who it is.
                 let holder = error.strip_prefix(says).unwrap_or_else(|| panic!("{round}{}", ran.story));
                 assert!(holder.starts_with(&format!("process {other}, since 2")));
                 held[usize::from(round % 4 > 1)] += 1;
             }
             let there = fs::read(playground.path(OUT)).unwrap();
-            assert!(there == outputs[round % 2], "{round}: not what was to be written");
+            assert!(there == outputs[round % 2], "{round}: not the output of this input");
             assert_clean(&playground);
         }
         is_over.store(true, Relaxed);
@@ -685,7 +685,7 @@ fn of_two_runs_one_writes_and_the_other_says_who() {
     assert!(held[0] > 10, "{held:?}");
 }
 
-/// What is known of a file without reading it, and its content.
+/// Returns name, inode, modification time and content of every file.
 fn snapshot(playground: &Playground) -> Vec<(String, u64, SystemTime, Vec<u8>)> {
     let of = |name: String| {
         let path = playground.path(&name);
@@ -696,7 +696,7 @@ fn snapshot(playground: &Playground) -> Vec<(String, u64, SystemTime, Vec<u8>)> 
 }
 
 #[test]
-fn a_second_run_leaves_the_first_alone() {
+fn a_second_run_does_not_disturb_the_first() {
     let playground = Playground::new();
     playground.write(OUT, &*OLD);
     playground.write("report.json", "{\"of\": \"last night\"}");
@@ -715,7 +715,7 @@ fn a_second_run_leaves_the_first_alone() {
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
     let ran = playground.run(&["build", "in.jsonl", "-o", OUT, "--dry-run"]).expect(0);
     assert!(ran.stdout.contains(&format!("in {} chunks to embed", COUNT - WINDOW)), "{}", ran.story);
-    assert!(snapshot(&playground) == before, "something has changed: {:?}", playground.listing());
+    assert!(snapshot(&playground) == before, "a file has changed: {:?}", playground.listing());
 
     running.release().expect(0);
     assert_output(&playground, &NEW, "after all");
@@ -724,10 +724,10 @@ fn a_second_run_leaves_the_first_alone() {
 }
 
 #[test]
-fn the_lock_of_a_dead_process_is_no_lock() {
+fn the_lock_file_of_a_dead_process_stops_no_run() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..COUNT));
-    // Process 1 is alive, whoever it is.
+    // The file names process 1, which is alive but does not hold the lock.
     playground.write(LOCK, "process 1, since 2020-01-01T00:00:00Z\n");
     playground.run(&["build", "in.jsonl", "-o", OUT]).expect(0);
     assert_clean(&playground);
@@ -740,7 +740,7 @@ fn the_lock_of_a_dead_process_is_no_lock() {
     assert_output(&playground, &NEW, "after a dead one");
     assert_clean(&playground);
 
-    // Its worker is alive still, and must not have the lock of its parent.
+    // A worker of the killed run is still alive; it must not have inherited the lock.
     playground.write("a.txt", "text");
     fs::remove_file(playground.path(OUT)).unwrap();
     let mut running = start_with_slow_page(&playground);
@@ -751,7 +751,7 @@ fn the_lock_of_a_dead_process_is_no_lock() {
     assert_eq!(rows(&playground.path(OUT)).len(), 1, "{}", ran.story);
 }
 
-// Put in place.
+// Modes, owners and links of the new file.
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o7777
@@ -762,14 +762,14 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 #[test]
-fn mode_and_owner_are_those_of_the_old_file() {
+fn the_new_output_has_mode_and_owner_of_the_old_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
     let out = playground.path(OUT);
     let arguments = ["build", "in.jsonl", "-o", OUT, "--delta", "delta.parquet", "--report", "report.json"];
     playground.output(&mut after("umask 027", &playground.command(&arguments)), "").expect(0);
     for name in [OUT, "delta.parquet", "report.json"] {
-        assert_eq!(mode(&playground.path(name)), 0o640, "{name}: as the umask says");
+        assert_eq!(mode(&playground.path(name)), 0o640, "{name}: not the mode that the umask gives");
     }
     for (at, given) in [0o600, 0o640, 0o664, 0o444].into_iter().enumerate() {
         chmod(&out, given);
@@ -777,12 +777,12 @@ fn mode_and_owner_are_those_of_the_old_file() {
         if geteuid().is_root() {
             chown(&out, Some(owner.0), Some(owner.1)).unwrap();
         } else {
-            println!("not root: only the mode is looked at");
+            println!("not root: only the mode is checked");
         }
         let before = fs::read(&out).unwrap();
         playground.write("in.jsonl", lines("new", at + 1..10));
         playground.output(&mut after("umask 077", &playground.command(&arguments)), "").expect(0);
-        assert!(fs::read(&out).unwrap() != before, "it is another file");
+        assert!(fs::read(&out).unwrap() != before, "the run has not replaced the file");
         assert_eq!(mode(&out), given);
         if geteuid().is_root() {
             let now = out.metadata().unwrap();
@@ -791,9 +791,9 @@ fn mode_and_owner_are_those_of_the_old_file() {
     }
 }
 
-/// The texts of a file that others may not read are nobody's business while they are written, either.
+/// Lock, journal and temporary file have the mode of the output, since they contain its texts or vectors.
 #[test]
-fn nobody_else_reads_what_is_being_made_of_a_private_file() {
+fn hidden_files_of_a_private_output_are_private() {
     let playground = Playground::new();
     playground.write(OUT, &*OLD);
     chmod(&playground.path(OUT), 0o600);
@@ -808,14 +808,14 @@ fn nobody_else_reads_what_is_being_made_of_a_private_file() {
 }
 
 #[test]
-fn links_stay_and_what_dead_runs_left_goes() {
+fn links_to_the_output_stay_and_leftovers_of_dead_runs_are_removed() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
     let new = undisturbed(&lines("new", 0..10));
     playground.write("real/real.parquet", undisturbed(&lines("old", 0..10)));
     symlink("real/real.parquet", playground.path("near.parquet")).unwrap();
     symlink(playground.path("near.parquet"), playground.path(OUT)).unwrap();
-    // Of this output, beside it, and what only looks like it.
+    // Leftovers of this output, and files whose names only look similar.
     const GONE: [&str; 3] = [
         "real/.real.parquet.abc123def456.tmp",
         "real/.real.parquet.lock",
@@ -849,7 +849,7 @@ fn links_stay_and_what_dead_runs_left_goes() {
 }
 
 #[test]
-fn what_dead_runs_left_of_delta_and_report_goes_too() {
+fn leftovers_of_delta_and_report_are_removed_too() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
     playground.write("more/.delta.parquet.abc123def456.tmp", "left");
@@ -860,16 +860,16 @@ fn what_dead_runs_left_of_delta_and_report_goes_too() {
     assert!(hidden(&playground.path("more"), "report.json").is_empty());
 }
 
-// Out of room.
+// A full disk.
 
-/// A night that makes a journal, a larger file, and a still larger delta: most texts are in the old output already
-/// under other ids, which are long.
+/// A run with a small journal, a larger output and a still larger delta. Most texts have vectors in the old output under
+/// other ids, so few are embedded. The old ids are long, and the delta lists them as removed.
 struct Tight {
     playground: Playground,
     old: Vec<u8>,
     new: Vec<u8>,
     delta: Vec<u8>,
-    /// Most bytes of its journal.
+    /// Upper limit of the journal's size in bytes.
     journal: usize,
 }
 
@@ -878,7 +878,7 @@ impl Tight {
 
     fn new() -> Self {
         let mut random = Random(5);
-        // Without a pattern, so that no compression makes the sizes something else.
+        // Noise, which does not compress, so that the sizes are known.
         let mut noise = |length: usize| -> String {
             (0..length).map(|_| char::from(b' ' + 1 + random.below(94) as u8)).collect()
         };
@@ -897,16 +897,16 @@ impl Tight {
         Tight { old, new, delta, journal: 20 * RECORD_BYTES + 512, playground }
     }
 
-    /// So many kibibytes are enough for the first, and not for the second.
+    /// Returns a limit in KiB that is enough for the first size in bytes and too small for the second.
     fn between(enough_for: usize, not_for: usize) -> usize {
         let kib = enough_for.div_ceil(1024);
-        assert!(kib * 1024 + 200 < not_for, "{enough_for} and {not_for} are apart");
+        assert!(kib * 1024 + 200 < not_for, "{enough_for} and {not_for} bytes are too close together");
         kib
     }
 }
 
 #[test]
-fn without_room_the_old_output_stays_and_the_next_run_makes_it_good() {
+fn without_room_the_old_output_stays_and_the_next_run_succeeds() {
     let tight = Tight::new();
     let (out, delta) = (tight.new.len(), tight.delta.len());
     let Tight { playground, .. } = &tight;
@@ -928,7 +928,7 @@ fn without_room_the_old_output_stays_and_the_next_run_makes_it_good() {
         assert!(is_helpful, "{kib} KiB, {says}{}", ran.story);
         assert_output(playground, &tight.old, "no room");
         assert!(fs::read(playground.path("delta.parquet")).unwrap() == tight.delta, "{says}");
-        assert_eq!(playground.listing(), [&[JOURNAL][..], &before].concat(), "{says}: nothing half-written");
+        assert_eq!(playground.listing(), [&[JOURNAL][..], &before].concat(), "{says}: other files are left");
         playground.run(&Tight::ARGUMENTS).expect(0);
         assert_output(playground, &tight.new, says);
         assert!(fs::read(playground.path("delta.parquet")).unwrap() == tight.delta, "{says}");
@@ -936,7 +936,7 @@ fn without_room_the_old_output_stays_and_the_next_run_makes_it_good() {
     }
 }
 
-/// Ten good documents, and so many bad ones with long names that their report is larger than the index.
+/// Writes ten good documents, and so many bad ones with long names that the report is larger than the index.
 fn write_bad(playground: &Playground) {
     playground.write("docs/in.jsonl", lines("new", 0..10));
     for n in 0..60 {
@@ -944,9 +944,9 @@ fn write_bad(playground: &Playground) {
     }
 }
 
-/// The run is what it is, whether that can be written down or not.
+/// If the report cannot be written, the run warns and keeps its exit code.
 #[test]
-fn without_room_for_the_report_the_run_is_done() {
+fn without_room_for_the_report_the_index_is_written() {
     let playground = Playground::new();
     write_bad(&playground);
     playground.write("report.json", "{\"of\": \"last night\"}");
@@ -960,7 +960,7 @@ fn without_room_for_the_report_the_run_is_done() {
 }
 
 #[test]
-fn each_file_that_has_no_room_is_named_with_what_to_do() {
+fn a_file_without_room_is_named_with_what_to_do() {
     let playground = Playground::new();
     write_bad(&playground);
     let arguments = ["build", "docs", "-o", OUT, "--report", "report.json"];
@@ -972,11 +972,11 @@ fn each_file_that_has_no_room_is_named_with_what_to_do() {
     assert_clean(&playground);
 }
 
-/// A file system of its own, of so many KiB; gone when dropped.
+/// A tmpfs of a given size in KiB, unmounted when dropped.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// `None` where this user may not, as most may not.
+    /// Returns `None` if this user may not mount; most users may not.
     fn new(path: PathBuf, kib: usize) -> Option<Self> {
         fs::create_dir_all(&path).unwrap();
         let size = format!("size={kib}k");
@@ -1002,7 +1002,7 @@ impl Drop for Mount {
     }
 }
 
-/// Takes all room but so much, page by page, as the system counts it.
+/// Fills the file system of a path and leaves `free_kib` free. The system counts in pages of 4 KiB.
 fn fill(path: &Path, free_kib: u64) {
     let mut filler = File::create(path).unwrap();
     while filler.write_all(&[1; 4096]).is_ok() {}
@@ -1010,9 +1010,9 @@ fn fill(path: &Path, free_kib: u64) {
     filler.set_len(length - free_kib * 1024).unwrap();
 }
 
-/// The real thing: the last page of a small disk goes to the lock, the journal or the new file.
+/// Uses a small file system. Its last free pages go to the lock, the journal or the new file.
 #[test]
-fn a_disk_that_is_full_is_no_end() {
+fn a_run_on_a_full_disk_fails_and_succeeds_once_there_is_room() {
     let tight = Tight::new();
     let Tight { playground, .. } = &tight;
     let Some(disk) = Mount::new(playground.path("disk"), 400) else { return };
@@ -1050,7 +1050,7 @@ fn a_disk_that_is_full_is_no_end() {
     assert!(fs::read(&out).unwrap() == tight.new);
 }
 
-/// With a user for whom modes count.
+/// Returns the command, as a user for whom file modes count. `None` if that is not possible.
 fn bound(playground: &Playground, arguments: &[&str]) -> Option<Command> {
     let command = playground.command(arguments);
     if !geteuid().is_root() {
@@ -1058,13 +1058,13 @@ fn bound(playground: &Playground, arguments: &[&str]) -> Option<Command> {
     }
     let bound = bound_by_modes(&command);
     if bound.is_none() {
-        println!("skipped: modes do not count for this user, and there is no setpriv (util-linux)");
+        println!("skipped: file modes do not count for root, and there is no setpriv (util-linux)");
     }
     bound
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_said() {
+fn an_output_folder_that_is_not_writable_is_named() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
     let old = undisturbed(&lines("old", 0..10));
@@ -1086,7 +1086,7 @@ fn a_folder_that_cannot_be_written_is_said() {
 }
 
 #[test]
-fn an_output_that_is_read_only_is_written_after_a_kill_too() {
+fn a_read_only_output_is_replaced_even_after_a_kill() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..COUNT));
     playground.write(OUT, &*OLD);
@@ -1098,11 +1098,11 @@ fn an_output_that_is_read_only_is_written_after_a_kill_too() {
     assert_eq!(mode(&playground.path(OUT)), 0o444);
 }
 
-// Meddled with.
+// Changes by other programs.
 
-/// Content counts, not time.
+/// The tool compares contents, not modification times.
 #[test]
-fn a_clock_that_is_wrong_changes_nothing() {
+fn wrong_modification_times_change_nothing() {
     let playground = Playground::new();
     let at = |name: &str, days: i64| {
         let day = Duration::from_secs(86_400);
@@ -1132,7 +1132,7 @@ fn a_clock_that_is_wrong_changes_nothing() {
     }
 }
 
-/// What another program does to the output while a run is at work.
+/// A change of the output by another program during a run: its name, whether there is an old output, the change.
 type Meddle = (&'static str, bool, fn(&Path, &[u8]));
 
 const MEDDLES: [Meddle; 5] = [
@@ -1141,7 +1141,7 @@ const MEDDLES: [Meddle; 5] = [
         fs::rename(out.with_extension("theirs"), out).unwrap();
     }),
     ("overwritten in place", true, |out, theirs| fs::write(out, theirs).unwrap()),
-    // The same file in bytes and name, and still not the one that was read.
+    // Same name and bytes, but another file than the one that the run has read.
     ("put back from a backup", true, |out, _| {
         fs::copy(out, out.with_extension("backup")).unwrap();
         fs::rename(out.with_extension("backup"), out).unwrap();
@@ -1151,7 +1151,7 @@ const MEDDLES: [Meddle; 5] = [
 ];
 
 #[test]
-fn what_another_program_did_to_the_output_during_the_run_is_left() {
+fn an_output_that_another_program_changes_during_the_run_is_not_replaced() {
     let theirs = undisturbed(&lines("their", 0..COUNT));
     for (what, is_old, meddle) in MEDDLES {
         let playground = Playground::new();
@@ -1165,8 +1165,8 @@ fn what_another_program_did_to_the_output_during_the_run_is_left() {
         let ran = running.release().expect(1);
         let says = "output out.parquet: another program wrote or removed it during this run, so this run did not replace it";
         assert!(error_of(&ran).contains(says), "{what}{}", ran.story);
-        assert!(fs::read(&out).ok() == before, "{what}: it is left");
-        assert_eq!(records(&playground.path(JOURNAL)), COUNT, "{what}: all vectors are kept");
+        assert!(fs::read(&out).ok() == before, "{what}: the run has changed the output");
+        assert_eq!(records(&playground.path(JOURNAL)), COUNT, "{what}: vectors are lost");
         let arguments = ["build", "-", "-o", OUT, "--report", "report.json"];
         playground.run_with_stdin(&arguments, &lines("new", 0..COUNT)).expect(0);
         assert_output(&playground, &NEW, what);
@@ -1176,11 +1176,11 @@ fn what_another_program_did_to_the_output_during_the_run_is_left() {
 }
 
 #[test]
-fn a_run_that_comes_just_after_another_sees_what_that_wrote() {
+fn a_run_that_gets_the_lock_late_reads_what_the_other_run_wrote() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
     let command = playground.command(&["build", "in.jsonl", "-o", OUT]);
-    // It is late by seconds where it could be by microseconds: after it has looked, before it has the lock.
+    // strace delays the run for three seconds between looking at the output and taking the lock.
     let mut late = Command::new("strace");
     late.args(["-f", "-o", "trace", "-e", "trace=flock", "-e", "inject=flock:delay_enter=3000000"]);
     late.arg(command.get_program()).args(command.get_args()).current_dir(playground.path(""));
@@ -1197,7 +1197,7 @@ fn a_run_that_comes_just_after_another_sees_what_that_wrote() {
 
 // The journal.
 
-/// A journal that an interrupted run has left, with a torn record at its end, and its lines.
+/// A journal of an interrupted run, with a torn record at its end.
 struct Left {
     playground: Playground,
     journal: Vec<u8>,
@@ -1224,12 +1224,12 @@ impl Left {
         Left { playground, journal, header, whole }
     }
 
-    /// Bytes of the whole records.
+    /// Returns the offset behind the last whole record.
     fn end(&self) -> usize {
         self.header + self.whole * RECORD_BYTES
     }
 
-    /// What a run without a limit makes of a journal: how many vectors it takes from there, and what it writes.
+    /// Runs with a journal and without a size limit. Returns how many vectors it took from the journal, and its output.
     fn resume(&self, journal: &[u8], more: &[&str]) -> (usize, Vec<u8>) {
         let Left { playground, .. } = self;
         playground.write(JOURNAL, journal);
@@ -1249,7 +1249,7 @@ fn flipped(mut bytes: Vec<u8>, at: usize) -> Vec<u8> {
 }
 
 #[test]
-fn of_a_damaged_journal_only_what_is_whole_is_used() {
+fn only_the_whole_records_of_a_damaged_journal_are_used() {
     let left = Left::new(&[]);
     let expected = undisturbed(&lines("new", 0..LEFT_COUNT));
     let Left { journal, header, whole, .. } = &left;
@@ -1298,7 +1298,7 @@ fn of_a_damaged_journal_only_what_is_whole_is_used() {
         assert!(made == expected, "{what}: not the bytes of an undisturbed run");
     }
 
-    // That its vectors are used at all: one that is wrong, with the right checksum, comes out.
+    // The journal's vectors are really used: a wrong vector with a right checksum reaches the output.
     let mut wrong = journal.clone();
     let (from, to) = (record(7) + DIGEST_BYTES, record(8) - CHECKSUM_BYTES);
     wrong.copy_within(record(9) + DIGEST_BYTES..record(10) - CHECKSUM_BYTES, from);
@@ -1306,12 +1306,12 @@ fn of_a_damaged_journal_only_what_is_whole_is_used() {
     wrong[to..record(8)].copy_from_slice(&checksum.as_bytes()[..CHECKSUM_BYTES]);
     let (resumed, made) = left.resume(&wrong, &[]);
     assert!(resumed == whole && made != expected);
-    // A run that is to make all anew makes that good, even after it was interrupted.
+    // --rebuild does not use that journal.
     let (resumed, made) = left.resume(&wrong, &["--rebuild"]);
     assert!(resumed == 0 && made == expected);
 }
 
-/// A second one goes on behind the first one's whole records.
+/// The second run appends behind the whole records of the first.
 #[test]
 fn a_journal_grows_from_run_to_run() {
     let left = Left::new(&[]);
@@ -1325,7 +1325,7 @@ fn a_journal_grows_from_run_to_run() {
 }
 
 #[test]
-fn a_rebuild_takes_over_only_what_a_rebuild_left() {
+fn a_rebuild_resumes_only_from_the_journal_of_a_rebuild() {
     let expected = undisturbed(&lines("new", 0..LEFT_COUNT));
     let of_normal = Left::new(&[]);
     let of_rebuild = Left::new(&["--rebuild"]);
@@ -1339,7 +1339,8 @@ fn a_rebuild_takes_over_only_what_a_rebuild_left() {
     assert_eq!(resumed(&of_rebuild, &[]), of_rebuild.whole);
 }
 
-/// A consumer that applies the delta of each run that came to its end must not miss what one published that did not.
+/// A consumer applies only deltas of completed runs, so the delta of the next run must include the rows of a run that
+/// was killed after it had put its output in place.
 #[test]
 fn a_kill_after_the_file_is_in_place_does_not_lose_the_delta() {
     let playground = Playground::new();
@@ -1348,7 +1349,7 @@ fn a_kill_after_the_file_is_in_place_does_not_lose_the_delta() {
     let journal = fs::read(playground.path(JOURNAL)).unwrap();
     running.release().expect(0);
     assert_eq!(rows_of_delta(&playground.path("delta.parquet")), COUNT);
-    // As it would be after a kill when the file had just been put in place.
+    // The state after a kill right after the output was put in place.
     playground.write(JOURNAL, journal);
     playground.write(LOCK, "process 1, since 2020-01-01T00:00:00Z\n");
     let arguments = ["build", "-", "-o", OUT, "--delta", "delta.parquet"];

@@ -51,7 +51,7 @@ fn openvino_that_cannot_be_used_is_refused_in_one_line() {
         &cpu_library(),
         &["no libonnxruntime_providers_openvino.so beside it", "scripts/setup openvino"],
     );
-    // A package for the CPU was installed over the one for OpenVINO.
+    // The folder that remains when the CPU package is installed over the OpenVINO package.
     playground.write("mixed/libonnxruntime_providers_openvino.so", "");
     symlink(cpu_library(), playground.path("mixed/libonnxruntime.so")).unwrap();
     refused(

@@ -1,4 +1,4 @@
-//! `doctor`: each set-up that users report to be broken is named, with what to do.
+//! `doctor` names each kind of broken setup that users report, and says what to do.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::util::{Playground, repository};
 
-/// What is said of one thing: its state and the details.
+/// Runs `doctor --json`. Returns state and detail of the last finding on `what`.
 fn said(playground: &Playground, command: &mut Command, what: &str, code: i32) -> (String, String) {
     let ran = playground.output(command.arg("--json"), "").expect(code);
     assert_eq!(ran.stderr, "", "{}", ran.story);
@@ -24,7 +24,7 @@ fn assert_said(found: (String, String), state: &str, parts: &[&str]) {
     assert!(parts.iter().all(|part| found.1.contains(part)), "{parts:?} in {}", found.1);
 }
 
-/// A copy of the tiny model that can be broken.
+/// Copies the tiny model, so that the test can damage the copy.
 fn copy(playground: &Playground) {
     for name in [
         "config.json",
@@ -41,7 +41,7 @@ fn copy(playground: &Playground) {
 }
 
 #[test]
-fn all_is_well_with_a_good_model() {
+fn a_good_model_passes_every_check() {
     let playground = Playground::new();
     let ran = playground.run(&["doctor", "--device", "cpu"]).expect(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
@@ -49,13 +49,13 @@ fn all_is_well_with_a_good_model() {
     assert!(findings.iter().all(|line| line.starts_with("     ok  ")), "{}", ran.story);
     assert_eq!(verdict, ["", "ready"], "{}", ran.story);
     assert!(lines[3].ends_with(", built for CPU") && lines[8].contains(" tokens/s"), "{}", ran.story);
-    // One that takes 64 tokens.
+    // This model takes at most 64 tokens.
     let bert = repository("fixtures/bert-tiny");
     playground.run(&["doctor", "--model", bert.to_str().unwrap()]).expect(0);
 }
 
 #[test]
-fn each_broken_set_up_is_named() {
+fn each_broken_setup_is_named() {
     let playground = Playground::new();
     copy(&playground);
     let doctor = |more: &[&str]| playground.command(&[&["doctor", "--model", "model"], more].concat());
@@ -64,7 +64,7 @@ fn each_broken_set_up_is_named() {
     };
     check(&mut doctor(&[]), "model", 0, "ok", &["model.onnx, "]);
 
-    // No runtime, none for CUDA, and what is no runtime.
+    // No runtime, no runtime for CUDA, and a file that is not a runtime.
     let nowhere = |more: &[&str]| {
         let mut command = doctor(more);
         for name in [
@@ -99,7 +99,7 @@ fn each_broken_set_up_is_named() {
     let broken = broken.env("ORT_DYLIB_PATH", playground.path("libonnxruntime.so"));
     check(broken, "runtime", 1, "failure", &["libonnxruntime.so", "1.23 or newer is required"]);
 
-    // The package of an active environment, too old.
+    // The active virtual environment has a package that is too old.
     let packages = playground.path("venv/lib/python3.12/site-packages");
     fs::create_dir_all(packages.parent().unwrap()).unwrap();
     symlink(repository("target/python/old"), packages).unwrap();
@@ -117,7 +117,7 @@ fn each_broken_set_up_is_named() {
         ],
     );
 
-    // A tokenizer without its end token, by itself or at all.
+    // A tokenizer that does not append the end token, and one that does not know it.
     let tokenizer = fs::read_to_string(playground.path("model/tokenizer.json")).unwrap();
     let mut parsed: Value = serde_json::from_str(&tokenizer).unwrap();
     parsed["post_processor"] = Value::Null;
@@ -139,7 +139,7 @@ fn each_broken_set_up_is_named() {
     assert!(ran.stdout.ends_with("\nready, with 1 warning (pooling)\n"), "{}", ran.story);
     fs::remove_file(playground.path("model/1_Pooling/config.json")).unwrap();
 
-    // Half a model.
+    // Parts of the model are missing or cut.
     let data = fs::read(playground.path("model/onnx/model_external.onnx_data")).unwrap();
     playground.write("model/onnx/model_external.onnx_data", &data[..data.len() / 2]);
     check(&mut doctor(&[]), "graph", 1, "failure", &["model.onnx: cannot be loaded"]);

@@ -24,7 +24,7 @@ fn a_folder_gives_its_documents_in_the_order_of_their_names() {
     assert_eq!(ids(&playground, "docs"), expected);
     assert_eq!(ids(&playground, "./docs/"), expected);
     let ran = playground.run_anew(&["build", "docs", "-o", "out.parquet"]).expect(0);
-    ran.says("8 documents: 8 embedded, 0 empty, 0 failed; skipped: 1 hidden, 1 symlink, 1 of another format");
+    ran.says("8 documents: 8 embedded, 0 empty, 0 failed; skipped: 1 hidden, 1 symlink, 1 of other formats");
 }
 
 #[test]

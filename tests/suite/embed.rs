@@ -1,4 +1,4 @@
-//! `embed`: the vectors that `build` makes, on standard output, as soon as a line is there.
+//! `embed` prints the vectors that `build` makes, each as soon as its line has arrived.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -17,7 +17,7 @@ struct Line {
     error: Option<String>,
 }
 
-/// Texts of one chunk and of many.
+/// Returns texts of one chunk, and one of many chunks.
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = golden().into_iter().map(|text| text.text).collect();
     texts.push(texts.join(" "));
@@ -29,7 +29,7 @@ fn parse(stdout: &str) -> Vec<Line> {
 }
 
 #[test]
-fn vectors_are_those_of_a_build() {
+fn embed_gives_the_vectors_of_a_build() {
     let playground = Playground::new();
     let texts = texts();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
@@ -52,7 +52,7 @@ fn vectors_are_those_of_a_build() {
 }
 
 #[test]
-fn numpy_and_arrow_read_what_is_meant_for_them() {
+fn numpy_and_pyarrow_read_the_npy_and_arrow_formats() {
     const SCRIPT: &str = r#"
 import json, subprocess, sys
 import numpy, pyarrow.ipc
@@ -71,7 +71,7 @@ assert numpy.array_equal(numpy.array(table["vector"].to_pylist(), dtype=numpy.fl
 print(len(lines))
 "#;
     let playground = Playground::new();
-    // More than go through the model together.
+    // More texts than `embed` takes at a time.
     let texts: Vec<String> = (0..600).map(|n| format!("{n}{}", " and so on".repeat(n % 4))).collect();
     playground.write("texts.txt", texts.join("\n"));
     let command = playground.command(&["embed"]);
@@ -86,7 +86,7 @@ print(len(lines))
 }
 
 #[test]
-fn each_line_is_answered_before_the_next_has_to_be_there() {
+fn each_line_is_answered_before_the_next_arrives() {
     let playground = Playground::new();
     let mut command = playground.command(&["embed", "--query"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -111,7 +111,7 @@ fn each_line_is_answered_before_the_next_has_to_be_there() {
 }
 
 #[test]
-fn what_has_no_vector_is_an_error_of_its_line_or_of_the_run() {
+fn a_text_without_a_vector_is_an_error_of_its_line_or_of_the_run() {
     let playground = Playground::new();
     let ran = playground.run(&["embed", "one", " "]).expect(3);
     let lines = parse(&ran.stdout);
@@ -119,7 +119,7 @@ fn what_has_no_vector_is_an_error_of_its_line_or_of_the_run() {
     let ran = playground.run(&["embed", "--format", "npy", "one", ""]).expect(1);
     ran.says("text 2: is empty: it has no visible characters");
     assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{}", ran.story);
-    // What comes before it is answered.
+    // The lines before the bad one get their vectors.
     let mut command = playground.command(&["embed"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -135,13 +135,13 @@ fn what_has_no_vector_is_an_error_of_its_line_or_of_the_run() {
 }
 
 #[test]
-fn who_has_read_enough_may_go() {
+fn a_reader_that_closes_the_pipe_ends_the_run_without_an_error() {
     let playground = Playground::new();
     let mut command = playground.command(&["embed"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    // It may end before all of it is written.
+    // The process may end before it has read all lines.
     let _ = child.stdin.take().unwrap().write_all("a line\n".repeat(1000).as_bytes());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));

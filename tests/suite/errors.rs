@@ -1,4 +1,5 @@
-//! What ends a run: one line, the file, what to do, the right code, the old output untouched.
+//! A run that fails prints one line with the file and what to do, exits with the right code and leaves the old output
+//! untouched.
 
 use std::fs;
 use std::io::Write;
@@ -6,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::util::{Playground, Ran, limited, repository};
 
-/// A run that cannot be: set up, arguments, code, and what must be said.
+/// A run that must fail, with its exit code and parts of its error message.
 struct Case {
     name: &'static str,
     set_up: fn(&Playground),
@@ -17,7 +18,7 @@ struct Case {
 
 const NOTHING: fn(&Playground) = |_| {};
 
-/// An output that is there must start like Parquet to be replaced.
+/// The content of the old output. Without Parquet's magic number at its start, the tool refuses to replace it.
 const OLD: &str = "PAR1 the old file";
 
 const CASES: &[Case] = &[
@@ -185,7 +186,7 @@ const CASES: &[Case] = &[
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "out.parquet", "--dim", "4096"],
         code: 2,
-        says: &["--dim 4096", "64 numbers", "32 to 64"],
+        says: &["--dim 4096", "64 dimensions", "32 to 64"],
     },
     Case {
         name: "a dimension below the smallest",
@@ -288,7 +289,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// A copy of the tiny model with the plain graph only.
+/// Copies the tiny model with `model.onnx` as its only graph.
 fn model(playground: &Playground) {
     for name in ["config.json", "tokenizer.json", "onnx/model.onnx"] {
         let file = repository("fixtures/qwen3-tiny").join(name);
@@ -297,7 +298,7 @@ fn model(playground: &Playground) {
 }
 
 #[test]
-fn each_error_is_one_line_that_helps_and_leaves_the_old_output() {
+fn each_error_is_one_line_with_advice_and_leaves_the_old_output() {
     for case in CASES {
         let playground = Playground::new();
         playground.write("a.txt", "text");
@@ -306,7 +307,7 @@ fn each_error_is_one_line_that_helps_and_leaves_the_old_output() {
         let before = playground.listing();
         let ran = playground.run(case.arguments);
         check_error(&ran, case.code, case.says, case.name);
-        assert_eq!(playground.listing(), before, "{}: nothing half-written{}", case.name, ran.story);
+        assert_eq!(playground.listing(), before, "{}: other files are left{}", case.name, ran.story);
         assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), OLD.as_bytes(), "{}", case.name);
     }
 }
@@ -335,15 +336,15 @@ fn a_full_disk_leaves_the_old_output() {
     assert_eq!(playground.listing(), [".out.parquet.journal", "in.jsonl", "out.parquet"]);
 }
 
-/// A producer that goes on for ever must not keep the error back.
+/// A producer that never closes its output must not delay the error.
 #[test]
-fn an_error_is_told_while_standard_input_is_open() {
+fn an_error_is_reported_while_standard_input_is_open() {
     let playground = Playground::new();
     let command = playground.command(&["build", "-", "-o", "out.parquet", "--batch-tokens", "64"]);
     let mut shell = limited(64, &command);
     let mut child = shell.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // More than a few windows, in texts that do not compress; then nothing, but no end either.
+    // Several windows of texts that do not compress. Then nothing more comes, and the input stays open.
     let lines: String = (0..6000u64)
         .map(|n| format!("{{\"text\":\"{:x}\"}}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
         .collect();
@@ -354,7 +355,7 @@ fn an_error_is_told_while_standard_input_is_open() {
 }
 
 #[test]
-fn a_missing_runtime_says_where_it_was_looked_for_and_what_mends_it() {
+fn a_missing_runtime_is_reported_with_the_searched_places_and_what_to_do() {
     let playground = Playground::new();
     playground.write("a.txt", "text");
     // A copy, since the library may lie beside the binary.
@@ -394,7 +395,7 @@ fn a_missing_runtime_says_where_it_was_looked_for_and_what_mends_it() {
         "no library",
     );
 
-    // Found in each of the places, in order: a file there that is no library is what is complained about.
+    // Each place takes precedence over those before it in this list, so its broken file is the one in the error.
     command.env_remove("ORT_DYLIB_PATH");
     for place in ["venv/lib/python3.12/site-packages/onnxruntime/capi", "data/qwen3-index/lib", "."] {
         let name = format!("{place}/libonnxruntime.so.9");
@@ -405,7 +406,7 @@ fn a_missing_runtime_says_where_it_was_looked_for_and_what_mends_it() {
 }
 
 #[test]
-fn help_has_an_example_for_each_subcommand_and_wrong_options_are_usage_errors() {
+fn help_of_build_has_an_example_and_wrong_arguments_are_usage_errors() {
     let playground = Playground::new();
     let ran = playground.run(&["build", "--help"]).expect(0);
     assert!(ran.stdout.contains("qwen3-index build ./docs -o vectors.parquet"), "{}", ran.story);

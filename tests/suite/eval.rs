@@ -1,5 +1,5 @@
-//! `eval`: its figures are those of trec_eval and SciPy, whichever way documents come in, and what is wrong with a test set is
-//! said in a line.
+//! `eval`: its figures equal those of trec_eval and SciPy, for documents of a test set and of an index, and each fault of a
+//! test set is reported in one line.
 
 use std::collections::HashMap;
 use std::env;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::util::{self, Playground, json_lines, repository};
 
-/// Random numbers, the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -31,15 +31,15 @@ fn check(playground: &Playground, arguments: &[&str]) -> String {
     playground.output(&mut python, "").expect(0).stdout
 }
 
-/// What the program says, as JSON.
+/// Runs `eval --json` and returns what it prints.
 fn said(playground: &Playground, arguments: &[&str]) -> Value {
     let ran = playground.run(&[&["eval"], arguments, &["--json"]].concat()).expect(0);
     assert_eq!(ran.stderr, "", "{}", ran.story);
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
-/// Questions, each with a ranking of documents and judgments of some: many scores are equal, some judgments are of documents
-/// that nothing found, some are 0 or -1 (less than that makes pytrec_eval crash).
+/// Makes three questions, each with a ranking of documents and with judgments. Many scores are equal. Some judged documents
+/// are not in the ranking, and some judgments are 0 or -1 (pytrec_eval crashes on lower ones).
 fn ranking(dice: &mut Dice) -> Value {
     let mut case = json!({"run": {}, "qrels": {}, "figures": {}});
     for question in ["a", "b", "c"] {
@@ -68,14 +68,14 @@ fn ranking(dice: &mut Dice) -> Value {
 }
 
 #[test]
-fn measures_are_those_of_trec_eval_and_scipy() {
+fn metrics_equal_those_of_trec_eval_and_scipy() {
     let mut dice = Dice(1);
     let rankings: Vec<Value> = (0..300).map(|_| ranking(&mut dice)).collect();
     let correlations = (3..120).map(|length| {
         let mut values = |kinds: u64| -> Vec<f64> {
             (0..length).map(|at| if at == 0 { -1.0 } else { dice.below(kinds) as f64 / 7.0 }).collect()
         };
-        // With many equal values, and with few.
+        // One list has many equal values, the other has few.
         let (a, b) = (values(5), values(10_000));
         json!({"spearman": eval::spearman(&a, &b), "pearson": eval::pearson(&a, &b), "a": a, "b": b})
     });
@@ -102,8 +102,8 @@ struct Article {
     text: String,
 }
 
-/// A test set of the texts in `fixtures/`: the first words of each are a question. Two documents have equal texts, one has
-/// none; one question has no relevant document, one is not judged, some have no language.
+/// Writes a test set of the texts in `fixtures/`; the first words of each text are a question. Two documents have equal
+/// texts, and one has no text. One question has no relevant document, one has no judgment, and some have no language.
 fn test_set(playground: &Playground) {
     let articles: Vec<Article> = json_lines("fixtures/expected.jsonl");
     let mut dice = Dice(2);
@@ -132,7 +132,7 @@ fn test_set(playground: &Playground) {
     playground.write("test/qrels/test.tsv", qrels);
 }
 
-/// The vectors of texts as a NumPy array.
+/// Writes the vectors of texts to a NumPy file.
 fn embed(playground: &Playground, texts: &[String], to: &str, more: &[&str]) {
     let mut command = playground.command(&[&["embed", "--format", "npy"], more].concat());
     command.arg("--").args(texts).stdout(fs::File::create(playground.path(to)).unwrap());
@@ -149,7 +149,7 @@ fn texts(playground: &Playground, file: &str, fields: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn rankings_of_a_test_set_are_measured_as_trec_eval_does() {
+fn figures_of_a_test_set_equal_those_of_trec_eval() {
     let playground = Playground::new();
     test_set(&playground);
     embed(&playground, &texts(&playground, "test/corpus.jsonl", &["title", "text"]), "documents.npy", &[]);
@@ -164,7 +164,7 @@ fn rankings_of_a_test_set_are_measured_as_trec_eval_does() {
     ]);
     assert_eq!(all["notes"], notes);
 
-    // The same documents in an index, and one by one.
+    // An index of the same documents, by document and by chunk, gives the same figures.
     let build =
         ["build", "test/corpus.jsonl", "--id-field", "_id", "--text-field", "title", "--text-field", "text"];
     playground.run(&[&build[..], &["-o", "rows.parquet"]].concat()).expect(0);
@@ -178,16 +178,16 @@ fn rankings_of_a_test_set_are_measured_as_trec_eval_does() {
     assert_eq!(small["setups"][0], all["setups"][1]);
 }
 
-/// This graph is warned of whenever it is loaded.
+/// Loading this graph prints one warning, so the warnings count how often it was loaded.
 #[test]
-fn questions_of_all_set_ups_and_documents_go_through_a_model_that_is_loaded_once() {
+fn a_comparison_of_instructions_loads_the_model_once() {
     let playground = Playground::new();
     test_set(&playground);
     let arguments = ["eval", "retrieval", "test", "--model-file", "model_quantized.onnx", "--json"];
     let ran = playground.run(&[&arguments[..], &["--compare-instruction", "Find it"]].concat()).expect(0);
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.story);
     let both: Value = serde_json::from_str(&ran.stdout).unwrap();
-    // As each of them alone.
+    // Each setup has the same figures as in a run with this setup alone.
     for (at, instruction) in [&[][..], &["--instruction", "Find it"]].into_iter().enumerate() {
         let ran = playground.run(&[&arguments[..], instruction].concat()).expect(0);
         let alone: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -196,7 +196,7 @@ fn questions_of_all_set_ups_and_documents_go_through_a_model_that_is_loaded_once
 }
 
 #[test]
-fn a_bar_shows_how_far_the_corpus_is() {
+fn a_terminal_shows_progress_over_the_corpus() {
     const IN_TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
     let playground = Playground::new();
     test_set(&playground);
@@ -214,7 +214,7 @@ fn a_bar_shows_how_far_the_corpus_is() {
 }
 
 #[test]
-fn correlations_of_pairs_and_their_differences_are_those_of_scipy() {
+fn correlations_of_pairs_and_their_differences_equal_those_of_scipy() {
     let playground = Playground::new();
     let articles: Vec<Article> = json_lines("fixtures/expected.jsonl");
     let mut dice = Dice(3);
@@ -236,7 +236,7 @@ fn correlations_of_pairs_and_their_differences_are_those_of_scipy() {
     let figures = said(&playground, &["pairs", "pairs.jsonl", "--compare-dim", "32"]);
     playground.write("said.json", figures.to_string());
     print!("{}", check(&playground, &["pairs"]));
-    // The same in every run, from a table, and with other names; only lines are counted otherwise.
+    // Another run, a table and other field names give the same figures.
     assert_eq!(said(&playground, &["pairs", "pairs.jsonl", "--compare-dim", "32"]), figures);
     let tsv = said(&playground, &["pairs", "pairs.tsv", "--compare-dim", "32"]);
     assert_eq!(tsv["differences"], figures["differences"]);
@@ -245,7 +245,7 @@ fn correlations_of_pairs_and_their_differences_are_those_of_scipy() {
 }
 
 #[test]
-fn what_is_compared_differs_only_in_what_is_named() {
+fn two_compared_setups_differ_only_in_the_compared_option() {
     let playground = Playground::new();
     test_set(&playground);
     let tiny = repository("fixtures/qwen3-tiny").to_str().unwrap().to_owned();
@@ -270,7 +270,7 @@ fn what_is_compared_differs_only_in_what_is_named() {
             && other["model"].as_str().unwrap().starts_with(&bert)
     );
     assert!(one["instruction"] == other["instruction"] && one["dim"] == other["dim"]);
-    // Another file of the same folder, as another model would be: its own figures, and the differences of the two.
+    // Another model file is compared like another model: with its own figures and the differences between the two.
     let graph = "model_nbits.onnx";
     let files = said(&playground, &["retrieval", "test", "--compare-model-file", graph]);
     let alone = said(&playground, &["retrieval", "test", "--model-file", graph]);
@@ -285,7 +285,7 @@ fn what_is_compared_differs_only_in_what_is_named() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_a_line() {
+fn each_fault_of_a_test_set_is_reported_in_one_line() {
     let playground = Playground::new();
     let case = |name: &str, content: &str, arguments: &[&str], code: i32, parts: &[&str]| {
         test_set(&playground);
@@ -372,16 +372,16 @@ fn what_is_wrong_is_said_in_a_line() {
     case("", "", &other, 1, &["is not the one that made the index"]);
 }
 
-/// The blocks of docs/eval.md in their order, in an empty folder beside the corpus.
+/// Runs the blocks of docs/eval.md in order, in a folder that contains only a link to the corpus.
 #[test]
-fn the_page_on_eval_runs_as_it_stands() {
+fn the_commands_of_the_page_on_eval_work() {
     let playground = Playground::new();
     std::os::unix::fs::symlink(repository("fixtures/corpus"), playground.path("docs")).unwrap();
     let page = fs::read_to_string(repository("docs/eval.md")).unwrap();
     let code: Vec<&str> =
         page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(2 * code.len(), page.matches("```").count());
-    // The tiny model's vectors have 64 numbers.
+    // The tiny model's vectors have 64 dimensions.
     let mut code = code.concat();
     for (of_a_large_model, here) in
         [("1024,768,512,384,256,128,64,32", "64,32"), ("--compare-dim 256", "--compare-dim 32")]

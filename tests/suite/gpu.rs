@@ -1,5 +1,5 @@
 //! `--device cuda` and `--device auto`. Without a GPU, the tests that need one print that they are skipped; with `GPU_CHECK`
-//! set, as by `scripts/gpu_check`, they run in any case. `stand_in.rs` tests memory that is too small.
+//! set, as by `scripts/gpu_check`, they run in any case. `stand_in.rs` tests too little memory.
 
 use std::env;
 use std::fs;
@@ -78,7 +78,7 @@ fn cuda_that_cannot_be_used_is_refused_in_one_line() {
 }
 
 #[test]
-fn auto_takes_the_gpu_if_there_is_one() {
+fn auto_uses_the_gpu_if_there_is_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &["--device", "auto"]).expect(0);
@@ -89,13 +89,13 @@ fn auto_takes_the_gpu_if_there_is_one() {
 }
 
 #[test]
-fn vectors_of_a_gpu_are_the_golden_ones() {
+fn a_gpu_gives_the_golden_vectors() {
     needs_gpu!();
     let playground = Playground::new();
     let texts = texts();
     playground.write("in.jsonl", jsonl(texts.iter().map(|text| text.text.as_str())));
     let model = ["--model", our_exports().to_str().unwrap()];
-    // A model with so few dimensions loses more in bf16 than one of the real shape, for which gpu_check requires 0.9995.
+    // In bf16 the tiny model is less exact than the real one, for which gpu_check requires 0.9995.
     for (file, least) in [("model.onnx", 0.999_99), ("model_f16.onnx", 0.999_5), ("model_bf16.onnx", 0.999)] {
         for batch_tokens in ["1", "4096"] {
             let more = ["--model-file", file, "--batch-tokens", batch_tokens, "--rebuild"];

@@ -1,4 +1,4 @@
-//! `inspect`: figures on an index, and each row that is not as it should be.
+//! `inspect` prints figures of an index and names each faulty row.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn inspect(playground: &Playground, arguments: &[&str], code: i32) -> Value {
 }
 
 #[test]
-fn figures_are_those_of_the_rows() {
+fn figures_match_the_rows() {
     let playground = Playground::new();
     let texts = ["雨", "hello", "hello", "a longer text than the others", "hello."];
     playground.write("in.jsonl", jsonl(texts));
@@ -27,7 +27,7 @@ fn figures_are_those_of_the_rows() {
     assert_eq!(figures["problems"], json!([]));
     assert_eq!(figures["metadata"], metadata(&playground.path("out.parquet")));
 
-    // Twice the same file is an index whose ids come twice.
+    // The same file twice is an index with every id twice.
     std::fs::copy(playground.path("out.parquet"), playground.path("copy.parquet")).unwrap();
     let figures = inspect(&playground, &["copy.parquet", "out.parquet", "--verify"], 1);
     assert_eq!((&figures["rows"], &figures["duplicate_texts"]), (&json!(10), &json!(6)));
@@ -55,7 +55,7 @@ fn an_index_may_be_empty() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_row() {
+fn each_fault_is_reported_with_its_row() {
     let playground = Playground::new();
     let texts: Vec<String> = (0..40).map(|n| format!("text {n}")).collect();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));

@@ -1,4 +1,4 @@
-//! What an installed copy consists of: the wheel, which finds its library by itself, completions and man pages.
+//! The parts of an installation: the wheel, which finds ONNX Runtime by itself, completions and man pages.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ fn run(playground: &Playground, program: &Path, arguments: &[&str]) -> Ran {
     playground.output(Command::new(program).args(arguments).current_dir(playground.path("")), "")
 }
 
-/// A fresh Python environment with nothing but pip.
+/// Makes a Python environment with only pip.
 fn environment(playground: &Playground) -> PathBuf {
     let mut virtualenv = util::python("install");
     virtualenv.args(["-m", "virtualenv", "--quiet", "environment"]).current_dir(playground.path(""));
@@ -19,7 +19,7 @@ fn environment(playground: &Playground) -> PathBuf {
     playground.path("environment")
 }
 
-/// The wheel that `scripts/test` has made.
+/// Returns the path of the wheel that `scripts/test` has built.
 fn wheel() -> PathBuf {
     let wheels =
         fs::read_dir(repository("target/wheels")).map(|files| files.map(|file| file.unwrap().path()));
@@ -41,14 +41,14 @@ fn the_wheel_finds_its_library_by_itself() {
     let wheel = wheel();
     run(&playground, &pip, &["install", "--quiet", wheel.to_str().unwrap()]).expect(0);
 
-    // As pipx and uv put it on the path.
+    // pipx and uv put such a link on the path.
     symlink(environment.join("bin/qwen3-index"), playground.path("qwen3-index")).unwrap();
     playground.write("docs/hello.txt", "Hello.");
     let build = |program: &Path| {
         let mut command = Command::new(program);
         command.args(["build", "docs", "-o", "out.parquet", "--rebuild", "--model"]);
         command.arg(repository("fixtures/qwen3-tiny")).current_dir(playground.path(""));
-        // Nothing else tells it of a library.
+        // Without environment variables, only the wheel can lead to the library.
         playground.output(command.env_clear().env("HOME", playground.path("home")), "")
     };
     for program in [environment.join("bin/qwen3-index"), playground.path("qwen3-index")] {
@@ -58,10 +58,10 @@ fn the_wheel_finds_its_library_by_itself() {
 
     run(&playground, &pip, &["uninstall", "--quiet", "--yes", "onnxruntime"]).expect(0);
     let without = build(&environment.join("bin/qwen3-index"));
-    assert!(without.code == Some(1), "the library was another one{}", without.story);
+    assert!(without.code == Some(1), "it used another library than the uninstalled one{}", without.story);
 }
 
-/// The commands in the help of the program, or of one of its commands.
+/// Returns the commands that the help of the program, or of a command, lists.
 fn commands(playground: &Playground, of: &[&str]) -> Vec<String> {
     let help = playground.run(&[of, &["--help"]].concat()).expect(0).stdout;
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -83,7 +83,7 @@ fn completions_offer_every_command_to_every_shell() {
         for command in commands.iter().map(String::as_str).chain(["text-field"]) {
             assert!(script.contains(command), "{shell}: no {command}");
         }
-        assert!(!script.contains("worker"), "{shell}: offers what is hidden");
+        assert!(!script.contains("worker"), "{shell}: offers a hidden command");
         playground.write(shell, script);
     }
     let bash = |script: &str| run(&playground, Path::new("bash"), &["-c", script]).expect(0).stdout;

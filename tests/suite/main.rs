@@ -1,6 +1,6 @@
-//! The tests through the binary and through the library's seams; a module a theme.
+//! Tests through the binary and through the library's public functions, one module per subject.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // A test that panics says where; tables are printed.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)] // Tests panic to fail, and print tables.
 
 mod bad_inputs;
 mod crashes;

@@ -1,4 +1,4 @@
-//! Small files of every kind, made by hand.
+//! Makes small files of every format.
 
 use std::io::{Cursor, Write};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// With a checksum at its end, as the command-line tool writes it.
+/// Compresses with a checksum at the end, as the `zstd` command does.
 pub fn zstd(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
@@ -30,7 +30,7 @@ pub fn utf16be(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 
-/// A ZIP archive of files with their contents.
+/// Makes a ZIP archive of named files.
 pub fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in files {
@@ -40,7 +40,7 @@ pub fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// An Office package: what its relationships say is its main part, and that part.
+/// Makes an Office package of relationships and of the main part that they name.
 pub fn package(main: &str, content: &[u8]) -> Vec<u8> {
     zip(&[("_rels/.rels", relationships(main).as_bytes()), (main, content)])
 }
@@ -53,7 +53,7 @@ pub fn relationships(main: &str) -> String {
     )
 }
 
-/// The part of a text document with one paragraph; the text is not escaped.
+/// Returns the main part of a DOCX file with one paragraph. The text is not escaped.
 pub fn document_xml(text: &str) -> String {
     const NAMESPACE: &str = "http://schemas.openxmlformats.org/wordprocessingml/2006/main";
     format!(
@@ -65,7 +65,7 @@ pub fn docx(text: &str) -> Vec<u8> {
     package("word/document.xml", document_xml(text).as_bytes())
 }
 
-/// A PDF of one page that draws this, with Helvetica as `/F`, and more entries of the trailer.
+/// Makes a PDF of one page with this content stream. `/F` is Helvetica; `trailer` adds entries to the trailer.
 pub fn pdf_page(content: &str, trailer: &str) -> Vec<u8> {
     let page =
         "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>";
@@ -81,12 +81,12 @@ pub fn pdf_page(content: &str, trailer: &str) -> Vec<u8> {
     )
 }
 
-/// One line of text, without brackets in it.
+/// Makes a PDF with one line of text, which may not contain brackets.
 pub fn pdf(text: &str) -> Vec<u8> {
     pdf_page(&format!("BT /F 10 Tf 9 200 Td ({text}) Tj ET"), "")
 }
 
-/// Objects numbered from 1, the first of them the catalog.
+/// Makes a PDF of objects, numbered from 1. The first is the catalog.
 pub fn pdf_objects(objects: &[&str], trailer: &str) -> Vec<u8> {
     let mut file = "%PDF-1.4\n".to_owned();
     let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
@@ -99,7 +99,7 @@ pub fn pdf_objects(objects: &[&str], trailer: &str) -> Vec<u8> {
     file.into_bytes()
 }
 
-/// A Parquet file of these columns.
+/// Makes a Parquet file of these columns.
 pub fn parquet(columns: &[(&str, ArrayRef)]) -> Vec<u8> {
     let batch = RecordBatch::try_from_iter(columns.iter().cloned()).unwrap();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();

@@ -1,4 +1,4 @@
-//! Thousands of files of all kinds in one run, many of them damaged.
+//! Thousands of files of all formats in one run, many of them damaged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ use encoding_rs::Encoding as Charset;
 use crate::make::{docx, gzip, parquet, pdf, strings, utf16be, utf16le, zstd};
 use crate::util::{Playground, ids_and_texts};
 
-/// One of the kinds of files in a folder of all kinds.
+/// A kind of file: extension, text, and how to make the bytes.
 struct Make {
     ending: &'static str,
-    /// The text of a file, which no other has.
+    /// Returns the text of the file with a number. No two files have the same text.
     text: fn(usize) -> String,
-    /// The file, damaged beyond reading or not.
+    /// Returns the bytes of a file with this text. A damaged file cannot be read.
     bytes: fn(&str, bool) -> Vec<u8>,
-    /// Where its row stands, if it has rows.
+    /// The line or row of the text, for formats with rows.
     row: Option<u64>,
 }
 
@@ -32,13 +32,14 @@ fn japanese(n: usize) -> String {
     format!("報告{n}は{}羽の鳥について述べています。", n * 7)
 }
 
-/// A zero is in no text.
+/// Encodes a text. The damage is a zero byte, which no text may contain.
 fn encoded(charset: &str, text: &str, damaged: bool) -> Vec<u8> {
     let mut bytes = Charset::for_label(charset.as_bytes()).unwrap().encode(text).0.into_owned();
     bytes.extend(damaged.then_some(0));
     bytes
 }
 
+/// Damages a file by removing bytes at its end.
 fn less(mut bytes: Vec<u8>, by: usize, damaged: bool) -> Vec<u8> {
     bytes.truncate(bytes.len() - if damaged { by } else { 0 });
     bytes
@@ -64,7 +65,7 @@ fn xhtml(charset: &str, text: &str, damaged: bool) -> Vec<u8> {
     encoded(charset, &format!("{declaration}{HTML}<body><p>{text}</p></body></html>"), damaged)
 }
 
-/// Half of it.
+/// Damages a file by removing its second half.
 fn halved(bytes: Vec<u8>, damaged: bool) -> Vec<u8> {
     let by = bytes.len() / 2;
     less(bytes, by, damaged)
@@ -96,7 +97,7 @@ const MAKES: [Make; 20] = [
 
 /// Every tenth file of each kind is damaged.
 #[test]
-fn five_thousand_mixed_files() {
+fn five_thousand_mixed_files_are_read_and_each_damaged_one_is_named() {
     let playground = Playground::new();
     fs::create_dir(playground.path("docs")).unwrap();
     let (mut expected, mut damaged) = (Vec::new(), BTreeSet::new());

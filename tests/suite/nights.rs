@@ -1,5 +1,5 @@
-//! Night after night over one output: what is taken over, what is made anew, and what is left alone when something
-//! goes wrong. The yardstick is a run from scratch over the same inputs.
+//! Runs of many nights over one output: which rows are reused, which are embedded again, and which stay when something
+//! fails. The expected output is that of a run from scratch over the same inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
@@ -21,13 +21,13 @@ const OUT: &str = "out.parquet";
 /// Rows by id.
 type Rows = BTreeMap<String, Cells>;
 
-/// What a row has beside its id.
+/// The columns of a row except its id.
 #[derive(Debug, Clone, PartialEq)]
 struct Cells {
     text: String,
-    /// Bit by bit: a NaN would not be equal to itself, and 0 is equal to -0.
+    /// The bits of each number, since as a float NaN is not equal to itself and 0 is equal to -0.
     vector: Vec<u32>,
-    /// As text, since a column may have got a wider type: 1 is then 1.0, or "1".
+    /// As text, since the type of a column can become wider: 1 then turns into 1.0 or "1".
     kept: Vec<Option<String>>,
 }
 
@@ -85,22 +85,22 @@ fn shown(column: &ArrayRef, at: usize) -> Option<String> {
     })
 }
 
-/// The rows of an index. No id is there twice.
+/// Reads the rows of an index, and asserts that each id occurs once.
 fn rows(path: &Path) -> Rows {
     let mut rows = Rows::new();
     for Line { id, cells, .. } in lines(path) {
-        assert_eq!(rows.insert(id.clone(), cells.unwrap()), None, "{id} is there twice");
+        assert_eq!(rows.insert(id.clone(), cells.unwrap()), None, "{id} occurs twice");
     }
     rows
 }
 
-/// The bytes of a file made from scratch, and the code of the run that made it.
+/// The bytes of an output made from scratch, and the exit code of its run.
 type Scratch = (Vec<u8>, Option<i32>);
 
-/// What is another when a file is written again, though with the same bytes.
+/// Inode and modification time: they change when a file is replaced, even by the same bytes.
 type Stamp = (u64, i64, i64);
 
-/// What a run left, and what its report says.
+/// A run of a night, with its report.
 struct Night {
     ran: Ran,
     report: Value,
@@ -113,20 +113,20 @@ impl Night {
         self
     }
 
-    /// Tokens that went through the model, and documents that did.
+    /// Returns how many tokens and how many documents went through the model.
     fn work(&self) -> (u64, u64) {
         (self.report["tokens"].as_u64().unwrap(), self.report["documents"]["embedded"].as_u64().unwrap())
     }
 }
 
 impl Playground {
-    /// `build`, with a report.
+    /// Runs `build` with a report.
     fn night(&self, inputs: &[&str], more: &[&str]) -> Night {
         let arguments = [&["build"], inputs, &["-o", OUT, "--report", "report.json"], more].concat();
         self.reported(self.run(&arguments))
     }
 
-    /// The same on a machine without ONNX Runtime: what has to load the model fails.
+    /// Runs `build` with a report and without ONNX Runtime, so that a run that loads the model fails.
     fn night_without_a_model(&self, inputs: &[&str], more: &[&str]) -> Night {
         let arguments = [&["build"], inputs, &["-o", OUT, "--report", "report.json"], more].concat();
         self.reported(self.output(self.command(&arguments).env("ORT_DYLIB_PATH", "nowhere"), ""))
@@ -155,7 +155,7 @@ impl Playground {
         fs::remove_file(self.path(name)).unwrap();
     }
 
-    /// Says which rows differ where bytes do.
+    /// Asserts that the output has these bytes; if not, panics with the first row that differs.
     #[track_caller]
     fn expect_as_from_scratch(&self, ran: &Ran, scratch: &[u8]) {
         if self.read(OUT) != scratch {
@@ -175,13 +175,13 @@ fn stamp(path: &Path) -> Stamp {
     (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
 }
 
-// Any edits.
+// Random edits.
 
-/// Of each kind some, in a folder and below it, in another order than that of the kinds.
+/// Several files of each format, in a folder and below it, ordered by name and not by format.
 const NAMES: [&str; 9] =
     ["a.txt", "b.jsonl", "c.md", "d.csv", "d/a.txt", "d/b.jsonl", "d/c.md", "e.jsonl", "f.txt"];
 
-/// Few, so that texts and chunks meet again.
+/// Only a few, so that equal texts and equal chunks occur.
 const SENTENCES: [&str; 9] = [
     "The parcel has left the office in the north.",
     "A barometer measures the pressure of the air.",
@@ -194,26 +194,26 @@ const SENTENCES: [&str; 9] = [
     "No.",
 ];
 
-/// With one thread a model of this size is loaded sooner.
+/// Options of a run. With one thread, the tiny model loads faster.
 const SETTINGS: [&[&str]; 2] = [
     &["--threads", "1", "--keep", "k", "--keep", "m"],
     &["--threads", "1", "--keep", "m", "--chunks", "--max-tokens", "20"],
 ];
 
-/// A document of a file; of text and Markdown there is only the first.
+/// A document of a file. Text and Markdown files have only the first.
 #[derive(Debug, Clone)]
 struct Item {
     id: Option<u8>,
     text: String,
-    /// Of any type.
+    /// A value of any type.
     k: Value,
-    /// A number, mostly.
+    /// A number, rarely another type.
     m: Value,
 }
 
 type Folder = BTreeMap<&'static str, Vec<Item>>;
 
-/// What somebody does to a folder during the day. A number stands for one of its files or items, by remainder.
+/// An edit of a folder. A number, modulo the count of files or items, selects one of them.
 #[derive(Debug, Clone)]
 enum Edit {
     Write(&'static str, Vec<Item>),
@@ -350,7 +350,7 @@ fn content(name: &str, items: &[Item]) -> String {
     }
 }
 
-/// Does what a consumer of the delta does, and counts rows that are added, changed and removed.
+/// Applies a delta to rows, as a consumer does. Returns how many rows it adds, changes and removes.
 fn apply_delta(delta: &Path, rows: &mut Rows) -> [usize; 3] {
     let mut counts = [0; 3];
     for Line { id, operation, cells } in lines(delta) {
@@ -366,13 +366,13 @@ fn apply_delta(delta: &Path, rows: &mut Rows) -> [usize; 3] {
     counts
 }
 
-/// The types of the columns.
+/// Returns the types of the columns.
 fn types(path: &Path) -> Vec<DataType> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     reader.schema().fields().iter().map(|field| field.data_type().clone()).collect()
 }
 
-/// What a delta should say. Where a column has another type, all of its values are others.
+/// Returns how many rows a delta should add, change and remove. If a column's type changes, every common row counts as changed.
 fn differences(before: &Rows, now: &Rows, is_retyped: bool) -> [usize; 3] {
     let both = || now.iter().filter_map(|(id, row)| Some((row, before.get(id)?)));
     let changed = both().filter(|(now, before)| is_retyped || now != before).count();
@@ -382,9 +382,9 @@ fn differences(before: &Rows, now: &Rows, is_retyped: bool) -> [usize; 3] {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
-    /// Byte for byte, with no more work than there is new text, and the delta leads from each night to the next.
+    /// Also asserts that only new texts are embedded and that the delta turns each night's rows into the next night's.
     #[test]
-    fn a_night_comes_to_the_bytes_of_a_run_from_scratch(
+    fn each_night_writes_the_bytes_of_a_run_from_scratch(
         start in prop::collection::vec((select(&NAMES), items()), 0..7),
         days in prop::collection::vec(prop::collection::vec(edit(), 0..4), 5),
         settings in select(&SETTINGS),
@@ -403,7 +403,7 @@ proptest! {
                 Some((scratch, _)) if !is_edited => scratch.clone(),
                 _ => playground.scratch(&["docs"], settings),
             };
-            // 3 where two documents have the same id: then the first one has the row.
+            // The code is 3 if two documents have the same id; the first one gets the row.
             assert_eq!(night.ran.code, scratch.1, "{}", night.ran.story);
             playground.expect_as_from_scratch(&night.ran, &scratch.0);
 
@@ -431,10 +431,10 @@ proptest! {
     }
 }
 
-// What is not made again.
+// Reuse of vectors.
 
 #[test]
-fn what_has_a_vector_needs_no_model() {
+fn documents_with_vectors_need_no_model() {
     let playground = Playground::new();
     for (at, name) in ["a.txt", "b.md", "c/d.txt", "e.txt"].into_iter().enumerate() {
         playground.write(&format!("docs/{name}"), SENTENCES[at]);
@@ -463,21 +463,21 @@ fn what_has_a_vector_needs_no_model() {
     assert_eq!(night.work(), (0, 0), "{}", night.ran.story);
     playground.expect_as_from_scratch(&night.ran, &scratch);
 
-    // And the yardstick holds: what does need a model would have failed.
+    // Control: a run that needs the model does fail here.
     playground.write("docs/new.txt", "new");
     let night = playground.night_without_a_model(inputs, &["--dim", "33"]).expect(1);
     night.ran.says("ORT_DYLIB_PATH names nowhere");
 }
 
 #[test]
-fn equal_texts_of_one_run_go_through_the_model_once() {
+fn equal_texts_of_a_run_are_embedded_once() {
     let playground = Playground::new();
     let long = SENTENCES.join(" ").repeat(4);
     let texts = [long.as_str(), "short", "another"];
     playground.write("few.jsonl", jsonl(texts));
     let few = playground.night(&["few.jsonl"], &[]).expect(0);
     assert!(few.work().0 > 500, "the test needs a text of many tokens: {:?}", few.work());
-    // More than two windows, so that they never meet in memory.
+    // More than two windows, so that equal texts are not in memory together.
     playground.write("many.jsonl", jsonl((0..2500).map(|n| texts[n % texts.len()])));
     playground.remove(OUT);
     let many = playground.night(&["many.jsonl"], &[]).expect(0);
@@ -489,15 +489,15 @@ fn equal_texts_of_one_run_go_through_the_model_once() {
 }
 
 #[test]
-fn what_differs_is_named_and_everything_is_made_anew() {
+fn other_settings_are_named_and_every_text_is_embedded_again() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
     let (inputs, all) = (&["docs.jsonl"], SENTENCES.len() as u64);
     for (before, now, says) in [
         (&["--dim", "40"][..], &[][..], "--dim (40 before, now 64)"),
         (&[], &["--max-tokens", "30"], "--max-tokens (2048 before, now 30)"),
-        (&[], &["--instruction", "Find it"], "anew: --instruction"),
-        (&["--instruction", "Find it"], &["--instruction", "Find that"], "anew: --instruction"),
+        (&[], &["--instruction", "Find it"], "again: --instruction"),
+        (&["--instruction", "Find it"], &["--instruction", "Find that"], "again: --instruction"),
         (&[], &["--chunks"], "anew: --chunks"),
         (&["--chunks"], &["--dim", "40"], "anew: --chunks"),
         (&[], &["--model-file", "model_f16.onnx"], "anew: the model"),
@@ -519,10 +519,10 @@ fn what_differs_is_named_and_everything_is_made_anew() {
     }
 }
 
-// What goes wrong.
+// Faults.
 
 #[test]
-fn inputs_that_have_gone_leave_the_old_output_unless_that_is_allowed() {
+fn missing_inputs_leave_the_old_output_unless_an_option_allows_them() {
     struct Case {
         inputs: &'static [&'static str],
         set_up: fn(&Playground),
@@ -587,13 +587,13 @@ fn inputs_that_have_gone_leave_the_old_output_unless_that_is_allowed() {
             assert!(ran.stderr.contains(says), "not said: {says}{}", ran.story);
             assert_eq!(playground.read(OUT), before, "{}", ran.story);
         }
-        // From scratch there is nothing to lose, and a root must be there all the same.
+        // Without an old output nothing can be lost, but the root must exist.
         let _ = playground.run(&[&["build"], inputs, &["-o", "scratch.parquet", flag]].concat()).expect(0);
         let ran = playground.run(&[&arguments[..], &[flag]].concat()).expect(0);
         playground.expect_as_from_scratch(&ran, &playground.read("scratch.parquet"));
     }
 
-    // Half of them may go, and what was empty may stay so.
+    // Half of the documents may disappear, and an empty index may stay empty.
     let playground = Playground::new();
     playground.write("docs/a.txt", "one");
     playground.write("docs/b.txt", "two");
@@ -608,7 +608,7 @@ fn inputs_that_have_gone_leave_the_old_output_unless_that_is_allowed() {
     }
 }
 
-/// Texts as they are on the first evening, and what somebody or something has done to them on the next.
+/// Damages, removes, changes and adds documents. [`mend`] repairs the damaged ones.
 fn spoil(playground: &Playground) {
     playground.remove("docs/1.txt");
     playground.write("docs/b.pdf", "%PDF-1.7\nhalf of it");
@@ -628,13 +628,14 @@ fn spoil(playground: &Playground) {
     playground.write("docs/k.txt", "changed");
 }
 
+/// Writes the readable contents of the documents that [`spoil`] damages.
 fn mend(playground: &Playground) {
     playground.write("docs/b.pdf", pdf("A page of the gazette"));
     playground.write("docs/c.txt", "Said in UTF-8: 今天");
     let row = |n: u8, number| json!({"id": format!("d{n}"), "text": format!("Row number {number}"), "k": n});
     let rows = [row(1, "one"), row(2, "two"), row(3, "three"), row(4, "four"), row(5, "five")];
     playground.write("docs/d.jsonl", rows.map(|row| row.to_string() + "\n").concat());
-    // Noise, so that half of the bytes are about half of the rows.
+    // The texts hardly compress, so that half of the bytes contain about half of the rows.
     let row = |n: u64| {
         let text = format!("Parcel {:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         json!({"id": format!("e{n:02}"), "text": text, "k": n}).to_string() + "\n"
@@ -644,7 +645,7 @@ fn mend(playground: &Playground) {
 }
 
 #[test]
-fn what_cannot_be_read_today_keeps_yesterdays_row() {
+fn documents_that_cannot_be_read_today_keep_yesterdays_rows() {
     for settings in [&["--keep", "k"][..], &["--keep", "k", "--chunks", "--max-tokens", "20"]] {
         let playground = Playground::new();
         for name in ["0.txt", "1.txt", "2.txt", "f/inside.txt", "g.txt", "h.txt", "k.txt"] {
@@ -661,7 +662,7 @@ fn what_cannot_be_read_today_keeps_yesterdays_row() {
         let run = |output: &str, last: &[&str]| {
             let arguments = [&["build", "docs", "-o", output], &more[..], last].concat();
             let command = playground.command(&arguments);
-            // Modes do not count for root; without a way out of that the folder is simply read.
+            // File modes do not count for root. Without setpriv the folder is read.
             let bound = if fs::read_dir(&folder).is_ok() { bound_by_modes(&command) } else { None };
             playground.output(&mut bound.unwrap_or(command), "").expect(3)
         };
@@ -690,13 +691,13 @@ fn what_cannot_be_read_today_keeps_yesterdays_row() {
             night.ran.story
         );
 
-        // Those as they were, all others as they are, and nothing else.
+        // Expected: yesterday's rows of the stale documents, and today's rows of all others.
         let mut rows_expected = rows(&playground.path("scratch.parquet"));
         rows_expected.extend(before.into_iter().filter(|(id, _)| stale.contains(&document(id).as_str())));
         assert_eq!(rows(&playground.path(OUT)), rows_expected, "{}", night.ran.story);
         assert_eq!(night.report["documents"]["gone"], 2, "{}", night.ran.story);
 
-        // As long as it lasts.
+        // A second night with the same faults changes nothing.
         let bytes = playground.read(OUT);
         let again = run(OUT, &["--report", "report.json"]);
         assert_eq!(playground.read(OUT), bytes, "{}", again.story);
@@ -709,7 +710,7 @@ fn what_cannot_be_read_today_keeps_yesterdays_row() {
     }
 }
 
-/// An index and what it was made of, small enough that damage strikes every part of it.
+/// Builds an index so small that damage reaches every part of it. Returns its bytes.
 fn small(playground: &Playground) -> Vec<u8> {
     let rows =
         SENTENCES[..3].iter().zip(0..).map(|(text, n)| json!({"id": n, "text": text, "k": n}).to_string());
@@ -720,7 +721,7 @@ fn small(playground: &Playground) -> Vec<u8> {
 }
 
 #[test]
-fn a_damaged_index_is_made_anew_and_kept_beside() {
+fn a_damaged_index_is_rebuilt_and_a_copy_of_it_kept() {
     let playground = Playground::new();
     let whole = small(&playground);
     let middle = whole.len() / 2;
@@ -759,8 +760,8 @@ fn a_damaged_index_is_made_anew_and_kept_beside() {
     }
 }
 
-/// Wherever it is. Either it is seen, and the file made anew; or the file is refused, since it looks like one of
-/// another program, and left as it is; or, by what this reader knows, no row depends on it.
+/// For a flipped bit anywhere, one of three things happens: the tool finds the damage and rebuilds the file; it refuses the
+/// file as another program's and leaves it; or no row depends on the bit.
 #[test]
 fn one_flipped_bit_never_leads_to_wrong_rows() {
     let playground = Playground::new();
@@ -768,7 +769,7 @@ fn one_flipped_bit_never_leads_to_wrong_rows() {
     let expected = rows(&playground.path(OUT));
     let (mut anew, mut left, mut refused) = (0, 0, 0);
     for n in 0..41 {
-        // Places and bits meet in all ways; the first is in the magic number at the start.
+        // Varies offset and bit; the first offset is in the magic number.
         let at = (2 + n * 997) % whole.len();
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (n * 5 % 8);
@@ -789,20 +790,20 @@ fn one_flipped_bit_never_leads_to_wrong_rows() {
             }
         }
     }
-    println!("of {} bytes 41 flipped: {anew} times made anew, {left} left, {refused} refused", whole.len());
-    assert!(anew > 20, "{anew} made anew, {left} left, {refused} refused");
+    println!("41 flipped bits in {} bytes: {anew} rebuilt, {left} left, {refused} refused", whole.len());
+    assert!(anew > 20, "{anew} rebuilt, {left} left, {refused} refused");
 }
 
-// What is said.
+// Dry runs, reports and logs.
 
-/// All files below a folder, with their bytes.
+/// Returns name and content of every file in the folder.
 fn snapshot(playground: &Playground) -> Vec<(String, Vec<u8>)> {
     let names = playground.listing().into_iter().filter(|name| playground.path(name).is_file());
     names.map(|name| (name.clone(), playground.read(&name))).collect()
 }
 
 #[test]
-fn a_dry_run_writes_nothing_and_tells_what_the_run_will_do() {
+fn a_dry_run_writes_nothing_and_predicts_what_the_run_does() {
     let playground = Playground::new();
     let dry = |more: &[&str]| {
         let before = snapshot(&playground);
@@ -833,7 +834,7 @@ fn a_dry_run_writes_nothing_and_tells_what_the_run_will_do() {
         ".out.parquet.journal",
         "what an interrupted run left, to be judged by the next one that writes",
     );
-    // The same text again, another window away: it is not to be counted twice.
+    // Equal texts in different windows: the dry run must not count them twice.
     playground.write("docs/f.jsonl", jsonl((0..2100).map(|n| SENTENCES[n % SENTENCES.len()])));
     let ran = dry_and_real(0);
     assert!(
@@ -858,7 +859,7 @@ fn a_dry_run_writes_nothing_and_tells_what_the_run_will_do() {
     let ran = dry_and_real(3);
     assert!(ran.stdout.ends_with("0 tokens in 0 chunks to embed\n"), "{}", ran.story);
 
-    // It looks on while another run is at work.
+    // A dry run works while another run holds the lock.
     let path = playground.path(".out.parquet.lock");
     let lock = File::create(&path).unwrap();
     lock.lock().unwrap();
@@ -866,7 +867,7 @@ fn a_dry_run_writes_nothing_and_tells_what_the_run_will_do() {
     playground.run(&["build", "docs", "-o", OUT]).expect(4).says("another run holds it");
 }
 
-/// The types of a report's parts, `null` included; lists by their first member.
+/// Replaces each value of a report by the name of its type, and each list by the shape of its first member.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Null => json!("null"),
@@ -881,7 +882,7 @@ fn shape(value: &Value) -> Value {
 }
 
 #[test]
-fn every_outcome_has_its_report_and_a_log_that_programs_can_read() {
+fn every_outcome_has_a_report_and_a_json_log() {
     let playground = Playground::new();
     playground.write("docs/a.txt", "one");
     playground.write("docs/b.txt", "two");
@@ -954,13 +955,13 @@ fn every_outcome_has_its_report_and_a_log_that_programs_can_read() {
     check(&["docs"], 1, &failed(false));
 }
 
-/// As in RFC 3339, to the second, in UTC.
+/// Returns whether this is a time of RFC 3339 in UTC, with seconds.
 fn is_time(time: &str) -> bool {
     let like = |c: char| if c.is_ascii_digit() { '9' } else { c };
     time.chars().map(like).collect::<String>() == "9999-99-99T99:99:99Z"
 }
 
-/// Runs where modes count, in which a folder of mode 0 cannot be read; `None` where there is no way to that.
+/// Builds while the mode of a folder forbids reading it. Returns `None` if modes do not count for this user.
 fn without_reading(playground: &Playground, folder: &str, more: &[&str]) -> Option<Ran> {
     let path = playground.path(folder);
     fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
@@ -971,7 +972,7 @@ fn without_reading(playground: &Playground, folder: &str, more: &[&str]) -> Opti
     ran
 }
 
-/// A file of rows between others, and a line of it that does not say which row it was.
+/// Builds an index of four text files and a file of two rows, which comes third by name.
 fn four_and_two_rows(playground: &Playground) {
     for name in ["a.txt", "b.txt", "d.txt", "e.txt"] {
         playground.write(&format!("docs/{name}"), format!("This is {name}"));
@@ -983,11 +984,12 @@ fn four_and_two_rows(playground: &Playground) {
     playground.run(&["build", "docs", "-o", OUT]).expect(0);
 }
 
+/// Two lines; the second is cut, so that its id is unknown.
 const BROKEN: &str = "{\"id\":\"c1\",\"text\":\"row one\"}\n{\"id\n";
 
-/// On the second night the rows stand at the end, and the gap between their neighbours is empty.
+/// On the second night the stale row is at the end of the file, so its neighbours no longer show where it belongs.
 #[test]
-fn what_is_lost_for_two_nights_keeps_its_row() {
+fn a_row_that_cannot_be_read_for_two_nights_is_kept() {
     let playground = Playground::new();
     four_and_two_rows(&playground);
     playground.write("docs/c.jsonl", BROKEN);
@@ -997,7 +999,7 @@ fn what_is_lost_for_two_nights_keeps_its_row() {
     }
 }
 
-/// The same of a folder, whose failure does say how the ids start.
+/// The failure names the folder, with which the ids of its documents start.
 #[test]
 fn a_folder_that_cannot_be_read_for_two_nights_keeps_its_rows() {
     let playground = Playground::new();
@@ -1008,9 +1010,9 @@ fn a_folder_that_cannot_be_read_for_two_nights_keeps_its_rows() {
     }
 }
 
-/// the other way: a row at the end puts the order in doubt, and a deletion far away is not seen.
+/// The stale row is out of order. This must not hide that a document elsewhere was deleted.
 #[test]
-fn a_stale_row_of_yesterday_does_not_bring_back_what_is_deleted_elsewhere() {
+fn a_stale_row_does_not_bring_back_a_document_deleted_elsewhere() {
     let playground = Playground::new();
     four_and_two_rows(&playground);
     playground.write("docs/a.txt", b"\x00\xff");
@@ -1022,9 +1024,9 @@ fn a_stale_row_of_yesterday_does_not_bring_back_what_is_deleted_elsewhere() {
     assert_eq!(ids, ["a.txt", "b.txt", "c1", "c2", "d.txt"], "{}", ran.story);
 }
 
-/// It is read, and there is nothing in it any more.
+/// The file can be read and has no text any more, so its row goes, although another file has a broken line.
 #[test]
-fn what_is_empty_today_is_not_lost() {
+fn a_document_that_is_empty_today_loses_its_row() {
     let playground = Playground::new();
     playground
         .write("docs/rows.jsonl", "{\"id\":\"2\",\"text\":\"two\"}\n{\"id\":\"3\",\"text\":\"three\"}\n");
@@ -1044,9 +1046,9 @@ fn four_and_one_inside(playground: &Playground) {
     playground.run(&["build", "docs", "-o", OUT]).expect(0);
 }
 
-/// The failure of the second takes away that the first is there.
+/// The failure of the second row must not bring back yesterday's row beside the new one.
 #[test]
-fn an_id_whose_second_row_is_bad_is_there_once() {
+fn an_id_with_a_good_and_a_bad_row_occurs_once() {
     let playground = Playground::new();
     let good = "{\"id\":\"x\",\"text\":\"one\"}\n{\"id\":\"y\",\"text\":\"two\"}\n";
     playground.write("docs.jsonl", good);
@@ -1056,15 +1058,15 @@ fn an_id_whose_second_row_is_bad_is_there_once() {
     assert_eq!(rows(&playground.path(OUT)).len(), 2);
 }
 
-/// One chunk of it in another document, and the rest is taken for moved.
+/// A chunk of the unreadable document is also in another document, so the tool could mistake it for a moved one.
 #[test]
-fn a_chunk_that_is_elsewhere_too_does_not_cost_a_lost_document_its_rows() {
+fn a_shared_chunk_does_not_cost_an_unreadable_document_its_rows() {
     let playground = Playground::new();
     let header = "This is the header that all of the letters share in this place.";
     for name in ["a.txt", "c/inside.txt", "d.txt"] {
         playground.write(&format!("docs/{name}"), format!("{header} And this is what {name} says alone."));
     }
-    // So that the row of the shared chunk is in the folder that will be lost.
+    // Only the folder that will be lost then has the shared chunk.
     playground.write("docs/a.txt", "Something of its own");
     playground.write("docs/d.txt", "Something else of its own");
     let settings = ["--chunks", "--max-tokens", "20"];
@@ -1078,9 +1080,9 @@ fn a_chunk_that_is_elsewhere_too_does_not_cost_a_lost_document_its_rows() {
     assert_eq!(inside(&playground), before, "{}", ran.story);
 }
 
-/// Nobody knows what was in a damaged file, so nobody can say that it was empty.
+/// The damaged file could have had documents, so the check for an empty root applies.
 #[test]
-fn a_damaged_index_and_an_empty_root_do_not_make_an_empty_index() {
+fn an_empty_root_does_not_replace_a_damaged_index() {
     let playground = Playground::new();
     let whole = {
         four_and_one_inside(&playground);
@@ -1093,9 +1095,9 @@ fn a_damaged_index_and_an_empty_root_do_not_make_an_empty_index() {
     assert_eq!(playground.read(OUT), &whole[..1000]);
 }
 
-/// What such a file says of itself is another version's, or damaged; its ids are taken for documents'.
+/// Metadata that cannot be read is another version's, or damaged. The ids of such a file could be mistaken for documents'.
 #[test]
-fn an_index_of_chunks_of_another_version_is_made_anew() {
+fn an_index_of_chunks_with_unknown_metadata_is_rebuilt() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
     playground.run(&["build", "docs.jsonl", "-o", OUT, "--chunks"]).expect(0);
@@ -1106,9 +1108,9 @@ fn an_index_of_chunks_of_another_version_is_made_anew() {
     playground.run(&["build", "docs.jsonl", "-o", OUT, "--chunks"]).expect(0);
 }
 
-/// What it says of its vectors is not held against them: rows of other texts.
+/// The metadata gives other dimensions than the vectors have. Reading by them would give rows wrong vectors.
 #[test]
-fn the_length_of_the_vectors_is_that_in_the_file() {
+fn wrong_dimensions_in_the_metadata_do_not_mix_up_vectors() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
     playground.run(&["build", "docs.jsonl", "-o", OUT]).expect(0);
@@ -1124,9 +1126,9 @@ fn the_length_of_the_vectors_is_that_in_the_file() {
     }
 }
 
-/// Doubt 11. The settings are the same, so yesterday's vector is as good as it was.
+/// `--rebuild` does not change the settings, so yesterday's vector is still right.
 #[test]
-fn a_rebuild_keeps_what_cannot_be_read() {
+fn a_rebuild_keeps_the_rows_of_documents_that_cannot_be_read() {
     let playground = Playground::new();
     four_and_one_inside(&playground);
     playground.write("docs/a.txt", b"\x00\xff");
@@ -1134,9 +1136,9 @@ fn a_rebuild_keeps_what_cannot_be_read() {
     assert!(rows(&playground.path(OUT)).contains_key("a.txt"));
 }
 
-/// Doubt 12. A file system that has lost the last writes gives zeros.
+/// A file system that has lost the last writes returns zeros.
 #[test]
-fn an_index_of_zeros_is_damaged_and_no_file_of_somebody_else() {
+fn an_index_of_zeros_counts_as_damaged_and_not_as_foreign() {
     let playground = Playground::new();
     let whole = small(&playground);
     for bytes in [vec![0; whole.len()], patched_start(&whole), whole[..2].to_vec()] {
@@ -1150,12 +1152,12 @@ fn patched_start(whole: &[u8]) -> Vec<u8> {
     [&[0; 4], &whole[4..]].concat()
 }
 
-/// Doubt 13. One bit in the name of an entry, and the tool does not know its own file; no later run mends that.
+/// A wrong bit in a key of the metadata must not make the tool refuse its own file, since no later run could repair that.
 #[test]
-fn an_index_with_a_flipped_bit_in_its_keys_is_damaged_and_not_foreign() {
+fn a_flipped_bit_in_a_metadata_key_counts_as_damage_and_not_as_foreign() {
     let playground = Playground::new();
     let whole = small(&playground);
-    // Each behind its length, unlike the name of the tool in the metadata.
+    // The length before each key distinguishes it from the tool's name in the metadata's values.
     for key in ["\x0bqwen3-index", "\x13qwen3-index.content"] {
         let at = whole.windows(key.len()).position(|bytes| bytes == key.as_bytes()).unwrap();
         let mut bytes = whole.clone();

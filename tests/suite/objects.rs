@@ -1,5 +1,5 @@
-//! Inputs and outputs in object storage: a server of S3 on this machine, and between it and the tool what can happen on the
-//! way.
+//! Inputs and outputs in object storage: an S3 server on this machine, and between it and the tool a proxy that cuts, delays
+//! or refuses requests.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::util::{self, Playground, Ran, ids_and_texts, jsonl, limited, repository, rows};
 
-/// One for all tests, each with a bucket of its own.
+/// The S3 server, shared by all tests. Each test has its own bucket.
 struct Server {
     port: u16,
-    /// Who may write, and who may only read.
+    /// Access key and secret of a user who may write and of one who may only read.
     keys: Vec<(String, String)>,
     commands: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     _process: Child,
@@ -31,7 +31,7 @@ impl Server {
         SERVER.get_or_init(|| {
             let mut python = util::python("objects");
             python.arg(repository("tests/python/objects_server.py"));
-            // It ends when nobody writes to it any more.
+            // The server ends when its standard input is closed.
             let log = fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("objects.log")).unwrap();
             let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
             let mut answers = BufReader::new(child.stdout.take().unwrap());
@@ -56,25 +56,25 @@ impl Server {
     }
 }
 
-/// What becomes of a request on the way.
+/// What the proxy does with a request.
 #[derive(Clone, Copy)]
 enum Fate {
     Passes,
-    /// The server is too busy for it.
+    /// The proxy answers 503.
     Busy,
-    /// A second passes in the middle of the answer.
+    /// The proxy pauses for a second in the middle of the answer.
     Slow,
-    /// The connection ends after so many bytes of the answer.
+    /// The connection ends after this many bytes of the answer.
     AnswerCut(usize),
-    /// The connection ends after so many bytes of what is uploaded.
+    /// The connection ends after this many bytes of the upload.
     UploadCut(usize),
-    /// It waits until it is let go.
+    /// The request waits until the test calls [`Line::let_go`].
     Held,
 }
 
 type Rule = Box<dyn FnMut(&str) -> Fate + Send>;
 
-/// What stands between the tool and the server.
+/// The proxy between the tool and the server.
 struct Line {
     url: String,
     state: Arc<(Mutex<LineState>, Condvar)>,
@@ -82,7 +82,7 @@ struct Line {
 
 struct LineState {
     rule: Rule,
-    /// Method, path and query of each.
+    /// Method, path and query of each request.
     requests: Vec<String>,
     held: usize,
     is_open: bool,
@@ -99,14 +99,14 @@ impl Line {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let state = shared.clone();
-                // Either end may go away in the middle.
+                // Client or server may close the connection at any time.
                 thread::spawn(move || pass(stream.unwrap(), &state).ok());
             }
         });
         Line { url, state }
     }
 
-    /// From now on this happens, and nothing has.
+    /// Sets the rule for the requests to come and forgets those before.
     fn set(&self, rule: impl FnMut(&str) -> Fate + Send + 'static) {
         let mut state = self.state.0.lock().unwrap();
         (state.rule, state.is_open, state.held) = (Box::new(rule), false, 0);
@@ -117,7 +117,7 @@ impl Line {
         self.state.0.lock().unwrap().requests.clone()
     }
 
-    /// Whether anything was written, or tried to.
+    /// Returns whether a request tried to write.
     fn has_writes(&self) -> bool {
         self.requests().iter().any(|request| !request.starts_with("GET ") && !request.starts_with("HEAD "))
     }
@@ -136,7 +136,7 @@ impl Line {
     }
 }
 
-/// One request a connection.
+/// Passes on the one request of a connection.
 fn pass(client: TcpStream, (state, changed): &(Mutex<LineState>, Condvar)) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = read_head(&mut reader)?;
@@ -203,7 +203,7 @@ fn header(head: &[String], name: &str) -> Option<String> {
     })
 }
 
-/// A bucket, the line to it, and a machine.
+/// A bucket, the proxy before it, and a folder for files of this machine.
 struct Bucket {
     name: String,
     line: Line,
@@ -237,7 +237,7 @@ impl Bucket {
         self.ask("put_tree", &[prefix, folder.to_str().unwrap()]);
     }
 
-    /// A copy of an object.
+    /// Downloads an object. Returns the path of the copy.
     fn get(&self, key: &str) -> std::path::PathBuf {
         let path = self.playground.path("got");
         self.ask("get", &[key, path.to_str().unwrap()]);
@@ -252,7 +252,7 @@ impl Bucket {
         self.ask("uploads", &[]).as_u64().unwrap()
     }
 
-    /// `build` as the one who may write, with the cache of this machine.
+    /// Returns `build` with the key that may write and a cache in the playground.
     fn command(&self, arguments: &[&str]) -> Command {
         self.command_of("build", arguments)
     }
@@ -274,12 +274,12 @@ impl Bucket {
         self.command(arguments).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// As a machine that has never seen the object.
+    /// Removes the cache, so that the next run is like one on another machine.
     fn forget(&self) {
         fs::remove_dir_all(self.playground.path("cache")).unwrap();
     }
 
-    /// The rows that are in an object must be those that a build from scratch on this machine makes.
+    /// Asserts that an object has the bytes of a local build from scratch.
     #[track_caller]
     fn expect_rows_of(&self, key: &str, input: &str, more: &[&str]) {
         self.playground.run_anew(&[&["build", input, "-o", "out.parquet"], more].concat()).expect(0);
@@ -289,7 +289,7 @@ impl Bucket {
     }
 }
 
-/// How it ended; `None` where a signal ended it.
+/// Waits for the end of a run and asserts its exit code, `None` if a signal ended it.
 #[track_caller]
 fn ended(child: Child, code: Option<i32>) -> Ran {
     let output = child.wait_with_output().unwrap();
@@ -298,7 +298,7 @@ fn ended(child: Child, code: Option<i32>) -> Ran {
     Ran { code, stdout: String::new(), story: stderr.clone(), stderr }
 }
 
-/// JSON Lines that take some parts of an upload, and little of the model.
+/// Returns JSON Lines of short texts with 6 MiB beside each, so that an upload has several parts.
 fn large(texts: &[&str]) -> String {
     let mut state = 1_u64;
     let mut ballast = || {
@@ -316,7 +316,7 @@ fn large(texts: &[&str]) -> String {
 const KEEP: [&str; 2] = ["--keep", "more"];
 
 #[test]
-fn a_tree_in_a_bucket_gives_the_rows_of_the_tree_on_disk() {
+fn a_tree_in_a_bucket_gives_the_rows_of_the_same_tree_on_disk() {
     let bucket = Bucket::new();
     let playground = &bucket.playground;
     let copied =
@@ -339,7 +339,7 @@ fn a_tree_in_a_bucket_gives_the_rows_of_the_tree_on_disk() {
         playground.write(&format!("tree/{name}"), text);
     }
     bucket.put_tree("docs/", &playground.path("tree"));
-    // As some programs mark folders.
+    // Some programs mark folders with such empty objects.
     for key in ["docs/", "docs/a/", "docs/z/drafts/"] {
         bucket.put(key, "");
     }
@@ -365,7 +365,7 @@ fn a_tree_in_a_bucket_gives_the_rows_of_the_tree_on_disk() {
 }
 
 #[test]
-fn an_id_of_several_roots_begins_with_the_url() {
+fn with_several_roots_an_id_begins_with_the_url() {
     let bucket = Bucket::new();
     bucket.put("docs/a.txt", "one");
     bucket.put("docs/b/c.jsonl", jsonl(["two"]));
@@ -385,7 +385,7 @@ fn an_id_of_several_roots_begins_with_the_url() {
 }
 
 #[test]
-fn a_night_uploads_and_embeds_what_has_changed() {
+fn a_night_embeds_and_uploads_only_changes() {
     let bucket = Bucket::new();
     let (playground, docs, out) = (&bucket.playground, bucket.url("docs"), bucket.url("index/out.parquet"));
     let (delta, report) = (bucket.url("index/delta.parquet"), bucket.url("index/report.json"));
@@ -400,7 +400,7 @@ fn a_night_uploads_and_embeds_what_has_changed() {
     let told: Value = serde_json::from_slice(&fs::read(bucket.get("index/report.json")).unwrap()).unwrap();
     assert_eq!((&told["output"], &told["rows"]["total"]), (&json!(out), &json!(3)));
 
-    // Nothing changed: nothing is uploaded or downloaded but the documents, and no model is loaded.
+    // Nothing changed: only the documents are downloaded, nothing is uploaded, and no model is loaded.
     let etag = bucket.etag("index/out.parquet");
     bucket.line.set(|_| Fate::Passes);
     let ran = bucket.build(&[&docs, "-o", &out]).expect(0);
@@ -413,10 +413,15 @@ fn a_night_uploads_and_embeds_what_has_changed() {
             .filter(|request| request.contains("GET /") && request.contains(".parquet"))
             .count()
     };
-    assert_eq!(gets(&bucket.line), 1, "its first bytes: {:?}", bucket.line.requests());
+    assert_eq!(
+        gets(&bucket.line),
+        1,
+        "not only its first bytes were requested: {:?}",
+        bucket.line.requests()
+    );
     assert_eq!(bucket.etag("index/out.parquet"), etag);
 
-    // One document changed; then another, on a machine that has nothing.
+    // One document changes; then another changes, and the cache is empty.
     playground.write("docs/b.md", "Two and a half.");
     bucket.put_tree("docs/", &playground.path("docs"));
     bucket.build(&night).expect(0).says("1 embedded, 2 reused");
@@ -428,7 +433,7 @@ fn a_night_uploads_and_embeds_what_has_changed() {
     bucket.build(&night).expect(0).says("1 embedded, 2 reused");
     bucket.expect_rows_of("index/out.parquet", "docs", &[]);
 
-    // A dry run writes nothing there, whether it has a copy or not; an object that has gone is made anew.
+    // A dry run without a cache writes nothing to the store. A deleted output is built again.
     bucket.line.set(|_| Fate::Passes);
     bucket.forget();
     let ran = bucket.build(&[&docs, "-o", &out, "--dry-run"]).expect(0);
@@ -460,7 +465,7 @@ fn a_document_that_cannot_be_read_is_named_by_its_url() {
 }
 
 #[test]
-fn connections_that_are_cut_and_answers_of_503_cost_nothing_but_time() {
+fn a_build_survives_cut_connections_and_answers_of_503() {
     let bucket = Bucket::new();
     let texts = ["One.", "Two.", "Three."];
     let lines = large(&texts);
@@ -469,7 +474,7 @@ fn connections_that_are_cut_and_answers_of_503_cost_nothing_but_time() {
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     let build = [&[docs.as_str(), "-o", &out], &KEEP[..]].concat();
 
-    // Each block of the input and each part of the output is cut the first time; the server is busy for some seconds.
+    // The first attempt at each block of the input and each part of the output is cut; the server is busy for three seconds.
     let mut seen = std::collections::HashSet::new();
     let busy_until = Instant::now() + Duration::from_secs(3);
     bucket.line.set(move |request| match seen.insert(request.to_owned()) {
@@ -484,10 +489,10 @@ fn connections_that_are_cut_and_answers_of_503_cost_nothing_but_time() {
     let parts = bucket.line.requests().iter().filter(|request| request.contains("partNumber=")).count();
     assert!(parts >= 4, "{:?}", bucket.line.requests());
     bucket.expect_rows_of("out.parquet", "docs.jsonl", &KEEP);
-    // The one of which the tool never heard that it had begun; there is nothing in it.
+    // One upload is left: the answer with its id was cut, so the tool cannot end it. It has no parts.
     assert_eq!(bucket.uploads(), 1);
 
-    // The old object is downloaded, cut in the middle too.
+    // The download of the old output is cut in the middle too.
     bucket.forget();
     let mut cuts = 3;
     bucket.line.set(move |request| match cuts {
@@ -501,7 +506,7 @@ fn connections_that_are_cut_and_answers_of_503_cost_nothing_but_time() {
 }
 
 #[test]
-fn what_changes_while_it_is_read_is_not_mixed() {
+fn rows_of_an_object_that_changes_while_it_is_read_are_not_mixed() {
     let bucket = Bucket::new();
     let (one, other) = (large(&["One.", "Two.", "Three."]), large(&["Four.", "Five.", "Six."]));
     bucket.put("docs.jsonl", one);
@@ -521,7 +526,7 @@ fn what_changes_while_it_is_read_is_not_mixed() {
     assert_eq!(texts, [("0".to_owned(), "One.".to_owned())]);
 }
 
-/// A build that changes an object, held when it sends what this finds.
+/// Starts a build and waits until the proxy holds a request that contains this text.
 fn held(bucket: &Bucket, at: &'static str) -> Child {
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     bucket.line.set(move |request| if request.contains(at) { Fate::Held } else { Fate::Passes });
@@ -531,7 +536,7 @@ fn held(bucket: &Bucket, at: &'static str) -> Child {
 }
 
 #[test]
-fn a_run_that_is_killed_while_it_uploads_leaves_the_old_object() {
+fn a_run_that_is_killed_during_an_upload_leaves_the_old_object() {
     let bucket = Bucket::new();
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     let build = [&[docs.as_str(), "-o", &out], &KEEP[..]].concat();
@@ -548,7 +553,7 @@ fn a_run_that_is_killed_while_it_uploads_leaves_the_old_object() {
         bucket.line.let_go();
         assert_eq!(bucket.etag("out.parquet"), etag, "{}", ran.story);
         assert_eq!(rows(&bucket.get("out.parquet")).len(), 1);
-        // What can clean up does; a killed run leaves it to the next.
+        // An interrupted run aborts its upload; a killed run leaves that to the next run.
         assert_eq!(bucket.uploads(), u64::from(signal == Signal::KILL), "{}", ran.story);
         bucket.line.set(|_| Fate::Passes);
     }
@@ -560,13 +565,13 @@ fn a_run_that_is_killed_while_it_uploads_leaves_the_old_object() {
 }
 
 #[test]
-fn an_interrupt_is_heard_while_a_store_is_silent() {
+fn a_run_can_be_interrupted_while_the_store_does_not_answer() {
     let bucket = Bucket::new();
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     bucket.put("docs.jsonl", jsonl(["One."]));
     bucket.build(&[&docs, "-o", &out]).expect(0);
     bucket.put("docs.jsonl", jsonl(["Two."]));
-    // The old object, whose first bytes come before the rest; and documents.
+    // The proxy holds the second request for the old output, after its first bytes, then the first request for documents.
     for (object, number) in [("out.parquet", 2), ("docs.jsonl", 1)] {
         bucket.forget();
         let mut gets = 0;
@@ -579,14 +584,14 @@ fn an_interrupt_is_heard_while_a_store_is_silent() {
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         let ran = ended(child, Some(130));
         bucket.line.let_go();
-        // Where it is not heard, the process ends without.
+        // A run that does not react to the signal is ended without a report.
         assert!(bucket.playground.path("report.json").is_file(), "{object}: {}", ran.story);
         fs::remove_file(bucket.playground.path("report.json")).unwrap();
     }
 }
 
 #[test]
-fn a_full_disk_is_told_by_what_lies_on_it() {
+fn a_full_disk_is_reported_with_the_file_in_the_cache() {
     let bucket = Bucket::new();
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     bucket.put("docs.jsonl", jsonl(["One."]));
@@ -597,16 +602,16 @@ fn a_full_disk_is_told_by_what_lies_on_it() {
 }
 
 #[test]
-fn of_two_writers_one_is_told() {
+fn the_slower_of_two_writers_fails_and_does_not_overwrite() {
     let bucket = Bucket::new();
     let (docs, out) = (bucket.url("docs.jsonl"), bucket.url("out.parquet"));
     let other = Bucket { name: bucket.name.clone(), line: Line::start(), playground: Playground::new() };
-    // In one put, in parts where nothing was, and in parts over something.
+    // In one request; in parts, to a new object; in parts, over an object.
     let (once, twice) = (large(&["One.", "Two.", "Three."]), large(&["Four.", "Five.", "Six."]));
     for (lines, at) in [(jsonl(["One."]), "PUT "), (once, "out.parquet?uploadId="), (twice, "partNumber=2")] {
         bucket.put("docs.jsonl", &lines);
         let child = held(&bucket, at);
-        // On the same machine, the lock says so at once.
+        // On the same machine, the lock stops the second run at once.
         let ran = bucket.build(&[&docs, "-o", &out]).expect(4);
         ran.says(&format!("output {out}: another run holds it"));
         other.put("docs2.jsonl", jsonl([at]));
@@ -626,7 +631,7 @@ fn of_two_writers_one_is_told() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line() {
+fn each_error_of_the_store_is_one_line() {
     let bucket = Bucket::new();
     bucket.put("docs/a.txt", "One.");
     bucket.put("docs/b.bin", "no document");
@@ -677,7 +682,7 @@ fn what_is_wrong_is_said_in_one_line() {
         1,
         "nothing: nothing is found there; check that it exists",
     );
-    wrong(&nothing, &[&bucket.url("docs/b.bin"), "-o", "out.parquet"], 2, "unknown kind; give a folder");
+    wrong(&nothing, &[&bucket.url("docs/b.bin"), "-o", "out.parquet"], 2, "unknown format; give a folder");
     wrong(&nothing, &[&docs, "-o", &bucket.url("more/")], 2, "is a folder; name an object in it");
     wrong(
         &nothing,
@@ -687,7 +692,7 @@ fn what_is_wrong_is_said_in_one_line() {
     );
     wrong(&nothing, &[&docs, "-o", &docs], 2, "is the output too; name another with -o");
     wrong(&nothing, &["s3://b//docs", "-o", "out.parquet"], 2, "is not a valid URL of an object");
-    // Nothing in a bucket is a reason to stop, or not, as in a folder.
+    // An empty prefix is treated like an empty folder.
     bucket.build(&[&docs, "-o", &out]).expect(0);
     wrong(
         &nothing,
@@ -708,7 +713,7 @@ fn what_is_wrong_is_said_in_one_line() {
 }
 
 #[test]
-fn the_page_does_what_it_says() {
+fn the_commands_of_the_page_on_objects_work() {
     let bucket = Bucket::new();
     let playground = &bucket.playground;
     bucket.put("docs/a.md", "One.");

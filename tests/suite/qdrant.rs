@@ -1,4 +1,4 @@
-//! `scripts/integrations/to_qdrant.py` and docs/qdrant.md; the checks are in `tests/python/qdrant.py`.
+//! `scripts/integrations/to_qdrant.py` and docs/qdrant.md. This module prepares folders; `tests/python/qdrant.py` checks.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::util::{self, Playground, repository};
 
-/// Rows that fill some batches of the script.
+/// Enough rows for several batches of the script.
 const DOCUMENTS: usize = 600;
 
 const KEEP: [&str; 6] = ["--keep", "author", "--keep", "year", "--keep", "grade"];
@@ -26,7 +26,7 @@ fn check(name: &str, arguments: &[&Path]) {
     print!("{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Some words that are always the same for a number.
+/// Returns words that depend only on the number.
 fn words(number: usize, count: usize) -> String {
     const SYLLABLES: [&str; 16] =
         ["ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "wy", "zu"];
@@ -53,7 +53,7 @@ fn document(number: usize, text: String, author: &str) -> Value {
     document
 }
 
-/// A folder with `old.parquet`, `new.parquet` and what is between them, `delta.parquet`.
+/// Makes a folder with `old.parquet`, `new.parquet`, and `delta.parquet`, the changes from one to the other.
 fn a_night(more: &[&str], words_a_text: usize, documents: usize) -> Playground {
     let playground = Playground::new();
     let night =
@@ -86,29 +86,29 @@ fn a_night_of_chunks() -> Playground {
 }
 
 #[test]
-fn a_collection_is_the_file() {
+fn a_loaded_collection_equals_the_file() {
     check("loads", &[&a_night_of_documents().path("")]);
     check("loads", &[&a_night_of_chunks().path("")]);
 }
 
 #[test]
-fn a_delta_is_the_new_file() {
+fn an_applied_delta_equals_the_new_file() {
     check("nights", &[&a_night_of_documents().path("")]);
     check("nights", &[&a_night_of_chunks().path("")]);
 }
 
 #[test]
-fn what_was_killed_goes_on() {
+fn a_killed_load_resumes() {
     check("killed", &[&a_night_of_documents().path("")]);
 }
 
 #[test]
-fn what_is_not_the_file_is_found() {
+fn verify_finds_each_difference_from_the_file() {
     check("verifies", &[&a_night_of_documents().path("")]);
 }
 
 #[test]
-fn what_will_not_do_is_told_in_a_line() {
+fn wrong_files_and_collections_are_refused_in_one_line() {
     let playground = a_night_of_documents();
     let build = |name: &str, more: &[&str]| {
         playground.run(&[&["build", "in.jsonl", "-o", name], more].concat()).expect(0);
@@ -121,12 +121,12 @@ fn what_will_not_do_is_told_in_a_line() {
 }
 
 #[test]
-fn what_may_pass_is_waited_for() {
+fn temporary_faults_are_retried_and_others_are_not() {
     check("retries", &[&a_night_of_documents().path("")]);
 }
 
 #[test]
-fn the_nearest_are_those_of_duckdb_and_of_search() {
+fn qdrant_duckdb_and_search_find_the_same_rows() {
     let playground = Playground::new();
     let document = |number: usize| json!({"id": number.to_string(), "text": words(number, 8)});
     playground.write("in.jsonl", lines((0..20_000).map(document)));
@@ -137,7 +137,7 @@ fn the_nearest_are_those_of_duckdb_and_of_search() {
 }
 
 #[test]
-fn the_page_does_what_it_says() {
+fn the_code_of_the_page_on_qdrant_works() {
     let playground = Playground::new();
     playground.write("docs/handbook.md", "---\nauthor: Ada\n---\nAll that there is to know.");
     playground.write("docs/other.md", "---\nauthor: Bob\n---\nSomething else.");

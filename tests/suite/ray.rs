@@ -1,4 +1,4 @@
-//! `scripts/integrations/ray_build.py` and docs/engines.md; the checks are in `tests/python/engines.py`.
+//! `scripts/integrations/ray_build.py` and docs/engines.md. This module prepares folders; `tests/python/engines.py` checks.
 
 use std::env;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ fn check(name: &str, playground: &Playground) {
     symlink(repository("fixtures/corpus"), playground.path("docs")).unwrap();
     symlink(repository("fixtures/qwen3-tiny"), playground.path("model")).unwrap();
     let mut python = util::python("ray");
-    // Ray's own come first; the others have what runs pages.
+    // Ray's packages come first; the readers' packages run the blocks of pages.
     let sites = ["ray", "readers"].map(|set| repository(&format!("target/python/{set}")));
     python.env("PYTHONPATH", env::join_paths(sites).unwrap());
     let bin = Path::new(env!("CARGO_BIN_EXE_qwen3-index")).parent().unwrap().to_owned();
@@ -23,12 +23,12 @@ fn check(name: &str, playground: &Playground) {
 }
 
 #[test]
-fn a_cluster_makes_what_one_machine_makes_whoever_dies() {
+fn a_cluster_writes_the_rows_of_one_machine_even_if_processes_die() {
     check("cluster", &Playground::new());
 }
 
 #[test]
-fn the_page_on_engines_does_what_it_says() {
+fn the_code_of_the_page_on_engines_works() {
     let playground = Playground::new();
     playground.write("articles.jsonl", util::jsonl(["A text.", "", "Another text."]));
     for folder in ["scripts", "target"] {

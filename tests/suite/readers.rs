@@ -1,4 +1,4 @@
-//! Other programs read what is written: pyarrow, polars and DuckDB the files, a validator the report.
+//! Other programs read what the tool writes: pyarrow, polars and DuckDB read the files, a JSON Schema validator the report.
 
 use std::fs;
 
@@ -43,7 +43,7 @@ fn pyarrow_polars_and_duckdb_read_the_file() {
 }
 
 #[test]
-fn reports_are_as_their_schema_says_and_duckdb_applies_a_delta() {
+fn reports_follow_their_schema_and_duckdb_applies_a_delta() {
     let playground = Playground::new();
     for name in ["a.txt", "b.txt", "c.txt", "d.txt"] {
         playground.write(&format!("docs/{name}"), format!("the text of {name}"));
@@ -66,7 +66,7 @@ fn reports_are_as_their_schema_says_and_duckdb_applies_a_delta() {
     playground.write("docs/e.txt", "a new text");
     playground.run(&arguments).expect(3);
     check("old.parquet");
-    // One that ended early, and one that was dry.
+    // A run that failed early, and a dry run.
     fs::rename(path("docs"), path("gone")).unwrap();
     playground.run(&arguments).expect(1);
     check("old.parquet");

@@ -1,4 +1,4 @@
-//! What the READMEs, docs/duckdb.md and docs/recipes.md show, and the statements of docs/nightly.md, work as they stand there.
+//! The code of the READMEs, docs/duckdb.md and docs/recipes.md, and the SQL of docs/nightly.md, work as printed.
 
 use std::env;
 use std::fs;
@@ -18,7 +18,7 @@ struct Article {
     year: Option<u16>,
 }
 
-/// The texts of the corpus, with two columns to keep.
+/// Returns the texts of the corpus with two kept columns.
 fn articles() -> Vec<Article> {
     let mut articles: Vec<Article> = json_lines("fixtures/expected.jsonl");
     for (at, article) in articles.iter_mut().enumerate() {
@@ -32,7 +32,7 @@ fn lines(articles: &[Article]) -> String {
     articles.iter().map(|article| serde_json::to_string(article).unwrap() + "\n").collect()
 }
 
-/// A folder with what the pages start from.
+/// Makes a folder with the files that the pages start from.
 fn playground() -> Playground {
     let playground = Playground::new();
     let mut articles = articles();
@@ -49,7 +49,7 @@ fn playground() -> Playground {
     playground
 }
 
-/// Runs a script of tests/python with sets of packages, of which the first goes before the others.
+/// Runs a script of tests/python with sets of packages. Earlier sets take precedence.
 fn python(playground: &Playground, packages: &[&str], script: &str, arguments: &[&str]) -> String {
     let mut command = util::python(packages[0]);
     let sites = packages.iter().map(|set| repository(&format!("target/python/{set}")));
@@ -70,23 +70,23 @@ fn page(name: &str) -> String {
 }
 
 #[test]
-fn the_page_on_duckdb_finds_what_it_says_with_full_text_search() {
+fn the_code_of_the_page_on_duckdb_works_with_full_text_search() {
     let said = python(&playground(), &["recipes", "readers"], "pages.py", &[&page("duckdb.md")]);
     assert!(!said.contains("skipped"), "{said}");
 }
 
 #[test]
-fn the_page_on_duckdb_finds_what_it_says_with_the_other_version() {
+fn the_code_of_the_page_on_duckdb_works_with_the_other_duckdb_version() {
     python(&playground(), &["readers"], "pages.py", &[&page("duckdb.md")]);
 }
 
 #[test]
-fn all_recipes_find_the_same() {
+fn all_recipes_find_the_nearest_rows() {
     python(&playground(), &["recipes", "readers"], "pages.py", &[&page("recipes.md")]);
 }
 
 #[test]
-fn the_commands_of_both_readmes_are_the_same_and_work() {
+fn both_readmes_have_the_same_commands_and_they_work() {
     let playground = playground();
     let row = "{\"url\": \"page\", \"text\": \"A page.\", \"body\": \"A page.\"}\n";
     playground.write("notes.md", "# Notes");
@@ -101,17 +101,17 @@ fn the_commands_of_both_readmes_are_the_same_and_work() {
     python(&playground, &["recipes", "readers"], "readmes.py", &[&pages[0], &pages[1]]);
 }
 
-/// One of `most` numbers; the same ones in every run.
+/// Returns a pseudo-random number below `most`, the same in every run.
 fn dice(state: &mut u64, most: usize) -> usize {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) as usize % most
 }
 
-/// What a day does to documents: some are removed, some have another text, kept value or name, some are new.
+/// Edits documents: removes some, changes texts, kept values and names, and adds some.
 fn edit(articles: &mut Vec<Article>, texts: &[String], day: usize, state: &mut u64) {
     for edit in 0..12 {
         let at = dice(state, articles.len());
-        // Of some chunks, others or more or fewer of them than before.
+        // The new texts have other chunks, or more or fewer of them.
         let text = || texts[(day * 17 + edit * 5) % texts.len()].clone() + " Day " + &day.to_string();
         match edit % 5 {
             0 => drop(articles.remove(at)),
@@ -127,7 +127,7 @@ fn edit(articles: &mut Vec<Article>, texts: &[String], day: usize, state: &mut u
 }
 
 #[test]
-fn nights_applied_to_duckdb_are_what_loading_the_last_file_is() {
+fn deltas_applied_to_duckdb_equal_the_file_of_each_night() {
     const NIGHTS: usize = 8;
     let playground = Playground::new();
     let mut articles = articles();

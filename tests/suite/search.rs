@@ -1,5 +1,4 @@
-//! `search`: the nearest rows are those that a comparison of all of them finds, and what cannot be searched is refused in a
-//! line.
+//! `search` finds the rows that a comparison with all rows finds, and refuses in one line what it cannot search.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -42,7 +41,7 @@ fn search(playground: &Playground, arguments: &[&str]) -> Vec<Answer> {
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Vectors of questions, as `build` makes them.
+/// Returns the vectors of questions, made by `build`.
 fn vectors(questions: &[&str], more: &[&str]) -> Vec<Vec<f32>> {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(questions.iter().copied()));
@@ -53,7 +52,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
-/// The nearest, by comparing all; of each document one where that is wanted.
+/// Returns the nearest rows by comparing all, with `by_document` only the nearest of each document.
 fn expected<'a>(rows: &'a [Row], question: &[f32], most: usize, by_document: bool) -> Vec<(&'a Row, f64)> {
     let mut scored: Vec<(&Row, f64)> = rows.iter().map(|row| (row, dot(&row.vector, question))).collect();
     scored.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -79,7 +78,7 @@ fn assert_found(answer: &Answer, expected: &[(&Row, f64)]) {
     }
 }
 
-/// The instruction of the model card, which questions have by default.
+/// The model card's instruction, the default for questions.
 const RETRIEVAL: [&str; 2] =
     ["--instruction", "Given a web search query, retrieve relevant passages that answer the query"];
 
@@ -97,7 +96,7 @@ fn the_nearest_rows_are_found_in_one_file_and_in_many() {
         let alone = search(&playground, &["out.parquet", text, "-k", "7"]);
         assert_eq!(alone[0].hits, answer.hits);
     }
-    // As asked: without an instruction, with another one, and more rows than there are.
+    // Without an instruction, with another one, and with `-k` larger than the number of rows.
     let other = ["--instruction", "Find the rule"];
     for (arguments, made_with) in [(&["--no-instruction"][..], &[][..]), (&other[..], &other[..])] {
         let vector = &vectors(&QUESTIONS[..1], made_with)[0];
@@ -106,7 +105,7 @@ fn the_nearest_rows_are_found_in_one_file_and_in_many() {
         assert_found(&answers[0], &expected(&all, vector, 1000, false));
     }
 
-    // The same rows in three files, of which the second has none.
+    // The same rows in three files; the second file is empty.
     let corpus = repository("fixtures/corpus");
     let corpus = |name: &str| corpus.join(name).to_str().unwrap().to_owned();
     fs::create_dir(playground.path("parts")).unwrap();
@@ -132,7 +131,7 @@ fn the_nearest_rows_are_found_in_one_file_and_in_many() {
 }
 
 #[test]
-fn chunks_are_found_and_their_documents_once() {
+fn by_document_finds_the_nearest_chunk_of_each_document() {
     let playground = Playground::new();
     let corpus = repository("fixtures/corpus");
     let all = playground.build(corpus.to_str().unwrap(), &["--chunks", "--max-tokens", "64", "--dim", "48"]);
@@ -146,7 +145,7 @@ fn chunks_are_found_and_their_documents_once() {
 }
 
 #[test]
-fn documents_of_two_files_are_two() {
+fn documents_with_one_id_in_two_files_are_two_documents() {
     let playground = Playground::new();
     fs::create_dir(playground.path("parts")).unwrap();
     for (name, text) in [("a", "The battery lasts a year."), ("b", "The battery lasts two years.")] {
@@ -158,7 +157,7 @@ fn documents_of_two_files_are_two() {
 }
 
 #[test]
-fn what_people_see_is_the_place_and_the_part_that_matters() {
+fn people_see_the_passage_that_answers_and_no_control_characters() {
     let playground = Playground::new();
     let filler = "Nothing of interest is said here. ".repeat(40);
     let text = format!("{filler}Stations may be returned within thirty days. {filler}");
@@ -174,7 +173,7 @@ fn what_people_see_is_the_place_and_the_part_that_matters() {
 }
 
 #[test]
-fn each_question_of_standard_input_is_answered_before_the_next_has_to_be_there() {
+fn each_question_on_standard_input_is_answered_before_the_next_arrives() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["one", "two", "three"]));
     playground.build("in.jsonl", &[]);
@@ -191,7 +190,7 @@ fn each_question_of_standard_input_is_answered_before_the_next_has_to_be_there()
         stdout.read_line(&mut line).unwrap();
         assert_eq!(line.trim_end(), answer);
     }
-    // An empty line ends the run, and what comes before it is answered.
+    // An empty line ends the run; the questions before it are answered.
     stdin.write_all(b"three\n\nfour\n").unwrap();
     drop(stdin);
     let mut rest = String::new();
@@ -205,7 +204,7 @@ fn each_question_of_standard_input_is_answered_before_the_next_has_to_be_there()
 }
 
 #[test]
-fn for_nine_of_ten_questions_the_toy_has_the_document_among_the_first_three() {
+fn the_toy_model_ranks_the_right_document_in_the_first_three_for_nine_of_ten_questions() {
     let mut python = Command::new("python3");
     python.arg(repository("scripts/fixtures/check_toy.py")).arg(env!("CARGO_BIN_EXE_qwen3-index"));
     let output = python.output().unwrap();
@@ -221,7 +220,7 @@ fn refused(ran: Ran, says: &[&str]) {
 }
 
 #[test]
-fn what_cannot_be_searched_is_refused_in_one_line() {
+fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
     let playground = Playground::new();
     let texts: Vec<String> = golden().into_iter().map(|text| text.text).collect();
     playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
@@ -252,14 +251,14 @@ fn what_cannot_be_searched_is_refused_in_one_line() {
     let whole = fs::read(playground.path("out.parquet")).unwrap();
     playground.write("short.parquet", &whole[..whole.len() - 100]);
     refused(search(&["short.parquet", "x"]), &["index short.parquet: cannot be opened"]);
-    // Where the vectors begin.
+    // The damage is at the start of the vectors.
     let hole = SerializedFileReader::new(Bytes::from(whole.clone())).unwrap();
     let hole = hole.metadata().row_group(0).column(2).data_page_offset() as usize;
     playground.write("hole.parquet", [&whole[..hole], &[0xff; 64], &whole[hole + 64..]].concat());
     refused(search(&["hole.parquet", "x"]), &["index hole.parquet: cannot be read from row "]);
 
     fs::create_dir(playground.path("mixed")).unwrap();
-    refused(search(&["mixed", "x"]), &["index mixed: no .parquet file in this folder"]);
+    refused(search(&["mixed", "x"]), &["index mixed: there is no .parquet file in this folder"]);
     refused(search(&["mixed/*.parquet", "x"]), &["index mixed/*.parquet: no file matches"]);
     fs::copy(playground.path("out.parquet"), playground.path("mixed/a.parquet")).unwrap();
     let other = |more: &[&str]| {
@@ -292,11 +291,11 @@ fn what_cannot_be_searched_is_refused_in_one_line() {
 }
 
 #[test]
-fn the_model_is_the_one_that_the_index_was_made_with() {
+fn only_the_model_of_the_index_is_accepted() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["one", "two"]));
     playground.build("in.jsonl", &["--model-file", "model_st.onnx"]);
-    // It is found by the name that the index has of it.
+    // The index names the model file, so no option is needed.
     assert_eq!(search(&playground, &["out.parquet", "one"])[0].hits.len(), 2);
     let ran = playground.run(&["search", "out.parquet", "one", "--model-file", "model.onnx"]);
     refused(

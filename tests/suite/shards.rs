@@ -1,4 +1,4 @@
-//! `build --shard` and `merge`: the shards together are one build, and what does not fit together is refused by name.
+//! `build --shard` and `merge`: the merged shards equal one build, and parts that do not fit together are refused by name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use crate::util::{Playground, Ran, repository};
 
 const SHARDS: [&str; 4] = ["0/4", "1/4", "2/4", "3/4"];
 
-/// Every row whole, with the types of the columns; by id.
+/// Reads a file. Returns its schema, and its whole rows by id.
 fn table(path: &Path) -> (String, BTreeMap<String, Value>) {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let schema = format!("{:?}", reader.metadata().file_metadata().schema());
@@ -31,7 +31,7 @@ fn report(playground: &Playground, name: &str) -> Value {
     serde_json::from_slice(&fs::read(playground.path(name)).unwrap()).unwrap()
 }
 
-/// Sums up numbers, also those in objects.
+/// Adds numbers to a sum, also those in nested objects.
 fn add(sum: &mut Value, more: &Value) {
     match (sum, more) {
         (Value::Object(sum), Value::Object(more)) => {
@@ -66,8 +66,8 @@ fn logs(playground: &Playground) -> String {
     (0..4).map(|n| fs::read_to_string(playground.path(&format!("{n}.log"))).unwrap()).collect()
 }
 
-/// Lines of all sorts: ids of their own and none, one id twice, no text, no JSON, no id to be had. What is kept has in each
-/// shard another type.
+/// Returns lines with and without ids, one id twice, a line without text, one with a wrong type, and one that is not JSON.
+/// The types of the kept columns differ between shards.
 fn lines() -> String {
     let mut lines: Vec<String> = (0..60)
         .map(|n| {
@@ -89,7 +89,7 @@ fn lines() -> String {
 }
 
 #[test]
-fn the_shards_together_are_one_build() {
+fn merged_shards_equal_one_build() {
     let playground = Playground::new().with("rows/all.jsonl", lines()).with("rows/.hidden.txt", "x");
     let corpus = repository("fixtures/corpus");
     let inputs = ["rows", corpus.to_str().unwrap()];
@@ -100,7 +100,7 @@ fn the_shards_together_are_one_build() {
         let told = playground.run(&[&["build"], &inputs[..], &one, more].concat()).expect(3).stderr;
         let codes = build_shards(&playground, &inputs, more);
         assert_eq!(codes, [Some(3); 4]);
-        // What goes wrong is told, by all shards where it does not say whose it is.
+        // The shards together report the failures of the one build. If a failure has no id, every shard reports it.
         let sorted = |text: &str| {
             let mut lines: Vec<String> =
                 text.lines().filter(|line| line.contains("failed")).map(str::to_owned).collect();
@@ -115,7 +115,7 @@ fn the_shards_together_are_one_build() {
             assert_eq!(report["shard"], format!("{n}/4"));
             add(&mut documents, &report["documents"]);
         }
-        // The line that is no JSON, for all but the first.
+        // Three shards count the line that is not JSON as unassigned; the first one counts it as failed.
         assert_eq!(documents["unassigned"].take(), 3);
         documents["unassigned"] = json!(0);
         assert_eq!(documents, report(&playground, "one.json")["documents"]);
@@ -125,7 +125,7 @@ fn the_shards_together_are_one_build() {
         assert!(merged.1.len() > 160);
         assert_eq!(merged, table(&playground.path("one.parquet")));
         playground.run(&["inspect", "--verify", "out.parquet"]).expect(0);
-        // Shard after shard, however they are named.
+        // The rows are in the order of the shards, not in that of the arguments.
         let in_order: Vec<String> =
             (0..4).flat_map(|n| ids(&playground.path(&format!("parts/{n}.parquet")))).collect();
         assert_eq!(ids(&playground.path("out.parquet")), in_order);
@@ -133,7 +133,7 @@ fn the_shards_together_are_one_build() {
         let named = ["parts/2.parquet", "parts/0.parquet", "parts/3.parquet", "parts/1.parquet"];
         playground.run(&[&["merge", "-o", "out.parquet", "-q"], &named[..]].concat()).expect(0);
         assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), bytes);
-        // It is an index of all documents, that the next build of all takes from.
+        // The next build without --shard reuses the merged index.
         let ran = playground
             .run(&[&["build"], &inputs[..], &["-o", "out.parquet", "--report", "again.json"], more].concat());
         let again = report(&playground, "again.json");
@@ -149,7 +149,7 @@ fn the_shards_together_are_one_build() {
 }
 
 #[test]
-fn a_night_is_the_business_of_the_shards_that_it_changes() {
+fn a_change_rewrites_only_the_shard_of_its_document() {
     let playground = Playground::new();
     let line = |n: usize, text: &str| json!({"id": format!("{n}"), "text": text}).to_string() + "\n";
     let all: String = (0..40).map(|n| line(n, &format!("text {n}"))).collect();
@@ -167,7 +167,7 @@ fn a_night_is_the_business_of_the_shards_that_it_changes() {
         let embedded = if n == changed { 1 } else { 0 };
         assert_eq!(report(&playground, &format!("{n}.json"))["documents"]["embedded"], embedded);
     }
-    // A line that nobody can tell the id of: its row stays, and all shards end as not all well.
+    // A line with an unknown id: its row stays, and all shards exit with 3.
     let whose = owner(&lost.to_string());
     let broken =
         all.replace(&line(lost, &format!("text {lost}")), "{ broken\n").replace("\"text 5\"", "\"another\"");
@@ -178,7 +178,7 @@ fn a_night_is_the_business_of_the_shards_that_it_changes() {
 }
 
 #[test]
-fn what_one_shard_alone_could_not_read_is_not_lost_in_silence() {
+fn a_failure_that_only_one_shard_sees_is_reported() {
     let playground = Playground::new();
     let lines: String = (0..200)
         .map(|n| json!({"id": format!("{n}"), "text": format!("text {n}")}).to_string() + "\n")
@@ -193,7 +193,7 @@ fn what_one_shard_alone_could_not_read_is_not_lost_in_silence() {
     let read = playground.command(&["read", "in.jsonl.gz", "--shard", "1/2"]).output().unwrap();
     assert_eq!(read.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&read.stderr).contains("failed: in.jsonl.gz"));
-    // An index is not replaced by nothing.
+    // Parts without rows do not replace an index.
     playground.run(&["merge", "0.parquet", "1.parquet", "-o", "out.parquet"]).expect(0);
     playground.write("none.txt", " ");
     playground.run(&["build", "none.txt", "-o", "none.parquet"]).expect(0);
@@ -201,7 +201,7 @@ fn what_one_shard_alone_could_not_read_is_not_lost_in_silence() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused_by_name() {
+fn parts_that_do_not_fit_together_are_refused_by_name() {
     let playground = Playground::new().with("in.jsonl", lines());
     let build = |out: &str, more: &[&str]| {
         let ran = playground.run(&[&["build", "in.jsonl", "-q", "-o", out], more].concat());
@@ -237,7 +237,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
         &[p0, "keeps.parquet", p2, p3],
         "part keeps.parquet: has other kept columns (price) than parts/0.parquet ()",
     );
-    // Rows without an id are called alike in both; nothing else is.
+    // Two parts with a common id are refused; without one they are merged.
     let ran = refused(&["all.parquet", "all.parquet"], "part all.parquet: the document ");
     ran.says("is in another part too");
     playground.run(&["merge", "-q", "-o", "both.parquet", "others.parquet", "all.parquet"]).expect(0);
@@ -245,7 +245,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
         table(&playground.path("both.parquet")).1.len(),
         2 * table(&playground.path("all.parquet")).1.len()
     );
-    // Where it is put, nothing is lost.
+    // An output that is another shard or another index is not replaced.
     playground.run(&["merge", "parts", "-o", p1]).expect(2).says("is the output too");
     for shard in ["1/4", "0/5"] {
         playground

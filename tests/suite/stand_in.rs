@@ -1,5 +1,5 @@
-//! `--device cuda` with ONNX Runtime's own CUDA provider and a stand-in for CUDA (`tests/stand_in/cuda.c`): which nodes run
-//! on a GPU, memory that is too small, several GPUs. The stand-in computes nothing, so the vectors have no meaning.
+//! `--device cuda` with ONNX Runtime's CUDA provider over a stand-in for CUDA (`tests/stand_in/cuda.c`): which nodes run on a
+//! GPU, too little memory, several GPUs. The stand-in computes nothing, so the vectors mean nothing.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
@@ -11,11 +11,11 @@ use std::sync::OnceLock;
 
 use crate::util::{Playground, Ran, cpu_library, jsonl, our_exports, python, repository, rows};
 
-/// The names of the library of the driver; the stand-in has both.
+/// The two file names of the driver's library.
 const DRIVER: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
 
-/// The other libraries that the tool loads for a GPU. Only the first of cuDNN has code: the functions of the others are in the
-/// stand-in for the driver.
+/// The other libraries that the tool loads for a GPU. They are empty, except for the first of cuDNN: the stand-in for the
+/// driver has their functions.
 const CUDA_LIBRARIES: [&str; 6] = [
     "libcudart.so.13",
     "libcublasLt.so.13",
@@ -35,7 +35,7 @@ const CUDNN_LIBRARIES: [&str; 8] = [
     "libcudnn_engines_runtime_compiled.so.9",
 ];
 
-/// ONNX Runtime for GPUs, with the stand-in and the other libraries beside it.
+/// Returns a folder with ONNX Runtime for GPUs, the stand-in and the other libraries.
 fn stand_in() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -72,7 +72,7 @@ fn link(libraries: &[&str], folder: &Path) {
 }
 
 fn onnx_runtime(folder: &Path) {
-    // If it is not installed, this panics with how to install it.
+    // Panics with advice if the packages are not installed.
     drop(python("gpu"));
     for file in fs::read_dir(repository("target/python/gpu/onnxruntime/capi")).unwrap().map(Result::unwrap) {
         if file.file_name().to_string_lossy().starts_with("libonnxruntime") {
@@ -81,7 +81,7 @@ fn onnx_runtime(folder: &Path) {
     }
 }
 
-/// Runs with the ONNX Runtime of a folder, and with CUDA from this folder or from where the system looks for libraries.
+/// Runs with the ONNX Runtime of a folder. The CUDA libraries come from this folder, unless the settings name another one.
 fn run_in(folder: &Path, playground: &Playground, arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
     let libraries = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let library =
@@ -116,7 +116,7 @@ fn documents(playground: &Playground, count: usize) {
 }
 
 #[test]
-fn graphs_are_on_the_gpu_or_refused() {
+fn graphs_run_on_the_gpu_or_are_refused() {
     let playground = Playground::new();
     documents(&playground, 5);
     for file in ["model_f16.onnx", "model_bf16.onnx"] {
@@ -160,13 +160,13 @@ fn batches_are_as_large_as_the_memory_allows() {
 }
 
 #[test]
-fn memory_that_is_too_small_costs_time_before_it_costs_documents() {
+fn too_little_memory_makes_batches_smaller_before_documents_fail() {
     let playground = Playground::new();
     documents(&playground, 2000);
-    // By default, batches are planned by what fits.
+    // By default, batches are planned so that they fit into the memory.
     let planned = build(&playground, &CUDA, &[("STAND_IN_MIB", "16")]).expect(0);
     assert!(!planned.stderr.contains("not enough device memory"), "{}", planned.story);
-    // A long text fits although ONNX Runtime held the memory in pieces of shorter texts before.
+    // A long text fits although ONNX Runtime has split the memory into blocks for shorter texts before.
     build(&playground, &CUDA, &[("STAND_IN_MIB", "4")]).expect(0);
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     let too_large = [&CUDA[..], &["--batch-tokens", "131072"]].concat();
@@ -174,13 +174,13 @@ fn memory_that_is_too_small_costs_time_before_it_costs_documents() {
     ran.says("not enough device memory for batches of this size: from now on they have at most ");
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
 
-    // A text that does not fit alone fails. The old file is removed, since it has a row for it.
+    // A text that does not fit alone fails. The old output has a row for it, so the test removes that output.
     fs::remove_file(playground.path("out.parquet")).unwrap();
     let ran = build(&playground, &CUDA, &[("STAND_IN_MIB", "3")]).expect(3);
     ran.says(" tokens at once are more than the memory of the device holds; lower --max-tokens");
     let embedded = rows(&playground.path("out.parquet"));
     assert!((200..2000).contains(&embedded.len()), "{}", embedded.len());
-    assert!(embedded.iter().any(|row| row.text.len() < 20), "short texts fit");
+    assert!(embedded.iter().any(|row| row.text.len() < 20), "no short text has a row");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn cuda_may_be_in_python_packages_or_in_the_system() {
     onnx_runtime(&alone);
     run_in(&alone, &playground, &arguments, &[("LD_LIBRARY_PATH", system)]).expect(0).says("GPU 0 (CUDA)");
 
-    // A bundle has the libraries of both in its folder.
+    // A bundle contains the libraries of ONNX Runtime and of CUDA.
     let bundle = [&["model", "bundle", "bundle"], &model("model_f16.onnx")[..], &CUDA].concat();
     run_in(&capi, &playground, &bundle, &only_driver).expect(0);
     let bundled = playground.path("bundle");
@@ -276,7 +276,7 @@ fn faults_of_driver_and_libraries_are_reported_in_one_line() {
     onnx_runtime(&broken);
     refused(&broken, &[], &["cannot be loaded: cuDNN is unavailable", "driver is 580", "scripts/setup cuda"]);
 
-    // `pip install onnxruntime` over `onnxruntime-gpu`.
+    // The folder that remains after `pip install onnxruntime` over `onnxruntime-gpu`.
     let other = playground.path("other");
     link(&DRIVER, &other);
     symlink(cpu_library(), other.join("libonnxruntime.so")).unwrap();

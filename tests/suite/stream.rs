@@ -1,4 +1,4 @@
-//! `read`, `embed --arrow` and `pack`: together they are `build`, and each keeps to docs/stream.md.
+//! `read`, `embed --arrow` and `pack`: together they do what `build` does, and each follows docs/stream.md.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -26,7 +26,7 @@ const READ: [&str; 2] = ["read", "docs"];
 const EMBED: [&str; 2] = ["embed", "--arrow"];
 const PACK: [&str; 3] = ["pack", "-o", "out.parquet"];
 
-/// The end marker.
+/// Bytes of the end marker of an Arrow stream.
 const END: usize = 8;
 
 struct Ran {
@@ -42,7 +42,7 @@ impl Ran {
         self
     }
 
-    /// In one line of an error.
+    /// Asserts that standard error is one line and contains this.
     #[track_caller]
     fn says(&self, part: &str) {
         assert!(self.stderr.contains(part), "not said: {part:?}\n{}", self.stderr);
@@ -58,7 +58,7 @@ fn run(playground: &Playground, arguments: &[&str], stdin: &[u8]) -> Ran {
     let mut child = start(playground, arguments);
     let mut input = child.stdin.take().unwrap();
     let stdin = stdin.to_vec();
-    // A run that fails early does not read it.
+    // A run that fails early does not read its input, so writing may fail.
     let writer = thread::spawn(move || drop(input.write_all(&stdin)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -71,7 +71,7 @@ fn start(playground: &Playground, arguments: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// A row a tuple: id, text, error.
+/// Returns id, text and error of each row.
 fn read_rows(batches: &[RecordBatch]) -> Vec<(String, String, Option<String>)> {
     let mut rows = Vec::new();
     for batch in batches {
@@ -106,7 +106,7 @@ fn corpus() -> Playground {
     playground
 }
 
-/// Documents of which some fail, one at each stage: (its id or place, what is said of it).
+/// Writes documents, some of which fail at different stages. Returns id or place of each failure, and a part of its reason.
 fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str); 5] {
     playground.write("docs/a.txt", "One text.");
     playground.write("docs/b.pdf", "no PDF");
@@ -125,7 +125,7 @@ fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str)
 }
 
 #[test]
-fn together_they_write_what_a_build_writes() {
+fn read_embed_and_pack_write_what_a_build_writes() {
     let playground = corpus();
     for options in [
         &[][..],
@@ -145,7 +145,7 @@ fn together_they_write_what_a_build_writes() {
         );
         let same = fs::read(playground.path("out.parquet")).unwrap()
             == fs::read(playground.path("built.parquet")).unwrap();
-        assert!(same, "to the byte, with {options:?}");
+        assert!(same, "other bytes with {options:?}");
     }
     assert!(
         run(&playground, &[&PACK[..], &["-q"]].concat(), &stream_of_rows(&[]))
@@ -155,7 +155,7 @@ fn together_they_write_what_a_build_writes() {
 }
 
 #[test]
-fn what_is_kept_comes_through_as_text() {
+fn kept_columns_arrive_as_text() {
     let playground = Playground::new();
     let line = |n: usize| json!({"id": n, "text": format!("Text {n}"), "tag": format!("t{n}"), "year": 1900 + n, "more": {"a": [n]}});
     let lines: String = (0..5).map(|n| line(n).to_string() + "\n").collect();
@@ -177,7 +177,7 @@ fn what_is_kept_comes_through_as_text() {
 }
 
 #[test]
-fn every_document_is_in_one_shard() {
+fn every_document_is_in_exactly_one_shard() {
     let playground = corpus();
     let all = read_rows(&run(&playground, &READ, b"").expect(0).batches());
     assert_eq!(all.len(), 113);
@@ -196,7 +196,7 @@ fn every_document_is_in_one_shard() {
         }
         let (mut shards, mut all) = (shards, all);
         shards.sort();
-        // What has no id is a row of each.
+        // A failure without an id is a row of every shard.
         shards.dedup();
         all.sort();
         assert_eq!(shards, all);
@@ -204,7 +204,7 @@ fn every_document_is_in_one_shard() {
 }
 
 #[test]
-fn what_fails_is_a_row_with_its_reason_all_the_way() {
+fn a_failure_stays_a_row_with_its_reason_in_every_stage() {
     let playground = Playground::new();
     let failing = documents_that_fail(&playground);
     let (nan, in_read) = failing.split_last().unwrap();
@@ -220,9 +220,9 @@ fn what_fails_is_a_row_with_its_reason_all_the_way() {
     for (id, reason) in in_read {
         assert!(found[*id].contains(reason) && read.stderr.contains(reason), "{id}: {}", found[*id]);
     }
-    assert_eq!((rows_read[2].1.as_str(), &rows_read[2].2), ("", &None), "an empty document is no failure");
+    assert_eq!((rows_read[2].1.as_str(), &rows_read[2].2), ("", &None), "an empty document is not a failure");
 
-    // With the usual export nothing more fails, and what failed before is no failure of this process.
+    // With the default model nothing else fails. Failures of `read` do not change the exit code of `embed`.
     let fine = run(&playground, &EMBED, &read.stdout).expect(0);
     assert_eq!(reasons(&read_rows(&fine.batches())), found);
     let embed = [&EMBED[..], &["--model-file", "model_nan.onnx"]].concat();
@@ -248,7 +248,7 @@ fn what_fails_is_a_row_with_its_reason_all_the_way() {
     assert_eq!(rows(&playground.path("out.parquet")), rows(&playground.path("built.parquet")));
 }
 
-/// A process that is open on both sides.
+/// A running `embed --arrow` with a writer to its input and a reader of its output.
 struct Open {
     child: Child,
     writer: StreamWriter<ChildStdin>,
@@ -259,14 +259,14 @@ impl Open {
     fn start(playground: &Playground, schema: &Schema) -> Self {
         let mut child = start(playground, &EMBED);
         let writer = StreamWriter::try_new(child.stdin.take().unwrap(), schema).unwrap();
-        // Comes before any batch.
+        // The schema arrives before any batch.
         let reader = StreamReader::try_new(child.stdout.take().unwrap(), None).unwrap();
         Open { child, writer, reader }
     }
 }
 
 #[test]
-fn each_batch_is_answered_before_the_next_has_to_be_there() {
+fn each_batch_is_answered_before_the_next_arrives() {
     let playground = Playground::new();
     let first = texts(&["one", "  two \u{200B}", ""]);
     let mut open = Open::start(&playground, &first.schema());
@@ -302,10 +302,10 @@ fn each_batch_is_answered_before_the_next_has_to_be_there() {
 }
 
 #[test]
-fn no_more_than_two_batches_are_read_ahead() {
+fn at_most_two_batches_are_read_ahead() {
     const BATCHES: usize = 12;
     let playground = Playground::new();
-    // More than a pipe holds.
+    // Batches larger than a pipe's buffer.
     let padding = "x".repeat(1 << 20);
     let text: ArrayRef = Arc::new(StringArray::from(vec!["a text"]));
     let large = batch(vec![("text", text), ("more", Arc::new(StringArray::from(vec![padding])))]);
@@ -319,7 +319,7 @@ fn no_more_than_two_batches_are_read_ahead() {
         }
         writer.finish().unwrap();
     });
-    // The first waits to be written, as nobody reads it.
+    // Waits until the count stands still: nobody reads the output, so the process stops reading.
     let mut last = 0;
     for _ in 0..50 {
         thread::sleep(Duration::from_millis(100));
@@ -338,7 +338,7 @@ fn no_more_than_two_batches_are_read_ahead() {
 }
 
 #[test]
-fn other_columns_go_through_as_they_are() {
+fn other_columns_pass_unchanged() {
     let playground = Playground::new();
     let list =
         ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
@@ -372,7 +372,7 @@ fn other_columns_go_through_as_they_are() {
             assert_eq!(&answer[*name], column, "{name}");
         }
         let texts = answer["text"].as_string::<i32>();
-        assert_eq!([0, 1, 2].map(|at| texts.value(at)), ["one", "", "two"], "null is an empty text");
+        assert_eq!([0, 1, 2].map(|at| texts.value(at)), ["one", "", "two"], "null must become an empty text");
         let vectors: Vec<bool> = (0..3).map(|at| answer["vector"].is_valid(at)).collect();
         assert_eq!(vectors, [true, false, !has_error]);
         assert_eq!(answer["error"].is_valid(2), has_error);
@@ -404,10 +404,10 @@ fn batch_of_rows(rows: &[Sent]) -> RecordBatch {
     with_metadata(batch(columns))
 }
 
-/// Of the tiny model.
+/// Dimensions of the tiny model.
 const DIM: usize = 64;
 
-/// What `embed --arrow` says of its vectors.
+/// Adds the metadata that `embed --arrow` writes.
 fn with_metadata(batch: RecordBatch) -> RecordBatch {
     static SAID: std::sync::OnceLock<HashMap<String, String>> = std::sync::OnceLock::new();
     let said = SAID.get_or_init(|| {
@@ -423,7 +423,7 @@ fn unit(at: usize) -> Option<Vec<f32>> {
 }
 
 #[test]
-fn what_is_no_stream_of_rows_is_refused_in_one_line() {
+fn wrong_streams_are_refused_in_one_line() {
     let playground = Playground::new();
     let mut file = Vec::new();
     let mut writer = FileWriter::try_new(&mut file, &texts(&["a"]).schema()).unwrap();
@@ -483,7 +483,7 @@ fn what_is_no_stream_of_rows_is_refused_in_one_line() {
 }
 
 #[test]
-fn a_row_that_cannot_be_right_ends_it_and_the_old_file_stays() {
+fn an_invalid_row_fails_pack_and_leaves_the_old_output() {
     let playground = Playground::new();
     run(&playground, &PACK, &stream_of_rows(&[("old", unit(1), None)])).expect(0);
     let before = fs::read(playground.path("out.parquet")).unwrap();
@@ -511,7 +511,7 @@ fn a_row_that_cannot_be_right_ends_it_and_the_old_file_stays() {
         "{}",
         ran.stderr
     );
-    // Rows with errors may share an id with another; within the tolerance, a length is 1.
+    // A row with an error may have the id of another row, and a length within the tolerance counts as 1.
     let nearly = unit(0).map(|vector| vector.iter().map(|x| x * 1.0005).collect());
     let rows = [("b", nearly, None), ("b", None, Some("it is doubled"))];
     run(&playground, &PACK, &stream_of_rows(&rows)).expect(3);
@@ -525,20 +525,20 @@ fn a_row_that_cannot_be_right_ends_it_and_the_old_file_stays() {
 }
 
 #[test]
-fn of_a_stream_that_was_cut_off_what_came_is_answered() {
+fn the_batches_of_a_stream_that_is_cut_off_are_answered() {
     let playground = Playground::new();
     let batches = [texts(&["one", "two"]), texts(&["three"])];
     let bytes = stream(&batches);
     let embedded = run(&playground, &EMBED, &bytes).expect(0);
     let first = stream(&batches[..1]).len() - END;
-    // In the middle of the second batch, behind it, and in the middle of the end marker.
+    // Cut before and inside the second batch, behind it, and inside the end marker.
     for (end, answered) in
         [(first, 1), (first + 100, 1), (bytes.len() - 20, 1), (bytes.len() - END, 2), (bytes.len() - 4, 2)]
     {
         let ran = run(&playground, &EMBED, &bytes[..end]).expect(1);
         ran.says("ends without its end marker");
         assert_eq!(ran.batches(), embedded.batches()[..answered]);
-        // It has no end marker itself, so that this goes on to whoever reads it.
+        // The output has no end marker either, so that its reader notices the cut.
         assert_eq!(ran.stdout, embedded.stdout[..ran.stdout.len()]);
         assert!(ran.stdout.len() <= embedded.stdout.len() - END);
     }
@@ -550,7 +550,7 @@ fn of_a_stream_that_was_cut_off_what_came_is_answered() {
 }
 
 #[test]
-fn batches_are_of_bounded_size() {
+fn batches_have_a_limited_size() {
     let playground = Playground::new();
     let line = |n: usize| json!({"id": n, "text": format!("{n} {}", "x".repeat(if n < 3000 { 1 } else { 100_000 }))});
     playground.write("docs/in.jsonl", (0..3020).map(|n| line(n).to_string() + "\n").collect::<String>());
@@ -565,7 +565,7 @@ fn batches_are_of_bounded_size() {
 }
 
 #[test]
-fn who_has_read_enough_may_go() {
+fn a_reader_that_closes_the_pipe_ends_read_without_an_error() {
     let playground = Playground::new();
     playground.write("docs/in.jsonl", util::jsonl(["a text"; 20_000]));
     let mut child = start(&playground, &READ);
@@ -578,7 +578,7 @@ fn who_has_read_enough_may_go() {
 }
 
 #[test]
-fn a_signal_ends_a_pack_that_waits() {
+fn a_signal_ends_a_pack_that_waits_for_input() {
     let playground = Playground::new();
     let mut child = start(&playground, &PACK);
     let rows = batch_of_rows(&[("a", unit(0), None)]);
@@ -591,12 +591,12 @@ fn a_signal_ends_a_pack_that_waits() {
     let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    assert_eq!(playground.listing(), [""; 0], "nothing is left");
+    assert_eq!(playground.listing(), [""; 0], "files are left");
     drop(writer);
 }
 
 #[test]
-fn the_example_of_the_page_works() {
+fn the_example_of_the_page_on_streams_works() {
     let page = fs::read_to_string(repository("docs/stream.md")).unwrap();
     let (_, code) = page.split_once("```python\n").unwrap();
     let (code, _) = code.split_once("```").unwrap();
@@ -610,7 +610,7 @@ fn the_example_of_the_page_works() {
     assert_eq!(ran.stdout.trim(), "109 rows");
     assert_eq!(playground.build("docs", &[]), rows(&playground.path("vectors.parquet")));
     assert_eq!(metadata(&playground.path("out.parquet")), metadata(&playground.path("vectors.parquet")));
-    // Without documents it ends too, and does not wait for what will never come.
+    // Without documents the example fails instead of waiting for batches.
     fs::rename(playground.path("docs"), playground.path("elsewhere")).unwrap();
     playground.output(&mut python, "").expect(1);
 }

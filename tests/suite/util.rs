@@ -1,4 +1,4 @@
-//! Running the binary, reading what it wrote, and the golden vectors.
+//! Helpers: run the binary, read its outputs, read the golden vectors.
 
 use std::env;
 use std::fmt::Write as _;
@@ -14,12 +14,12 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-/// A file of the repository.
+/// Returns the path of a file of the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Python with one of the sets of packages that `scripts/test` installs.
+/// Returns a Python command with a set of packages that `scripts/test` installs.
 pub fn python(packages: &str) -> Command {
     let site = repository(&format!("target/python/{packages}"));
     assert!(site.is_dir(), "run scripts/packages {packages} first, or the tests by scripts/test");
@@ -28,7 +28,7 @@ pub fn python(packages: &str) -> Command {
     python
 }
 
-/// A folder with what `scripts/export_onnx.py` makes of the weights of `fixtures/qwen3-tiny`. Made once a run of the tests.
+/// Returns a folder with the exports that `scripts/export_onnx.py` makes of `fixtures/qwen3-tiny`, once per run of the tests.
 pub fn our_exports() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -57,7 +57,7 @@ pub fn has_dot_products() -> bool {
     true
 }
 
-/// The ONNX Runtime that `scripts/setup` installs.
+/// Returns the path of the ONNX Runtime library that `scripts/setup` installs.
 pub fn cpu_library() -> PathBuf {
     let home = || PathBuf::from(env::var_os("HOME").unwrap()).join(".local/share");
     let data = env::var_os("XDG_DATA_HOME").map_or_else(home, PathBuf::from);
@@ -65,16 +65,16 @@ pub fn cpu_library() -> PathBuf {
     files.filter(|path| path.to_string_lossy().contains("libonnxruntime.so")).min().unwrap()
 }
 
-/// A folder of a test's own, in which the binary runs.
+/// A temporary folder of one test, in which the binary runs.
 pub struct Playground(TempDir);
 
-/// What a run of the binary left.
+/// Exit code and output of a run of the binary.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// Command, folder and output, for a failing test.
+    /// Command, folder and output, for the message of a failing test.
     pub story: String,
 }
 
@@ -98,7 +98,7 @@ impl Playground {
         self
     }
 
-    /// Names below the folder, sorted.
+    /// Returns the names in the folder, sorted.
     pub fn listing(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.0.path())
             .unwrap()
@@ -108,7 +108,7 @@ impl Playground {
         names
     }
 
-    /// The binary, in this folder, with the tiny model.
+    /// Returns a command of the binary in this folder, with the tiny model.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qwen3-index"));
         command.args(arguments).current_dir(self.0.path());
@@ -127,7 +127,7 @@ impl Playground {
     pub fn output(&self, command: &mut Command, stdin: &str) -> Ran {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // A run that fails early does not read it.
+        // A run that fails early does not read its input, so writing may fail.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
         let (stdout, stderr) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
@@ -138,13 +138,13 @@ impl Playground {
         Ran { code: output.status.code(), stdout, stderr, story }
     }
 
-    /// Runs `build INPUT -o out.parquet` with more arguments, from scratch, and reads what it wrote.
+    /// Runs `build INPUT -o out.parquet` with more arguments, from scratch, and returns the rows.
     pub fn build(&self, input: &str, more: &[&str]) -> Vec<Row> {
         self.run_anew(&[&["build", input, "-o", "out.parquet"], more].concat()).expect(0);
         rows(&self.path("out.parquet"))
     }
 
-    /// Runs the binary where no `out.parquet` is.
+    /// Removes `out.parquet`, unless it is a symlink, and runs the binary.
     pub fn run_anew(&self, arguments: &[&str]) -> Ran {
         if self.path("out.parquet").is_file() && !self.path("out.parquet").is_symlink() {
             fs::remove_file(self.path("out.parquet")).unwrap();
@@ -153,7 +153,7 @@ impl Playground {
     }
 }
 
-/// A command after one of the shell that sets something for it.
+/// Wraps a command in a shell that runs a setting first, such as `umask 077`.
 pub fn after(setting: &str, command: &Command) -> Command {
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(format!("{setting}; exec \"$0\" \"$@\"")).arg(command.get_program());
@@ -162,13 +162,13 @@ pub fn after(setting: &str, command: &Command) -> Command {
     shell
 }
 
-/// A command that can make no file larger than so many KiB, which stands for the end of the disk; the signal that goes
-/// with it is ignored.
+/// Limits the size of each file that a command writes to this many KiB, which simulates a full disk. SIGXFSZ is ignored, so
+/// that writing fails instead.
 pub fn limited(kib: usize, command: &Command) -> Command {
     after(&format!("trap '' XFSZ; ulimit -f {kib}"), command)
 }
 
-/// Ids and texts of a file's rows.
+/// Reads ids and texts of the rows of a file.
 pub fn ids_and_texts(path: &Path) -> Vec<(String, String)> {
     rows(path).into_iter().map(|row| (row.id, row.text)).collect()
 }
@@ -187,7 +187,7 @@ impl Ran {
     }
 }
 
-/// A row of a file, as read back.
+/// A row of an output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub id: String,
@@ -210,7 +210,7 @@ pub fn rows(path: &Path) -> Vec<Row> {
     rows
 }
 
-/// The tool's metadata of a file, as JSON.
+/// Reads the tool's metadata of a file.
 pub fn metadata(path: &Path) -> serde_json::Value {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let metadata = reader.metadata().file_metadata().key_value_metadata().unwrap();
@@ -218,7 +218,7 @@ pub fn metadata(path: &Path) -> serde_json::Value {
     serde_json::from_str(entry.value.as_ref().unwrap()).unwrap()
 }
 
-/// A text and its vector as transformers computes it, alone.
+/// A text with the token ids and the vector that transformers computes for it alone.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Golden {
     pub text: String,
@@ -236,7 +236,7 @@ pub fn json_lines<T: for<'a> Deserialize<'a>>(path: &str) -> Vec<T> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// JSON Lines of texts, each with its place as id.
+/// Returns JSON Lines of texts, with their positions as ids.
 pub fn jsonl<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let line = |(id, text)| serde_json::json!({"id": id, "text": text}).to_string() + "\n";
     texts.into_iter().enumerate().map(line).collect()
@@ -249,7 +249,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// A fixed shuffle, so that a failing test fails again.
+/// Shuffles in the same way in every run, so that a failing test fails again.
 pub fn shuffled<T>(mut items: Vec<T>) -> Vec<T> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     for at in (1..items.len()).rev() {
@@ -259,7 +259,7 @@ pub fn shuffled<T>(mut items: Vec<T>) -> Vec<T> {
     items
 }
 
-/// The same without the privileges that make modes count for nothing; `None` where there is no way to that.
+/// Returns a command without the privileges by which root ignores file modes. Returns `None` if `setpriv` cannot drop them.
 pub fn bound_by_modes(command: &Command) -> Option<Command> {
     const LESS: &str = "--bounding-set=-dac_override,-dac_read_search";
     let is_there = Command::new("setpriv").args([LESS, "true"]).status().is_ok_and(|status| status.success());

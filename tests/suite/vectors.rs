@@ -1,4 +1,4 @@
-//! A vector depends on its text and the settings alone, and the file says on which.
+//! A vector depends only on its text and the settings, and the file records those settings.
 
 use std::fmt::Write;
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::util::{Playground, Row, cosine, golden, jsonl, metadata, repository};
 
-/// A corpus with texts of one chunk and of many, and of equal lengths.
+/// Writes texts of one chunk and of many, some of equal lengths.
 fn mixed(playground: &Playground) {
     let mut texts: Vec<String> = golden().into_iter().map(|text| text.text).collect();
     let handbook = repository("fixtures/corpus/en/handbook/support-handbook.md");
@@ -24,7 +24,6 @@ fn assert_same(rows: &[Row], others: &[Row], what: &str) {
     }
 }
 
-/// Invariant 2, through the binary.
 #[test]
 fn a_vector_never_depends_on_its_neighbours() {
     let playground = Playground::new();
@@ -39,9 +38,9 @@ fn a_vector_never_depends_on_its_neighbours() {
     }
 }
 
-/// The trial at load time says what it costs, and only where it costs something.
+/// The check at load time warns only if a model cannot be batched.
 #[test]
-fn a_model_that_cannot_be_batched_is_said_to_be_slow_in_one_line() {
+fn a_model_that_cannot_be_batched_gives_one_warning() {
     let playground = Playground::new();
     playground.write("a.txt", "text");
     for (file, why) in [
@@ -62,9 +61,9 @@ fn a_model_that_cannot_be_batched_is_said_to_be_slow_in_one_line() {
     }
 }
 
-/// Invariant 7: to the bit.
+/// Compares bit by bit.
 #[test]
-fn a_smaller_index_is_a_slice_of_a_bigger_one() {
+fn vectors_with_fewer_dimensions_are_truncated_and_normalized() {
     let playground = Playground::new();
     mixed(&playground);
     let full = playground.build("in.jsonl", &["--max-tokens", "100"]);
@@ -78,7 +77,7 @@ fn a_smaller_index_is_a_slice_of_a_bigger_one() {
 
 fn normalized(vector: &[f32]) -> Vec<f32> {
     let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-    // A vector of the full width is one already; dividing again could move a last bit.
+    // A vector of full width is normalized already; dividing again could change a last bit.
     if (length - 1.0).abs() < 1e-7 && vector.len() == 64 {
         return vector.to_vec();
     }
@@ -86,7 +85,7 @@ fn normalized(vector: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn a_document_is_the_mean_of_its_chunks_and_the_chunks_are_its_text() {
+fn a_document_vector_is_the_mean_of_its_chunks_which_make_up_its_text() {
     let playground = Playground::new();
     mixed(&playground);
     let documents = playground.build("in.jsonl", &["--max-tokens", "100"]);
@@ -109,9 +108,8 @@ fn a_document_is_the_mean_of_its_chunks_and_the_chunks_are_its_text() {
     assert!(most > 10, "the test needs a document of many chunks");
 }
 
-/// Invariant 6.
 #[test]
-fn the_file_says_what_its_vectors_depend_on() {
+fn the_file_records_what_its_vectors_depend_on() {
     let playground = Playground::new();
     playground.write("a.txt", "text");
     let of = |more: &[&str]| {
@@ -126,7 +124,11 @@ fn the_file_says_what_its_vectors_depend_on() {
         (&plain["dim"], &plain["max_tokens"], &plain["rows"]),
         (&64.into(), &2048.into(), &"documents".into())
     );
-    assert_eq!(plain, of(&["--threads", "1", "--batch-tokens", "99"]), "how it was run does not matter");
+    assert_eq!(
+        plain,
+        of(&["--threads", "1", "--batch-tokens", "99"]),
+        "the fingerprint must not depend on threads and batches"
+    );
     for more in [
         &["--dim", "32"][..],
         &["--instruction", "x"],
@@ -139,9 +141,9 @@ fn the_file_says_what_its_vectors_depend_on() {
     }
 }
 
-/// The digest covers external data: the same graph with other weights is another model.
+/// The digest of the weights covers external data.
 #[test]
-fn other_weights_in_external_data_are_another_fingerprint() {
+fn other_weights_in_external_data_change_the_fingerprint() {
     let playground = Playground::new();
     playground.write("a.txt", "text");
     let model = repository("fixtures/qwen3-tiny");
@@ -158,7 +160,7 @@ fn other_weights_in_external_data_are_another_fingerprint() {
     assert_ne!(of(), of());
 }
 
-/// Invariant 8: peak memory with ten times the documents is at most a tenth more, and what reuse has to know.
+/// With ten times the documents, peak memory grows by at most a tenth plus 128 bytes per document, which reuse needs.
 #[test]
 fn memory_does_not_grow_with_the_corpus() {
     let playground = Playground::new();
@@ -178,7 +180,7 @@ fn memory_does_not_grow_with_the_corpus() {
     assert!(large as f64 <= small as f64 * 1.1 + known, "{small} KiB, {large} KiB");
 }
 
-/// Peak resident memory of a command, which must succeed.
+/// Returns the peak resident memory of a command in KiB. The command must succeed.
 fn peak_kib(command: Command) -> u64 {
     let script = "import resource, subprocess, sys\n\
                   subprocess.run(sys.argv[1:], check=True)\n\

@@ -128,7 +128,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     };
     reporter.info(&format!("model {name}, {dimensions} dimensions, {}{cpu_reason}", loaded.device()));
     if loaded.shares_prefix() {
-        let tokens = counted(model.workload.prefix.len() as u64, "token", "tokens");
+        let tokens = counted(model.workload.prefix.len() as u64, "token");
         reporter.info(&format!("the instruction's {tokens} are the same in every text and computed once"));
     }
     Ok(loaded)

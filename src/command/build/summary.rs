@@ -49,12 +49,12 @@ pub fn tell(
 }
 
 fn work_done(work: &Work) -> String {
-    format!("{} in {}", counted(work.tokens, "token", "tokens"), counted(work.chunks, "chunk", "chunks"))
+    format!("{} in {}", counted(work.tokens, "token"), counted(work.chunks, "chunk"))
 }
 
 fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter) -> String {
     let (changes, output) = (&written.changes, arguments.output.display());
-    let mut line = counted(written.rows as u64, "row", "rows");
+    let mut line = counted(written.rows as u64, "row");
     let [added, changed, removed] =
         [&changes.added, &changes.changed, &changes.removed].map(|rows| HumanCount(rows.len() as u64));
     // Writing to a string cannot fail.

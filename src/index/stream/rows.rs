@@ -16,7 +16,6 @@ use crate::index::kept;
 use crate::index::metadata::{Metadata, RowKind};
 use crate::index::row::{Row, RowId, Vector};
 use crate::index::schema::{COLUMNS, vector_dim};
-
 use crate::vector::embedding::Embedding;
 
 /// How much the length of a vector may differ from 1.

@@ -13,7 +13,6 @@ use super::input::{IpcReader, Strings};
 use super::output::{ERROR, IpcWriter};
 use crate::index::metadata::Metadata;
 use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
-
 use crate::vector::embedding::Embedding;
 
 /// Limit on the bytes of text per batch: the offsets of a utf8 column have 31 bits.
