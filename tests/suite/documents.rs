@@ -239,7 +239,7 @@ fn special_files_are_never_opened() {
     let made = std::process::Command::new("mkfifo").arg(playground.path("docs/b.txt")).status().unwrap();
     assert!(made.success());
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
-    ran.says("skipped: 1 socket, pipe or device");
+    ran.says("skipped: 1 special file");
 }
 
 #[test]

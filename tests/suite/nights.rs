@@ -498,9 +498,9 @@ fn other_settings_are_named_and_every_text_is_embedded_again() {
         (&[], &["--max-tokens", "30"], "--max-tokens (2048 before, now 30)"),
         (&[], &["--instruction", "Find it"], "again: --instruction"),
         (&["--instruction", "Find it"], &["--instruction", "Find that"], "again: --instruction"),
-        (&[], &["--chunks"], "anew: --chunks"),
-        (&["--chunks"], &["--dim", "40"], "anew: --chunks"),
-        (&[], &["--model-file", "model_f16.onnx"], "anew: the model"),
+        (&[], &["--chunks"], "again: --chunks"),
+        (&["--chunks"], &["--dim", "40"], "again: --chunks"),
+        (&[], &["--model-file", "model_f16.onnx"], "again: the model"),
     ] {
         let _ = fs::remove_file(playground.path(OUT));
         let night = playground.night(inputs, before).expect(0);
