@@ -225,9 +225,9 @@ const SURE_BYTES: usize = 64;
 
 /// Returns the legacy encoding that the bytes resemble most. `is_whole` says whether the bytes are a whole file.
 ///
-/// A character may be cut off at the end of the bytes. If the bytes are only the start of a file, that says nothing about
-/// the encoding. If they are a whole file, it rules the encoding out. The exception is a file with more than [`SURE_BYTES`]
-/// non-ASCII bytes, which is more likely damaged.
+/// The last character of the bytes may be cut off. At the end of a file's start, a cut-off character says nothing about the
+/// encoding. At the end of a whole file, a cut-off character rules the encoding out, unless the file has more than
+/// [`SURE_BYTES`] non-ASCII bytes: such a file is more likely damaged.
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(bytes, false);

@@ -25,7 +25,7 @@ pub struct Document {
     pub id: String,
     /// The text as it was extracted. The pipeline replaces it with the clean text.
     pub text: String,
-    /// Where the document was found, for messages.
+    /// The place of the document, for messages.
     pub origin: Origin,
     /// The encoding that the text was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
@@ -41,7 +41,7 @@ impl Document {
     }
 }
 
-/// Where a document was found.
+/// The place of a document.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// For a row, the file of the row. For a file that is one document, the folder that the document's id is relative to.
@@ -60,7 +60,7 @@ impl Origin {
     }
 }
 
-/// Why a file or folder below a root is skipped. The summary and the report count each reason.
+/// The reason why a file or folder below a root is skipped. The summary and the report count each reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOut {

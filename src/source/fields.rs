@@ -32,7 +32,7 @@ pub struct Parsed {
 }
 
 impl Fields {
-    /// Returns the document in a record.
+    /// Reads the document from a record.
     ///
     /// # Errors
     /// The record has no text field, or the id or the text has the wrong type.

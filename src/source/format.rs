@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::document::Limits;
 use crate::error::{ContentError, StoreError};
 
-/// How the content of a file becomes documents.
+/// The kind of a file: a text, a document or rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatKind {
     /// The file is one document, and its whole content is the text.
@@ -121,7 +121,7 @@ impl FileFormat {
         Some(FileFormat { kind, compression })
     }
 
-    /// Returns the format of a file that an `--include` pattern names although its file extension is unknown: text.
+    /// Returns the text format. It is for files that have an unknown file extension and that an `--include` pattern names.
     pub fn text(path: &Path) -> FileFormat {
         FileFormat { kind: FormatKind::Text, compression: Compression::of(path) }
     }

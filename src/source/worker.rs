@@ -183,7 +183,7 @@ impl Worker {
 
     /// Returns whether SIGINT or SIGTERM ended the worker. These signals ask the whole run to end.
     fn was_told_to_end(&mut self) -> bool {
-        // Has no effect on a process that has ended.
+        // `kill` has no effect on a process that has ended.
         let _ = self.child.kill();
         let signal = self.child.wait().ok().and_then(|status| status.signal());
         signal.is_some_and(|signal| [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal))

@@ -1,4 +1,4 @@
-//! Which documents are found, their ids, and that each one is counted.
+//! Finding documents: the documents that are found, their ids and their count.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -113,7 +113,7 @@ fn quiet_says_nothing_when_nothing_is_wrong() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 }
 
-/// The run goes on if the log is full or its reader has ended.
+/// The run goes on if standard error is a full device.
 #[test]
 fn a_lost_stderr_does_not_end_the_run() {
     let playground = Playground::new();
@@ -136,7 +136,7 @@ fn a_link_to_the_output_stays_a_link() {
     assert_eq!(crate::util::rows(&playground.path("real/old.parquet")).len(), 1);
 }
 
-/// Ids and texts are larger than any batch of the writer.
+/// Ids and texts are larger than a batch of the writer.
 #[test]
 fn large_documents_are_written_and_read_back() {
     let playground = Playground::new();

@@ -67,7 +67,7 @@ struct Package<'a> {
 impl Package<'_> {
     /// Returns the XML of a part, if the part exists.
     fn part(&mut self, name: &str) -> Result<Option<String>, ContentError> {
-        // Names ignore case (ECMA-376, part 2), and some programs write `\` instead of `/`.
+        // Names of parts are not case-sensitive (ECMA-376, part 2), and some programs write `\` instead of `/`.
         let is_it = |other: &str| other.replace('\\', "/").eq_ignore_ascii_case(name);
         let Some(at) = (0..self.archive.len())
             .find(|&at| matches!(self.archive.name_for_index(at), Some(Ok(other)) if is_it(&other)))
@@ -286,7 +286,8 @@ fn value<'a>(node: Node<'a, '_>) -> Option<&'a str> {
     attribute(node, "val")
 }
 
-/// Returns an attribute by its local name, since strict and transitional documents use different namespaces.
+/// Returns the attribute with this local name. The namespace is ignored, because strict and transitional documents use
+/// different namespaces.
 fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     node.attributes().find(|attribute| attribute.name() == name).map(|attribute| attribute.value())
 }

@@ -16,8 +16,9 @@ pub enum FrontMatter<'a> {
 
 /// Splits the front matter from the body.
 ///
-/// The Markdown parser has an option for this, but it treats text between any two thematic breaks (`---`) as front matter. A
-/// body may also start with a thematic break. Therefore this function requires a field on the first line after the break.
+/// The Markdown parser has an option for front matter, but the option also matches any text between two thematic breaks
+/// (`---`). A body may start with a thematic break. Therefore this function requires a field on the first line after the
+/// break.
 pub fn split(source: &str) -> (Option<FrontMatter<'_>>, &str) {
     find(source).map_or((None, source), |(fields, body)| (Some(fields), body))
 }

@@ -41,7 +41,7 @@ impl Line {
         }
     }
 
-    /// Returns whether text with this direction, position and size lies on the same row.
+    /// Returns whether text with this direction, position and size lies on the row of this line.
     pub fn same_row(&self, turn: Turn, down: f64, size: f64) -> bool {
         self.turn == turn && (self.down - down).abs() < BASELINE_SLACK * self.size.max(size)
     }

@@ -21,8 +21,8 @@ use crate::source::decode::known_format;
 use crate::source::format::{DocumentFormat, damaged, other_format};
 
 /// Number of glyphs without a character that is tolerated per page and per file, since ornaments and symbols have no
-/// character. Text is lost if a page has more of them and they are over half of its glyphs, or if a file has more of them
-/// and they are over a third of its glyphs.
+/// character. Above this number, a file fails if such glyphs are more than half of the glyphs of a page or more than a third
+/// of the glyphs of the file.
 const UNMAPPED_TOLERATED: usize = 20;
 
 /// Returns the text of all pages in reading order, one line per paragraph. The text is never empty.

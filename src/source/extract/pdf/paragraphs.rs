@@ -137,7 +137,7 @@ fn end_line(text: &mut String) {
     }
 }
 
-/// Prepares `text` for the next row of the same paragraph: removes a hyphen at its end or adds a space.
+/// Prepares `text` for the next row of the same paragraph: removes the hyphen at the end of `text`, or adds a space.
 ///
 /// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. A hyphen that
 /// belongs to the word looks the same at a line end and is removed too.
