@@ -60,9 +60,7 @@ impl Fields {
             Some(Value::String(id)) => Ok((!id.is_empty()).then(|| id.clone())),
             // Other numbers, such as 1e2 or 100000000000000000000001, are parsed as floats and may be rounded.
             Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
-            Some(other) => {
-                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, FieldRole::Id))
-            }
+            Some(other) => Err(wrong_type(&self.id, "a string or a 64-bit integer", other, FieldRole::Id)),
         }
     }
 

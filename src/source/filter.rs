@@ -100,8 +100,8 @@ impl Filter {
         Ok(Filter { include, exclude: Patterns::from_option("--exclude", exclude)?, hidden, follow })
     }
 
-    /// Returns whether an `--exclude` pattern or a pattern of the root's [`IGNORE_FILE`] (`of_root`) excludes a path.
-    /// `below` is the path relative to the root.
+    /// Returns whether an `--exclude` pattern or a pattern of the root's `.qwen3ignore` (`of_root`) excludes a path. `below`
+    /// is the path relative to the root.
     pub fn excludes(&self, of_root: &Patterns, below: &Path, is_folder: bool) -> bool {
         [&self.exclude, of_root].iter().any(|patterns| patterns.matches(below, is_folder))
     }

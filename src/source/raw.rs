@@ -36,7 +36,7 @@ pub struct RawFile {
     pub id: String,
     /// The folder that the id is relative to.
     pub base: Arc<Path>,
-    /// Where the file is.
+    /// The place of the file.
     pub location: Location,
     /// The download of an object, once it has begun.
     pub download: Option<Box<Reader>>,

@@ -100,7 +100,7 @@ impl Workers {
     /// Starts a worker and returns it with its answer to the request.
     ///
     /// # Errors
-    /// No worker can be started, or it crashes or is too slow.
+    /// No worker can be started, or the worker crashes or is too slow.
     pub fn ask_new<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -122,7 +122,7 @@ impl Workers {
     }
 }
 
-/// A worker process. It is killed when dropped.
+/// A worker process. The process is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,

@@ -230,7 +230,7 @@ fn json_lines() -> Vec<Bad> {
         bad("nul.jsonl", b"{\"text\":\"a\"}\n\0\0\0\0\n{\"text\":\"b\"}", "not a JSON object: expected value").row(2).good(&[(":1", "a"), (":3", "b")]),
         bad("utf16-surrogate.jsonl", patched(utf16.clone(), utf16.len() - 8, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(2).good(&[(":1", "a")]),
         bad("utf16-odd.jsonl", cut(&utf16, 1), "cannot be decoded as UTF-16LE;").row(2).good(&[(":1", "a")]),
-        bad("id-float.jsonl", r#"{"id":1.5,"text":"x"}"#, "field `id` is a number, expected a string or a whole number of 64 bits;").row(1),
+        bad("id-float.jsonl", r#"{"id":1.5,"text":"x"}"#, "field `id` is a number, expected a string or a 64-bit integer;").row(1),
         bad("id-bool.jsonl", r#"{"id":true,"text":"x"}"#, "field `id` is a boolean,").row(1),
         bad("id-object.jsonl", r#"{"id":{},"text":"x"}"#, "field `id` is an object,").row(1),
         bad("id-twice.jsonl", twice, "the id `d` is already used at docs/id-twice.jsonl:1, so this document is skipped;").row(2).good(&[("d", "x")]),

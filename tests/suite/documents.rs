@@ -79,8 +79,8 @@ fn every_document_is_accounted_for() {
         .says("failed: docs/d.jsonl:6: the id `d` is already used at docs/d.jsonl:1, so this document is skipped;")
         .says("failed: docs/d.jsonl:8: the model gave a vector that is zero or has a number that is not finite;")
         .says("failed: docs/d.jsonl:10: not a JSON object: invalid type: sequence, expected a map at column")
-        .says("failed: docs/d.jsonl:12: field `id` is a number, expected a string or a whole number of 64 bits;")
-        .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a whole number of 64 bits;")
+        .says("failed: docs/d.jsonl:12: field `id` is a number, expected a string or a 64-bit integer;")
+        .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a 64-bit integer;")
         .says("14 documents: 3 embedded, 2 empty, 9 failed");
     assert_eq!(ran.stderr.matches("failed: ").count(), 9, "{}", ran.story);
     let ids: Vec<String> =

@@ -5,7 +5,8 @@ use html5ever::{Attribute, ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use memchr::memmem;
 
-/// Elements whose text a person does not read on a page: code, menus, controls, pronunciations (`rt`), sources of formulas.
+/// Elements with text that a person does not read on a page: code, menus, controls, pronunciations (`rt`), sources of
+/// formulas.
 const SKIPPED: [&str; 19] = [
     "script",
     "style",

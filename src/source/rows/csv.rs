@@ -199,7 +199,7 @@ struct Quotes {
     began_in_quotes: bool,
 }
 
-/// The part of a value in which the latest byte is.
+/// The position of the latest byte within its value.
 #[derive(Clone, Copy)]
 enum QuoteState {
     ValueStart,

@@ -68,7 +68,7 @@ impl Turn {
 #[derive(Default)]
 pub struct Drawn {
     pub glyphs: Vec<Placed>,
-    /// Number of glyphs whose character is unknown.
+    /// Number of glyphs without a known character.
     pub unmapped: usize,
     pub has_picture: bool,
 }
