@@ -1,5 +1,4 @@
-//! Bytes of a text in, text out, in the encoding that is declared or detected. The only user of encoding_rs,
-//! encoding_rs_io and chardetng.
+//! Decodes texts with a declared or detected encoding. The only user of encoding_rs, encoding_rs_io and chardetng.
 
 use std::io::{self, Cursor, Read};
 
@@ -10,11 +9,11 @@ use memchr::memmem;
 
 use crate::error::DocumentError;
 
-/// A character encoding, renamed because `tokenize::Encoding` is a list of token ids.
+/// A character encoding. It has another name here because `tokenize::Encoding` is a list of token ids.
 pub use encoding_rs::{Encoding as Charset, UTF_8};
 
-/// Formats that are not text, by their first bytes. Other binary files are recognized by their control characters; files of
-/// these formats may start with many bytes that have none.
+/// The first bytes of formats that are not text, and the names of these formats. Other binary files are recognized by their
+/// control characters, but a file of these formats may have none near its start.
 const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"\xd0\xcf\x11\xe0", "an old Office document or one with a password"),
     (b"%PDF-", "PDF"),
@@ -24,14 +23,15 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
 ];
 
-/// Bytes at the start of a stream from which its encoding and separator are detected.
+/// Number of bytes at the start of a stream that are used to detect the encoding and the separator.
 pub const START_BYTES: u64 = 64 << 10;
 
 /// A text, and the encoding that it was decoded from; `None` for UTF-8.
 pub type Decoded = (String, Option<&'static str>);
 
-/// Decodes a whole text. A byte order mark decides the encoding. Without one, `forced` decides. Without both, it is the
-/// first of these that fits: UTF-16, UTF-8, the `declared` encoding, the legacy encoding that the bytes resemble most.
+/// Decodes a whole text. A byte order mark decides the encoding. Without a byte order mark, `forced` decides. Without both,
+/// the first encoding that fits is used: UTF-16, ISO-2022-JP, UTF-8, the `declared` encoding, or the legacy encoding that
+/// the bytes resemble most.
 ///
 /// # Errors
 /// The bytes are not text, or are not valid in the encoding. Invalid bytes are never replaced by U+FFFD.
@@ -82,18 +82,19 @@ pub fn decode(
     if has_only_accents(&text) {
         return Err(DocumentError::Undecodable { encoding: declared.unwrap_or(guess).name() });
     }
-    // No text contains C1 controls, so the guess is wrong. Without this check, cleaning would remove them silently.
+    // No text contains C1 controls, so the guess is wrong. Without this check, cleaning would silently remove these
+    // characters.
     if has_c1_control(&text) {
         return Err(DocumentError::Undecodable { encoding: guess.name() });
     }
     Ok((text, encoding))
 }
 
-/// Decodes a file of rows while it is read, and detects the encoding from the start of the file. Returns the decoded stream,
-/// and the encoding if it is not UTF-8.
+/// Decodes a file of rows while the file is read. Detects the encoding from the start of the file. Returns the decoded
+/// stream, and the encoding if it is not UTF-8.
 ///
-/// Invalid bytes become U+FFFD, or are passed on unchanged if the encoding is UTF-8. The reader of rows checks for both, so
-/// that invalid bytes cost one row and not the file.
+/// Invalid bytes become U+FFFD. If the encoding is UTF-8, they are passed on unchanged. The reader of rows checks for both
+/// cases, so that only the row with the invalid bytes fails and not the whole file.
 ///
 /// # Errors
 /// The content is not text, or the stream cannot be read.
@@ -116,10 +117,11 @@ pub fn stream(
     Ok((Box::new(decoder), Some(encoding.name())))
 }
 
-/// Decodes JSON Lines while they are read: as UTF-16 if they have its byte order mark, otherwise as UTF-8.
+/// Decodes JSON Lines while they are read: as UTF-16 if the stream starts with the byte order mark of UTF-16, otherwise as
+/// UTF-8.
 ///
-/// A line of zero bytes in a file of JSON objects is one bad line. A file that does not start with `{` and has zero bytes at
-/// its start is refused as a whole.
+/// If the stream starts with `{`, a line of zero bytes fails and the other lines are read. If the stream does not start with
+/// `{` or a byte order mark and has zero bytes near its start, the whole stream is refused.
 ///
 /// # Errors
 /// The content is not text, or the stream cannot be read.
@@ -135,8 +137,8 @@ pub fn json_stream(
     stream(reader, Some(UTF_8))
 }
 
-/// Returns the first [`START_BYTES`] of a stream, and a stream that starts with them again. If reading fails after some
-/// bytes, the returned stream fails after the same bytes.
+/// Reads the first [`START_BYTES`] bytes of a stream. Returns these bytes, and a stream that starts with them again. If
+/// reading fails after some bytes, the returned stream fails after the same bytes.
 pub fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut start = Vec::new();
     let read = reader.by_ref().take(START_BYTES).read_to_end(&mut start);
@@ -153,7 +155,7 @@ pub fn skip(reader: &mut impl Read, bytes: usize) -> io::Result<u64> {
     io::copy(&mut reader.take(bytes as u64), &mut io::sink())
 }
 
-/// The rest of a stream that has failed: returns the error once.
+/// The rest of a stream after a failed read. It returns the error once and then ends.
 struct Failing(Option<io::Error>);
 
 impl Read for Failing {
@@ -184,15 +186,15 @@ fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
     }
 }
 
-/// Returns the encoding that an HTML page declares in its first 1,024 bytes, where browsers look for it
-/// (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>), or the one in an XML declaration.
+/// Returns the encoding that an HTML page or an XML declaration declares. Only the first 1,024 bytes are searched, as in
+/// browsers (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>).
 pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = bytes[..bytes.len().min(1024)].to_ascii_lowercase();
     ["charset=", "encoding="].iter().find_map(|name| {
         let behind = &start[memmem::find(&start, name.as_bytes())? + name.len()..];
         let behind = behind.strip_prefix(b"\"").or(behind.strip_prefix(b"'")).unwrap_or(behind);
         let label = behind.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).next()?;
-        // A declaration read as ASCII cannot be in UTF-16, and x-user-defined is for binary data.
+        // A declaration that can be read as ASCII is not in UTF-16, and x-user-defined is for binary data.
         Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
     })
 }
@@ -204,7 +206,8 @@ fn refuse_known_formats(start: &[u8]) -> Result<(), DocumentError> {
     }
 }
 
-/// Refuses UTF-32. Its byte order mark looks like that of UTF-16, followed by a zero character, which no text contains.
+/// Refuses UTF-32LE. Its byte order mark is the mark of UTF-16LE and two zero bytes. In UTF-16LE, the zero bytes would be a
+/// zero character, which no text contains.
 fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
     match start {
         [0xFF, 0xFE, 0, 0, ..] => Err(DocumentError::Undecodable { encoding: "UTF-32LE" }),
@@ -212,18 +215,19 @@ fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
     }
 }
 
-/// Returns the name of a format that is not text, by the first bytes of a file.
+/// Returns the name of the format if the first bytes of a file belong to a known format that is not text.
 pub fn known_format(start: &[u8]) -> Option<&'static str> {
     NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
 }
 
-/// A text with more non-ASCII bytes than this has enough evidence for its encoding even if its last character is cut off.
+/// A text with more non-ASCII bytes than this has enough evidence for its encoding, even if the last character is cut off.
 const SURE_BYTES: usize = 64;
 
-/// Returns the legacy encoding that the bytes resemble most. `is_whole` says whether they are a whole file.
+/// Returns the legacy encoding that the bytes resemble most. `is_whole` says whether the bytes are a whole file.
 ///
-/// A character cut off at the end of a file's start says nothing about the encoding. At the end of a whole file it rules the
-/// encoding out, unless the file has so many non-ASCII bytes that it is more likely damaged.
+/// The last character of the bytes may be cut off. At the end of a file's start, a cut-off character says nothing about the
+/// encoding. At the end of a whole file, a cut-off character rules the encoding out, unless the file has more than
+/// [`SURE_BYTES`] non-ASCII bytes: such a file is more likely damaged.
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(bytes, false);
@@ -237,16 +241,16 @@ fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
 }
 
-/// Returns whether a text is in ISO-2022-JP. All its bytes are ASCII, so it would be taken for UTF-8. `ESC $` switches to
-/// Japanese.
+/// Returns whether a text is in ISO-2022-JP. Such a text has only ASCII bytes, so without this check it would be decoded as
+/// UTF-8. The bytes `ESC $` switch to Japanese.
 fn is_iso_2022_jp(bytes: &[u8]) -> bool {
     bytes.is_ascii() && memmem::find(bytes, b"\x1b$").is_some()
 }
 
-/// Returns whether most accented letters and signs of a text stand in runs of four or more.
+/// Returns whether most accented letters and signs of a text are in runs of four or more.
 ///
-/// In a text of the Latin alphabet they stand alone or in pairs. Long runs come from a damaged text in another encoding: it
-/// is accepted by a single-byte encoding, which has a character for almost every byte.
+/// In the Latin alphabet, accented letters come singly or in pairs. Long runs mean that a damaged text in another encoding
+/// was decoded with a single-byte encoding, which has a character for almost every byte.
 fn has_only_accents(text: &str) -> bool {
     let runs = text.split(|c| !matches!(c, '\u{A0}'..='\u{17F}')).map(|run| run.chars().count());
     let (accents, in_runs) = runs
@@ -254,16 +258,18 @@ fn has_only_accents(text: &str) -> bool {
     accents > 8 && 2 * in_runs > accents
 }
 
-/// Returns whether a text has C1 control characters. Texts do not contain them, but a text decoded by the wrong encoding may.
+/// Returns whether a text has C1 control characters. Such characters appear only in a text that was decoded with the wrong
+/// encoding.
 pub fn has_c1_control(text: &str) -> bool {
     text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
 }
 
-/// Returns whether a text decoded as Chinese, Japanese or Korean is more likely in a single-byte encoding.
+/// Returns whether a text that was decoded as Chinese, Japanese or Korean is more likely in a single-byte encoding.
 ///
-/// In those languages wide characters follow each other. In a text of an alphabet, a degree sign or an accented letter and
-/// the byte after it may decode as one wide character, usually a rare one, which then stands alone. The characters of
-/// `STAND_ALONE` also stand alone in Chinese, Japanese and Korean: they follow the numbers in dates, amounts and counts.
+/// In these languages, wide characters follow each other. In other languages, the byte of a degree sign or an accented
+/// letter and the next byte may decode as one wide character, usually a rare one, between narrow characters. The characters
+/// of `STAND_ALONE` are also common between narrow characters in Chinese, Japanese and Korean: they follow the numbers in
+/// dates, amounts and counts.
 fn has_only_lone_symbols(text: &str) -> bool {
     const STAND_ALONE: &str =
         "年月日時时分秒元円天个個人名号號点點件回台本枚頁页章万億亿週周歳岁米年년월일원명개회";
@@ -292,8 +298,8 @@ fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, Docum
     }
 }
 
-/// Returns the byte order of UTF-16 without a mark. ASCII in UTF-16 has a zero in every second byte. Half as many zeros are
-/// enough to recognize it, because other texts have none.
+/// Recognizes UTF-16 without a byte order mark and returns its byte order. ASCII text in UTF-16 has a zero in every second
+/// byte. Half as many zeros are enough evidence, because text in other encodings has no zeros.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = &bytes[..bytes.len().min(4096) & !1];
     let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|&&byte| byte == 0).count();
@@ -306,23 +312,23 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// Returns whether bytes are not text: they have a zero, or more than one control character per 100 bytes. Old logs and
-/// manuals have a few control characters.
+/// Returns whether bytes are binary data: they have a zero byte, or more than one control character per 100 bytes. Old logs
+/// and manuals have a few control characters.
 fn is_binary(bytes: &[u8]) -> bool {
     let control = |byte: &&u8| matches!(byte, 1..=0x08 | 0x0E..=0x19 | 0x1C..=0x1F);
     let controls = bytes.iter().filter(control).count();
     bytes.contains(&0) || controls > 1 && controls * 100 > bytes.len()
 }
 
-/// Returns whether bytes are UTF-8 with a few invalid or missing bytes. Without this check they would be decoded by a
-/// single-byte encoding, which has a character for almost every byte, and all non-ASCII characters would be wrong.
+/// Returns whether bytes are UTF-8 with a few invalid or missing bytes. Without this check, such bytes would be decoded with
+/// a single-byte encoding, which has a character for almost every byte, and all non-ASCII characters would be wrong.
 fn is_damaged_utf8(bytes: &[u8]) -> bool {
     let (mut whole, mut broken) = (0, 0);
     for chunk in bytes.utf8_chunks() {
         whole += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
         broken += usize::from(!chunk.invalid().is_empty());
     }
-    // In a legacy encoding, few sequences of bytes happen to be valid UTF-8.
+    // In text in a legacy encoding, only few sequences of bytes are valid UTF-8.
     whole > broken
 }
 
@@ -464,7 +470,7 @@ mod tests {
         fn utf_8_is_always_itself_and_nothing_is_ever_replaced(text in "\\PC*", bytes in any::<Vec<u8>>()) {
             prop_assert_eq!(decode(text.clone().into_bytes(), None, None).unwrap(), (text, None));
             if let Ok((text, encoding)) = decode(bytes.clone(), None, None) {
-                // Only these have a code for the replacement character itself.
+                // Only these encodings can encode the replacement character itself.
                 let may = encoding.is_none_or(|name| name.starts_with("UTF-16") || name.starts_with("GB") || name == "gb18030");
                 prop_assert!(may || !text.contains('\u{FFFD}'), "{:?}", encoding);
             }

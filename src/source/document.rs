@@ -1,4 +1,4 @@
-//! A document, its origin and its limits, and the reasons for which files are skipped.
+//! A document, its origin and its limits, and the reasons why files are skipped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,30 +6,31 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Limits on one document.
+/// Limits on each document.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
-    /// Size of a file or row, decompressed, in bytes. At most 2^30, because a string column of Arrow has offsets of
-    /// 32 bits.
+    /// Maximum size of a decompressed file or of a row, in bytes. Never more than 2^30, because string columns of Arrow have
+    /// 32-bit offsets.
     pub document_bytes: u64,
-    /// Time that extracting its text may take, in seconds.
+    /// Maximum time for extracting the text of a document, in seconds.
     pub seconds: u64,
-    /// Ratio of its decompressed size to its compressed size.
+    /// Maximum ratio of decompressed size to compressed size.
     pub expansion: u64,
 }
 
 /// A document that has been read.
 #[derive(Debug)]
 pub struct Document {
-    /// Unique within an output file, and the same in every run.
+    /// The id. It is unique within an output file and stable from run to run.
     pub id: String,
-    /// The text: as extracted until `text::clean` has run, clean after it.
+    /// The text as it was extracted. The pipeline replaces it with the clean text.
     pub text: String,
-    /// Where the document was found, for messages.
+    /// The place of the document, for messages.
     pub origin: Origin,
     /// The encoding that the text was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
-    /// The values of [`Fields::keep`](super::Fields::keep), in that order; null for a field that is missing.
+    /// The values of the fields in [`Fields::keep`](super::Fields::keep), in the order of that list. The value of a missing
+    /// field is null.
     pub kept: Arc<[Value]>,
 }
 
@@ -40,17 +41,17 @@ impl Document {
     }
 }
 
-/// Where a document was found.
+/// The place of a document.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file, if it holds rows. Otherwise the folder that the document's id is relative to.
+    /// For a row, the file of the row. For a file that is one document, the folder that the document's id is relative to.
     pub file: Arc<Path>,
-    /// Number of the line or row, from 1; `None` for a file that is one document.
+    /// Number of the line or row, counted from 1; `None` for a file that is one document.
     pub line: Option<u64>,
 }
 
 impl Origin {
-    /// Returns the file, or `file:line` for a row. `id` is the id of the document found here.
+    /// Returns the place for messages: the file, or `file:line` for a row. `id` is the id of the document.
     pub fn place(&self, id: &str) -> String {
         match self.line {
             None => self.file.join(id).display().to_string(),
@@ -59,20 +60,20 @@ impl Origin {
     }
 }
 
-/// Why a file or folder below a root is skipped. The summary and the report count each reason.
+/// The reason why a file or folder below a root is skipped. The summary and the report count each reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOut {
-    /// Its name starts with a dot.
+    /// The name starts with a dot.
     Hidden,
-    /// A symlink, and symlinks are not followed.
+    /// A symlink. Symlinks are followed only if the user asks for it.
     Link,
-    /// A pattern excludes it, or none of the `--include` patterns matches it.
+    /// A pattern excludes the file or folder, or no `--include` pattern matches the file.
     Excluded,
-    /// Its file extension is none of those that are read.
+    /// The file extension is not supported.
     OtherKind,
     /// A socket, pipe or device.
     Special,
-    /// An index that this tool made.
+    /// A Parquet file that is an index made by this tool.
     Index,
 }

@@ -1,4 +1,4 @@
-//! The fields of a row that make up its document: a record in, its id, text and kept values out.
+//! Takes the id, the text and the kept values of a document from the fields of a row.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::error::{ContentError, DocumentError, FieldRole};
 
-/// The values of a row by column, or of a JSON object by field.
+/// The values of a row by column name, or the values of a JSON object by field name.
 pub type Record = Map<String, Value>;
 
-/// The names of the fields to read. `a.b` names the field `b` of the object `a`, unless a field is called `a.b`.
+/// The names of the fields to read. `a.b` names the field `b` of the object `a`, unless the row has a field called `a.b`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fields {
     /// The field with the id. The id of a row without this field is `file:line`.
@@ -21,27 +21,27 @@ pub struct Fields {
     pub keep: Vec<String>,
 }
 
-/// The document in a row.
+/// The parts of a document that are read from a row.
 #[derive(Debug, PartialEq)]
 pub struct Parsed {
-    /// The id, if the row has one.
+    /// The id; `None` if the row has no id.
     pub id: Option<String>,
     pub text: String,
-    /// The values of [`Fields::keep`], in that order; null for a field that is missing.
+    /// The values of the fields in [`Fields::keep`], in the order of that list. The value of a missing field is null.
     pub kept: Arc<[Value]>,
 }
 
 impl Fields {
-    /// Returns the document in a record.
+    /// Reads the document from a record.
     ///
     /// # Errors
-    /// No text field exists, or the id or a text has the wrong type.
+    /// The record has no text field, or the id or the text has the wrong type.
     pub fn of(&self, record: &Record) -> Result<Parsed, DocumentError> {
         Ok(Parsed { id: self.id(record)?, text: self.text(record)?, kept: self.kept(record) })
     }
 
-    /// Returns the values of [`Fields::keep`], in that order; null for a field that is missing. Arrays and objects become
-    /// JSON text, because no column of an index holds them.
+    /// Returns the values of the fields in [`Fields::keep`], in the order of that list. The value of a missing field is
+    /// null. Arrays and objects become JSON text, because an index has no columns of these types.
     pub fn kept(&self, record: &Record) -> Arc<[Value]> {
         let kept = |name: &String| match find(record, name) {
             Some(nested @ (Value::Array(_) | Value::Object(_))) => Value::String(nested.to_string()),
@@ -50,23 +50,22 @@ impl Fields {
         self.keep.iter().map(kept).collect()
     }
 
-    /// Returns the id, or `None` if it is missing, null or empty. An integer becomes its digits.
+    /// Returns the id, or `None` if the field is missing, null or empty. An integer becomes text.
     ///
     /// # Errors
-    /// The value is neither a string nor an integer of 64 bits.
+    /// The value is not a string or a 64-bit integer.
     pub fn id(&self, record: &Record) -> Result<Option<String>, DocumentError> {
         match find(record, &self.id) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(id)) => Ok((!id.is_empty()).then(|| id.clone())),
             // Other numbers, such as 1e2 or 100000000000000000000001, are parsed as floats and may be rounded.
             Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(Some(id.to_string())),
-            Some(other) => {
-                Err(wrong_type(&self.id, "a string or a whole number of 64 bits", other, FieldRole::Id))
-            }
+            Some(other) => Err(wrong_type(&self.id, "a string or a 64-bit integer", other, FieldRole::Id)),
         }
     }
 
-    /// Returns the values of the text fields that exist, one per line. At least one must exist. Null is an empty text.
+    /// Joins the values of the text fields that the record has, one value per line. The record must have at least one text
+    /// field. Null becomes an empty text.
     fn text(&self, record: &Record) -> Result<String, DocumentError> {
         let mut texts = Vec::new();
         for field in &self.text {
@@ -117,7 +116,7 @@ pub fn bytes(record: &Record) -> usize {
     record.iter().map(|(name, value)| name.len() + of(value)).sum()
 }
 
-/// Lists the names, of a long list only the first ones.
+/// Joins the names with commas. Shows only the first names of a long list.
 fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 12;
     match names.len().checked_sub(SHOWN) {
@@ -126,7 +125,8 @@ fn shortened(names: &[String]) -> String {
     }
 }
 
-/// Returns the field with exactly this name. If there is none, follows the dots of the name into nested objects.
+/// Returns the value of the field with exactly this name. If there is no such field, follows the dots of the name into
+/// nested objects.
 fn find<'a>(record: &'a Record, name: &str) -> Option<&'a Value> {
     record.get(name).or_else(|| {
         name.match_indices('.')

@@ -1,4 +1,4 @@
-//! Patterns in the syntax of `.gitignore` that select the files of a folder. The only user of the crate `ignore`.
+//! Selects files below a folder by patterns in the syntax of `.gitignore`. The only user of the crate `ignore`.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,7 +8,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::Usage;
 
-/// Name of the file at the top of a root that lists patterns to exclude.
+/// Name of the file in a root that lists patterns to exclude.
 pub const IGNORE_FILE: &str = ".qwen3ignore";
 
 /// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` only at the top, `drafts/` only folders.
@@ -29,7 +29,8 @@ impl Patterns {
         Ok(Patterns(patterns))
     }
 
-    /// Reads the patterns of a root's [`IGNORE_FILE`]. Returns no patterns if the root has none.
+    /// Reads the patterns of the [`IGNORE_FILE`] in a root. If the root has no such file, the returned patterns match
+    /// nothing.
     ///
     /// # Errors
     /// The file exists and cannot be read, or a pattern is not valid.
@@ -77,12 +78,12 @@ fn builder() -> GitignoreBuilder {
     builder
 }
 
-/// Which files and folders below a root the user wants.
+/// The user's choice of files and folders below a root.
 #[derive(Debug, Clone)]
 pub struct Filter {
     include: Option<Patterns>,
     exclude: Patterns,
-    /// Whether names that start with a dot are read too.
+    /// Whether to read files and folders with a name that starts with a dot.
     pub hidden: bool,
     /// Whether symlinks are followed.
     pub follow: bool,
@@ -99,17 +100,20 @@ impl Filter {
         Ok(Filter { include, exclude: Patterns::from_option("--exclude", exclude)?, hidden, follow })
     }
 
-    /// Returns whether a pattern of `--exclude` or of the root's own file excludes a path. `below` is relative to the root.
+    /// Returns whether an `--exclude` pattern or a pattern of the root's `.qwen3ignore` (`of_root`) excludes a path. `below`
+    /// is the path relative to the root.
     pub fn excludes(&self, of_root: &Patterns, below: &Path, is_folder: bool) -> bool {
         [&self.exclude, of_root].iter().any(|patterns| patterns.matches(below, is_folder))
     }
 
-    /// Returns whether an `--include` pattern matches a file or one of its folders; `None` without such patterns.
+    /// Returns whether an `--include` pattern matches a file or a folder that contains the file. Returns `None` if there are
+    /// no `--include` patterns.
     pub fn includes(&self, below: &Path) -> Option<bool> {
         Some(self.include.as_ref()?.0.matched_path_or_any_parents(below, false).is_ignore())
     }
 
-    /// Returns whether an `--include` pattern matches the file itself, which is then read whatever its extension.
+    /// Returns whether an `--include` pattern matches the file itself. Such a file is read even if its file extension is
+    /// unknown.
     pub fn names(&self, below: &Path) -> bool {
         self.include.as_ref().is_some_and(|include| include.matches(below, false))
     }

@@ -1,6 +1,6 @@
-//! The format of a file, by its file extension, and its decompression within limits.
+//! Finds the format of a file by its file extension, and decompresses files within limits.
 //!
-//! Nothing is opened to find out the format: the extension decides how a file is read.
+//! No file is opened to find its format: the file extension decides how a file is read.
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 use super::document::Limits;
 use crate::error::{ContentError, StoreError};
 
-/// How the content of a file becomes documents.
+/// The kind of a file: a text, a document or rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatKind {
-    /// The whole content is the text of one document.
+    /// The file is one document, and its whole content is the text.
     Text,
-    /// One document, and its text must be extracted.
+    /// The file is one document, and the text must be extracted from its content.
     Document(DocumentFormat),
-    /// One document per row.
+    /// Each row of the file is one document.
     Rows(RowFormat),
 }
 
-/// A format of files that hold one document each, with a text to extract.
+/// A format of files that hold one document per file. The text must be extracted from the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DocumentFormat {
     /// CommonMark with tables, footnotes and strikethrough.
@@ -39,7 +39,7 @@ pub enum DocumentFormat {
 }
 
 impl DocumentFormat {
-    /// Returns its name for messages.
+    /// Returns the name of the format for messages.
     pub fn name(self) -> &'static str {
         match self {
             DocumentFormat::Markdown => "Markdown",
@@ -50,7 +50,7 @@ impl DocumentFormat {
         }
     }
 
-    /// Returns whether a file of this format is itself text, in some encoding.
+    /// Returns whether files of this format are text files in some encoding.
     pub fn is_text(self) -> bool {
         matches!(self, DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Xhtml)
     }
@@ -87,20 +87,20 @@ impl Compression {
     }
 }
 
-/// What the file extension says about a file.
+/// The format and the compression that a file extension names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileFormat {
     /// The format of the decompressed content.
     pub kind: FormatKind,
-    /// How the file is compressed, if it is.
+    /// The compression; `None` if the file is not compressed.
     pub compression: Option<Compression>,
 }
 
 impl FileFormat {
-    /// The file extensions that are read, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv .parquet, and all but .parquet also with .gz or .zst";
+    /// The supported file extensions, for messages.
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
 
-    /// Returns the format that the extension names; `None` for an unknown extension.
+    /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
         let compression = Compression::of(path);
         let inner = if compression.is_some() { path.with_extension("") } else { path.to_owned() };
@@ -121,7 +121,7 @@ impl FileFormat {
         Some(FileFormat { kind, compression })
     }
 
-    /// Returns the format of a file that the user asked for by name: text, whatever its extension.
+    /// Returns the text format. It is for files that have an unknown file extension and that an `--include` pattern names.
     pub fn text(path: &Path) -> FileFormat {
         FileFormat { kind: FormatKind::Text, compression: Compression::of(path) }
     }
@@ -129,7 +129,7 @@ impl FileFormat {
     /// Returns a reader that decompresses `bytes`, the content of a file in this format.
     ///
     /// # Errors
-    /// No memory for the decompressor.
+    /// The decompressor cannot be created.
     pub fn decompress(self, bytes: Box<dyn Read + Send>, limits: &Limits) -> io::Result<Decompressed> {
         let consumed = Arc::new(AtomicU64::new(0));
         let file = Counted { inner: bytes, consumed: consumed.clone() };
@@ -143,7 +143,7 @@ impl FileFormat {
     }
 }
 
-/// Returns the last extension in lower case, without its dot.
+/// Returns the last file extension in lower case, without the dot.
 fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned())
 }
@@ -162,11 +162,11 @@ impl Read for Counted {
     }
 }
 
-/// Decompressed size in bytes up to which any expansion is allowed, since a short file of white space may well expand a
-/// thousandfold. Beyond it, a ratio above the limit is taken for a decompression bomb.
+/// Decompressed size up to which the limit on expansion does not apply, in bytes. A small file of white space may expand a
+/// thousandfold. A larger file that expands more than the limit is refused as a decompression bomb.
 pub const EXPANSION_FREE_BYTES: u64 = 16 << 20;
 
-/// The decompressed bytes of a file. Reading fails when they expand to more than the limit.
+/// A reader of the decompressed bytes of a file. Reading fails if the file expands to more than the limit.
 pub struct Decompressed {
     inner: Box<dyn Read + Send>,
     compression: Option<Compression>,
@@ -176,13 +176,13 @@ pub struct Decompressed {
 }
 
 impl Decompressed {
-    /// Returns the counter of the bytes that have been read from the file, before decompression.
+    /// Returns the counter of the bytes that have been read from the file, counted before decompression.
     pub fn consumed(&self) -> Arc<AtomicU64> {
         self.consumed.clone()
     }
 
-    /// Names the format in an error of the decompressor. Errors of the system have an error number and those of object
-    /// storage have a type; both pass unchanged.
+    /// Adds the name of the format to an error of the decompressor. Errors of the operating system and of object storage are
+    /// returned unchanged.
     fn damaged(&self, error: io::Error) -> io::Error {
         let (kind, library) = match self.compression {
             Some(Compression::Gzip) => ("gzip", "flate2"),
@@ -213,7 +213,7 @@ impl Read for Decompressed {
     }
 }
 
-/// Returns the error for a file whose content has another format than its extension says.
+/// Returns the error for a file whose content has another format than the file extension names.
 pub fn other_format(expected: DocumentFormat, found: &str) -> ContentError {
     ContentError::OtherKind { kind: expected.name().to_owned(), found: found.to_owned() }
 }

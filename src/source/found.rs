@@ -9,10 +9,10 @@ use crate::error::Failure;
 pub enum Found {
     /// A document, found but not read.
     Raw(Raw),
-    /// A file, folder or row that should hold documents and cannot be opened or read.
+    /// A file, folder or row that cannot be opened or read, with the reason.
     Failed(Failure),
-    /// A file or folder that is skipped by rule.
+    /// A file or folder that is skipped, with the reason.
     LeftOut(LeftOut),
-    /// The name of a root with neither documents nor failures. It comes at the end of that root.
+    /// A root, by name, in which neither a document nor a failure was found. This is the last result of the root.
     Nothing(String),
 }

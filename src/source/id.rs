@@ -1,8 +1,8 @@
-//! The path of a document in, its id out.
+//! Turns the path of a document into the document's id.
 
 use std::path::Path;
 
-/// Returns the id of a path below a root. `prefix` is what the ids of that root start with; it may be empty.
+/// Returns the id of a path below a root. All ids of the root start with `prefix`, which may be empty.
 pub fn id_below(prefix: &str, below: &Path) -> String {
     let id = id_of(below);
     match prefix {
@@ -13,10 +13,11 @@ pub fn id_below(prefix: &str, below: &Path) -> String {
     }
 }
 
-/// Returns the path with `/` between its parts on every system.
+/// Returns the path as text, with `/` between its parts on every operating system.
 ///
-/// In a part that is not Unicode, each invalid byte is written as `\xff`. In such a part, and in a part whose name contains
-/// `\x`, backslashes are doubled. Therefore no two paths have the same id, and the path can be restored from it.
+/// In a part that is not valid UTF-8, each invalid byte is written in hexadecimal, such as `\xff`. In such a part, and in a
+/// part that contains `\x`, each backslash is doubled. Therefore two different paths never have the same id, and a path can
+/// be restored from its id.
 pub fn id_of(below: &Path) -> String {
     let mut id = String::new();
     for part in below.components() {

@@ -1,4 +1,4 @@
-//! One line of JSON Lines in, its fields out. The line must be UTF-8 and hold one object.
+//! Parses one line of JSON Lines. The line must be UTF-8 and hold one object.
 
 use super::fields::Record;
 use crate::error::DocumentError;
@@ -10,7 +10,7 @@ pub fn parse(line: &[u8]) -> Result<Record, DocumentError> {
     serde_json::from_str(line).map_err(|e| DocumentError::NotJson(reason(&e)))
 }
 
-/// Returns the parser's message without its line number, which is 1 for every line.
+/// Returns the parser's message without the line number. The parser gets one line at a time, so the number is always 1.
 fn reason(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }

@@ -23,7 +23,7 @@ impl Location {
     /// Opens the file for reading.
     ///
     /// # Errors
-    /// A path cannot be opened. An object is requested by the first read, which then returns the error.
+    /// A path cannot be opened. For an object, the request is sent by the first read, and that read returns the error.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Location::Path(path) => Box::new(File::open(path)?),
@@ -31,10 +31,10 @@ impl Location {
         })
     }
 
-    /// Downloads an object to a temporary file, for readers that need a path. Returns `None` for a path.
+    /// Downloads an object to a temporary file, for callers that need a path. Returns `None` if the file is on this machine.
     ///
     /// # Errors
-    /// The object cannot be read, or the disk is full.
+    /// The object cannot be read, or the temporary file cannot be written.
     pub fn fetch(&self) -> io::Result<Option<TempPath>> {
         let Location::Object(object) = self else { return Ok(None) };
         let mut file = NamedTempFile::new()?;

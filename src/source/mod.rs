@@ -1,7 +1,7 @@
-//! Inputs as the user named them in, documents out, in a stable order.
+//! Finds the documents in the inputs that the user names, in a stable order, and reads them.
 //!
-//! [`Roots::documents`] finds documents lazily and cheaply. Reading one ([`Raw::read`]) costs time, so the caller spreads it
-//! over its threads.
+//! [`Roots::documents`] finds the documents one after another, which is fast. [`Raw::read`] reads one document. Reading is
+//! slow, so the caller reads on several threads.
 
 mod decode;
 mod document;

@@ -1,4 +1,4 @@
-//! A document that has been found in, the document out. Reading, decoding and extracting happen here.
+//! Reads a document that has been found: reads the bytes, decodes them and extracts the text.
 
 use std::io::Read;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
 use crate::storage::object::Reader;
 
-/// Assumed ratio of decompressed to compressed size of a text; most texts have a lower one.
+/// Assumed ratio of the decompressed size of a text to its compressed size. Most texts have a lower ratio.
 const LIKELY_EXPANSION: u64 = 20;
 
 /// A document that has been found but not read.
@@ -32,11 +32,11 @@ pub enum Raw {
 /// A file that has been found.
 #[derive(Debug)]
 pub struct RawFile {
-    /// The id of its document, or what the ids of its rows start with.
+    /// The id of the document. If the file holds rows, the ids of rows without an id start with it.
     pub id: String,
     /// The folder that the id is relative to.
     pub base: Arc<Path>,
-    /// Where the file is.
+    /// The place of the file.
     pub location: Location,
     /// The download of an object, once it has begun.
     pub download: Option<Box<Reader>>,
@@ -45,20 +45,20 @@ pub struct RawFile {
     pub size: u64,
 }
 
-/// A row of a file, with its values not yet interpreted.
+/// A row of a file. Its values have not been interpreted yet.
 #[derive(Debug)]
 pub struct RawRow {
-    /// The id of the file. The id of a row without its own starts with it.
+    /// The id of the file. If the row has no id, the id of its document starts with the id of the file.
     pub file_id: Arc<str>,
     /// The file.
     pub file: Arc<Path>,
-    /// Number of the line or row, from 1.
+    /// Number of the line or row, counted from 1.
     pub number: u64,
-    /// The row itself.
+    /// The content, as JSON or as values by column.
     pub content: RowContent,
     /// The encoding that the row was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
-    /// Bytes of the file that were read for this row, before decompression.
+    /// Bytes of the file that were read for this row, counted before decompression.
     pub progress: u64,
 }
 
@@ -67,12 +67,12 @@ pub struct RawRow {
 pub enum RowContent {
     /// The bytes of a JSON object.
     Json(Vec<u8>),
-    /// The values of the columns that were asked for.
+    /// The values of the requested columns.
     Record(Record),
 }
 
 impl Raw {
-    /// Returns the approximate size of the document in memory, in bytes. The pipeline bounds its memory by it.
+    /// Returns the approximate size of the document in memory, in bytes. The pipeline uses this size to limit its memory.
     pub fn size(&self) -> u64 {
         match self {
             Raw::File(file) if file.format.compression.is_some() => file.size * LIKELY_EXPANSION,
@@ -84,7 +84,8 @@ impl Raw {
         }
     }
 
-    /// Returns how many bytes of its file the document accounts for, before decompression.
+    /// Returns the bytes of the file that were read for this document, counted before decompression. The progress bar adds
+    /// them up.
     pub fn progress(&self) -> u64 {
         match self {
             Raw::File(file) => file.size,
@@ -110,7 +111,7 @@ impl Raw {
     /// Reads, decodes and extracts the document.
     ///
     /// # Errors
-    /// The document cannot be read, or breaks a limit.
+    /// The document cannot be read, or exceeds a limit.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
             Raw::File(file) => file.read(reading),
@@ -152,12 +153,12 @@ impl RawRow {
     }
 }
 
-/// How documents are read.
+/// The settings for reading documents.
 #[derive(Debug)]
 pub struct Reading {
-    /// The fields of rows.
+    /// The fields to read from rows.
     pub fields: Fields,
-    /// The encoding of texts; `None` to detect it per file.
+    /// The encoding of texts; `None` to detect the encoding of each file.
     pub encoding: Option<&'static Charset>,
     /// Limits on each document.
     pub limits: Limits,
@@ -165,7 +166,7 @@ pub struct Reading {
     pub workers: Workers,
 }
 
-/// The text of a document, and what else is read with it.
+/// The text of a document, its encoding and its kept values.
 struct Text {
     text: String,
     encoding: Option<&'static str>,
@@ -202,8 +203,8 @@ impl Reading {
         size: u64,
     ) -> Result<Vec<u8>, DocumentError> {
         let max = self.limits.document_bytes;
-        // One byte more than the file has, so that its end is seen without another allocation. The capacity is a guess: the
-        // file may have grown, or may be compressed.
+        // One byte more than the size of the file, so that reading to its end needs no second allocation. The capacity is a
+        // guess, because the file may have grown or may be compressed.
         let mut bytes = Vec::with_capacity(usize::try_from(size.min(max) + 1).unwrap_or_default());
         format.decompress(compressed, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
@@ -212,13 +213,14 @@ impl Reading {
         Ok(bytes)
     }
 
-    /// Returns the row's own id, if it has one, and its text.
+    /// Returns the id and the text of a row. The id is `None` if the row has no id.
     fn row(
         &self,
         content: &RowContent,
         encoding: Option<&'static str>,
     ) -> Result<(Option<String>, Text), DocumentError> {
-        // The decoder of a stream replaces invalid bytes instead of failing, so that they cost one row and not the file.
+        // The decoder of a stream replaces invalid bytes by U+FFFD and goes on, so that only the row with the invalid bytes
+        // fails and not the whole file.
         let is_damaged = match content {
             RowContent::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
             RowContent::Record(record) => record.values().filter_map(Value::as_str).any(is_damaged),
@@ -233,8 +235,8 @@ impl Reading {
         Ok((id, Text { text, encoding, kept }))
     }
 
-    /// Returns the id of a row whose document cannot be read. The outer `None` means that the id cannot be read either, the
-    /// inner one that the row has no id of its own.
+    /// Returns the id of a row that has failed. Returns `None` if the id cannot be read, and `Some(None)` if the row has no
+    /// id.
     fn row_id(&self, content: &RowContent) -> Option<Option<String>> {
         let id = match content {
             RowContent::Json(line) => self.fields.id(&json::parse(line).ok()?),
@@ -244,7 +246,7 @@ impl Reading {
     }
 }
 
-/// Returns whether a value has characters that only appear where bytes were decoded wrongly.
+/// Returns whether a text has characters that appear only when bytes were decoded with the wrong encoding.
 fn is_damaged(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER) || decode::has_c1_control(text)
 }

@@ -1,4 +1,4 @@
-//! Roots as the user named them in, one [`Found`] after another out, in a stable order.
+//! Finds the documents in the roots that the user names, as a series of [`Found`] in a stable order.
 //!
 //! A root is a file, a folder, an object, a prefix of a bucket or standard input.
 
@@ -22,7 +22,7 @@ use super::walk::{self, Entry, FailedEntry, Listed, Walk};
 use crate::error::{ContentError, DocumentError, Failure, Lost, Usage};
 use crate::storage::object::{Listing, Stores, Url};
 
-/// The name of a root that means JSON Lines on standard input.
+/// A root with this name is standard input, which is read as JSON Lines.
 const STDIN: &str = "-";
 
 /// A root that has been checked.
@@ -30,13 +30,13 @@ const STDIN: &str = "-";
 enum Root {
     Stdin,
     File(Location, FileFormat),
-    /// A folder or prefix, with the patterns of its own ignore file.
+    /// A folder or prefix, with the patterns of its [`IGNORE_FILE`].
     Folder(Tree, Patterns),
-    /// A root that does not exist, where that is allowed.
+    /// A root that does not exist, if the caller allows missing roots.
     Missing(PathBuf),
 }
 
-/// A tree of files.
+/// The files below a folder or below a prefix of a bucket.
 #[derive(Debug)]
 enum Tree {
     Folder(PathBuf),
@@ -51,7 +51,7 @@ impl Tree {
         }
     }
 
-    /// Returns the name of the tree as the start of ids, and as the path that its files are below.
+    /// Returns the name of the tree in two forms: the text that ids start with, and the path.
     fn name(&self) -> (String, PathBuf) {
         match self {
             Tree::Folder(path) => (id_of(path), path.clone()),
@@ -60,7 +60,7 @@ impl Tree {
     }
 }
 
-/// The roots of a run, and which files below them the user wants.
+/// The roots of a run, and the user's choice of files below them.
 #[derive(Debug)]
 pub struct Roots {
     roots: Vec<Root>,
@@ -68,10 +68,10 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Checks that every root exists, unless roots `may_be_missing`, and has a format that is read.
+    /// Checks that every root exists and has a supported format. If `may_be_missing` is true, a root need not exist.
     ///
     /// # Errors
-    /// [`Usage`] for a file of an unknown format, or standard input named twice; otherwise a root that does not exist or
+    /// [`Usage`] if a file has an unknown format or standard input is named twice. Another error if a root does not exist or
     /// cannot be read.
     pub fn new(names: &[PathBuf], filter: Filter, may_be_missing: bool) -> anyhow::Result<Self> {
         let root = |name: &PathBuf| match root(name) {
@@ -81,10 +81,10 @@ impl Roots {
         Roots::of(names.iter().map(root).collect::<anyhow::Result<_>>()?, filter)
     }
 
-    /// Checks roots that may also be URLs of objects or prefixes. Lists each prefix.
+    /// Checks roots as [`Roots::new`] does, but also accepts URLs of objects and prefixes. Lists the objects of each prefix.
     ///
     /// # Errors
-    /// As for [`Roots::new`]; or a store cannot be reached, or denies access.
+    /// The errors of [`Roots::new`], and an error if object storage cannot be reached or denies access.
     pub fn anywhere(
         names: &[PathBuf],
         filter: Filter,
@@ -108,10 +108,11 @@ impl Roots {
         Ok(Roots { roots, filter })
     }
 
-    /// Finds every document below the roots, in the order of the roots and, below each root, of the paths.
+    /// Finds every document below the roots. The roots keep their order. Below each root, the files are sorted by path.
     ///
-    /// The id of a file is its path relative to the root, or its name if it is the root. With several roots, ids start with
-    /// the root as it was named, so that ids of different roots differ. The id of a row without its own is `file:line`.
+    /// The id of a file is its path relative to the root. If the file itself is the root, the id is the name of the file.
+    /// With several roots, every id starts with the root as the user named it, so that ids of different roots differ. A row
+    /// without an id gets the id `file:line`.
     pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
         let prefixed = self.roots.len() > 1;
         self.roots.iter().flat_map(move |root| {
@@ -120,8 +121,8 @@ impl Roots {
         })
     }
 
-    /// Returns the size of all files below the roots, in bytes, as the total for the progress bar; `None` if one root is
-    /// standard input. Walks the folders and reads no file.
+    /// Returns the total size of all files below the roots, in bytes, for the progress bar. Returns `None` if a root is
+    /// standard input. Walks the folders without opening any file.
     pub fn total_bytes(&self) -> Option<u64> {
         let of_entry = |entry| if let Entry::File(file) = entry { file.size } else { 0 };
         self.roots
@@ -187,7 +188,7 @@ fn unknown_format(name: &Path) -> Usage {
     ))
 }
 
-/// Checks a root in object storage. A prefix exists if at least one object is below it.
+/// Checks a root in object storage. A URL that does not end in `/` is a prefix only if at least one object is below it.
 fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyhow::Result<Root> {
     let name = PathBuf::from(url.to_string());
     let format = FileFormat::of(Path::new(url.name())).filter(|_| !url.is_prefix());
@@ -222,7 +223,8 @@ fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyho
     Ok(Root::Missing(name))
 }
 
-/// Returns the size of a file in bytes; 0 if it cannot be found out, which only makes the progress less exact.
+/// Returns the size of a file in bytes. Returns 0 if the size is unknown, because the size is only an estimate for progress
+/// and memory.
 fn size(location: &Location) -> u64 {
     match location {
         Location::Path(path) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
@@ -237,9 +239,9 @@ enum Documents<'a> {
     Folder {
         walk: Box<dyn Iterator<Item = Entry> + 'a>,
         base: Arc<Path>,
-        /// What ids start with.
+        /// The text that ids start with.
         prefix: String,
-        /// The rows of the file that the walk has reached.
+        /// The rows of the latest file of the walk, if that file holds rows.
         rows: Option<RowIter>,
         reading: &'a Reading,
     },
@@ -279,13 +281,13 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// What a file turns out to be when it is opened.
+/// The result of opening a file: its rows, or a single result.
 enum OpenedFile {
     Rows(RowIter),
     Found(Found),
 }
 
-/// Opens a file of rows. A file that is one document is not opened yet.
+/// Opens a file of rows. A file that is one document stays closed until it is read.
 fn open(file: RawFile, is_root: bool, reading: &Reading) -> OpenedFile {
     let FormatKind::Rows(format) = file.format.kind else {
         return OpenedFile::Found(Found::Raw(Raw::File(file)));
@@ -330,10 +332,10 @@ impl Iterator for Documents<'_> {
     }
 }
 
-/// The documents of one root. If it has neither documents nor failures, [`Found::Nothing`] ends it.
+/// The documents of one root. If the root has neither documents nor failures, the last item is [`Found::Nothing`].
 struct WithNothing<'a> {
     documents: Documents<'a>,
-    /// What to return at the end; `None` once there was a document or a failure.
+    /// The last item; `None` once a document or a failure was found.
     nothing: Option<Found>,
 }
 
@@ -349,13 +351,14 @@ impl Iterator for WithNothing<'_> {
     }
 }
 
-/// Returns the failure of a file or folder that the walk cannot read. `prefix` is what the ids of its root start with.
+/// Returns the failure of a file or folder that the walk cannot read. The ids of the root start with `prefix`.
 fn failure(entry: FailedEntry, prefix: &str) -> Failure {
     let FailedEntry { below, path, cause } = entry;
     let id = id_below(prefix, &below);
     let is_one_document = FileFormat::of(&below)
         .is_some_and(|format| matches!(format.kind, FormatKind::Text | FormatKind::Document(_)));
-    // A folder may have such a name too. A folder or a file of rows may hold documents with any id.
+    // A folder may also have the name of a document, such as `notes.txt`. A folder or a file of rows may hold documents with
+    // any id.
     let lost = if is_one_document && !path.is_dir() {
         Lost::Document(id.into())
     } else if below.as_os_str().is_empty() {

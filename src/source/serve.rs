@@ -1,4 +1,5 @@
-//! The worker process: requests on standard input, answers on standard output, within limits on time and memory.
+//! The worker process. It reads requests from standard input and writes answers to standard output, within limits on time
+//! and memory.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,9 +15,9 @@ use super::worker::{MEMORY_MAX, Request, Response, Sent};
 use crate::error::ContentError;
 use crate::interrupt;
 
-/// Rows per answer, at most.
+/// Maximum number of rows per answer.
 const SENT_ROWS: usize = 256;
-/// Bytes of rows after which an answer is sent.
+/// Size of the rows of an answer at which the answer is sent, in bytes.
 const SENT_BYTES: usize = 64 << 10;
 
 /// Answers requests until standard input ends.
@@ -25,7 +26,7 @@ const SENT_BYTES: usize = 64 << 10;
 /// A request cannot be read or an answer cannot be written, because the run has ended.
 pub fn serve() -> io::Result<()> {
     interrupt::ignore()?;
-    // While it reads a document, a worker does not notice that the run has ended.
+    // A worker that is busy with a document does not notice the end of the run, so the kernel must end the worker.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     limit_resources()?;
@@ -35,7 +36,7 @@ pub fn serve() -> io::Result<()> {
     while requests.read_line(&mut line)? > 0 {
         match serde_json::from_str(&line)? {
             Request::Extract { format, bytes, limits, front_matter } => {
-                // The run also limits the time, but only while it lives.
+                // The parent process also limits the time, but it may end before the worker does.
                 limit_seconds(limits.seconds)?;
                 let mut content = Vec::new();
                 requests.by_ref().take(bytes).read_to_end(&mut content)?;
@@ -55,7 +56,7 @@ pub fn serve() -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the rows of a table in groups, until its end or the first damaged row.
+/// Sends the rows of a table in groups, until the end of the table or the first damaged row.
 fn send_rows(table: Response<ParquetTable>, limits: Limits, answers: &mut impl Write) -> io::Result<()> {
     let mut table = match table {
         Ok(table) => table,
@@ -111,7 +112,7 @@ fn limit_resources() -> io::Result<()> {
         setrlimit(resource, Rlimit { current: max, maximum: max })
     };
     limit(Resource::As, MEMORY_MAX)?;
-    // Damaged files crash workers from time to time. Their core dumps would fill the disk.
+    // Damaged files crash workers from time to time, and core dumps would fill the disk.
     Ok(limit(Resource::Core, 0)?)
 }
 

@@ -1,5 +1,5 @@
-//! A folder or a listing of a bucket in, its files out, sorted by name so that two runs see the same order. No file is
-//! opened. The only user of walkdir.
+//! Lists the files below a folder or a prefix of a bucket, sorted by name so that every run has the same order. Opens no
+//! file. The only user of walkdir.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::storage::object::Listing;
 /// A regular file of a known format.
 pub struct File {
     pub location: Location,
-    /// Its path relative to the root.
+    /// The path relative to the root.
     pub below: PathBuf,
     pub format: FileFormat,
     /// Size in bytes.
@@ -32,14 +32,14 @@ pub enum Entry {
 
 /// A file or folder that the walk cannot read.
 pub struct FailedEntry {
-    /// Its path relative to the root.
+    /// The path relative to the root.
     pub below: PathBuf,
-    /// The whole path.
+    /// The path including the root.
     pub path: PathBuf,
     pub cause: DocumentError,
 }
 
-/// What is skipped below one root.
+/// The rules for skipping files and folders below one root.
 struct Rules<'a> {
     filter: &'a Filter,
     of_root: &'a Patterns,
@@ -54,7 +54,8 @@ impl Rules<'_> {
         self.filter.excludes(self.of_root, below, is_folder).then_some(LeftOut::Excluded)
     }
 
-    /// Returns the format of a file, or why it is skipped. [`Rules::left_out_by_name`] must have passed it.
+    /// Returns the format of a file, or the reason why the file is skipped. The caller must check
+    /// [`Rules::left_out_by_name`] first.
     fn format(&self, below: &Path) -> Result<FileFormat, LeftOut> {
         match (FileFormat::of(below), self.filter.includes(below)) {
             (_, Some(false)) => Err(LeftOut::Excluded),
@@ -74,13 +75,13 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub fn new(root: &Path, filter: &'a Filter, of_root: &'a Patterns) -> Self {
-        // Without its leading `./`, the path of the current folder is empty.
+        // The root `.` is stored as an empty path.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
         Walk { root: start.to_owned(), rules: Rules { filter, of_root }, entries }
     }
 
-    /// Returns what an entry is; `None` for a folder, which the walk then enters.
+    /// Returns the result for an entry. Returns `None` for a folder, because the walk then enters the folder.
     fn entry(&mut self, entry: DirEntry) -> Option<Entry> {
         let kind = entry.file_type();
         let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path()).to_owned();
@@ -114,7 +115,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the failure, such as a broken symlink or a loop; or that the entry is skipped by its name anyway.
+    /// Returns the failure of an entry, such as a broken symlink or a loop of symlinks. If a rule skips the name of the
+    /// entry, the entry is skipped and does not fail.
     fn failed(&self, error: &walkdir::Error) -> Entry {
         let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""));
         match self.rules.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
@@ -140,12 +142,12 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// The walk over the objects below a prefix, as if it were a folder.
+/// The walk over the objects below a prefix, with the same rules as for a folder.
 pub struct Listed<'a> {
     listing: &'a Listing,
     rules: Rules<'a>,
     at: usize,
-    /// The folder of the last key that was not in a skipped folder, with the `/` at its end.
+    /// The latest folder that was not skipped, with `/` at its end. This folder and its parents are not checked again.
     folder: &'a str,
 }
 
@@ -154,7 +156,7 @@ impl<'a> Listed<'a> {
         Listed { listing, rules: Rules { filter, of_root }, at: 0, folder: "" }
     }
 
-    /// Returns the outermost folder of a key that is skipped, with the `/` at its end.
+    /// Returns the outermost folder in a key that is skipped, with `/` at its end, and the reason.
     fn left_out_folder(&self, key: &'a str) -> Option<(&'a str, LeftOut)> {
         let is_new = |end: &usize| !self.folder.starts_with(&key[..=*end]);
         let mut ends = key.match_indices('/').map(|(end, _)| end).filter(is_new);

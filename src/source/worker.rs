@@ -1,8 +1,9 @@
-//! Processes that run the parsers a file can crash. A file that makes its parser crash, hang or take too much memory costs
-//! its document, not the run.
+//! Runs parsers in separate processes (workers). If a file makes its parser crash, hang or take too much memory, only that
+//! document fails and the run goes on.
 //!
-//! A worker is this program, started with a hidden subcommand. It reads requests from standard input, each a line of JSON
-//! followed by the bytes of the document, and writes answers to standard output, each a line of JSON.
+//! A worker is this program, started with a hidden subcommand. It reads requests from standard input. A request is one line
+//! of JSON, followed by the bytes of the document. The worker writes answers to standard output. An answer is one line of
+//! JSON.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -27,16 +28,18 @@ use crate::error::{ContentError, DocumentError};
 /// The hidden subcommand that makes this program a worker.
 const SUBCOMMAND: &str = "worker";
 
-/// Address space of a worker, in bytes. The tree of an ordinary HTML page takes ten times the size of the page.
+/// Maximum address space of a worker, in bytes. The parsed tree of an ordinary HTML page takes ten times the size of the
+/// page.
 pub const MEMORY_MAX: u64 = 2 << 30;
 
-/// Answers per worker that wait to be received. An answer may be as large as a document; the pipe buffers smaller ones.
+/// Maximum number of answers per worker that wait to be received. It is small because an answer may be as large as a
+/// document.
 const QUEUE_ANSWERS: usize = 1;
 
 /// A request to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Extract the text of a document. Its bytes follow the request. The answer is one [`Extracted`].
+    /// Extract the text of a document. The bytes of the document follow the request. The answer is one [`Extracted`].
     Extract {
         format: DocumentFormat,
         bytes: u64,
@@ -44,18 +47,18 @@ pub enum Request {
         /// Whether to parse the front matter too.
         front_matter: bool,
     },
-    /// Read the rows of a Parquet file. The answers are `()` once the file is open, then rows as [`Sent`] until one is empty
-    /// or ends with damage.
+    /// Read the rows of a Parquet file. The first answer is `()` and means that the file is open. Each following answer is a
+    /// [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
     Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
 }
 
 /// The answer of a worker.
 pub type Response<T> = Result<T, ContentError>;
 
-/// A group of rows from a worker; empty at the end of the file. No row follows a damaged one.
+/// A group of rows from a worker. An empty group means the end of the file. After a damaged row, no more rows are sent.
 pub type Sent = Vec<Response<Record>>;
 
-/// The workers of a run. A worker is started when all others are busy, and is then kept.
+/// The workers of a run. If no worker is idle, a new one is started. Each worker is kept for later documents.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
@@ -72,7 +75,7 @@ impl Workers {
     /// Extracts the text of a document in a worker.
     ///
     /// # Errors
-    /// The document is damaged or breaks a limit, or no worker can be started.
+    /// The document is damaged or exceeds a limit, or no worker can be started.
     pub fn extract(
         &self,
         format: DocumentFormat,
@@ -84,11 +87,12 @@ impl Workers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let asked = idle.map(|mut worker| worker.ask(&request, content).map(|answer| (worker, answer)));
         let (worker, answer) = match asked {
-            // The idle worker may have died before this request, for example killed by a system that was short of memory.
+            // The idle worker may have died before this request. For example, the operating system kills processes when
+            // memory is short.
             None | Some(Err(DocumentError::Crashed { .. })) => self.ask_new(&request, content)?,
             Some(asked) => asked?,
         };
-        // A worker that gave no answer is dropped above by `?`, and so is never used again.
+        // A worker that gave no answer is dropped by `?` above, so it is never used again.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         Ok(answer?)
     }
@@ -96,7 +100,7 @@ impl Workers {
     /// Starts a worker and returns it with its answer to the request.
     ///
     /// # Errors
-    /// No worker can be started, or it crashes or is too slow.
+    /// No worker can be started, or the worker crashes or is too slow.
     pub fn ask_new<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -104,7 +108,8 @@ impl Workers {
     ) -> Result<(Worker, Response<T>), DocumentError> {
         let mut worker = self.start()?;
         let mut asked = worker.ask(request, content);
-        // Ctrl-C signals all processes of the run. It ends a worker that has just started and does not ignore it yet.
+        // Ctrl-C sends a signal to all processes of the run. The signal ends a worker that has just started and does not
+        // ignore it yet.
         if matches!(asked, Err(DocumentError::Crashed { .. })) && worker.was_told_to_end() {
             worker = self.start()?;
             asked = worker.ask(request, content);
@@ -117,7 +122,7 @@ impl Workers {
     }
 }
 
-/// A worker process. It is killed when dropped.
+/// A worker process. The process is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
@@ -132,7 +137,7 @@ impl Worker {
             .arg(SUBCOMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // The messages of a crash are for developers, who run the worker by hand.
+            // Crash messages are for developers, who run the worker by hand to see them.
             .stderr(Stdio::null())
             .spawn()?;
         let no_pipe = || io::Error::other("no pipe");
@@ -163,7 +168,7 @@ impl Worker {
         write().map_err(|_| self.crashed())
     }
 
-    /// Waits for an answer, at most as long as one document may take.
+    /// Waits for an answer, at most [`Limits::seconds`].
     ///
     /// # Errors
     /// The worker crashed or is too slow.
@@ -176,9 +181,9 @@ impl Worker {
         }
     }
 
-    /// Returns whether the worker was ended by a signal that asks the whole run to end.
+    /// Returns whether SIGINT or SIGTERM ended the worker. These signals ask the whole run to end.
     fn was_told_to_end(&mut self) -> bool {
-        // Has no effect on a process that has ended.
+        // `kill` has no effect on a process that has ended.
         let _ = self.child.kill();
         let signal = self.child.wait().ok().and_then(|status| status.signal());
         signal.is_some_and(|signal| [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal))
@@ -191,7 +196,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // The only error is that the process has already ended.
+        // Both calls fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -200,7 +205,7 @@ impl Drop for Worker {
 /// Sends each line of a worker's output to the channel.
 fn forward(output: ChildStdout, sender: &SyncSender<Vec<u8>>) {
     let mut lines = BufReader::new(output).split(b'\n');
-    // A failed read means that the process has ended: the dropped sender tells the receiver.
+    // A failed read means that the process has ended. The sender is then dropped, and the receiver gets an error.
     while let Some(Ok(line)) = lines.next() {
         if sender.send(line).is_err() {
             return;

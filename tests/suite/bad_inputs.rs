@@ -1,5 +1,5 @@
-//! Documents that are damaged, or have another format than their extension says. Each costs only itself and is reported once,
-//! in one line with the cause and the advice.
+//! Documents that are damaged, or have another format than the file extension names. Only the bad document or row fails. It
+//! is reported once, in one line with the cause and the advice.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -19,7 +19,7 @@ use crate::util::{Playground, Ran, bound_by_modes, ids_and_texts, repository, ro
 struct Bad {
     file: &'static str,
     bytes: Vec<u8>,
-    /// The number of the bad row, if the file can be opened and has rows.
+    /// The number of the bad row; `None` if the file cannot be opened or is one document.
     row: Option<u64>,
     /// The start of the message, after the place.
     says: &'static str,
@@ -37,14 +37,14 @@ impl Bad {
         self
     }
 
-    /// Adds good rows by id and text. An id such as `:2` gets the name of the file before it.
+    /// Adds good rows by id and text. An id such as `:2` becomes the name of the file followed by `:2`.
     fn good(mut self, good: &[(&str, &str)]) -> Self {
         let id = |id: &str| if id.starts_with(':') { format!("{}{id}", self.file) } else { id.to_owned() };
         self.good = good.iter().map(|(short, text)| (id(short), (*text).to_owned())).collect();
         self
     }
 
-    /// Returns the start of the line on stderr.
+    /// Returns the start of the line on standard error.
     fn line(&self) -> String {
         let row = self.row.map_or_else(String::new, |row| format!(":{row}"));
         format!("qwen3-index: failed: docs/{}{row}: {}", self.file, self.says)
@@ -57,12 +57,12 @@ fn half(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len() / 2]
 }
 
-/// Returns the bytes without the last ones.
+/// Returns the bytes without the final `by` bytes.
 fn cut(bytes: &[u8], by: usize) -> &[u8] {
     &bytes[..bytes.len() - by]
 }
 
-/// Returns the bytes with others in the place from `at` on.
+/// Returns the bytes after the bytes from `at` on have been overwritten by `with`.
 fn patched(mut bytes: Vec<u8>, at: usize, with: &[u8]) -> Vec<u8> {
     bytes[at..at + with.len()].copy_from_slice(with);
     bytes
@@ -82,7 +82,8 @@ fn corpus(name: &str) -> Vec<u8> {
     fs::read(repository("fixtures/corpus").join(name)).unwrap()
 }
 
-/// Returns an OLE file, as old versions of Word and Excel write. A DOCX with a password is in such a file too.
+/// Returns an OLE file. Old versions of Word and Excel write such files, and a DOCX with a password is also stored in an OLE
+/// file.
 fn ole() -> Vec<u8> {
     [&b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"[..], &[0; 504], &noise(1024)].concat()
 }
@@ -120,7 +121,7 @@ fn encodings() -> Vec<Bad> {
     ]
 }
 
-/// Files of another format than their extension says.
+/// Files whose content has another format than the file extension names.
 #[rustfmt::skip]
 fn wrong_names() -> Vec<Bad> {
     let (pdf, docx, table) = (pdf("a page"), docx("a letter"), corpus("ratings.parquet"));
@@ -229,7 +230,7 @@ fn json_lines() -> Vec<Bad> {
         bad("nul.jsonl", b"{\"text\":\"a\"}\n\0\0\0\0\n{\"text\":\"b\"}", "not a JSON object: expected value").row(2).good(&[(":1", "a"), (":3", "b")]),
         bad("utf16-surrogate.jsonl", patched(utf16.clone(), utf16.len() - 8, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(2).good(&[(":1", "a")]),
         bad("utf16-odd.jsonl", cut(&utf16, 1), "cannot be decoded as UTF-16LE;").row(2).good(&[(":1", "a")]),
-        bad("id-float.jsonl", r#"{"id":1.5,"text":"x"}"#, "field `id` is a number, expected a string or a whole number of 64 bits;").row(1),
+        bad("id-float.jsonl", r#"{"id":1.5,"text":"x"}"#, "field `id` is a number, expected a string or a 64-bit integer;").row(1),
         bad("id-bool.jsonl", r#"{"id":true,"text":"x"}"#, "field `id` is a boolean,").row(1),
         bad("id-object.jsonl", r#"{"id":{},"text":"x"}"#, "field `id` is an object,").row(1),
         bad("id-twice.jsonl", twice, "the id `d` is already used at docs/id-twice.jsonl:1, so this document is skipped;").row(2).good(&[("d", "x")]),
@@ -365,7 +366,7 @@ fn all() -> Vec<Bad> {
 
 const GOOD: (&str, &str) = ("good.txt", "a good document");
 
-/// Makes a folder `docs` with these files and a good one.
+/// Makes a folder `docs` with the files of the table and one good file.
 fn folder(table: &[Bad]) -> Playground {
     let playground = Playground::new();
     playground.write("docs/good.txt", GOOD.1);
@@ -380,7 +381,7 @@ fn failures(ran: &Ran) -> Vec<&str> {
     ran.stderr.lines().filter(|line| line.starts_with("qwen3-index: failed: ")).collect()
 }
 
-/// Returns what is wrong about the messages of a run on these files.
+/// Returns the complaints about the messages of a run on these files.
 fn complaints<'a>(ran: &Ran, table: impl IntoIterator<Item = &'a Bad>) -> Vec<String> {
     let lines = failures(ran);
     let mut complaints = Vec::new();
@@ -401,7 +402,7 @@ fn complaints<'a>(ran: &Ran, table: impl IntoIterator<Item = &'a Bad>) -> Vec<St
     complaints
 }
 
-/// Returns whether a line has a cause and then one advice, and is short enough to be read.
+/// Returns whether a line has a cause and one advice and is not too long.
 fn is_helpful(line: &str) -> bool {
     line.matches("; ").count() == 1 && !line.contains("\\n") && line.chars().count() < 300
 }
@@ -429,7 +430,7 @@ fn expect_none(complaints: &[String]) {
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
 
-/// Builds from a folder of these files. Checks that each is reported once, and that all good rows are written.
+/// Builds from a folder of these files. Checks that each file is reported once, and that all good rows are written.
 #[track_caller]
 fn check_together(table: &[Bad], options: &[&str]) {
     let playground = folder(table);
@@ -446,7 +447,7 @@ fn each_bad_file_in_a_folder_costs_itself_and_says_why() {
     check_together(&table, &[]);
 }
 
-/// Builds from each file alone.
+/// Makes one build per file.
 #[test]
 fn a_bad_file_alone_leaves_the_old_output() {
     let table = all();
@@ -475,7 +476,7 @@ fn alone(playground: &Playground, bad: &Bad, old: &[u8]) -> Vec<String> {
     let mut complaints = complaints(&ran, [bad]);
     let mut left: Vec<_> =
         fs::read_dir(playground.path(&folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    // The old output is not an index, so it is kept under this name when it is replaced.
+    // The old output is not an index, so the build keeps it under this name.
     left.retain(|name| name != "out.parquet.damaged");
     let is_as_it_should = if bad.good.is_empty() {
         let last = ran.stderr.lines().last().unwrap_or_default();
@@ -499,7 +500,7 @@ fn what_is_odd_but_whole_is_read() {
     let nested =
         format!("{{\"id\":\"nested\",\"text\":\"x\",\"a\":{}{}}}\n", "[".repeat(100), "]".repeat(100));
     let lines = [
-        // Of two fields with the same name the last one counts, as in most parsers of JSON.
+        // If two fields have the same name, the second one is used, as in most JSON parsers.
         "{\"id\":\"first\",\"id\":\"twice\",\"text\":\"one\",\"text\":\"two\"}\r\n",
         "{\"id\":\"nul\",\"text\":\"a\\u0000b\"}\n\n \t\n",
         "\u{FEFF}{\"id\":\"mark\",\"text\":\"\u{FEFF}x\"}\n",
@@ -522,7 +523,7 @@ fn what_is_odd_but_whole_is_read() {
         "docs/declares-utf8.html",
         encoding_rs::SHIFT_JIS.encode("<meta charset=utf-8><p>図書館は月曜日を除いて毎日開いています。").0,
     );
-    // Its table of objects is wrong, as after a transfer that converts line ends.
+    // The table of objects in this PDF is wrong, as after a transfer that converts line ends.
     playground.write("docs/table.pdf", String::from_utf8(pdf("found again")).unwrap().replace('\n', "\r\n"));
     playground.write("docs/comment.docx", docx("one<!-- no part of it --> two"));
     let deep = "<w:sdt>".repeat(100_000) + "<w:t>deep</w:t>" + &"</w:sdt>".repeat(100_000);
@@ -561,7 +562,7 @@ const LEGACY: [(&str, &str); 5] = [
     ("euc-kr", "도서관은 월요일을 제외하고 매일 오전 아홉 시부터 오후 여덟 시까지 문을 엽니다."),
 ];
 
-/// The encoding of a file of rows is detected from its start, which may end in the middle of a character.
+/// The encoding of a file of rows is detected from the start of the file, which may end in the middle of a character.
 #[test]
 fn long_files_of_rows_are_decoded_wherever_a_character_stands() {
     let playground = Playground::new();
@@ -578,7 +579,7 @@ fn long_files_of_rows_are_decoded_wherever_a_character_stands() {
     }
 }
 
-/// An invalid byte, or a character cut off at the end, must not change which encoding is detected.
+/// An invalid byte, or a character that is cut off at the end, does not change the detected encoding.
 #[test]
 fn damaged_legacy_text_is_never_taken_for_another_encoding() {
     let playground = folder(&[]);
@@ -656,7 +657,7 @@ fn broken_front_matter_is_said_where_it_is_kept() {
     assert_eq!(rows(&playground.path("out.parquet")).len(), table.len() + 1);
 }
 
-/// A binary file on standard input is one failure, not one per line.
+/// A binary file on standard input is one failure. It is not one failure per line.
 #[test]
 fn standard_input_that_is_no_text_is_told_once() {
     let playground = Playground::new();
@@ -688,7 +689,7 @@ fn the_same_id_in_two_files_is_given_once() {
     assert_eq!(written(&playground, "out.parquet"), pairs([("b.txt", "third"), ("same", "first")]));
 }
 
-/// Returns a small PDF with a long text: all its pages show the same content.
+/// Returns a small PDF with a long text. All its pages show the same content.
 fn the_same_page(count: usize) -> Vec<u8> {
     let lines = (0..280).map(|y| format!("BT /F 1 Tf 9 {y} Td ({}) Tj ET\n", "a word ".repeat(15)));
     let content = lines.collect::<String>();
@@ -711,7 +712,7 @@ fn no_way_of_reading_takes_more_than_the_limit() {
     const SAYS: &str = "larger than 1048576 bytes; raise --max-document-mib, or split it";
     const SAYS_IN_TABLE: &str = "larger than 1048576 bytes (the rest of the file is not read); \
                                  raise --max-document-mib, or split it";
-    // Clean, this text is short: if the limit did not hold, it would be embedded at once.
+    // Cleaning makes this text short. If the limit were not applied before, the text would be embedded.
     let text = format!("a word{}", " ".repeat(2 << 20));
     let row = |before: &str, after: &str| format!("{before}{text}{after}\n");
     let line = row("{\"text\":\"", "\"}") + "{\"text\":\"short\"}\n";
@@ -777,7 +778,7 @@ fn what_expands_is_read_where_that_is_allowed() {
     assert_eq!(written(&playground, "out.parquet"), pairs(expected));
 }
 
-/// The line is within the limit. Half of it is a field that is not read, half is white space.
+/// The line does not exceed the limit. Half of the line is a field that is not read, and half is white space.
 #[test]
 fn a_line_of_100_megabytes_is_a_line() {
     let playground = Playground::new();
@@ -830,7 +831,7 @@ fn what_this_user_may_not_read_is_said() {
     chmod(0o000);
     let arguments = ["build", "docs", "-o", "out.parquet"];
     let mut command = playground.command(&arguments);
-    // Root may read every file, and so may its child processes, unless they drop that right.
+    // The root user and its child processes may read every file, unless they drop that right.
     if fs::read(playground.path("docs/text.txt")).is_ok() {
         let Some(bound) = bound_by_modes(&command) else {
             println!("skipped: modes do not count for this user, and there is no setpriv (util-linux)");

@@ -1,4 +1,4 @@
-//! Which documents are found, their ids, and that each one is counted.
+//! Finding documents: the documents that are found, their ids and their count.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -79,8 +79,8 @@ fn every_document_is_accounted_for() {
         .says("failed: docs/d.jsonl:6: the id `d` is already used at docs/d.jsonl:1, so this document is skipped;")
         .says("failed: docs/d.jsonl:8: the model gave a vector that is zero or has a number that is not finite;")
         .says("failed: docs/d.jsonl:10: not a JSON object: invalid type: sequence, expected a map at column")
-        .says("failed: docs/d.jsonl:12: field `id` is a number, expected a string or a whole number of 64 bits;")
-        .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a whole number of 64 bits;")
+        .says("failed: docs/d.jsonl:12: field `id` is a number, expected a string or a 64-bit integer;")
+        .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a 64-bit integer;")
         .says("14 documents: 3 embedded, 2 empty, 9 failed");
     assert_eq!(ran.stderr.matches("failed: ").count(), 9, "{}", ran.story);
     let ids: Vec<String> =
@@ -113,7 +113,7 @@ fn quiet_says_nothing_when_nothing_is_wrong() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 }
 
-/// The run goes on if the log is full or its reader has ended.
+/// The run goes on if standard error is a full device.
 #[test]
 fn a_lost_stderr_does_not_end_the_run() {
     let playground = Playground::new();
@@ -136,7 +136,7 @@ fn a_link_to_the_output_stays_a_link() {
     assert_eq!(crate::util::rows(&playground.path("real/old.parquet")).len(), 1);
 }
 
-/// Ids and texts are larger than any batch of the writer.
+/// Ids and texts are larger than a batch of the writer.
 #[test]
 fn large_documents_are_written_and_read_back() {
     let playground = Playground::new();

@@ -1,8 +1,8 @@
-//! Reads damaged documents of every format with the real code and real workers, as cargo-fuzz would do, but in limited time
-//! and with the same inputs in every run.
+//! Reads damaged documents of every format with the real code and real workers, as cargo-fuzz would do. The time is limited,
+//! and every run has the same inputs.
 //!
-//! Every input follows from the seed, its kind and its number, so a finding can be reproduced. For longer runs, set the
-//! environment variables `QWEN3_INDEX_FUZZ_SEED` and `QWEN3_INDEX_FUZZ_SECONDS` (seconds per kind).
+//! The seed, the kind and the number of an input determine the input, so a finding can be reproduced. For longer runs, set
+//! the environment variables `QWEN3_INDEX_FUZZ_SEED` and `QWEN3_INDEX_FUZZ_SECONDS` (seconds per kind).
 
 use std::env;
 use std::fs::{self, File};
@@ -34,41 +34,41 @@ use zip::{ZipArchive, ZipWriter};
 
 use crate::util::{Playground, repository};
 
-/// Threads that read at the same time. Each takes every second input.
+/// Number of threads that read at the same time. Each thread takes every second input.
 const THREADS: u64 = 2;
 
-/// Seconds per kind by default. Before a merge, longer runs are made.
+/// Seconds per kind by default. Longer runs are made before a merge.
 const SECONDS: u64 = 1;
 
-/// Seconds that one document may take, and one input.
+/// Maximum seconds per document and per input.
 const DOCUMENT_SECONDS: u64 = 10;
 const INPUT_SECONDS: u64 = 3 * DOCUMENT_SECONDS;
 
-/// Size of an input, at most, in bytes. A larger one finds nothing that a smaller one does not.
+/// Maximum size of an input, in bytes. Larger inputs find no other errors.
 const INPUT_BYTES: usize = 256 << 10;
 
-/// Bytes of a token that is inserted many times, at most, all copies together.
+/// Maximum size of all copies of an inserted token together, in bytes.
 const COPIES_BYTES: usize = 48 << 10;
 
-/// One of this many inputs is read twice.
+/// Every input with a number that is a multiple of this is read twice.
 const TWICE: u64 = 16;
 
-/// Files of one column, each with one changed byte, on which the library parquet 60.1 panics. About one damaged file in
-/// 12,000 makes it panic.
+/// Changes of one byte in [`SMALL_PARQUET`] that make the library parquet 60.1 panic: the offset, the new byte and the
+/// message. About one damaged file in 12,000 makes the library panic.
 const PANICS_OF_PARQUET: [(usize, u8, &str); 3] = [
     (9, 0x00, "util/bit_util.rs: range end index 4 out of range for slice of length 0"),
     (14, 0x04, "column/reader/decoder.rs: Decoder for dict should have been set"),
     (96, 0x01, "file/metadata/mod.rs: column start and length should not be negative"),
 ];
 
-/// Returns the smallest Parquet file, with the text `a` in two rows.
+/// The smallest Parquet file with the text `a` in two rows.
 const SMALL_PARQUET: &[u8; 175] = b"PAR1\x15\x00\x15\x14\x15\x14,\x15\x04\x15\x00\x15\x06\x15\x06\x1c\x00\x00\x00\
     \x01\x00\x00\x00a\x01\x00\x00\x00a\x15\x04\x19,5\x00\x18\x06schema\x15\x02\x00\x15\x0c%\x00\x18\x04text%\x00L\x1c\
     \x00\x00\x00\x16\x04\x19\x1c\x19\x1c&\x00\x1c\x15\x0c\x19%\x06\x00\x19\x18\x04text\x15\x00\x16\x04\x16:\x16:&\x08I\
     \x1c\x15\x00\x15\x00\x15\x02\x00<\x16\x04\x19\x06\x19\x06\x00\x00\x00\x16:\x16\x04&\x08\x16:\x00(\x20\
     parquet-cpp-arrow version 26.0.1\x19\x1c\x1c\x00\x00\x00\x86\x00\x00\x00PAR1";
 
-/// A random number generator (SplitMix64), written here because its numbers must never change.
+/// A random number generator (SplitMix64). It is written here because the numbers must never change.
 struct Dice(u64);
 
 impl Dice {
@@ -90,7 +90,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns a number below `end`, which is not 0.
+    /// Returns a number from 0 to `end - 1`. `end` must not be 0.
     fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
@@ -103,39 +103,40 @@ impl Dice {
         of[self.below(of.len())]
     }
 
-    /// Returns a number from 0 to `max`. Each number of bits has the same chance, so small numbers are as likely as large ones.
+    /// Returns a number from 0 to `max`. Each number of bits is equally likely, so small numbers are as likely as large
+    /// ones.
     fn size(&mut self, max: usize) -> usize {
         let bits = self.below(max.max(1).ilog2() as usize + 1);
         self.below((2 << bits).min(max + 1))
     }
 
-    /// Returns a range within this length, usually a short one.
+    /// Returns a range within the given length. Most ranges are short.
     fn piece(&mut self, length: usize) -> Range<usize> {
         let start = self.below(length + 1);
         start..start + self.size(length - start)
     }
 }
 
-/// The material of the inputs of a kind.
+/// The seeds and tokens from which the inputs of a kind are made.
 struct Kind {
     name: &'static str,
     /// Real documents, each with its file extension.
     seeds: Vec<(String, Vec<u8>)>,
-    /// Tokens with a meaning in the format, to insert in many copies.
+    /// Tokens with a meaning in the format. Many copies of a token are inserted.
     tokens: &'static [&'static str],
-    /// Pairs of an opening and a closing token, to nest.
+    /// Pairs of an opening and a closing token. Many copies of a pair are nested.
     pairs: &'static [(&'static str, &'static str)],
-    /// Where the bytes with a meaning are.
+    /// The layer of the file that is damaged.
     layer: Layer,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Layer {
-    /// In the file itself.
+    /// The file itself.
     Plain,
-    /// In the parts of an archive.
+    /// The parts of an archive.
     Zip,
-    /// In the file itself, and in the streams of a PDF.
+    /// The file itself, and the streams of a PDF.
     Pdf,
     Gzip,
 }
@@ -202,7 +203,7 @@ const PDF_PAIRS: &[(&str, &str)] = &[
 ];
 const JSON_PAIRS: &[(&str, &str)] = &[("[", "]"), ("{\"a\":", "}"), ("{\"text\":", "}")];
 
-/// Numbers to put in the place of another.
+/// Numbers that replace a number in an input.
 #[rustfmt::skip]
 const NUMBERS: &[&str] = &[
     "0", "-1", "1e308", "-1e38", "1e-38", "255", "65536", "2147483648", "4294967295", "9223372036854775807",
@@ -243,7 +244,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-/// Returns the files of the corpus with these extensions, in the order of their names.
+/// Returns the files of the corpus with these file extensions, sorted by name.
 fn corpus(endings: &[&str]) -> Vec<(String, Vec<u8>)> {
     let mut paths: Vec<PathBuf> = walkdir::WalkDir::new(repository("fixtures/corpus"))
         .sort_by_file_name()
@@ -279,7 +280,7 @@ fn in_other_encodings() -> Vec<(String, Vec<u8>)> {
     texts.into_iter().map(|bytes| ("txt".to_owned(), bytes)).collect()
 }
 
-/// Returns Parquet files as other programs write them. The corpus has one, from one program.
+/// Returns Parquet files as other programs write them. The corpus has only one Parquet file.
 fn in_other_codecs() -> Vec<(String, Vec<u8>)> {
     let file = File::open(repository("fixtures/corpus/ratings.parquet")).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -375,13 +376,13 @@ impl Kind {
                 bytes.splice(piece.end..piece.end, close.repeat(depth).bytes());
                 bytes.splice(at..at, open.repeat(depth).bytes());
             }
-            // Tokens that differ from each other by a number.
+            // Inserts copies of a token that differ by a number.
             11 => {
                 let token = dice.pick(self.tokens);
                 let copies: String = (0..dice.size(300)).map(|n| format!("{token}{n}")).collect();
                 bytes.splice(at..at, copies.bytes());
             }
-            // Nests after the end of a tag, so that XML stays well-formed.
+            // Nests tokens after the end of a tag, so that XML stays well-formed.
             _ => {
                 let at = at + bytes[at..].iter().position(|&byte| byte == b'>').map_or(0, |end| end + 1);
                 let (open, close) = self.pairs[dice.below(self.pairs.len())];
@@ -392,7 +393,7 @@ impl Kind {
         }
     }
 
-    /// Mutates one of the parts that are read.
+    /// Mutates one of the parts that the tool reads.
     fn mutated_parts(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
         const MAIN: &str = "word/document.xml";
         const READ: [&str; 6] = [
@@ -422,7 +423,7 @@ impl Kind {
         (writer.finish().unwrap().into_inner(), mutated)
     }
 
-    /// Mutates one of the compressed streams. Its length is then wrong, which readers of PDF correct.
+    /// Mutates one of the compressed streams. The declared length of the stream is then wrong, but PDF readers correct it.
     fn mutated_stream(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
         const START: &[u8] = b"stream";
         let starts: Vec<usize> = memmem::find_iter(bytes, START)
@@ -443,7 +444,7 @@ impl Kind {
     }
 }
 
-/// Replaces one number by another.
+/// Replaces one number in an input by another number.
 fn change_number(bytes: &mut Vec<u8>, dice: &mut Dice) {
     let from = dice.below(bytes.len() + 1);
     let Some(start) = bytes[from..].iter().position(u8::is_ascii_digit).map(|at| from + at) else { return };
@@ -473,7 +474,7 @@ struct Reader {
 impl Reader {
     fn new(tokenizer: &Arc<Tokenizer>, thread: u64, seconds: u64) -> Self {
         let limits = Limits { document_bytes: 1 << 20, seconds, expansion: 100 };
-        // One thread reads front matter, the other does not.
+        // One thread reads front matter. The other thread does not.
         let keep = if thread == 0 { vec!["lang".to_owned()] } else { Vec::new() };
         Reader {
             reading: Reading {
@@ -551,13 +552,13 @@ struct Outcome {
 }
 
 /// Returns whether an input itself contains U+FFFD: in UTF-8, UTF-16 or GB18030, as an escape, or as an invalid character
-/// reference, which the HTML standard replaces by it.
+/// reference, which becomes U+FFFD by the HTML standard.
 fn may_have_replacement(bytes: &[u8]) -> bool {
     let own: [&[u8]; 6] = [b"\xEF\xBF\xBD", b"\xFF\xFD", b"\xFD\xFF", b"\x84\x31\xA4\x37", b"&#", b"\\u"];
     own.iter().any(|own| memmem::find(bytes, own).is_some())
 }
 
-/// Returns results in a form to compare them.
+/// Returns results as texts that can be compared.
 fn told(results: &[Result<Document, Failure>]) -> Vec<String> {
     let tell = |result: &Result<Document, Failure>| match result {
         Ok(document) => format!("{document:?}"),
@@ -566,7 +567,7 @@ fn told(results: &[Result<Document, Failure>]) -> Vec<String> {
     results.iter().map(tell).collect()
 }
 
-/// The number of inputs of a kind, and of each result.
+/// The number of inputs of a kind, and the number of each result.
 #[derive(Default)]
 struct Tally {
     inputs: u64,
@@ -610,7 +611,7 @@ impl Round<'_> {
         }
     }
 
-    /// Returns the report of a finding, with the data to reproduce it.
+    /// Keeps the file of a finding, so that the finding can be reproduced. Returns the path of the copy.
     fn keep(&self, path: &Path) -> String {
         let folder = repository("target/fuzz");
         fs::create_dir_all(&folder).unwrap();
@@ -620,7 +621,7 @@ impl Round<'_> {
     }
 }
 
-/// Runs on a thread of its own, because it may panic or never end.
+/// Checks an input on a separate thread, because the check may panic or never end.
 fn outcome(reader: &Arc<Reader>, path: &Path, input: Input, twice: bool) -> Outcome {
     let (sender, receiver) = sync_channel(1);
     let (reader, path) = (reader.clone(), path.to_owned());
@@ -673,7 +674,7 @@ fn damaged_documents_cost_themselves_only() {
     assert!(findings.is_empty(), "seed {seed}, {} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
-/// Each finding in its smallest form costs its rows, and the next file is read.
+/// The smallest form of each finding: only the damaged rows fail, and the next file is read.
 #[test]
 fn panics_of_the_library_parquet_are_failures() {
     let playground = Playground::new();
@@ -694,8 +695,8 @@ fn panics_of_the_library_parquet_are_failures() {
     }
 }
 
-/// Parsers of HTML and XML search all open elements for each new one, so a megabyte of them takes half a minute. The time
-/// limit ends it, and it costs only itself.
+/// For each new element, parsers of HTML and XML search all open elements, so a megabyte of open elements takes half a
+/// minute. The time limit ends the parser, and only that document fails.
 #[test]
 fn deep_elements_take_no_longer_than_a_document_may() {
     let playground = Playground::new();

@@ -1,4 +1,4 @@
-//! Every kind of export gives the vectors that transformers computes.
+//! Every kind of export gives the same vectors as the Python library transformers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::util::{
     rows, shuffled,
 };
 
-/// An export of `fixtures/qwen3-tiny`, which of its texts may share a batch, and the lowest cosine that it may have.
+/// An export of `fixtures/qwen3-tiny`, the texts that may share a batch, and the minimum cosine.
 struct Export(&'static str, Batching, f64);
 
 const FLOAT: f64 = 0.99999;
@@ -38,7 +38,7 @@ const EXPORTS: [Export; 16] = [
     Export("model_int32.onnx", Batching::AnyLengths, FLOAT),
     Export("model_nan.onnx", Batching::AnyLengths, FLOAT),
     Export("model_batch1.onnx", Batching::Alone, FLOAT),
-    // Quantized weights move the vectors, but the other texts of a batch must not.
+    // Quantized weights change the vectors, but other texts in the batch must not change them.
     Export("model_quantized.onnx", Batching::Alone, 0.99),
     Export("model_nbits.onnx", Batching::AnyLengths, 0.999),
 ];
@@ -58,12 +58,12 @@ fn exports() -> impl Iterator<Item = (PathBuf, &'static Export)> {
     found.chain(made_here().map(|export| (our_exports().to_owned(), export)))
 }
 
-/// Returns those of our exports that this processor can run.
+/// Returns the exports of [`OUR_EXPORTS`] that this processor can run.
 fn made_here() -> impl Iterator<Item = &'static Export> {
     OUR_EXPORTS.iter().filter(|Export(file, ..)| *file != "model_int8.onnx" || has_dot_products())
 }
 
-/// `scripts/test golden -- --nocapture` prints the table of the docs/models.md.
+/// `scripts/test golden -- --nocapture` prints the table of docs/models.md.
 #[test]
 fn every_export_gives_the_golden_vectors_alone_and_in_batches() {
     let golden = shuffled(golden());
@@ -95,7 +95,7 @@ fn every_export_gives_the_golden_vectors_alone_and_in_batches() {
     }
 }
 
-/// Returns how many texts at the start have the length of the first.
+/// Returns the number of texts at the start that have the same length as the first text.
 fn equal_lengths(golden: &[Golden]) -> usize {
     golden.iter().take_while(|text| text.ids.len() == golden[0].ids.len()).count()
 }
@@ -116,8 +116,8 @@ fn workload(prefix: Vec<u32>) -> Workload {
     Workload { max_tokens: 2048, batch_tokens: None, prefix }
 }
 
-/// Embeds the texts in batches and returns the lowest cosine. `size` says how many of the texts that are left go into the next
-/// batch.
+/// Embeds the texts in batches and returns the lowest cosine. `size` gets the texts that are left and returns the size of
+/// the next batch.
 fn worst_cosine(embedder: &mut dyn Embedder, golden: &[Golden], size: impl Fn(&[Golden]) -> usize) -> f64 {
     let mut left = golden;
     let mut worst = 1.0f64;
@@ -189,7 +189,8 @@ fn instructions_give_the_golden_vectors() {
     }
 }
 
-/// Texts of several lengths share batches with the exports of `scripts/export_onnx.py`, and vectors are equal to the last bit.
+/// Texts of several lengths share batches with the exports of `scripts/export_onnx.py`, and their vectors have the same bits
+/// as without batches.
 #[test]
 fn a_vector_has_the_same_bits_in_any_batch() {
     let mixed = ["model.onnx", "model_int8.onnx"];
@@ -220,8 +221,8 @@ fn a_vector_has_the_same_bits_in_any_batch() {
     }
 }
 
-/// An instruction whose keys and values are computed once gives the same vectors as an instruction computed with each text:
-/// for texts of one token and of hundreds, of equal lengths and padded.
+/// The keys and values of an instruction may be computed once or with each text. Both give the same vectors, for texts of
+/// one token and of hundreds of tokens, of equal lengths and padded.
 #[test]
 fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
     for Export(file, ..) in made_here() {
@@ -249,7 +250,7 @@ fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
                 assert!(cosine(a, b) > FLOAT, "{file}: {}", cosine(a, b));
             }
         }
-        // A batch with a text that does not begin with the prefix.
+        // This batch has a text that does not begin with the prefix.
         let other = [Golden { ids: vec![5, 6, 7], ..golden[0].clone() }, golden[1].clone()];
         let alone = embedder.forward(&batch(&other[1..])).unwrap();
         let mixed = embedder.forward(&batch(&other)).unwrap();
@@ -296,7 +297,7 @@ fn a_tokenizer_file_with_traps_gives_the_golden_vectors() {
     }
 }
 
-/// Qwen3 gets last-token pooling, whatever a stray pooling file says.
+/// A model of Qwen3 gets last-token pooling, even if the folder has a pooling file that says otherwise.
 #[test]
 fn a_stray_pooling_file_beside_qwen3_is_ignored() {
     let playground = Playground::new();
@@ -315,7 +316,7 @@ struct BertGolden {
     cls: Vec<f32>,
 }
 
-/// Another architecture is pooled as its pooling file says, in `onnx/` or above it.
+/// A model of another architecture is pooled as its pooling file says. The file is in `onnx/` or in the folder above.
 #[test]
 fn bert_gives_the_golden_vectors_with_both_poolings() {
     let texts: Vec<BertGolden> = json_lines("fixtures/golden/bert-tiny.jsonl");

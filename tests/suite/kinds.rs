@@ -102,7 +102,7 @@ fn lines_in_other_encodings_are_read() {
     ran.says("decoded: 1 Shift_JIS, 2 UTF-16LE");
     let expected = [("a", "今天"), ("b", "天气"), ("c", "図書館は月曜日を除いて毎日開いています。")];
     assert_eq!(ids_and_texts(&playground), pairs(&expected));
-    // An invalid byte costs only its row.
+    // If a row has an invalid byte, only that row fails.
     let mut csv = encoding_rs::SHIFT_JIS.encode("id,text\na,図書館\nb,毎日").0.into_owned();
     csv.splice(10..12, [0xFF, 0xFF]);
     playground.write("one.csv", csv);
@@ -124,7 +124,8 @@ fn batch(playground: &Playground) -> RecordBatch {
 fn kept_columns_have_the_types_of_their_values() {
     let playground = Playground::new();
     let mut lines = String::new();
-    // More rows than one batch of the writer, and the values that widen a column are in the last ones.
+    // There are more rows than one batch of the writer holds. Values of another type, which change the type of a column,
+    // come in the final rows.
     for n in 0..600 {
         let (score, mixed) = if n < 500 { ("1", "true") } else { ("0.5", "\"text\"") };
         lines += &format!(
@@ -186,7 +187,8 @@ fn every_kind_gives_what_it_has_to_keep() {
     playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
 }
 
-/// An index of an earlier run in a folder of documents is skipped. Its rows would bring back documents that were removed.
+/// An index of an earlier run in a folder of documents is skipped. Otherwise the rows of the index would bring back
+/// documents that were removed.
 #[test]
 fn an_index_is_not_read_unless_it_is_named() {
     let playground = Playground::new();
@@ -203,7 +205,7 @@ fn an_index_is_not_read_unless_it_is_named() {
     playground.run(&["build", "out.parquet", "-o", "./out.parquet"]).expect(2).says("is the output too");
 }
 
-/// A file that would take all memory, time or disk space costs its document. The other documents have rows.
+/// If a file would take all memory, time or disk space, only that document fails. The other documents have rows.
 #[test]
 fn bounds_cost_a_document_not_the_run() {
     let playground = Playground::new();
@@ -218,7 +220,7 @@ fn bounds_cost_a_document_not_the_run() {
     playground
         .write("docs/e.jsonl", format!("{{\"text\":\"{}\"}}\n{{\"text\":\"short\"}}\n", "x".repeat(3 << 20)));
     playground.write("docs/f.csv", format!("text\n\"{}", "x\n".repeat(3 << 20)));
-    // The parser opens every open element again in each paragraph, so 47 KB become 2 GB.
+    // In each paragraph, the parser opens all unclosed elements again, so 47 KB of HTML become 2 GB.
     playground.write("docs/g.html", (0..4700).map(|n| format!("<p><b a{n}>")).collect::<String>());
     let arguments =
         ["build", "docs", "-o", "out.parquet", "--max-document-mib", "2", "--max-document-seconds", "60"];

@@ -25,26 +25,26 @@ use crate::util::{Playground, jsonl, repository};
 
 const WIDTH: usize = 32;
 
-/// An engine that makes another vector for each sequence of ids, and records its batches.
+/// An engine that makes a different vector for each sequence of token ids, and records its batches.
 #[derive(Clone)]
 struct Fake {
-    /// A text with this id gets a vector of NaN.
+    /// A text with this token id gets a vector of NaN.
     poison: Option<u32>,
-    /// Whether the poison has no effect on a text that is alone in its batch.
+    /// Whether the poison has no effect on a text that has a batch for itself.
     is_poison_weak: bool,
-    /// The most tokens of a batch, padding included, that fit into memory.
+    /// Maximum number of tokens in a batch that fit into memory, padding included.
     memory_tokens: usize,
     batching: Batching,
     /// The engine fails after this many batches.
     batches_max: usize,
-    /// Rows that it leaves out of each batch.
+    /// Number of rows that the engine leaves out of each batch.
     rows_missing: usize,
-    /// How long a batch takes.
+    /// The time that a batch takes.
     time: Duration,
     /// The lengths of the texts of each batch so far.
     batches: Arc<Mutex<Vec<Vec<usize>>>>,
     devices: usize,
-    /// Makes each device wait with its first batch until all devices have one.
+    /// Makes each device wait with its first batch until every device has a batch.
     all_at_work: Option<Arc<Barrier>>,
 }
 
@@ -188,7 +188,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// With any lengths, batches and failures, a row has the vector of its own text.
+    /// For any lengths, batches and failures, each row has the vector of its own text.
     #[test]
     fn a_vector_belongs_to_its_text(
         texts in proptest::collection::vec("([a-z]{1,8}[ .]|今天。|7){0,40}", 0..60),
@@ -334,7 +334,7 @@ fn an_engine_that_returns_too_few_rows_is_a_bug_and_panics() {
     let _ = run(&["text".to_owned()], &fake, job(64, 2048, RowKind::Documents));
 }
 
-/// Other programs may write between the walk and the reading.
+/// Other programs may change files between the walk and the reading.
 #[test]
 fn a_file_may_vanish_or_grow_before_it_is_read() {
     let playground = Playground::new();

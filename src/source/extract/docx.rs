@@ -1,4 +1,4 @@
-//! DOCX in, its text out. The only user of zip and roxmltree.
+//! Extracts the text of DOCX files. The only user of zip and roxmltree.
 //!
 //! Parts and elements are named as in ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
 
@@ -16,16 +16,16 @@ use crate::source::decode::{declared, decode, known_format};
 use crate::source::document::Limits;
 use crate::source::format::{DocumentFormat, EXPANSION_FREE_BYTES, damaged, other_format};
 
-/// Levels of headings in Markdown.
+/// Number of heading levels in Markdown.
 const LEVELS: usize = 6;
 
-/// Returns the text of paragraphs, tables and text boxes in their order, then of footnotes and endnotes.
+/// Returns the text of paragraphs, tables and text boxes in their order, then the text of footnotes and endnotes.
 ///
 /// Headings, list items and table cells are marked as in Markdown. Tracked deletions, hidden text, field codes, comments,
 /// headers and footers are skipped.
 ///
 /// # Errors
-/// The content is damaged, has another format or breaks a limit.
+/// The content is damaged, has another format or exceeds a limit.
 pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
     if let Some(found) = known_format(bytes).filter(|_| !bytes.starts_with(b"PK")) {
         return Err(other_format(DocumentFormat::Docx, found));
@@ -67,7 +67,7 @@ struct Package<'a> {
 impl Package<'_> {
     /// Returns the XML of a part, if the part exists.
     fn part(&mut self, name: &str) -> Result<Option<String>, ContentError> {
-        // Names ignore case (ECMA-376, part 2), and some programs write `\` instead of `/`.
+        // Names of parts are not case-sensitive (ECMA-376, part 2), and some programs write `\` instead of `/`.
         let is_it = |other: &str| other.replace('\\', "/").eq_ignore_ascii_case(name);
         let Some(at) = (0..self.archive.len())
             .find(|&at| matches!(self.archive.name_for_index(at), Some(Ok(other)) if is_it(&other)))
@@ -90,7 +90,8 @@ impl Package<'_> {
         }
     }
 
-    /// Returns the names of the parts that a part refers to, by the last word of the type of the relationship.
+    /// Returns the names of the parts that a part refers to. The key is the last word of the relationship type, such as
+    /// `styles`.
     fn related(&mut self, name: &str) -> Result<HashMap<String, String>, ContentError> {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         let rels = in_folder(folder, &format!("_rels/{file}.rels"));
@@ -135,16 +136,16 @@ fn damaged_part(part: &str, error: &dyn Display) -> ContentError {
     unreadable(format!("its part {part} cannot be decompressed (zip: {error})"))
 }
 
-/// Whether a paragraph is a heading or a list item.
+/// The style of a paragraph: a heading, a list item or neither.
 #[derive(Clone, Copy, Default)]
 struct Style {
-    /// Level of the heading, from 1.
+    /// Level of the heading, counted from 1.
     heading: Option<usize>,
     is_list: bool,
 }
 
 impl Style {
-    /// Returns the style of these properties, with the values of `base` for those that they do not set.
+    /// Returns the style that the properties set. A value that they do not set is taken from `base`.
     fn of(properties: Option<Node>, base: Style) -> Style {
         let property = |name| properties.and_then(|properties| child(properties, name));
         let level = property("outlineLvl").and_then(|level| value(level)?.parse::<usize>().ok());
@@ -156,7 +157,7 @@ impl Style {
         }
     }
 
-    /// Returns the mark of Markdown.
+    /// Returns the mark of this style in Markdown, such as `# `.
     fn mark(self) -> &'static str {
         const MARKS: [&str; LEVELS] = ["# ", "## ", "### ", "#### ", "##### ", "###### "];
         match self.heading {
@@ -174,7 +175,8 @@ fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
     let nodes: HashMap<&str, Node> =
         elements(root, "style").filter_map(|style| Some((attribute(style, "styleId")?, style))).collect();
     let resolve = |id: &str| {
-        // The file format allows styles that are based on each other in a circle, so the chain is no longer than the list.
+        // Styles may be based on each other in a circle. A chain without a circle has at most as many styles as the
+        // document.
         let mut chain = Vec::new();
         let mut next = nodes.get(id).copied();
         while let Some(style) = next.filter(|_| chain.len() < nodes.len()) {
@@ -189,7 +191,8 @@ fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
     nodes.keys().map(|&id| (id, resolve(id))).collect()
 }
 
-/// Returns the level in the name of a built-in style. These names are English in every language of Word.
+/// Returns the heading level in the name of a built-in style, such as `heading 2`. These names are English in every language
+/// of Word.
 fn heading_by_name(style: Node) -> Option<usize> {
     let name = child(style, "name").and_then(value)?.to_ascii_lowercase();
     name.strip_prefix("heading ")?.parse().ok().filter(|level| (1..=9).contains(level))
@@ -204,7 +207,7 @@ enum DocxStep<'a, 'input> {
 
 fn write_text(root: Node, styles: &Styles, text: &mut String) {
     let mut steps = vec![DocxStep::Visit(root)];
-    // Text boxes lie inside the paragraph that they are anchored to. They are written after it.
+    // A text box lies inside the paragraph that it is anchored to. The text of the box is written after the paragraph.
     let mut boxes = Vec::new();
     while let Some(step) = steps.pop() {
         let node = match step {
@@ -249,14 +252,14 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
 
 fn is_left_out(node: Node) -> bool {
     match node.tag_name().name() {
-        // `pPr` holds tab stops in elements that are also called `tab`. `moveFrom` is text that was moved away (deleted text
-        // has elements of its own), `rt` is a pronunciation.
+        // `pPr` holds tab stops in elements that are also called `tab`. `moveFrom` is text that was moved to another place.
+        // `rt` is a pronunciation. Deleted text needs no rule, because its elements are not called `t`.
         "pPr" | "rPr" | "sectPr" | "tblPr" | "moveFrom" | "rt" => true,
         // The placeholder of a form field that has not been filled in.
         "sdt" => child(node, "sdtPr").and_then(|p| child(p, "showingPlcHdr")).is_some_and(is_on),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
         "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
-        // Repeats the element before it for programs that do not know that element.
+        // `Fallback` repeats the previous element for programs that do not know the previous element.
         "Fallback" => node.prev_sibling_element().is_some(),
         _ => false,
     }
@@ -283,7 +286,8 @@ fn value<'a>(node: Node<'a, '_>) -> Option<&'a str> {
     attribute(node, "val")
 }
 
-/// Returns an attribute by its local name, since strict and transitional documents use different namespaces.
+/// Returns the attribute with this local name. The namespace is ignored, because strict and transitional documents use
+/// different namespaces.
 fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     node.attributes().find(|attribute| attribute.name() == name).map(|attribute| attribute.value())
 }

@@ -1,11 +1,11 @@
-//! The front matter of a Markdown file: its source in, fields and body out. The only user of serde-saphyr and toml.
+//! Splits the front matter of a Markdown file from the body and parses its fields. The only user of serde-saphyr and toml.
 
 use serde_json::Value;
 
 use crate::error::ContentError;
 use crate::source::fields::Record;
 
-/// The source of the front matter.
+/// The unparsed text of the front matter.
 #[derive(Debug, PartialEq)]
 pub enum FrontMatter<'a> {
     /// Between lines of `---`.
@@ -16,8 +16,9 @@ pub enum FrontMatter<'a> {
 
 /// Splits the front matter from the body.
 ///
-/// The option of the Markdown parser takes text between any two thematic breaks for front matter. A body may start with such
-/// a break too, so here the first line after it must be a field.
+/// The Markdown parser has an option for front matter, but the option also matches any text between two thematic breaks
+/// (`---`). A body may start with a thematic break. Therefore this function requires a field on the first line after the
+/// break.
 pub fn split(source: &str) -> (Option<FrontMatter<'_>>, &str) {
     find(source).map_or((None, source), |(fields, body)| (Some(fields), body))
 }
@@ -33,7 +34,7 @@ fn find(source: &str) -> Option<(FrontMatter<'_>, &str)> {
         _ => return None,
     };
     let mut end = first.len();
-    // Whether the first line that is neither blank nor a comment is a field.
+    // Whether the first line that is not blank and not a comment is a field; `None` until that line is found.
     let mut starts_with_field = None;
     for line in lines {
         // A YAML document may also end in `...`.
@@ -50,7 +51,7 @@ fn find(source: &str) -> Option<(FrontMatter<'_>, &str)> {
     None
 }
 
-/// Returns whether a line is `key: value` or `key = value` with a key of one word, or starts a table of TOML.
+/// Returns whether a line is `key: value` or `key = value` with a key of one word, or starts a TOML table.
 fn is_field(line: &str, sign: char) -> bool {
     let key = line.split_once(sign).map(|(key, _)| key.trim());
     key.is_some_and(|key| !key.is_empty() && !key.contains(char::is_whitespace))
@@ -58,7 +59,7 @@ fn is_field(line: &str, sign: char) -> bool {
 }
 
 impl FrontMatter<'_> {
-    /// Returns the fields by name. Front matter that is not a map has none.
+    /// Returns the fields by name. Returns no fields if the front matter is not a map.
     ///
     /// # Errors
     /// The source is not valid YAML or TOML.

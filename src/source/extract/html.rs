@@ -1,11 +1,12 @@
-//! HTML or XHTML in, its text out. The only user of html5ever, xml5ever and markup5ever_rcdom.
+//! Extracts the text of HTML and XHTML pages. The only user of html5ever, xml5ever and markup5ever_rcdom.
 
 use html5ever::tendril::TendrilSink;
 use html5ever::{Attribute, ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use memchr::memmem;
 
-/// Elements whose text a person does not read on a page: code, menus, controls, pronunciations (`rt`), sources of formulas.
+/// Elements with text that a person does not read on a page: code, menus, controls, pronunciations (`rt`), sources of
+/// formulas.
 const SKIPPED: [&str; 19] = [
     "script",
     "style",
@@ -28,10 +29,10 @@ const SKIPPED: [&str; 19] = [
     "annotation-xml",
 ];
 
-/// Roles that make any element a menu or a control.
+/// Values of the attribute `role` that make any element a menu or a control.
 const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "toolbar"];
 
-/// Elements that break the text before and after them, by the rendering section of the HTML standard
+/// Elements that have a line break before and after them, by the rendering section of the HTML standard
 /// (<https://html.spec.whatwg.org/#flow-content-3>).
 #[rustfmt::skip]
 const BLOCKS: [&str; 38] = [
@@ -44,13 +45,13 @@ const BLOCKS: [&str; 38] = [
 /// The namespace of XHTML.
 const XHTML: &str = "http://www.w3.org/1999/xhtml";
 
-/// Elements in which a button is part of the text, as in a list of questions that open on a click.
+/// Elements in which the text of a button is kept, as in a list of questions that open on a click.
 const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 
 /// Returns the title and the main content of a page, without scripts, styles, menus, controls and hidden elements.
 ///
-/// A page without a main element gives its whole body. Headings, list items and table cells are marked as in Markdown. An
-/// image gives its alternative text.
+/// If a page has no main element, the whole body is returned. Headings, list items and table cells are marked as in
+/// Markdown. An image is replaced by its alternative text.
 pub fn html(source: &str) -> String {
     // A page that declares itself XHTML is parsed as XHTML, whatever its file extension.
     let start = &source.as_bytes()[..source.len().min(1024)];
@@ -72,7 +73,7 @@ pub fn fragment(source: &str) -> String {
 pub fn xhtml(source: &str) -> String {
     let dom = xml5ever::driver::parse_document(RcDom::default(), Default::default()).one(source);
     let is_page = child(&dom.document, "html").is_some();
-    // The parser repairs wrong nesting and reports it only by the text of an error.
+    // The parser repairs wrong nesting. It reports the repair only in the text of an error.
     let is_nested = !dom.errors.borrow().iter().any(|error| error.contains("match tag"));
     if is_page && is_nested {
         return text(&dom);
@@ -84,7 +85,7 @@ fn parse(source: &str) -> RcDom {
     parse_document(RcDom::default(), ParseOpts::default()).one(source)
 }
 
-/// Returns the title, and the main content or the body.
+/// Returns the title, followed by the main content or the body.
 fn text(dom: &RcDom) -> String {
     let mut body = String::new();
     write_text(&dom.document, &mut body);
@@ -92,13 +93,14 @@ fn text(dom: &RcDom) -> String {
     if let Some(element) = main_content(&dom.document) {
         write_text(&element, &mut main);
     }
-    // A script may fill the main element when the page is shown. The text is then in another place of the body.
+    // In some pages, a script fills the main element when the page is shown. Without the script, the text is elsewhere in
+    // the body.
     let content = if 10 * main.trim().len() > body.trim().len() { main } else { body };
     format!("{}\n{content}", title(&dom.document).unwrap_or_default())
 }
 
-/// Returns the element that is the main content by its name or role. Around it are banners, key bindings and the like.
-/// Returns `None` if there are several such elements.
+/// Returns the element that the page marks as its main content, by name or by role. The rest of the page is banners, key
+/// bindings and similar text. Returns `None` if the page has no such element or several.
 fn main_content(document: &Handle) -> Option<Handle> {
     let mut found = None;
     let mut left = vec![document.clone()];
@@ -115,7 +117,7 @@ fn main_content(document: &Handle) -> Option<Handle> {
 
 /// A step of the traversal. An explicit stack is needed because trees can be deeper than the call stack allows.
 enum HtmlStep {
-    /// Visit a node. The flag says whether it is inside one of [`TITLES`].
+    /// Visit a node. The flag says whether the node is inside one of [`TITLES`].
     Visit(Handle, bool),
     Write(&'static str),
 }

@@ -1,4 +1,4 @@
-//! Markdown in, its text out. The only user of pulldown-cmark.
+//! Extracts the text of Markdown files. The only user of pulldown-cmark.
 
 use std::mem;
 
@@ -6,12 +6,12 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 /// Returns the text without HTML tags, link targets and the marks of images and emphasis.
 ///
-/// Code is kept. The marks of headings, list items and table cells are kept too: after white space has been cleaned, only
-/// they show readers and the chunker where a block starts.
+/// Code is kept. The marks of headings, list items and table cells are kept too. Cleaning replaces line breaks by spaces, so
+/// only these marks show readers and the chunker where a block starts.
 pub fn markdown(source: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
     let mut text = String::with_capacity(source.len());
-    // The lines of the current block of HTML.
+    // The lines of the current HTML block.
     let mut html = String::new();
     for event in Parser::new_ext(source, options) {
         match event {
@@ -24,13 +24,14 @@ pub fn markdown(source: &str) -> String {
                 text.extend(std::iter::repeat_n('#', level as usize));
                 text.push(' ');
             }
-            // A nested list follows the text of its item without the end of a paragraph, so the item adds its own line break.
+            // A nested list follows the text of its item directly, without the end of a paragraph. Therefore each item
+            // starts with a line break.
             Event::Start(Tag::Item) => text.push_str("\n- "),
             Event::Start(Tag::TableCell) => text.push_str("| "),
             Event::End(TagEnd::TableCell) => text.push(' '),
             Event::End(end) if ends_block(end) => text.push('\n'),
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
-            // Inline HTML events are tags only. The text between the tags comes as `Event::Text`.
+            // An event of inline HTML is one tag. The text between two tags is an `Event::Text`.
             Event::InlineHtml(tag) if tag.starts_with("<br") => text.push('\n'),
             Event::SoftBreak | Event::HardBreak | Event::Rule => text.push('\n'),
             _ => {}
@@ -69,7 +70,7 @@ mod tests {
         }
     }
 
-    /// Nested brackets and emphasis have taken quadratic time in some parsers of Markdown.
+    /// Nested brackets and emphasis take quadratic time in some Markdown parsers.
     #[test]
     fn hostile_markdown_is_read_in_linear_time() {
         for pattern in ["[", "![", "*a_", "> ", "- ", "`", "<a", "[a](", "|\n|-", "\\", "&#"] {

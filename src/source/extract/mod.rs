@@ -1,4 +1,4 @@
-//! The content of a file in, the text that a person would read out. Pure; runs in workers.
+//! Extracts the text of a document as a person would read it. Runs in workers. Opens no files.
 
 mod docx;
 mod front_matter;
@@ -13,23 +13,23 @@ use crate::source::document::Limits;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
 
-/// Version of the extraction rules. Vectors depend on them, so it is part of the fingerprint. Raise it with every change to
-/// what an extractor returns.
+/// Version of the extraction rules. It is part of the fingerprint of an index, because vectors depend on the rules. Raise it
+/// with every change to the text that an extractor returns.
 pub const VERSION: u32 = 2;
 
 /// The result of extraction.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Extracted {
-    /// The text that a person would read, not cleaned.
+    /// The text that a person would read, before cleaning.
     pub text: String,
-    /// The front matter; empty if there is none or it was not asked for.
+    /// The fields of the front matter. Empty if the document has no front matter or the caller did not ask for it.
     pub front_matter: Record,
 }
 
-/// Extracts the text of a document. The content of a format that is itself text must be UTF-8.
+/// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8.
 ///
 /// # Errors
-/// The content is damaged, has another format or breaks a limit.
+/// The content is damaged, has another format or exceeds a limit.
 pub fn extract(
     format: DocumentFormat,
     content: &[u8],

@@ -1,4 +1,5 @@
-//! Comma-, semicolon- or tab-separated values with a header in, one row per record out. The only user of the crate `csv`.
+//! Reads values separated by commas, semicolons, tabs or `|`, one row per record after a header. The only user of the crate
+//! `csv`.
 
 use std::io::{self, Read};
 use std::mem;
@@ -14,7 +15,8 @@ use crate::source::format::Decompressed;
 use crate::source::found::Found;
 use crate::source::raw::{Reading, RowContent};
 
-/// Separators that are detected in `.csv` files. Spreadsheets write a semicolon where the comma is the decimal sign.
+/// Separators that are detected in `.csv` files. Spreadsheets write semicolons in countries where the comma is the decimal
+/// sign.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// The records of one file. Empty lines are skipped.
@@ -22,16 +24,17 @@ pub struct CsvRows {
     reader: Option<Reader<Bounded>>,
     source: Source,
     columns: Vec<Column>,
-    /// Number of the last row. The header is row 1, and empty lines do not count.
+    /// Number of the latest row. The header is row 1. Empty lines are not counted.
     number: u64,
     bytes_max: u64,
 }
 
-/// A column that was asked for. Of several columns with the same name, the first one.
+/// A requested column. If several columns have the same name, only the first one is read.
 struct Column {
     index: usize,
     name: String,
-    /// Whether the column holds text. An empty value is then an empty text; in other columns it is a missing value.
+    /// Whether the column holds text. An empty value in a text column is an empty text. An empty value in another column is
+    /// a missing value.
     is_text: bool,
 }
 
@@ -103,8 +106,8 @@ impl Iterator for CsvRows {
                 Err(cause) => self.source.failed(self.number, cause),
             }),
             Err(cause) => {
-                // A row with the wrong number of values is one bad row. After a failed read, the position in the file is
-                // unknown.
+                // If a row has the wrong number of values, only that row fails. After a failed read, the position in the
+                // file is unknown.
                 Some(match cause {
                     DocumentError::ColumnCount { .. } => self.source.failed(self.number, cause),
                     _ => {
@@ -121,7 +124,8 @@ fn header(record: &ByteRecord) -> Result<Vec<String>, DocumentError> {
     record.iter().map(|name| Ok(text(name)?.trim().to_owned())).collect()
 }
 
-/// Checks that a value is UTF-8. The decoder passes invalid bytes of UTF-8 files on unchanged.
+/// Converts a value to a string. The value may be invalid, because the decoder passes on invalid bytes of files in UTF-8
+/// unchanged.
 fn text(value: &[u8]) -> Result<String, DocumentError> {
     match std::str::from_utf8(value) {
         Ok(text) => Ok(text.to_owned()),
@@ -153,8 +157,9 @@ fn declared_separator(start: &[u8]) -> Option<(u8, usize)> {
     Some((separator, start.len() - behind.len() + ends))
 }
 
-/// Returns whether a tab-separated file quotes its values. Some programs never quote in such files, and a quote is then an
-/// ordinary character. A file whose quotes do not follow the rules of RFC 4180 is taken for one of these.
+/// Returns whether a tab-separated file quotes its values. Some programs never quote values in such files, so that a quote
+/// is an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file is read without
+/// quoting.
 fn is_quoted(start: &[u8], separator: u8) -> bool {
     let mut quotes = Quotes::new(separator);
     let is_wrong = quotes.first_wrong(start).is_some();
@@ -181,20 +186,20 @@ fn find_separator(start: &[u8]) -> u8 {
     SEPARATORS[counts.iter().position(|&count| count == most).unwrap_or_default()]
 }
 
-/// Checks quotes by the rules of RFC 4180. The crate `csv` accepts quotes that break them and may then merge many rows into
-/// one value.
+/// Checks quotes by the rules of RFC 4180. The crate `csv` also accepts quotes that break these rules, and may then merge
+/// many rows into one value.
 struct Quotes {
     separator: u8,
     state: QuoteState,
-    /// Separators in the current line so far.
+    /// Number of separators in the current line so far.
     separators: usize,
-    /// Separators in the header, once it has been read.
+    /// Number of separators in the header; `None` until the header has been read.
     of_header: Option<usize>,
     /// Whether the current line began within quotes.
     began_in_quotes: bool,
 }
 
-/// Where the last byte was.
+/// The position of the latest byte within its value.
 #[derive(Clone, Copy)]
 enum QuoteState {
     ValueStart,
@@ -229,8 +234,9 @@ impl Quotes {
         })
     }
 
-    /// Returns whether the line that ends here is a row that lies within quotes, which means that a quote is not closed.
-    /// Only for tabs: within a quoted text, a line may well have as many commas as the header, but hardly as many tabs.
+    /// Returns whether the line that ends here began within quotes and has as many separators as the header. Then an earlier
+    /// quote is not closed. Only tabs are checked: a line of quoted text often has as many commas as the header, but hardly
+    /// ever as many tabs.
     fn is_row_in_quotes(&mut self) -> bool {
         let separators = mem::take(&mut self.separators);
         let of_header = *self.of_header.get_or_insert(separators);
@@ -244,16 +250,16 @@ impl Quotes {
     }
 }
 
-/// A reader that fails where quotes break the rules, and where a record is larger than the limit. An unclosed quote would
-/// otherwise take the rest of the file as one value.
+/// A reader that fails where quotes break the rules, or where a record is larger than the limit. Otherwise the crate `csv`
+/// would read everything after an unclosed quote as one value.
 struct Bounded {
     inner: Box<dyn Read + Send>,
     /// `None` for a file without quoting.
     quotes: Option<Quotes>,
     is_wrong: bool,
-    /// Bytes that a record may have.
+    /// Maximum size of a record, in bytes.
     max: u64,
-    /// Bytes that the current record may still take.
+    /// Bytes that may still be read for the current record.
     left: u64,
 }
 
@@ -264,7 +270,7 @@ impl Read for Bounded {
         }
         let mut read = self.inner.read(buffer)?;
         if let Some(quotes) = &mut self.quotes {
-            // Passes on the bytes before it, so that the rows before it are read.
+            // Passes on the bytes before the wrong byte, so that the rows before it are read.
             if let Some(wrong) = quotes.first_wrong(&buffer[..read]) {
                 (read, self.is_wrong) = (wrong, true);
             }

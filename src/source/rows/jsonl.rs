@@ -1,4 +1,4 @@
-//! JSON Lines in, one row per line out.
+//! Reads JSON Lines, one row per line.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -59,8 +59,8 @@ impl Iterator for JsonLines {
     }
 }
 
-/// Reads one line, without its line end and without a byte order mark at its start. Returns `None` at the end of the file.
-/// A line over `max` bytes is an error, and at most `max` bytes of it are held in memory.
+/// Reads one line and removes the line end and a byte order mark at the start. Returns `None` at the end of the file. A line
+/// of more than `max` bytes is an error, and its rest is skipped without taking memory.
 fn read_line(reader: &mut impl BufRead, max: u64) -> io::Result<Option<Result<Vec<u8>, DocumentError>>> {
     let mut line = Vec::new();
     if reader.take(max + 1).read_until(b'\n', &mut line)? == 0 {

@@ -1,4 +1,4 @@
-//! Files with one document per row in, each row out as a [`Raw`](super::raw::Raw).
+//! Opens files with one document per row and returns each row as a [`Raw`](super::raw::Raw).
 
 mod csv;
 mod jsonl;
@@ -17,11 +17,11 @@ use crate::source::raw::{RawFile, Reading};
 
 /// Opens a file of rows.
 ///
-/// An index that this tool made is read only if it is a root (`is_root`). In a folder of documents it is the output of an
-/// earlier run.
+/// An index that this tool made is read only if `is_root` is true, because the user then named the file. An index in a
+/// folder of documents is the output of an earlier run.
 ///
 /// # Errors
-/// The file cannot be opened, or no row of it can be a document.
+/// The file cannot be opened, or none of its rows can be a document.
 pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) -> Result<RowIter, Failure> {
     let RawFile { id, location, format, .. } = file;
     let opened = || -> Result<RowIter, DocumentError> {

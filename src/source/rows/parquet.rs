@@ -1,6 +1,6 @@
-//! Parquet in, one row per document out.
+//! Reads Parquet files, one document per row.
 //!
-//! A damaged file may crash the parser, so a worker reads the file and sends its rows to this process.
+//! A damaged file may crash the parser. Therefore a worker reads the file and sends the rows to this process.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -44,13 +44,13 @@ impl ParquetRows {
         is_root: bool,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        // A worker has no credentials for object storage, so it reads a copy. Once the worker has opened the copy, the file
-        // is deleted.
+        // A worker has no credentials for object storage, so it reads a copy. The copy is deleted as soon as the worker has
+        // opened it.
         let fetched = location.fetch()?;
         let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
-        // Opens the file here too, for an error of the operating system, which a worker could not pass on.
+        // Opens the file here too, because a worker cannot pass on an error of the operating system.
         let size = File::open(path)?.metadata()?.len();
-        // The position of the worker in the file is unknown, so the first row accounts for the whole file.
+        // The worker does not report its position in the file, so the whole file counts as read at the first row.
         source.consumed.store(size, Relaxed);
         let (fields, limits) = (reading.fields.clone(), reading.limits);
         let request = Request::Rows { path: path.into(), fields, limits, is_root };
@@ -92,7 +92,7 @@ impl Iterator for ParquetRows {
     }
 }
 
-/// The rows of one file, read in a worker. Only the columns asked for are decoded.
+/// The rows of one file, read in a worker. Only the requested columns are decoded.
 pub struct ParquetTable {
     rows: RowIter<'static>,
     /// Names of the columns that hold UUIDs.
@@ -134,8 +134,8 @@ impl ParquetTable {
         }
     }
 
-    /// Converts a value to JSON. Bytes that are UTF-8 become a string, because some programs do not annotate strings in the
-    /// schema.
+    /// Converts a value to JSON. Bytes that are valid UTF-8 become a string, because some programs do not mark strings in
+    /// the schema.
     fn value(&self, name: &str, field: &Field) -> Value {
         match field {
             Field::Bytes(bytes) if self.uuids.contains(name) => uuid(bytes.data()).into(),
@@ -170,7 +170,8 @@ fn uuid(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns the error for a damaged file: what is wrong in our words, then in the words of the library.
+/// Returns the error for a damaged file. `what` says in plain words what is damaged. The message of the library follows in
+/// brackets.
 fn damaged(what: &str, error: impl Display) -> ContentError {
     let said = error.to_string();
     let reason = if said.contains("encrypted") {

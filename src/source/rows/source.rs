@@ -1,4 +1,4 @@
-//! The file of rows that each of its rows refers to.
+//! A file of rows: the data that its rows share, and the progress of reading.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::source::raw::{Raw, RawRow, RowContent};
 /// The rows of one file.
 pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
 
-/// What all rows of a file have in common, and how far the file has been read.
+/// The data that all rows of a file share, and the number of bytes read so far.
 pub struct Source {
     pub file: Arc<Path>,
     file_id: Arc<str>,
     /// The encoding that the file is decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
-    /// Bytes of the file read so far, before decompression.
+    /// Bytes of the file read so far, counted before decompression.
     pub consumed: Arc<AtomicU64>,
-    /// How many of those bytes the progress of earlier rows accounts for.
+    /// The part of `consumed` that earlier rows have reported as their progress, in bytes.
     reported: u64,
 }
 
@@ -34,7 +34,7 @@ impl Source {
         }
     }
 
-    /// Returns a row, with the bytes read since the row before.
+    /// Returns a row. Its progress is the number of bytes read since the previous row.
     pub fn row(&mut self, number: u64, content: RowContent) -> Found {
         let consumed = self.consumed.load(Relaxed);
         let progress = consumed - std::mem::replace(&mut self.reported, consumed);
@@ -48,7 +48,7 @@ impl Source {
         }))
     }
 
-    /// Returns the failure of a row after which the rest of the file cannot be read.
+    /// Returns the failure of a row if the rest of the file cannot be read either.
     pub fn failed_from(&self, number: u64, cause: DocumentError) -> Found {
         self.failed(number, DocumentError::RestNotRead(Box::new(cause)))
     }

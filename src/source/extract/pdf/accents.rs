@@ -1,10 +1,11 @@
 //! Joins letters and accents that are drawn as separate glyphs, as old TeX fonts do.
 
-/// Overlap from which two glyphs are taken for a letter and its accent, in ems.
+/// Minimum overlap of a letter and its accent, in ems.
 const OVERLAP: f64 = 0.15;
 
-/// Appends `next` to `text` if one of it and the last character is an accent over the other: as the letter and a combining
-/// mark, whichever was drawn first. Returns whether it was appended. `overlap` is in ems.
+/// Joins `next` with the last character of `text` if one of them is a letter and the other is an accent over it. `text` then
+/// ends in the letter and a combining mark, whichever glyph was drawn first. Returns whether they were joined. `overlap` is
+/// in ems.
 pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     let mut chars = next.chars();
     let (Some(last), Some(first), None) = (text.chars().next_back(), chars.next(), chars.next()) else {
@@ -30,7 +31,8 @@ pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     }
 }
 
-/// Returns the letter with its dot: under an accent, fonts draw a dotless i or j.
+/// Returns the normal letter for a dotless i or j, and any other letter unchanged. Fonts draw the dotless letters under
+/// accents.
 fn with_dot(letter: char) -> char {
     match letter {
         '\u{131}' => 'i',
@@ -39,7 +41,7 @@ fn with_dot(letter: char) -> char {
     }
 }
 
-/// Returns the combining mark of an accent.
+/// Returns the combining mark of an accent; `None` if the character is not an accent.
 fn combining(accent: char) -> Option<char> {
     Some(match accent {
         '`' => '\u{300}',

@@ -1,6 +1,7 @@
-//! The characters of embedded East Asian fonts without a `/ToUnicode` table.
+//! Finds the characters of embedded East Asian fonts without a `/ToUnicode` table.
 //!
-//! Such a font names one of Adobe's character collections. The tables of that collection map its codes to characters.
+//! Such a font names one of Adobe's character collections. The tables of the collection map the codes of the font to
+//! characters.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -13,16 +14,16 @@ use hayro_interpret::hayro_syntax::object::{Array, Dict, Name, Object, Stream, S
 /// The fonts of a file that get their characters from a collection.
 pub struct Fonts<'a> {
     file: &'a Pdf,
-    /// The collections by the name of the font, without its subset tag. They are searched for at first use, because the
-    /// search reads every object of the file.
+    /// The collection of each font, by the name of the font without its subset tag. The map is filled at first use, because
+    /// filling it reads every object of the file.
     by_name: OnceCell<HashMap<String, Collection>>,
 }
 
 /// The tables of one font.
 struct Collection {
-    /// Code to character identifier.
+    /// Maps codes to character identifiers.
     encoding: CMap,
-    /// Character identifier to Unicode.
+    /// Maps character identifiers to Unicode.
     unicode: CMap,
 }
 
@@ -31,7 +32,7 @@ impl<'a> Fonts<'a> {
         Self { file, by_name: OnceCell::new() }
     }
 
-    /// Returns the character of a glyph by the collection of its font.
+    /// Returns the characters of a glyph, found in the collection of its font.
     pub fn unicode(&self, glyph: &Glyph<'_>) -> Option<String> {
         let Glyph::Outline(outline) = glyph else {
             return None;
@@ -64,7 +65,8 @@ impl Collection {
     }
 }
 
-/// Returns the table from codes to character identifiers: embedded in the font or one of the predefined ones.
+/// Returns the table that maps codes to character identifiers. The table is embedded in the font or is one of the predefined
+/// tables.
 fn encoding(font: &Dict<'_>) -> Option<CMap> {
     if let Some(stream) = font.get::<Stream<'_>>(b"Encoding".as_slice()) {
         return CMap::parse(&stream.decoded_data().ok()?, load_embedded);
@@ -77,7 +79,7 @@ fn encoding(font: &Dict<'_>) -> Option<CMap> {
     }
 }
 
-/// Returns the composite fonts without a `/ToUnicode` table that name a known collection.
+/// Returns the composite fonts that name a known collection and have no `/ToUnicode` table.
 fn find_fonts(file: &Pdf) -> HashMap<String, Collection> {
     let mut found = HashMap::new();
     for object in file.objects() {

@@ -1,4 +1,4 @@
-//! A page in, the characters that it draws out, with their positions.
+//! Collects the characters that a page draws, with their positions.
 
 use std::collections::HashSet;
 
@@ -18,8 +18,8 @@ use crate::source::decode::Charset;
 /// Units of glyph space per em.
 const EM: f64 = 1000.0;
 
-/// A drawn glyph. Its axes are rotated with the text: `along` grows in the direction of reading, `down` from line to line.
-/// Lengths are in units of the displayed page.
+/// A drawn glyph. The axes are rotated with the text: `along` grows in the direction of reading, and `down` grows from line
+/// to line. Lengths are in units of the displayed page.
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub text: String,
@@ -28,7 +28,7 @@ pub struct Placed {
     pub down: f64,
     /// Distance to the next glyph.
     pub advance: f64,
-    /// One em.
+    /// Length of one em.
     pub size: f64,
 }
 
@@ -53,7 +53,7 @@ impl Turn {
         }
     }
 
-    /// Converts a point of the page, whose y grows downwards, to `along` and `down`.
+    /// Converts a point of the page to `along` and `down`. The y coordinate of the page grows downwards.
     fn axes(self, point: Point) -> (f64, f64) {
         match self {
             Self::Right => (point.x, point.y),
@@ -64,11 +64,11 @@ impl Turn {
     }
 }
 
-/// Everything that a page draws.
+/// The glyphs of a page, and whether the page has a picture.
 #[derive(Default)]
 pub struct Drawn {
     pub glyphs: Vec<Placed>,
-    /// Number of glyphs whose character is unknown.
+    /// Number of glyphs without a known character.
     pub unmapped: usize,
     pub has_picture: bool,
 }
@@ -89,16 +89,17 @@ pub fn collect<'a>(
     collector.drawn
 }
 
-/// Receives the drawing commands.
+/// Receives the drawing commands of a page.
 struct Collector<'a> {
     drawn: Drawn,
     /// The displayed part of the page.
     shown: Rect,
     fonts: &'a Fonts<'a>,
-    /// Texts and rounded positions of the glyphs so far. Some programs draw bold text twice, or draw its fill and then its
-    /// outline; that must not repeat the text.
+    /// Texts and rounded positions of the glyphs so far. Some programs draw bold text twice, or draw the fill of a text and
+    /// then its outline. Such text must not be repeated.
     seen: HashSet<(String, i32, i32)>,
-    /// The replacement text of each open section of marked content. It is empty once a glyph has used it.
+    /// The replacement text (`/ActualText`) of each open section of marked content; `None` for a section without a
+    /// replacement text. The first glyph of the section takes the text and leaves it empty.
     marked: Vec<Option<String>>,
 }
 
@@ -120,7 +121,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Returns the characters of a glyph: those of an open replacement text (`/ActualText`), or else those of the font.
+    /// Returns the characters of a glyph: the replacement text of an open section, or otherwise the characters that the font
+    /// names.
     fn text_of(&mut self, glyph: &Glyph<'_>) -> Option<String> {
         match self.marked.iter_mut().rev().flatten().next() {
             Some(replacement) => Some(std::mem::take(replacement)),
@@ -131,7 +133,7 @@ impl<'a> Collector<'a> {
 
     /// Returns whether no glyph with the same text has been drawn at nearly the same position.
     //
-    // The casts saturate. Positions that large lie outside of every page.
+    // The casts saturate. Positions that are so large lie outside of every page.
     #[allow(clippy::cast_possible_truncation)]
     fn is_new(&mut self, placed: &Placed) -> bool {
         let grid = (placed.size * 0.1).max(0.1);
@@ -141,7 +143,7 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Returns the characters of a glyph by its font.
+/// Returns the characters that the font assigns to a glyph.
 fn unicode(glyph: &Glyph<'_>, fonts: &Fonts<'_>) -> Option<String> {
     match glyph.as_unicode() {
         Some(BfString::Char(character)) => Some(character.to_string()),
@@ -150,7 +152,8 @@ fn unicode(glyph: &Glyph<'_>, fonts: &Fonts<'_>) -> Option<String> {
     }
 }
 
-/// Returns the code of a glyph as its character. Bitmap fonts without character names are mostly in ASCII order.
+/// Returns the character with the code of the glyph as its ASCII code. Most bitmap fonts without character names are in
+/// ASCII order.
 fn code_as_character(glyph: &Glyph<'_>) -> Option<String> {
     let Glyph::Type3(_) = glyph else { return None };
     char::from_u32(glyph.char_code()).filter(|c| c.is_ascii_graphic() || *c == ' ').map(String::from)
@@ -165,7 +168,8 @@ fn width(glyph: &Glyph<'_>) -> f64 {
     width.map_or(EM / 2.0, f64::from)
 }
 
-/// Returns the glyph with its position; `None` if it lies outside of the displayed page or its position or size is invalid.
+/// Returns a glyph with its position. Returns `None` if the glyph lies outside of the displayed page, or if its position or
+/// size is invalid.
 fn place(
     text: String,
     glyph: &Glyph<'_>,
@@ -181,13 +185,13 @@ fn place(
     if !(size.is_finite() && size > 0.01 && origin.is_finite() && right.hypot() > 0.0) {
         return None;
     }
-    // If the page has no area, its box is damaged, and no text is hidden by it.
+    // A page without area has a damaged page box, so no glyph is left out because of the box.
     if shown.area() > 1.0 && !shown.inflate(2.0, size).contains(origin) {
         return None;
     }
     let (turn, origin, advance) = match mode {
         WritingMode::Horizontal => (Turn::of(right), origin, width(glyph) / EM * size * stretch),
-        // The transform leads to the origin of horizontal writing. In vertical writing, positions are measured along the
+        // The transform gives the origin for horizontal writing. In vertical writing, positions are measured along the
         // middle of the column: half a width to the right of that origin and one ascent above it.
         WritingMode::Vertical => (Turn::of(-up), transform * Point::new(EM * 0.5, EM * 0.88), size),
     };
@@ -195,10 +199,10 @@ fn place(
     Some(Placed { text, turn, along, down, advance, size })
 }
 
-/// Returns the horizontal scaling of a run, relative to its size.
+/// Returns the horizontal scaling of a run of glyphs, relative to the vertical scaling.
 ///
-/// A substitute for a missing font is stretched glyph by glyph, which does not change the advance. Therefore only a scaling
-/// that all glyphs share counts.
+/// hayro-interpret scales each glyph of a substitute font separately, and this scaling does not change the advance.
+/// Therefore the result is 1 unless the run has at least three glyphs and all of them have the same scaling.
 fn run_stretch(run: &GlyphRun<'_, '_>, transform: Affine) -> f64 {
     let ratio = |m: Affine| {
         let [a, b, c, d, ..] = (transform * m).as_coeffs();
@@ -246,7 +250,8 @@ impl<'a> Device<'a> for Collector<'_> {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// Decodes a text string of the document: by its byte order mark, otherwise as Latin-1, which PDFDocEncoding nearly is.
+/// Decodes a text string of a PDF by its byte order mark. Without a byte order mark, decodes it as Latin-1, which is nearly
+/// the same as PDFDocEncoding.
 fn text_string(bytes: &[u8]) -> Option<String> {
     match Charset::for_bom(bytes) {
         Some((encoding, mark)) => encoding

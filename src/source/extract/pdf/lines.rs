@@ -1,21 +1,21 @@
-//! Glyphs in, lines out, in drawing order. Nearly every program draws text in reading order.
+//! Groups glyphs into lines, in drawing order. Nearly every program draws text in reading order.
 
 use unicode_normalization::UnicodeNormalization;
 
 use super::glyphs::{Placed, Turn};
 use super::{accents, rtl};
 
-/// Gap from which two glyphs of a script with spaces have a space between them, in ems.
+/// Minimum gap that means a space between two glyphs of a script with spaces, in ems.
 const WORD_GAP: f64 = 0.12;
-/// Gap from which an East Asian character and another one have a space between them, in ems. Without a space, they are set a
-/// quarter of an em apart.
+/// Minimum gap that means a space between an East Asian character and another character, in ems. Without a space, the two
+/// characters are set a quarter of an em apart.
 const MIXED_GAP: f64 = 0.35;
-/// Gap from which two East Asian characters have a space between them, in ems. Without a space, they may be spread to fill
-/// a line.
+/// Minimum gap that means a space between two East Asian characters, in ems. Characters without a space may be spread to
+/// fill a line.
 const CJK_GAP: f64 = 0.6;
-/// Gap that ends a segment, in ems: the next cell of a table or the next column follows.
+/// Minimum gap between two segments of a line, in ems. Segments are cells of a table or columns of a page.
 const SEGMENT_GAP: f64 = 1.6;
-/// Distance from the baseline up to which a glyph belongs to the line, in ems, as subscripts and superscripts do.
+/// Maximum distance of a glyph from the baseline of its line, in ems. Subscripts and superscripts belong to the line.
 const BASELINE_SLACK: f64 = 0.5;
 
 /// A segment of a line: the text up to the next wide gap. Positions and lengths are in units of the displayed page.
@@ -41,7 +41,7 @@ impl Line {
         }
     }
 
-    /// Returns whether text with this direction, position and size lies on the same row.
+    /// Returns whether text with this direction, position and size lies on the row of this line.
     pub fn same_row(&self, turn: Turn, down: f64, size: f64) -> bool {
         self.turn == turn && (self.down - down).abs() < BASELINE_SLACK * self.size.max(size)
     }
@@ -53,7 +53,7 @@ impl Line {
         self.same_row(glyph.turn, glyph.down, glyph.size) && gap < SEGMENT_GAP * size && gap > -0.6 * size
     }
 
-    /// Appends a glyph. `spaced` says whether a space was drawn before it.
+    /// Appends a glyph. `spaced` says whether a space was drawn before the glyph.
     fn push(&mut self, glyph: &Placed, spaced: bool) {
         let overlap = (self.end - glyph.along) / self.size.max(glyph.size);
         if !accents::compose(&mut self.text, &glyph.text, overlap) {
@@ -64,7 +64,7 @@ impl Line {
                 push_plain(&mut self.text, character);
             }
         }
-        // A superscript at the start is smaller than the text of the line.
+        // A superscript at the start of the line is smaller than the rest of the line.
         if glyph.size > self.size {
             self.size = glyph.size;
             self.down = glyph.down;
@@ -73,7 +73,7 @@ impl Line {
     }
 }
 
-/// Returns whether a space stands before a glyph.
+/// Returns whether a space is needed before a glyph.
 fn needs_space(line: &Line, glyph: &Placed, spaced: bool) -> bool {
     let (Some(last), Some(first)) = (line.text.chars().next_back(), glyph.text.chars().next()) else {
         return false;
@@ -143,7 +143,7 @@ pub fn group(glyphs: &[Placed]) -> Vec<Line> {
     lines
 }
 
-/// Returns upright lines first, then rotated ones, each in drawing order.
+/// Returns upright lines first, then rotated lines. Lines of the same direction stay in drawing order.
 pub fn order(lines: &[Line]) -> impl Iterator<Item = &Line> {
     let turns = [Turn::Right, Turn::Down, Turn::Up, Turn::Left];
     turns.into_iter().flat_map(|turn| lines.iter().filter(move |line| line.turn == turn))

@@ -1,7 +1,7 @@
-//! PDF in, its text out. The only user of hayro-interpret.
+//! Extracts the text of PDF files. The only user of hayro-interpret.
 //!
-//! hayro-interpret runs the drawing commands of each page. [`glyphs`] collects the characters with their positions, [`lines`]
-//! groups them into lines and orders these, and [`paragraphs`] joins the lines.
+//! hayro-interpret runs the drawing commands of each page. [`glyphs`] collects the characters with their positions,
+//! [`lines`] groups the characters into lines and sorts the lines, and [`paragraphs`] joins the lines.
 
 mod accents;
 mod collections;
@@ -20,14 +20,15 @@ use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::format::{DocumentFormat, damaged, other_format};
 
-/// Glyphs without a character that are tolerated per page and per file, since ornaments and symbols have none. More than
-/// these, and more than a third of all glyphs of the file or half of those of a page, mean that text is lost.
+/// Number of glyphs without a character that is tolerated per page and per file, since ornaments and symbols have no
+/// character. Above this number, a file fails if such glyphs are more than half of the glyphs of a page or more than a third
+/// of the glyphs of the file.
 const UNMAPPED_TOLERATED: usize = 20;
 
 /// Returns the text of all pages in reading order, one line per paragraph. The text is never empty.
 ///
 /// # Errors
-/// The file is damaged, encrypted or no PDF, or has no text that can be extracted.
+/// The file is not a PDF, is damaged or encrypted, or has no text that can be extracted.
 pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
@@ -57,7 +58,7 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     if unmapped > UNMAPPED_TOLERATED.max(mapped / 2) {
         return Err(ContentError::NoUnicode);
     }
-    // Only the cover has text and the other pages are scanned, or no page has any.
+    // No page has text, or most pages are scanned pictures.
     if text.trim().is_empty() || 2 * pictures > file.pages().len() {
         return Err(ContentError::NoText);
     }
@@ -65,7 +66,7 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     Ok(text.nfc().collect())
 }
 
-/// Returns the name of the actual format, for messages.
+/// Returns the name of the format of a file that is not a PDF, for messages.
 fn format_of(bytes: &[u8]) -> &'static str {
     let start = bytes[..bytes.len().min(1024)].trim_ascii_start().to_ascii_lowercase();
     match known_format(bytes) {
@@ -76,8 +77,8 @@ fn format_of(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Returns whether the file has as many pages as it declares, each with its content. The text of some pages is not the text
-/// of the document.
+/// Returns whether the file has as many pages as it declares, each with its content. If pages are missing, the text of the
+/// document is incomplete.
 fn is_whole(file: &Pdf) -> bool {
     let count = file
         .xref()
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn what_a_page_shows_is_read_as_a_person_reads_it() {
         for (content, expected) in [
-            // Kerning is not a space, but a wide gap is.
+            // Kerning is not a space. A wide gap is a space.
             ("BT /F 10 Tf 9 200 Td [(Th)20(e)-300(end)] TJ ET", "The end\n"),
             (
                 "BT /F 10 Tf 12 TL 9 200 Td (a long line with one exam-)Tj T* (ple of it)Tj ET",

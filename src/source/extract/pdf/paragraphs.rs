@@ -1,24 +1,24 @@
-//! Lines in, paragraphs out. The positions of two lines decide whether they belong to one paragraph.
+//! Joins lines into paragraphs. The positions of two lines decide whether they belong to one paragraph.
 
 use super::lines::{Line, is_cjk};
 
-/// Distance from a line to the next line of its paragraph, at most, in ems.
+/// Maximum distance between two consecutive lines of a paragraph, in ems.
 const STEP_MAX: f64 = 2.2;
 
-/// Distance up to which the starts of two lines count as aligned, in ems.
+/// Maximum distance between the starts of two aligned lines, in ems.
 const ALIGNED: f64 = 0.6;
 
-/// Indent of a first line, hanging indent, or width of a list mark, at most, in ems.
+/// Maximum indent of a first line, maximum hanging indent and maximum width of a list mark, in ems.
 const INDENT: f64 = 4.0;
 
-/// The paragraph that lines are added to.
+/// The current paragraph, to which lines are added.
 struct Open<'a> {
     last: &'a Line,
-    /// Where the segments of the last row begin.
+    /// Positions at which the segments of the latest row begin.
     starts: Vec<f64>,
-    /// Where the widest row ends.
+    /// The furthest position at which a row ends.
     edge: f64,
-    /// Whether the last row begins with the mark of a list item.
+    /// Whether the latest row begins with the mark of a list item.
     has_mark: bool,
     is_first_row: bool,
 }
@@ -34,7 +34,7 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Returns whether `next` lies on the same row, after the last line.
+    /// Returns whether `next` lies on the same row as the latest line and starts after it.
     fn is_beside(&self, next: &Line) -> bool {
         self.last.same_row(next.turn, next.down, next.size) && next.start > self.last.start
     }
@@ -52,13 +52,13 @@ impl<'a> Open<'a> {
                 || !(self.is_tabular() || self.is_indented(next) || self.ended_early(next)))
     }
 
-    /// Returns whether the last row belongs to a table or a table of contents.
+    /// Returns whether the latest row belongs to a table or a table of contents.
     fn is_tabular(&self) -> bool {
         let text = &self.last.text;
         self.starts.len() - usize::from(self.has_mark) > 1 || text.contains(". . .") || text.contains("....")
     }
 
-    /// Returns whether `next` begins where a line of this paragraph would not.
+    /// Returns whether `next` begins at a position where no line of this paragraph would begin.
     fn is_indented(&self, next: &Line) -> bool {
         let em = next.size;
         let aligned = self.starts.iter().any(|start| (start - next.start).abs() < ALIGNED * em);
@@ -68,7 +68,7 @@ impl<'a> Open<'a> {
         !aligned && (next.start > from + right * em || next.start < from - left * em)
     }
 
-    /// Returns whether the first word of `next` would have fitted on the last row, so that the paragraph ended there.
+    /// Returns whether the latest row has room for the first word of `next`. If so, the paragraph ended with that row.
     fn ended_early(&self, next: &Line) -> bool {
         let room = self.edge.max(next.end) - self.last.end;
         room > first_word_width(next) + 0.5 * next.size
@@ -137,10 +137,10 @@ fn end_line(text: &mut String) {
     }
 }
 
-/// Prepares `text` for the next row of the same paragraph: removes a hyphen at its end or adds a space.
+/// Prepares `text` for the next row of the same paragraph: removes the hyphen at the end of `text`, or adds a space.
 ///
-/// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. A word's own
-/// hyphen at a line end looks the same and is removed too.
+/// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. A hyphen that
+/// belongs to the word looks the same at a line end and is removed too.
 fn join(text: &mut String, next: &str) {
     if is_hyphenated(text, next) {
         text.pop();

@@ -1,9 +1,10 @@
-//! Reorders lines of right-to-left scripts: from the order in which glyphs are drawn, left to right, to reading order. The
-//! only user of unicode-bidi.
+//! Changes lines of right-to-left scripts from drawing order, left to right, to reading order. The only user of
+//! unicode-bidi.
 
 use unicode_bidi::{BidiClass, BidiInfo, Level, bidi_class};
 
-/// Returns a line in reading order. Returns `None` for a line without right-to-left characters, which is in order already.
+/// Returns a line in reading order. Returns `None` for a line without right-to-left characters, which is already in reading
+/// order.
 pub fn logical(line: &str) -> Option<String> {
     let count = |of: &[BidiClass]| line.chars().filter(|c| of.contains(&bidi_class(*c))).count();
     let right = count(&[BidiClass::R, BidiClass::AL]);
@@ -11,7 +12,7 @@ pub fn logical(line: &str) -> Option<String> {
         return None;
     }
     let level = if right >= count(&[BidiClass::L]) { Level::rtl() } else { Level::ltr() };
-    // The algorithm (UAX #9) converts reading order to drawing order. Applied again, it nearly always converts back.
+    // The algorithm (UAX #9) converts reading order to drawing order. A second application nearly always converts back.
     let info = BidiInfo::new(line, Some(level));
     let paragraph = info.paragraphs.first()?;
     let (levels, runs) = info.visual_runs(paragraph, paragraph.range.clone());
@@ -26,7 +27,7 @@ pub fn logical(line: &str) -> Option<String> {
     Some(text)
 }
 
-/// Returns the opposite bracket; other characters unchanged.
+/// Returns the opposite bracket of a bracket, and any other character unchanged.
 fn mirrored(c: char) -> char {
     const PAIRS: &str = "()[]{}<>«»";
     match PAIRS.chars().position(|bracket| bracket == c) {
