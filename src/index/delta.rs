@@ -32,7 +32,7 @@ pub struct Changes {
 
 impl Changes {
     /// Compares the rows with equal ids. `is_alike` says that equal texts have equal vectors in both files, and that both files
-    /// have the same kept columns. If it is false, every row with an id that is in both files has changed.
+    /// have the same kept columns. If `is_alike` is false, every row with an id that is in both files has changed.
     pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
         let mut changes = Changes::default();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];

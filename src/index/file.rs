@@ -21,15 +21,16 @@ use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
 
 /// Limit on the reads per row group for vectors, averaged over all row groups. A build that takes the vectors in the order of the
-/// file reads each row group about ten times. A build that reads more often takes them in another order, and gets a
-/// [`FlatVectors`].
+/// file reads each row group about ten times. A build that reads more often needs the vectors in another order, so the vectors
+/// are copied to a [`FlatVectors`].
 const READS_PER_GROUP_MAX: usize = 16;
 
 /// The index file at the output when a run begins, and how much of this file the run can reuse.
 pub struct Old {
     /// The file, read whole and undamaged.
     pub file: IndexFile,
-    /// How much can be reused by the settings of the two runs. `--rebuild` does not change this value.
+    /// How much of the file can be reused, which depends on the settings of the old and the new run. `--rebuild` does not change
+    /// this value.
     pub reusable: Reusable,
 }
 
@@ -210,7 +211,7 @@ impl IndexFile {
         Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..self.dim]).copied().collect())
     }
 
-    /// Calls [`Part::rows_with`].
+    /// Reads the id, the text and the kept columns `keep` of the rows with these numbers, which ascend. Does not read vectors.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -52,7 +52,7 @@ impl RowBatch {
     /// Returns the id of each row's document, and the number of the chunk if the file has one row per chunk.
     ///
     /// # Errors
-    /// The same as for [`RowBatch::ids`].
+    /// The column `id` is missing, is of another type, or has a null.
     pub fn documents(&self) -> anyhow::Result<impl Iterator<Item = (&str, Option<u32>)>> {
         Ok(self.ids()?.map(|id| RowId::split(id, self.kind)))
     }

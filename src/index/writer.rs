@@ -26,7 +26,7 @@ pub struct Written {
     pub rows: usize,
     /// Size of the file in bytes.
     pub bytes: u64,
-    /// Whether the run wrote a new file. If not, it left the old file untouched.
+    /// Whether the run wrote a new file. If not, the old file is untouched.
     pub is_new: bool,
     /// The rows that differ from the old file.
     pub changes: Changes,
@@ -148,7 +148,7 @@ impl<'a> IndexWriter<'a> {
         if self.rows >= file.rows() || !self.keeps_the_same {
             return false;
         }
-        // The row `there` has the text of `row`, so its digest is also the digest of this text.
+        // The rows `row` and `there` have the same text, so the digest of the text need not be computed again.
         let (text, _) = file.row_digests(there);
         let document = file.document_of(self.rows);
         let place = self.rows - file.rows_of(document).start;

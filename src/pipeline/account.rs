@@ -1,5 +1,5 @@
-//! Accounts for every document: counts what was found, reports failures, and marks the documents of the old file as found, lost
-//! or moved.
+//! Accounts for every document: counts documents, reports failures, and marks the documents of the old file as found, lost or
+//! moved.
 
 use anyhow::ensure;
 
@@ -35,7 +35,7 @@ impl<'a> Account<'a> {
         Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
     }
 
-    /// Counts a document, failure, skipped file or empty root. Returns it only if it is a document with a text.
+    /// Counts a document, failure, skipped file or empty root. Returns the document if it has a text.
     ///
     /// # Errors
     /// A store cannot be reached any more; a root contains no documents, and that is not allowed.

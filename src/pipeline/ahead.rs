@@ -33,7 +33,8 @@ impl<T: Send + 'static> Ahead<anyhow::Result<T>> {
 }
 
 impl<T: Send + 'static> Ahead<T> {
-    /// Starts a thread that runs `make`. When sending an item fails, the caller takes no more items, and `make` must return.
+    /// Starts a thread that runs `make`. `make` must return when sending an item fails, because then the caller takes no more
+    /// items.
     pub fn start(make: impl FnOnce(&Sender<T>) + Send + 'static) -> Self {
         let (sender, made) = bounded(0);
         Ahead { made, thread: Some(thread::spawn(move || make(&sender))) }

@@ -69,7 +69,7 @@ impl Drop for FlushedFile {
             // The thread cannot panic, so there is no panic to pass on.
             let _ = thread.join();
         }
-        // An error cannot be reported from here, and does little harm: the next run makes the vectors again that are not on disk.
+        // An error cannot be reported from here, and does little harm: the next run makes the missing vectors again.
         let _ = self.file.sync_data();
     }
 }

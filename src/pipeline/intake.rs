@@ -39,7 +39,7 @@ pub(super) struct Inputs<'a> {
 pub enum ReadDocument {
     /// A document with its clean text, which may be empty, and the digest of its id.
     Document(Document, Digest),
-    /// A file, folder or row that should have been a document.
+    /// A failure to read a file, folder or row.
     Failed(Failure),
     /// A failure that names no document, if this is not the first shard. Only the first shard counts such a failure as a failed
     /// document.

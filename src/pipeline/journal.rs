@@ -72,12 +72,13 @@ struct Stored {
 
 /// The place where new vectors are written.
 enum Output {
-    /// Nowhere: the journal was opened by [`Journal::look`].
+    /// New vectors cannot be written, because [`Journal::look`] opened the journal.
     ReadOnly,
-    /// To a file that will be opened when the first vector is written.
+    /// The file will be opened when the first vector is written.
     Later(Header, OpenOptions),
     Open(FlushedFile),
-    /// Nowhere, because a write failed. Part of a record may have been written, and records behind it could not be read.
+    /// A write failed, so no more vectors are written. The file may end with part of a record, and a record behind that could not
+    /// be read.
     Failed,
 }
 
@@ -137,8 +138,8 @@ impl Journal {
         Ok(Some(Embedding::stored(vector(&record))))
     }
 
-    /// Adds a vector. The vector survives the end of this process at once, and a power failure after at most
-    /// [`FLUSH_EVERY`](super::flush::FLUSH_EVERY).
+    /// Adds a vector. The vector survives the end of this process at once, and a power failure as soon as it is flushed, which is
+    /// at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
     ///
     /// # Errors
     /// The file cannot be written, or an earlier vector could not be flushed.

@@ -46,7 +46,8 @@ pub(super) struct PendingChunk {
     pub span: Range<usize>,
     /// The digest of the chunk's token ids.
     pub digest: Digest,
-    /// `None` until the model has made the vector. Always `None` for a chunk of a dry run with the token ids of an earlier chunk.
+    /// `None` until the model has made the vector. In a dry run, it stays `None` if an earlier chunk with the same token ids is
+    /// done.
     pub vector: Option<Result<Vector, NoVector>>,
 }
 

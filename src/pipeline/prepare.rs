@@ -65,7 +65,7 @@ pub(super) enum PreparedDocument {
     /// A document with a text that is empty after cleaning. Holds the digest of the document's id.
     Empty(Digest),
     Failed(Failure),
-    /// The same as [`ReadDocument::Unassigned`].
+    /// A failure that names no document, if this is not the first shard.
     Unassigned(Failure),
     LeftOut(LeftOut),
     /// A root that contains no documents.

@@ -10,7 +10,8 @@ use super::step::Devices;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedded, Embedder, FallbackEmbedder};
 
-/// Limit on the batches in flight per device. The device works on one batch, and a second batch is ready when it has finished.
+/// Limit on the batches in flight per device. The device works on one batch, and a second batch waits, so that the device never
+/// has to wait.
 const BATCHES_PER_DEVICE: usize = 2;
 
 /// The result of embedding a batch.

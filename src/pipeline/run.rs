@@ -1,5 +1,5 @@
-//! The part of a build that runs on the calling thread: takes prepared documents, has them embedded, and writes rows in the order
-//! of the documents.
+//! Runs the part of a build that is on the calling thread: takes prepared documents, hands their chunks to the devices, and
+//! writes rows in the order of the documents.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::resume_unwind;
@@ -62,7 +62,8 @@ pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::
     }
     // After an error, this does not wait for the producer, because the producer may wait for standard input without end.
     done?;
-    // The producer has closed the channel, so it ends now. If it panicked, documents are missing, so its panic is passed on.
+    // The producer has closed the channel, so it is about to end. If the producer panicked, documents are missing, so its panic
+    // is passed on.
     producer.join().unwrap_or_else(|panic| resume_unwind(panic));
     Ok(())
 }
@@ -87,8 +88,8 @@ struct Run<'a> {
     queue: Option<Queue>,
     pending: Pending,
     are_rows_due: bool,
-    /// In a dry run, the digests of the token ids of all chunks that were put into a window. They prevent that equal chunks are
-    /// planned twice, as the journal does in a real run.
+    /// In a dry run, the digests of the token ids of all chunks that were put into a window. Equal chunks are planned only once,
+    /// as in a real run.
     planned: HashSet<Digest>,
 }
 
@@ -165,8 +166,8 @@ impl<'a> Run<'a> {
     fn stop(&mut self) {
         for outcome in self.queue.take().map_or_else(Vec::new, Queue::stop) {
             for (key, vector) in outcome.embedded.into_iter().flatten() {
-                // Errors are ignored, because the run already ends with its first error. The next run makes the vectors again
-                // that cannot be kept.
+                // Errors are ignored, because the run already ends with its first error. The next run makes the lost vectors
+                // again.
                 let _ = vector.map(|vector| self.keep(key, &vector));
             }
         }

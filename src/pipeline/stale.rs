@@ -2,8 +2,8 @@
 //! is given by its number in the old file.
 //!
 //! Most failures name their document. Some failures do not: an unreadable folder hides the names of its documents, and a line
-//! that is not JSON hides the id of its document. Both files have the documents in the order of the inputs. So the document
-//! before the failure and the document after the failure enclose, in the old file, the documents that the failure may hide. If
+//! that is not JSON hides the id of its document. Both files have the documents in the order of the inputs. So the failure may
+//! hide the documents that lie, in the old file, between the document before the failure and the document after the failure. If
 //! documents have changed their order, the failure may hide every unseen document. The stale documents at the end of the old file
 //! are not in the order of the inputs, so every failure without a name may hide them.
 
@@ -131,7 +131,7 @@ impl Missing {
         missing - stale.iter().filter(|&&document| !self.has_moved[document as usize]).count()
     }
 
-    /// Notes the position of a document. It ends the gap of an earlier failure, and starts the gap of a later failure.
+    /// Notes the position of a document. The position ends the gap of an earlier failure and starts the gap of a later failure.
     fn pass(&mut self, document: u32) {
         if document < self.ordered {
             self.close_gap(document);
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn an_unreadable_folder_hides_the_ids_below_it() {
         assert_eq!(stale(6, "0 ?folder 1 5"), (vec![2, 3], 1));
-        // Ids that do not begin with the path are hidden by their position only.
+        // Documents with ids that do not begin with the path are hidden only by their position.
         assert_eq!(stale(6, "0 ?folder 5"), (vec![1, 2, 3, 4], 0));
         assert_eq!(stale(6, "0 1 ?folder/ ?fold 2 3 5"), (vec![], 1));
     }

@@ -39,7 +39,7 @@ pub(super) enum Devices {
 /// The rows of the first pending document, and of the documents after it that have all their vectors too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowsState {
-    /// There is no pending document, or the first one lacks a vector.
+    /// There is no pending document, or the first pending document lacks a vector.
     NotReady,
     /// The first pending document has all its vectors. The rows are held back, so that more rows are written together.
     Ready,

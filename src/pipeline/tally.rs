@@ -24,8 +24,8 @@ pub struct Tally {
     pub empty: u64,
     /// Documents that could not be read or embedded. Each failure is printed on stderr.
     pub failed: u64,
-    /// Failures that name no document, unless this is the first shard, which counts them as `failed`. The documents that they
-    /// hide may belong to this shard.
+    /// Failures that name no document, counted in all shards but the first. The first shard counts such failures as `failed`. The
+    /// documents that a failure hides may belong to this shard.
     pub unassigned: u64,
     /// Documents that could not be read and keep their rows of the old output.
     pub stale: u64,
@@ -141,7 +141,7 @@ impl Tally {
         list("decoded", decoded.collect()) + &list("skipped", skipped.collect())
     }
 
-    /// Whether a document could not be read or embedded, or may have been hidden by a failure.
+    /// Whether there were failures, including failures that name no document.
     pub fn have_failures(&self) -> bool {
         self.failed + self.unassigned > 0
     }

@@ -16,7 +16,8 @@ const DOCUMENTS: usize = 1024;
 /// Limit on the bytes of texts and kept values in a window. This limit does not grow with the size of the batches.
 const BYTES: usize = 64 << 20;
 
-/// Number of batches for which a window has room. If [`TOKENS`] tokens are fewer, the window is made larger.
+/// Number of batches that a window should have room for. If these batches have more than [`TOKENS`] tokens, the window is
+/// enlarged.
 const BATCHES: usize = 32;
 
 /// The limits at which a window is full, so that its batches are planned.

@@ -27,7 +27,7 @@ pub struct Lock {
 /// The reason that a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds the lock. The text says which process, and since when.
+    /// Another process holds the lock. The text names the process and the time at which it took the lock.
     #[error("another run holds it ({0}); wait until it ends, or stop it")]
     Held(String),
     /// The folder of the lock file cannot be written, or the file system has no locks.

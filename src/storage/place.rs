@@ -32,7 +32,7 @@ pub struct FileKind {
     pub replaces_damaged: bool,
 }
 
-/// A path to write a file to, which has been checked, and the file that was there at that time.
+/// A checked path to write a file to, and the file that was at this path when it was checked.
 #[derive(Debug)]
 pub struct Place {
     /// The name of the place in messages.

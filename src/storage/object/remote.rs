@@ -151,8 +151,8 @@ impl RemoteOutput {
     /// Uploads the local file, unless it is already a copy of the object.
     ///
     /// # Errors
-    /// Another program wrote the object during this run; the object cannot be written. After an error, this run has not changed
-    /// the object.
+    /// Another program wrote the object during this run; the object cannot be written. After an error, the object is as it was,
+    /// unless another program wrote it.
     pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         if self.is_copy(place) {
             return Ok(());

@@ -17,8 +17,8 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens no store yet. `endpoint` replaces the address of all stores, both the address of the cloud and an address from the
-    /// environment. The reporter prints a message when the run waits for a store.
+    /// Makes the set of stores, but opens no store yet. `endpoint` replaces the address of all stores, both the address of the
+    /// cloud and an address from the environment. The reporter prints a message when the run waits for a store.
     pub fn new(endpoint: Option<&str>, reporter: Arc<Reporter>) -> Self {
         Stores { endpoint: endpoint.map(str::to_owned), reporter, open: HashMap::new() }
     }

@@ -16,7 +16,8 @@ use super::errors;
 use crate::console::Reporter;
 use crate::error::Usage;
 
-/// Limit on the retries per request. The pauses grow to 15 seconds, so a request reaches the limit on time before this limit.
+/// Limit on the retries per request. The pauses grow to 15 seconds, so a request always reaches the time limit [`PATIENCE`]
+/// first.
 const RETRIES_MAX: usize = 1000;
 
 /// Time limits and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole request,

@@ -53,7 +53,8 @@ impl Store {
     /// Uploads a file to replace the version `found` of an object. Returns the new version.
     ///
     /// # Errors
-    /// Another program wrote the object; the object cannot be written. After an error, this run has not changed the object.
+    /// Another program wrote the object; the object cannot be written. After an error, the object is as it was, unless another
+    /// program wrote it.
     pub fn upload(
         &self,
         url: &Url,
