@@ -78,7 +78,7 @@ pub struct Problem {
     pub examples: Vec<String>,
 }
 
-/// What a pass over consecutive rows collects. Each of the first four lists has one value per row.
+/// The values that a pass over consecutive rows collects. Each of the first four lists has one value per row.
 #[derive(Default)]
 struct Pass {
     ids: Vec<Digest>,
@@ -177,7 +177,7 @@ fn nearest_figures(parts: &Parts, sample: &[(RowAt, Vec<f32>)]) -> anyhow::Resul
     let dim = parts.metadata().fingerprint.dim;
     let values = sample.iter().flat_map(|(_, vector)| vector).copied().collect();
     let questions = Array2::from_shape_vec((sample.len(), dim), values)?;
-    // The nearest row is usually the row itself, so two rows are needed to find another one.
+    // The nearest row is usually the row itself, so the search asks for two rows.
     let found = nearest(parts, questions.view(), Search { most: 2, by_document: false })?;
     let other =
         |(near, (own, _)): (Vec<_>, &(RowAt, _))| near.into_iter().find(|near: &Neighbor| near.row != *own);

@@ -38,7 +38,7 @@ pub struct Shards {
 
 impl Shards {
     /// Checks that the files fit together. They are either all shards of one build, which are then sorted by their number, or
-    /// files that are no shards.
+    /// files without a shard number.
     ///
     /// # Errors
     /// The settings or kept columns of a file differ from those of the first file; a shard is missing, is named twice, or belongs
@@ -155,7 +155,7 @@ impl Shards {
         let id = new.document_ids(&[new.document_of(row)])?.remove(0);
         let part = self.parts.path(self.parts.row(u64::from(row))).display();
         Ok(format!(
-            "part {part}: the document {id} is in another part too; name parts of different documents, each once"
+            "part {part}: the document {id} is in another part too; name each part once, and only parts that share no document"
         ))
     }
 }

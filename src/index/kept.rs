@@ -138,8 +138,8 @@ pub fn rendered(value: &Value) -> Option<String> {
     }
 }
 
-/// Returns a digest of the kept values of a row, and the number of bytes of their text. Neither depends on the types of the
-/// columns.
+/// Returns a digest of the kept values of a row, and the number of bytes of their text. The types of the columns change neither
+/// the digest nor the number.
 pub fn digest(values: &[Value]) -> (u64, usize) {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
@@ -189,7 +189,7 @@ mod tests {
             (json!(["1", {"a": [1]}]), DataType::Utf8, json!(["1", "{\"a\":[1]}"])),
             (json!([null]), DataType::Utf8, json!([null])),
         ] {
-            // All values at once; then each value written and read before the next one is known.
+            // First gives the column all values at once. Then writes and reads each value before the column knows the next value.
             let rows = rows.as_array().unwrap();
             let mut column = KeptColumn::new("x");
             rows.iter().for_each(|value| _ = column.widen(value));

@@ -9,9 +9,9 @@ use crate::shard::Shard;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowKind {
-    /// A document. Its vector is the mean of the vectors of its chunks.
+    /// The row is a document. The vector is the mean of the vectors of the document's chunks.
     Documents,
-    /// A chunk. Its id is the id of the document, `#`, and the number of the chunk from 0.
+    /// The row is a chunk. The id is the id of the document, `#`, and the number of the chunk from 0.
     Chunks,
 }
 

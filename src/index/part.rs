@@ -277,7 +277,7 @@ fn check_types(fields: &Fields) -> anyhow::Result<()> {
     for field in fields {
         let (name, kind) = (field.name(), field.data_type());
         if !COLUMNS.contains(&name.as_str()) && !kept::is_known(kind) {
-            bail!("its column {name} is {kind}, which this tool does not write");
+            bail!("its column {name} has the type {kind}, but this tool writes no columns of this type");
         }
     }
     Ok(())

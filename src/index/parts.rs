@@ -221,7 +221,7 @@ fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
             let paths = matching(pattern)?;
             ensure!(
                 !paths.is_empty(),
-                "index {pattern}: no file matches this pattern; see where the files are"
+                "index {pattern}: no file matches this pattern; check the pattern and the folder"
             );
             Ok(paths)
         }

@@ -86,13 +86,13 @@ impl<R: Read> RowStream<R> {
         let mut packed = Vec::with_capacity(batch.num_rows());
         for at in 0..batch.num_rows() {
             self.rows += 1;
-            let no_id = || format!("row {}: has no id; give each row an id of its own", self.rows);
+            let no_id = || format!("row {}: has no id; give each row a unique id", self.rows);
             let id = rows.ids.get(at).with_context(no_id)?;
             let row = rows.row(at, id).with_context(|| format!("row `{id}`"))?;
             if let Packed::Row(row) = &row {
                 ensure!(
                     self.seen.insert(row.id.digest()),
-                    "row `{id}`: an earlier row has this id too; give each row an id of its own"
+                    "row `{id}`: an earlier row has this id too; give each row a unique id"
                 );
             }
             packed.push(row);

@@ -55,14 +55,15 @@ impl RemoteOutput {
         ensure!(!url.is_prefix(), Usage(format!("{url}: is a folder; name an object in it")));
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-        let cache = cache
-            .with_context(|| format!("{url}: no folder for its local copy; set XDG_CACHE_HOME or HOME"))?;
+        let cache = cache.with_context(|| {
+            format!("{url}: there is no folder for a local copy of the object; set XDG_CACHE_HOME or HOME")
+        })?;
         let digest = hex(&blake3::hash(url.to_string().as_bytes()).as_bytes()[..16]);
         let folder = cache.join(env!("CARGO_PKG_NAME")).join(digest);
         // Private: other users of this machine may not be allowed to read the object.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(|| {
             format!(
-                "{url}: {}: cannot make the folder for its local copy; set XDG_CACHE_HOME",
+                "{url}: {}: cannot make this folder for a local copy of the object; set XDG_CACHE_HOME",
                 folder.display()
             )
         })?;
