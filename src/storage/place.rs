@@ -223,7 +223,7 @@ impl Place {
             .or_else(|_| fs::copy(&self.path, &backup).map(drop))
             .map_err(|e| {
                 anyhow!(
-                    "{}: the damaged file cannot be backed up as {} ({e}); make room, or remove the file",
+                    "{}: the damaged file cannot be kept as {} ({e}); make room, or remove the file",
                     self.name,
                     backup.display()
                 )
