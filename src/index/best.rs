@@ -1,25 +1,25 @@
-//! Things with a rank in, one after the other; the best of them out.
+//! Keeps the best of the items that it is offered one by one.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::mem;
 
-/// A thing that is better or worse than another.
+/// An item that ranks higher or lower than another item.
 pub trait Ranked {
-    /// Compares two things. The better one is less.
+    /// Compares two items. The better item is `Less`.
     fn order(&self, other: &Self) -> Ordering;
 
-    /// Returns the identity of a thing. Of several with the same identity, only the best counts.
+    /// Returns the identity of an item. Of several items with the same identity, only the best is kept.
     fn identity(&self) -> Option<impl Hash + Eq>;
 }
 
-/// The best `most` of the things offered. Holds up to twice as many, so that it sorts once per `most` things taken.
+/// The best `most` of the items offered. It holds up to twice as many items, so that it sorts only once per `most` new items.
 #[derive(Debug, Clone)]
 pub struct Best<T> {
     most: usize,
     items: Vec<T>,
-    /// Whether the first `most` items are the best of those offered so far, or of all but the items behind them.
+    /// Whether the first `most` items are sorted, the best first. The items behind them were offered later.
     is_full: bool,
 }
 
@@ -28,7 +28,8 @@ impl<T: Ranked> Best<T> {
         Best { most, items: Vec::new(), is_full: false }
     }
 
-    /// Returns a thing that is no better than any of the best, once there are `most`. What is not before it need not be offered.
+    /// Returns the worst of the first `most` items after they were sorted, or `None` before that. An item that is not better than
+    /// this one need not be offered.
     pub fn worst(&self) -> Option<&T> {
         self.items[..if self.is_full { self.most } else { 0 }].last()
     }
@@ -43,12 +44,12 @@ impl<T: Ranked> Best<T> {
         }
     }
 
-    /// Offers the best of another list.
+    /// Offers all items of another list.
     pub fn join(&mut self, other: Self) {
         other.items.into_iter().for_each(|item| self.offer(item));
     }
 
-    /// Returns the best, the best first.
+    /// Returns the best `most` items, the best first.
     pub fn sorted(&self) -> impl Iterator<Item = &T> {
         self.ranking().into_iter().map(|at| &self.items[at])
     }
@@ -60,7 +61,7 @@ impl<T: Ranked> Best<T> {
         self.is_full = self.items.len() == self.most;
     }
 
-    /// Returns the indices of the best items, the best first.
+    /// Returns the indices of the best `most` items, the best first.
     fn ranking(&self) -> Vec<usize> {
         let mut ranking: Vec<usize> = (0..self.items.len()).collect();
         ranking.sort_unstable_by(|&one, &other| self.items[one].order(&self.items[other]));

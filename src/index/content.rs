@@ -1,4 +1,4 @@
-//! Digests of rows, and of all rows of a file.
+//! Computes the digest of a row, and one digest over all rows of a file.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use crate::digest::Digest;
 pub struct ContentDigest(blake3::Hasher);
 
 impl ContentDigest {
-    /// The key of the file's metadata with this digest.
+    /// The metadata key under which a file stores this digest.
     pub const KEY: &str = concat!(env!("CARGO_PKG_NAME"), ".content");
 
     pub fn push(&mut self, id: &str, text: &str, vector: &[f32], kept: u64) {
         self.push_row(&row_digest(id, Digest::of(text), vector, kept));
     }
 
-    /// Adds a row by its digest.
+    /// Adds the next row, given the row's digest.
     pub fn push_row(&mut self, row: &blake3::Hash) {
         self.0.update(row.as_bytes());
     }
@@ -30,8 +30,8 @@ impl fmt::Display for ContentDigest {
     }
 }
 
-/// Returns the digest of a row. It digests the text and the vector first: the digest of the text is needed anyway, and
-/// BLAKE3 is faster with the vector in one buffer.
+/// Returns the digest of a row, made from the digest of the text and the digest of the vector: callers need the digest of the
+/// text anyway, and BLAKE3 is faster when the vector is one buffer.
 pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(text.as_bytes()).update(blake3::hash(vector.to_byte_slice()).as_bytes());
@@ -39,13 +39,13 @@ pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::
     hasher.finalize()
 }
 
-/// The digests of a row.
+/// The digests of a row and of its parts.
 pub struct RowDigests {
-    /// The id, text, vector and kept values.
+    /// The digest of the id, text, vector and kept values together.
     pub whole: blake3::Hash,
-    /// The id of the document if this is its first row.
+    /// The digest of the document's id; `None` unless this is the first row of the document.
     pub document: Option<Digest>,
     pub text: Digest,
-    /// The kept values.
+    /// The digest of the kept values.
     pub kept: u64,
 }

@@ -1,4 +1,4 @@
-//! Two index files in, a delta out: a file with the rows that turn the first into the second.
+//! Compares two index files and writes a delta: a Parquet file with the rows that were added, changed or removed.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use super::schema::ID;
 use super::table::properties;
 use crate::storage::place::Place;
 
-/// The column of a delta with the change of a row: `removed`, `changed` or `added`.
+/// The column of a delta that says what happened to the row: `removed`, `changed` or `added`.
 pub const OPERATION: &str = "op";
 
-/// The rows that differ between two files, by their numbers, which ascend.
+/// The numbers of the rows that differ between two files. Each list ascends.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Rows of the new file whose id the old file does not have.
+    /// Rows of the new file with an id that is not in the old file.
     pub added: Vec<u32>,
-    /// Rows of the new file whose id has another text, vector or kept value in the old file.
+    /// Rows of the new file with an id that is in both files, and a text, vector or kept value that differs from the old file.
     pub changed: Vec<u32>,
-    /// Rows of the old file whose id the new file does not have.
+    /// Rows of the old file with an id that is not in the new file.
     pub removed: Vec<u32>,
 }
 
 impl Changes {
-    /// Compares the rows with equal ids. `is_alike` says that equal texts have equal vectors in both files, and that both
-    /// have the same kept columns; without it, every row of both files has changed.
+    /// Compares the rows with equal ids. `is_alike` says that equal texts have equal vectors in both files, and that both files
+    /// have the same kept columns. If `is_alike` is false, every row with an id that is in both files has changed.
     pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
         let mut changes = Changes::default();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];
-        // A document and a chunk are different rows, whatever their ids.
+        // If one file has a row per document and the other a row per chunk, no row is in both files, even if ids are equal.
         let same_kind = old.filter(|old| old.kind() == new.kind());
         for (id, rows) in new.each_document() {
             let mut before =
@@ -59,8 +59,8 @@ impl Changes {
     }
 }
 
-/// Writes a Parquet file with one row per change and puts it in place. Its columns are `id`, [`OPERATION`], and those of the
-/// new file, which are null for a removed row. Returns a warning if the place has one.
+/// Writes a delta with one row per change and puts it in place. The columns are `id`, [`OPERATION`], and the other columns of the
+/// new file, which are null in a removed row. Returns the warning of [`Place::publish`], if there is one.
 ///
 /// # Errors
 /// The delta cannot be written, or an index file cannot be read.
@@ -97,7 +97,7 @@ pub fn write_delta(
     place.publish(file)
 }
 
-/// Whether the place has a delta whose result is this file.
+/// Whether the file at this place is a delta that leads to this index file.
 pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
     let footer = || ArrowReaderMetadata::load(&File::open(place.path()).ok()?, Default::default()).ok();
     footer().and_then(|footer| entry(&footer, TO)).is_some_and(|to| to == file.content())

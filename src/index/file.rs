@@ -1,4 +1,4 @@
-//! An index file that was read whole: it is undamaged, and its rows are found by id and by text.
+//! An index file that was read whole and is undamaged. Finds rows by the document's id and by text.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -20,58 +20,61 @@ use super::row_batch::floats;
 use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
 
-/// How often each row group may be read for its vectors, on average. A build that takes vectors in the order of the file
-/// reads each some ten times, for as many windows of rows. One that reads more often takes them in another order.
+/// Limit on the reads per row group for vectors, averaged over all row groups. A build that takes the vectors in the order of the
+/// file reads each row group about ten times. A build that reads more often needs the vectors in another order, so the vectors
+/// are copied to a [`FlatVectors`].
 const READS_PER_GROUP_MAX: usize = 16;
 
-/// The index that the output has when a run begins, and how much of it the run can reuse.
+/// The index file at the output when a run begins, and how much of this file the run can reuse.
 pub struct Old {
-    /// Read whole, and undamaged.
+    /// The file, read whole and undamaged.
     pub file: IndexFile,
-    /// Depends on the settings of both runs; `--rebuild` does not count here.
+    /// How much of the file can be reused, which depends on the settings of the old and the new run. `--rebuild` does not change
+    /// this value.
     pub reusable: Reusable,
 }
 
-/// How much of an old index a run can reuse.
+/// How much of an old index file a run can reuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reusable {
-    /// Nothing: the vectors were made with other settings.
+    /// Nothing, because the vectors were made with other settings.
     Nothing,
-    /// The vectors, truncated to the new length. The new file has another fingerprint.
+    /// The vectors, which may have to be truncated. The new file has another fingerprint.
     Vectors,
-    /// The whole file, if its rows stay the same: the fingerprint is the same.
+    /// The whole file if no row changes, because the fingerprint is the same.
     File,
 }
 
 impl Old {
-    /// Returns whether an equal text has the same vector in the new file, before truncation.
+    /// Whether an equal text has the same vector in the new file, before the vector is truncated.
     pub fn has_vectors(&self) -> bool {
         self.reusable != Reusable::Nothing
     }
 }
 
-/// Where the rows of a document begin.
+/// The number of the first row of a document.
 #[derive(Debug, Clone, Copy)]
 struct DocumentStart {
     id: Digest,
     row: u32,
 }
 
-/// An index file that was read whole. Memory: 20 bytes per row, 24 per document, and 8 per row for kept columns.
+/// An index file that was read whole. It takes 20 bytes of memory per row, 24 per document, and 8 more per row if there are kept
+/// columns.
 pub struct IndexFile {
     part: Part,
     dim: usize,
     texts: Vec<Digest>,
-    /// The digest of each row's kept values; `None` if the file has no kept columns.
+    /// Digests of the kept values, one per row; `None` if the file has no kept columns.
     kept: Option<Vec<u64>>,
     documents: Vec<DocumentStart>,
     by_text: OnceLock<Vec<u32>>,
     by_id: OnceLock<Vec<u32>>,
-    /// How many row groups were read for their vectors.
+    /// Number of reads of a row group for its vectors so far.
     groups_read: AtomicUsize,
-    /// Set after [`READS_PER_GROUP_MAX`].
+    /// Made when there were more reads than [`READS_PER_GROUP_MAX`] allows.
     flat: OnceLock<FlatVectors>,
-    /// Where `flat` is put.
+    /// The folder for the temporary file of `flat`.
     folder: PathBuf,
 }
 
@@ -130,7 +133,7 @@ impl IndexFile {
         self.by_id.get_or_init(|| sorted_by(self.documents(), |at| self.documents[at].id))
     }
 
-    /// Returns a row with this text: one of this document if it has one, else the first of the file.
+    /// Returns a row with this text: a row of this document if there is one, else the first such row of the file.
     pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
         let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
         own.find(|&row| self.texts[row as usize] == text).or_else(|| {
@@ -146,19 +149,20 @@ impl IndexFile {
         start(document)..start(document + 1)
     }
 
-    /// Returns the number of the document of a row.
+    /// Returns the number of the document that a row belongs to.
     pub fn document_of(&self, row: u32) -> u32 {
-        // Document 0 starts at row 0, so the others that start at this row or before it are as many as the number.
+        // Document 0 starts at row 0. So the number of the document is the count of the later documents that start at or before
+        // this row.
         let others = self.documents.get(1..).unwrap_or_default();
         number(others.partition_point(|start| start.row <= row))
     }
 
-    /// Whether a row has this text, and kept values with this digest. Without kept columns, the text decides.
+    /// Whether a row has this text and kept values with this digest. If the file has no kept columns, only the text is compared.
     pub fn is_row(&self, row: u32, text: Digest, kept: Option<u64>) -> bool {
         self.texts[row as usize] == text && self.kept_digest(row).is_none_or(|there| Some(there) == kept)
     }
 
-    /// Returns the digests of a row's text and of its kept values, if the file has kept columns.
+    /// Returns the digest of a row's text, and the digest of its kept values if the file has kept columns.
     pub fn row_digests(&self, row: u32) -> (Digest, Option<u64>) {
         (self.texts[row as usize], self.kept_digest(row))
     }
@@ -167,7 +171,7 @@ impl IndexFile {
         self.kept.as_ref().map(|kept| kept[row as usize])
     }
 
-    /// Returns the digest of each document's id, and its rows.
+    /// Returns the digest of the id and the rows of each document.
     pub fn each_document(&self) -> impl Iterator<Item = (Digest, Range<u32>)> {
         (0..self.documents()).map(|at| (self.documents[at as usize].id, self.rows_of(at)))
     }
@@ -183,10 +187,10 @@ impl IndexFile {
         self.part.kept_names().into_iter().eq(names)
     }
 
-    /// Returns the vectors of these rows, one after the other. The rows may be in any order.
+    /// Returns the vectors of these rows in one list, in the order of `rows`, which need not ascend.
     ///
     /// # Errors
-    /// The file cannot be read, or the temporary file for rows in another order cannot be written.
+    /// The file cannot be read, or the temporary file for vectors cannot be written.
     pub fn vectors(&self, rows: &[u32]) -> anyhow::Result<Vec<f32>> {
         if let Some(flat) = self.flat.get() {
             return flat.read(rows);
@@ -207,7 +211,7 @@ impl IndexFile {
         Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..self.dim]).copied().collect())
     }
 
-    /// As [`Part::rows_with`].
+    /// Reads the id, the text and the kept columns `keep` of the rows with these numbers, which ascend. Does not read vectors.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -215,7 +219,7 @@ impl IndexFile {
         self.part.rows_with(rows, keep)
     }
 
-    /// Reads the ids of these documents, which ascend.
+    /// Reads the ids of the documents with these numbers, which ascend.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -231,7 +235,7 @@ impl IndexFile {
         Ok(found)
     }
 
-    /// Passes batches with all columns of these rows, which ascend, to `f`.
+    /// Reads all columns of the rows with these numbers, which ascend, and passes them to `f` in batches.
     pub(super) fn batches(
         &self,
         rows: &[u32],
@@ -249,12 +253,12 @@ impl IndexFile {
         self.documents[document as usize].id
     }
 
-    /// Returns what one row is.
+    /// Returns whether a row is a document or a chunk.
     pub fn kind(&self) -> RowKind {
         self.part.kind()
     }
 
-    /// Returns the first row of a document whose id an earlier document has, if there is one.
+    /// Returns the first row of a document with the id of an earlier document, if there is such a document.
     pub fn doubled_id(&self) -> Option<u32> {
         let document = |at: u32| &self.documents[at as usize];
         let doubled = self.by_id().windows(2).find(|pair| document(pair[0]).id == document(pair[1]).id)?;
@@ -286,24 +290,24 @@ impl IndexFile {
                 }
             }
         }
-        ensure!(self.texts.len() == self.rows() as usize, "it has other rows than its footer says");
+        ensure!(self.texts.len() == self.rows() as usize, "it does not have as many rows as its footer says");
         ensure!(
             self.documents.first().map_or(self.rows(), |first| first.row) == 0,
             "its ids are not in order"
         );
-        ensure!(content.to_string() == self.content(), "its content is not what was written");
+        ensure!(content.to_string() == self.content(), "its content has changed since it was written");
         Ok(())
     }
 }
 
-/// Returns the numbers up to `count` in the order of their digests.
+/// Returns the numbers from 0 to `count` - 1, sorted by `digest`.
 fn sorted_by(count: u32, digest: impl Fn(usize) -> Digest) -> Vec<u32> {
     let mut sorted: Vec<u32> = (0..count).collect();
     sorted.sort_unstable_by_key(|&at| (digest(at as usize), at));
     sorted
 }
 
-/// Returns the number of a row or document of one file: [`Part::open`] refuses a file with more rows than 32 bits count.
+/// Returns the number of a row or document in 32 bits. This is enough, because [`Part::open`] refuses a file with more rows.
 #[allow(clippy::cast_possible_truncation)]
 fn number(index: usize) -> u32 {
     index as u32

@@ -1,4 +1,4 @@
-//! All vectors of a file as floats one after the other in a temporary file, for reading them in any order.
+//! Copies all vectors of an index file into a temporary file, from which they can be read fast in any order.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -12,14 +12,15 @@ use super::part::Part;
 use super::row_batch::floats;
 use super::schema::VECTOR;
 
-/// A temporary file that the system removes when it is closed. From the Parquet file, a single vector costs a whole page.
+/// The vectors of an index file as plain floats in a temporary file, which the system removes when it is closed. Reading a single
+/// vector from the Parquet file would mean reading a whole page.
 pub struct FlatVectors {
     file: File,
     dim: usize,
 }
 
 impl FlatVectors {
-    /// Copies the vectors of a file with `dim` dimensions into a temporary file in `folder`.
+    /// Copies the vectors of `part`, which have `dim` dimensions, into a temporary file in `folder`.
     ///
     /// # Errors
     /// The vectors cannot be read, or the temporary file cannot be written.
@@ -36,7 +37,7 @@ impl FlatVectors {
         Ok(FlatVectors { file, dim })
     }
 
-    /// Returns the vectors of these rows, one after the other.
+    /// Returns the vectors of these rows in one list, in the order of `rows`.
     ///
     /// # Errors
     /// The temporary file cannot be read.

@@ -1,23 +1,24 @@
-//! Reads the keys that this tool writes into the footer of a Parquet file.
+//! Reads the metadata that this tool writes into the footer of a Parquet file.
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use serde_json::Value;
 
 use super::metadata::RowKind;
 
-/// The key of a delta's metadata with the content digest of the file before.
+/// The metadata key under which a delta stores the content digest of the old index file.
 pub const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
 
-/// The key of a delta's metadata with the content digest of the file after.
+/// The metadata key under which a delta stores the content digest of the new index file.
 pub const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
 
-/// Returns the kind of rows that the metadata names. Every version of this tool writes it at the same place.
+/// Returns the kind of rows that the JSON metadata of an index file names. Every version of this tool writes the kind at the same
+/// place, so this also works when `Metadata` cannot be parsed.
 pub fn kind(metadata: &str) -> RowKind {
     let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
     serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
 }
 
-/// Returns the value of a key of the file's metadata.
+/// Returns the value of a key of the metadata.
 pub fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
     let entries = footer.metadata().file_metadata().key_value_metadata()?;
     entries.iter().find(|entry| entry.key == key)?.value.clone()

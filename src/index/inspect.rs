@@ -1,4 +1,4 @@
-//! An index in, figures and problems out. Holds 40 bytes per row, and the vectors of a sample.
+//! Reads an index and returns figures and problems. Takes 40 bytes of memory per row, and the vectors of a sample of rows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,24 +13,24 @@ use super::schema::COLUMNS;
 use super::search::{Neighbor, Search, nearest};
 use crate::digest::Digest;
 
-/// How much the length of a vector may differ from 1. Rounding 1,024 numbers to 32-bit floats changes it by 1e-7.
+/// How much the length of a vector may differ from 1. Rounding 1,024 numbers to 32-bit floats changes the length by 1e-7.
 const LENGTH_TOLERANCE: f64 = 1e-4;
 
-/// Number of rows for which [`inspect`] searches the nearest other row.
+/// Limit on the rows of the sample, for which [`inspect`] searches the nearest other row.
 const SAMPLE_ROWS: u64 = 256;
 
-/// Two rows are near-duplicates from this cosine on.
+/// The lowest cosine at which two rows are near-duplicates.
 pub const NEAR_DUPLICATE: f64 = 0.98;
 
-/// Limit on the rows that are named per problem.
+/// Limit on the example rows per kind of problem.
 const EXAMPLES: usize = 5;
 
-/// Figures on all rows of an index.
+/// Figures about all rows of an index.
 #[derive(Debug, Serialize)]
 pub struct Figures {
     /// Number of rows.
     pub rows: u64,
-    /// Bytes of all files.
+    /// Size of all files together, in bytes.
     pub bytes: u64,
     /// Lengths of the texts in characters.
     pub characters: Spread,
@@ -44,7 +44,7 @@ pub struct Figures {
     pub nearest: Option<NearestFigures>,
 }
 
-/// The distribution of some values.
+/// The spread of a list of values.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct Spread {
@@ -57,28 +57,28 @@ pub struct Spread {
 /// How similar the rows of a sample are to their nearest other row.
 #[derive(Debug, Serialize)]
 pub struct NearestFigures {
-    /// Number of rows in the sample, evenly spaced in the index.
+    /// Number of rows in the sample. They are evenly spaced over the index.
     pub sample: usize,
-    /// Cosines to the nearest other row.
+    /// Cosines between a row of the sample and its nearest other row.
     pub cosine: Spread,
-    /// For each n, the number of cosines from n tenths to n + 1 tenths.
+    /// For each n, the number of cosines from n / 10 up to (n + 1) / 10. A cosine of 1 is counted for n = 9.
     pub cosine_tenths: BTreeMap<i32, u64>,
-    /// Number of rows whose cosine is at least [`NEAR_DUPLICATE`].
+    /// Number of rows of the sample with a cosine of at least [`NEAR_DUPLICATE`].
     pub near_duplicates: u64,
 }
 
 /// A kind of problem and the rows that have it.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Problem {
-    /// The problem, in words.
+    /// A description of the problem.
     pub what: &'static str,
-    /// Number of rows.
+    /// Number of rows with this problem.
     pub count: u64,
-    /// The first rows: file, number of the row from 0, and id.
+    /// The first few rows with this problem. Each is named by file, number from 0, and id.
     pub examples: Vec<String>,
 }
 
-/// Values of consecutive rows, one of each per row.
+/// The values that a pass over consecutive rows collects. Each of the first four lists has one value per row.
 #[derive(Default)]
 struct Pass {
     ids: Vec<Digest>,
@@ -97,7 +97,7 @@ pub fn inspect(parts: &Parts) -> anyhow::Result<(Figures, Vec<Problem>)> {
     let passes = parts.groups().into_par_iter().map(|group| pass(parts, group));
     let all = passes.collect::<anyhow::Result<Vec<_>>>()?.into_iter().fold(Pass::default(), Pass::join);
     let sizes = parts.paths().map(|path| fs::metadata(path).map(|metadata| metadata.len()));
-    // The dot product is the cosine only if every vector is normalized.
+    // The nearest rows are found by the dot product, which is the cosine only if every vector is L2-normalized.
     let are_unit = all.lengths.iter().all(|&length| is_unit(f64::from(length)));
     let figures = Figures {
         rows: parts.rows(),
@@ -145,13 +145,13 @@ fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
     Ok(pass)
 }
 
-/// Returns a length with the precision of the vectors, in half the memory.
+/// Rounds a length to a 32-bit float, which takes half the memory and is as precise as the vectors.
 #[allow(clippy::cast_possible_truncation)]
 fn rounded(length: f64) -> f32 {
     length as f32
 }
 
-/// Returns the tenth that a cosine lies in. A cosine of 1 lies in the last one, 9.
+/// Returns the tenth that a cosine lies in. A cosine of 1 lies in the last tenth, 9.
 #[allow(clippy::cast_possible_truncation)] // a cosine is from -1 to 1
 fn tenth(cosine: f64) -> i32 {
     (cosine * 10.0).floor().min(9.0) as i32
@@ -177,7 +177,7 @@ fn nearest_figures(parts: &Parts, sample: &[(RowAt, Vec<f32>)]) -> anyhow::Resul
     let dim = parts.metadata().fingerprint.dim;
     let values = sample.iter().flat_map(|(_, vector)| vector).copied().collect();
     let questions = Array2::from_shape_vec((sample.len(), dim), values)?;
-    // The nearest row is mostly the row itself, so the second one is needed.
+    // The nearest row is usually the row itself, so the search asks for two rows.
     let found = nearest(parts, questions.view(), Search { most: 2, by_document: false })?;
     let other =
         |(near, (own, _)): (Vec<_>, &(RowAt, _))| near.into_iter().find(|near: &Neighbor| near.row != *own);
@@ -191,7 +191,7 @@ fn nearest_figures(parts: &Parts, sample: &[(RowAt, Vec<f32>)]) -> anyhow::Resul
     }))
 }
 
-/// Groups problems by kind, in the order in which the kinds were found.
+/// Groups the rows with problems by kind of problem. The kinds are in the order in which they were found.
 fn problems(parts: &Parts, wrong: &[(&'static str, RowAt)]) -> anyhow::Result<Vec<Problem>> {
     let mut kinds: Vec<&'static str> = Vec::new();
     for (what, _) in wrong {
@@ -225,7 +225,7 @@ fn histogram<T: Ord>(values: impl Iterator<Item = T>) -> BTreeMap<T, u64> {
     })
 }
 
-/// Returns the indices of values that an earlier index has too. The indices ascend.
+/// Returns the indices of all values that are equal to an earlier value. The indices ascend.
 fn repeated(values: &[Digest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by_key(|&at| (values[at], at));

@@ -1,5 +1,5 @@
-//! Index files that were built with the same settings in, one index file out. Copies encoded pages, and reads them all to
-//! refuse a damaged file.
+//! Joins index files that were built with the same settings into one index file. Copies the encoded pages, and also decodes all
+//! of them, so that a damaged file is refused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,18 +30,19 @@ use crate::storage::place::Place;
 /// Limit on the missing shards that an error names.
 const MISSING_NAMED: usize = 10;
 
-/// Files that fit together, in the order in which [`Shards::join`] joins them.
+/// Index files that fit together, in the order in which [`Shards::join`] joins them.
 pub struct Shards {
     parts: Parts,
     metadata: Metadata,
 }
 
 impl Shards {
-    /// Takes either all shards of one build, which it sorts, or files without a shard.
+    /// Checks that the files fit together. They are either all shards of one build, which are then sorted by their number, or
+    /// files without a shard number.
     ///
     /// # Errors
-    /// A file has other settings or kept columns than the first; a shard is missing, comes twice, or belongs to another
-    /// number of shards; one file cannot hold all rows.
+    /// The settings or kept columns of a file differ from those of the first file; a shard is missing, is named twice, or belongs
+    /// to a build with another number of shards; one file cannot hold all rows.
     pub fn new(mut parts: Parts) -> anyhow::Result<Self> {
         check_settings(&parts)?;
         let shards: Vec<(Option<Shard>, &Path)> = parts
@@ -60,10 +61,11 @@ impl Shards {
         &self.parts
     }
 
-    /// Writes one file with all rows, checks it and puts it in place. Passes the number of bytes done to `progress`.
+    /// Writes one file with all rows, checks it and puts it in place. Passes the number of bytes copied so far to `progress`.
     ///
     /// # Errors
-    /// A part is damaged, two parts have the same document, or the file cannot be written. The old file is untouched then.
+    /// A part is damaged, two parts have the same document, or the file cannot be written. After an error, the old file is
+    /// untouched.
     pub fn join(&self, place: &Place, progress: impl FnMut(u64)) -> anyhow::Result<Joined> {
         let columns = self.columns()?;
         let (file, content) = self.copy(&columns, place, progress)?;
@@ -80,7 +82,7 @@ impl Shards {
         Ok(Joined { rows: new.rows(), bytes, warning: place.publish(file)? })
     }
 
-    /// Returns the kept columns, each with a type that holds the values of all parts.
+    /// Returns the kept columns of the joined file. The type of each column can hold the values of all parts.
     fn columns(&self) -> anyhow::Result<Vec<KeptColumn>> {
         let kept: Vec<String> = self.parts.kept().into_iter().map(str::to_owned).collect();
         let column = |name: &String| {
@@ -94,7 +96,7 @@ impl Shards {
         kept.iter().map(column).collect()
     }
 
-    /// Reads a column of all parts and returns the type that one build of all documents would have chosen.
+    /// Reads a column of all parts and returns it with the type that a single build of all documents would have chosen.
     fn widest(&self, name: &str) -> anyhow::Result<KeptColumn> {
         let mut column = KeptColumn::new(name);
         for group in self.parts.groups() {
@@ -106,7 +108,7 @@ impl Shards {
         Ok(column)
     }
 
-    /// Copies all row groups, and returns the file with the digest of its rows.
+    /// Copies all row groups into a new file. Returns the file and the content digest of its rows.
     fn copy(
         &self,
         columns: &[KeptColumn],
@@ -139,29 +141,32 @@ impl Shards {
                     progress(done);
                 }
             }
-            ensure!(own.to_string() == part.content(), damaged(path, &"its content is not what was written"));
+            ensure!(
+                own.to_string() == part.content(),
+                damaged(path, &"its content has changed since it was written")
+            );
         }
         let content = content.to_string();
         Ok((writer.finish(&self.metadata, &content)?, content))
     }
 
-    /// Returns the error for a row whose document another part has too.
+    /// Returns the message about a row of the joined file that belongs to a document of two parts.
     fn doubled(&self, new: &IndexFile, row: u32) -> anyhow::Result<String> {
         let id = new.document_ids(&[new.document_of(row)])?.remove(0);
         let part = self.parts.path(self.parts.row(u64::from(row))).display();
         Ok(format!(
-            "part {part}: the document {id} is in another part too; name parts of different documents, each once"
+            "part {part}: the document {id} is in another part too; name each part once, and only parts that share no document"
         ))
     }
 }
 
-/// A joined file that is in place.
+/// The outcome of [`Shards::join`].
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub struct Joined {
     pub rows: u32,
     pub bytes: u64,
-    /// A problem in spite of which the file is in place.
+    /// A problem that did not stop the file from being put in place.
     pub warning: Option<String>,
 }
 
@@ -230,7 +235,7 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a file row group by row group.
+/// Writes the joined file, one row group at a time.
 struct JoinWriter<'a> {
     file: SerializedFileWriter<NamedTempFile>,
     encoders: ArrowRowGroupWriterFactory,
@@ -245,7 +250,7 @@ impl<'a> JoinWriter<'a> {
         Ok(JoinWriter { file, encoders, columns, place })
     }
 
-    /// Copies a row group. Encodes the columns anew that have another type in the new file.
+    /// Copies a row group. A column that has another type in the new file is converted and encoded again.
     fn append(&mut self, part: &Part, footer: &ParquetMetaData, group: usize) -> anyhow::Result<()> {
         let changed: Vec<Option<ArrayRef>> = self
             .columns
@@ -256,7 +261,7 @@ impl<'a> JoinWriter<'a> {
         let cannot_write = |e| self.place.cannot_write(&e);
         let mut encoders = self.encoders.create_column_writers(at)?;
         let mut written = self.file.next_row_group().map_err(cannot_write)?;
-        // Every column of an index is one leaf column of Parquet, so they have the same numbers.
+        // Each column of an index is exactly one leaf column of Parquet, so a column has the same number in both.
         for (number, mut encoder) in encoders.drain(..).enumerate() {
             let kept = number.checked_sub(COLUMNS.len());
             match kept.and_then(|kept| Some((&self.columns[kept], changed[kept].as_ref()?))) {
@@ -281,7 +286,7 @@ impl<'a> JoinWriter<'a> {
     }
 }
 
-/// Returns the values of a column in its new type; `None` if it has that type already.
+/// Returns the values of a kept column in the type of the new file; `None` if the part already has this type.
 fn converted(part: &Part, group: usize, column: &KeptColumn) -> anyhow::Result<Option<ArrayRef>> {
     if part.kept_type(column.name()) == Some(column.field().data_type()) {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Kept columns: JSON values of documents in, an Arrow array of one type out.
+//! Turns the JSON values of a kept column into an Arrow array of one type, and back.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Ar
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use serde_json::Value;
 
-/// A 64-bit float holds every whole number up to this one.
+/// The largest number up to which a 64-bit float holds every whole number.
 const FLOAT_WHOLE_MAX: u64 = 1 << 53;
 
-/// The type that holds all values of a column without changing one.
+/// The narrowest type that can hold all values of a column unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeptType {
     /// All values so far are null.
@@ -17,10 +17,10 @@ pub enum KeptType {
     Boolean,
     /// Whole numbers that a 64-bit float holds exactly.
     Whole,
-    /// Other whole numbers of 64 bits, with their sign.
+    /// Whole numbers that fit into a signed 64-bit number. A 64-bit float may not hold all of them exactly.
     LargeWhole,
     Float,
-    /// Strings unchanged, other values as JSON.
+    /// Strings unchanged, and all other values as JSON.
     Text,
 }
 
@@ -32,7 +32,7 @@ impl KeptType {
             Value::Number(number) => match number.as_i64() {
                 Some(whole) if whole.unsigned_abs() <= FLOAT_WHOLE_MAX => KeptType::Whole,
                 Some(_) => KeptType::LargeWhole,
-                // Larger than an `i64`.
+                // The number is too large for an `i64`.
                 None if number.is_u64() => KeptType::Text,
                 None => KeptType::Float,
             },
@@ -62,7 +62,7 @@ impl KeptType {
     }
 }
 
-/// A kept column: its name, and a type that holds all values seen so far.
+/// The name of a kept column, and a type that can hold all values seen so far.
 #[derive(Debug, Clone)]
 pub struct KeptColumn {
     name: String,
@@ -74,7 +74,7 @@ impl KeptColumn {
         KeptColumn { name: name.to_owned(), kind: KeptType::Null }
     }
 
-    /// Returns a column that has this type in a file.
+    /// Returns a column with the type that a file has for it.
     pub fn of_type(name: &str, of: &DataType) -> Self {
         let kind = match of {
             DataType::Boolean => KeptType::Boolean,
@@ -98,14 +98,14 @@ impl KeptColumn {
         Field::new(&self.name, self.kind.data_type(), true)
     }
 
-    /// Widens the type if this value needs it. Returns whether the column has another type in the file then.
+    /// Widens the type if this value needs a wider one. Returns whether the column's Arrow type has changed.
     pub fn widen(&mut self, value: &Value) -> bool {
         let before = self.kind.data_type();
         self.kind = self.kind.join(KeptType::of(value));
         self.kind.data_type() != before
     }
 
-    /// Returns the column's values as the file holds them.
+    /// Returns the values as an Arrow array of the column's type.
     pub fn array<'a>(&self, values: impl Iterator<Item = &'a Value>) -> ArrayRef {
         match self.kind {
             KeptType::Boolean => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
@@ -117,7 +117,7 @@ impl KeptColumn {
         }
     }
 
-    /// Converts a value read from a file, whose column may have a wider type, back to a value of this column.
+    /// Converts a value that was read from a file back to a value of this column. The column in the file may have a wider type.
     pub fn convert(&self, value: &Value) -> Value {
         match rendered(value) {
             Some(text) if self.kind != KeptType::Text => serde_json::from_str(&text).unwrap_or(Value::Null),
@@ -126,19 +126,20 @@ impl KeptColumn {
     }
 }
 
-/// Returns a value as a column of text holds it. The result does not depend on the type of the column that the value was
-/// read from.
+/// Returns a value in the form that a column of text holds. The result does not depend on the type of the column that the value
+/// was read from.
 pub fn rendered(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        // In a column of floats, 1 becomes 1.0.
+        // A whole number that was stored in a column of floats is read as 1.0 instead of 1.
         Value::Number(number) => Some(number.to_string().trim_end_matches(".0").to_owned()),
         other => Some(other.to_string()),
     }
 }
 
-/// Returns a digest of kept values, whatever the types of their columns, and the number of bytes of their text.
+/// Returns a digest of the kept values of a row, and the number of bytes of their text. The types of the columns change neither
+/// the digest nor the number.
 pub fn digest(values: &[Value]) -> (u64, usize) {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
@@ -157,7 +158,7 @@ pub fn is_known(kind: &DataType) -> bool {
     matches!(kind, DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Utf8)
 }
 
-/// Returns the values of a column whose type [`is_known`].
+/// Returns the values of a kept column. Its type must be one for which [`is_known`] returns true.
 pub fn values(array: &ArrayRef) -> Vec<Value> {
     let value = |at| match array.data_type() {
         _ if array.is_null(at) => Value::Null,
@@ -188,7 +189,7 @@ mod tests {
             (json!(["1", {"a": [1]}]), DataType::Utf8, json!(["1", "{\"a\":[1]}"])),
             (json!([null]), DataType::Utf8, json!([null])),
         ] {
-            // All values at once; then each value written and read before the next one is known.
+            // First gives the column all values at once. Then writes and reads each value before the column knows the next value.
             let rows = rows.as_array().unwrap();
             let mut column = KeptColumn::new("x");
             rows.iter().for_each(|value| _ = column.widen(value));

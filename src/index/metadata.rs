@@ -1,17 +1,17 @@
-//! The metadata of an index file: what its vectors depend on, and which tool made it.
+//! The metadata of an index file: the settings that the vectors depend on, and the version of the tool that made the file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelFingerprint;
 use crate::shard::Shard;
 
-/// What one row of a file is.
+/// Whether a row of an index file is a document or a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowKind {
-    /// A document. Its vector is the mean of the vectors of its chunks.
+    /// The row is a document. The vector is the mean of the vectors of the document's chunks.
     Documents,
-    /// A chunk. Its id is the id of the document, `#`, and the number of the chunk from 0.
+    /// The row is a chunk. The id is the id of the document, `#`, and the number of the chunk from 0.
     Chunks,
 }
 
@@ -23,11 +23,11 @@ pub struct Fingerprint {
     pub model: ModelFingerprint,
     /// Dimensions of the vectors.
     pub dim: usize,
-    /// The instruction before each text, if any.
+    /// The instruction that is put before each text, if there is one.
     pub instruction: Option<String>,
     /// Limit on the tokens of a chunk, end token included.
     pub max_tokens: usize,
-    /// What one row is.
+    /// Whether a row is a document or a chunk.
     pub rows: RowKind,
     /// Version of the rules for extracting text from files.
     pub extraction: u32,
@@ -38,9 +38,9 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Returns the names of the settings because of which vectors of a file with this fingerprint cannot be used for
-    /// `wanted`. More dimensions are no difference: vectors can be truncated. Neither are other rules for extracting
-    /// and cleaning: vectors are looked up by the text that results.
+    /// Returns the names of the settings that keep a run with the fingerprint `wanted` from using the vectors of this file. A
+    /// larger number of dimensions in the file is no difference, because vectors can be truncated. Other rules for extracting or
+    /// cleaning are no difference either, because vectors are looked up by the clean text.
     pub fn differences(&self, wanted: &Fingerprint) -> Vec<String> {
         let mut parts = Vec::new();
         let mut differ = |is_other: bool, part: String| {
@@ -58,7 +58,7 @@ impl Fingerprint {
         let (before, now) = (self.max_tokens, wanted.max_tokens);
         differ(before != now, format!("--max-tokens ({before} before, now {now})"));
         differ(self.rows != wanted.rows, "--chunks".into());
-        differ(self.chunking != wanted.chunking, "how this version splits long texts into chunks".into());
+        differ(self.chunking != wanted.chunking, "the rules for splitting long texts into chunks".into());
         parts
     }
 }
@@ -68,15 +68,15 @@ impl Fingerprint {
 pub struct Metadata {
     /// `qwen3-index` and its version.
     pub tool: String,
-    /// File name of the model's graph, for people. The fingerprint has its digest.
+    /// File name of the model's graph, for people who read the metadata. The fingerprint identifies the model.
     pub model_file: String,
-    /// What the vectors depend on.
+    /// Everything that the vectors depend on.
     pub fingerprint: Fingerprint,
-    /// Number of documents that could not be read and keep rows of an older file. They are the last documents of the
-    /// file; in a merged file, the last documents of each part.
+    /// Number of documents that could not be read and keep their rows of an older file. These are the last documents of the file,
+    /// or in a merged file the last documents of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
-    /// The shard that the documents belong to; `None` if the file has all documents.
+    /// The shard that the documents belong to; `None` if the file is not one of several shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
 }
@@ -86,6 +86,6 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Metadata {
-    /// The key of the file's metadata with this, as JSON.
+    /// The key under which the footer stores this metadata as JSON.
     pub const KEY: &str = env!("CARGO_PKG_NAME");
 }

@@ -1,13 +1,13 @@
 //! Index files in Parquet and streams in Arrow IPC: reads, writes, joins, inspects and searches them (the only user of
 //! arrow; `source` reads Parquet too).
 
-pub(crate) mod best; // things with a rank -> the best of them
+pub(crate) mod best; // keeps the best of many items
 mod content;
 mod delta;
 mod file;
 mod flat_vectors;
 mod footer;
-pub(crate) mod inspect; // an index -> figures and problems
+pub(crate) mod inspect; // figures and problems of an index
 mod join;
 mod kept;
 mod metadata;
@@ -18,7 +18,7 @@ mod row;
 mod row_batch;
 mod row_count;
 mod schema;
-pub(crate) mod search; // vectors of questions -> the nearest rows
+pub(crate) mod search; // finds the nearest rows for vectors of questions
 mod shared_file;
 mod stream;
 mod table;

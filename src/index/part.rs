@@ -1,4 +1,4 @@
-//! An index file: opens it, checks its footer, and reads the rows that are asked for.
+//! Opens an index file, checks the footer, and reads the rows and columns that the caller names.
 
 use std::io::Write;
 use std::path::Path;
@@ -28,19 +28,19 @@ use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
 use super::shared_file::SharedFile;
 use crate::digest::Digest;
 
-/// Rows per batch that is read. A batch of a whole row group could have more text than one Arrow array can hold.
+/// Rows per batch that is read. A whole row group in one batch could have more text than one Arrow array can hold.
 const BATCH_ROWS: usize = 256;
 
-/// Why a file cannot be used as an index.
+/// The reason that a file cannot be used as an index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexFileError {
     /// A Parquet file that another program wrote.
     #[error("not made by this tool")]
     Foreign,
-    /// A file with the changes of an index, as `--delta` writes it.
+    /// A delta: the changes between two index files, written by `--delta`.
     #[error("a delta")]
     Delta,
-    /// No Parquet file, or one that this tool may have written and that is damaged.
+    /// A damaged file, or a file that is not Parquet.
     #[error("{0:#}")]
     Damaged(anyhow::Error),
 }
@@ -52,7 +52,7 @@ pub struct Part {
     metadata: Option<Metadata>,
     kind: RowKind,
     content: String,
-    /// For each row group, the number of rows in it and before it.
+    /// For each row group, the number of rows up to the end of that row group.
     group_ends: Vec<u32>,
 }
 
@@ -80,17 +80,17 @@ impl Part {
         self.metadata.as_ref()
     }
 
-    /// Returns the digest of all rows in their order, as the footer has it.
+    /// Returns the content digest that is stored in the footer.
     pub fn content(&self) -> &str {
         &self.content
     }
 
-    /// Returns what one row is.
+    /// Returns whether a row is a document or a chunk.
     pub fn kind(&self) -> RowKind {
         self.kind
     }
 
-    /// Returns the dimensions of the column `vector`; `None` if there is no such column with vectors.
+    /// Returns the dimensions of the column `vector`; `None` if this column is missing or has another type.
     pub(super) fn dim(&self) -> Option<usize> {
         self.fields().find(VECTOR).and_then(|(_, field)| vector_dim(field.data_type()))
     }
@@ -114,7 +114,7 @@ impl Part {
         self.footer.schema().fields()
     }
 
-    /// Whether the file has the columns `id`, `text`, and `vector` with this dimension.
+    /// Whether the file has the columns `id`, `text`, and `vector` with `dim` dimensions.
     pub(super) fn has_columns(&self, dim: usize) -> bool {
         let is_text =
             |name| self.fields().find(name).is_some_and(|(_, field)| *field.data_type() == DataType::Utf8);
@@ -132,7 +132,7 @@ impl Part {
         kept.find(|field| field.name() == name).map(|field| field.data_type())
     }
 
-    /// Returns the number of bytes of a row group in the file.
+    /// Returns the size of a row group in the file, in bytes.
     pub(super) fn group_bytes(&self, group: usize) -> u64 {
         self.footer.metadata().row_group(group).compressed_size() as u64
     }
@@ -148,7 +148,7 @@ impl Part {
             let dim = vectors.ncols();
             ensure!(
                 self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
-                "its vectors have {dim} numbers, which is not what its metadata says"
+                "its vectors have {dim} numbers, but its metadata gives another number"
             );
             let texts = batch.ids()?.zip(batch.documents()?).zip(batch.texts()?);
             for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
@@ -165,13 +165,13 @@ impl Part {
         Ok(rows)
     }
 
-    /// Reads the footer with the page index, for [`Part::copy_column`].
+    /// Reads the footer again, with the page index that [`Part::copy_column`] needs.
     pub(super) fn page_index(&self) -> anyhow::Result<ParquetMetaData> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         Ok(reader.parse_and_finish(&self.file)?)
     }
 
-    /// Copies the encoded pages of a column of a row group into another file.
+    /// Copies the encoded pages of one column of a row group into another file.
     pub(super) fn copy_column<W: Write + Send>(
         &self,
         footer: &ParquetMetaData,
@@ -192,7 +192,7 @@ impl Part {
         into.append_column(&self.file, close)
     }
 
-    /// Reads the rows with these numbers, which ascend, with the kept columns `keep`. The vectors are not read.
+    /// Reads the id, the text and the kept columns `keep` of the rows with these numbers, which ascend. Does not read vectors.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -211,8 +211,8 @@ impl Part {
         Ok(found)
     }
 
-    /// Passes batches with the rows with these numbers, which ascend, to `f`. Reads the columns named, or all if none is.
-    /// Returns the number of row groups that it read.
+    /// Reads the rows with these numbers, which ascend, and passes them to `f` in batches. Reads only the columns in `columns`,
+    /// or all columns if the list is empty. Returns the number of row groups that it read.
     pub(super) fn select(
         &self,
         rows: &[u32],
@@ -238,7 +238,7 @@ impl Part {
         Ok(groups)
     }
 
-    /// Returns a reader of a row group: of all rows or a selection, and of the columns named or all if none is.
+    /// Returns a reader of a row group. `None` selects all rows, and an empty list selects all columns.
     pub(super) fn reader(
         &self,
         group: usize,
@@ -251,7 +251,8 @@ impl Part {
             .with_batch_size(BATCH_ROWS);
         if !columns.is_empty() {
             let schema = self.footer.metadata().file_metadata().schema_descr();
-            // By number, since `ProjectionMask::columns` takes a dot in the name of a kept column for a path.
+            // The columns are selected by number, because `ProjectionMask::columns` would read a dot in the name of a kept column
+            // as a path.
             let is_wanted = |at: &usize| columns.contains(&self.fields()[*at].name().as_str());
             reader = reader
                 .with_projection(ProjectionMask::roots(schema, (0..self.fields().len()).filter(is_wanted)));
@@ -266,7 +267,7 @@ impl Part {
 fn open(path: &Path) -> anyhow::Result<(SharedFile, ArrowReaderMetadata)> {
     let file = SharedFile::open(path)?;
     let starts_with_magic = file.len() >= MAGIC.len() as u64 && file.get_bytes(0, MAGIC.len())? == MAGIC;
-    ensure!(starts_with_magic, "it does not start with PAR1, as Parquet files do");
+    ensure!(starts_with_magic, "it does not start with PAR1, so it is not a Parquet file");
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
     let footer = ArrowReaderMetadata::load(&file, options)?;
     Ok((file, footer))
@@ -276,7 +277,7 @@ fn check_types(fields: &Fields) -> anyhow::Result<()> {
     for field in fields {
         let (name, kind) = (field.name(), field.data_type());
         if !COLUMNS.contains(&name.as_str()) && !kept::is_known(kind) {
-            bail!("its column {name} is {kind}, which this tool does not write");
+            bail!("its column {name} has the type {kind}, but this tool writes no columns of this type");
         }
     }
     Ok(())
@@ -286,7 +287,7 @@ fn group_ends(footer: &ArrowReaderMetadata) -> anyhow::Result<Vec<u32>> {
     let mut end = 0;
     let groups = footer.metadata().row_groups().iter();
     let ends = groups.map(|group| {
-        let rows = usize::try_from(group.num_rows()).context("a row group has fewer than 0 rows")?;
+        let rows = usize::try_from(group.num_rows()).context("a row group has a negative number of rows")?;
         end = add_rows(end, rows)?;
         Ok(end)
     });

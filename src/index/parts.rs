@@ -1,4 +1,5 @@
-//! Index files that are read as one index: one file, the files of a folder, or those that match a pattern.
+//! Reads several index files as one index: the files that the user names, the files of a folder, or the files that match a
+//! pattern.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,7 +16,7 @@ use super::row_count::{add_rows, row_count};
 use super::schema::COLUMNS;
 use crate::storage::object::Url;
 
-/// A row of one of several files, ordered as the files and their rows are.
+/// The position of a row in one of several files. Positions are ordered by file, then by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowAt {
     /// The number of the file.
@@ -24,20 +25,21 @@ pub struct RowAt {
     pub row: u32,
 }
 
-/// One or more index files with vectors of the same model and dimensions.
+/// One or more index files that were made with the same model, dimensions and instruction.
 pub struct Parts {
     parts: Vec<(PathBuf, Part)>,
-    /// For each file, the number of rows in it and in the files before it.
+    /// For each file, the number of rows of all files up to and including that file.
     ends: Vec<u64>,
     metadata: Metadata,
 }
 
 impl Parts {
-    /// Opens index files. A folder stands for its files that end in `.parquet`, and a pattern such as `parts/*.parquet` for
-    /// the files that match.
+    /// Opens index files. The name of a folder means the `.parquet` files in the folder, and a pattern such as `parts/*.parquet`
+    /// means the files that match.
     ///
     /// # Errors
-    /// A file is missing, damaged, or no index; its model or dimensions are not those of the first.
+    /// A file is missing, damaged or not an index; the model, dimensions or instruction of a file differ from those of the first
+    /// file.
     pub fn open(names: &[PathBuf]) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
         for name in names {
@@ -72,7 +74,7 @@ impl Parts {
         self.parts.iter().map(|(path, part)| (path.as_path(), part))
     }
 
-    /// Sorts the files. Files with equal keys keep their order.
+    /// Sorts the files by `key`. Files with equal keys keep their order.
     pub(super) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&Part) -> K) {
         self.parts.sort_by_key(|(_, part)| key(part));
         self.ends = ends(&self.parts);
@@ -83,7 +85,7 @@ impl Parts {
         &self.metadata
     }
 
-    /// Returns the number of documents that could not be read when the files were made, and that keep older rows.
+    /// Returns the number of documents that could not be read when the files were made, and that kept rows of an older file.
     pub fn stale(&self) -> u32 {
         let metadata = self.parts.iter().filter_map(|(_, part)| part.metadata());
         metadata.map(|metadata| metadata.stale).fold(0, u32::saturating_add)
@@ -94,15 +96,15 @@ impl Parts {
         self.parts.iter().map(|(path, _)| path.as_path())
     }
 
-    /// Returns the path of the file that has a row.
+    /// Returns the path of the file with this row.
     pub fn path(&self, row: RowAt) -> &Path {
         &self.parts[row.part].0
     }
 
-    /// Returns the row with a number that counts through all files.
+    /// Returns the position of a row, given its number counted through all files.
     ///
     /// # Panics
-    /// If there are fewer rows.
+    /// If all files together have no row with this number.
     pub fn row(&self, number: u64) -> RowAt {
         let part = self.ends.partition_point(|&end| end <= number);
         match row_count(number - self.start(part)) {
@@ -111,7 +113,7 @@ impl Parts {
         }
     }
 
-    /// Returns the number of a row, counted through all files.
+    /// Returns the number of the row at this position, counted through all files.
     pub fn number(&self, at: RowAt) -> u64 {
         self.start(at.part) + u64::from(at.row)
     }
@@ -125,13 +127,13 @@ impl Parts {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Returns the number of bytes of all row groups.
+    /// Returns the size of all row groups, in bytes.
     pub fn bytes(&self) -> u64 {
         let of = |part: &Part| (0..part.groups()).map(|group| part.group_bytes(group)).sum::<u64>();
         self.parts.iter().map(|(_, part)| of(part)).sum()
     }
 
-    /// Returns the names of the kept columns of all files, each once.
+    /// Returns the names of the kept columns of all files, without duplicates.
     pub fn kept(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for field in self.parts.iter().flat_map(|(_, part)| part.fields().iter()) {
@@ -143,14 +145,14 @@ impl Parts {
         names
     }
 
-    /// Returns every row group: the number of its file, and its number in the file.
+    /// Returns all row groups. Each is the number of a file, and the number of the row group in that file.
     pub fn groups(&self) -> Vec<(usize, usize)> {
         let groups =
             |(at, (_, part)): (usize, &(PathBuf, Part))| (0..part.groups()).map(move |group| (at, group));
         self.parts.iter().enumerate().flat_map(groups).collect()
     }
 
-    /// Reads some columns of a row group in batches, and passes each to `f` with its first row.
+    /// Reads some columns of a row group in batches. Passes each batch to `f`, with the position of the first row of the batch.
     ///
     /// # Errors
     /// The file cannot be read, or `f` fails.
@@ -175,7 +177,7 @@ impl Parts {
         })
     }
 
-    /// Reads these rows, in this order, without their vectors.
+    /// Reads these rows without their vectors, and returns them in the order of `rows`.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -205,20 +207,20 @@ fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
     ends.collect()
 }
 
-/// Returns the paths that a name stands for: a file, the index files of a folder, or the files that match a pattern.
+/// Returns the paths that a name means: a file, the index files of a folder, or the files that match a pattern.
 fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Url::refuse("index", name)?;
     if name.is_dir() {
         return files_of(name).with_context(|| format!("index {}", name.display()));
     }
-    // The name of an existing file may have brackets in it.
+    // If a file with this very name exists, the name is not a pattern, even if it contains brackets.
     match name.to_str().filter(|text| !name.exists() && is_pattern(text)) {
         None => Ok(vec![name.to_owned()]),
         Some(pattern) => {
             let paths = matching(pattern)?;
             ensure!(
                 !paths.is_empty(),
-                "index {pattern}: no file matches this pattern; see where the files are"
+                "index {pattern}: no file matches this pattern; check the pattern and the folder"
             );
             Ok(paths)
         }
@@ -233,16 +235,16 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Whether a file of a folder is taken as an index. Hidden files are not, as in `build`.
+/// Whether a file of a folder is opened as an index. Hidden files are skipped, as `build` skips them.
 fn is_part(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");
     !is_hidden && is_parquet && path.is_file()
 }
 
-/// Opens an index file. Returns `None` for a delta in a folder, which may be beside its index.
+/// Opens an index file. Returns `None` for a delta that was found in a folder, because a delta may lie beside its index.
 fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
-    ensure!(!path.is_dir(), "is a folder; name the folder alone, or files in it");
+    ensure!(!path.is_dir(), "is a folder; name the folder itself, or files in it");
     File::open(path)?;
     let opened = Part::open(path);
     if is_in_folder && matches!(opened, Err(IndexFileError::Delta)) {
@@ -269,7 +271,7 @@ fn known(part: &Part) -> anyhow::Result<&Metadata> {
     part.metadata().context("was made by another version of this tool; build it again")
 }
 
-/// Returns why the vectors of two files cannot be compared with the same question.
+/// Returns the reason that two files cannot be searched with the same question; `None` if they can.
 fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if first.dim != other.dim {
         return Some(format!("its vectors have {} numbers instead of {}", other.dim, first.dim));

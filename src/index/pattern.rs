@@ -1,4 +1,4 @@
-//! Patterns such as `parts/*.parquet` in, the paths that match out (the only user of globset).
+//! Finds the paths that match a pattern such as `parts/*.parquet` (the only user of globset).
 
 use std::fs::{self, DirEntry};
 use std::io;
@@ -11,26 +11,26 @@ use walkdir::WalkDir;
 
 use crate::error::Usage;
 
-/// One part of a pattern between slashes.
+/// The part of a pattern between two slashes.
 enum PatternPart {
-    /// The name of a file or folder, or `/` or `..`.
+    /// The exact name of a file or folder, or `/` or `..`.
     Name(PathBuf),
-    /// Every name that matches, such as `*.parquet`.
+    /// A pattern for names, such as `*.parquet`.
     Names(GlobMatcher),
-    /// `**`: the folder and all folders below it.
+    /// `**`, which matches a folder and all folders below it.
     Folders,
 }
 
-/// Whether a name has a character that is special in a pattern.
+/// Whether a name has a character with a special meaning in a pattern.
 pub fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 
-/// Returns the paths that match a pattern, sorted. `*`, `?` and `[…]` match within a name; `**` matches a folder and the
-/// folders at any depth below it.
+/// Returns the sorted paths that match a pattern. `*`, `?` and `[…]` match within a name; `**` matches a folder and the folders
+/// at any depth below it.
 ///
 /// # Errors
-/// [`Usage`] for an invalid pattern; a folder cannot be read.
+/// [`Usage`] if the pattern is invalid; an I/O error if a folder cannot be read.
 pub fn matching(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let components = Path::new(pattern).components().filter(|component| *component != CurDir);
     let components = components.map(|component| parse(component.as_ref())).collect::<Result<Vec<_>, _>>();
@@ -54,7 +54,7 @@ fn parse(component: &Path) -> Result<PatternPart, globset::Error> {
         None => Ok(PatternPart::Name(component.to_owned())),
         Some("**") => Ok(PatternPart::Folders),
         Some(text) => {
-            // These are special to globset only.
+            // These characters have a special meaning for globset, but not in the patterns of this tool.
             let text = text.replace('\\', r"\\").replace('{', r"\{").replace('}', r"\}");
             Ok(PatternPart::Names(GlobBuilder::new(&text).backslash_escape(true).build()?.compile_matcher()))
         }
@@ -62,7 +62,7 @@ fn parse(component: &Path) -> Result<PatternPart, globset::Error> {
 }
 
 impl PatternPart {
-    /// Returns the paths in a folder that match. An empty path is the current folder.
+    /// Returns the matching paths in a folder. An empty path means the current folder.
     fn below(&self, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match self {
@@ -81,7 +81,7 @@ impl PatternPart {
                         Ok(entry) if entry.file_type().is_dir() => {
                             found.push(folder.join(entry.path().strip_prefix(listed)?));
                         }
-                        // A symlink to a folder above, or to nothing.
+                        // Skips a symlink to a folder above it, and a broken symlink.
                         Err(e) if e.loop_ancestor().is_some() || e.path().is_some_and(Path::is_symlink) => {}
                         other => drop(other?),
                     }
@@ -133,7 +133,7 @@ mod tests {
             let expected: Vec<PathBuf> = expected.iter().map(|name| folder.path().join(name)).collect();
             assert_eq!(found, expected, "{pattern}");
         }
-        // A path begins as its pattern does, without `./`.
+        // The paths begin like the pattern, but without `./`.
         for pattern in ["src/index/[p]attern.rs", "./src/index/[p]attern.rs", "s*/**/[p]attern.rs"] {
             assert_eq!(matching(pattern).unwrap(), [Path::new("src/index/pattern.rs")], "{pattern}");
         }

@@ -1,4 +1,4 @@
-//! One row of an index and its id.
+//! A row of an index, and the id of a row.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use crate::digest::Digest;
 use crate::error::NoVector;
 use crate::vector::embedding::Embedding;
 
-/// One row of the file.
+/// A row of an index file.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// Unique in the file.
     pub id: RowId,
     /// The clean text that was embedded.
     pub text: String,
-    /// The vector of the text, or where it is.
+    /// The vector of the text, or the row of the old file that has this vector.
     pub vector: Vector,
-    /// One value per kept column.
+    /// The values of the kept columns, in the order of the columns.
     pub kept: Arc<[Value]>,
 }
 
-/// The id of a row: a document, and the chunk of it in a file with one row per chunk.
+/// The id of a row: the id of a document, and the number of the chunk if the file has one row per chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowId {
     /// The id of the document.
@@ -33,13 +33,13 @@ pub struct RowId {
 }
 
 impl RowId {
-    /// Reads an id as [`Display`](fmt::Display) writes it.
+    /// Parses an id that [`Display`](fmt::Display) has written.
     pub(super) fn parse(id: &str, rows: RowKind) -> Self {
         let (document, chunk) = RowId::split(id, rows);
         RowId { document: document.to_owned(), chunk }
     }
 
-    /// Splits an id into the document and the number of the chunk.
+    /// Splits an id into the id of the document and the number of the chunk.
     pub(super) fn split(id: &str, rows: RowKind) -> (&str, Option<u32>) {
         if rows == RowKind::Chunks
             && let Some((document, number)) = id.rsplit_once('#')
@@ -70,17 +70,17 @@ impl fmt::Display for RowId {
     }
 }
 
-/// The vector of a row, or the row that has it.
+/// The vector of a row, or the row of the old file that has this vector.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vector {
-    /// The vector, with the dimensions of the file.
+    /// A vector made in this run.
     New(Embedding),
     /// The number of the row of the old file that has the vector.
     Old(u32),
 }
 
 impl Vector {
-    /// Returns a new vector.
+    /// Returns the vector if it is new.
     ///
     /// # Panics
     /// If the vector is in the old file.
@@ -91,8 +91,8 @@ impl Vector {
         }
     }
 
-    /// Truncates a new vector to `dim` dimensions and normalizes it again. The writer truncates the vectors of the old file
-    /// when it reads them.
+    /// Truncates a new vector to `dim` dimensions and L2-normalizes the result. Leaves a vector of the old file alone: the writer
+    /// truncates that vector when it reads it.
     ///
     /// # Errors
     /// [`NoVector::NotFinite`] if the first `dim` numbers are all zero.
@@ -103,7 +103,7 @@ impl Vector {
         }
     }
 
-    /// Returns the row of the old file that has the vector.
+    /// Returns the row of the old file that has the vector; `None` for a new vector.
     pub(super) fn old(&self) -> Option<u32> {
         if let Vector::Old(row) = self { Some(*row) } else { None }
     }

@@ -1,6 +1,6 @@
-//! Counts rows of one file in 32 bits, and refuses more.
+//! Counts the rows of one file in 32 bits, and fails if there are more.
 
-/// Row numbers have 32 bits, so that the lookup tables of a large file stay small.
+/// The error for more rows than 32 bits can count. Row numbers have 32 bits so that the lookup tables of a large file stay small.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
     "more than 4,294,967,295 rows do not fit into one file; \
@@ -8,7 +8,7 @@
 )]
 pub struct TooManyRows;
 
-/// Returns a number of rows in 32 bits.
+/// Converts a number of rows to 32 bits.
 ///
 /// # Errors
 /// [`TooManyRows`].

@@ -1,4 +1,4 @@
-//! The columns of an index file and how they are typed in Arrow.
+//! The columns of an index file and their Arrow types.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::storage::place::FileKind;
 /// The first bytes of every Parquet file.
 pub const MAGIC: &[u8] = b"PAR1";
 
-/// The output of `build`, `merge` and `pack`.
+/// The kind of file that `build`, `merge` and `pack` write.
 pub const INDEX: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: true };
 
-/// The file of `--delta`.
+/// The kind of file that `--delta` writes.
 pub const DELTA: FileKind = FileKind { name: "Parquet", magic: MAGIC, replaces_damaged: false };
 
 /// The column with the id of a document or chunk, unique in a file.
@@ -28,7 +28,8 @@ pub const VECTOR: &str = "vector";
 /// The columns of every index file, in their order. Kept columns follow them.
 pub const COLUMNS: [&str; 3] = [ID, TEXT, VECTOR];
 
-/// Returns `id: utf8, text: utf8, vector: fixed_size_list<float32, dim>`, none nullable, and the kept columns.
+/// Returns the schema `id: utf8, text: utf8, vector: fixed_size_list<float32, dim>`, all not nullable, followed by the kept
+/// columns.
 pub fn schema(dim: usize, kept: &[KeptColumn]) -> Arc<Schema> {
     let mut fields = vec![
         Field::new(ID, DataType::Utf8, false),
@@ -44,7 +45,7 @@ pub fn vector_type(dim: usize) -> DataType {
     DataType::FixedSizeList(element(), list_length(dim))
 }
 
-/// Returns the dimension of a column with vectors, or `None` for a column of another type.
+/// Returns the dimensions of a column of vectors, or `None` if the column has another type.
 pub fn vector_dim(column: &DataType) -> Option<usize> {
     match column {
         DataType::FixedSizeList(of, length) if *of.data_type() == DataType::Float32 => {
@@ -54,7 +55,7 @@ pub fn vector_dim(column: &DataType) -> Option<usize> {
     }
 }
 
-/// Returns a dimension in the type that Arrow has for it.
+/// Converts a number of dimensions to the type that Arrow uses for the length of a list.
 #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // no model has 2^31 dimensions
 pub fn list_length(dim: usize) -> i32 {
     dim as i32

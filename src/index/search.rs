@@ -1,4 +1,5 @@
-//! Vectors of questions in, the nearest rows of an index out. One pass over the index compares every row.
+//! Finds the rows of an index that are nearest to the vectors of questions. One pass over the index compares every row with every
+//! question.
 
 use std::cmp::Ordering;
 use std::hash::Hash;
@@ -16,36 +17,36 @@ use crate::digest::Digest;
 pub struct Neighbor {
     /// Cosine similarity, from -1 to 1.
     pub score: f32,
-    /// Where the row is.
+    /// The position of the row.
     pub row: RowAt,
-    /// The document of the row if only the nearest row of each document is wanted.
+    /// The digest of the document's id if [`Search::by_document`] is set, else `None`.
     document: Option<Digest>,
 }
 
 impl Ranked for Neighbor {
-    /// The nearer row is less; of equally near rows, the first of the index.
+    /// The nearer row is `Less`. Of two equally near rows, the earlier row of the index is `Less`.
     fn order(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
     }
 
-    /// Documents of different files are different, whatever their ids.
+    /// Documents of different files are different documents, even if their ids are equal.
     fn identity(&self) -> Option<impl Hash + Eq> {
         self.document.map(|document| (self.row.part, document))
     }
 }
 
-/// Which rows to find for each question.
+/// The limits on the rows to find per question.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     /// Limit on the rows per question.
     pub most: usize,
-    /// Whether only the nearest row of a document counts.
+    /// Whether to find only the nearest row of each document.
     pub by_document: bool,
 }
 
-/// Returns the nearest rows for each of the questions `[questions, dim]`, the nearest first. The vectors of the questions and
-/// of the index are L2-normalized, so the dot product is the cosine. Memory does not grow with the index. Each thread holds a
-/// batch of rows, and twice the rows wanted for each question.
+/// Returns the nearest rows for each question, the nearest first. `questions` has the shape `[questions, dim]`. The vectors of
+/// the questions and of the index must be L2-normalized, so that the dot product is the cosine. Memory does not grow with the
+/// index: each thread holds a batch of rows, and at most `2 * most` rows per question.
 ///
 /// # Errors
 /// The index cannot be read, or a vector is not finite.
@@ -119,7 +120,7 @@ mod tests {
                 true
             });
             expected.truncate(most);
-            // Two halves, as from two threads, and the second one first.
+            // Joins two halves in reverse order, which can happen with two threads.
             let (left, right) = all.split_at(cut.min(all.len()));
             let mut nearest = Best::new(most);
             for half in [right, left] {

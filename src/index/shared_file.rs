@@ -1,4 +1,4 @@
-//! A file that several threads read at the same time.
+//! An open file that several threads can read at the same time.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::file::reader::{ChunkReader, Length};
 
-/// An open file without a position. Clones of a [`File`] share one position, so threads would move it for each other.
+/// An open file that is read at explicit offsets. Clones of a [`File`] share one position, so each thread would move the position
+/// of the others.
 #[derive(Clone)]
 pub struct SharedFile(Arc<File>);
 
@@ -39,7 +40,7 @@ impl ChunkReader for SharedFile {
     }
 }
 
-/// A reader of a shared file with its own position.
+/// A reader of a shared file. Each reader has its own position.
 pub struct ReaderAt {
     file: Arc<File>,
     position: u64,

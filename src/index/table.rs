@@ -1,4 +1,4 @@
-//! Rows with their vectors in, the bytes of a Parquet file out.
+//! Writes rows with vectors to a Parquet file.
 
 use std::mem;
 use std::sync::Arc;
@@ -19,19 +19,21 @@ use super::metadata::Metadata;
 use super::row::RowId;
 use super::schema::{VECTOR, element, list_length, schema};
 
-/// Rows per row group: 16 MiB of vectors with 1,024 dimensions. Large enough for a fast scan, small enough to buffer.
+/// Limit on the rows per row group. These are 16 MiB of vectors with 1,024 dimensions: enough for a fast scan, and small enough
+/// to buffer.
 const ROW_GROUP_ROWS: usize = 4096;
 
-/// A row group ends with the batch in which its strings and vectors reach this number of bytes.
+/// Bytes of strings and vectors after which a row group ends.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// Bytes per page. The writer compresses a page at once and buffers a page of vectors; a reader reads at least one page.
+/// Limit on the bytes per page. The writer buffers one page of vectors and compresses whole pages, and a reader reads at least
+/// one page.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Rows per batch that is passed to the Parquet writer.
+/// Limit on the rows per batch that is passed to the Parquet writer.
 const BATCH_ROWS: usize = 256;
 
-/// A batch ends with the row in which its strings reach this number of bytes.
+/// Bytes of strings after which a batch ends.
 const BATCH_STRING_BYTES: usize = 4 << 20;
 
 /// A row with its vector.
@@ -42,7 +44,7 @@ pub struct TableRow {
     pub kept: Arc<[Value]>,
 }
 
-/// A file that is being written. Its bytes depend only on the rows and on the types of the columns.
+/// A Parquet file that is being written. The rows and the types of the columns determine every byte of the file.
 pub struct Table {
     writer: ArrowWriter<NamedTempFile>,
     schema: Arc<Schema>,
@@ -70,7 +72,7 @@ impl Table {
     }
 
     /// # Panics
-    /// If the vector has other dimensions than the file, or a kept column has no value.
+    /// If the vector does not have the dimensions of the file, or if the row does not have one value per kept column.
     pub fn push(&mut self, row: TableRow) -> anyhow::Result<()> {
         assert_eq!(row.vector.len(), self.dim, "dimensions of a vector");
         assert_eq!(row.kept.len(), self.kept.len(), "values of kept columns");
@@ -85,7 +87,7 @@ impl Table {
         Ok(())
     }
 
-    /// Writes the remaining rows and the footer. The file is not flushed to disk yet.
+    /// Writes the remaining rows and the footer. The caller has to flush the file to disk.
     pub fn finish(mut self, metadata: &Metadata) -> anyhow::Result<(NamedTempFile, ContentDigest)> {
         self.flush()?;
         let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
@@ -122,7 +124,7 @@ pub fn properties() -> anyhow::Result<WriterProperties> {
     let vector = ColumnPath::from([VECTOR, "list", "element"].map(str::to_owned).to_vec());
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        // Ids, texts and vectors are all different, so a dictionary would only cost memory.
+        // Few ids, texts and vectors occur more than once, so a dictionary would only cost memory.
         .set_dictionary_enabled(false)
         .set_data_page_size_limit(PAGE_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))

@@ -1,7 +1,7 @@
-//! Rows in, an index file in place out.
+//! Writes rows to an index file and puts the file in place.
 //!
-//! The writer writes the new file beside the old one, flushes it to disk, reads it again, and renames it over the old one.
-//! It writes nothing until a row differs from the old file, so a run without changes leaves the old file untouched.
+//! The writer writes the new file beside the old one, flushes it to disk, reads it again, and renames it over the old one. The
+//! writer writes nothing until a row differs from the old file, so a run without changes leaves the old file untouched.
 
 use anyhow::Context;
 
@@ -15,7 +15,7 @@ use super::table::{Table, TableRow};
 use crate::storage::place::Place;
 use crate::vector::embedding::Embedding;
 
-/// Rows per batch that is copied from another file.
+/// Rows that are copied from another file at a time.
 const COPIED_ROWS: u32 = 1024;
 
 /// The outcome of [`IndexWriter::publish`].
@@ -23,15 +23,15 @@ const COPIED_ROWS: u32 = 1024;
 pub struct Written {
     /// Number of rows in the file.
     pub rows: usize,
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// Whether the file was written, and not left as it was.
+    /// Whether the run wrote a new file. If not, the old file is untouched.
     pub is_new: bool,
     /// The rows that differ from the old file.
     pub changes: Changes,
-    /// Kept columns that no document has.
+    /// Names of the kept columns for which no document has a value.
     pub empty_columns: Vec<String>,
-    /// Problems in spite of which the file is in place.
+    /// Problems that did not stop the file from being put in place.
     pub warnings: Vec<String>,
 }
 
@@ -43,13 +43,13 @@ pub struct IndexWriter<'a> {
     kept: Vec<KeptColumn>,
     /// Whether the old file has kept columns with the same names.
     keeps_the_same: bool,
-    /// The new file; `None` as long as all rows are those of the old file.
+    /// The new file; `None` as long as all rows so far are equal to the first rows of the old file.
     table: Option<Table>,
     rows: u32,
 }
 
 impl<'a> IndexWriter<'a> {
-    /// Returns a writer that has written nothing yet. `keep` names the kept columns.
+    /// Makes a writer, but no file yet. `keep` names the kept columns.
     pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, keep: &[String]) -> Self {
         let kept = keep.iter().map(|name| KeptColumn::new(name)).collect();
         let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(keep.iter().map(String::as_str)));
@@ -62,7 +62,7 @@ impl<'a> IndexWriter<'a> {
     /// The new file cannot be written or has too many rows; the old file cannot be read.
     ///
     /// # Panics
-    /// If a vector has other dimensions than the file, or a kept column has no value.
+    /// If a vector does not have the dimensions of the file, or if a row does not have one value per kept column.
     pub fn push(&mut self, rows: Vec<Row>) -> anyhow::Result<()> {
         let mut rows = rows.into_iter().peekable();
         while let Some(row) = rows.next_if(|row| self.table.is_none() && self.is_as_before(row)) {
@@ -73,7 +73,7 @@ impl<'a> IndexWriter<'a> {
             return Ok(());
         }
         let rows: Vec<Row> = rows.collect();
-        // Not `any`, which stops at the first: every row has to widen the columns.
+        // Every row has to widen the columns, so this must not be `any`, which stops at the first match.
         let widened = rows.iter().filter(|row| self.widen(row)).count();
         match self.table.take() {
             None => self.copy_old()?,
@@ -89,11 +89,11 @@ impl<'a> IndexWriter<'a> {
         Ok(())
     }
 
-    /// Ends the file, checks it, writes the delta, and puts both in place. `stale` is the number of documents, the last
-    /// ones, that keep rows of the old file because they could not be read. `was_left` says that the last run died.
+    /// Ends the file, checks it, writes the delta, and puts both in place. `stale` is the number of documents that could not be
+    /// read and keep their rows of the old file. Their rows must be the last rows. `was_left` says whether the previous run died.
     ///
     /// # Errors
-    /// The file cannot be written, or reads back differently. The old file is untouched then.
+    /// The file cannot be written, or reads back differently. After an error, the old file is untouched.
     ///
     /// # Panics
     /// If two documents have the same id.
@@ -103,7 +103,7 @@ impl<'a> IndexWriter<'a> {
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
                 self.place.check_unchanged()?;
-                // If the last run died after it put the file in place, its delta is the one that leads to this file.
+                // If the previous run died after it put the file in place, its delta leads to this file and must not be replaced.
                 let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
                 let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
                 let warnings = warnings.transpose()?.flatten().into_iter().collect();
@@ -125,7 +125,8 @@ impl<'a> IndexWriter<'a> {
         let is_alike = self.old.is_some_and(is_alike);
         let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
-        // The delta comes first. If the next step fails, the next run writes it again, and applying it twice does no harm.
+        // The delta is written before the file is put in place. If the file then cannot be put in place, the next run writes the
+        // delta again, and applying a delta twice does no harm.
         let mut warnings = Vec::new();
         if let Some(delta) = delta {
             warnings.extend(write_delta(delta, old, &new, &changes)?);
@@ -146,7 +147,7 @@ impl<'a> IndexWriter<'a> {
         if self.rows >= file.rows() || !self.keeps_the_same {
             return false;
         }
-        // A row takes its vector from a row with the same text, whose digest is known already.
+        // The rows `row` and `there` have the same text, so the digest of the text need not be computed again.
         let (text, _) = file.row_digests(there);
         let document = file.document_of(self.rows);
         let place = self.rows - file.rows_of(document).start;
@@ -155,7 +156,7 @@ impl<'a> IndexWriter<'a> {
             && file.is_row(self.rows, text, Some(kept::digest(&row.kept).0))
     }
 
-    /// Whether the rows so far are all rows of the old file, and the columns have the same types.
+    /// Whether the old file can stay: the rows so far are all of its rows, and the columns and the metadata are the same.
     fn is_complete(&self, old: &IndexFile) -> bool {
         let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same
@@ -163,13 +164,13 @@ impl<'a> IndexWriter<'a> {
             && old.metadata().map(|metadata| metadata.stale) == Some(self.metadata.stale)
     }
 
-    /// Widens the kept columns for the values of a row. Returns whether a column has another type in the file then.
+    /// Widens the types of the kept columns for the values of a row. Returns whether the Arrow type of a column has changed.
     fn widen(&mut self, row: &Row) -> bool {
         let columns = self.kept.iter_mut().zip(row.kept.iter());
         columns.fold(false, |is_changed, (column, value)| column.widen(value) || is_changed)
     }
 
-    /// Starts the new file with the rows so far, which are those of the old file.
+    /// Starts the new file with the rows so far, which are copied from the old file.
     fn copy_old(&mut self) -> anyhow::Result<()> {
         let mut table = self.new_table()?;
         if let Some(old) = self.old {
@@ -179,8 +180,8 @@ impl<'a> IndexWriter<'a> {
         Ok(())
     }
 
-    /// Copies the rows written so far into a new file, because a column has another type now. The types of a column only
-    /// widen, so this happens a few times per column at most.
+    /// Copies the rows written so far into a new file, because the type of a column has changed. A type can only widen, so this
+    /// happens at most a few times per column.
     fn rewrite(&mut self, table: Table) -> anyhow::Result<()> {
         let (file, _) = table.finish(&self.metadata).map_err(|e| self.place.cannot_write(&e))?;
         let written = IndexFile::open(file.path()).map_err(|e| self.place.not_as_written(&e))?;
@@ -194,7 +195,7 @@ impl<'a> IndexWriter<'a> {
         Table::new(self.place.temporary()?, self.dim(), &self.kept)
     }
 
-    /// Copies the first `count` rows of a file whose kept columns have the same names.
+    /// Copies the first `count` rows of a file that has kept columns with the same names.
     fn copy(&self, from: &IndexFile, count: u32, table: &mut Table) -> anyhow::Result<()> {
         let names: Vec<&str> = self.kept.iter().map(KeptColumn::name).collect();
         for start in (0..count).step_by(COPIED_ROWS as usize) {

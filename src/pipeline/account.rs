@@ -1,5 +1,5 @@
-//! Accounts for every document: what was found comes in, counts and failures go out, and the documents of the old file
-//! are marked as found, lost or moved.
+//! Accounts for every document: counts documents, reports failures, and marks the documents of the old file as found, lost or
+//! moved.
 
 use anyhow::ensure;
 
@@ -16,11 +16,11 @@ pub(super) struct Account<'a> {
     job: &'a Job,
     reporter: &'a Reporter,
     tally: &'a mut Tally,
-    /// The old file, if there is one, and which of its documents are missing.
+    /// The old index if there is one, and the documents of the old file that this run has not found.
     old: Option<(&'a Old, Missing)>,
 }
 
-/// Rows of the old file that take the place of documents that cannot be read today.
+/// Rows of the old file that stay in the index for documents that cannot be read in this run.
 pub(super) struct Stale<'a> {
     pub file: &'a IndexFile,
     pub rows: Vec<u32>,
@@ -35,10 +35,10 @@ impl<'a> Account<'a> {
         Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
     }
 
-    /// Counts what was found, and returns it if it is a document with a text.
+    /// Counts a document, failure, skipped file or empty root. Returns the document if it has a text.
     ///
     /// # Errors
-    /// A store cannot be reached any more. A root is empty, and that is not allowed.
+    /// A store cannot be reached any more; a root contains no documents, and that is not allowed.
     pub fn count(&mut self, item: PreparedDocument) -> anyhow::Result<Option<Ready>> {
         match item {
             PreparedDocument::Ready(ready) => {
@@ -73,7 +73,8 @@ impl<'a> Account<'a> {
         Ok(None)
     }
 
-    /// Counts a document that has all its vectors. `is_new` if the model made one of them for it.
+    /// Counts a document that has all its vectors. `is_new` says whether the model made at least one of the vectors for this
+    /// document.
     pub fn finish(&mut self, is_new: bool) {
         *(if is_new { &mut self.tally.embedded } else { &mut self.tally.reused }) += 1;
     }
@@ -84,18 +85,18 @@ impl<'a> Account<'a> {
         self.fail(&Failure { place, cause: cause.into(), lost: Lost::Nothing });
     }
 
-    /// Notes that the text of this row of the old file is in the new one.
+    /// Notes that the text of this row of the old file is also in the new file.
     pub fn keep_row(&mut self, row: u32) {
         if let Some((old, missing)) = &mut self.old {
             missing.moved(old.file.document_of(row));
         }
     }
 
-    /// Returns the old rows that stay in the index for documents that cannot be read today. Call it when all documents
-    /// are counted.
+    /// Returns the rows of the old file that stay in the index for documents that cannot be read in this run. Must be called
+    /// after all documents are counted.
     ///
     /// # Errors
-    /// Too many documents of the old file are gone, or the file cannot be read any more.
+    /// Too many documents of the old file are gone, or the old file cannot be read any more.
     pub fn stale(&mut self) -> anyhow::Result<Option<Stale<'a>>> {
         let tally = &mut *self.tally;
         assert!(tally.add_up(), "every document is accounted for: {tally:?}");
@@ -107,7 +108,7 @@ impl<'a> Account<'a> {
             Vec::new()
         };
         let (removed, documents) = (missing.removed(&stale), file.documents());
-        // If nothing was found, --allow-empty has allowed that.
+        // If no document was found, the user has allowed this with --allow-empty.
         let is_empty = self.job.allow_empty && tally.seen == 0;
         ensure!(
             removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
@@ -135,7 +136,7 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
-    /// Marks the old file's document with this id, if there is one.
+    /// Marks the document with this id in the old file, if there is one.
     fn mark(&mut self, id: Digest, mark: fn(&mut Missing, u32)) {
         if let Some((old, missing)) = &mut self.old
             && let Some(document) = old.file.document(id)

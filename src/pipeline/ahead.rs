@@ -1,4 +1,4 @@
-//! A thread that makes items in order, one ahead of the caller who takes them.
+//! Makes items in order on a thread, one item ahead of the caller.
 
 use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
@@ -8,11 +8,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::interrupt::{self, Interrupted};
 
-/// How often to check for an interrupt while nothing comes.
+/// How often to check for an interrupt while waiting for an item.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// The thread and its items. While the caller works on one item, the thread makes the next one and then waits. A drop does
-/// not wait for the thread, which may read standard input for any length of time.
+/// A thread that makes items. While the caller works on one item, the thread makes the next item and then waits. Dropping this
+/// does not wait for the thread, because the thread may wait for standard input without end.
 pub struct Ahead<T> {
     made: Receiver<T>,
     thread: Option<JoinHandle<()>>,
@@ -33,7 +33,8 @@ impl<T: Send + 'static> Ahead<anyhow::Result<T>> {
 }
 
 impl<T: Send + 'static> Ahead<T> {
-    /// Starts a thread that runs `make`. It has to return when sending fails: then nobody takes its items any more.
+    /// Starts a thread that runs `make`. `make` must return when sending an item fails, because then the caller takes no more
+    /// items.
     pub fn start(make: impl FnOnce(&Sender<T>) + Send + 'static) -> Self {
         let (sender, made) = bounded(0);
         Ahead { made, thread: Some(thread::spawn(move || make(&sender))) }

@@ -1,4 +1,4 @@
-//! Documents with all their vectors come in, rows go out.
+//! Turns documents that have all their vectors into rows.
 
 use super::account::{Account, Stale};
 use super::job::Job;
@@ -9,11 +9,11 @@ use crate::index::{Row, RowId, RowKind, Vector};
 use crate::source::Document;
 use crate::vector::mean::mean;
 
-/// Rows of the old file that are read and written together.
+/// Rows of the old file that are read and written at a time.
 const STALE_ROWS: usize = 1024;
 
-/// Returns the rows of a document. Without them it is a failure, which is counted and reported. A dry run counts the
-/// document and makes no rows.
+/// Counts a document and returns its rows. If the rows cannot be made, counts and reports a failure and returns no rows. A dry
+/// run makes no rows either, but counts the document.
 pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account) -> Vec<Row> {
     let PendingDocument { document, id, vectors, is_new } = pending;
     let place = document.place();
@@ -30,8 +30,8 @@ pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account)
     }
 }
 
-/// Makes one row with the mean of the chunks' vectors, or one row per chunk. A chunk that failed fails the whole
-/// document: the mean of the others would be the vector of another text.
+/// Makes one row with the mean of the chunks' vectors, or one row per chunk. If a chunk failed, the whole document fails: the
+/// mean of the remaining chunks would be the vector of another text.
 fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Row>, NoVector> {
     let Document { id, text, kept, .. } = document;
     let row = |chunk, text, vector| {
@@ -64,10 +64,10 @@ fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Ro
     }
 }
 
-/// Writes the stale rows behind all others, and reports each of their documents.
+/// Writes the stale rows, and reports each document that they belong to. Must be called after all other rows are written.
 ///
 /// # Errors
-/// The old file cannot be read any more, or the sink fails.
+/// The old file cannot be read any more, or `sink` fails.
 pub(super) fn emit_stale(
     Stale { file, rows }: &Stale,
     job: &Job,

@@ -1,4 +1,5 @@
-//! A file that a thread flushes to disk now and then: bytes come in, and survive this process at once.
+//! Writes to a file that a thread flushes to disk regularly. Bytes survive the end of this process at once, and a power failure
+//! after the next flush.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,13 +9,13 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often the file is flushed. A power failure costs what was written after the last flush.
+/// How often the thread flushes the file. A power failure loses the bytes that were written after the last flush.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) struct FlushedFile {
     file: File,
     status: Arc<Status>,
-    /// The thread ends when this is dropped.
+    /// The sender that stops the thread when it is dropped.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -26,10 +27,10 @@ struct Status {
 }
 
 impl FlushedFile {
-    /// Starts the thread.
+    /// Starts the thread that flushes the file.
     ///
     /// # Errors
-    /// The system starts no thread, or gives no second handle of the file.
+    /// The system cannot start a thread, or cannot make a second handle of the file.
     pub fn start(file: File) -> io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let status = Arc::<Status>::default();
@@ -47,13 +48,13 @@ impl FlushedFile {
         Ok(FlushedFile { file, status, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Writes at the end of the file.
+    /// Writes bytes at the end of the file.
     ///
     /// # Errors
-    /// The write failed, or the last flush did.
+    /// The write failed, or an earlier flush failed.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.status.has_failed.load(Relaxed) {
-            return Err(io::Error::other("what was written before could not be flushed to disk"));
+            return Err(io::Error::other("bytes that were written earlier could not be flushed to disk"));
         }
         self.file.write_all(bytes)?;
         self.status.is_dirty.store(true, Relaxed);
@@ -65,10 +66,10 @@ impl Drop for FlushedFile {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It does nothing that could panic.
+            // The thread cannot panic, so there is no panic to pass on.
             let _ = thread.join();
         }
-        // Nobody is left to report an error to. What is not on disk is made again.
+        // An error cannot be reported from here, and does little harm: the next run makes the missing vectors again.
         let _ = self.file.sync_data();
     }
 }

@@ -1,4 +1,4 @@
-//! Roots come in, clean documents with unique ids go out. A thread finds them, and rayon reads them.
+//! Finds documents below the roots on a thread, reads them in parallel with rayon, cleans the texts, and refuses duplicate ids.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,39 +17,40 @@ use crate::shard::Shard;
 use crate::source::{Document, Found, LeftOut, Origin, Raw, Reading, Roots};
 use crate::text::clean::clean;
 
-/// Documents in a group. A group is read in parallel.
+/// Limit on the documents per group. The documents of a group are read in parallel.
 const GROUP_DOCUMENTS: usize = 256;
 
-/// Bytes after which a group ends, as the documents are on disk.
+/// Bytes of documents after which a group ends. The sizes are those on disk.
 const GROUP_BYTES: u64 = 4 << 20;
 
-/// Groups that wait to be read.
+/// Limit on the groups that wait to be read.
 const FOUND_GROUPS: usize = 1;
 
-/// Where documents are, and how they are read.
+/// The places to find documents in, and the settings for reading them.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
     pub roots: &'a Roots,
     pub reading: &'a Reading,
-    /// The share of the documents that this run takes. `None` for all of them.
+    /// The shard of documents that this run reads; `None` to read all documents.
     pub shard: Option<Shard>,
 }
 
-/// What became of something found.
+/// The outcome of reading one thing that was found.
 pub enum ReadDocument {
     /// A document with its clean text, which may be empty, and the digest of its id.
     Document(Document, Digest),
-    /// A file, folder or row that should have been a document.
+    /// A failure to read a file, folder or row.
     Failed(Failure),
-    /// A failure that names no document, in a shard other than the first. Only the first shard counts it as failed.
+    /// A failure that names no document, if this is not the first shard. Only the first shard counts such a failure as a failed
+    /// document.
     Unassigned(Failure),
-    /// A file or folder that is skipped by rule.
+    /// A file or folder that was skipped.
     LeftOut(LeftOut),
     /// A root that contains no documents.
     Nothing(String),
 }
 
-/// Reads the shard's documents below the roots, group by group and in their order. A document with the id of an earlier one
+/// Reads the documents of the shard, group by group and in the order of the inputs. A document with the id of an earlier document
 /// fails, unless its text is empty.
 pub fn read(roots: Roots, reading: Reading, shard: Option<Shard>) -> Ahead<Vec<ReadDocument>> {
     Ahead::start(move |sender| {
@@ -77,7 +78,7 @@ fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec
     }
 }
 
-/// Finds documents in a thread of its own, one group ahead of `take`, which reads them.
+/// Finds documents on a thread, one group ahead of `take`, which receives the groups.
 pub(super) fn groups(inputs: Inputs, take: impl FnOnce(Receiver<Vec<Found>>)) {
     let (found, groups) = bounded(FOUND_GROUPS);
     thread::scope(|scope| {
@@ -114,7 +115,8 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-/// Reads one document. Returns `None` if it belongs to another shard; what has no id belongs to the first.
+/// Reads one document. Returns `None` if the document belongs to another shard. A skipped file is returned only in the first
+/// shard, and a failure that names no document is [`ReadDocument::Unassigned`] in every other shard.
 pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<ReadDocument> {
     let is_first = inputs.shard.is_none_or(|shard| shard.index() == 0);
     match found {
@@ -154,13 +156,14 @@ impl Inputs<'_> {
     }
 }
 
-/// The ids of the documents so far, to find duplicates: 16 bytes for the digest of each id, and 8 for its origin.
+/// The ids of all documents so far, to find duplicates. Takes 24 bytes per id: 16 for the digest of the id, and 8 for the place
+/// of its first document.
 pub(super) struct SeenIds {
     places: HashMap<Digest, FirstUse>,
     files: Vec<Arc<Path>>,
 }
 
-/// The [`Origin`] of the first document with an id.
+/// The origin of the first document with an id, in 8 bytes.
 #[derive(Clone, Copy)]
 struct FirstUse {
     /// An index into [`SeenIds::files`].
@@ -169,7 +172,8 @@ struct FirstUse {
 }
 
 impl SeenIds {
-    /// Starts without ids, with room for this many. A map that grows needs memory for two tables at once.
+    /// Starts without ids, but with room for the ids of `documents` documents. A map that has to grow needs memory for two tables
+    /// at the same time.
     pub fn with_capacity(documents: usize) -> Self {
         SeenIds { places: HashMap::with_capacity(documents), files: Vec::new() }
     }
@@ -192,7 +196,7 @@ impl SeenIds {
     // 2^32 paths do not fit into memory.
     #[allow(clippy::cast_possible_truncation)]
     fn place(&mut self, origin: &Origin) -> FirstUse {
-        // Documents of one file, or below one root, come one after the other.
+        // Documents of the same file, or below the same root, arrive in sequence, so comparing with the latest file is enough.
         if !self.files.last().is_some_and(|file| Arc::ptr_eq(file, &origin.file)) {
             self.files.push(origin.file.clone());
         }

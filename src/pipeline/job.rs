@@ -1,4 +1,4 @@
-//! What a build does and what it works with, as the command has settled it.
+//! The settings of a build, and the engine and outputs that it works with. The command makes both.
 
 use super::intake::Inputs;
 use super::journal::Journal;
@@ -9,35 +9,35 @@ use crate::source::{Reading, Roots};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::embedder::Embedder;
 
-/// The settings of a build. They do not change while it runs.
+/// The settings of a build. They do not change during the run.
 pub struct Job {
     /// The folders, files and objects to find documents in.
     pub roots: Roots,
-    /// How documents are read.
+    /// The settings for reading documents.
     pub reading: Reading,
-    /// The tokenizer of the model; it puts the instruction before each text.
+    /// The tokenizer of the model, which also puts the instruction before each text.
     pub tokenizer: Tokenizer,
-    /// The most tokens of a chunk, special tokens included.
+    /// Limit on the tokens of a chunk, special tokens included.
     pub max_tokens: usize,
-    /// The most tokens of a batch, padding included. `None` for the number that suits the device.
+    /// Limit on the tokens of a batch, padding included; `None` for the limit that suits the devices.
     pub batch_tokens: Option<usize>,
     /// Whether a row is a document or a chunk.
     pub rows: RowKind,
     /// Dimensions of the vectors in the new file.
     pub dim: usize,
-    /// The share of the documents that this build takes. `None` for all of them.
+    /// The shard of documents that this build reads; `None` to read all documents.
     pub shard: Option<Shard>,
-    /// The index that the output has now.
+    /// The index that is at the output when the run begins, if there is one.
     pub old: Option<Old>,
-    /// Whether every document is embedded again, although the old file may have its vector.
+    /// Whether to embed every document again, even if the old file has its vector.
     pub is_rebuild: bool,
-    /// Whether the output has documents now. A damaged output counts as having some.
+    /// Whether the output has documents when the run begins. A damaged output is assumed to have documents.
     pub has_output: bool,
-    /// Whether a root may contain no documents although the output has some.
+    /// Whether a root may be without documents although the output has documents.
     pub allow_empty: bool,
     /// Whether more than half of the documents of the old file may be gone.
     pub allow_shrink: bool,
-    /// Whether to write nothing, and to embed only as much as a trial of the speed needs.
+    /// Whether this is a dry run, which writes nothing, and embeds only for a few seconds to measure the speed.
     pub is_dry: bool,
 }
 
@@ -47,11 +47,11 @@ impl Job {
     }
 }
 
-/// What the calling thread works with.
+/// The model, the journal, the sink and the counts that the calling thread works with.
 pub struct Engine<'a> {
-    /// Loads the model for each device. It is called at most once, when a chunk needs the model.
+    /// Loads the model for each device. Called at most once: when the first chunk needs the model.
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
-    /// The vectors of this run, and of one that was interrupted.
+    /// The vectors that were made in this run or in an interrupted run.
     pub journal: &'a mut Journal,
     /// Takes the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,

@@ -1,8 +1,8 @@
-//! Vectors on disk as soon as they are made, so that the run after an interrupted one need not make them again.
+//! Writes each vector to disk as soon as it is made, so that the run after an interrupted run need not make it again.
 //!
-//! The first line is JSON and says which model made the vectors. Records of equal length follow: the digest of a chunk's
-//! token ids, the vector in full width, and a checksum. A record with a wrong checksum was being written when the machine
-//! stopped. It is cut off, with everything after it.
+//! The first line of the file is JSON and identifies the model. Records of equal length follow. Each record holds the digest of a
+//! chunk's token ids, the vector before it is truncated, and a checksum. If a checksum is wrong, the machine stopped while that
+//! record was being written. The next run cuts off this record and all bytes behind it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,10 +18,10 @@ use crate::digest::Digest;
 use crate::model::ModelFingerprint;
 use crate::vector::embedding::Embedding;
 
-/// The longest first line that is read, in bytes.
+/// Limit on the bytes of the first line.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
 
-/// Bytes of the checksum at the end of each record.
+/// Length of the checksum at the end of each record, in bytes.
 const CHECKSUM_BYTES: usize = 8;
 
 /// The first line of a journal.
@@ -30,60 +30,61 @@ const CHECKSUM_BYTES: usize = 8;
 pub struct Header {
     /// Version of the format of the records.
     pub format: u32,
-    /// The model that made the vectors. A vector depends on it and on the token ids alone.
+    /// The model that made the vectors. A vector depends only on the model and on the token ids.
     pub model: ModelFingerprint,
     /// Whether the run was started with `--rebuild`.
     pub rebuild: bool,
 }
 
 impl Header {
-    /// Returns the header of a run with this model.
+    /// Returns the header for a run with this model.
     pub fn new(model: ModelFingerprint, rebuild: bool) -> Self {
         Header { format: 1, model, rebuild }
     }
 
-    /// Returns whether a run with the header `now` can use the vectors under this one. A rebuild uses none that an ordinary
-    /// run left.
+    /// Whether a run with the header `now` can use the vectors of a journal with this header. A run with `--rebuild` does not use
+    /// the vectors of a run without `--rebuild`.
     fn serves(&self, now: &Header) -> bool {
         (self.format, &self.model) == (now.format, &now.model) && (self.rebuild || !now.rebuild)
     }
 }
 
-/// The vectors of this run, and of the runs before it that were interrupted.
+/// The vectors of this run, and of interrupted runs before this run.
 pub struct Journal {
     path: PathBuf,
-    /// Numbers per vector.
+    /// Dimensions of the vectors.
     width: usize,
-    /// The file, if there is one with vectors that can be used.
+    /// The file to read vectors from; `None` if there is no file with vectors that this run can use.
     stored: Option<Stored>,
-    /// By the digest of the token ids, the number of the record: 24 to 48 bytes per chunk.
+    /// For the digest of a chunk's token ids, the number of its record. Takes 24 to 48 bytes per chunk.
     records: HashMap<Digest, u32>,
-    /// Records in the file. Two of them may have the same digest.
+    /// Number of records in the file. Two records may have the same digest.
     count: u32,
     resumed: usize,
     output: Output,
 }
 
-/// A file to read records from.
+/// The file, opened to read records.
 struct Stored {
     file: File,
     header_bytes: u64,
 }
 
-/// Where new vectors are written.
+/// The place where new vectors are written.
 enum Output {
-    /// Nowhere: the journal was opened by [`Journal::look`].
+    /// New vectors cannot be written, because [`Journal::look`] opened the journal.
     ReadOnly,
-    /// To a file that is opened for the first vector.
+    /// The file will be opened when the first vector is written.
     Later(Header, OpenOptions),
     Open(FlushedFile),
-    /// Nowhere, because a write failed. What follows half a record could not be found again.
+    /// A write failed, so no more vectors are written. The file may end with part of a record, and a record behind that could not
+    /// be read.
     Failed,
 }
 
 impl Journal {
-    /// Opens what an earlier run left, if this run can use it, else an empty journal. Nothing on disk changes before the
-    /// first vector is written.
+    /// Opens the journal of an earlier run if this run can use the vectors, or else an empty journal. Nothing on disk changes
+    /// before the first vector is written.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -93,7 +94,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens what an earlier run left, if this run can use it, to read from it only.
+    /// Opens the journal read-only. It is empty if there is no journal that this run can use.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -115,12 +116,12 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Returns how many vectors earlier runs left.
+    /// Returns the number of vectors that interrupted runs have left.
     pub fn resumed(&self) -> usize {
         self.resumed
     }
 
-    /// Returns the vector of the chunk whose token ids have this digest, if it has been made.
+    /// Returns the vector for the digest of a chunk's token ids, if the journal has it.
     ///
     /// # Errors
     /// The file cannot be read any more.
@@ -132,19 +133,19 @@ impl Journal {
         stored.file.seek(SeekFrom::Start(stored.offset(number, self.width)))?;
         stored.file.read_exact(&mut record)?;
         if !is_whole(&record) {
-            return Err(io::Error::other("a vector in it has changed"));
+            return Err(io::Error::other("the checksum of a vector is wrong"));
         }
         Ok(Some(Embedding::stored(vector(&record))))
     }
 
-    /// Adds a vector. It survives the end of this process at once, and the end of the machine after
-    /// [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) at the latest.
+    /// Adds a vector. The vector survives the end of this process at once, and a power failure as soon as it is flushed, which is
+    /// at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
     ///
     /// # Errors
     /// The file cannot be written, or an earlier vector could not be flushed.
     ///
     /// # Panics
-    /// If the vector has another width than the model's, or the journal was opened by [`Journal::look`].
+    /// If the vector does not have the dimensions of the model, or if the journal was opened by [`Journal::look`].
     pub fn push(&mut self, chunk: Digest, vector: &Embedding) -> io::Result<()> {
         assert_eq!(vector.values().len(), self.width, "a vector of the model's width");
         if self.records.contains_key(&chunk) {
@@ -161,7 +162,7 @@ impl Journal {
         let mut file = match mem::replace(&mut self.output, Output::Failed) {
             Output::Open(file) => file,
             Output::Later(header, options) => self.start(&header, options)?,
-            Output::Failed => return Err(io::Error::other("a write before has failed")),
+            Output::Failed => return Err(io::Error::other("an earlier write failed")),
             Output::ReadOnly => panic!("a journal that was opened to be written"),
         };
         file.write(record)?;
@@ -169,7 +170,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Opens the file to append records to those that can be used, or writes a new first line.
+    /// Opens the file for writing. Keeps the records that this run can use, or else empties the file and writes a new first line.
     fn start(&mut self, header: &Header, mut options: OpenOptions) -> io::Result<FlushedFile> {
         let mut file = options.read(true).write(true).create(true).truncate(false).open(&self.path)?;
         let header_bytes = match &self.stored {
@@ -186,26 +187,26 @@ impl Journal {
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
         file.sync_all()?;
-        // A new file survives a power failure only if its folder is flushed too.
+        // A new file survives a power failure only if the folder is flushed too.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         FlushedFile::start(file)
     }
 
-    /// Returns the error of a run that cannot write the journal.
+    /// Returns the error for a journal that cannot be written.
     pub fn cannot_write(&self, e: &io::Error) -> anyhow::Error {
         anyhow!(
-            "{}: cannot be written: {e}; make room and run again (it keeps vectors until the run is done; the old output is untouched)",
+            "{}: cannot be written: {e}; make room and run again (this file keeps the vectors until the run is done; the old output is untouched)",
             self.path.display()
         )
     }
 
-    /// Returns the error of a run that cannot read a vector back.
+    /// Returns the error for a journal from which a vector cannot be read.
     pub fn cannot_read(&self, e: &io::Error) -> anyhow::Error {
         anyhow!("{}: cannot be read: {e}; check the disk and run again", self.path.display())
     }
 
-    /// Removes the file, because the run is done.
+    /// Removes the file. Called when the run is done.
     ///
     /// # Errors
     /// The file cannot be removed.
@@ -216,7 +217,7 @@ impl Journal {
         }
     }
 
-    /// Reads the digests of all whole records, if this run can use them.
+    /// Reads the digests of all records with a correct checksum, if this run can use the vectors.
     fn read(&mut self, file: File, header: &Header) -> io::Result<()> {
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();
@@ -244,7 +245,7 @@ impl Journal {
 }
 
 impl Stored {
-    /// Returns where the record with this number begins, in bytes.
+    /// Returns the offset of the record with this number, in bytes.
     fn offset(&self, number: u32, width: usize) -> u64 {
         self.header_bytes + u64::from(number) * record_bytes(width) as u64
     }
@@ -304,7 +305,7 @@ mod tests {
             .for_each(|number| journal.push(Digest::of([number]), &vector_of(number)).unwrap());
     }
 
-    /// Asserts that each number has its own vector or none.
+    /// Asserts that for each number, the journal has either the right vector or no vector.
     fn check(journal: &mut Journal, numbers: impl IntoIterator<Item = u8>) {
         for number in numbers {
             let found = journal.get(&Digest::of([number])).unwrap();
@@ -335,7 +336,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Two runs at once write such a file if the file system has no locks.
+    /// Two runs at the same time can write such a file if the file system has no locks.
     #[test]
     fn a_record_that_is_there_twice_does_not_shift_those_behind_it() {
         let folder = tempfile::tempdir().unwrap();

@@ -11,25 +11,25 @@
 //!               │                                    │                                            │  2 batches
 //! ```
 //!
-//! Every bound is on documents in memory, and none depends on the size of the corpus. A window fills while the batches of
-//! the window before it go through the model. The rows of a document are written after those of all documents before it.
-//! Documents that cannot be read today keep their rows of the old file, which come last (stale).
+//! Every number in the diagram limits the documents in memory. No limit depends on the size of the corpus. A window fills while
+//! the model embeds the batches of the window before it. Rows are written in the order of the documents. A document that cannot
+//! be read in this run keeps its rows of the old file. These stale rows are written last.
 
-mod account; // what was found -> counts, failures, marks in Missing
+mod account; // counts documents, reports failures, marks documents of the old file
 mod ahead;
-mod emit; // complete documents -> rows
-mod flush; // bytes -> a file, flushed now and then
+mod emit; // makes rows of complete documents
+mod flush; // writes a file that a thread flushes to disk
 mod intake;
 mod job;
-pub mod journal; // Embedding -> disk, at once
-mod pending; // prepared documents, Embeddings -> complete documents, in order
+pub mod journal; // writes each vector to disk at once
+mod pending; // documents that wait for vectors, in order
 mod prepare;
-mod queue; // Batch -> Embeddings, on one thread per device
+mod queue; // embeds batches, on one thread per device
 mod run;
 mod stale;
-mod step; // State -> the next step of the run
+mod step; // decides the next step of the run
 mod tally;
-mod window; // chunks -> what one plan is made over
+mod window; // collects chunks until batches are planned
 
 pub use ahead::Ahead;
 pub use intake::{ReadDocument, read};

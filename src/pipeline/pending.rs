@@ -1,5 +1,4 @@
-//! Documents that wait for vectors, in the order in which they were found: prepared documents and vectors come in,
-//! complete documents go out.
+//! Keeps documents until they have all their vectors, and returns them in the order in which they were found.
 
 use std::collections::{HashMap, VecDeque};
 use std::iter;
@@ -12,41 +11,43 @@ use crate::source::Document;
 use crate::vector::batch::ChunkKey;
 use crate::vector::embedding::Embedding;
 
-/// The documents, each from its preparation until its rows are written.
+/// The documents that have been added and not yet taken out.
 #[derive(Default)]
 pub(super) struct Pending {
     documents: VecDeque<PendingDocument>,
-    /// How many documents have gone out. This is also the number of the first one that is still here.
+    /// Number of documents that have been taken out. This is also the number of the first document in `documents`.
     gone: usize,
-    /// By the digest of their token ids, the chunks that wait for a vector of the model.
+    /// The chunks that wait for a vector of the model, by the digest of their token ids.
     waiting: HashMap<Digest, Vec<ChunkKey>>,
 }
 
 pub(super) struct PendingDocument {
     pub document: Document,
-    /// The digest of its id.
+    /// The digest of the document's id.
     pub id: Digest,
     pub vectors: PendingVectors,
-    /// Whether a chunk of it is the first in this run with its token ids, and goes through the model.
+    /// Whether the model has to make a vector for a chunk of this document. False if all its vectors exist, or if earlier chunks
+    /// wait for the same vectors.
     pub is_new: bool,
 }
 
 pub(super) enum PendingVectors {
-    /// The document's vector is in this row of the old file.
+    /// The row of the old file that has the document's vector.
     Old(u32),
     Chunks {
         chunks: Vec<PendingChunk>,
-        /// Chunks without a vector.
+        /// Number of chunks that do not have a vector yet.
         missing: usize,
     },
 }
 
 pub(super) struct PendingChunk {
-    /// In bytes of the document's text.
+    /// The byte range of the chunk in the document's text.
     pub span: Range<usize>,
-    /// The digest of its token ids.
+    /// The digest of the chunk's token ids.
     pub digest: Digest,
-    /// `None` until the model has run. It stays `None` for chunks that a dry run has counted before.
+    /// `None` until the model has made the vector. In a dry run, it stays `None` if an earlier chunk with the same token ids is
+    /// done.
     pub vector: Option<Result<Vector, NoVector>>,
 }
 
@@ -60,7 +61,7 @@ impl PendingDocument {
 }
 
 impl Pending {
-    /// Returns the number that the next document will have in this run.
+    /// Returns the number that the next document will get.
     pub fn next_number(&self) -> usize {
         self.gone + self.documents.len()
     }
@@ -72,19 +73,20 @@ impl Pending {
         has_all
     }
 
-    /// Lets a chunk wait for the vector of its token ids. Returns whether no other chunk waits for the same vector.
+    /// Notes that a chunk waits for the vector of its token ids. Returns whether it is the first chunk that waits for this
+    /// vector.
     pub fn wait(&mut self, key: ChunkKey, digest: Digest) -> bool {
         let waiting = self.waiting.entry(digest).or_default();
         waiting.push(key);
         waiting.len() == 1
     }
 
-    /// Returns whether a chunk waits for the vector of these token ids.
+    /// Whether a chunk waits for the vector of the token ids with this digest.
     pub fn is_awaited(&self, digest: &Digest) -> bool {
         self.waiting.contains_key(digest)
     }
 
-    /// Returns the place of a document for messages.
+    /// Returns the place of a document, as messages name it.
     pub fn place(&self, number: usize) -> String {
         self.documents[number - self.gone].document.place()
     }
@@ -97,11 +99,12 @@ impl Pending {
         }
     }
 
-    /// Gives the vector of a chunk to all chunks that wait for it. Returns how many documents this gives their last vector.
+    /// Gives the vector of a chunk to all chunks that wait for the same vector. Returns how many documents now have all their
+    /// vectors.
     pub fn fill(&mut self, key: ChunkKey, vector: Result<Embedding, NoVector>) -> usize {
         let mut completed = 0;
         let waiting = self.waiting.remove(&self.digest(key)).unwrap_or_default();
-        // The last of them gets the vector itself, the others a copy.
+        // Only the last waiting chunk gets the vector without a copy.
         let vectors = iter::repeat_n(vector.map(Vector::New), waiting.len());
         for (key, vector) in waiting.into_iter().zip(vectors) {
             let PendingVectors::Chunks { chunks, missing } =
@@ -118,7 +121,7 @@ impl Pending {
         completed
     }
 
-    /// Returns whether the first document has all its vectors.
+    /// Whether the first document has all its vectors.
     pub fn is_first_ready(&self) -> bool {
         self.documents.front().is_some_and(PendingDocument::has_all_vectors)
     }

@@ -1,4 +1,5 @@
-//! The stages before the model: found documents come in, clean ones with tokenized chunks go out. Rayon shares the work.
+//! Runs the stages before the model: reads and cleans documents, looks for their vectors in the old file, and cuts texts into
+//! tokenized chunks. Works in parallel with rayon.
 
 use std::ops::Range;
 
@@ -16,34 +17,34 @@ use crate::source::{Document, Found, LeftOut};
 use crate::text::chunk::{Chunk, chunk};
 use crate::text::tokenize::Encoding;
 
-/// A clean document with a text.
+/// A document with a text that is not empty after cleaning.
 pub(super) struct Ready {
     pub document: Document,
-    /// The digest of its id.
+    /// The digest of the document's id.
     pub id: Digest,
     pub content: VectorSource,
 }
 
-/// Where a document's vector comes from.
+/// The source of a document's vector.
 pub(super) enum VectorSource {
-    /// From this row of the old file, which has the document's text.
+    /// The row of the old file that has the document's text.
     Old(u32),
-    /// From the chunks of its text. There is at least one.
+    /// The chunks of the document's text, at least one.
     Chunks(Vec<PreparedChunk>),
 }
 
 pub(super) struct PreparedChunk {
-    /// In bytes of the document's text.
+    /// The byte range of the chunk in the document's text.
     pub span: Range<usize>,
     pub encoding: Encoding,
-    /// The digest of its token ids. The vector depends on them and on the model alone.
+    /// The digest of the chunk's token ids. The vector depends only on the token ids and on the model.
     pub digest: Digest,
-    /// If rows are chunks, the row of the old file that has the chunk's text.
+    /// The row of the old file that has the chunk's text; `None` if there is no such row, or if rows are documents.
     pub old: Option<u32>,
 }
 
 impl Ready {
-    /// Returns how many tokens are in its chunks.
+    /// Returns the number of tokens in all chunks of the document.
     pub fn tokens(&self) -> usize {
         match &self.content {
             VectorSource::Old(_) => 0,
@@ -51,27 +52,27 @@ impl Ready {
         }
     }
 
-    /// Returns how many bytes its text and its kept strings have.
+    /// Returns the number of bytes of the document's text and kept strings.
     pub fn bytes(&self) -> usize {
         let kept = self.document.kept.iter().filter_map(Value::as_str).map(str::len);
         self.document.text.len() + kept.sum::<usize>()
     }
 }
 
-/// What became of something found.
+/// The outcome of preparing one thing that was found.
 pub(super) enum PreparedDocument {
     Ready(Ready),
-    /// A document without a text after cleaning, as the digest of its id.
+    /// A document with a text that is empty after cleaning. Holds the digest of the document's id.
     Empty(Digest),
     Failed(Failure),
-    /// As [`ReadDocument::Unassigned`].
+    /// A failure that names no document, if this is not the first shard.
     Unassigned(Failure),
     LeftOut(LeftOut),
     /// A root that contains no documents.
     Nothing(String),
 }
 
-/// Finds and prepares documents, and sends them group by group to the end, or until nobody receives them.
+/// Finds and prepares documents, and sends them group by group. Returns after the last group, or when the receiver is gone.
 pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<PreparedDocument>>) {
     groups(job.inputs(), |groups| prepare_groups(job, reporter, groups, sender));
     reporter.all_found();
@@ -83,7 +84,7 @@ fn prepare_groups(
     groups: Receiver<Vec<Found>>,
     sender: &Sender<Vec<PreparedDocument>>,
 ) {
-    // There will be about as many as the last time.
+    // This run will probably find about as many documents as the old file has.
     let documents = job.old.as_ref().map_or(0, |old| old.file.documents());
     let mut ids = SeenIds::with_capacity(documents as usize);
     for group in groups {
@@ -125,7 +126,8 @@ fn prepare_one(found: Found, job: &Job) -> Option<PreparedDocument> {
     })
 }
 
-/// Looks the text up in the old file. If it is not there, cuts it into chunks, and looks them up if rows are chunks.
+/// Looks for the document's text in the old file if rows are documents. If the old file does not have the text, cuts the text
+/// into chunks. If rows are chunks, looks for the text of each chunk in the old file.
 fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDocument, Failure> {
     if document.text.is_empty() {
         return Ok(PreparedDocument::Empty(id));

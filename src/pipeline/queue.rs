@@ -1,4 +1,4 @@
-//! One queue and one thread per device: batches come in, their vectors go out.
+//! Embeds batches on one thread per device. All devices take their batches from one queue.
 
 use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
@@ -10,35 +10,37 @@ use super::step::Devices;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedded, Embedder, FallbackEmbedder};
 
-/// Batches in flight per device: it works on one, and one waits, so that the device need not wait.
+/// Limit on the batches in flight per device. The device works on one batch, and a second batch waits, so that the device never
+/// has to wait.
 const BATCHES_PER_DEVICE: usize = 2;
 
-/// What a device made of a batch.
+/// The result of embedding a batch.
 pub(super) struct Outcome {
-    /// The first chunk of the batch.
+    /// The key of the first chunk of the batch.
     pub first: ChunkKey,
-    /// Chunks in the batch.
+    /// Number of chunks in the batch.
     pub chunks: usize,
-    /// Tokens in the batch, without padding.
+    /// Number of tokens in the batch, without padding.
     pub tokens: usize,
-    /// Time in the model.
+    /// The time that the model took.
     pub time: Duration,
-    /// The vector of each chunk, or the error that ends the run.
+    /// The key and the vector of each chunk, or the error that ends the run.
     pub embedded: anyhow::Result<Vec<Embedded>>,
-    /// Most tokens per batch from now on, padding included, if this batch did not fit into memory.
+    /// The new limit on the tokens per batch, padding included; `None` unless this batch did not fit into the memory of the
+    /// device.
     pub batch_limit: Option<usize>,
 }
 
-/// The queue. To drop it is to wait for the batches that devices work on, because the engine must not outlive `main`.
+/// The queue. Dropping it waits for the batches that devices work on, because the engine must not outlive `main`.
 pub(super) struct Queue {
     batches: Sender<Batch>,
     /// Batches that no device has taken yet.
     waiting: Receiver<Batch>,
     outcomes: Receiver<Outcome>,
     threads: Vec<JoinHandle<()>>,
-    /// Which chunks may share a batch.
+    /// The rule for the chunks that may share a batch.
     pub batching: Batching,
-    /// The most tokens of a batch that suit every device.
+    /// The limit on the tokens of a batch that suits every device.
     pub batch_tokens: usize,
     in_flight: usize,
 }
@@ -81,7 +83,7 @@ impl Queue {
     /// Hands a batch to the devices.
     ///
     /// # Panics
-    /// If the queue is full, or with the panic of a thread.
+    /// If the queue is full. If a thread has panicked, its panic is passed on.
     pub fn push(&mut self, batch: Batch) {
         if self.batches.try_send(batch).is_err() {
             self.panic();
@@ -89,12 +91,12 @@ impl Queue {
         self.in_flight += 1;
     }
 
-    /// Returns where outcomes come from. Call [`Queue::count_taken`] for each one received.
+    /// Returns the channel of the outcomes. The caller must call [`Queue::count_taken`] once per outcome that it receives.
     pub fn outcomes(&self) -> &Receiver<Outcome> {
         &self.outcomes
     }
 
-    /// Makes room for another batch, because an outcome has been received.
+    /// Makes room for another batch. Called when an outcome has been received.
     pub fn count_taken(&mut self) {
         self.in_flight -= 1;
     }
@@ -106,18 +108,19 @@ impl Queue {
         }
     }
 
-    /// Waits for the batches that devices work on, drops the others, and returns the outcomes nobody has received.
+    /// Waits for the batches that devices work on, drops the batches that no device has taken, and returns the outcomes that have
+    /// not been received.
     pub fn stop(mut self) -> Vec<Outcome> {
         self.join();
         self.outcomes.try_iter().collect()
     }
 
     fn join(&mut self) {
-        // With their sender gone, the threads end after the batch at hand.
+        // This drops the sender, so each thread ends after its current batch.
         self.batches = bounded(0).0;
         self.waiting.try_iter().for_each(drop);
         for thread in self.threads.drain(..) {
-            // Its panic has been passed on, or the run ends with another error.
+            // If the thread has panicked, either its panic was passed on before, or the run already ends with another error.
             let _ = thread.join();
         }
     }
@@ -137,7 +140,7 @@ impl Drop for Queue {
     }
 }
 
-/// Embeds batches until there are no more, or nobody receives the outcomes.
+/// Embeds batches until there are no more batches, or until the receiver of the outcomes is gone.
 fn work(mut embedder: FallbackEmbedder, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
     for batch in batches {
         let Some(first) = batch.keys().next() else { continue };

@@ -1,4 +1,5 @@
-//! The calling thread's half of a build: prepared documents come in, rows go out in the order of the documents.
+//! Runs the part of a build that is on the calling thread: takes prepared documents, hands their chunks to the devices, and
+//! writes rows in the order of the documents.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::resume_unwind;
@@ -29,25 +30,25 @@ use crate::vector::batch::{Batch, ChunkKey, plan};
 use crate::vector::embedder::Embedder;
 use crate::vector::embedding::Embedding;
 
-/// Groups of prepared documents that wait for the calling thread.
+/// Limit on the groups of prepared documents that wait for the calling thread.
 const QUEUE_GROUPS: usize = 2;
 
-/// How often to check for an interrupt while nothing comes.
+/// How often to check for an interrupt while waiting.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// Documents whose rows are written at a time while devices work. Compressing the rows of a whole window can take longer
-/// than the devices need for the batches that they have.
+/// Limit on the documents with rows that are written at a time while devices work. Compressing the rows of a whole window can
+/// take longer than the devices need for their batches.
 const EMITTED_DOCUMENTS: usize = 1024;
 
-/// How long a dry run uses the model, to measure its speed.
+/// How long a dry run uses the model to measure the speed.
 const TRIAL: Duration = Duration::from_secs(3);
 
-/// Takes every document below the roots through all stages. Rows go to the sink in the order in which the documents were
-/// found. The rows of the old file that stand for documents that cannot be read today come last.
+/// Builds an index: takes every document below the roots through all stages. The sink gets the rows in the order in which the
+/// documents were found. Rows of the old file for documents that cannot be read in this run come last.
 ///
 /// # Errors
-/// The engine or the sink failed, a root is empty and may not be, or the run was interrupted. A failure of a single
-/// document is counted and reported instead.
+/// The engine or the sink failed, a root contains no documents and that is not allowed, or the run was interrupted. The failure
+/// of a single document is no error: it is counted and reported.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
     let (sender, groups) = bounded(QUEUE_GROUPS);
     let producer = {
@@ -59,9 +60,10 @@ pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::
     if done.is_err() {
         run.stop();
     }
-    // After an error the producer is left alone: it may wait on standard input for any length of time.
+    // After an error, this does not wait for the producer, because the producer may wait for standard input without end.
     done?;
-    // It has closed the channel, so it has ended. If it panicked, documents are missing.
+    // The producer has closed the channel, so it is about to end. If the producer panicked, documents are missing, so its panic
+    // is passed on.
     producer.join().unwrap_or_else(|panic| resume_unwind(panic));
     Ok(())
 }
@@ -75,18 +77,19 @@ struct Run<'a> {
     work: &'a mut Work,
     account: Account<'a>,
     groups: Receiver<Vec<PreparedDocument>>,
-    /// Of the last group, what is not in the window yet.
+    /// The documents of the latest group that are not in the window yet.
     arrived: vec::IntoIter<PreparedDocument>,
-    /// Whether the last group has arrived.
+    /// Whether all groups have arrived.
     is_end: bool,
     window: Window,
-    /// Of the last plan, what no device has been given yet.
+    /// The batches of the latest plan that have not been handed to a device yet.
     batches: VecDeque<Batch>,
     /// `None` until a plan needs the model.
     queue: Option<Queue>,
     pending: Pending,
     are_rows_due: bool,
-    /// In a dry run, the digests of all chunks that were put into a window. They are planned once, as in a real run.
+    /// In a dry run, the digests of the token ids of all chunks that were put into a window. Equal chunks are planned only once,
+    /// as in a real run.
     planned: HashSet<Digest>,
 }
 
@@ -158,17 +161,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for the devices after an error, and keeps the vectors that they make: the next run goes on from there.
+    /// Waits for the devices after an error, and writes their vectors to the journal, so that the next run need not make them
+    /// again.
     fn stop(&mut self) {
         for outcome in self.queue.take().map_or_else(Vec::new, Queue::stop) {
             for (key, vector) in outcome.embedded.into_iter().flatten() {
-                // The run ends with its first error. What cannot be kept is made again.
+                // Errors are ignored, because the run already ends with its first error. The next run makes the lost vectors
+                // again.
                 let _ = vector.map(|vector| self.keep(key, &vector));
             }
         }
     }
 
-    /// Takes one group, one outcome, or nothing if none comes in time.
+    /// Waits for one group or one outcome, for at most `timeout`.
     fn receive(&mut self, awaited: Awaited, timeout: Duration) -> anyhow::Result<()> {
         let no_groups = never();
         let groups = if awaited == Awaited::Vectors { &no_groups } else { &self.groups };
@@ -201,7 +206,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Adds a document to the window, and finds out where its vectors come from.
+    /// Adds a document to the window. Looks for the vectors of its chunks, and lets the chunks without a vector wait for the
+    /// model.
     fn add(&mut self, ready: Ready) -> anyhow::Result<()> {
         self.window.add_document(ready.tokens(), ready.bytes());
         let Ready { document, id, content } = ready;
@@ -243,12 +249,13 @@ impl<'a> Run<'a> {
         Ok(found.map(Vector::New))
     }
 
-    /// Returns whether a dry run is done with a chunk of these token ids. It keeps no vectors, so the journal does not know.
+    /// Whether a dry run has already planned and completed a chunk with these token ids. The journal cannot tell, because a dry
+    /// run writes no vectors to it.
     fn is_done_dry(&self, digest: &Digest) -> bool {
         self.planned.contains(digest) && !self.pending.is_awaited(digest)
     }
 
-    /// Lets a chunk wait for a vector of the model. Returns whether it is the first that waits for this vector.
+    /// Lets a chunk wait for a vector of the model. Returns whether it is the first chunk that waits for this vector.
     fn want(&mut self, key: ChunkKey, digest: Digest, encoding: Encoding) -> bool {
         let is_first = self.pending.wait(key, digest);
         if is_first {
@@ -286,7 +293,7 @@ impl<'a> Run<'a> {
             self.work.chunks += batch.len() as u64;
             self.work.tokens += batch.tokens() as u64;
             if self.job.is_dry && self.work.embedding >= TRIAL {
-                // A dry run makes no rows, so any result will do.
+                // A dry run makes no rows, so any result completes the chunk.
                 for key in batch.keys() {
                     let completed = self.pending.fill(key, Err(NoVector::NotFinite));
                     self.reporter.documents_done(completed);
@@ -297,7 +304,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes what a device has made of a batch.
+    /// Takes the outcome of a batch: keeps the vectors, gives them to the waiting chunks, and updates the counts.
     fn take(&mut self, outcome: Outcome) -> anyhow::Result<()> {
         let devices = self.queue.as_mut().map_or(1, |queue| {
             queue.count_taken();
@@ -329,7 +336,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes a vector to the journal, so that no other run has to make it.
+    /// Writes a vector to the journal, so that no later run has to make it again.
     fn keep(&mut self, key: ChunkKey, vector: &Embedding) -> anyhow::Result<()> {
         if self.job.is_dry {
             return Ok(());
@@ -338,8 +345,8 @@ impl<'a> Run<'a> {
         self.journal.push(digest, vector).map_err(|e| self.journal.cannot_write(&e))
     }
 
-    /// Writes rows up to the first document that lacks a vector: many at a time, because reading vectors of the old file
-    /// reads whole pages.
+    /// Writes the rows of all documents before the first document that still lacks a vector. Writes many rows at a time, because
+    /// each read of vectors from the old file reads whole pages.
     fn emit(&mut self) -> anyhow::Result<()> {
         let most = if self.state().devices.are_working() { EMITTED_DOCUMENTS } else { usize::MAX };
         let mut rows = Vec::new();

@@ -1,50 +1,52 @@
-//! Finds the documents of the old file that stay in the index because they cannot be read today. Pure. A document is its
-//! number in the old file.
+//! Finds the documents of the old file that stay in the index because they cannot be read in this run. Does no I/O. Each document
+//! is given by its number in the old file.
 //!
-//! Most failures name their document. Some do not: an unreadable folder hides which documents are in it, and a line that
-//! is not JSON hides its id. Documents are in the order of the inputs, so those that such a failure hides stood between the
-//! same neighbours in the old file. If the neighbours have changed their order, every unseen document may be hidden. The
-//! documents at the end of the old file that were stale already are out of order, so every failure of this kind may hide
-//! them too.
+//! Most failures name their document. Some failures do not: an unreadable folder hides the names of its documents, and a line
+//! that is not JSON hides the id of its document. Both files have the documents in the order of the inputs. So the failure may
+//! hide the documents that lie, in the old file, between the document before the failure and the document after the failure. If
+//! documents have changed their order, the failure may hide every unseen document. The stale documents at the end of the old file
+//! are not in the order of the inputs, so every failure without a name may hide them.
 
 use std::ops::Range;
 use std::slice;
 
-/// What became of a document.
+/// The state of a document of the old file in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Unseen,
-    /// Its id is in the new file.
+    /// The document's id is in the new file.
     Found,
-    /// It has no text any more.
+    /// The document was found, but its text is empty.
     Empty,
-    /// It could not be read or embedded.
+    /// The document could not be read or embedded.
     Failed,
 }
 
-/// The documents of the old file: which of them this run has seen, and which a failure may hide.
+/// The documents of the old file, with their states and the ranges of documents that failures may hide.
 #[derive(Debug)]
 pub struct Missing {
-    /// Documents in the old file.
+    /// Number of documents in the old file.
     count: u32,
     fates: Vec<Fate>,
     /// For each document, whether the text of one of its rows is in the new file, under any id.
     has_moved: Vec<bool>,
-    /// Documents in the order of the inputs. Those behind them were stale in the old file.
+    /// Number of documents at the start of the old file that are in the order of the inputs. All later documents were stale in
+    /// the old file.
     ordered: u32,
-    /// Unseen documents in these ranges may be hidden by a failure.
+    /// Ranges of documents between the documents before and after a failure. The failure may hide the unseen documents of its
+    /// range.
     gaps: Vec<Range<u32>>,
-    /// Whether a failure came after the last neighbour, so that the next neighbour ends a gap.
+    /// Whether there was a failure without a name since the latest document, so that the next document ends a gap.
     is_gap_open: bool,
-    /// Beginnings of ids that failures hide.
+    /// Paths of failures without a name. Each is the start of the ids of the documents that the failure hides.
     below: Vec<Box<str>>,
-    /// The number after that of the last neighbour.
+    /// The number of the latest document, plus one.
     after: u32,
     is_in_order: bool,
 }
 
 impl Missing {
-    /// Starts with all documents unseen. The last `stale` of them are out of order.
+    /// Starts with all documents unseen. The last `stale` documents are not in the order of the inputs.
     pub fn new(documents: u32, stale: u32) -> Self {
         Missing {
             count: documents,
@@ -59,46 +61,46 @@ impl Missing {
         }
     }
 
-    /// Marks a document as found, at this place in the order of the inputs.
+    /// Marks a document as found. Must be called in the order of the inputs.
     pub fn found(&mut self, document: u32) {
         self.pass(document);
         self.fates[document as usize] = Fate::Found;
     }
 
-    /// Marks a document whose text is in the new file, under any id.
+    /// Notes that the text of a row of this document is in the new file, under any id.
     pub fn moved(&mut self, document: u32) {
         self.has_moved[document as usize] = true;
     }
 
-    /// Marks a document as found without a text, at this place in the order of the inputs.
+    /// Marks a document as found with an empty text. Must be called in the order of the inputs.
     pub fn empty(&mut self, document: u32) {
         self.pass(document);
         self.fates[document as usize] = Fate::Empty;
     }
 
-    /// Marks a document as unreadable, at this place in the order of the inputs.
+    /// Marks a document as unreadable. Must be called in the order of the inputs.
     pub fn unreadable(&mut self, document: u32) {
         self.pass(document);
-        // An earlier document with the same id may be a good one.
+        // An earlier document with the same id may have been read successfully.
         if self.fates[document as usize] == Fate::Unseen {
             self.fates[document as usize] = Fate::Failed;
         }
     }
 
-    /// Marks a document that was found as one without a vector.
+    /// Marks a document that was found, but could not be embedded.
     pub fn failed(&mut self, document: u32) {
         self.fates[document as usize] = Fate::Failed;
     }
 
-    /// Notes a failure that does not name its documents, at this place in the order of the inputs. `below` is the beginning
-    /// of their ids, if that is known.
+    /// Notes a failure that does not name its documents. Must be called in the order of the inputs. `below` is the start of the
+    /// ids of these documents, if it is known.
     pub fn lost(&mut self, below: Option<&str>) {
         self.is_gap_open = true;
         self.below.extend(below.map(Box::from));
     }
 
-    /// Returns the documents that keep their old rows, ascending. Call it when all documents are marked. `ids` returns the
-    /// ids of ascending documents.
+    /// Returns the documents that keep their old rows, in ascending order. Must be called after all documents are marked. `ids`
+    /// must return the ids of the documents that it gets, which ascend.
     ///
     /// # Errors
     /// The error of `ids`.
@@ -122,14 +124,14 @@ impl Missing {
         Ok((0..count).filter(|&document| is_stale[document as usize]).collect())
     }
 
-    /// Returns how many documents are neither in the new file nor among the `stale` ones: somebody has removed them.
+    /// Returns the number of documents that were removed from the inputs: they are not in the new file, and not in `stale`.
     pub fn removed(&self, stale: &[u32]) -> usize {
         let fates = self.fates.iter().zip(&self.has_moved);
         let missing = fates.filter(|(fate, has_moved)| **fate != Fate::Found && !**has_moved).count();
         missing - stale.iter().filter(|&&document| !self.has_moved[document as usize]).count()
     }
 
-    /// Takes a document as a neighbour of those that failures hide.
+    /// Notes the position of a document. The position ends the gap of an earlier failure and starts the gap of a later failure.
     fn pass(&mut self, document: u32) {
         if document < self.ordered {
             self.close_gap(document);
@@ -146,7 +148,8 @@ impl Missing {
     }
 }
 
-/// Returns whether an id is the path, or a file or a row below it. A row without an id of its own has the id `FILE:NUMBER`.
+/// Whether an id is the path, or the id of a file or row below the path. A row that has no id in the input gets the id
+/// `FILE:NUMBER`.
 fn is_below(id: &str, path: &str) -> bool {
     id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
 }
@@ -155,9 +158,9 @@ fn is_below(id: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Marks documents, and returns the stale ones and how many were removed. In `seen`, a number is a document that was
-    /// found, `!` and a number an unreadable one, `-` and a number an empty one. `?` is a failure that names no document,
-    /// with the beginning of the ids that it hides. Documents 2 and 3 are in `folder`, the others in `folder2`.
+    /// Marks documents, and returns the stale documents and the number of removed documents. In `seen`, `1` means that document 1
+    /// was found, `!1` that it was unreadable, and `-1` that it was empty. `?path` is a failure that names no document and hides
+    /// the ids below `path`. Documents 2 and 3 are in `folder`, all other documents in `folder2`.
     fn stale_of(documents: u32, stale: u32, seen: &str) -> (Vec<u32>, usize) {
         let mut missing = Missing::new(documents, stale);
         for seen in seen.split_whitespace() {
@@ -186,10 +189,10 @@ mod tests {
         assert_eq!(stale(6, "0 ? 3 5"), (vec![1, 2], 1));
         assert_eq!(stale(6, "? ? 3 4 ?"), (vec![0, 1, 2, 5], 0));
         assert_eq!(stale(6, "0 1 ? 2 3 5"), (vec![], 1));
-        // An unreadable document is a neighbour too, and so is an empty one.
+        // An unreadable document and an empty document also end or start a gap.
         assert_eq!(stale(6, "0 ? !3 5"), (vec![1, 2, 3], 1));
         assert_eq!(stale(6, "0 -1 ? 3 5"), (vec![2], 2));
-        // The documents have changed their order, so every unseen one may be hidden.
+        // The documents have changed their order, so every unseen document may be hidden.
         assert_eq!(stale(6, "3 ? 0 -5"), (vec![1, 2, 4], 1));
         assert_eq!(stale(6, "3 0 5"), (vec![], 3));
         assert_eq!(stale(0, "?"), (vec![], 0));
@@ -204,14 +207,14 @@ mod tests {
     #[test]
     fn an_unreadable_folder_hides_the_ids_below_it() {
         assert_eq!(stale(6, "0 ?folder 1 5"), (vec![2, 3], 1));
-        // Documents with ids of their own are hidden by their place only.
+        // Documents with ids that do not begin with the path are hidden only by their position.
         assert_eq!(stale(6, "0 ?folder 5"), (vec![1, 2, 3, 4], 0));
         assert_eq!(stale(6, "0 1 ?folder/ ?fold 2 3 5"), (vec![], 1));
     }
 
     #[test]
     fn a_stale_document_may_still_be_hidden() {
-        // Documents 4 and 5 were stale already, so their place says nothing.
+        // Documents 4 and 5 were stale in the old file already, so their position does not matter.
         assert_eq!(stale_of(6, 2, "0 ? 1 2 3"), (vec![4, 5], 0));
         assert_eq!(stale_of(6, 2, "0 1 2 3"), (vec![], 2));
         assert_eq!(stale_of(6, 2, "0 4 1 ? 3"), (vec![2, 5], 0));

@@ -1,16 +1,16 @@
-//! Decides what the calling thread does next: a few facts come in, one step goes out. Pure.
+//! Decides the next step of the calling thread from a few facts. Does no I/O.
 
-/// The facts that the next step depends on.
+/// The facts that determine the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State {
-    /// Whether documents of the last group are not in the window yet.
+    /// Whether some documents of the latest group are not in the window yet.
     pub has_arrived: bool,
-    /// Whether the last group has arrived.
+    /// Whether all groups have arrived.
     pub is_end: bool,
     pub window: WindowState,
     /// Whether a chunk in the window needs the model.
     pub has_chunks: bool,
-    /// Whether the last plan made batches that no device has been given yet.
+    /// Whether some batches of the latest plan have not been handed to a device yet.
     pub has_batches: bool,
     pub devices: Devices,
     pub rows: RowsState,
@@ -19,7 +19,7 @@ pub(super) struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WindowState {
     Empty,
-    /// There are documents in it, and room for more.
+    /// The window has documents, and room for more.
     Filling,
     Full,
 }
@@ -28,43 +28,44 @@ pub(super) enum WindowState {
 pub(super) enum Devices {
     /// No plan has needed the model yet.
     NotStarted,
-    /// They have no batches.
+    /// The devices have no batches.
     Idle,
-    /// They have batches, and room for more.
+    /// The devices have batches, and room for more.
     Working,
-    /// They have as many batches as they may have.
+    /// The devices have as many batches as they may have.
     Full,
 }
 
-/// The rows of the first pending document, and of those behind it that have all their vectors too.
+/// The rows of the first pending document, and of the documents after it that have all their vectors too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowsState {
-    /// There is no such document, or it lacks a vector.
+    /// There is no pending document, or the first pending document lacks a vector.
     NotReady,
-    /// It has all its vectors. Its rows are held back, so that more of them are written together.
+    /// The first pending document has all its vectors. The rows are held back, so that more rows are written together.
     Ready,
-    /// As [`RowsState::Ready`], but they are to be written now.
+    /// The first pending document has all its vectors. The rows must be written now.
     Due,
 }
 
-/// What the calling thread does next.
+/// A step of the calling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Hand batches to the devices until they are full.
     HandIn,
-    /// Make batches of the window, and leave it empty. Then rows are due.
+    /// Plan batches for the chunks in the window, and empty the window. Afterwards, rows that are ready are due.
     Plan,
-    /// Put documents that have arrived into the window until it is full.
+    /// Move documents that have arrived into the window, until it is full.
     Fill,
-    /// Write rows that are ready: all of them if no device is working, else some of them. Then see what has come.
+    /// Write rows that are ready: all of them if no device is working, or else a limited number. Then receive, without waiting, a
+    /// group or an outcome that has arrived.
     Emit,
-    /// Wait until something comes.
+    /// Wait for a group of documents or for vectors.
     Wait(Awaited),
-    /// End, because everything has been written.
+    /// End, because all rows have been written.
     Done,
 }
 
-/// What the run waits for.
+/// The events that the run waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
     Documents,
@@ -73,10 +74,10 @@ pub(super) enum Awaited {
 }
 
 impl State {
-    /// Returns the step that comes next.
+    /// Returns the next step.
     ///
-    /// What keeps the devices working comes first. Nothing else to do and nothing to wait for means the end, so the run
-    /// never waits for what cannot come.
+    /// Steps that keep the devices working have priority. If there is nothing to do and nothing to wait for, the run is done. So
+    /// the run never waits for an event that cannot happen.
     pub fn next(self) -> Step {
         if self.has_batches && self.devices.have_room() {
             Step::HandIn
@@ -91,7 +92,7 @@ impl State {
         }
     }
 
-    /// Returns what can come. A new group is taken only if its documents have room in the window.
+    /// Returns the events that can happen now; `None` if none can. A new group is received only while the window has room.
     pub fn awaited(self) -> Option<Awaited> {
         let takes_documents = !self.is_end && !self.has_arrived && self.window != WindowState::Full;
         match (takes_documents, self.devices.are_working()) {
@@ -108,8 +109,8 @@ impl State {
             WindowState::Filling => self.is_end,
             WindowState::Full => true,
         };
-        // While the devices work, a window without chunks stays: if it were emptied again and again, its documents would
-        // pile up behind one that waits for its vector.
+        // While the devices work, a window without chunks is not emptied. Otherwise any number of its documents could pile up
+        // behind a document that waits for a vector.
         is_complete && !self.has_batches && (self.has_chunks || !self.devices.are_working())
     }
 
@@ -155,7 +156,7 @@ mod tests {
     const EMITTED_DOCUMENTS: usize = 5;
     const BATCHES_PER_DEVICE: usize = 2;
 
-    /// A run with the real window, plan and pending documents. Its documents are lists of chunks, and a chunk is a number.
+    /// Simulates a run with the real window, plan and pending documents. A document is a list of chunks, and a chunk is a number.
     struct Simulation {
         groups: VecDeque<Vec<Vec<u8>>>,
         arrived: VecDeque<Vec<u8>>,
@@ -212,7 +213,7 @@ mod tests {
             }
         }
 
-        /// Takes a step; `chance` decides what comes.
+        /// Takes a step. `chance` decides which event happens.
         fn take(&mut self, step: Step, chance: usize) {
             match step {
                 Step::HandIn => {
@@ -307,7 +308,8 @@ mod tests {
             assert!(batches <= self.devices * BATCHES_PER_DEVICE, "{batches} batches in flight");
             assert!(self.arrived.len() <= GROUP_DOCUMENTS);
             assert!(self.window.documents <= SIZE.documents);
-            // The window, the one before it, and one for each batch in flight. Rows of one more can be due.
+            // The limit: the current window, the window before it, one window per batch in flight, and one window with rows that
+            // are due.
             let documents = self.pending.next_number() - self.written;
             if self.devices == 1 {
                 assert!(documents <= (3 + BATCHES_PER_DEVICE) * SIZE.documents, "{documents} documents");
@@ -318,7 +320,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// [`Step::Wait`] always names something that can come, so a wrong decision shows as an end that comes too early, or
+        /// [`Step::Wait`] always names an event that can happen. So after a wrong decision, the simulation ends too early or
         /// never.
         #[test]
         fn whatever_comes_when_the_run_ends_with_everything_written_and_holds_no_more_than_it_may(
@@ -327,7 +329,7 @@ mod tests {
             kinds in 1..=255u8,
             chances in vec(any::<usize>(), 1..200),
         ) {
-            // Few kinds make many equal chunks.
+            // If there are few kinds of chunks, many chunks are equal.
             let groups: Vec<Vec<Vec<u8>>> = groups
                 .into_iter()
                 .map(|group| group.into_iter().map(|chunks| chunks.iter().map(|chunk| chunk % kinds).collect()).collect())
@@ -336,7 +338,7 @@ mod tests {
             let chunks: usize = groups.iter().flatten().map(Vec::len).sum();
             let mut simulation = Simulation::new(groups.clone(), devices);
             let mut chances = chances.into_iter().cycle();
-            // Each group, document and chunk costs a few steps.
+            // The limit on the steps: each group, document and chunk takes a few steps.
             let mut left = 10 + 5 * (groups.len() + documents + chunks);
             loop {
                 let state = simulation.state();

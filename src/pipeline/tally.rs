@@ -1,4 +1,4 @@
-//! Counts of a run: what became of its documents, and how much the model had to do.
+//! The counts of a run: documents by outcome, and the work of the model.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,74 +10,75 @@ use serde_json::{Value, json};
 use crate::console::{HumanCount, counted};
 use crate::source::LeftOut;
 
-/// What became of the documents. The members are those of the report: `docs/report.schema.json` describes them.
+/// The number of documents by outcome. `docs/report.schema.json` describes these members.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Tally {
-    /// Documents found.
+    /// Documents that were found.
     pub seen: u64,
-    /// Documents of which at least one chunk went through the model in this run.
+    /// Documents with at least one chunk that the model embedded in this run.
     pub embedded: u64,
-    /// Documents whose vectors existed already: in the old output, from an interrupted run, or from an equal text in this run.
+    /// Documents with vectors that existed already: in the old output, from an interrupted run, or from an equal text in this
+    /// run.
     pub reused: u64,
-    /// Documents without text after cleaning.
+    /// Documents with a text that is empty after cleaning.
     pub empty: u64,
-    /// Documents that could not be read or embedded. Each is named on stderr.
+    /// Documents that could not be read or embedded. Each failure is printed on stderr.
     pub failed: u64,
-    /// Failures that name no document, in a shard other than the first, which counts them as failed. Some of the documents
-    /// behind them may belong to this shard.
+    /// Failures that name no document, counted in all shards but the first. The first shard counts such failures as `failed`. The
+    /// documents that a failure hides may belong to this shard.
     pub unassigned: u64,
     /// Documents that could not be read and keep their rows of the old output.
     pub stale: u64,
-    /// Documents of the old output that are no longer in the inputs, neither by id nor by text.
+    /// Documents of the old output that are gone: neither the id nor the text is in the inputs any more.
     pub gone: u64,
-    /// Documents by encoding, for encodings other than UTF-8.
+    /// Number of documents by encoding, without documents in UTF-8.
     pub decoded: BTreeMap<&'static str, u64>,
-    /// What was found and skipped, by reason.
+    /// Number of files and folders that were skipped, by reason.
     pub left_out: BTreeMap<LeftOut, u64>,
 }
 
-/// How a summary speaks of the documents.
+/// The wording of a summary.
 #[derive(Debug, Clone, Copy)]
 pub struct TallyWording {
-    /// Whether the run embeds nothing and only says what it would do.
+    /// Whether the run is a dry run, which only says how many documents it would embed.
     pub is_dry: bool,
-    /// Where the vectors of reused documents came from.
+    /// The source of the vectors of reused documents.
     pub reused: Reused,
 }
 
-/// Where the vectors of reused documents came from.
+/// The source of the vectors of reused documents.
 #[derive(Debug, Clone, Copy)]
 pub enum Reused {
-    /// From earlier runs, or from equal texts in this one.
+    /// Earlier runs, or equal texts in this run.
     Vectors,
-    /// Only from equal texts in this run.
+    /// Only equal texts in this run.
     Duplicates,
 }
 
-/// What the model had to do.
+/// The work of the model.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Work {
-    /// Chunks that went through the model; in a dry run, chunks that would.
+    /// Chunks that the model embedded, or in a dry run, chunks that the model would embed.
     pub chunks: u64,
     /// Tokens in these chunks.
     pub tokens: u64,
-    /// Time in the model.
+    /// The time that the model took.
     #[serde(skip)]
     pub embedding: Duration,
-    /// Tokens that went through the model in this time: all of them, or in a dry run those of a trial.
+    /// Tokens that the model embedded in the time `embedding`: all tokens, or in a dry run the tokens of the trial.
     #[serde(skip)]
     pub tokens_timed: u64,
 }
 
 impl Work {
-    /// Returns the speed of the model; `None` before the first tokens.
+    /// Returns the speed of the model in tokens per second; `None` before the first tokens are embedded.
     pub fn tokens_per_second(&self) -> Option<f64> {
         (self.tokens_timed > 0).then(|| self.tokens_timed as f64 / self.embedding.as_secs_f64().max(1e-3))
     }
 }
 
 impl Tally {
-    /// Counts a document that was found, and its encoding unless that is UTF-8.
+    /// Counts a document that was found, and its encoding if this is not UTF-8.
     pub fn found(&mut self, encoding: Option<&'static str>) {
         self.seen += 1;
         if let Some(encoding) = encoding {
@@ -85,13 +86,13 @@ impl Tally {
         }
     }
 
-    /// Says what became of documents that were only read.
+    /// Returns a summary of the documents for a command that only reads them.
     pub fn read(&self) -> String {
         let (empty, failed) = (HumanCount(self.empty), HumanCount(self.failed));
         format!("{}: {empty} empty, {failed} failed{}", documents(self.seen), self.asides())
     }
 
-    /// Says what became of the documents of a run.
+    /// Returns a summary of the documents of a build.
     pub fn summary(&self, TallyWording { is_dry, reused }: TallyWording) -> String {
         let embedded = if is_dry { "would be embedded" } else { "embedded" };
         let mut line = format!("{}: {} {embedded}", documents(self.seen), HumanCount(self.embedded));
@@ -113,7 +114,7 @@ impl Tally {
         line + &self.asides()
     }
 
-    /// Returns the counts for programs.
+    /// Returns the counts as JSON, for programs.
     pub fn details(&self) -> Value {
         json!({
             "documents": self.seen,
@@ -129,7 +130,7 @@ impl Tally {
         })
     }
 
-    /// Says which encodings there were beside UTF-8, and what was skipped.
+    /// Returns the end of a summary: the encodings except UTF-8, and the files that were skipped.
     fn asides(&self) -> String {
         let decoded =
             self.decoded.iter().map(|(encoding, count)| format!("{} {encoding}", HumanCount(*count)));
@@ -140,12 +141,12 @@ impl Tally {
         list("decoded", decoded.collect()) + &list("skipped", skipped.collect())
     }
 
-    /// Whether a document has no row or an old one, or may have none.
+    /// Whether there were failures, including failures that name no document.
     pub fn have_failures(&self) -> bool {
         self.failed + self.unassigned > 0
     }
 
-    /// Whether every document is accounted for.
+    /// Whether the counts of embedded, reused, empty and failed documents add up to all documents.
     pub fn add_up(&self) -> bool {
         self.seen == self.embedded + self.reused + self.empty + self.failed
     }

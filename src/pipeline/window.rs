@@ -1,4 +1,4 @@
-//! The window: prepared chunks come in until there are enough of them to plan batches, then all of them go out.
+//! Collects prepared chunks in a window until there are enough chunks to plan batches.
 
 use std::mem;
 
@@ -6,20 +6,21 @@ use super::step::WindowState;
 use crate::text::tokenize::Encoding;
 use crate::vector::batch::ChunkKey;
 
-/// Tokens in a window: enough for texts of equal length to meet. A larger window would delay the rows, since rows are
-/// written window by window.
+/// Limit on the tokens in a window: enough to find texts of equal length for a batch. A larger window would delay the rows, since
+/// rows are written window by window.
 const TOKENS: usize = 64 << 10;
 
-/// Documents in a window.
+/// Limit on the documents in a window.
 const DOCUMENTS: usize = 1024;
 
-/// Bytes of texts and kept values in a window, whatever the size of the batches.
+/// Limit on the bytes of texts and kept values in a window. This limit does not grow with the size of the batches.
 const BYTES: usize = 64 << 20;
 
-/// Batches in a window whose batches are so large that [`TOKENS`] would hold fewer.
+/// Number of batches that a window should have room for. If these batches have more than [`TOKENS`] tokens, the window is
+/// enlarged.
 const BATCHES: usize = 32;
 
-/// How much a window holds before batches are planned over it.
+/// The limits at which a window is full, so that its batches are planned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowSize {
     pub tokens: usize,
@@ -34,14 +35,14 @@ impl Default for WindowSize {
 }
 
 impl WindowSize {
-    /// Returns the size for batches with at most this many tokens.
+    /// Returns the size of a window for batches with at most `batch_tokens` tokens.
     pub fn for_batches(batch_tokens: usize) -> Self {
         let times = (BATCHES * batch_tokens / TOKENS).max(1);
         WindowSize { tokens: times * TOKENS, documents: times * DOCUMENTS, bytes: BYTES }
     }
 }
 
-/// Documents since the last plan, and those of their chunks that need a vector from the model.
+/// The counts of the documents since the latest plan, and their chunks that need a vector from the model.
 #[derive(Default)]
 pub(super) struct Window {
     size: WindowSize,
@@ -52,14 +53,14 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Counts a document. Its tokens count whether they need the model or not.
+    /// Counts a document with all its tokens, even if its chunks do not need the model.
     pub fn add_document(&mut self, tokens: usize, bytes: usize) {
         self.documents += 1;
         self.tokens += tokens;
         self.bytes += bytes;
     }
 
-    /// Adds a chunk of the last document.
+    /// Adds a chunk that needs a vector from the model.
     pub fn add_chunk(&mut self, key: ChunkKey, encoding: Encoding) {
         self.chunks.push((key, encoding));
     }

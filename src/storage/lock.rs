@@ -1,5 +1,5 @@
-//! Allows one run at a time per output: a lock on a file beside it, which the system releases when the process ends for any
-//! reason.
+//! Allows only one run at a time per output. A run locks a file beside the output, and the system releases the lock when the
+//! process ends for any reason.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -11,56 +11,58 @@ use std::time::Duration;
 
 use crate::console::now;
 
-/// How long to wait for the holder to write its line into the file; it takes the lock first.
+/// How long to wait for the holder of a lock to write its line. The holder takes the lock before it writes the line.
 const HOLDER_DELAY: Duration = Duration::from_millis(100);
 
-/// A lock, held until dropped.
+/// A lock that is held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     file: File,
-    /// Whether the last holder left the lock file behind: it died, or called [`Lock::leave`].
+    /// Whether the previous holder died, or called [`Lock::leave`], and so left the lock file behind.
     pub was_left: bool,
     is_left: bool,
 }
 
-/// Why the lock could not be taken.
+/// The reason that a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// By the process that this text describes.
+    /// Another process holds the lock. The text names the process and the time at which it took the lock.
     #[error("another run holds it ({0}); wait until it ends, or stop it")]
     Held(String),
-    /// The folder cannot be written, or its file system has no locks.
+    /// The folder of the lock file cannot be written, or the file system has no locks.
     #[error(transparent)]
     Failed(#[from] io::Error),
 }
 
 impl Lock {
-    /// Releases the lock and leaves its file, as if this process had died: the next holder learns that the work is unfinished.
+    /// Releases the lock but leaves the lock file, as if this process had died. The file tells the next holder that the work is
+    /// unfinished.
     pub fn leave(mut self) {
         self.is_left = true;
     }
 
-    /// Takes the lock on the file at `path`, which it makes with `options`, or fails at once.
+    /// Makes the lock file at `path` with `options` and locks it. Fails without waiting if another process holds the lock.
     ///
     /// # Errors
-    /// Another process holds it; the file cannot be made or locked.
+    /// Another process holds the lock; the lock file cannot be made or locked.
     pub fn take(path: &Path, mut options: OpenOptions) -> Result<Self, LockError> {
         loop {
             let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    // The holder may have just taken it, and has yet to write its line.
+                    // The holder may have only just taken the lock, and may not have written its line yet.
                     thread::sleep(HOLDER_DELAY);
                     let mut holder = String::new();
-                    // The line is only for the message, which is right without it too.
+                    // The line is only for the message, which is also correct without the line.
                     let _ = file.take(1000).read_to_string(&mut holder);
                     return Err(LockError::Held(holder.trim().to_owned()));
                 }
                 Err(TryLockError::Error(e)) => return Err(e.into()),
             }
-            // The last holder may have removed the file after it was opened here: then this is a lock on a file without a name.
+            // The previous holder may have removed the lock file after this process opened it. Then the lock is useless, because
+            // other processes lock a new file.
             let here = file.metadata()?;
             if !path.metadata().is_ok_and(|there| is_same(&there, &here)) {
                 continue;
@@ -81,7 +83,8 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 impl Drop for Lock {
     fn drop(&mut self) {
         if !self.is_left {
-            // Still locked, so nobody else has taken it. If this fails, the next run locks the file that stays.
+            // The file is still locked here, so no other process holds this lock. If the file cannot be removed, the next run
+            // locks the same file.
             let _ = fs::remove_file(&self.path);
         }
     }

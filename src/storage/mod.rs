@@ -1,5 +1,5 @@
 //! Where bytes are stored: locks, files and objects.
 
-pub(crate) mod lock; // one run at a time per output
-pub(crate) mod object; // URLs of objects: reads, lists and writes them
+pub(crate) mod lock; // allows only one run at a time per output
+pub(crate) mod object; // reads, lists and writes objects in object storage
 pub mod place; // replaces a file atomically

@@ -1,4 +1,4 @@
-//! Replaces a file atomically: readers see the old file or the new one, never a part of one.
+//! Replaces a file atomically: a reader sees the whole old file or the whole new file.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,32 +12,32 @@ use anyhow::{anyhow, ensure};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-/// Random characters in the name of a temporary file.
+/// Number of random characters in the name of a temporary file.
 const RANDOM_CHARS: usize = 12;
 
-/// End of the name of a temporary file.
+/// The end of the name of a temporary file.
 const TEMPORARY: &str = ".tmp";
 
-/// Appended to the name of a damaged file that is backed up.
+/// The text that is appended to the name of a damaged file to name its backup.
 const BACKUP: &str = ".damaged";
 
 /// The kind of file that will be written.
 #[derive(Debug)]
 pub struct FileKind {
-    /// For messages, as in "a Parquet file".
+    /// The name of the format in messages, as in "a Parquet file".
     pub name: &'static str,
-    /// The first bytes of every such file.
+    /// The first bytes of every file of this kind.
     pub magic: &'static [u8],
-    /// Whether a damaged file may be replaced too. The run then backs it up.
+    /// Whether a damaged file may be replaced too. The run backs up the damaged file first.
     pub replaces_damaged: bool,
 }
 
-/// A checked path to write a file to, and the file that was there.
+/// A checked path to write a file to, and the file that was at this path when it was checked.
 #[derive(Debug)]
 pub struct Place {
-    /// What messages call it.
+    /// The name of the place in messages.
     name: String,
-    /// What messages about the disk call it.
+    /// The name of the place in messages about the disk.
     name_on_disk: String,
     path: PathBuf,
     /// The file that was there when the place was checked.
@@ -46,8 +46,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Checks `path`, or what it is a symlink to. A file there must have the first bytes of `kind`, so that a typing error
-    /// costs no document and no device. Messages call the place `what`, followed by the path.
+    /// Checks `path`, or the target if `path` is a symlink. A file that is already there must start with the first bytes of
+    /// `kind`, so that a typing error cannot overwrite another file or a device. Messages call the place `what`, followed by the
+    /// path.
     ///
     /// # Errors
     /// The path is a folder, a device, a broken symlink or a file of another kind.
@@ -70,7 +71,7 @@ impl Place {
             ensure!(old.is_file(), refuse("is not a regular file"));
             let [start, end] =
                 ends(&path, kind.magic.len()).map_err(|e| refuse(&format!("cannot be read ({e})")))?;
-            // A loss of power can leave a file of zeros.
+            // A power failure can leave a file of zeros.
             let may_be_damaged =
                 end == kind.magic || kind.magic.starts_with(&start) || start.iter().all(|&byte| byte == 0);
             ensure!(
@@ -81,8 +82,8 @@ impl Place {
         Ok(Place { name_on_disk: name.clone(), name, path, old, backs_up_old: false })
     }
 
-    /// Sets the name that messages use, for a local file that stands for something else. Messages about the disk add the
-    /// path.
+    /// Sets the name of the place in messages, for a local copy of an object. Messages about the disk add the path of the local
+    /// file.
     pub fn with_name(mut self, name: String) -> Self {
         self.name_on_disk = format!("{name}: {}", self.path.display());
         self.name = name;
@@ -106,16 +107,17 @@ impl Place {
         self.folder().join(name)
     }
 
-    /// Returns options to make a [`Place::sibling`], which only those may read who may read the old file.
+    /// Returns the options to make the file at [`Place::sibling`]. Users who may not read the old file may not read that file
+    /// either.
     pub fn sibling_options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
-        // Another user who may write to the folder could have made a symlink of that name.
+        // Does not follow a symlink with this name, which another user with access to the folder could have made.
         options.mode(self.temporary_mode().mode()).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         options
     }
 
-    /// Makes a temporary file in the same folder, since a rename is atomic only within one file system. It is removed when
-    /// dropped. Only those may read it who may read the old file.
+    /// Makes a temporary file in the same folder, since a rename is atomic only within one file system. The file is removed when
+    /// it is dropped. Users who may not read the old file may not read the temporary file either.
     ///
     /// # Errors
     /// The folder does not exist or cannot be written.
@@ -147,18 +149,20 @@ impl Place {
 
     /// Returns the error for a file that does not contain what was written to it.
     pub fn not_as_written(&self, why: &dyn fmt::Display) -> anyhow::Error {
-        self.cannot_write(&format!("what is read back is not what was written ({why}); check the disk"))
+        self.cannot_write(&format!(
+            "the file that was read back differs from the file that was written ({why}); check the disk"
+        ))
     }
 
-    /// Returns the message for a file that could be read earlier in this run and now cannot.
+    /// Returns the message for a file that could be read earlier in this run, but not any more.
     pub fn cannot_read_again(&self) -> String {
         format!(
-            "{}: can no longer be read, as it could earlier in this run; check the disk and run again",
+            "{}: could be read earlier in this run, but not any more; check the disk and run again",
             self.name
         )
     }
 
-    /// Removes temporary files that killed runs left. Only the run that holds the lock may call this.
+    /// Removes the temporary files of runs that were killed. Only the run that holds the lock may call this.
     ///
     /// # Errors
     /// The folder cannot be read or written.
@@ -176,8 +180,8 @@ impl Place {
         clean().map_err(|e| self.not_writable(&e))
     }
 
-    /// Moves a temporary file to this place, with the mode and owner of the old file. The file is on disk when this returns.
-    /// Returns a warning if mode or owner could not be kept.
+    /// Moves a temporary file to this place, and gives it the mode and owner of the old file. Flushes the file and the folder to
+    /// disk. Returns a warning if the mode or owner could not be kept.
     ///
     /// # Errors
     /// The file cannot be moved; another program replaced the old file; the old file cannot be backed up.
@@ -193,13 +197,13 @@ impl Place {
         Ok(warning)
     }
 
-    /// Makes [`Place::publish`] back up the old file before it is replaced. Returns the path that the backup will have.
+    /// Makes [`Place::publish`] back up the old file before replacing it. Returns the path that the backup will have.
     pub fn plan_backup(&mut self) -> PathBuf {
         self.backs_up_old = true;
         self.backup_path()
     }
 
-    /// Returns the first of `NAME.damaged`, `NAME.damaged-2` and so on that is free.
+    /// Returns the first of `NAME.damaged`, `NAME.damaged-2` and so on that does not exist yet.
     fn backup_path(&self) -> PathBuf {
         let path = |number: u32| {
             let mut path = self.path.clone().into_os_string();
@@ -219,24 +223,24 @@ impl Place {
             .or_else(|_| fs::copy(&self.path, &backup).map(drop))
             .map_err(|e| {
                 anyhow!(
-                    "{}: cannot be kept as {} ({e}); make room, or remove the file",
+                    "{}: the damaged file cannot be kept as {} ({e}); make room, or remove the file",
                     self.name,
                     backup.display()
                 )
             })
     }
 
-    /// Flushes the folder to disk. Until then, a new file or a rename can be undone by a loss of power.
+    /// Flushes the folder to disk. Until then, a power failure can undo the creation or renaming of a file.
     ///
     /// # Errors
-    /// The disk fails.
+    /// The folder cannot be flushed to disk.
     pub fn sync_folder(&self) -> anyhow::Result<()> {
         File::open(self.folder())
             .and_then(|folder| folder.sync_all())
             .map_err(|e| anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.name))
     }
 
-    /// Checks that the old file is still there, or still none.
+    /// Checks that the old file is still there and unchanged, or that there is still no file.
     ///
     /// # Errors
     /// Another program replaced, removed or made the file.
@@ -258,7 +262,7 @@ impl Place {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    /// Returns what the names of all files that belong to this place start with: `.NAME.`.
+    /// Returns the start of the names of all files that belong to this place: `.NAME.`.
     fn sibling_prefix(&self) -> OsString {
         let mut prefix = OsString::from(".");
         prefix.push(self.path.file_name().unwrap_or_default());
@@ -266,8 +270,9 @@ impl Place {
         prefix
     }
 
-    /// Returns the mode of a file that is not published yet. If it will replace a file, only its owner may read it until it
-    /// has the old one's group; a new file gets the usual mode, from which the umask takes bits.
+    /// Returns the mode of a temporary file. If there is an old file, only the owner may read the temporary file, until
+    /// [`Place::publish`] gives it the group and mode of the old file. If there is no old file, the temporary file has the usual
+    /// mode of a new file, which the umask reduces.
     fn temporary_mode(&self) -> Permissions {
         Permissions::from_mode(if self.old.is_some() { 0o600 } else { 0o666 })
     }
@@ -281,15 +286,15 @@ impl Place {
         if new.gid() != old.gid() {
             done = fchown(file, None, Some(old.gid()));
             if done.is_err() {
-                // The old group's rights are not for the new group.
+                // The rights of the old file's group must not go to another group.
                 mode &= !0o070;
             }
         }
         if new.uid() != old.uid() {
-            // Only root may do this.
+            // Only root may change the owner of a file.
             done = done.and(fchown(file, Some(old.uid()), None));
         }
-        // The mode comes last: a change of owner clears some of its bits.
+        // The mode is set last, because a change of owner clears some bits of the mode.
         let done = file.set_permissions(Permissions::from_mode(mode)).and(done);
         done.err().map(|e| format!("{}: its owner, group or mode could not be kept ({e})", self.name))
     }
@@ -301,7 +306,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Returns what tells a file from another one at the same path: device, inode, length and time of the last change.
+/// Returns the device, inode, length and time of the last change. They show whether the file at a path is still the same file.
 fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
 }
@@ -317,7 +322,7 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     Ok(ends)
 }
 
-/// Whether a file name is one that [`Place::temporary`] makes for a place with this prefix.
+/// Whether [`Place::temporary`] makes names like this one for a place with this prefix.
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
     let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
     random.is_some_and(|random| random.len() == RANDOM_CHARS && random.iter().all(u8::is_ascii_alphanumeric))

@@ -1,4 +1,4 @@
-//! Documents in, an Arrow IPC stream of their texts out.
+//! Writes the ids, texts and kept values of documents as an Arrow IPC stream.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use super::output::{ERROR, IpcWriter};
 use crate::index::kept;
 use crate::index::schema::{ID, TEXT};
 
-/// Documents per batch. Large enough for `embed` to find texts of equal length, small enough that it does not wait long
-/// and that little is lost if a process dies.
+/// Limit on the documents per batch. It is large enough for `embed` to find texts of equal length. It is small enough that
+/// `embed` does not wait long for a batch, and that little work is lost if a process dies.
 const BATCH_DOCUMENTS: usize = 1024;
 
-/// A batch ends with the document in which its texts and kept values reach this number of bytes.
+/// Bytes of texts and kept values after which a batch ends.
 const BATCH_BYTES: usize = 512 << 10;
 
-/// A stream with the columns `id: utf8`, `text: utf8` and `error: utf8` (nullable), and kept columns (utf8, nullable).
+/// Writes a stream with the columns `id: utf8`, `text: utf8`, `error: utf8` (nullable), and one column per kept column (utf8,
+/// nullable).
 pub struct DocumentStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
@@ -31,7 +32,7 @@ pub struct DocumentStream<W: Write> {
 }
 
 impl<W: Write> DocumentStream<W> {
-    /// Writes the schema. `keep` names the kept columns.
+    /// Starts a stream: writes the schema. `keep` names the kept columns.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -63,7 +64,7 @@ impl<W: Write> DocumentStream<W> {
         self.push_row(id, text, None, kept)
     }
 
-    /// Adds a document that could not be read, with the reason.
+    /// Adds a document that could not be read, with the reason as `error`.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -78,7 +79,7 @@ impl<W: Write> DocumentStream<W> {
         self.bytes += text.len();
         let mut values = kept.iter().map(kept::rendered);
         for column in &mut self.kept {
-            // A document that could not be read has no values.
+            // A document that could not be read has no kept values.
             let value = values.next().flatten();
             self.bytes += value.as_ref().map_or(0, String::len);
             column.append_option(value);
@@ -87,7 +88,7 @@ impl<W: Write> DocumentStream<W> {
         if self.documents == BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Writes the documents so far as a batch and flushes it to the reader.
+    /// Writes the documents added since the last batch as a batch, and flushes the batch to the reader of the stream.
     fn flush(&mut self) -> io::Result<()> {
         let columns = [&mut self.ids, &mut self.texts, &mut self.errors].into_iter().chain(&mut self.kept);
         let columns = columns.map(|column| Arc::new(column.finish()) as ArrayRef).collect();
@@ -95,7 +96,7 @@ impl<W: Write> DocumentStream<W> {
         self.output.write(RecordBatch::try_new(self.schema.clone(), columns))
     }
 
-    /// Writes the remaining documents and the end marker.
+    /// Writes the last batch and the end marker.
     ///
     /// # Errors
     /// `out` cannot be written.

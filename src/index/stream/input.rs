@@ -1,4 +1,4 @@
-//! Reads an Arrow IPC stream batch by batch, and its columns of strings in any of Arrow's forms.
+//! Reads an Arrow IPC stream batch by batch. Also reads a column of strings in each of Arrow's types for strings.
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 
-/// The first bytes of every message of a stream, since version 0.15 of the format.
+/// The first bytes of every message of an Arrow IPC stream since version 0.15 of the format.
 const MARKER: [u8; 4] = [0xFF; 4];
 
-/// The first bytes of an Arrow file, which is not a stream.
+/// The first bytes of an Arrow IPC file, which is another format than a stream.
 const FILE: &[u8] = b"ARRO";
 
-/// Reads the batches of a stream.
+/// Reads the batches of an Arrow IPC stream.
 pub struct IpcReader<R: Read> {
     reader: StreamReader<Watched<R>>,
     is_cut_off: Arc<AtomicBool>,
 }
 
-/// Notes whether the reader asked for bytes behind the end of the input.
+/// The input. It sets `is_cut_off` when a read finds the end of the input.
 struct Watched<R> {
     inner: Chain<Cursor<Vec<u8>>, BufReader<R>>,
     is_cut_off: Arc<AtomicBool>,
@@ -37,18 +37,18 @@ impl<R: Read> Read for Watched<R> {
 }
 
 impl<R: Read> IpcReader<R> {
-    /// Waits for the schema.
+    /// Starts to read a stream: waits for the schema.
     ///
     /// # Errors
     /// The input is not an Arrow IPC stream.
     pub fn open(input: R) -> anyhow::Result<Self> {
         let mut input = BufReader::new(input);
         let mut start = Vec::new();
-        // The Arrow reader would take the first bytes of another format for a length, and wait for that many.
+        // The Arrow reader would read the first bytes of another format as a length, and wait for that number of bytes.
         input.by_ref().take(MARKER.len() as u64).read_to_end(&mut start)?;
         ensure!(
             !start.is_empty(),
-            "is empty; an Arrow IPC stream has at least a schema, so see whether its writer failed"
+            "is empty, but an Arrow IPC stream has at least a schema; see why the program that writes it stopped"
         );
         ensure!(
             start != FILE,
@@ -61,7 +61,7 @@ impl<R: Read> IpcReader<R> {
         Ok(IpcReader { reader: received(&is_cut_off, reader)?, is_cut_off })
     }
 
-    /// Returns the columns and the metadata.
+    /// Returns the schema with its metadata.
     pub fn schema(&self) -> Arc<Schema> {
         self.reader.schema()
     }
@@ -76,9 +76,9 @@ impl<R: Read> IpcReader<R> {
     }
 }
 
-/// Returns what the reader has received, or an error if the input ended too early.
+/// Returns the result of the Arrow reader, or an error if the input ended too early.
 fn received<T>(is_cut_off: &AtomicBool, result: Result<T, ArrowError>) -> anyhow::Result<T> {
-    // The Arrow reader takes a missing end marker for the end of the stream. The writer died before it wrote the marker.
+    // If the end marker is missing, the program that writes the stream has died. The Arrow reader would report a normal end.
     ensure!(
         !is_cut_off.load(Relaxed),
         "ends without its end marker, so rows may be missing; see why the program that writes it stopped"
@@ -89,17 +89,17 @@ fn received<T>(is_cut_off: &AtomicBool, result: Result<T, ArrowError>) -> anyhow
     })
 }
 
-/// A column of strings in one of Arrow's forms.
+/// A column of strings in one of Arrow's types for strings.
 pub enum Strings<'a> {
     Utf8(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
-    /// Only nulls. pandas writes an empty column so.
+    /// Only nulls. pandas writes an empty column with this type.
     Null,
 }
 
 impl<'a> Strings<'a> {
-    /// Returns `None` for a column of another type.
+    /// Returns the column, or `None` if it has no type for strings and is not a column of nulls.
     pub fn of(array: &'a dyn Array) -> Option<Self> {
         match array.data_type() {
             DataType::Utf8 => Some(Strings::Utf8(array.as_string())),
@@ -110,12 +110,12 @@ impl<'a> Strings<'a> {
         }
     }
 
-    /// Whether a column has one of the types of strings. A column of only nulls has not.
+    /// Whether a type is one of Arrow's types for strings. The type of a column of nulls is not.
     pub fn has(kind: &DataType) -> bool {
         matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
     }
 
-    /// Returns `None` for a null.
+    /// Returns the string of a row, or `None` for a null.
     pub fn get(&self, row: usize) -> Option<&'a str> {
         match self {
             Strings::Utf8(array) => array.is_valid(row).then(|| array.value(row)),

@@ -1,5 +1,5 @@
-//! Arrow IPC streams between processes: `read` writes one, `embed --arrow` reads and writes one, and `pack` reads one.
-//! `docs/stream.md` describes their columns.
+//! Arrow IPC streams between processes. `read` writes a stream, `embed --arrow` reads a stream and writes another, and `pack`
+//! reads a stream. `docs/stream.md` describes the columns of each stream.
 
 mod documents;
 mod input;

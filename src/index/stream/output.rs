@@ -8,10 +8,10 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
-/// The column with the reason that a row has no vector.
+/// The column that holds the reason if a row has no vector.
 pub const ERROR: &str = "error";
 
-/// Writes the schema at once, and flushes each batch to the reader.
+/// Writes an Arrow IPC stream. Flushes the schema and each batch at once, so that the reader need not wait for them.
 pub struct IpcWriter<W: Write>(StreamWriter<BufWriter<W>>);
 
 impl<W: Write> IpcWriter<W> {
@@ -25,7 +25,7 @@ impl<W: Write> IpcWriter<W> {
         batch.and_then(|batch| self.0.write(&batch)).and_then(|()| self.0.flush()).map_err(io_error)
     }
 
-    /// Writes the end marker. A stream without one was cut off.
+    /// Writes the end marker, by which the reader knows that the stream is complete.
     pub fn finish(&mut self) -> io::Result<()> {
         self.0.finish().and_then(|()| self.0.flush()).map_err(io_error)
     }

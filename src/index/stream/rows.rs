@@ -1,4 +1,4 @@
-//! An Arrow IPC stream of rows with vectors in, [`Row`]s out.
+//! Reads an Arrow IPC stream of rows with vectors, checks each row, and returns [`Row`]s.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -21,17 +21,17 @@ use crate::vector::embedding::Embedding;
 /// How much the length of a vector may differ from 1.
 const LENGTH_TOLERANCE: f64 = 1e-3;
 
-/// A stream of rows with vectors, as `embed --arrow` writes it.
+/// Reads a stream of rows with vectors, such as `embed --arrow` writes.
 pub struct RowStream<R: Read> {
     input: IpcReader<R>,
     metadata: Metadata,
     columns: RowColumns,
     seen: HashSet<Digest>,
-    /// Number of rows read so far, to name a row without an id.
+    /// Number of rows read so far. A message names a row without an id by this number.
     rows: u64,
 }
 
-/// The numbers of the columns, and the names of the kept ones.
+/// The numbers of the columns in the schema, and the names of the kept columns.
 struct RowColumns {
     id: usize,
     text: usize,
@@ -40,11 +40,11 @@ struct RowColumns {
     kept: Vec<(String, usize)>,
 }
 
-/// A row of a stream after its checks.
+/// A row of a stream that has been checked.
 pub enum Packed {
     /// A row for the index.
     Row(Row),
-    /// A row with an empty text, which has no vector.
+    /// A row with an empty text, which needs no vector.
     Empty,
     /// A row that another process could not read or embed.
     #[allow(missing_docs)]
@@ -52,10 +52,11 @@ pub enum Packed {
 }
 
 impl<R: Read> RowStream<R> {
-    /// Waits for the schema.
+    /// Starts to read a stream: waits for the schema and checks it.
     ///
     /// # Errors
-    /// The input is not an Arrow IPC stream, does not say which model made its vectors, or has other columns.
+    /// The input is not an Arrow IPC stream, its metadata does not say which model made the vectors, or a column is missing or
+    /// has another type.
     pub fn open(input: R) -> anyhow::Result<Self> {
         let input = IpcReader::open(input)?;
         let schema = input.schema();
@@ -64,7 +65,7 @@ impl<R: Read> RowStream<R> {
         Ok(RowStream { input, metadata, columns, seen: HashSet::new(), rows: 0 })
     }
 
-    /// Returns the metadata of an index with the same vectors.
+    /// Returns the metadata for an index with the vectors of the stream.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -74,23 +75,23 @@ impl<R: Read> RowStream<R> {
         self.columns.kept.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Waits for the rows of the next batch. Returns `None` at the end.
+    /// Waits for the next batch and returns its rows, or `None` at the end of the stream.
     ///
     /// # Errors
-    /// The stream ends early or is damaged; a row has no id, the id of an earlier row, or no usable vector.
+    /// The stream ends early or is damaged; a row has no id, has the id of an earlier row, or has no valid vector.
     pub fn read(&mut self) -> anyhow::Result<Option<Vec<Packed>>> {
         let Some(batch) = self.input.read()? else { return Ok(None) };
         let rows = PackedRows::of(&batch, &self.columns);
         let mut packed = Vec::with_capacity(batch.num_rows());
         for at in 0..batch.num_rows() {
             self.rows += 1;
-            let no_id = || format!("row {}: has no id; give each row an id of its own", self.rows);
+            let no_id = || format!("row {}: has no id; give each row a unique id", self.rows);
             let id = rows.ids.get(at).with_context(no_id)?;
             let row = rows.row(at, id).with_context(|| format!("row `{id}`"))?;
             if let Packed::Row(row) = &row {
                 ensure!(
                     self.seen.insert(row.id.digest()),
-                    "row `{id}`: an earlier row has this id too; give each row an id of its own"
+                    "row `{id}`: an earlier row has this id too; give each row a unique id"
                 );
             }
             packed.push(row);
@@ -159,14 +160,14 @@ impl RowColumns {
     }
 }
 
-/// The values of a batch.
+/// The columns of a batch.
 struct PackedRows<'a> {
     ids: Strings<'a>,
     texts: Strings<'a>,
     vectors: &'a FixedSizeListArray,
     numbers: &'a [f32],
     errors: Strings<'a>,
-    /// The values of each kept column.
+    /// The values of the kept columns, one list per column.
     kept: Vec<Vec<Value>>,
 }
 
@@ -205,7 +206,7 @@ impl<'a> PackedRows<'a> {
         let dim = self.vectors.value_length() as usize;
         let start = self.vectors.value_offset_at(at);
         let vector = &self.numbers[start..start + dim];
-        // The number below a null may be anything.
+        // If a number is null, Arrow stores an arbitrary number in its place.
         let values = self.vectors.values();
         let has_nulls = values.null_count() > 0 && values.slice(start, dim).null_count() > 0;
         ensure!(

@@ -1,4 +1,4 @@
-//! An Arrow IPC stream of rows with texts in, a stream of the same rows with vectors out.
+//! Reads an Arrow IPC stream of rows with texts, and writes a stream of the same rows with vectors.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::index::metadata::Metadata;
 use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
 use crate::vector::embedding::Embedding;
 
-/// Limit on the bytes of text per batch: the offsets of a utf8 column have 31 bits.
+/// Limit on the bytes of text per batch, because the offsets of a utf8 column have 31 bits.
 const TEXT_BYTES_MAX: usize = i32::MAX as usize;
 
-/// A stream of rows with a column `text` and other columns.
+/// Reads a stream of rows that have a column `text` and any other columns.
 pub struct TextStream<R: Read> {
     input: IpcReader<R>,
     columns: TextColumns,
 }
 
-/// The numbers of the columns `text` and `error`.
+/// The numbers of the columns `text` and `error` in the schema.
 #[derive(Debug, Clone, Copy)]
 struct TextColumns {
     text: usize,
@@ -63,17 +63,18 @@ impl TextColumns {
 }
 
 impl<R: Read> TextStream<R> {
-    /// Waits for the schema.
+    /// Starts to read a stream: waits for the schema and checks it.
     ///
     /// # Errors
-    /// The input is not an Arrow IPC stream, has no column `text` or a column `vector` already.
+    /// The input is not an Arrow IPC stream, has no column `text`, or already has a column `vector`.
     pub fn open(input: R) -> anyhow::Result<Self> {
         let input = IpcReader::open(input)?;
         let columns = TextColumns::of(&input.schema())?;
         Ok(TextStream { input, columns })
     }
 
-    /// Starts the stream of the same rows with vectors: writes its schema. `metadata` says what the vectors depend on.
+    /// Starts the stream with the vectors of these rows: writes the schema to `out`. The schema includes `metadata`, which says
+    /// how the vectors are made.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -81,7 +82,7 @@ impl<R: Read> TextStream<R> {
         EmbeddedStream::new(out, &self.input.schema(), self.columns, metadata)
     }
 
-    /// Waits for the next batch. Returns `None` at the end.
+    /// Waits for the next batch. Returns `None` at the end of the stream.
     ///
     /// # Errors
     /// The stream ends early or is damaged, or a batch has too much text.
@@ -100,12 +101,12 @@ pub struct TextBatch {
     columns: TextColumns,
 }
 
-/// A row as it was received.
+/// A row as it was read from the stream.
 #[derive(Debug, Clone, Copy)]
 pub struct TextRow<'a> {
     /// The text; empty for a null.
     pub text: &'a str,
-    /// An error of an earlier process. A row with one is not embedded.
+    /// The error that an earlier program wrote for this row, if there is one. A row with an error is not embedded.
     pub error: Option<&'a str>,
 }
 
@@ -122,9 +123,9 @@ impl TextBatch {
 
 /// The outcome of embedding a row.
 pub enum Made {
-    /// The vector of its text.
+    /// The vector of the row's text.
     Vector(Embedding),
-    /// No vector, because the text is empty or the row was received with an error.
+    /// No vector, because the text is empty or the row already had an error.
     Nothing,
     /// The reason that the text could not be embedded.
     Failed(String),
@@ -136,7 +137,7 @@ impl Made {
     }
 }
 
-/// Writes a stream with the columns received, but with clean texts, and with the columns `vector` and `error`.
+/// Writes a stream with all columns of the input and the columns `vector` and `error`. The column `text` holds the clean texts.
 pub struct EmbeddedStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
@@ -160,14 +161,14 @@ impl<W: Write> EmbeddedStream<W> {
         Ok(EmbeddedStream { output: IpcWriter::new(out, &schema)?, schema, dim })
     }
 
-    /// Writes a batch with its clean texts and outcomes, one of each per row, and flushes it to the reader. A row that was
-    /// received with an error keeps it.
+    /// Writes a batch with the clean text and the outcome of each row, and flushes the batch to the reader of the stream. A row
+    /// that already had an error keeps this error.
     ///
     /// # Errors
     /// `out` cannot be written.
     ///
     /// # Panics
-    /// If a row has no text or no outcome.
+    /// If `texts` or `made` does not have one item per row.
     pub fn write(&mut self, batch: &TextBatch, texts: &[String], made: &[Made]) -> io::Result<()> {
         let TextColumns { text, error } = batch.columns;
         assert_eq!((texts.len(), made.len()), (batch.batch.num_rows(), batch.batch.num_rows()));
@@ -191,7 +192,7 @@ impl<W: Write> EmbeddedStream<W> {
         for made in made {
             match made {
                 Made::Vector(vector) => values.extend_from_slice(vector.values()),
-                // Arrow has room for a vector below a null too.
+                // Arrow stores the numbers of a vector even if the vector is null.
                 Made::Nothing | Made::Failed(_) => values.resize(values.len() + self.dim, 0.0),
             }
         }

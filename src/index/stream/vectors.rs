@@ -1,4 +1,4 @@
-//! Texts and their vectors in, an Arrow IPC stream out.
+//! Writes texts and their vectors as an Arrow IPC stream.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::output::IpcWriter;
 use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
 use crate::vector::embedding::Embedding;
 
-/// A stream with the columns `text: utf8` and `vector: fixed_size_list<float32, dim>`.
+/// Writes a stream with the columns `text: utf8` and `vector: fixed_size_list<float32, dim>`.
 pub struct VectorStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
@@ -18,7 +18,7 @@ pub struct VectorStream<W: Write> {
 }
 
 impl<W: Write> VectorStream<W> {
-    /// Writes the schema.
+    /// Starts a stream: writes the schema.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -28,7 +28,7 @@ impl<W: Write> VectorStream<W> {
         Ok(VectorStream { output: IpcWriter::new(out, &schema)?, schema, dim })
     }
 
-    /// Writes a batch and flushes it to the reader.
+    /// Writes a batch and flushes the batch to the reader of the stream.
     ///
     /// # Errors
     /// `out` cannot be written.

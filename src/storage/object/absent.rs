@@ -1,4 +1,4 @@
-//! Replaces `store` in a program built without object storage: no store can be opened.
+//! Replaces the module `store` in a program that was built without object storage. Opening a store always fails.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
-//! Object storage: `s3://`, `gs://` and `az://` URLs in; listings, bytes and new objects out.
+//! Object storage: lists, reads and writes objects that are named by `s3://`, `gs://` and `az://` URLs.
 //!
-//! `store` alone uses object_store and tokio. All calls block, so the rest of the program has no asynchronous code.
+//! Only the module `store` uses the libraries object_store and tokio. All calls block, so no other module has asynchronous code.
 
 mod remote;
 #[cfg(feature = "object-storage")]

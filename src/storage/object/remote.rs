@@ -1,5 +1,6 @@
-//! An object to write, by way of a local file: in a folder of its own in the user's cache, with the lock and the journal
-//! that any output has. Notes beside the file say which version of the object it is a copy of, and which upload has begun.
+//! Writes an object by way of a local file. The file has its own folder in the user's cache, with the lock and the journal that
+//! every output has. Two notes beside the file hold the version of the object that the file is a copy of, and the id of an upload
+//! that has begun.
 
 use std::env;
 use std::fs::{self, File};
@@ -20,12 +21,12 @@ use crate::error::Usage;
 use crate::interrupt;
 use crate::storage::place::{FileKind, Place};
 
-/// Ends of the names of the two notes: which version of the object the file is a copy of, and the id of an upload that has
-/// begun.
+/// Ends of the names of the two notes. `copy` holds the version of the object that the file is a copy of, and `upload` the id of
+/// an upload that has begun.
 const COPY: &str = "copy";
 const UPLOAD: &str = "upload";
 
-/// Bytes to copy between two checks for an interrupt.
+/// Number of bytes to copy between two checks for an interrupt.
 const COPY_BLOCK_BYTES: usize = 1 << 20;
 
 /// An object to write, and the local file that it is uploaded from.
@@ -34,15 +35,15 @@ pub struct RemoteOutput {
     store: Arc<Store>,
     url: Arc<Url>,
     path: PathBuf,
-    /// The version at the last [`RemoteOutput::look`]; `None` if there was no object.
+    /// The version that [`RemoteOutput::look`] found; `None` if there was no object.
     found: Option<Version>,
 }
 
-/// Says that the local file is a copy of this version of the object.
+/// The note that the local file is a copy of this version of the object.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Copy {
     version: Version,
-    /// Changes when the file is replaced or written to.
+    /// The stamp of the local file, which changes when the file is replaced or written to.
     stamp: FileStamp,
 }
 
@@ -54,14 +55,15 @@ impl RemoteOutput {
         ensure!(!url.is_prefix(), Usage(format!("{url}: is a folder; name an object in it")));
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-        let cache = cache
-            .with_context(|| format!("{url}: no folder for its local copy; set XDG_CACHE_HOME or HOME"))?;
+        let cache = cache.with_context(|| {
+            format!("{url}: there is no folder for a local copy of the object; set XDG_CACHE_HOME or HOME")
+        })?;
         let digest = hex(&blake3::hash(url.to_string().as_bytes()).as_bytes()[..16]);
         let folder = cache.join(env!("CARGO_PKG_NAME")).join(digest);
         // Private: other users of this machine may not be allowed to read the object.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(|| {
             format!(
-                "{url}: {}: cannot make the folder for its local copy; set XDG_CACHE_HOME",
+                "{url}: {}: cannot make this folder for a local copy of the object; set XDG_CACHE_HOME",
                 folder.display()
             )
         })?;
@@ -79,10 +81,10 @@ impl RemoteOutput {
         &self.url
     }
 
-    /// Finds out which version the object has now. Its first bytes must be those of the kind that will replace it.
+    /// Finds out which version the object has now, and checks that the object is of the kind of file that will replace it.
     ///
     /// # Errors
-    /// The object is of another kind; the store cannot be reached or denies access.
+    /// The object is another kind of file; the store cannot be reached or denies access.
     pub fn look(&mut self, kind: &FileKind) -> anyhow::Result<()> {
         self.found = self.store.head(&self.url)?;
         if let Some(found) = self.found.as_ref().filter(|found| found.bytes > 0) {
@@ -99,8 +101,8 @@ impl RemoteOutput {
         Ok(())
     }
 
-    /// Makes the local file a copy of the object, or removes it if there is no object. Only the run that holds the lock may
-    /// call this.
+    /// Makes the local file a copy of the object, or removes the local file if there is no object. Only the run that holds the
+    /// lock may call this.
     ///
     /// # Errors
     /// The object cannot be read; the file cannot be written.
@@ -126,7 +128,7 @@ impl RemoteOutput {
         let (mut block, mut done) = (vec![0; COPY_BLOCK_BYTES], 0);
         loop {
             let read = reader.read(&mut block);
-            // First: an interrupt makes the read fail too, and is not an error of the store.
+            // This check comes before the error of the read: an interrupt makes the read fail too, but is no error of the store.
             interrupt::check()?;
             let count = read?;
             if count == 0 {
@@ -147,10 +149,11 @@ impl RemoteOutput {
         self.note_copy(place, found)
     }
 
-    /// Uploads the local file, unless it is a copy of the object.
+    /// Uploads the local file, unless it is already a copy of the object.
     ///
     /// # Errors
-    /// Another program wrote the object during this run; it cannot be written. Either way the old object stays.
+    /// Another program wrote the object during this run; the object cannot be written. After an error, the object is as it was,
+    /// unless another program wrote it.
     pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         if self.is_copy(place) {
             return Ok(());
@@ -174,14 +177,15 @@ impl RemoteOutput {
     fn abort_unfinished_upload(&self, place: &Place) -> anyhow::Result<()> {
         let note = place.sibling(UPLOAD);
         let Ok(id) = fs::read_to_string(&note) else { return Ok(()) };
-        // A run may have been killed before it wrote the id; some stores would delete the object for an empty one.
+        // The id is empty if a run was killed before it wrote the id. Some stores would delete the object if asked to abort an
+        // upload without an id.
         if !id.is_empty() {
             self.store.abort_upload(&self.url, &id)?;
         }
         Ok(fs::remove_file(&note)?)
     }
 
-    /// Whether the local file is known to be a copy of the version that was found.
+    /// Whether the note says that the local file is a copy of the version that [`RemoteOutput::look`] found.
     fn is_copy(&self, place: &Place) -> bool {
         let noted =
             fs::read(place.sibling(COPY)).ok().and_then(|text| serde_json::from_slice::<Copy>(&text).ok());

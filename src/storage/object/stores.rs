@@ -1,4 +1,4 @@
-//! The stores that a run uses, and the objects and listings read from them.
+//! The stores that a run uses, and the objects and listings that it reads from a store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use super::store::{Reader, Store};
 use super::url::{ListedObject, Url};
 use crate::console::Reporter;
 
-/// The stores of a run; each is opened once.
+/// The stores of a run. Each store is opened once.
 pub struct Stores {
     endpoint: Option<String>,
     reporter: Arc<Reporter>,
-    /// By bucket.
+    /// The open stores by bucket.
     open: HashMap<String, Arc<Store>>,
 }
 
 impl Stores {
-    /// `endpoint` replaces the address of all stores, whether it comes from the environment or is the cloud's own. The
-    /// reporter says when the run waits for a store.
+    /// Makes the set of stores, but opens no store yet. `endpoint` replaces the address of all stores, both the address of the
+    /// cloud and an address from the environment. The reporter prints a message when the run waits for a store.
     pub fn new(endpoint: Option<&str>, reporter: Arc<Reporter>) -> Self {
         Stores { endpoint: endpoint.map(str::to_owned), reporter, open: HashMap::new() }
     }
@@ -49,9 +49,9 @@ impl Stores {
     pub fn list(&mut self, url: &Url) -> anyhow::Result<Listing> {
         let store = self.open(url)?;
         let mut objects = store.list(url)?;
-        // The order of a walk over folders: `a/b` before `a.txt`.
+        // Sorts as a walk over folders does: `a/b` comes before `a.txt`.
         objects.sort_unstable_by(|one, other| one.key.split('/').cmp(other.key.split('/')));
-        // Some programs make an empty object for each folder.
+        // Skips folders: some programs make an empty object for each folder.
         let is_folder = |next: Option<&ListedObject>, object: &ListedObject| {
             let rest = next.and_then(|next| next.key.strip_prefix(&*object.key));
             object.bytes == 0 && rest.is_some_and(|rest| rest.starts_with('/'))
@@ -63,10 +63,10 @@ impl Stores {
         Ok(Listing { store, url: url.clone(), objects })
     }
 
-    /// Returns an object to write, by way of a local file.
+    /// Returns an object to write. It is written by way of a local file.
     ///
     /// # Errors
-    /// The folder for that file cannot be made; the URL names no object.
+    /// The folder for the local file cannot be made; the URL names a bucket or a prefix, not an object.
     pub fn remote(&mut self, url: Url) -> anyhow::Result<RemoteOutput> {
         let store = self.open(&url)?;
         RemoteOutput::new(store, url)
@@ -82,7 +82,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// Requests the first block and returns a reader. It reads a single version of the object, or fails.
+    /// Requests the first block and returns a reader. The reader reads one version of the object, and fails if another version
+    /// replaces it.
     pub fn open(&self) -> Reader {
         Reader::new(self.store.clone(), self.url.clone(), self.bytes, None)
     }
@@ -106,7 +107,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Returns the prefix.
+    /// Returns the URL of the prefix.
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -121,12 +122,12 @@ impl Listing {
         self.objects.is_empty()
     }
 
-    /// Returns the key of an object, without the prefix.
+    /// Returns the key of the object with this index, without the prefix.
     pub fn below(&self, at: usize) -> &str {
         &self.objects[at].key
     }
 
-    /// Returns an object.
+    /// Returns the object with this index.
     pub fn object(&self, at: usize) -> Object {
         let ListedObject { key, bytes } = &self.objects[at];
         Object { store: self.store.clone(), url: self.url.below(key).into(), bytes: *bytes }

@@ -1,4 +1,4 @@
-//! URLs of objects, and versions of objects.
+//! The URLs and the versions of objects.
 
 use std::fmt;
 use std::path::Path;
@@ -11,9 +11,9 @@ use crate::error::Usage;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     pub(super) scheme: Scheme,
-    /// Scheme and bucket, as in `s3://bucket`.
+    /// The scheme and the bucket, as in `s3://bucket`.
     pub(super) bucket: String,
-    /// Key of an object or a prefix, not percent-encoded, without `/` at its ends; empty for the whole bucket.
+    /// The key of the object or prefix, not percent-encoded, without a `/` at the start or end. Empty for a whole bucket.
     pub(super) key: String,
     is_prefix: bool,
 }
@@ -38,10 +38,10 @@ impl Scheme {
 }
 
 impl Url {
-    /// Parses an argument; returns `None` if it is a path.
+    /// Parses an argument. Returns `None` if the argument is a path.
     ///
     /// # Errors
-    /// It starts like a URL of an object and is not a valid one.
+    /// The argument starts like the URL of an object, but is not a valid URL.
     pub fn of(path: &Path) -> Result<Option<Url>, Usage> {
         let Some((scheme_name, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
             return Ok(None);
@@ -62,7 +62,7 @@ impl Url {
         Ok(Some(Url { scheme, bucket, key: key.to_owned(), is_prefix }))
     }
 
-    /// Refuses a URL where only a path is possible; `what` is the name for it in the message.
+    /// Refuses a URL where only a path is allowed. The message calls the argument `what`.
     ///
     /// # Errors
     /// `path` is a URL.
@@ -86,7 +86,7 @@ impl Url {
         }
     }
 
-    /// Whether it can only be a prefix, since it ends in `/` or names a bucket.
+    /// Whether the URL can only be a prefix, because it ends in `/` or names a whole bucket.
     pub fn is_prefix(&self) -> bool {
         self.is_prefix
     }
@@ -109,16 +109,16 @@ impl fmt::Display for Url {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     pub(super) etag: Option<String>,
-    /// The store's number for the version, if it has such numbers.
+    /// The store's identifier of the version, if the store numbers its versions.
     pub(super) version: Option<String>,
-    /// The length of the object.
+    /// The length of the object in bytes.
     pub(super) bytes: u64,
 }
 
 /// An object in a listing.
 #[derive(Debug)]
 pub struct ListedObject {
-    /// Without the prefix that was listed.
+    /// The key, without the prefix that was listed.
     pub(super) key: Box<str>,
     pub(super) bytes: u64,
 }

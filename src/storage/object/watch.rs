@@ -1,8 +1,8 @@
-//! What an upload in parts reports while it runs.
+//! The progress reports of an upload in parts.
 
-/// Callbacks of an upload.
+/// The callbacks of an upload in parts.
 pub struct UploadWatch<'a> {
-    /// Receives the upload's id, by which it can be aborted, before the first part is sent.
+    /// Receives the id of the upload before the first part is sent. The upload can be aborted by this id.
     pub begun: &'a mut dyn FnMut(&str) -> anyhow::Result<()>,
     /// Receives the number of bytes uploaded so far.
     pub sent: &'a mut dyn FnMut(u64),

@@ -1,4 +1,4 @@
-//! A bucket and the requests that read from it. Each call blocks until it is answered or the run is interrupted.
+//! A bucket, and the requests that read from it. Each call blocks until the store answers or the run is interrupted.
 
 use std::fmt;
 use std::pin::pin;
@@ -20,23 +20,23 @@ use crate::error::StoreError;
 use crate::interrupt::{self, Interrupted};
 
 /// Bytes per request that reads or writes a part of an object. A single request for a whole object would stay open while
-/// documents are embedded, and the server would cut it.
+/// documents are embedded, and the server would cut the connection.
 pub const BLOCK_BYTES: u64 = 8 << 20;
 
-/// Blocks of one object that are requested at once.
+/// Limit on the requests for blocks of one object that run at the same time.
 pub const BLOCKS_AHEAD: usize = 3;
 
-/// Requests for blocks that run at once, over all objects.
+/// Limit on the requests for blocks of all objects that run at the same time.
 const REQUESTS_MAX: usize = 32;
 
 /// How often to check for an interrupt while a request runs.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Pauses, in seconds, before the retries of what object_store does not retry: an answer that was cut, and a write that may
-/// have succeeded.
+/// Seconds to pause before each retry of a request that object_store does not retry: a request with an answer that was cut, or a
+/// write that may have succeeded.
 const PAUSES_SECONDS: [u64; 5] = [1, 1, 2, 4, 8];
 
-/// A bucket.
+/// A bucket, the connection to its store, and the runtime that sends the requests.
 pub struct Store {
     pub(super) scheme: Scheme,
     pub(super) objects: Arc<dyn ObjectStore>,
@@ -47,20 +47,20 @@ pub struct Store {
     pub(super) conditions: Conditions,
 }
 
-/// object_store's two views of one bucket.
+/// The two interfaces of object_store to one bucket, and the conditions that the store supports.
 pub struct Backend {
     pub objects: Arc<dyn ObjectStore>,
     pub parts: Arc<dyn MultipartStore>,
     pub conditions: Conditions,
 }
 
-/// Which writes a store does only if the object is still as the run found it.
+/// The writes that a store refuses if the object is no longer as the run found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     None,
-    /// One put of a whole object.
+    /// The put of a whole object.
     Put,
-    /// That, and the request that completes an upload in parts.
+    /// The put of a whole object, and the request that completes an upload in parts.
     PutAndParts,
 }
 
@@ -71,10 +71,10 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Sends nothing yet.
+    /// Starts the runtime, but sends no request yet.
     ///
     /// # Errors
-    /// The system starts no more threads.
+    /// The system cannot start more threads.
     pub fn new(scheme: Scheme, backend: Backend, connection: Arc<Connection>) -> anyhow::Result<Self> {
         let Backend { objects, parts, conditions } = backend;
         let runtime =
@@ -90,7 +90,8 @@ impl Store {
         let key = Path::from(url);
         let head = async {
             match self.objects.head(&key).await {
-                // The answer to HEAD has no body, which would say whether the object or the bucket is missing.
+                // The answer to HEAD has no body. Only a body says whether the object or the bucket is missing, so this asks
+                // again with GET.
                 Err(Error::NotFound { .. }) => {
                     let options =
                         GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
@@ -106,7 +107,7 @@ impl Store {
         }
     }
 
-    /// Returns the first `count` bytes of this version of an object, which must have that many.
+    /// Returns the first `count` bytes of this version of an object. The object must have at least `count` bytes.
     pub fn read_start(&self, url: &Url, version: &Version, count: usize) -> anyhow::Result<Vec<u8>> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(0..count as u64)),
@@ -133,7 +134,7 @@ impl Store {
         Ok(self.retry(listed)?.map_err(|e| self.error(url, &e))?)
     }
 
-    /// Waits for a request, and checks for an interrupt meanwhile.
+    /// Waits for a request, and checks for an interrupt while it waits.
     pub(super) fn wait<T>(&self, request: impl Future<Output = T>) -> Result<T, Interrupted> {
         self.runtime.block_on(async {
             let mut request = pin!(request);
@@ -146,7 +147,7 @@ impl Store {
         })
     }
 
-    /// Waits for a request, and repeats it if the connection was cut and object_store did not retry.
+    /// Waits for a request, and repeats the request if the connection was cut and object_store did not retry.
     pub(super) fn retry<T, F>(&self, request: impl Fn() -> F) -> Result<object_store::Result<T>, Interrupted>
     where
         F: Future<Output = object_store::Result<T>>,
@@ -170,7 +171,7 @@ impl Store {
 
 impl From<&Url> for Path {
     fn from(url: &Url) -> Self {
-        // Valid: checked when the URL was parsed, or taken from a listing.
+        // The key is always valid: it was checked when the URL was parsed, or a listing contained it.
         Path::parse(&url.key).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
-//! The HTTP service below object_store: sends its requests, says on stderr which store the run waits for, and gives up on
-//! one that stays unavailable. It also adds a condition to the request that completes an upload in parts, for which
-//! object_store has no option.
+//! Sends the HTTP requests of object_store, says on stderr which store the run waits for, and gives up if a store stays
+//! unavailable. Also adds a condition to the request that completes an upload in parts, because object_store has no option for
+//! that.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,8 @@ use object_store::{ClientOptions, HeaderValue};
 use super::errors::root_cause;
 use crate::console::Reporter;
 
-/// How long a store may be unavailable before a request fails. The signature of a request is valid for five minutes.
+/// How long a store may be unavailable before a request fails. This must be less than the five minutes for which the signature of
+/// a request is valid.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often stderr says that the run waits for a store.
@@ -31,15 +32,15 @@ pub type Condition = (&'static str, HeaderValue);
 pub struct Connection {
     reporter: Arc<Reporter>,
     health: Mutex<Health>,
-    /// By the id of the upload that each is for.
+    /// The conditions of uploads in parts, by the id of the upload.
     conditions: Mutex<HashMap<String, Condition>>,
 }
 
 #[derive(Default)]
 struct Health {
-    /// Until the first answer, the address is more likely wrong than the store unavailable.
+    /// Whether the store has ever answered. Until it has answered, requests fail at once, because the address is probably wrong.
     has_answered: bool,
-    /// When the first of the current row of failures occurred.
+    /// When the first failure since the last success occurred.
     failing_since: Option<Instant>,
     last_message: Option<Instant>,
 }
@@ -49,7 +50,7 @@ impl Connection {
         Connection { reporter, health: Mutex::default(), conditions: Mutex::default() }
     }
 
-    /// Adds a condition to the request that will complete this upload, until [`Connection::clear_condition`].
+    /// Adds a condition to the request that will complete this upload. [`Connection::clear_condition`] removes the condition.
     pub fn set_condition(&self, upload_id: &str, condition: Condition) {
         lock(&self.conditions).insert(upload_id.to_owned(), condition);
     }
@@ -58,10 +59,10 @@ impl Connection {
         lock(&self.conditions).remove(upload_id);
     }
 
-    /// Returns the condition for a request, if it completes an upload that has one.
+    /// Returns the condition for a request, if the request completes an upload with a condition.
     fn condition_of(&self, request: &HttpRequest) -> Option<Condition> {
         let query = request.uri().query().filter(|_| request.method() == "POST")?;
-        // `query_pairs` decodes the id; it needs a whole URL.
+        // `query_pairs` decodes the id, but needs a whole URL.
         let url = reqwest::Url::parse(&format!("http://host/?{query}")).ok()?;
         let (_, upload_id) = url.query_pairs().find(|(name, _)| name == "uploadId")?;
         lock(&self.conditions).get(&*upload_id).cloned()
@@ -72,8 +73,8 @@ impl Connection {
         (health.has_answered, health.failing_since) = (true, None);
     }
 
-    /// Records a failure and returns whether to give up. The patience is that of all requests together, since they all wait
-    /// for the same store.
+    /// Records a failure, and returns whether to give up. All requests share one time limit, since they all wait for the same
+    /// store.
     fn gives_up(&self, failure: &str, has_answered: bool) -> bool {
         let mut health = lock(&self.health);
         health.has_answered |= has_answered;
@@ -110,7 +111,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Sends requests by `client`.
+/// Sends requests through `client`, with the conditions and the time limit of `connection`.
 pub struct Service {
     pub client: HttpClient,
     pub connection: Arc<Connection>,
@@ -141,7 +142,7 @@ impl HttpService for Service {
             Err(e) => (format!("{host}: {}", root_cause(e)), false),
         };
         if self.connection.gives_up(&failure, has_answered) {
-            // object_store does not retry this kind.
+            // object_store does not retry an error of the kind `Unknown`.
             return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(failure)));
         }
         answer

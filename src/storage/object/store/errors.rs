@@ -1,4 +1,4 @@
-//! Says why a request failed and what to do about it: object_store's errors in, [`StoreError`]s out.
+//! Turns the errors of object_store into [`StoreError`]s, which say why a request failed and what to do.
 
 use std::error::Error as StdError;
 
@@ -8,27 +8,28 @@ use object_store::client::{HttpError, HttpErrorKind};
 use super::super::url::{Scheme, Url};
 use crate::error::StoreError;
 
-/// Codes by which stores say that the bucket is missing, and not only the object.
+/// Error codes of the stores for a missing bucket.
 const NO_BUCKET_CODES: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
 
-/// Servers inside a cloud that give a machine its credentials; object_store asks them if the environment has none.
+/// Servers inside a cloud that give a machine its credentials. object_store asks these servers if the environment has no
+/// credentials.
 const CREDENTIAL_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 
-/// Why a request failed.
+/// The reason that a request failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestFailure {
     NoBucket,
     NoObject,
-    /// `reason` is the store's code or status.
+    /// The store denied access. `reason` is the error code or the status of the answer.
     Denied {
         reason: String,
         whole_store: bool,
     },
-    /// The object is not the version that the request was for.
+    /// The object is no longer the version that the request asked for.
     Changed,
-    /// A listing has a key that is not a path.
+    /// A listing contains a key that is not a valid path.
     InvalidKey(String),
-    /// The environment has none, and neither has this machine.
+    /// The environment has no credentials, and the cloud gives none to this machine.
     NoCredentials,
     Other {
         reason: String,
@@ -54,7 +55,7 @@ impl RequestFailure {
         }
         let reason = answer.as_ref().map_or_else(|| root_cause(error), ErrorAnswer::reason);
         match answer.map(|answer| answer.status) {
-            // Only an answer about one object has this variant; one about a listing has not.
+            // object_store uses the variant `PermissionDenied` for requests for one object, but not for listings.
             Some(401 | 403) => RequestFailure::Denied {
                 reason,
                 whole_store: !matches!(error, Error::PermissionDenied { .. }),
@@ -66,15 +67,15 @@ impl RequestFailure {
     }
 }
 
-/// An answer of a store that reports an error.
+/// The answer of a store that reports an error.
 ///
-/// object_store keeps status and body in private types, so they are parsed from its texts here, and nowhere else.
+/// object_store keeps the status and the body in private types, so this code parses them from the error text. No other code does.
 #[derive(Debug)]
 struct ErrorAnswer {
     status: u16,
-    /// The status in words, as in `403 Forbidden`.
+    /// The status line, as in `403 Forbidden`.
     status_line: String,
-    /// The store's own name for the error, from the body.
+    /// The error code of the store, from the body.
     code: Option<String>,
 }
 
@@ -82,7 +83,7 @@ impl ErrorAnswer {
     fn parse(text: &str) -> Option<Self> {
         let (status_line, body) = match text.strip_prefix("Server returned non-2xx status code: ") {
             Some(rest) => rest.split_once(": ")?,
-            // S3 may begin an answer with a success before it knows of the error.
+            // S3 may start an answer with a success status before the error occurs.
             None => ("200 OK", text.strip_prefix("Server returned error response: ")?),
         };
         let status = status_line.split(' ').next()?.parse().ok()?;
@@ -96,35 +97,35 @@ impl ErrorAnswer {
     }
 }
 
-/// Returns the host that a request was sent to, if this is object_store's text about a failed request.
+/// Returns the host that a failed request was sent to, if `text` is object_store's message about a failed request.
 fn host_of_request(text: &str) -> Option<String> {
     let (_method, rest) = text.strip_prefix("Error performing ")?.split_once(' ')?;
     let (_scheme, rest) = rest.split(' ').next()?.split_once("://")?;
     rest.split(['/', ':', '?']).next().map(str::to_owned)
 }
 
-/// Returns an error's source, the source of that, and so on.
+/// Returns the chain of sources of an error, from the direct source to the root cause.
 fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(error.source(), |&error| error.source())
 }
 
-/// Returns the text of the error at the bottom.
+/// Returns the text of the last error in the chain of sources.
 pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
     sources(error).last().unwrap_or(error).to_string()
 }
 
-/// Whether the bucket is there and the object is not.
+/// Whether the bucket exists, but the object does not.
 pub fn is_missing_object(error: &Error) -> bool {
     RequestFailure::of(error) == RequestFailure::NoObject
 }
 
-/// Whether the connection was cut. An error of the other kind means that `Connection` has given up.
+/// Whether the connection was cut. An HTTP error of the kind `Unknown` means instead that `Connection` has given up.
 pub fn is_cut(error: &Error) -> bool {
     let http = sources(error).find_map(|source| source.downcast_ref::<HttpError>());
     http.is_some_and(|http| http.kind() != HttpErrorKind::Unknown)
 }
 
-/// Returns what to tell the user about a failed request.
+/// Returns the error for a failed request, as the user sees it.
 pub fn store_error(scheme: Scheme, url: &Url, error: &Error) -> StoreError {
     let variables = credential_variables(scheme);
     let (cause, affects_whole_store) = match RequestFailure::of(error) {
@@ -145,7 +146,7 @@ pub fn store_error(scheme: Scheme, url: &Url, error: &Error) -> StoreError {
     StoreError { url: url.to_string(), cause, affects_whole_store }
 }
 
-/// Returns the error for an object that is not the version that the run found.
+/// Returns the error for an object that has changed since the run found it.
 pub fn changed(url: &Url) -> StoreError {
     StoreError {
         url: url.to_string(),
@@ -154,13 +155,13 @@ pub fn changed(url: &Url) -> StoreError {
     }
 }
 
-/// Returns the error for a store whose settings object_store refuses.
+/// Returns the error for settings that object_store refuses.
 pub fn not_opened(url: &Url, error: &Error) -> StoreError {
     let cause = format!("{}; check {}", root_cause(error), credential_variables(url.scheme));
     StoreError { url: url.to_string(), cause, affects_whole_store: true }
 }
 
-/// Variables that credentials come from, in the names that the store's own tools use.
+/// Returns the environment variables with the credentials of a store. The store's own tools use the same names.
 fn credential_variables(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::S3 => "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION",

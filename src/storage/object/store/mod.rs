@@ -1,11 +1,11 @@
-//! One bucket of S3, Google Cloud Storage or Azure, by object_store.
+//! Reads and writes a bucket of S3, Google Cloud Storage or Azure, through object_store.
 
 mod bucket; // a store and the requests that read from it
 mod connection; // sends requests; says which store the run waits for, and gives up
-mod errors; // object_store's errors -> StoreError
-mod open; // a URL and the environment -> a store
-mod read; // the reader of one object, with blocks ahead
-mod upload; // a file -> an object, whole or in parts
+mod errors; // turns errors of object_store into StoreError
+mod open; // opens a store with the settings of the environment
+mod read; // reads one object in blocks, some of them ahead
+mod upload; // uploads a file, whole or in parts
 
 pub use bucket::Store;
 pub use read::Reader;

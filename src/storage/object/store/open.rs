@@ -1,4 +1,4 @@
-//! Opens a bucket of each of the three clouds, with the credentials and settings of the environment.
+//! Opens a bucket of S3, Google Cloud Storage or Azure, with the credentials and settings of the environment.
 
 use std::env;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use super::errors;
 use crate::console::Reporter;
 use crate::error::Usage;
 
-/// Retries per request. Not what ends them: pauses grow to 15 seconds, so the time limit comes first.
+/// Limit on the retries per request. The pauses grow to 15 seconds, so a request always reaches the time limit [`PATIENCE`]
+/// first.
 const RETRIES_MAX: usize = 1000;
 
-/// `ReadTimeout` limits the wait for each piece of an answer, `Timeout` the whole request: it must not cut a slow one.
+/// Time limits and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole request,
+/// so it is long enough for a slow one.
 const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
     (ClientConfigKey::ConnectTimeout, "10s"),
     (ClientConfigKey::ReadTimeout, "120s"),
@@ -27,13 +29,13 @@ const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
     (ClientConfigKey::UserAgent, concat!("qwen3-index/", env!("CARGO_PKG_VERSION"))),
 ];
 
-/// Variables that name the endpoint of S3.
+/// Environment variables with the endpoint of S3.
 const S3_ENDPOINT_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
 
 impl Store {
-    /// Opens the bucket of a URL; sends nothing yet.
+    /// Opens the bucket of a URL, but sends no request yet.
     pub fn open(url: &Url, endpoint: Option<&str>, reporter: Arc<Reporter>) -> anyhow::Result<Self> {
-        // Fails if it is already installed, which is just as well.
+        // This fails if a provider is already installed, which does no harm.
         let _ = rustls::crypto::ring::default_provider().install_default();
         check_endpoints(endpoint, url.scheme)?;
         let connection = Arc::new(Connection::new(reporter));
@@ -58,7 +60,7 @@ fn open_s3(
         builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
     }
     if let Some(endpoint) = endpoint {
-        // This key takes precedence over `Endpoint`, which the environment may have set.
+        // The key `S3Endpoint` takes precedence over the key `Endpoint`, which the environment may have set.
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
     let from_env = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
@@ -109,7 +111,7 @@ fn open_azure(
     Ok(Backend { objects: store.clone(), parts: store, conditions: Conditions::Put })
 }
 
-/// Refuses an endpoint that is not a URL, on which object_store would panic.
+/// Refuses an endpoint that is not a URL, because object_store would panic.
 fn check_endpoints(endpoint: Option<&str>, scheme: Scheme) -> Result<(), Usage> {
     let variables = if scheme == Scheme::S3 { &S3_ENDPOINT_VARIABLES[..] } else { &[] };
     let from_env = variables.iter().filter_map(|&name| Some((name, env::var(name).ok()?)));

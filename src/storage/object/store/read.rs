@@ -1,4 +1,4 @@
-//! Reads one version of an object in blocks, some of them requested ahead.
+//! Reads one version of an object in blocks, and requests some blocks ahead.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -20,17 +20,18 @@ type BlockRequest = JoinHandle<object_store::Result<(Bytes, ObjectMeta)>>;
 pub struct Reader {
     store: Arc<Store>,
     url: Arc<Url>,
-    /// `None` until the first block has arrived.
+    /// The version that is read; `None` if no version was given and the first block has not arrived yet.
     version: Option<Version>,
-    /// The rest of the block that is being read.
+    /// The unread rest of the current block.
     block: Bytes,
     requests: VecDeque<BlockRequest>,
-    /// Where the next block to request begins, in bytes.
+    /// The offset of the next block to request, in bytes.
     next_offset: u64,
 }
 
 impl Reader {
-    /// Requests the first block. `bytes` is the length of the object, and `version` the one to read if it is known.
+    /// Requests the first block. `bytes` is the length of the object. If `version` is `None`, the reader reads the version that
+    /// the first block belongs to.
     pub fn new(store: Arc<Store>, url: Arc<Url>, bytes: u64, version: Option<Version>) -> Self {
         let mut reader =
             Reader { store, url, version, block: Bytes::new(), requests: VecDeque::new(), next_offset: 0 };
@@ -51,7 +52,7 @@ impl Reader {
         let (objects, slots, key) =
             (self.store.objects.clone(), self.store.request_slots.clone(), Path::from(&*self.url));
         self.requests.push_back(self.store.runtime.spawn(async move {
-            // Fails only if the semaphore is closed, which nobody does.
+            // This fails only if the semaphore is closed, and no code closes it.
             let _slot = slots.acquire().await.ok();
             let found = objects.get_opts(&key, options).await?;
             let meta = found.meta.clone();
@@ -59,7 +60,7 @@ impl Reader {
         }));
     }
 
-    /// Waits for the next block; returns whether there is one.
+    /// Waits for the next block. Returns false at the end of the object.
     fn next_block(&mut self) -> io::Result<bool> {
         let Some(request) = self.requests.pop_front() else { return Ok(false) };
         let answer = self.store.wait(request).map_err(io::Error::other)?.map_err(io::Error::other)?;

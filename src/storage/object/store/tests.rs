@@ -1,5 +1,5 @@
-//! The real object_store against a server that answers as the stores do: its words for a failure must stay those that
-//! `errors` parses, and a condition must reach the upload that it is for.
+//! Tests the real object_store against a server that answers as the stores do. The error texts of object_store must stay in the
+//! form that `errors` parses, and a condition must reach the request that completes its upload.
 
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ use crate::console::{LogFormat, Reporter};
 
 type Answered = Result<HttpResponse, HttpError>;
 
-/// Answers each request by a function.
+/// A client that answers each request with the result of a function.
 #[derive(Clone)]
 struct FakeServer(Arc<dyn Fn(&HttpRequest) -> Answered + Send + Sync>);
 
@@ -55,7 +55,7 @@ fn server(answer: impl Fn(&HttpRequest) -> Answered + Send + Sync + 'static) -> 
     FakeConnector(HttpClient::new(FakeServer(Arc::new(answer))))
 }
 
-/// A server that gives every request the same answer.
+/// A client that gives every request the same answer.
 fn always(status: u16, body: &'static str) -> FakeConnector {
     server(move |_| Ok(answer(status, body)))
 }
@@ -174,7 +174,7 @@ fn failures_of_writes_are_told_apart() {
         (412, PRECONDITION_FAILED, RequestFailure::Changed),
         (403, ACCESS_DENIED, denied("AccessDenied", false)),
         (404, NO_SUCH_BUCKET, RequestFailure::NoBucket),
-        // Only the answer to the completion of an upload may report an error as a success.
+        // Only the answer to the completion of an upload can report an error with a success status.
         (200, INTERNAL_ERROR, other("InternalError")),
     ] {
         let store = s3(always(status, body));
@@ -198,7 +198,7 @@ fn words_of_errors_in_keys_and_hosts_mean_nothing() {
 
 #[test]
 fn a_machine_without_credentials_is_told_so() {
-    // The machine is in no cloud; or in one, without a role.
+    // The machine is not in a cloud, or is in a cloud but has no role.
     let unreachable = |request: &HttpRequest| {
         assert_eq!(request.uri().host(), Some("169.254.169.254"));
         Err(HttpError::new(HttpErrorKind::Connect, io::Error::from(io::ErrorKind::ConnectionRefused)))
@@ -231,7 +231,7 @@ fn a_cut_connection_is_told_from_one_that_was_given_up() {
     }
 }
 
-/// The answer to a request for an object whose ETag is its key.
+/// Answers a request for an object. The ETag is the key of the object.
 fn object(request: &HttpRequest) -> HttpResponse {
     let mut found = answer(200, "");
     for (name, value) in [
@@ -263,7 +263,7 @@ fn two_uploads_at_once_have_their_own_conditions() {
     let objects = Arc::new(s3(FakeConnector(HttpClient::new(service))));
     let backend = Backend { objects: objects.clone(), parts: objects, conditions: Conditions::PutAndParts };
     let store = Store::new(Scheme::S3, backend, connection).unwrap();
-    // Ids whose form in a query is another one.
+    // Ids that look different in a query, because they are percent-encoded.
     let uploads = [("one", "1/+ =&"), ("two", "2%2B")];
     thread::scope(|scope| {
         for (key, id) in uploads {

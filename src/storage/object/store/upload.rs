@@ -1,5 +1,5 @@
-//! Replaces an object by a file: by one put, or in parts that nobody sees until the last request. It fails if the object is
-//! not as the run found it.
+//! Uploads a file to replace an object, with one put or in parts. Readers see the parts only after the last request. An upload
+//! fails if the object is no longer as the run found it.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -24,22 +24,22 @@ use super::errors;
 use crate::digest::hex;
 use crate::interrupt::Interrupted;
 
-/// Parts per upload, at most; the limit of S3, and the lowest of the three clouds.
+/// Limit on the parts per upload. This is the limit of S3, which is the lowest of the three clouds.
 const PARTS_MAX: u64 = 10_000;
 
-/// How long the end of a failed run may wait to remove the parts that it uploaded.
+/// How long a failed upload may take to remove its uploaded parts.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The attribute that holds the digest of what was uploaded. Azure wants an identifier for its name.
+/// The attribute of an object that holds the digest of the uploaded file. Azure requires that the name is an identifier.
 const DIGEST: Attribute = Attribute::Metadata(Cow::Borrowed("qwen3index"));
 
 /// A file to upload.
 struct UploadSource<'a> {
     file: File,
     bytes: u64,
-    /// What the object was when the run began.
+    /// The version of the object that the run found; `None` if there was no object.
     found: Option<&'a Version>,
-    /// BLAKE3 of the file, in hexadecimal.
+    /// The BLAKE3 digest of the file, in hexadecimal.
     digest: String,
 }
 
@@ -50,10 +50,11 @@ impl UploadSource<'_> {
 }
 
 impl Store {
-    /// Replaces the object that was `found` by a file, and returns the version that it is now.
+    /// Uploads a file to replace the version `found` of an object. Returns the new version.
     ///
     /// # Errors
-    /// Another program wrote the object; it could not be written. Unless another program writes it, the object is as it was.
+    /// Another program wrote the object; the object cannot be written. After an error, the object is as it was, unless another
+    /// program wrote it.
     pub fn upload(
         &self,
         url: &Url,
@@ -74,7 +75,7 @@ impl Store {
         };
         let etag = match uploaded {
             Ok(etag) => etag,
-            // The store may have taken the object, and only its answer was lost.
+            // The store may have stored the object although its answer was lost. The digest shows whether it has.
             Err(e) if e.is::<Interrupted>() || !self.has_digest(url, &source.digest) => return Err(e),
             Err(_) => None,
         };
@@ -83,11 +84,12 @@ impl Store {
             version.bytes == bytes && (etag.is_none() || unquoted(&version.etag) == unquoted(&etag))
         };
         let version = self.head(url)?.filter(is_uploaded);
-        version
-            .with_context(|| format!("{url}: another program replaced it right after the upload; run again"))
+        version.with_context(|| {
+            format!("{url}: another program replaced the object right after the upload; run again")
+        })
     }
 
-    /// Uploads by one put; returns the ETag if the store gives one.
+    /// Uploads a file with one put. Returns the ETag if the store gives one.
     fn upload_whole(&self, url: &Url, source: &mut UploadSource) -> anyhow::Result<Option<String>> {
         let mut bytes = Vec::new();
         source.file.read_to_end(&mut bytes)?;
@@ -106,7 +108,7 @@ impl Store {
         self.retry(put)?.map(|put| put.e_tag).map_err(|e| self.error(url, &e).into())
     }
 
-    /// Uploads in parts; returns the ETag if the store gives one.
+    /// Uploads a file in parts. Returns the ETag if the store gives one.
     fn upload_parts(
         &self,
         url: &Url,
@@ -115,7 +117,7 @@ impl Store {
     ) -> anyhow::Result<Option<String>> {
         let key = Path::from(url);
         let options = match self.scheme {
-            // object_store cannot give them to an upload in parts there.
+            // object_store cannot set attributes for an upload in parts to Azure.
             Scheme::Azure => PutMultipartOptions::default(),
             Scheme::S3 | Scheme::Google => PutMultipartOptions::from(source.attributes()),
         };
@@ -125,7 +127,7 @@ impl Store {
             .and_then(|()| self.send_parts(url, &id, source, watch.sent))
             .and_then(|parts| self.complete_upload(url, &id, &parts, source.found));
         if uploaded.is_err() {
-            // If this fails too, the next run tries again.
+            // If the parts cannot be removed either, the next run tries again.
             let abort = self.parts.abort_multipart(&key, &id);
             let _ = self.runtime.block_on(async { tokio::time::timeout(ABORT_TIMEOUT, abort).await });
         }
@@ -159,7 +161,7 @@ impl Store {
         }
     }
 
-    /// Makes the uploaded parts the object; returns the ETag if the store gives one.
+    /// Completes an upload: joins the uploaded parts to the object. Returns the ETag if the store gives one.
     pub(super) fn complete_upload(
         &self,
         url: &Url,
@@ -186,13 +188,13 @@ impl Store {
         }
     }
 
-    /// Fails if the object is not as it was found. Stores without conditions have only this check.
+    /// Fails if the object is no longer as the run found it. If a store does not support conditions, this is the only check.
     fn check_unchanged(&self, url: &Url, found: Option<&Version>) -> anyhow::Result<()> {
         ensure!(self.head(url)?.as_ref() == found, errors::changed(url));
         Ok(())
     }
 
-    /// Whether the object was uploaded from a file with this digest.
+    /// Whether the attribute of the object holds this digest.
     fn has_digest(&self, url: &Url, digest: &str) -> bool {
         let key = Path::from(url);
         let head = GetOptions { head: true, ..GetOptions::default() };
@@ -203,7 +205,7 @@ impl Store {
     }
 }
 
-/// Returns the header that makes a write fail unless the object is still as it was found; `None` if the store gave no ETag.
+/// Returns the header that makes a write fail if the object is no longer as the run found it; `None` if the store gave no ETag.
 fn condition(found: Option<&Version>) -> Option<Condition> {
     match found {
         None => Some(("if-none-match", HeaderValue::from_static("*"))),
