@@ -188,7 +188,7 @@ fn a_model_that_is_too_large_is_refused_in_one_line() {
     let playground = Playground::new();
     documents(&playground, 5);
     let refused = build(&playground, &CUDA, &[("STAND_IN_MIB", "1")]).expect(1);
-    refused.says("cannot be loaded: not enough memory on the device; free some");
+    refused.says("cannot be loaded: not enough memory on the device; free memory");
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.story);
     let auto = build(&playground, &[], &[("STAND_IN_MIB", "1")]).expect(0);
     auto.says(" dimensions, CPU, ").says("not enough memory on the device");
