@@ -258,7 +258,7 @@ fn faults_of_driver_and_libraries_are_reported_in_one_line() {
         &[("STAND_IN_ERROR", "803")],
         &["the NVIDIA driver reports: system has unsupported display driver"],
     );
-    let old = "cannot be loaded: CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version; check that the driver is 580 or newer";
+    let old = "cannot be loaded: CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version; check that the NVIDIA driver has version 580 or newer";
     refused(stand_in(), &[("STAND_IN_OLD", "1")], &[old]);
     refused(stand_in(), &[("STAND_IN_GPUS", "0")], &["there is no GPU 0", "use --device cpu"]);
 
@@ -274,7 +274,11 @@ fn faults_of_driver_and_libraries_are_reported_in_one_line() {
     symlink(stand_in().join(CUDA_LIBRARIES[0]), broken.join(CUDNN_LIBRARIES[0])).unwrap();
     link(&CUDNN_LIBRARIES[1..], &broken);
     onnx_runtime(&broken);
-    refused(&broken, &[], &["cannot be loaded: cuDNN is unavailable", "driver is 580", "scripts/setup cuda"]);
+    refused(
+        &broken,
+        &[],
+        &["cannot be loaded: cuDNN is unavailable", "driver has version 580", "scripts/setup cuda"],
+    );
 
     // The folder that remains after `pip install onnxruntime` over `onnxruntime-gpu`.
     let other = playground.path("other");
