@@ -172,7 +172,12 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "m/onnx/model_external.onnx_data", "does not exist", "data beside it"],
+        says: &[
+            "m/onnx/model.onnx",
+            "m/onnx/model_external.onnx_data",
+            "does not exist",
+            "data files are beside it",
+        ],
     },
     Case {
         name: "quantised output",

@@ -210,7 +210,7 @@ fn several_gpus_share_the_work() {
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     build(&playground, &["--device", "cuda:2"], &two)
         .expect(1)
-        .says("there is no GPU 2: the NVIDIA driver has 2");
+        .says("there is no GPU 2: the NVIDIA driver lists 2");
 }
 
 #[test]
