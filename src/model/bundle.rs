@@ -37,7 +37,7 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
             parent.display()
         )
     })?;
-    // Only its owner may read a temporary folder. A new folder inside it has the usual permissions, and becomes the bundle.
+    // Other users cannot read a temporary folder. A new folder inside it has the usual permissions, and becomes the bundle.
     let unfinished = scratch.path().join(MODEL);
     let program = env::current_exe()
         .map_err(|e| anyhow!("the file of this program cannot be found: {e}; start it by its full path"))?;

@@ -16,7 +16,7 @@ pub enum Device {
     Cpu,
     /// The CPU with OpenVINO, in bfloat16.
     OpenVino,
-    /// NVIDIA GPUs by their numbers in CUDA, one session per GPU. Never empty, no number twice.
+    /// NVIDIA GPUs, identified by their numbers in CUDA. Each GPU has one session, and no number occurs twice.
     Cuda(Vec<usize>),
 }
 
@@ -121,7 +121,7 @@ impl Device {
         }
     }
 
-    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install the same file names.
+    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install files of the same names, so each replaces the files of another.
     pub(super) fn package(&self) -> &'static str {
         match self {
             Device::Cpu => "onnxruntime",

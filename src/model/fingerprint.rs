@@ -1,5 +1,5 @@
-//! Computes the fingerprint of a model from its files. Models with different fingerprints make different vectors, even if the
-//! models have the same name.
+//! Computes the fingerprint of a model from its files. The name of a model is no fingerprint: two models of the same name may
+//! have different weights.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -23,7 +23,7 @@ const LOCATION: &[u8] = b"\x0a\x08location\x12";
 /// Bytes of the longest path that Linux accepts.
 const NAME_BYTES_MAX: usize = 4096;
 
-/// Most bytes that protobuf needs to encode a length of up to [`NAME_BYTES_MAX`], as a varint.
+/// Bytes of a protobuf varint that is large enough for [`NAME_BYTES_MAX`].
 const VARINT_BYTES: usize = 2;
 
 /// The fingerprint of a model, which is a part of the fingerprint of an index.
@@ -31,7 +31,7 @@ const VARINT_BYTES: usize = 2;
 pub struct ModelFingerprint {
     /// `model_type` of config.json.
     pub architecture: String,
-    /// The BLAKE3 digest of the graph and its external data files, sorted by name. In hexadecimal.
+    /// The BLAKE3 digest of the graph and its external data files, sorted by name; in hexadecimal.
     pub weights: String,
     /// The BLAKE3 digest of `tokenizer.json`, in hexadecimal.
     pub tokenizer: String,
@@ -67,7 +67,7 @@ pub fn weights(onnx: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Returns the names of the external data files of a graph, relative to its folder.
+/// Returns the paths of the external data files of a graph, relative to the folder of the graph.
 ///
 /// # Errors
 /// The graph cannot be read, or names a file outside the folder of the graph. Only a malicious graph does this.
@@ -77,7 +77,7 @@ pub fn external_data(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
         |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     if let Some(name) = names.iter().find(|name| name.is_empty() || !is_inside(name)) {
         bail!(
-            "model file {}: names data outside its folder ({name}); use an export from a source that you trust",
+            "model file {}: names the data file {name}, which is outside the model folder; use an export from a source that you trust",
             onnx.display()
         );
     }

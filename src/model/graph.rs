@@ -33,7 +33,7 @@ const EXPORT: &str = "qwen3-index.export";
 /// The description of an export that `scripts/export_onnx.py` writes into the metadata of the graph.
 #[derive(Debug, Deserialize)]
 pub struct Export {
-    /// The value of `--variant` of the script.
+    /// The value of the script's option `--variant`.
     pub variant: String,
     /// `true` if the graph removes padding before its matrix products, so that padding costs little time.
     pub unpads: bool,

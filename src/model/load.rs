@@ -254,7 +254,7 @@ fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching 
 
 /// A model that is ready to embed.
 pub struct LoadedModel {
-    /// One engine per GPU, or one on the CPU.
+    /// One engine per GPU, or one engine on the CPU.
     pub embedders: Vec<OnnxEmbedder>,
     /// The results of the trial with sample texts.
     pub probe: Probe,
@@ -273,16 +273,16 @@ pub struct LoadedModel {
 /// The reason why `--device auto` chose the CPU.
 #[derive(Debug, thiserror::Error)]
 pub enum CpuReason {
-    /// There is no GPU, or no driver for it.
+    /// There is no GPU, or no driver for the GPU.
     #[error("{0}")]
     NoGpu(String),
-    /// There is a GPU that cannot run the model.
+    /// The GPU cannot run the model.
     #[error("{0}")]
     Unusable(String),
 }
 
 impl LoadedModel {
-    /// Describes the device in words, for example "CPU, 8 threads".
+    /// Returns a description of the device for messages, for example "CPU, 8 threads".
     pub fn device(&self) -> String {
         let mut parts = vec![self.device.to_string()];
         match self.device {

@@ -88,8 +88,8 @@ impl Embedder for OnnxEmbedder {
     }
 }
 
-/// Returns the number of tokens in the largest batch of longest texts that fits into the free memory of a GPU. Tries large
-/// batches first, then smaller ones.
+/// Returns the most tokens per batch that fit into the free memory of a GPU. Tries batches of texts with `max_tokens` tokens
+/// each, the largest batch first.
 ///
 /// ONNX Runtime allocates memory in pieces of the sizes that a batch needs, and keeps the pieces. The largest batch runs
 /// first, so that all later batches fit into the same pieces.

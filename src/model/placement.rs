@@ -22,7 +22,7 @@ const HEAVY: [&str; 8] = [
     "Gelu",
 ];
 
-/// The number of nodes of a graph that run on a device, and of the nodes that run elsewhere.
+/// The number of nodes of a graph that run on a device, and the number of nodes that run elsewhere.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     on_device: usize,

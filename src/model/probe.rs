@@ -1,6 +1,6 @@
 //! Runs a loaded graph on sample texts to find out which texts may share a batch.
 //!
-//! The declared shapes do not show this: a graph that works only with one text per batch may still declare a dynamic batch size.
+//! The declared shapes do not tell: a graph that works only with one text per batch may still declare a dynamic batch size.
 //! A dynamic int8 graph has one activation scale per tensor, so a vector depends on the other texts of its batch. Some graphs
 //! that pool read the last column, which is padding in shorter texts. Some graphs reshape to a fixed batch size of 1.
 
@@ -11,16 +11,16 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedding::Embedding;
 
-/// In f32, two vectors are treated as equal if their cosine is at least this number. Another order of summation changes the
-/// cosine by 1e-7 or less; the faults that the probe looks for change the cosine by 1e-3 or more.
+/// The lowest cosine of two vectors that are treated as equal, in f32. Another order of summation lowers the cosine by 1e-7 or
+/// less; the faults that the probe looks for lower the cosine by 1e-3 or more.
 pub const MIN_COSINE: f64 = 0.99999;
 
-/// In 16 bits, two vectors are treated as equal if their cosine is at least this number. Over 28 layers, float16 changes the
-/// cosine by 3e-6, and OpenVINO's bfloat16 by 2e-5.
+/// The lowest cosine of two vectors that are treated as equal, in 16 bits. Over 28 layers, float16 lowers the cosine by 3e-6,
+/// and OpenVINO's bfloat16 by 2e-5.
 pub const MIN_COSINE_16_BITS: f64 = 0.9999;
 
-/// If every operator rounds its result to bfloat16, two vectors are treated as equal if their cosine is at least this number.
-/// The rounding changes the cosine by 3e-4.
+/// The lowest cosine of two vectors that are treated as equal, if every operator rounds its result to bfloat16. The rounding
+/// lowers the cosine by 3e-4.
 pub const MIN_COSINE_BF16: f64 = 0.9995;
 
 /// Sample texts in several scripts.
@@ -40,7 +40,7 @@ pub enum BatchEffect {
     Unchanged,
     /// A text has another vector in the batch than in a batch of one.
     Changed {
-        /// The cosine between these two vectors, for the text with the lowest cosine.
+        /// The cosine between a text's vector in the batch and its vector in a batch of one. The lowest cosine of all texts.
         cosine: f64,
     },
     /// The model failed on the batch.
@@ -88,7 +88,7 @@ impl Probe {
 /// if their cosine is at least `min_cosine`. There are only three texts, because each run takes as long as reading all weights.
 ///
 /// # Errors
-/// The model fails on a single text, or its vector is not finite.
+/// The model fails on a batch of one text, or the vector of a text is not finite.
 pub fn probe(session: &mut GraphSession, tokenizer: &Tokenizer, min_cosine: f64) -> anyhow::Result<Probe> {
     let texts = TEXTS.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     // With a large vocabulary, a sample text may have fewer than `TOKENS_MAX` tokens.

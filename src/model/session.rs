@@ -20,7 +20,7 @@ use crate::vector::pool::Pooling;
 /// The option that makes ONNX Runtime free its unused memory at the end of a run. The value of the option names the devices.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
 
-/// A loaded graph. A caller must know which texts may share a batch.
+/// A loaded graph. The caller decides which texts share a batch.
 pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
@@ -33,8 +33,8 @@ pub(super) struct GraphSession {
 }
 
 impl GraphSession {
-    /// Loads the graph of a model folder. If `profile` is given, ONNX Runtime writes a profile to a file, with a path that
-    /// starts with `profile`, until [`GraphSession::placement`] reads the profile.
+    /// Loads the graph of a model folder. If `profile` is given, ONNX Runtime records all runs in a file until
+    /// [`GraphSession::placement`] reads the file. The path of the file begins with `profile`.
     ///
     /// # Errors
     /// The file is not ONNX, its data is missing, memory is too small, or this tool does not support the inputs or outputs.
@@ -60,7 +60,7 @@ impl GraphSession {
     /// once more.
     ///
     /// # Errors
-    /// [`OutOfMemory`], or ONNX Runtime failed.
+    /// [`OutOfMemory`] if the batch does not fit into memory, or another error if ONNX Runtime failed.
     pub fn forward(&mut self, batch: &Batch, prefix: Option<&SharedPrefix>) -> anyhow::Result<Array2<f32>> {
         let mut vectors = self.run(batch, prefix);
         if let ExecutionTarget::Cuda { number, .. } = self.target

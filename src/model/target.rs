@@ -13,7 +13,7 @@ use super::cuda::Gpu;
 use super::device::Device;
 use crate::vector::embedder::OutOfMemory;
 
-/// Parts of messages of ONNX Runtime and of CUDA's libraries. Each part means that memory could not be allocated.
+/// Parts of the messages with which ONNX Runtime and CUDA's libraries report that memory could not be allocated.
 const OUT_OF_MEMORY: [&str; 5] = [
     "Failed to allocate memory",
     "smaller than requested bytes",
@@ -45,11 +45,12 @@ pub(super) enum ExecutionTarget {
 }
 
 impl ExecutionTarget {
-    /// Loads the graph. If `profile` is given, ONNX Runtime writes a profile of all runs to a file, with a path that starts with
+    /// Loads the graph. If `profile` is given, ONNX Runtime records all runs in a file. The path of the file begins with
     /// `profile`.
     ///
     /// # Errors
-    /// [`OutOfMemory`], or the graph or the execution provider cannot be loaded.
+    /// [`OutOfMemory`] if the graph does not fit into GPU memory, or another error if the graph or the execution provider
+    /// cannot be loaded.
     pub fn session(
         &self,
         environment: &Environment,
@@ -107,7 +108,7 @@ impl ExecutionTarget {
             ExecutionTarget::Cpu { .. } | ExecutionTarget::Cuda { .. } => {
                 anyhow!("{message}; check that the ONNX file is complete and its data files are beside it")
             }
-            // A message of OpenVINO begins with a long list of lines of its source code.
+            // A message of OpenVINO begins with a long list of places in the source code of OpenVINO.
             ExecutionTarget::OpenVino { .. } => anyhow!(
                 "{}; OpenVINO runs standard operators only: use an export like those of `scripts/export_onnx.py --variant plain`",
                 message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
@@ -134,7 +135,7 @@ fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuild
 }
 
 /// Puts a node on the GPU if CUDA has a kernel for the node. All other nodes, such as nodes that compute shapes, run on the
-/// CPU; [`Placement`](super::placement::Placement) counts both.
+/// CPU; [`Placement`](super::placement::Placement) counts the nodes on the GPU and the nodes elsewhere.
 fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> ort::Result<SessionBuilder> {
     let provider = ep::CUDA::default()
         .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))

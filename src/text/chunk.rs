@@ -18,13 +18,13 @@ pub const VERSION: u32 = 2;
 /// most 12 bytes after NFC, and a token covers at least one byte.
 pub const ROOM_MIN: usize = 16;
 
-/// Limits the pieces of text that are encoded to count their tokens, in bytes per token that a chunk has for text. A longer
-/// piece nearly always has too many tokens, so it is split without a count, which bounds the cost.
+/// A piece of text is encoded to count its tokens only if it has at most this many bytes per token of [`Chunker::room`]. A
+/// longer piece nearly always has too many tokens, so it is split without a count, which bounds the cost.
 const BYTES_PER_TOKEN_MAX: usize = 16;
 
-/// Limits the texts that are encoded as a whole right away, in bytes per token that a chunk has for text. In every script,
-/// most texts have fewer bytes per token, so a longer text nearly always needs several chunks. It is encoded as a whole only
-/// if the token counts of its sentences add up to about one chunk.
+/// A text is encoded as a whole right away only if it has at most this many bytes per token of [`Chunker::room`]. A longer text
+/// nearly always needs several chunks, because in every script most texts have fewer bytes per token. A longer text is encoded
+/// as a whole only if the token counts of its sentences add up to about one chunk.
 const BYTES_PER_TOKEN_LIKELY: usize = 5;
 
 /// A part of a text with the token ids that the model gets for this part.
@@ -137,8 +137,8 @@ impl Chunker<'_> {
         self.emit_or_halve(middle..span.end, chunks)
     }
 
-    /// Returns the byte of the text at which to split a span, near the middle of the span. Takes the first kind of place in
-    /// this list that the span has:
+    /// Returns the byte offset in the text at which to split a span, near the middle of the span. Prefers, in this order, to
+    /// split:
     ///
     /// - before a Markdown heading, list item or table row. A clean text has one space between paragraphs, as between words,
     ///   so only these marks show that a block starts

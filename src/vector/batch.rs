@@ -117,8 +117,8 @@ impl Batch {
 /// Sorts the chunks by length, longest first, and batches chunks of equal length. A batch has at most `max_tokens` tokens,
 /// padding included, or one chunk. With [`Batching::Rounded`], chunks of equal [`rounded_length`] share a batch.
 ///
-/// With [`Batching::AnyLengths`], the model allows chunks of different lengths in a batch. They are kept apart all the same:
-/// on a CPU, padding costs as much time as text.
+/// With [`Batching::AnyLengths`], the model allows chunks of different lengths in a batch, but this function keeps such chunks
+/// apart: on a CPU, padding costs as much time as text.
 pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_tokens: usize) -> Vec<Batch> {
     chunks.sort_by_key(|(key, encoding)| (std::cmp::Reverse(encoding.len()), *key));
     let mut batches: Vec<Batch> = Vec::new();

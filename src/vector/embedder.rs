@@ -69,8 +69,8 @@ impl FallbackEmbedder {
         self.batch_limit
     }
 
-    /// Embeds a batch like [`embed`], with the fallbacks. A single text that does not fit into memory becomes an error for this
-    /// text only.
+    /// Embeds a batch as [`embed`] does, but with the two fallbacks. A single text that does not fit into memory becomes an
+    /// error for this text only.
     ///
     /// # Errors
     /// The engine failed; the run cannot go on.

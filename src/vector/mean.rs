@@ -3,8 +3,8 @@
 use super::embedding::Embedding;
 use crate::error::NoVector;
 
-/// Returns the mean of the chunk vectors, L2-normalized. Pass the vectors in all dimensions of the model, and truncate the
-/// mean: only then does an index with fewer dimensions have the truncated vectors of an index with all dimensions.
+/// Returns the mean of the chunk vectors, L2-normalized. Pass untruncated vectors, and truncate the mean: then the vectors of an
+/// index with fewer dimensions are equal to the truncated vectors of an index with all dimensions.
 ///
 /// # Errors
 /// [`NoVector::NotFinite`] if the vectors add up to zero.

@@ -75,7 +75,8 @@ impl TextEmbedder {
     /// Cleans, chunks and embeds texts.
     ///
     /// # Errors
-    /// The engine failed. If only one text cannot be embedded, the result has an error in place of the vector of this text.
+    /// The engine failed. A single text that cannot be embedded does not fail the call: the result has an error in place of
+    /// the vector of this text.
     pub fn embed<T: AsRef<str> + Sync>(
         &mut self,
         texts: &[T],

@@ -33,7 +33,7 @@ pub struct CachedModel {
     pub commit: String,
     /// The folder of the snapshot.
     pub snapshot: PathBuf,
-    /// ONNX files, as paths in the snapshot.
+    /// The paths of the ONNX files, relative to the snapshot.
     pub graphs: Vec<String>,
     /// The total size of the files in the snapshot.
     pub bytes: u64,
@@ -45,7 +45,7 @@ impl Cache {
     /// Reads the path of the cache folder from the environment. The folder need not exist.
     ///
     /// # Errors
-    /// `HOME` and the variables for the cache are not set.
+    /// Neither `HOME` nor a variable for the cache is set.
     pub fn from_environment() -> anyhow::Result<Self> {
         let path = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_variable);
         let path = path.or_else(|| Some(home()?.join("hub")));
@@ -221,7 +221,7 @@ fn download(
     )
 }
 
-/// Tells whether a file has the digest that is its ETag: SHA-256 for a large file, git's SHA-1 of a blob for a small file.
+/// Tells whether the digest of a file equals its ETag: SHA-256 for a large file, git's SHA-1 of a blob for a small file.
 /// Returns `true` if the ETag is not a digest, because then there is no digest to compare.
 fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
     let file = File::open(path)?;
@@ -261,7 +261,7 @@ fn make_link(link: &Path, blob: &Path) -> anyhow::Result<()> {
         std::iter::repeat_n("..", depth).collect::<PathBuf>().join(blob.strip_prefix(root)?);
     match symlink(&target, link) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            // Another run has made the symlink. If its blob was deleted, the symlink is broken, and is made again.
+            // Another run has made the symlink. If the blob was deleted since, the symlink is broken, and is made again.
             if !link.exists() {
                 fs::remove_file(link)?;
                 symlink(target, link)?;

@@ -35,7 +35,7 @@ const PAUSE_MAX_SECONDS: u64 = 300;
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
 
-/// Limits the redirects from old names of a repository to the current one.
+/// Limits the redirects from old names of a repository to its current name.
 const RENAMED_MAX: usize = 5;
 
 pub struct Client {
@@ -47,9 +47,9 @@ pub struct Client {
 
 /// The commit and the files of a revision of a repository.
 pub struct Revision {
-    /// 40 hexadecimal digits.
+    /// The commit, in 40 hexadecimal digits.
     pub commit: String,
-    /// Paths in the repository.
+    /// The paths of the files in the repository.
     pub files: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ enum RequestError {
     /// A retry may succeed.
     Transient {
         cause: String,
-        /// Seconds to wait, if the server names them.
+        /// Seconds to wait before the retry, if the server names a time.
         retry_after: Option<u64>,
         /// `true` if this attempt got bytes that no earlier attempt got.
         has_progressed: bool,
@@ -136,7 +136,7 @@ impl Client {
         Ok(Revision { commit: model.sha, files })
     }
 
-    /// Asks for the digest and the size of a file.
+    /// Asks the hub for the digest and the size of a file.
     ///
     /// # Errors
     /// The hub cannot be reached or denies access, or does not have the file.
@@ -148,7 +148,8 @@ impl Client {
         on_progress: OnProgress,
     ) -> anyhow::Result<RemoteFile> {
         let url = format!("{}/{id}/resolve/{commit}/{name}", self.endpoint);
-        // For a large file, the hub sends the digest with a redirect to a storage server, which does not send the digest.
+        // The hub sends the digest of a large file with a redirect to a storage server. The storage server does not send the
+        // digest, so the redirect is not followed.
         let head = |url: &str| {
             let request =
                 self.agent.head(url).config().max_redirects(0).max_redirects_will_error(false).build();
@@ -166,7 +167,7 @@ impl Client {
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let etag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
-        // The ETag becomes the name of a file.
+        // The ETag becomes the name of a file, so only letters, digits and hyphens are allowed.
         let is_name = !etag.is_empty() && etag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let bytes = header("x-linked-size").or_else(|| header("content-length"));
         match bytes.and_then(|bytes| bytes.parse().ok()).filter(|_| is_name) {

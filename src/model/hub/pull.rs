@@ -72,7 +72,7 @@ impl Hub {
     ) -> anyhow::Result<PathBuf> {
         ensure!(
             !self.is_offline,
-            "model {repository}: cannot be downloaded, because HF_HUB_OFFLINE is set; unset it"
+            "model {repository}: cannot be downloaded, because HF_HUB_OFFLINE is set; unset the variable"
         );
         self.download(repository, file, on_progress).with_context(|| format!("model {repository}"))
     }
@@ -90,7 +90,7 @@ impl Hub {
             return Err(no_graph(file, &revision.files));
         };
         let mut fetch = |name: &str| {
-            ensure!(has(name), "has no {name}, which its graph needs; name another repository");
+            ensure!(has(name), "has no {name}, which the graph needs; name another repository");
             let remote = client.file(&repository.id, &revision.commit, name, on_progress)?;
             self.cache.fetch(&repository.id, &revision.commit, name, &client, &remote, on_progress)
         };

@@ -46,7 +46,7 @@ pub struct Tokenizer {
     prefix: String,
     /// The id of the end token to append; `None` if `tokenizer.json` appends it or the model needs no end token.
     end: Option<u32>,
-    /// Tokens that instruction, start token and end token add to each text.
+    /// The number of tokens that instruction, start token and end token add to each text.
     overhead: usize,
 }
 

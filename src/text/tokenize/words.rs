@@ -49,7 +49,7 @@ struct WordCache {
 }
 
 impl WordTokenizer {
-    /// Returns `None` if the tokenizer splits texts in another way than Qwen's `tokenizer.json`.
+    /// Makes a word tokenizer. Returns `None` if the tokenizer splits texts in another way than Qwen's `tokenizer.json`.
     pub fn new(tokenizer: &tokenizers::Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_vocabulary().get_vocab().keys();
         if !splits_as_qwen(tokenizer) || !added.clone().all(|token| is_composed(token)) {
