@@ -121,7 +121,8 @@ impl Device {
         }
     }
 
-    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install files of the same names, so each replaces the files of another.
+    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install files of the same names, so a
+    /// package replaces the files of another.
     pub(super) fn package(&self) -> &'static str {
         match self {
             Device::Cpu => "onnxruntime",

@@ -157,7 +157,8 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // A wheel of this tool depends on the ONNX Runtime in the same Python environment, so it goes before all other Python environments.
+    // A wheel of this tool depends on the ONNX Runtime in the same Python environment, so this environment goes before all
+    // other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));

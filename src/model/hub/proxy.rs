@@ -45,7 +45,8 @@ impl fmt::Display for EndpointProxy {
     }
 }
 
-/// Returns a copy of the proxy that is not used for `hosts` and their subdomains. `hosts` is a list, separated by commas or spaces.
+/// Returns a copy of the proxy that is not used for `hosts` and their subdomains. `hosts` is a list, separated by commas or
+/// spaces.
 fn with_exceptions(proxy: &Proxy, hosts: &str) -> Result<Proxy, ureq::Error> {
     let mut builder = Proxy::builder(proxy.protocol()).host(proxy.host()).port(proxy.port());
     if let Some(name) = proxy.username() {
