@@ -12,10 +12,14 @@ use super::width::joined;
 pub enum Phase {
     /// Reading the index of the last run.
     ReadingOldIndex,
-    /// Loading the model, or checking that it is the same as before.
+    /// Comparing the model's files with those that the old index was made with.
+    CheckingModel,
+    /// Loading the model.
     LoadingModel,
     /// Finding and reading documents, while nothing has to be embedded.
     Scanning,
+    /// Embedding a few texts in a dry run, to measure the speed.
+    MeasuringSpeed,
     /// Embedding.
     Embedding,
     /// Writing the index, checking it and putting it in place.
@@ -26,8 +30,10 @@ impl Phase {
     fn words(self) -> &'static str {
         match self {
             Phase::ReadingOldIndex => "reading the old index",
+            Phase::CheckingModel => "checking the model",
             Phase::LoadingModel => "loading the model",
             Phase::Scanning => "scanning",
+            Phase::MeasuringSpeed => "measuring the speed",
             Phase::Embedding => "embedding",
             Phase::Writing => "writing",
         }
@@ -257,7 +263,15 @@ mod tests {
     #[test]
     fn words_never_take_more_columns_than_there_are() {
         let phases =
-            [Phase::ReadingOldIndex, Phase::LoadingModel, Phase::Scanning, Phase::Embedding, Phase::Writing];
+            [
+            Phase::ReadingOldIndex,
+            Phase::CheckingModel,
+            Phase::LoadingModel,
+            Phase::Scanning,
+            Phase::MeasuringSpeed,
+            Phase::Embedding,
+            Phase::Writing,
+        ];
         for columns in 0..200 {
             for phase in phases {
                 for is_all_found in [false, true] {

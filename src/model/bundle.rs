@@ -1,5 +1,5 @@
-//! A model and its runtime in, a folder for a machine without a network out: this program, ONNX Runtime, the model and the
-//! digests of all files.
+//! Makes a bundle: a folder for a machine without a network, with this program, ONNX Runtime, a model and the digests of all
+//! files.
 
 use std::env;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use super::load::Model;
 use crate::digest::hex;
 use crate::interrupt;
 
-/// The folder of the model in a bundle; the program in a bundle uses it by default.
+/// The name of the model folder in a bundle. The program in the bundle uses this model by default.
 pub const MODEL: &str = "model";
 
 /// Bytes per read when a file is copied.
@@ -22,7 +22,7 @@ const BLOCK: usize = 1 << 20;
 /// The file with the digests, in the format of `sha256sum`.
 const SUMS: &str = "SHA256SUMS";
 
-/// Makes the bundle and returns its size in bytes. The folder appears once it is complete.
+/// Makes the bundle and returns its size in bytes. The folder appears only when the bundle is complete.
 ///
 /// # Errors
 /// The folder exists already, or a file cannot be read or written.
@@ -37,7 +37,7 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
             parent.display()
         )
     })?;
-    // A temporary folder is private to its owner; a folder in it has the usual permissions.
+    // Other users cannot read a temporary folder. A new folder inside it has the usual permissions, and becomes the bundle.
     let unfinished = scratch.path().join(MODEL);
     let program = env::current_exe()
         .map_err(|e| anyhow!("the file of this program cannot be found: {e}; start it by its full path"))?;
@@ -64,7 +64,7 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
-/// Copies a file with its permissions; returns its length in bytes and its SHA-256.
+/// Copies a file with its permissions. Returns the length of the file in bytes and its SHA-256.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<(u64, String)> {
     fs::create_dir_all(to.parent().unwrap_or(Path::new("")))?;
     let mut source = File::open(from)?;

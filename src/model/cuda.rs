@@ -1,4 +1,4 @@
-//! The number of a GPU in, a GPU that CUDA can use out; loads the libraries that ONNX Runtime requires for it.
+//! Opens a GPU by its number, and loads the libraries of CUDA and cuDNN that ONNX Runtime requires.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use ort::util::preload_dylib;
 /// The library of NVIDIA's driver.
 const DRIVER: &str = "libcuda.so.1";
 
-/// Where the PyPI packages of CUDA and cuDNN have their libraries, relative to the folder of ONNX Runtime's package.
+/// The folders with the libraries of the PyPI packages of CUDA and cuDNN, relative to the folder with the library of ONNX
+/// Runtime.
 const PACKAGES: [&str; 2] = ["../../nvidia/cu13/lib", "../../nvidia/cudnn/lib"];
 
 /// A GPU that the driver has opened.
@@ -28,7 +29,7 @@ impl Gpu {
         preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: {DRIVER} not found"))?;
         let gpus = CudaContext::device_count().map_err(driver_error)?;
         if usize::try_from(gpus).is_ok_and(|gpus| number >= gpus) {
-            bail!("there is no GPU {number}: the NVIDIA driver has {gpus}, numbered from 0");
+            bail!("there is no GPU {number}: the NVIDIA driver lists {gpus}, numbered from 0");
         }
         let context =
             CudaContext::new(number).map_err(|e| driver_error(e).context(format!("GPU {number}")))?;
@@ -55,10 +56,10 @@ pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
 }
 
 /// Loads the libraries of CUDA and cuDNN from [`folders`], so that ONNX Runtime finds them. If no folder has them, ONNX Runtime
-/// takes those that are installed in the system.
+/// uses the libraries of the system.
 ///
 /// # Errors
-/// A folder has the first of the libraries, but another is missing or cannot be loaded.
+/// A library of CUDA or cuDNN is missing from a folder that has the first library, or a library cannot be loaded.
 pub(super) fn load_libraries(onnx_runtime: &Path) -> anyhow::Result<()> {
     let folders = folders(onnx_runtime);
     for libraries in [CUDA_DYLIBS, CUDNN_DYLIBS] {

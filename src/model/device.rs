@@ -1,4 +1,4 @@
-//! The value of `--device` in, a device and what it requires of the machine out.
+//! Parses the value of `--device`, and lists the libraries, packages and processor features that each device requires.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub enum Device {
     Cpu,
     /// The CPU with OpenVINO, in bfloat16.
     OpenVino,
-    /// NVIDIA GPUs by their numbers in CUDA, one session per GPU. Never empty, no number twice.
+    /// NVIDIA GPUs, identified by their numbers in CUDA. Each GPU has one session, and no number occurs twice.
     Cuda(Vec<usize>),
 }
 
@@ -25,11 +25,11 @@ pub enum Device {
 pub enum DeviceChoice {
     /// The first GPU if it can be used, otherwise the CPU.
     Auto,
-    /// This device, or the run fails.
+    /// Only this device. The run fails if the device cannot be used.
     Only(Device),
 }
 
-/// A precision that the device computes in, whatever the precision of the graph. Vectors depend on it.
+/// A precision that a device computes in, whatever the precision of the graph. Vectors depend on this precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -75,7 +75,7 @@ impl DeviceChoice {
         }
     }
 
-    /// Returns the precision, if it is not that of the graph.
+    /// Returns the precision that the device computes in, if it differs from the precision of the graph.
     pub fn precision(&self) -> Option<Precision> {
         match self {
             DeviceChoice::Auto => None,
@@ -85,7 +85,7 @@ impl DeviceChoice {
 }
 
 impl Device {
-    /// Returns the precision, if it is not that of the graph.
+    /// Returns the precision that the device computes in, if it differs from the precision of the graph.
     pub fn precision(&self) -> Option<Precision> {
         match self {
             Device::Cpu | Device::Cuda(_) => None,
@@ -93,10 +93,10 @@ impl Device {
         }
     }
 
-    /// Returns the folders in which `scripts/setup` installs ONNX Runtime for the device, below the folder of this tool.
+    /// Returns the folders in which `scripts/setup` installs ONNX Runtime for the device, relative to this tool's data folder.
     pub(super) fn setup_folders(&self) -> &'static [&'static str] {
         match self {
-            // The build for GPUs contains all of the build for the CPU.
+            // ONNX Runtime's build for GPUs can run on the CPU too.
             Device::Cpu => &["lib", "cuda"],
             Device::OpenVino => &["openvino"],
             Device::Cuda(_) => &["cuda"],
@@ -121,7 +121,8 @@ impl Device {
         }
     }
 
-    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install the same file names.
+    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install files of the same names, so a
+    /// package replaces the files of another.
     pub(super) fn package(&self) -> &'static str {
         match self {
             Device::Cpu => "onnxruntime",
@@ -134,13 +135,13 @@ impl Device {
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Device::Cpu => {
-                "install it with `scripts/setup` or `pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to the library"
+                "install ONNX Runtime with `scripts/setup` or `pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to the library"
             }
             Device::OpenVino => {
-                "install it with `scripts/setup openvino` or `pip install --upgrade onnxruntime-openvino`, or set ORT_DYLIB_PATH to the library"
+                "install ONNX Runtime with `scripts/setup openvino` or `pip install --upgrade onnxruntime-openvino`, or set ORT_DYLIB_PATH to the library"
             }
             Device::Cuda(_) => {
-                "install it with CUDA 13 and cuDNN 9 with `scripts/setup cuda`, or use --device cpu"
+                "install ONNX Runtime, CUDA 13 and cuDNN 9 with `scripts/setup cuda`, or use --device cpu"
             }
         }
     }
@@ -148,7 +149,7 @@ impl Device {
     /// Checks that the processor supports the device.
     ///
     /// # Errors
-    /// OpenVINO without bfloat16: it would silently compute in fp32.
+    /// The device is OpenVINO and the processor has no bfloat16. OpenVINO would silently compute in fp32.
     pub(super) fn check_processor(&self) -> anyhow::Result<()> {
         ensure!(
             *self != Device::OpenVino || has_bf16(),
@@ -176,8 +177,8 @@ fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
-/// Tells whether the processor adds up 8-bit products in 32 bits. On an x86 processor without such an instruction, ONNX
-/// Runtime adds pairs of products in 16 bits, which saturate.
+/// Tells whether the processor has an instruction that adds up 8-bit products in 32 bits. On an x86 processor without this
+/// instruction, ONNX Runtime adds pairs of products in 16 bits, and large sums are cut off at the limit of 16 bits.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn has_int8_dot_products() -> bool {
     std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni")

@@ -1,4 +1,4 @@
-//! A batch in, the tensors that a graph takes out.
+//! Turns a batch into the input tensors of a graph.
 
 use half::{bf16, f16};
 use ndarray::{Array2, ArrayD, Axis};
@@ -8,26 +8,26 @@ use ort::value::{DynValue, Tensor, TensorElementType};
 use super::graph::{GraphInput, InputRole};
 use crate::vector::batch::Batch;
 
-/// Token ids that texts begin with, and the keys and values that the model has computed for them.
+/// The token ids that all texts begin with, and the keys and values that the model has computed for these ids.
 pub(super) struct SharedPrefix {
     pub ids: Vec<u32>,
-    /// In the shape of [`InputRole::Past`].
+    /// The keys and values in the shape of [`InputRole::Past`].
     pub keys_and_values: DynValue,
 }
 
-/// The texts of one run of a graph.
+/// The inputs for one run of a graph.
 pub(super) struct ModelInput<'a> {
-    /// Token ids `[batch, tokens]` without those of the prefix.
+    /// Token ids `[batch, tokens]`, without the ids of the prefix.
     ids: Array2<i64>,
     mask: Array2<i64>,
     prefix: Option<&'a SharedPrefix>,
-    /// Of how many tokens the graph returns keys and values.
+    /// The number of tokens for which the graph returns keys and values.
     kept: usize,
 }
 
 impl<'a> ModelInput<'a> {
-    /// Makes the input for a batch. If every text begins with `prefix`, its keys and values replace its tokens. Returns the
-    /// tokens of each text that are left, padding excluded, as well.
+    /// Makes the input for a batch. If every text begins with `prefix`, the keys and values of the prefix replace the tokens of
+    /// the prefix. Also returns the number of remaining tokens of each text, padding excluded.
     pub fn of_batch(batch: &Batch, prefix: Option<&'a SharedPrefix>) -> (Self, Vec<usize>) {
         let prefix = prefix.filter(|prefix| batch.all_begin_with(&prefix.ids));
         let skipped = prefix.map_or(0, |prefix| prefix.ids.len());
@@ -37,7 +37,7 @@ impl<'a> ModelInput<'a> {
         (input, batch.lengths().iter().map(|length| length - skipped).collect())
     }
 
-    /// Makes the input that asks for the keys and values of these tokens.
+    /// Makes an input for which the graph returns the keys and values of these tokens.
     pub fn of_prefix(ids: &[u32]) -> Self {
         let row = Array2::from_shape_fn((1, ids.len()), |(_, at)| i64::from(ids[at]));
         ModelInput { mask: Array2::ones(row.dim()), ids: row, prefix: None, kept: ids.len() }
@@ -48,7 +48,7 @@ impl<'a> ModelInput<'a> {
         ModelInput { ids: Array2::zeros((1, 1)), mask: Array2::ones((1, 1)), prefix: None, kept: 0 }
     }
 
-    /// Returns the tensors for the inputs of a graph, by name.
+    /// Returns one tensor per input of a graph, with the name of the input.
     ///
     /// # Errors
     /// ONNX Runtime cannot make a tensor.

@@ -1,4 +1,5 @@
-//! The files of a model in, a fingerprint of what its vectors depend on out. Two models of one name may have other weights.
+//! Computes the fingerprint of a model from its files. The name of a model is no fingerprint: two models of the same name may
+//! have different weights.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,46 +13,46 @@ use serde::{Deserialize, Serialize};
 use super::device::Precision;
 use crate::vector::pool::Pooling;
 
-/// Bytes per read.
+/// Bytes per read of a file.
 const BLOCK: usize = 1 << 20;
 
 /// The bytes before the name of an external data file in an ONNX file: the start of a protobuf `StringStringEntryProto` with
-/// the key `location`. A search for them finds the names in subgraphs too, without a parser for the format.
+/// the key `location`. A search for these bytes finds the names in subgraphs too, and needs no parser for the format.
 const LOCATION: &[u8] = b"\x0a\x08location\x12";
 
 /// Bytes of the longest path that Linux accepts.
 const NAME_BYTES_MAX: usize = 4096;
 
-/// Bytes of the length of such a path as a protobuf varint.
+/// Bytes of a protobuf varint that is large enough for [`NAME_BYTES_MAX`].
 const VARINT_BYTES: usize = 2;
 
-/// The part of the fingerprint of an index that describes the model.
+/// The fingerprint of a model, which is a part of the fingerprint of an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFingerprint {
     /// `model_type` of config.json.
     pub architecture: String,
-    /// The BLAKE3 digest of the graph and of its external data files in the order of their names, in hexadecimal.
+    /// The BLAKE3 digest of the graph and its external data files, sorted by name; in hexadecimal.
     pub weights: String,
     /// The BLAKE3 digest of `tokenizer.json`, in hexadecimal.
     pub tokenizer: String,
-    /// How hidden states are pooled; `None` if the graph pools.
+    /// The pooling of the hidden states; `None` if the graph itself pools.
     pub pooling: Option<Pooling>,
     /// Dimensions of the vectors that the model returns.
     pub width: usize,
-    /// The precision that the device computes in, if it is not that of the graph.
+    /// The precision that the device computes in, if it differs from the precision of the graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
 }
 
 impl ModelFingerprint {
-    /// Tells whether vectors of both can be compared: only the precision of the device may differ.
+    /// Tells whether vectors of both models can be compared. The two fingerprints may differ only in the precision.
     pub fn is_same_model(&self, other: &ModelFingerprint) -> bool {
         *self == ModelFingerprint { precision: self.precision, ..other.clone() }
     }
 }
 
-/// Returns the BLAKE3 digest of the graph and of its external data files in the order of their names. A missing data file is
-/// left out, because ONNX Runtime reports it.
+/// Returns the BLAKE3 digest of the graph and its external data files, sorted by name. Skips a missing data file, because ONNX
+/// Runtime reports the missing file when it loads the graph.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -66,17 +67,17 @@ pub fn weights(onnx: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Returns the names of the external data files of a graph, relative to its folder.
+/// Returns the paths of the external data files of a graph, relative to the folder of the graph.
 ///
 /// # Errors
-/// The graph cannot be read, or names a file outside its folder, as only a malicious graph does.
+/// The graph cannot be read, or names a file outside the folder of the graph. Only a malicious graph does this.
 pub fn external_data(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
     let names = scan(onnx, |_| {})?;
     let is_inside =
         |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     if let Some(name) = names.iter().find(|name| name.is_empty() || !is_inside(name)) {
         bail!(
-            "model file {}: names data outside its folder ({name}); use an export from a source that you trust",
+            "model file {}: names the data file {name}, which is outside the model folder; use an export from a source that you trust",
             onnx.display()
         );
     }
@@ -93,12 +94,12 @@ pub fn digest(path: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Hashes a file and returns the names of external data files in it.
+/// Hashes a file, and returns the names of external data files that the file contains.
 fn hash(path: &Path, hasher: &mut blake3::Hasher) -> anyhow::Result<BTreeSet<String>> {
     scan(path, |block| _ = hasher.update(block))
 }
 
-/// Calls `take` with each block of a file and returns the names of external data files in it.
+/// Calls `take` with each block of a file, and returns the names of external data files that the file contains.
 fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<String>> {
     let cannot_read = |e| {
         anyhow!(
@@ -108,7 +109,7 @@ fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<Str
     };
     let mut file = File::open(path).map_err(cannot_read)?;
     let mut names = BTreeSet::new();
-    // The end of the previous block is kept, so that a name that crosses the border is found.
+    // Keeps the end of the previous block, so that a name is found even if it begins in one block and ends in the next.
     let kept_max = LOCATION.len() + VARINT_BYTES + NAME_BYTES_MAX;
     let mut buffer = vec![0; kept_max + BLOCK];
     let mut kept = 0;
@@ -126,7 +127,7 @@ fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<Str
     }
 }
 
-/// Returns the names after each [`LOCATION`]; each name has its length before it.
+/// Returns the name after each [`LOCATION`]. In the bytes, the length of a name comes directly before the name.
 fn locations(bytes: &[u8]) -> impl Iterator<Item = String> {
     memmem::find_iter(bytes, LOCATION).filter_map(|at| {
         let (length, name) = match bytes[at + LOCATION.len()..] {

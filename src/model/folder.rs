@@ -1,5 +1,5 @@
-//! A local folder laid out like a hub repository in; the paths of graph and tokenizer, and what the configuration files say
-//! about pooling and lengths, out.
+//! Finds the graph and the tokenizer of a model in a local folder with the layout of a hub repository, and reads the pooling and
+//! the maximum length of a text from the configuration files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use super::fingerprint::external_data;
 use crate::error::Usage;
 use crate::vector::pool::Pooling;
 
-/// Where the graph of a folder is by default; the first that exists is used.
+/// The default paths of the graph in a model folder. The first path that exists is used.
 const DEFAULT_GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 
-/// The architecture that always gets last-token pooling, whatever a pooling file says: some exports of Qwen3-Embedding come
-/// with the pooling file of a model with mean pooling.
+/// The architecture of Qwen3-Embedding. A model of this architecture always gets last-token pooling: some exports have a
+/// pooling file that wrongly names mean pooling.
 const QWEN3: &str = "qwen3";
 
 /// The file of sentence-transformers that says how hidden states are pooled.
@@ -32,13 +32,13 @@ pub const CONFIG: &str = "config.json";
 /// The file with the tokenizer, which every model has.
 pub const TOKENIZER: &str = "tokenizer.json";
 
-/// The optional files that are read.
+/// The optional files of a model that this tool reads.
 pub const SETTINGS: [&str; 3] = [POOLING, MODULES, SENTENCE];
 
 /// The file of sentence-transformers that says how many tokens a text may have.
 const SENTENCE: &str = "sentence_bert_config.json";
 
-/// The fields of `config.json` that are used.
+/// The fields of `config.json` that this tool uses.
 #[derive(Debug, Deserialize)]
 struct Config {
     model_type: String,
@@ -54,20 +54,21 @@ struct Config {
     vocab_size: Option<usize>,
 }
 
-/// The files of a model and its configuration.
+/// The paths of a model's files, and the content of its `config.json`.
 #[derive(Debug)]
 pub struct ModelFolder {
     /// The path of the graph.
     pub onnx: PathBuf,
     /// The path of `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// Where the other files may be; the first folder that has a file is used.
+    /// The folders that may have the other files, in the order in which they are searched.
     folders: Vec<PathBuf>,
     config: Config,
 }
 
 impl ModelFolder {
-    /// Opens a folder, or a graph in a folder. `file` names a graph in the folder.
+    /// Finds the files of a model and reads `config.json`. `path` is a model folder or a graph. If `path` is a folder, `file`
+    /// may choose a graph in the folder.
     ///
     /// # Errors
     /// A file is missing or cannot be parsed.
@@ -94,22 +95,22 @@ impl ModelFolder {
         &self.config.model_type
     }
 
-    /// Tells whether the architecture is that of Qwen3-Embedding.
+    /// Tells whether the model has the architecture of Qwen3-Embedding.
     pub fn is_qwen3(&self) -> bool {
         self.config.model_type == QWEN3
     }
 
-    /// Returns the dimensions of the hidden states, if config.json has them.
+    /// Returns the number of dimensions of the hidden states, if config.json has this number.
     pub fn width(&self) -> Option<usize> {
         self.config.hidden_size.or(self.config.dim)
     }
 
-    /// Returns the number of tokens in the vocabulary, if config.json has it.
+    /// Returns the number of tokens in the vocabulary, if config.json has this number.
     pub fn vocabulary(&self) -> Option<usize> {
         self.config.vocab_size
     }
 
-    /// Returns the number of key-value heads and the dimensions of a head, if config.json has them.
+    /// Returns the number of key-value heads and the number of dimensions per head, if config.json has both.
     pub fn cache_shape(&self) -> Option<(usize, usize)> {
         let heads = self.config.num_attention_heads?;
         // In Qwen3-Embedding-0.6B, head_dim is 128 although hidden_size / heads is 64.
@@ -117,17 +118,17 @@ impl ModelFolder {
         Some((self.config.num_key_value_heads.unwrap_or(heads), head_dim))
     }
 
-    /// Returns the token that must end every text, for a model with last-token pooling.
+    /// Returns the token that must end every text of a Qwen3 model; `None` for other models.
     pub fn end_token(&self) -> Option<&'static str> {
         self.is_qwen3().then_some("<|endoftext|>")
     }
 
-    /// Returns the most tokens per text, if the files of the model say so.
+    /// Returns the most tokens per text, if a file of the model limits them.
     ///
     /// # Errors
     /// A file cannot be read or parsed.
     pub fn max_tokens(&self) -> anyhow::Result<Option<usize>> {
-        // These architectures reserve the positions up to that of the padding token.
+        // These architectures number the positions of a text from `pad_token_id` + 1, so that fewer positions are left.
         let reserved = match self.config.model_type.as_str() {
             "roberta" | "xlm-roberta" | "camembert" | "mpnet" => self.config.pad_token_id.unwrap_or(1) + 1,
             _ => 0,
@@ -139,10 +140,10 @@ impl ModelFolder {
         Ok([positions, sentence].into_iter().flatten().min())
     }
 
-    /// Returns how hidden states are pooled.
+    /// Returns the pooling of the hidden states.
     ///
     /// # Errors
-    /// No file says so, or this tool does not support the pooling.
+    /// No file names the pooling, or this tool does not support the pooling.
     pub fn pooling(&self) -> anyhow::Result<Pooling> {
         if self.is_qwen3() {
             return Ok(Pooling::LastToken);
@@ -150,7 +151,7 @@ impl ModelFolder {
         self.refuse_unknown_modules()?;
         let Some((path, settings)) = self.optional(POOLING)? else {
             bail!(
-                "model {}: no {POOLING}, which says how a {} model is pooled; copy it from the model's own repository",
+                "model {}: no {POOLING}, the file that names the pooling of a {} model; copy the file from the model's own repository",
                 self.onnx.display(),
                 self.config.model_type
             );
@@ -163,7 +164,7 @@ impl ModelFolder {
         })
     }
 
-    /// Returns the pooling file of a Qwen3 model if it says something else than last-token pooling, as in some exports.
+    /// Returns the pooling file of a Qwen3 model if the file wrongly names another pooling than that of the last token.
     ///
     /// # Errors
     /// The file cannot be read or parsed.
@@ -173,14 +174,14 @@ impl ModelFolder {
         Ok(stray.map(|(path, _)| path))
     }
 
-    /// Tells whether hidden size, layers and vocabulary are those of Qwen3-Embedding-0.6B.
+    /// Tells whether the model has the hidden size, number of layers and vocabulary of Qwen3-Embedding-0.6B.
     pub fn has_shape_of_0_6b(&self) -> bool {
         let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
         self.is_qwen3()
             && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
     }
 
-    /// Returns all files of the model, each with its name in a model folder.
+    /// Returns all files of the model: pairs of a path and the file's name in a model folder.
     ///
     /// # Errors
     /// The graph cannot be read.
@@ -196,8 +197,8 @@ impl ModelFolder {
         Ok(files)
     }
 
-    /// Refuses a model with other modules than pooling and normalization. A Dense layer, for example, is not in the graph, so
-    /// the vectors would be wrong.
+    /// Returns an error if the model has a module that this tool does not run. A Dense layer, for example, is not in the graph,
+    /// and without this layer the vectors would be wrong.
     fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
         let Some((path, modules)) = self.optional(MODULES)? else { return Ok(()) };
         let modules = modules.as_array().into_iter().flatten();
@@ -213,18 +214,18 @@ impl ModelFolder {
         Ok(())
     }
 
-    /// Reads a configuration file, if there is one of this name.
+    /// Finds and reads an optional configuration file. Returns `None` if the model does not have the file.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
         find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
 }
 
-/// Returns the folders with the files of a graph: its own folder, and the parent of a folder `onnx`, because hub repositories
-/// have the graphs in `onnx/` and all other files above it.
+/// Returns the folders that may have the other files of a model: the folder of the graph and, if this folder is called `onnx`,
+/// its parent folder. Hub repositories have graphs in `onnx/`, and all other files in the parent folder.
 fn folders(onnx: &Path) -> Vec<PathBuf> {
     let here = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
     let parent = here(onnx.parent().unwrap_or(Path::new("")));
-    // The path may be `.`, which has no name of its own.
+    // A path such as `.` does not contain the name of the folder, but the absolute path does.
     let is_onnx = std::path::absolute(&parent).is_ok_and(|path| path.ends_with("onnx"));
     let above = parent.file_name().and_then(|_| parent.parent()).map_or(PathBuf::from(".."), here);
     if is_onnx { vec![parent, above] } else { vec![parent] }
@@ -234,7 +235,8 @@ fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Returns where the graph of this name may be in a folder; the first that exists is used.
+/// Returns the paths in a model folder at which the graph may be. The first path that exists is used. `file` is the value of
+/// `--model-file`.
 pub fn graph_names(file: Option<&str>) -> Vec<String> {
     match file {
         Some(name) => vec![name.to_owned(), format!("onnx/{name}")],
@@ -275,7 +277,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     bail!("model {}: no {}; {advice}", path.display(), file.unwrap_or("model.onnx"))
 }
 
-/// Returns the graphs of a folder, as values of `--model-file`.
+/// Returns the names of all graphs in a model folder, in the form that `--model-file` expects.
 fn graphs(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for prefix in ["", "onnx/"] {
@@ -295,7 +297,8 @@ fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     })
 }
 
-/// Reads the pooling from a pooling file: newer ones name the mode, older ones have a flag per mode.
+/// Returns the pooling that the content of a pooling file names; `None` if this tool does not support the pooling. New pooling
+/// files name the mode, and old pooling files have one flag per mode.
 fn pooling_of(settings: &Value) -> Option<Pooling> {
     if let Some(mode) = settings.get("pooling_mode").and_then(Value::as_str) {
         return match mode {

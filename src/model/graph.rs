@@ -1,5 +1,5 @@
-//! The declared inputs and outputs of an ONNX graph in; what to feed it, which output to read and how out. Accepts the
-//! graphs that exporters of embedding models make.
+//! Decides from the declared inputs and outputs of an ONNX graph how to fill the inputs and from which output to read vectors.
+//! Accepts the graphs that exporters of embedding models make.
 
 use anyhow::{Context, bail};
 use half::{bf16, f16};
@@ -11,32 +11,35 @@ use serde::Deserialize;
 use super::folder::ModelFolder;
 use crate::vector::pool::{Pooling, pool};
 
-/// Names of outputs with hidden states `[batch, tokens, width]`; the first that a graph has is used.
+/// Names of outputs with hidden states `[batch, tokens, width]`. The first name that a graph has is used.
 const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidden_states"];
 
-/// The name of an output that is pooled in the graph `[batch, width]`. Not `pooler_output`, which BERT has for
-/// classification.
+/// The name of an output with vectors `[batch, width]`, in graphs that pool. `pooler_output` is not used, because BERT has
+/// this output for classification.
 const POOLED: &str = "sentence_embedding";
 
-/// Names in graphs of `scripts/export_onnx.py`: the input with keys and values of a prefix, the input that says of how many
-/// tokens keys and values are returned, and the output that returns them.
+/// The input for keys and values of a prefix, in graphs of `scripts/export_onnx.py`.
 const PAST: &str = "past_key_values";
+
+/// The input for the number of tokens for which the graph returns keys and values, in graphs of `scripts/export_onnx.py`.
 const KEPT: &str = "kept";
+
+/// The output with keys and values, in graphs of `scripts/export_onnx.py`.
 pub(super) const PRESENT: &str = "present_key_values";
 
 /// The key in the metadata of a graph under which `scripts/export_onnx.py` describes the export.
 const EXPORT: &str = "qwen3-index.export";
 
-/// What `scripts/export_onnx.py` says about an export in the metadata of the graph.
+/// The description of an export that `scripts/export_onnx.py` writes into the metadata of the graph.
 #[derive(Debug, Deserialize)]
 pub struct Export {
-    /// The `--variant` of the script.
+    /// The value of the script's option `--variant`.
     pub variant: String,
-    /// Whether the graph removes padding before its matrix products, so that padding costs little time.
+    /// `true` if the graph removes padding before its matrix products, so that padding costs little time.
     pub unpads: bool,
 }
 
-/// What an input of a graph contains.
+/// The content of an input of a graph.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum InputRole {
     /// Token ids `[batch, tokens]`.
@@ -49,10 +52,9 @@ pub(super) enum InputRole {
     TokenTypes,
     /// The key or value cache of a layer `[batch, heads, 0, head_dim]`, always empty.
     EmptyCache { heads: usize, head_dim: usize },
-    /// Keys and values of the tokens before every text of the batch `[tensors, past tokens, width]`: those of the shared
-    /// prefix, or of no token.
+    /// Keys and values of the shared prefix `[tensors, past tokens, width]`. Without a shared prefix, there are 0 past tokens.
     Past { tensors: usize, width: usize },
-    /// Of how many tokens the graph returns keys and values `[1]`.
+    /// The number of tokens for which the graph returns keys and values `[1]`.
     Kept,
 }
 
@@ -66,13 +68,13 @@ pub(super) struct GraphInput {
 /// The output that vectors are read from.
 pub(super) struct GraphOutput {
     pub name: String,
-    /// Dimensions of a vector.
+    /// Dimensions per vector.
     pub width: usize,
-    /// How hidden states are pooled; `None` if the graph pools.
+    /// The pooling of the hidden states; `None` if the graph itself pools.
     pub pooling: Option<Pooling>,
 }
 
-/// Returns what the graph says about its export, if `scripts/export_onnx.py` made it.
+/// Returns the description of the export from the metadata, if `scripts/export_onnx.py` made the graph.
 ///
 /// # Errors
 /// ONNX Runtime cannot read the metadata.
@@ -81,10 +83,10 @@ pub(super) fn export(session: &Session) -> ort::Result<Option<Export>> {
 }
 
 impl GraphInput {
-    /// Finds out what a declared input contains, by its name.
+    /// Derives the content of a declared input from the name of the input.
     ///
     /// # Errors
-    /// The name, type or shape is not one that an embedding model has.
+    /// This tool does not support the name, type or shape of the input.
     pub fn new(outlet: &Outlet, folder: &ModelFolder) -> anyhow::Result<Self> {
         let name = outlet.name();
         let (element, shape) = tensor(outlet)?;
@@ -107,9 +109,7 @@ impl GraphInput {
                     head_dim: fixed(shape, 3).unwrap_or(head_dim),
                 }
             }
-            _ => bail!(
-                "input `{name}` is not one that this tool can fill; use a plain feature-extraction export"
-            ),
+            _ => bail!("input `{name}` is unknown to this tool; use a plain feature-extraction export"),
         };
         let is_supported = match role {
             InputRole::EmptyCache { .. } | InputRole::Past { .. } => is_float(element),
@@ -123,18 +123,18 @@ impl GraphInput {
 }
 
 impl GraphOutput {
-    /// Chooses the output to read vectors from. Hidden states are preferred to vectors pooled in the graph, because such
-    /// pooling may rely on padding on the left.
+    /// Chooses the output to read vectors from. Prefers hidden states to vectors that the graph has pooled, because a graph
+    /// that pools may rely on padding on the left.
     ///
     /// # Errors
-    /// The graph has no such output, or config.json contradicts it.
+    /// The graph has no output with vectors, or config.json contradicts the output.
     pub fn new(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<Self> {
         let (outlet, is_pooled) = vector_outlet(outlets)?;
         let (element, shape) = tensor(outlet)?;
         let name = outlet.name();
         if !is_float(element) {
             bail!(
-                "output `{name}` is {element}: quantized vectors without their scale; use an export with float output"
+                "output `{name}` has the type {element}: its vectors are quantized with an unknown scale; use an export with float output"
             );
         }
         let last = shape.len().checked_sub(1).and_then(|last| fixed(shape, last));
@@ -144,7 +144,7 @@ impl GraphOutput {
             );
         }
         let width = match (last, folder.width()) {
-            // A graph that pools may have another layer behind the pooling, so config.json need not agree.
+            // A graph that pools may have a layer after the pooling, so its width may differ from the width in config.json.
             (Some(graph), _) if is_pooled => graph,
             (Some(graph), Some(config)) if graph != config => bail!(
                 "output `{name}` has {graph} dimensions, but config.json says {config}; use the config.json from the model's own repository"
@@ -157,11 +157,11 @@ impl GraphOutput {
         Ok(GraphOutput { name: name.to_owned(), width, pooling })
     }
 
-    /// Reads the vectors `[batch, width]`, pooled if the graph does not pool. `lengths` has the tokens of each text, padding
-    /// excluded.
+    /// Reads the vectors `[batch, width]`. Pools hidden states if the graph itself does not pool. `lengths` has the number of
+    /// tokens of each text, padding excluded.
     ///
     /// # Errors
-    /// The output does not have the shape that the graph declares.
+    /// The output has another shape than the graph declares.
     pub fn read(&self, value: &DynValue, lengths: &[usize]) -> anyhow::Result<Array2<f32>> {
         let vectors = match *value.data_type() {
             TensorElementType::Float16 => self.read_as::<f16>(value, lengths),
@@ -200,7 +200,7 @@ impl GraphOutput {
     }
 }
 
-/// Returns the output with vectors or hidden states, and whether it is pooled.
+/// Returns the output to read, and `true` if the output has pooled vectors, or `false` if it has hidden states.
 fn vector_outlet(outlets: &[Outlet]) -> anyhow::Result<(&Outlet, bool)> {
     let named = |name: &str| outlets.iter().find(|outlet| outlet.name() == name);
     if let Some(hidden) = HIDDEN_STATES.iter().find_map(|name| named(name)) {
@@ -224,7 +224,7 @@ fn vector_outlet(outlets: &[Outlet]) -> anyhow::Result<(&Outlet, bool)> {
     )
 }
 
-/// Returns the size of a dimension, if the graph fixes it.
+/// Returns the size of a dimension, if the graph declares a fixed size.
 fn fixed(shape: &[i64], at: usize) -> Option<usize> {
     shape.get(at).and_then(|&size| usize::try_from(size).ok()).filter(|&size| size > 0)
 }

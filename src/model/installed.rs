@@ -1,4 +1,4 @@
-//! The ONNX Runtime that is installed for a device, without a model.
+//! Loads the ONNX Runtime that is installed for a device, without a model.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use super::cuda::Gpu;
 use super::device::{Device, DeviceChoice};
 use super::runtime;
 
-/// Finds and loads ONNX Runtime for a device, and checks that its GPUs are there. Returns the path of the library.
+/// Finds and loads ONNX Runtime for a device, and opens the GPUs of the device. Returns the path of the library.
 ///
 /// # Errors
-/// The library or a GPU is missing or cannot be used, with what to do.
+/// The library or a GPU is missing or cannot be used. The message says what to do.
 pub fn load_runtime(choice: &DeviceChoice) -> anyhow::Result<&'static Path> {
     let device = match choice {
         DeviceChoice::Only(device) => device.clone(),
@@ -25,7 +25,7 @@ pub fn load_runtime(choice: &DeviceChoice) -> anyhow::Result<&'static Path> {
         numbers.iter().try_for_each(|&number| Gpu::open(number).map(drop))?;
     }
     let runtime = runtime::load(&device, &library)?;
-    // A library that was loaded before for another device is not loaded again.
+    // If an earlier call loaded the library for another device, `load` returns that library.
     ensure!(
         device.is_built_in()?,
         "{}: was not built for {device}; {}",

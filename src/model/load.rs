@@ -1,4 +1,4 @@
-//! A model folder and a device in, a [`LoadedModel`] that is ready to embed out.
+//! Turns a model folder and a device into a [`LoadedModel`] that is ready to embed.
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -28,19 +28,20 @@ use crate::vector::pool::Pooling;
 /// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
 
-/// A model folder that has been checked. No weights have been read.
+/// A model that has been checked, but not loaded: its weights have not been read.
 pub struct Model {
     /// The files of the model.
     pub folder: ModelFolder,
     /// The tokenizer, without an instruction.
     pub tokenizer: Tokenizer,
     device: DeviceChoice,
-    /// The digest of the weights, once it has been computed.
+    /// The digest of the weights; empty until it is computed.
     weights: OnceLock<String>,
 }
 
 impl Model {
-    /// Finds the files of a model and loads the tokenizer. `file` names the graph in the folder.
+    /// Finds the files of a model and loads the tokenizer. `path` is a model folder or a graph; `file` chooses a graph in the
+    /// folder.
     ///
     /// # Errors
     /// A file is missing or wrong, or the processor does not support the device.
@@ -59,10 +60,10 @@ impl Model {
         Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
     }
 
-    /// Returns the libraries of ONNX Runtime for the device of this model, each with its name beside this program.
+    /// Returns the files of ONNX Runtime for the device of this model: pairs of a path and the file's name in a bundle.
     ///
     /// # Errors
-    /// ONNX Runtime is not installed for the device, or its folder has other libraries too.
+    /// ONNX Runtime is not installed for the device, or is installed in a folder of the system among other libraries.
     pub fn libraries(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
         match &self.device {
             DeviceChoice::Auto => runtime::libraries(&Device::Cpu),
@@ -70,8 +71,8 @@ impl Model {
         }
     }
 
-    /// Returns the fingerprint without loading the model, if the weights are those of `before`. The parts of the fingerprint
-    /// that the graph decides are taken from `before`.
+    /// Returns the fingerprint without loading the model. Takes the width, and whether the graph pools, from `before`, because
+    /// only a loaded graph shows them. Returns `None` if the weights differ from the weights of `before`.
     ///
     /// # Errors
     /// A file of the model cannot be read.
@@ -84,7 +85,7 @@ impl Model {
         self.fingerprint(weights, pooling, before.width, self.device.precision()).map(Some)
     }
 
-    /// Loads the model, finds out which texts may share a batch, and prepares it for the workload.
+    /// Loads the model, tests which texts may share a batch, and prepares the model for the workload.
     ///
     /// # Errors
     /// A file, library or device is missing or wrong, or memory is too small.
@@ -98,9 +99,10 @@ impl Model {
         }
     }
 
-    /// Loads the model on the first GPU. Not enough memory for the longest text is an error here, since a CPU can embed it.
+    /// Loads the model on the first GPU. Fails if the longest text does not fit into GPU memory, since the CPU can embed it.
     fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
-        // Before the libraries, so that the reason is the missing GPU and not a library that only a GPU requires.
+        // Opens the GPU before any library is loaded: on a machine without a GPU, the reason must be the missing GPU, not a
+        // missing library that only a GPU requires.
         Gpu::open(0).map_err(|error| CpuReason::NoGpu(format!("{error:#}")))?;
         self.load_on_found_gpu(resources, workload).map_err(|error| CpuReason::Unusable(format!("{error:#}")))
     }
@@ -122,7 +124,7 @@ impl Model {
         workload: &Workload,
     ) -> anyhow::Result<LoadedModel> {
         let library = runtime::find(device)?;
-        // Before the libraries of CUDA, some of which need the library of the driver.
+        // Opens the GPUs first, which loads the driver's library. Some libraries of CUDA need it.
         let targets = targets(device, resources)?;
         let runtime = runtime::load(device, &library)?;
         let profiles = matches!(device, Device::Cuda(_)).then(profile_folder).transpose()?;
@@ -146,8 +148,8 @@ impl Model {
         })
     }
 
-    /// Loads a session on each target, the first one with a profile if there is a folder for it. Meanwhile, computes the
-    /// digest of the weights.
+    /// Loads one session per target, and computes the digest of the weights at the same time. If `profiles` names a folder, the
+    /// first session writes a profile to this folder.
     fn load_sessions(
         &self,
         environment: &Environment,
@@ -167,7 +169,7 @@ impl Model {
 
     fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
         let min_cosine = match (device, session.export().map(|export| export.variant.as_str())) {
-            // Exports of other tools do not say their precision; on a GPU, most of them have 16 bits.
+            // Only exports of `scripts/export_onnx.py` name their precision. On a GPU, most other exports have 16 bits.
             (_, Some("bf16")) | (Device::Cuda(_), None) => probe::MIN_COSINE_BF16,
             (Device::OpenVino, _) | (_, Some("f16")) => probe::MIN_COSINE_16_BITS,
             _ => probe::MIN_COSINE,
@@ -176,10 +178,10 @@ impl Model {
             .with_context(|| format!("model {}: cannot embed a sample text", self.folder.onnx.display()))
     }
 
-    /// Returns how many nodes of the graph run on the GPU, if the session has one.
+    /// Counts the nodes of the graph that run on the GPU. Returns `None` if the session runs on a CPU.
     ///
     /// # Errors
-    /// Nodes that do most of the work run on the CPU.
+    /// The session has a GPU, but some heavy nodes, such as matrix products, run on the CPU.
     fn check_placement(&self, session: &mut GraphSession) -> anyhow::Result<Option<Placement>> {
         if session.gpu().is_none() {
             return Ok(None);
@@ -237,11 +239,11 @@ fn targets(device: &Device, resources: &Resources) -> anyhow::Result<Vec<Executi
 
 fn profile_folder() -> anyhow::Result<TempDir> {
     tempfile::tempdir()
-        .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with room"))
+        .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with free space"))
 }
 
-/// Chooses rounded lengths where they save time: the graph removes the padding again, or OpenVINO is a sixth faster at
-/// multiples of 16 tokens, or the device is a GPU, on which padding costs less time than small batches.
+/// Chooses rounded lengths where they save time: with a graph that removes the padding again; with OpenVINO, which is a sixth
+/// faster at multiples of 16 tokens; and on a GPU, where padding costs less time than small batches.
 fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
     let removes_padding = session.export().is_some_and(|export| export.unpads);
     match probe.batching() {
@@ -252,35 +254,35 @@ fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching 
 
 /// A model that is ready to embed.
 pub struct LoadedModel {
-    /// One engine per GPU, or one on the CPU.
+    /// One engine per GPU, or one engine on the CPU.
     pub embedders: Vec<OnnxEmbedder>,
-    /// What the trial with sample texts has shown.
+    /// The results of the trial with sample texts.
     pub probe: Probe,
-    /// What its vectors depend on.
+    /// The fingerprint of the model on this device.
     pub fingerprint: ModelFingerprint,
-    /// The library of ONNX Runtime that is loaded.
+    /// The path of the loaded library of ONNX Runtime.
     pub library: &'static Path,
     device: Device,
     /// Threads per operator on a CPU.
     threads: usize,
-    /// How many nodes of the graph run on the GPU, if there is one.
+    /// The number of nodes that run on the GPU and elsewhere; `None` on a CPU.
     placement: Option<Placement>,
     cpu_reason: Option<CpuReason>,
 }
 
-/// Why `--device auto` chose the CPU.
+/// The reason why `--device auto` chose the CPU.
 #[derive(Debug, thiserror::Error)]
 pub enum CpuReason {
-    /// There is no GPU, or no driver for it.
+    /// There is no GPU, or no driver for the GPU.
     #[error("{0}")]
     NoGpu(String),
-    /// There is a GPU that cannot run the model.
+    /// The GPU cannot run the model.
     #[error("{0}")]
     Unusable(String),
 }
 
 impl LoadedModel {
-    /// Describes the device for people, for example "CPU, 8 threads".
+    /// Returns a description of the device for messages, for example "CPU, 8 threads".
     pub fn device(&self) -> String {
         let mut parts = vec![self.device.to_string()];
         match self.device {
@@ -293,17 +295,17 @@ impl LoadedModel {
         parts.join(", ")
     }
 
-    /// Returns why `--device auto` chose the CPU.
+    /// Returns the reason if `--device auto` chose the CPU.
     pub fn cpu_reason(&self) -> Option<&CpuReason> {
         self.cpu_reason.as_ref()
     }
 
-    /// Tells whether the prefix of the workload is computed once instead of with every text.
+    /// Tells whether the keys and values of the workload's prefix are computed only once, for all texts.
     pub fn shares_prefix(&self) -> bool {
         self.embedders.iter().all(OnnxEmbedder::shares_prefix)
     }
 
-    /// Warns of vectors that may be wrong, or of batches that are slow, with what to do.
+    /// Returns a warning with advice if vectors may be wrong or batches are slow.
     pub fn warning(&self) -> Option<String> {
         let export = self.embedders.first().and_then(OnnxEmbedder::export);
         let is_int8 = export.is_some_and(|export| export.variant == "int8");

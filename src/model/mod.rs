@@ -1,13 +1,13 @@
-//! A model's name or folder in, an engine that is ready to embed out.
+//! Turns the name or the folder of a model into an engine that is ready to embed.
 
-pub(crate) mod bundle; // a model folder -> a folder for a machine without a network
+pub(crate) mod bundle; // makes a folder with program and model for a machine without a network
 mod cuda;
 mod device;
 mod feed;
 mod fingerprint;
 mod folder;
 mod graph;
-pub(crate) mod hub; // the name of a model -> a model folder
+pub(crate) mod hub; // turns the name of a model into a model folder
 mod installed;
 mod load;
 mod onnx;

@@ -1,4 +1,4 @@
-//! A loaded graph and what it is to embed in; an [`Embedder`] that knows its batching, shared prefix and batch size out.
+//! Turns a loaded graph and a workload into an [`Embedder`] with a rule for batches, a batch size and a shared prefix.
 
 use ndarray::Array2;
 
@@ -11,11 +11,11 @@ use crate::text::tokenize::Encoding;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, OutOfMemory};
 
-/// Tokens per batch on a CPU: larger batches do not make matrix products faster, but their activations no longer fit into
-/// the caches.
+/// Most tokens per batch on a CPU. Larger batches do not make matrix products faster, and the activations of a larger batch no
+/// longer fit into the caches of the CPU.
 const BATCH_TOKENS_CPU: usize = 1536;
 
-/// Most tokens per batch on a GPU: enough to use any GPU fully.
+/// Most tokens per batch on a GPU. Batches of this size keep every GPU busy.
 const BATCH_TOKENS_GPU: usize = 32 << 10;
 
 /// Embeds batches with one graph on one device.
@@ -27,7 +27,7 @@ pub struct OnnxEmbedder {
 }
 
 impl OnnxEmbedder {
-    /// Computes the shared prefix and, on a GPU, finds the largest batch that fits into memory.
+    /// Computes the keys and values of the shared prefix. On a GPU, also finds the largest batch that fits into memory.
     ///
     /// # Errors
     /// ONNX Runtime failed.
@@ -54,17 +54,17 @@ impl OnnxEmbedder {
         self.session.output()
     }
 
-    /// Returns what the graph says about its export, if `scripts/export_onnx.py` made it.
+    /// Returns the description of the export, if `scripts/export_onnx.py` made the graph.
     pub fn export(&self) -> Option<&Export> {
         self.session.export()
     }
 
-    /// Tells whether the prefix of the workload is computed once instead of with every text.
+    /// Tells whether the keys and values of the workload's prefix are computed only once, for all texts.
     pub(super) fn shares_prefix(&self) -> bool {
         self.prefix.is_some()
     }
 
-    /// Returns the GPU that the graph runs on.
+    /// Returns the GPU that the graph runs on; `None` on a CPU.
     pub(super) fn gpu(&self) -> Option<&Gpu> {
         self.session.gpu()
     }
@@ -88,16 +88,17 @@ impl Embedder for OnnxEmbedder {
     }
 }
 
-/// Finds by trying how many tokens of the longest texts fit into the free memory of a GPU, in one batch.
+/// Returns the most tokens per batch that fit into the free memory of a GPU. Tries batches of texts with `max_tokens` tokens
+/// each, the largest batch first.
 ///
-/// ONNX Runtime allocates memory in pieces of the sizes that a batch needs, and keeps them. The largest batch runs first, so
-/// later batches fit into its pieces.
+/// ONNX Runtime allocates memory in pieces of the sizes that a batch needs, and keeps the pieces. The largest batch runs
+/// first, so that all later batches fit into the same pieces.
 fn largest_batch(session: &mut GraphSession, workload: &Workload) -> anyhow::Result<usize> {
     let max_tokens = workload.max_tokens;
     let mut texts = (workload.batch_tokens.unwrap_or(BATCH_TOKENS_GPU) / max_tokens).max(1);
     while !fits(session, texts, max_tokens)? {
         if texts == 1 {
-            // The texts of this run may all be shorter.
+            // A text of `max_tokens` does not fit, but all texts of this run may be shorter.
             return Ok(max_tokens / 2);
         }
         texts /= 2;
@@ -105,13 +106,14 @@ fn largest_batch(session: &mut GraphSession, workload: &Workload) -> anyhow::Res
     Ok(texts * max_tokens)
 }
 
-/// Tells whether a batch of this many texts of this many tokens each fits into memory.
+/// Tells whether a batch fits into memory. The batch has `texts` texts of `tokens` tokens each.
 fn fits(session: &mut GraphSession, texts: usize, tokens: usize) -> anyhow::Result<bool> {
     let key = ChunkKey { document: 0, chunk: 0 };
     let batch = Batch::new(vec![(key, Encoding::new(vec![0; tokens])); texts]);
     match session.forward(&batch, None) {
         Ok(_) => Ok(true),
-        // Any error, since some exports take one text at a time, and some kernels have a limit on the size of a batch.
+        // Any error means that a smaller batch may work: some exports accept only one text per batch, and some kernels limit
+        // the size of a batch.
         Err(_) if texts > 1 => Ok(false),
         Err(error) if error.is::<OutOfMemory>() => Ok(false),
         Err(error) => Err(error),

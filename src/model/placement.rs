@@ -1,5 +1,5 @@
-//! A profile of ONNX Runtime in; how many nodes of the graph ran on a device, and which did not, out. ONNX Runtime silently
-//! moves nodes to the CPU that the device has no kernel for.
+//! Counts in a profile of ONNX Runtime the nodes of a graph that ran on a device, and the nodes that ran elsewhere. If a device
+//! has no kernel for a node, ONNX Runtime silently runs the node on the CPU.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{anyhow, ensure};
 use serde::Deserialize;
 
-/// Parts of the names of operators that take most of the time: matrix products and what computes over all hidden states.
+/// Parts of the names of heavy operators, which take most of the time: matrix products, and operators over all hidden states.
 const HEAVY: [&str; 8] = [
     "MatMul",
     "Gemm",
@@ -22,16 +22,16 @@ const HEAVY: [&str; 8] = [
     "Gelu",
 ];
 
-/// How many nodes of a graph run on a device.
+/// The number of nodes of a graph that run on a device, and the number of nodes that run elsewhere.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     on_device: usize,
-    /// Nodes elsewhere, per operator.
+    /// The number of nodes that run elsewhere, per operator.
     elsewhere: BTreeMap<String, usize>,
 }
 
-/// An event of a [profile](https://onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html), in the format of
-/// Chrome's traces; only the fields that are used.
+/// An event of a [profile](https://onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html). Profiles have the
+/// format of Chrome's traces. Fields that this tool does not use are left out.
 #[derive(Deserialize)]
 struct ProfileEvent {
     name: String,
@@ -47,13 +47,16 @@ struct Arguments {
 }
 
 impl Placement {
-    /// Counts the nodes in the profile that ran on `provider`, which is ONNX Runtime's name for a device.
+    /// Counts the nodes in the profile that ran on `provider` and elsewhere. `provider` is ONNX Runtime's name for a device.
     ///
     /// # Errors
     /// The profile cannot be read, or has no nodes.
     pub fn read(profile: &Path, provider: &str) -> anyhow::Result<Self> {
         let cannot_read = |e: &dyn fmt::Display| {
-            anyhow!("profile {}: cannot be read: {e}; set TMPDIR to a folder with room", profile.display())
+            anyhow!(
+                "profile {}: cannot be read: {e}; set TMPDIR to a folder with free space",
+                profile.display()
+            )
         };
         let file = File::open(profile).map_err(|e| cannot_read(&e))?;
         let events: Vec<ProfileEvent> =
@@ -73,7 +76,7 @@ impl Placement {
         }
         ensure!(
             placement.nodes() > 0,
-            "profile {}: has no nodes; try another ONNX Runtime",
+            "profile {}: has no nodes; try another version of ONNX Runtime",
             profile.display()
         );
         Ok(placement)
@@ -83,7 +86,8 @@ impl Placement {
         self.on_device + self.elsewhere.values().sum::<usize>()
     }
 
-    /// Lists the operators with most of the work that run elsewhere, if there are any, with their number of nodes.
+    /// Lists the heavy operators that run elsewhere, with the number of nodes per operator. Returns `None` if all heavy
+    /// operators run on the device.
     pub fn heavy_elsewhere(&self) -> Option<String> {
         let is_heavy = |name: &str| HEAVY.iter().any(|heavy| name.contains(heavy));
         let heavy = self.elsewhere.iter().filter(|(name, _)| is_heavy(name));

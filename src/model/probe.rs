@@ -1,8 +1,8 @@
-//! A loaded graph in; which texts may share a batch out, found by trying.
+//! Runs a loaded graph on sample texts to find out which texts may share a batch.
 //!
-//! Graphs that cannot be batched declare the same dynamic shapes as graphs that can. A dynamic int8 graph has one activation
-//! scale per tensor, so a vector depends on the other texts of its batch. A graph that pools may read the last column, which
-//! is padding in shorter texts. Another has a batch size of 1 written into a reshape.
+//! The declared shapes do not tell: a graph that works only with one text per batch may still declare a dynamic batch size.
+//! A dynamic int8 graph has one activation scale per tensor, so a vector depends on the other texts of its batch. Some graphs
+//! that pool read the last column, which is padding in shorter texts. Some graphs reshape to a fixed batch size of 1.
 
 use std::fmt;
 
@@ -11,14 +11,16 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedding::Embedding;
 
-/// The lowest cosine between two vectors that count as equal, in f32. Another order of summation moves a vector by 1e-7 or
-/// less (1 - cosine); the faults that the probe looks for move it by 1e-3 or more.
+/// The lowest cosine of two vectors that are treated as equal, in f32. Another order of summation lowers the cosine by 1e-7 or
+/// less; the faults that the probe looks for lower the cosine by 1e-3 or more.
 pub const MIN_COSINE: f64 = 0.99999;
 
-/// The same with 16 bits: over 28 layers, float16 moves a vector by 3e-6 and OpenVINO's bfloat16 by 2e-5.
+/// The lowest cosine of two vectors that are treated as equal, in 16 bits. Over 28 layers, float16 lowers the cosine by 3e-6,
+/// and OpenVINO's bfloat16 by 2e-5.
 pub const MIN_COSINE_16_BITS: f64 = 0.9999;
 
-/// The same where every operator rounds its result to bfloat16, which moves a vector by 3e-4.
+/// The lowest cosine of two vectors that are treated as equal, if every operator rounds its result to bfloat16. The rounding
+/// lowers the cosine by 3e-4.
 pub const MIN_COSINE_BF16: f64 = 0.9995;
 
 /// Sample texts in several scripts.
@@ -28,17 +30,17 @@ const TEXTS: [&str; 3] = [
     "fn main() { let total: u64 = (1..=100).filter(|n| n % 3 == 0).sum(); println!(\"{total}\"); } // 1683, checked by hand",
 ];
 
-/// Most tokens of a sample text, end token included.
+/// Most tokens per sample text, end token included.
 const TOKENS_MAX: usize = 24;
 
-/// How a batch changes the vectors of its texts.
+/// The effect of a batch on the vectors of its texts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum BatchEffect {
-    /// Each text has the vector that it has alone.
+    /// Each text has the same vector in the batch as in a batch of one.
     Unchanged,
-    /// The vectors differ.
+    /// A text has another vector in the batch than in a batch of one.
     Changed {
-        /// The lowest cosine between the vector of a text in the batch and alone.
+        /// The cosine between a text's vector in the batch and its vector in a batch of one. The lowest cosine of all texts.
         cosine: f64,
     },
     /// The model failed on the batch.
@@ -62,17 +64,17 @@ impl fmt::Display for BatchEffect {
     }
 }
 
-/// What the sample texts have shown.
+/// The results of the trial with sample texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
-    /// In a batch of texts of the same length.
+    /// The effect of a batch of texts with equal lengths.
     pub equal_lengths: BatchEffect,
-    /// In a batch of texts of different lengths, padded on the right.
+    /// The effect of a batch of texts with different lengths, padded on the right.
     pub padded: BatchEffect,
 }
 
 impl Probe {
-    /// Returns which texts may share a batch without changing each other's vectors.
+    /// Returns the rule for texts that may share a batch without a change to their vectors.
     pub fn batching(&self) -> Batching {
         match (self.equal_lengths, self.padded) {
             (_, BatchEffect::Unchanged) => Batching::AnyLengths,
@@ -82,14 +84,14 @@ impl Probe {
     }
 }
 
-/// Embeds two texts of equal length and a shorter one, alone and together. Vectors are equal from `min_cosine` on. There are
-/// only three texts because each run takes as long as reading all weights.
+/// Embeds two texts of equal length and a shorter text, each in a batch of one and then together. Treats two vectors as equal
+/// if their cosine is at least `min_cosine`. There are only three texts, because each run takes as long as reading all weights.
 ///
 /// # Errors
-/// The model fails on a single text, or its vector is not finite.
+/// The model fails on a batch of one text, or the vector of a text is not finite.
 pub fn probe(session: &mut GraphSession, tokenizer: &Tokenizer, min_cosine: f64) -> anyhow::Result<Probe> {
     let texts = TEXTS.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
-    // A sample text may have fewer tokens with a large vocabulary.
+    // With a large vocabulary, a sample text may have fewer than `TOKENS_MAX` tokens.
     let length = texts.iter().map(Encoding::len).fold(TOKENS_MAX, usize::min);
     let texts = texts.iter().zip([length, length, length / 2]).map(|(text, tokens)| shortened(text, tokens));
     let texts: Vec<Encoding> = texts.collect();
@@ -99,7 +101,7 @@ pub fn probe(session: &mut GraphSession, tokenizer: &Tokenizer, min_cosine: f64)
     }
     let padded = effect(session, &texts, &alone, min_cosine);
     let equal_lengths = match padded {
-        // That batch had two texts of equal length in it.
+        // The padded batch contains two texts of equal length, so it has tested equal lengths too.
         BatchEffect::Unchanged => padded,
         _ => effect(session, &texts[..2], &alone, min_cosine),
     };
@@ -112,7 +114,7 @@ fn shortened(text: &Encoding, tokens: usize) -> Encoding {
     Encoding::new([&start[..tokens.max(1) - 1], end].concat())
 }
 
-/// Embeds the texts in one batch and compares their vectors with those that they have `alone`.
+/// Embeds the texts in one batch, and compares their vectors with the vectors in `alone`, which come from batches of one.
 fn effect(
     session: &mut GraphSession,
     texts: &[Encoding],

@@ -1,4 +1,4 @@
-//! A device in, the ONNX Runtime for it out. Finds the library, and loads it once per process.
+//! Finds the library of ONNX Runtime for a device, and loads the library once per process.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,7 +14,7 @@ use ort::logging::LogLevel;
 use super::cuda;
 use super::device::Device;
 
-/// The folders that a dynamic linker searches.
+/// The folders of the system in which a dynamic linker searches for libraries.
 const SYSTEM: [&str; 6] = [
     "/usr/local/lib",
     "/usr/lib",
@@ -27,16 +27,17 @@ const SYSTEM: [&str; 6] = [
 /// The loaded ONNX Runtime.
 pub struct Runtime {
     pub environment: Environment,
-    /// The file that it was loaded from.
+    /// The file that ONNX Runtime was loaded from.
     pub library: PathBuf,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// Loads the library that [`find`] has found for the device. Later calls return the first library.
+/// Loads the library that [`find`] has found for the device. Later calls return the library of the first call, even for
+/// another device.
 ///
 /// # Errors
-/// The library or one that it depends on cannot be loaded, is too old, or was not built for the device.
+/// The library is too old, or was not built for the device, or a library that it needs cannot be loaded.
 pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
@@ -52,7 +53,7 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
         .with_telemetry(false)
         .build()
         .map_err(|e| anyhow!("ONNX Runtime {}: cannot start: {e}; {}", library.display(), device.advice()))?;
-    // Warnings help only people who write exporters, and errors are returned anyway.
+    // ONNX Runtime's warnings help only authors of exporters, and this tool reports errors itself.
     environment.set_log_level(LogLevel::Fatal);
     let runtime = RUNTIME.get_or_init(|| Runtime { environment, library: library.to_owned() });
     // `pip install` of another package may have replaced the library.
@@ -66,11 +67,12 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
     Ok(runtime)
 }
 
-/// Finds the library, in this order: `ORT_DYLIB_PATH`, the folder of this program, the Python environment that this program
-/// was installed into, the folder of `scripts/setup`, the active Python environment, `LD_LIBRARY_PATH`, the system.
+/// Finds the library for a device. Searches in this order: `ORT_DYLIB_PATH`, the folder of this program, the Python
+/// environment that this program was installed into, the folder of `scripts/setup`, the active Python environment,
+/// `LD_LIBRARY_PATH`, the folders of the system.
 ///
 /// # Errors
-/// There is no library for the device; the message lists the folders.
+/// There is no library for the device. The message lists the searched folders.
 pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -99,7 +101,7 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The shortest name of the library; [`PREFIX`] is the start of all its names.
+/// The file name of the library without a version. File names with and without a version begin with [`PREFIX`].
 #[cfg(target_os = "macos")]
 pub const LIBRARY: &str = "libonnxruntime.dylib";
 #[cfg(target_os = "macos")]
@@ -109,10 +111,10 @@ pub const LIBRARY: &str = "libonnxruntime.so";
 #[cfg(not(target_os = "macos"))]
 const PREFIX: &str = LIBRARY;
 
-/// Returns the libraries that ONNX Runtime requires for the device, each with the name that it has in a bundle.
+/// Returns the files that ONNX Runtime requires for the device: pairs of a path and the file's name in a bundle.
 ///
 /// # Errors
-/// ONNX Runtime is not installed for the device, or is in a folder of the system with other libraries.
+/// ONNX Runtime is not installed for the device, or is installed in a folder of the system among other libraries.
 pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     let library = find(device)?;
     let Some(folder) = library.parent().filter(|_| device.provider_library().is_some()) else {
@@ -120,7 +122,7 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     };
     ensure!(
         !SYSTEM.iter().any(|system| folder == Path::new(system)),
-        "{}: has other libraries beside ONNX Runtime, which must not go into a bundle; {}",
+        "{}: is a folder of the system with many libraries, and a bundle must contain only ONNX Runtime; {}",
         folder.display(),
         device.advice()
     );
@@ -144,18 +146,19 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
 }
 
-/// Tells libraries and licenses from the other files of a Python package.
+/// Tells whether a file of a Python package is a library or a license.
 fn is_library_or_license(name: &OsStr) -> bool {
     ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
 }
 
 fn folders(device: &Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    // pipx and uv put a symlink to the program on the path.
+    // Follows symlinks: pipx and uv put a symlink to the program on the path.
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // A wheel of this tool depends on the ONNX Runtime of its own environment, so that one comes first.
+    // A wheel of this tool depends on the ONNX Runtime in the same Python environment, so this environment goes before all
+    // other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
@@ -171,7 +174,8 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     folders
 }
 
-/// Returns the roots of Python environments: the active ones, that of the first `python3` on the path, and this user's.
+/// Returns the root folders of Python environments: the active environments, the environment of the first `python3` on the
+/// path, and `~/.local`.
 fn pythons() -> Vec<PathBuf> {
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(env::var_os).into_iter().flatten().map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -181,7 +185,7 @@ fn pythons() -> Vec<PathBuf> {
     active.chain(on_path).chain(user).collect()
 }
 
-/// Returns the folders in which the package `onnxruntime` has its library, for each Python below `lib/`.
+/// Returns the folders of the package `onnxruntime` that have the library, one per version of Python in the folder `lib`.
 fn capi(lib: &Path) -> Vec<PathBuf> {
     let pythons = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
     let pythons = pythons
@@ -190,7 +194,8 @@ fn capi(lib: &Path) -> Vec<PathBuf> {
     packages.map(|packages| packages.join("onnxruntime/capi")).filter(|capi| capi.is_dir()).collect()
 }
 
-/// Returns the library with the shortest name: `libonnxruntime.so` before `libonnxruntime.so.1.31.1`.
+/// Returns the library of ONNX Runtime in a folder. Of several files, takes the shortest name: `libonnxruntime.so` rather than
+/// `libonnxruntime.so.1.31.1`.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
     let is_library = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());

@@ -1,4 +1,4 @@
-//! A batch in, pooled vectors out of one graph on one execution target.
+//! Runs one graph on one execution target: turns batches into pooled vectors.
 
 use std::path::{Path, PathBuf};
 
@@ -17,15 +17,15 @@ use crate::vector::batch::Batch;
 use crate::vector::embedder::OutOfMemory;
 use crate::vector::pool::Pooling;
 
-/// An option of an ONNX Runtime run: the devices on which it frees memory at the end that it holds but does not use.
+/// The option that makes ONNX Runtime free its unused memory at the end of a run. The value of the option names the devices.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
 
-/// A graph that is loaded and can run. It does not know which texts may share a batch.
+/// A loaded graph. The caller decides which texts share a batch.
 pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
     output: GraphOutput,
-    /// Selects the one output that is read, so that caches and the like are not computed.
+    /// Selects the output that vectors are read from, so that ONNX Runtime does not compute other outputs, such as caches.
     options: RunOptions<HasSelectedOutputs>,
     export: Option<Export>,
     path: PathBuf,
@@ -33,11 +33,11 @@ pub(super) struct GraphSession {
 }
 
 impl GraphSession {
-    /// Loads the graph of a model folder. ONNX Runtime writes a profile to a file whose path starts with `profile`, if given,
-    /// until [`GraphSession::placement`] reads it.
+    /// Loads the graph of a model folder. If `profile` is given, ONNX Runtime records all runs in a file until
+    /// [`GraphSession::placement`] reads the file. The path of the file begins with `profile`.
     ///
     /// # Errors
-    /// The file is not ONNX, its data is missing, memory is too small, or no embedding model has such inputs and outputs.
+    /// The file is not ONNX, its data is missing, memory is too small, or this tool does not support the inputs or outputs.
     pub fn load(
         environment: &Environment,
         folder: &ModelFolder,
@@ -55,11 +55,12 @@ impl GraphSession {
         Ok(GraphSession { session, inputs, output, options, export, path: folder.onnx.clone(), target })
     }
 
-    /// Returns pooled vectors `[chunks of the batch, width]`, not normalized. If every text begins with `prefix`, its keys and
-    /// values are used. On a GPU without enough memory, the memory that ONNX Runtime holds is freed and the batch tried again.
+    /// Returns one pooled vector per chunk `[chunks, width]`, not normalized. If every text begins with `prefix`, uses the keys
+    /// and values of the prefix. If a GPU has too little free memory, frees the memory that ONNX Runtime holds and runs the batch
+    /// once more.
     ///
     /// # Errors
-    /// [`OutOfMemory`], or ONNX Runtime failed.
+    /// [`OutOfMemory`] if the batch does not fit into memory, or another error if ONNX Runtime failed.
     pub fn forward(&mut self, batch: &Batch, prefix: Option<&SharedPrefix>) -> anyhow::Result<Array2<f32>> {
         let mut vectors = self.run(batch, prefix);
         if let ExecutionTarget::Cuda { number, .. } = self.target
@@ -87,7 +88,8 @@ impl GraphSession {
         self.output.read(&outputs[0], &lengths)
     }
 
-    /// Computes the keys and values of a prefix. Returns `None` if there is no prefix or the graph has no input for them.
+    /// Computes the keys and values of a prefix. Returns `None` if the prefix is empty, or if the graph has no input for keys
+    /// and values.
     ///
     /// # Errors
     /// ONNX Runtime failed.
@@ -106,18 +108,18 @@ impl GraphSession {
         Ok(Some(SharedPrefix { ids: ids.to_vec(), keys_and_values }))
     }
 
-    /// Frees the GPU memory that ONNX Runtime holds in pieces too small for the next batch. It frees memory only at the end
-    /// of a run, so this runs one token.
+    /// Frees the GPU memory that ONNX Runtime holds in pieces too small for the next batch. ONNX Runtime frees memory only at
+    /// the end of a run, so this function runs the graph on one token.
     fn free_memory(&mut self, gpu: usize) -> anyhow::Result<()> {
         let mut options = selecting(&self.output.name)?;
         options.set(SHRINK, format!("gpu:{gpu}"))?;
         let input = ModelInput::of_one_token();
-        // The run fails if there is no memory even for one token. ONNX Runtime frees memory all the same.
+        // The run fails if memory is too small even for one token. ONNX Runtime frees memory even then.
         let _ = self.session.run_with_options(input.tensors(&self.inputs)?, &options);
         Ok(())
     }
 
-    /// Ends the profile and returns which nodes of the graph ran on `provider` so far.
+    /// Ends the profile, and counts the nodes of the graph that ran on `provider` and elsewhere so far.
     ///
     /// # Errors
     /// The session was loaded without a profile, or the profile cannot be read.
@@ -125,7 +127,7 @@ impl GraphSession {
         Placement::read(Path::new(&self.session.end_profiling()?), provider)
     }
 
-    /// Returns the GPU that the session runs on.
+    /// Returns the GPU that the session runs on; `None` on a CPU.
     pub fn gpu(&self) -> Option<&Gpu> {
         if let ExecutionTarget::Cuda { gpu, .. } = &self.target { Some(gpu) } else { None }
     }
@@ -140,17 +142,17 @@ impl GraphSession {
         &self.output.name
     }
 
-    /// Returns the dimensions of the vectors.
+    /// Returns the number of dimensions of the vectors.
     pub fn width(&self) -> usize {
         self.output.width
     }
 
-    /// Returns how hidden states are pooled, or `None` if the graph pools.
+    /// Returns the pooling of the hidden states; `None` if the graph itself pools.
     pub fn pooling(&self) -> Option<Pooling> {
         self.output.pooling
     }
 
-    /// Returns what the graph says about its export, if `scripts/export_onnx.py` made it.
+    /// Returns the description of the export, if `scripts/export_onnx.py` made the graph.
     pub fn export(&self) -> Option<&Export> {
         self.export.as_ref()
     }

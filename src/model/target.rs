@@ -1,4 +1,4 @@
-//! A graph's file and what runs it in, an ONNX Runtime session or an error in one line out.
+//! Loads a graph into a session of ONNX Runtime on one device, and shortens errors of ONNX Runtime to one line.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::cuda::Gpu;
 use super::device::Device;
 use crate::vector::embedder::OutOfMemory;
 
-/// Parts of the messages of ONNX Runtime and of CUDA's libraries that mean that memory could not be allocated.
+/// Parts of the messages with which ONNX Runtime and CUDA's libraries report that memory could not be allocated.
 const OUT_OF_MEMORY: [&str; 5] = [
     "Failed to allocate memory",
     "smaller than requested bytes",
@@ -22,13 +22,14 @@ const OUT_OF_MEMORY: [&str; 5] = [
     "bad_alloc",
 ];
 
-/// The function of ONNX Runtime that calls CUDA; its messages contain it with all its types.
+/// A part of the name of the function with which ONNX Runtime calls CUDA. Messages about errors of CUDA contain the whole
+/// signature of this function.
 const CUDA_CALL: &str = "::CudaCall(";
 
-/// The words of ONNX Runtime before an error of CUDA.
+/// The words before the error of CUDA in a message of ONNX Runtime.
 const CUDA_FAILURE: &str = "CUDA failure ";
 
-/// What one session runs on.
+/// The processor that one session runs on, with the limits for the session.
 pub(super) enum ExecutionTarget {
     /// ONNX Runtime's own kernels, with this many threads per operator.
     Cpu { threads: usize },
@@ -36,7 +37,7 @@ pub(super) enum ExecutionTarget {
     OpenVino { threads: usize },
     Cuda {
         gpu: Gpu,
-        /// The number of the GPU, as CUDA counts.
+        /// The number of the GPU in CUDA.
         number: usize,
         /// Most bytes of GPU memory that the session may allocate.
         memory_max: Option<usize>,
@@ -44,10 +45,12 @@ pub(super) enum ExecutionTarget {
 }
 
 impl ExecutionTarget {
-    /// Loads the graph. ONNX Runtime writes a profile of every run to a file whose path starts with `profile`, if given.
+    /// Loads the graph. If `profile` is given, ONNX Runtime records all runs in a file. The path of the file begins with
+    /// `profile`.
     ///
     /// # Errors
-    /// [`OutOfMemory`], or the graph or the execution provider cannot be loaded.
+    /// [`OutOfMemory`] if the graph does not fit into GPU memory, or another error if the graph or the execution provider
+    /// cannot be loaded.
     pub fn session(
         &self,
         environment: &Environment,
@@ -63,7 +66,7 @@ impl ExecutionTarget {
             builder
                 .with_intra_threads(self.threads())?
                 .with_optimization_level(GraphOptimizationLevel::Level3)?
-                // ONNX Runtime keeps a memory pattern per shape for good, and nearly every batch has a new shape.
+                // ONNX Runtime would keep one memory pattern per shape forever, and nearly every batch has a new shape.
                 .with_memory_pattern(false)?
                 .commit_from_file(path)
         };
@@ -73,7 +76,7 @@ impl ExecutionTarget {
     fn threads(&self) -> usize {
         match self {
             ExecutionTarget::Cpu { threads } | ExecutionTarget::OpenVino { threads } => *threads,
-            // Little is left for the CPU to do.
+            // The GPU does nearly all the work.
             ExecutionTarget::Cuda { .. } => 1,
         }
     }
@@ -93,7 +96,7 @@ impl ExecutionTarget {
         }
     }
 
-    /// Adds what to do to an error of loading a graph.
+    /// Turns an error while loading a graph into one line with advice.
     fn explain(&self, error: ort::Error) -> anyhow::Error {
         let error = anyhow::Error::from(error);
         let message = one_line(&error.to_string());
@@ -103,9 +106,9 @@ impl ExecutionTarget {
                 anyhow!("{message}; {}", cuda_advice(*number))
             }
             ExecutionTarget::Cpu { .. } | ExecutionTarget::Cuda { .. } => {
-                anyhow!("{message}; check that it is a whole ONNX file with its data beside it")
+                anyhow!("{message}; check that the ONNX file is complete and its data files are beside it")
             }
-            // The message begins with a long list of places in the source of OpenVINO.
+            // A message of OpenVINO begins with a long list of places in the source code of OpenVINO.
             ExecutionTarget::OpenVino { .. } => anyhow!(
                 "{}; OpenVINO runs standard operators only: use an export like those of `scripts/export_onnx.py --variant plain`",
                 message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
@@ -115,12 +118,12 @@ impl ExecutionTarget {
 }
 
 fn cuda_advice(number: usize) -> String {
-    format!("check that the driver is 580 or newer; {}", Device::Cuda(vec![number]).advice())
+    format!("check that the NVIDIA driver has version 580 or newer; {}", Device::Cuda(vec![number]).advice())
 }
 
-/// Puts the whole graph on OpenVINO; a node that OpenVINO cannot run is an error.
+/// Makes OpenVINO run the whole graph. Loading fails if OpenVINO cannot run a node.
 fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
-    // Without pinning: a thread that is bound to a core waits whenever another program runs there.
+    // No pinning: a thread that is pinned to a core has to wait while another program runs on the same core.
     let settings = format!(
         r#"{{"CPU": {{"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "{threads}", "ENABLE_CPU_PINNING": "NO"}}}}"#
     );
@@ -131,15 +134,15 @@ fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuild
         .with_config_entry("session.disable_cpu_ep_fallback", "1")?)
 }
 
-/// Puts every node on the GPU that CUDA has a kernel for. The others, such as those that compute shapes, run on the CPU;
-/// [`Placement`](super::placement::Placement) counts them.
+/// Puts a node on the GPU if CUDA has a kernel for the node. All other nodes, such as nodes that compute shapes, run on the
+/// CPU; [`Placement`](super::placement::Placement) counts the nodes on the GPU and the nodes elsewhere.
 fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> ort::Result<SessionBuilder> {
     let provider = ep::CUDA::default()
         .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))
-        // TF32 has 10 bits of fraction only; an fp32 export is computed in fp32.
+        // TF32 has only 10 bits of fraction. Without TF32, an fp32 export is computed in fp32.
         .with_tf32(false)
-        // Without cuDNN's attention, which ONNX Runtime prefers on Hopper and newer: cuDNN makes a plan for every new shape
-        // of a batch, and nearly every batch has a new shape.
+        // Leaves out cuDNN's attention, which ONNX Runtime would prefer on Hopper and newer GPUs: cuDNN makes a plan for every
+        // new shape of a batch, and nearly every batch has a new shape.
         .with_attention_backend(
             AttentionBackend::FLASH_ATTENTION
                 | AttentionBackend::EFFICIENT_ATTENTION
@@ -158,8 +161,8 @@ pub(super) fn is_out_of_memory(error: &anyhow::Error) -> bool {
     OUT_OF_MEMORY.iter().any(|words| message.contains(words))
 }
 
-/// Shortens a message of ONNX Runtime to the reason, in one line. The message has line breaks, and the reason stands between
-/// places in its source code and signatures of its functions.
+/// Shortens a message of ONNX Runtime to the reason, in one line. The whole message has line breaks, and has file names and
+/// signatures of functions before and after the reason.
 pub(super) fn one_line(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let reason = message.rsplit_once(" : FAIL : ").map_or(message.as_str(), |(_, reason)| reason);

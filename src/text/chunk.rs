@@ -1,7 +1,7 @@
-//! A clean text and a limit in tokens in, chunks within the limit out, each with its encoding. Pure.
+//! Splits a clean text into chunks within a limit in tokens, and encodes each chunk. Pure.
 //!
-//! Chunks of one text have about the same length. The vector of a document is the mean of their vectors with equal weights, so
-//! a last chunk of three words would count as much as a page.
+//! All chunks of a text have about the same length. The vector of a document is the unweighted mean of the vectors of its
+//! chunks, so a last chunk of only three words would weigh as much as a chunk of a whole page.
 
 use std::ops::Range;
 
@@ -10,42 +10,44 @@ use icu_segmenter::{GraphemeClusterSegmenter, SentenceSegmenter};
 use super::tokenize::{Encoding, Tokenizer};
 use crate::error::DocumentError;
 
-/// Version of the chunking rules. Vectors depend on them, so it is part of the fingerprint. Raise it with every change to
-/// where [`chunk`] splits.
+/// Version of the chunking rules. Vectors depend on these rules, so the version is part of the fingerprint. Raise it with
+/// every change that makes [`chunk`] split a text in another place.
 pub const VERSION: u32 = 2;
 
-/// The least tokens of a chunk that must be left for text. Every character fits: it has at most 12 bytes after NFC, and a
-/// token has at least one byte.
+/// The fewest tokens per chunk that the limit must leave for text. Every character fits into 16 tokens: a character has at
+/// most 12 bytes after NFC, and a token covers at least one byte.
 pub const ROOM_MIN: usize = 16;
 
-/// Bytes per token up to which a piece of text is encoded to count its tokens. A longer piece nearly always has too many, and
-/// is split without encoding it, which bounds the cost.
+/// A piece of text is encoded to count its tokens only if it has at most this many bytes per token of [`Chunker::room`]. A
+/// longer piece nearly always has too many tokens, so it is split without a count, which bounds the cost.
 const BYTES_PER_TOKEN_MAX: usize = 16;
 
-/// Bytes per token up to which a text is first encoded as a whole. Most texts of any script have fewer bytes per token, so a
-/// longer text nearly always needs several chunks, and is encoded as a whole only if the counts of its sentences allow it.
+/// A text is encoded as a whole right away only if it has at most this many bytes per token of [`Chunker::room`]. A longer text
+/// nearly always needs several chunks, because in every script most texts have fewer bytes per token. A longer text is encoded
+/// as a whole only if the token counts of its sentences add up to about one chunk.
 const BYTES_PER_TOKEN_LIKELY: usize = 5;
 
-/// A part of a text, and the token ids that the model gets for it.
+/// A part of a text with the token ids that the model gets for this part.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// Position in the clean text, in bytes.
+    /// The range of bytes in the clean text.
     pub span: Range<usize>,
-    /// Its tokens, with prefix and special tokens; at most as many as the limit.
+    /// The token ids of the chunk, including prefix and special tokens. Their number is within the limit.
     pub encoding: Encoding,
 }
 
-/// Splits a clean text into as few chunks as possible of at most `max_tokens`, including prefix and special tokens.
+/// Splits a clean text into as few chunks as possible. Each chunk has at most `max_tokens` tokens, including prefix and
+/// special tokens.
 ///
 /// Splits at sentence ends. A sentence over the limit is split between words, and a word over the limit between characters.
-/// Chunks are in order and cover the text, except for one space between two of them. A text within the limit is one chunk, and
-/// an empty text has none. Takes time linear in the length of the text.
+/// The chunks follow the order of the text and cover all of it, except for one space between two chunks. A text within the
+/// limit becomes one chunk, and an empty text becomes an empty list. The time is linear in the length of the text.
 ///
 /// # Errors
 /// The tokenizer refuses the text.
 ///
 /// # Panics
-/// If `max_tokens` leaves less than [`ROOM_MIN`] for text.
+/// If `max_tokens` leaves fewer than [`ROOM_MIN`] tokens for text.
 pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec<Chunk>, DocumentError> {
     let room = max_tokens.checked_sub(tokenizer.overhead()).filter(|&room| room >= ROOM_MIN);
     let room = room.unwrap_or_else(|| panic!("max_tokens {max_tokens} leaves no room for text"));
@@ -56,7 +58,7 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
         return Ok(chunks);
     }
     let atoms = chunker.atoms()?;
-    // The text may have fewer tokens than its sentences together: one fewer per boundary, where the space may be counted twice.
+    // The sum over the sentences may be higher than the count for the text: at each boundary, the space may be counted twice.
     let tokens: usize = atoms.iter().map(|atom| atom.tokens).sum();
     if !is_likely_to_fit && tokens <= room + atoms.len() && chunker.emit(0..text.len(), &mut chunks)? {
         return Ok(chunks);
@@ -67,7 +69,7 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
     Ok(chunks)
 }
 
-/// A piece of text that is not split further, and its number of tokens.
+/// A sentence that fits into a chunk, or a part of a longer sentence.
 struct Atom {
     span: Range<usize>,
     tokens: usize,
@@ -82,7 +84,7 @@ struct Chunker<'a> {
 }
 
 impl Chunker<'_> {
-    /// Returns the sentences, with those that are too long split into parts that fit into a chunk.
+    /// Returns the sentences of the text. A sentence that is too long for a chunk is returned in parts that fit.
     fn atoms(&self) -> Result<Vec<Atom>, DocumentError> {
         let mut atoms = Vec::new();
         let mut start = 0;
@@ -93,7 +95,7 @@ impl Chunker<'_> {
         Ok(atoms)
     }
 
-    /// Appends a span to the atoms, halved until its parts fit into a chunk.
+    /// Appends a span to the atoms. Halves the span until each part fits into a chunk.
     fn split(&self, span: Range<usize>, atoms: &mut Vec<Atom>) -> Result<(), DocumentError> {
         if span.len() <= self.room * BYTES_PER_TOKEN_MAX {
             let tokens = self.tokenizer.count(&self.text[span.clone()])?;
@@ -107,7 +109,8 @@ impl Chunker<'_> {
         self.split(middle..span.end, atoms)
     }
 
-    /// Encodes a span, without the space at either end, and appends it as a chunk. Returns `false` if it is over the limit.
+    /// Encodes a span without the spaces at its ends, and appends it as a chunk. Returns `false`, and appends nothing, if the
+    /// span has too many tokens.
     fn emit(&self, span: Range<usize>, chunks: &mut Vec<Chunk>) -> Result<bool, DocumentError> {
         let text = &self.text[span.clone()];
         let start = span.start + (text.len() - text.trim_start().len());
@@ -123,8 +126,8 @@ impl Chunker<'_> {
         Ok(true)
     }
 
-    /// Appends a span as a chunk, halved until its parts are within the limit. A span may have more tokens than its atoms
-    /// together, where a word begins in one atom and ends in the next.
+    /// Appends a span as one chunk, or as several chunks if the span has too many tokens. This happens where a word begins in
+    /// one atom and ends in the next: the whole word may have more tokens than its two parts together.
     fn emit_or_halve(&self, span: Range<usize>, chunks: &mut Vec<Chunk>) -> Result<(), DocumentError> {
         if self.emit(span.clone(), chunks)? {
             return Ok(());
@@ -134,16 +137,17 @@ impl Chunker<'_> {
         self.emit_or_halve(middle..span.end, chunks)
     }
 
-    /// Returns where to split a span, near its middle. The first of these that is possible:
+    /// Returns the byte offset in the text at which to split a span, near the middle of the span. Prefers, in this order, to
+    /// split:
     ///
-    /// - before a Markdown heading, list item or table row. In a clean text, paragraphs are separated by one space like words,
-    ///   so these marks are the only trace of where a block starts
+    /// - before a Markdown heading, list item or table row. A clean text has one space between paragraphs, as between words,
+    ///   so only these marks show that a block starts
     /// - between words
     /// - between grapheme clusters, the characters that a reader sees
     /// - between code points
     ///
     /// # Panics
-    /// If the span is one code point, which is within every limit that is allowed.
+    /// If the span is one code point. [`chunk`] accepts no limit that is too low for one code point.
     fn middle(&self, span: &Range<usize>) -> usize {
         let text = &self.text[span.clone()];
         let half = text.ceil_char_boundary(text.len() / 2);
@@ -152,12 +156,13 @@ impl Chunker<'_> {
             .or_else(|| between_graphemes(text, half))
             .unwrap_or(half);
         let cut = if cut == text.len() { text.floor_char_boundary(text.len() - 1) } else { cut };
-        assert!(0 < cut && cut < text.len(), "a limit below one character");
+        assert!(0 < cut && cut < text.len(), "a character must fit into a chunk");
         span.start + cut
     }
 }
 
-/// Returns the space nearest to `near`, in the middle half of the text, that is followed by a text that is `wanted`.
+/// Returns the position of the space nearest to `near`, within the middle half of the text. Skips a space if `wanted` rejects
+/// the text after the space.
 fn nearest_space(text: &str, near: usize, wanted: fn(&str) -> bool) -> Option<usize> {
     let start = text.ceil_char_boundary(text.len() / 4).max(1);
     let end = text.ceil_char_boundary(text.len() * 3 / 4).max(start);
@@ -165,7 +170,7 @@ fn nearest_space(text: &str, near: usize, wanted: fn(&str) -> bool) -> Option<us
     spaces.filter(|&at| wanted(&text[at + 1..])).min_by_key(|&at| at.abs_diff(near))
 }
 
-/// Returns whether a text starts with a Markdown heading, list item or table row.
+/// Tells whether a text starts with a Markdown heading, list item or table row.
 fn starts_block(text: &str) -> bool {
     let text = match text.trim_start_matches('#') {
         title if title.len() < text.len() => title,
@@ -174,7 +179,7 @@ fn starts_block(text: &str) -> bool {
     text.starts_with(' ')
 }
 
-/// Returns the first boundary between grapheme clusters at or after `near`, if one is within 128 bytes.
+/// Returns the first boundary between grapheme clusters from `near` on, if there is a boundary within 128 bytes.
 fn between_graphemes(text: &str, near: usize) -> Option<usize> {
     const CLOSE: usize = 128;
     let start = text.floor_char_boundary(near.saturating_sub(CLOSE));
@@ -183,13 +188,14 @@ fn between_graphemes(text: &str, near: usize) -> Option<usize> {
     boundaries.find(|&at| at >= near && at < end)
 }
 
-/// Joins neighbouring atoms into as few spans of at most `room` tokens as possible, all of about the same length.
+/// Joins consecutive atoms into as few spans as possible. Each span has at most `room` tokens, and all spans have about the
+/// same length.
 fn balance(atoms: &[Atom], room: usize) -> Vec<Range<usize>> {
     let mut left: usize = atoms.iter().map(|atom| atom.tokens).sum();
     let mut spans: Vec<Range<usize>> = Vec::new();
     let (mut tokens, mut target) = (0, 0);
     for atom in atoms {
-        // Ends the span if the next atom would exceed the target by more than the span falls short of it.
+        // Ends the span if its length is closer to the target without the next atom than with it.
         let full = tokens + atom.tokens > room || tokens + atom.tokens / 2 > target;
         match spans.last_mut() {
             Some(span) if !full => {
@@ -226,7 +232,8 @@ mod tests {
         chunks.iter().map(|chunk| &text[chunk.span.clone()]).collect()
     }
 
-    /// Checks that the chunks are in order, within the limit, encoded from their own text, and apart by at most one space.
+    /// Chunks a text, and checks that the chunks are in order, within the limit, encoded from their own text, and at most one
+    /// space apart.
     fn check(text: &str, max_tokens: usize) -> Vec<Chunk> {
         let chunks = chunk(text, max_tokens, &TOKENIZER).unwrap();
         let mut end = 0;
@@ -306,7 +313,7 @@ mod tests {
         }
     }
 
-    /// Takes seconds in linear time. It would take hours in quadratic time.
+    /// The test takes seconds if chunking takes linear time. With quadratic time it would take hours.
     #[test]
     fn long_texts_without_a_place_to_cut_are_linear() {
         let bytes = 500_000;

@@ -1,22 +1,22 @@
-//! Text in, clean text out, without invisible characters. Pure.
+//! Removes invisible characters from a text and reduces white space to single spaces. Pure.
 
 use std::mem;
 
-/// Version of the cleaning rules. Vectors depend on them, so it is part of the fingerprint. Raise it with every change to what
-/// [`clean`] returns.
+/// Version of the cleaning rules. Vectors depend on these rules, so the version is part of the fingerprint. Raise it with
+/// every change that makes [`clean`] return another text.
 pub const VERSION: u32 = 2;
 
 /// Removes zero-width and control characters, replaces every run of white space by one space, and trims both ends.
-/// `clean(clean(x)) == clean(x)`.
+/// Cleaning a clean text changes nothing: `clean(clean(x)) == clean(x)`.
 ///
-/// White space is the Unicode property `White_Space`, and the information separators U+001C to U+001F, which separate words in
-/// old data files.
+/// White space means all characters with the Unicode property `White_Space`, and the information separators U+001C to U+001F,
+/// which separate words in old data files.
 pub fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut space_due = false;
     let mut rest = text;
     loop {
-        // Copies the longest start that needs no cleaning at once, which is most of a usual text.
+        // Most of a usual text needs no cleaning. Copies such a stretch in one step.
         let (plain, rest_of_text) = rest.split_at(plain_len(rest.as_bytes()));
         if !plain.is_empty() {
             if mem::take(&mut space_due) {
@@ -39,7 +39,7 @@ pub fn clean(text: &str) -> String {
     }
 }
 
-/// Returns the length of the start that is visible ASCII with single spaces between, in bytes.
+/// Returns how many bytes at the start of a text need no cleaning: visible ASCII characters with single spaces between them.
 fn plain_len(bytes: &[u8]) -> usize {
     let is_visible = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_graphic);
     let mut at = 0;
@@ -49,13 +49,13 @@ fn plain_len(bytes: &[u8]) -> usize {
     at
 }
 
-/// Returns whether a character separates words.
+/// Tells whether a character separates words.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1C}'..='\u{1F}')
 }
 
-/// Returns whether a character is removed: soft hyphen, zero-width space, non-joiner, joiner, word joiner, byte order mark, or
-/// a control character (Cc).
+/// Tells whether [`clean`] removes a character: a soft hyphen, zero-width space, zero-width non-joiner, zero-width joiner,
+/// word joiner, byte order mark or control character (Cc).
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{200B}' | '\u{200C}' | '\u{200D}' | '\u{2060}' | '\u{FEFF}') || c.is_control()
 }

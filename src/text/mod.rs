@@ -1,6 +1,7 @@
-//! A text in, chunks with their token ids out. Pure: neither files nor threads.
+//! Cleans a text, splits it into chunks and turns the chunks into token ids. Reads no file except `tokenizer.json`, and starts
+//! no threads.
 
-pub mod chunk; // clean text -> Chunk, with its Encoding
-pub mod clean; // text -> clean text
-pub(crate) mod snippet; // a text and a question -> what to show of it
-pub mod tokenize; // text -> Encoding
+pub mod chunk; // splits a clean text into Chunks
+pub mod clean; // removes invisible characters from a text
+pub(crate) mod snippet; // chooses the part of a text to show for a question
+pub mod tokenize; // turns a text into an Encoding, its token ids

@@ -1,4 +1,4 @@
-//! A text and a question in, the part of the text that answers it best out. Pure.
+//! Chooses the part of a text to show for a question. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -6,17 +6,18 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Most characters of a snippet.
+/// Limits a snippet, in characters.
 const CHARACTERS_MAX: usize = 200;
 
-/// Most characters of a text that are searched for words of the question.
+/// Limits the start of a text that is searched for words of the question, in characters.
 const SEARCHED_MAX: usize = 64 << 10;
 
-/// Characters of a snippet before the first word of the question.
+/// Characters that a snippet shows before the first word of the question.
 const LEAD: usize = 20;
 
-/// Returns the part of a clean text with the most different words of the question. Long words count for more, since short
-/// ones are everywhere. A text without a word of the question gives its start: vectors find such texts too.
+/// Returns the part of a clean text that has the most words of the question, repeated words counted once. Long words weigh
+/// more, since short words occur everywhere. If the text has no word of the question, returns the start of the text: a search
+/// by vectors finds such texts too.
 pub fn snippet(text: &str, question: &str) -> String {
     let end = text.char_indices().nth(SEARCHED_MAX).map_or(text.len(), |(end, _)| end);
     let text = &text[..end];
@@ -30,7 +31,7 @@ pub fn snippet(text: &str, question: &str) -> String {
     part(text, &starts, best_start(&found.collect::<Vec<_>>()))
 }
 
-/// Returns where the words of a question stand in a text, in bytes. Words without a character between them are one range.
+/// Returns the byte ranges of the words of a question in a text. Words with no character between them share one range.
 pub fn question_words(text: &str, question: &str) -> Vec<Range<usize>> {
     let wanted: HashSet<String> = words(question).map(|(_, word)| word).collect();
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -45,15 +46,16 @@ pub fn question_words(text: &str, question: &str) -> Vec<Range<usize>> {
 
 /// A word of the question, found in the text.
 struct FoundWord {
-    /// Its first character, counted from the start of the text.
+    /// The index of the first character of the word, counted in characters from the start of the text.
     first: usize,
-    /// The character behind its last.
+    /// The index of the character after the word.
     end: usize,
-    /// Which of the question's words it is.
+    /// The number of the word in the question, counted from 0.
     number: usize,
 }
 
-/// Returns the first character of the part with the most weight. The weight of a part is the length of its different words.
+/// Returns the index of the character at which the part with the most weight begins. The weight of a part is the total length
+/// of the question's words in it, repeated words counted once.
 fn best_start(words: &[FoundWord]) -> usize {
     let mut inside: HashMap<usize, usize> = HashMap::new();
     let (mut weight, mut end) = (0, 0);
@@ -66,7 +68,7 @@ fn best_start(words: &[FoundWord]) -> usize {
             end += 1;
         }
         if end == at {
-            // This word is longer than a snippet.
+            // The word at `at` is longer than a snippet.
             end += 1;
             continue;
         }
@@ -80,8 +82,8 @@ fn best_start(words: &[FoundWord]) -> usize {
     best_first
 }
 
-/// Returns the part of a text around its character `first`, from the start of a word, with `…` where text was left out.
-/// `starts` has the first byte of each character.
+/// Returns the snippet of a text that contains the character `first`. The snippet begins at the start of a word if a space is
+/// near, and `…` marks text that is left out. `starts` has the byte offset of each character of the text.
 fn part(text: &str, starts: &[usize], first: usize) -> String {
     let begin = first.saturating_sub(LEAD).min(starts.len().saturating_sub(CHARACTERS_MAX));
     let end = (begin + CHARACTERS_MAX).min(starts.len());
@@ -97,8 +99,8 @@ fn part(text: &str, starts: &[usize], first: usize) -> String {
     format!("{before}{part}{after}")
 }
 
-/// Returns the words of a text in lower case, and where they stand, in bytes. In scripts without spaces between words, each
-/// character is a word.
+/// Returns the words of a text: the byte range of each word, and the word in lower case. In scripts without spaces between
+/// words, each character is a word.
 fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
     static WORD: LazyLock<Regex> = LazyLock::new(|| {
         let alone = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}";

@@ -1,10 +1,10 @@
-//! Chunks in, batches out: which texts go through the model together. Pure.
+//! Groups chunks into batches. The chunks of a batch go through the model together. Pure.
 
 use ndarray::Array2;
 
 use crate::text::tokenize::Encoding;
 
-/// Identifies a chunk of a document, so that its vector finds its way back.
+/// Identifies a chunk, so that the vector of the chunk can be assigned to its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkKey {
     /// The number of the document in this run, counted from 0.
@@ -13,14 +13,14 @@ pub struct ChunkKey {
     pub chunk: usize,
 }
 
-/// Which texts may share a batch without changing each other's vectors. [`crate::model`] finds this by trying when it loads
-/// a model.
+/// The rule for texts that may share a batch without a change to their vectors. [`crate::model`] finds the rule with sample
+/// texts when it loads a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
-    /// Texts of any lengths, padded on the right. [`plan`] rounds lengths up and puts texts of one rounded length together:
-    /// the graph removes the padding again, or the engine is faster with few distinct lengths.
+    /// Texts of any lengths, padded on the right. [`plan`] rounds the lengths up, and batches texts of equal rounded length.
+    /// This saves time if the graph removes the padding again, or if the engine is faster with few distinct lengths.
     Rounded,
-    /// Texts of any lengths, padded on the right. [`plan`] still puts equal lengths together, since padding costs time.
+    /// Texts of any lengths, padded on the right. [`plan`] still batches only texts of equal length, since padding costs time.
     AnyLengths,
     /// Only texts of the same length.
     EqualLengths,
@@ -37,10 +37,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Makes a batch that is padded to its longest chunk.
+    /// Makes a batch, in which every chunk is padded to the length of the longest chunk.
     ///
     /// # Panics
-    /// If there are no chunks.
+    /// If `chunks` is empty.
     pub fn new(chunks: Vec<(ChunkKey, Encoding)>) -> Self {
         let longest = chunks.iter().map(|(_, encoding)| encoding.len()).max();
         let padded_length = longest.unwrap_or_else(|| panic!("a batch has at least one chunk"));
@@ -53,15 +53,16 @@ impl Batch {
         self.chunks.len()
     }
 
-    /// Returns the tokens of all chunks, padding included.
+    /// Returns the number of tokens in the batch, padding included.
     pub fn padded_tokens(&self) -> usize {
         self.len() * self.padded_length
     }
 
-    /// Splits the batch in two and keeps the padded length, because the padding of a text must not depend on its batch.
+    /// Splits the batch in two. Both halves keep the padded length, because the padding of a text must not depend on the other
+    /// texts of its batch.
     ///
     /// # Panics
-    /// If there is only one chunk.
+    /// If the batch has only one chunk.
     pub fn halves(mut self) -> [Batch; 2] {
         assert!(self.len() > 1, "a batch of one chunk has no halves");
         let others = self.chunks.split_off(self.chunks.len() / 2);
@@ -69,33 +70,33 @@ impl Batch {
         [self, Batch { chunks: others, padded_length }]
     }
 
-    /// Returns a batch of the chunk at this index, without padding.
+    /// Returns a batch with only the chunk at this index, without padding.
     pub fn only(&self, at: usize) -> Batch {
         Batch::new(vec![self.chunks[at].clone()])
     }
 
-    /// Returns the keys of the chunks in the order of the rows that the model returns.
+    /// Returns the keys of the chunks, in the order of the vectors that the model returns.
     pub fn keys(&self) -> impl Iterator<Item = ChunkKey> {
         self.chunks.iter().map(|(key, _)| *key)
     }
 
-    /// Returns the tokens of each chunk, padding excluded.
+    /// Returns the number of tokens of each chunk, padding excluded.
     pub fn lengths(&self) -> Vec<usize> {
         self.chunks.iter().map(|(_, encoding)| encoding.len()).collect()
     }
 
-    /// Returns the tokens of all chunks, padding excluded.
+    /// Returns the number of tokens in the batch, padding excluded.
     pub fn tokens(&self) -> usize {
         self.chunks.iter().map(|(_, encoding)| encoding.len()).sum()
     }
 
-    /// Tells whether every chunk begins with these ids and has at least one more.
+    /// Tells whether every chunk begins with these ids and has at least one id after them.
     pub fn all_begin_with(&self, ids: &[u32]) -> bool {
         self.chunks.iter().all(|(_, encoding)| encoding.len() > ids.len() && encoding.ids().starts_with(ids))
     }
 
-    /// Returns the token ids `[chunks, padded length]` with 0 as padding on the right. Padding changes no token: with causal
-    /// attention, no token sees what comes after it; otherwise the mask hides the padding.
+    /// Returns the token ids `[chunks, padded length]` with 0 as padding on the right. Padding does not change the hidden state
+    /// of any token: with causal attention, a token does not see later tokens, and otherwise the mask hides the padding.
     pub fn ids(&self) -> Array2<i64> {
         self.rows(|encoding, at| i64::from(encoding.ids()[at]))
     }
@@ -113,11 +114,11 @@ impl Batch {
     }
 }
 
-/// Sorts the chunks by length, longest first, and puts chunks of one length together: as many as `max_tokens` allows, at
-/// least one. With [`Batching::Rounded`], lengths are those of [`rounded_length`].
+/// Sorts the chunks by length, longest first, and batches chunks of equal length. A batch has at most `max_tokens` tokens,
+/// padding included, or one chunk. With [`Batching::Rounded`], chunks of equal [`rounded_length`] share a batch.
 ///
-/// Different lengths share no batch even if the model allows it ([`Batching::AnyLengths`]): on a CPU, padding costs as much
-/// time as text.
+/// With [`Batching::AnyLengths`], the model allows chunks of different lengths in a batch, but this function keeps such chunks
+/// apart: on a CPU, padding costs as much time as text.
 pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_tokens: usize) -> Vec<Batch> {
     chunks.sort_by_key(|(key, encoding)| (std::cmp::Reverse(encoding.len()), *key));
     let mut batches: Vec<Batch> = Vec::new();
@@ -138,11 +139,11 @@ pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_token
     batches
 }
 
-/// Rounds a length up to a multiple of 16, or of 1/32 of the next power of two if that is more. At most 1/16 of a long text
-/// is padding.
+/// Rounds a number of tokens up to a multiple of 16. Above 512 tokens, rounds up to a multiple of 1/32 of the next power of
+/// two, so that padding adds at most 1/16 to a long text.
 ///
-/// The result depends on the text alone, never on the other texts of its batch: attention sums over all padded positions,
-/// and sums over another number of positions, even if those are zeros, differ in their last bits.
+/// The result depends only on the text, never on the other texts of its batch. Attention sums over all positions, padding
+/// included, and a sum with another number of zeros may differ in its last bits.
 fn rounded_length(tokens: usize) -> usize {
     tokens.next_multiple_of(usize::max(16, tokens.next_power_of_two() / 32))
 }
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn mixed_lengths_in_large_batches_get_little_padding() {
-        // From 5 to 1,000 tokens, as many texts between 5 and 10 as between 500 and 1,000.
+        // From 5 to 1,000 tokens on a logarithmic scale: as many texts between 5 and 10 as between 500 and 1,000.
         #[allow(clippy::cast_possible_truncation)]
         let lengths = (0..4000).map(|n| (5.0 * 200f64.powf(f64::from(n) / 4000.0)) as usize);
         let key = ChunkKey { document: 0, chunk: 0 };

@@ -1,4 +1,5 @@
-//! A batch in, one [`Embedding`] per chunk out; the seam between the pipeline and the engine that runs the model.
+//! Turns a batch into one [`Embedding`] per chunk. The trait [`Embedder`] separates the pipeline from the engine that runs the
+//! model.
 
 use ndarray::Array2;
 
@@ -11,36 +12,37 @@ pub trait Embedder: Send {
     /// Returns the dimensions of the vectors.
     fn width(&self) -> usize;
 
-    /// Returns which texts may share a batch.
+    /// Returns the rule for texts that may share a batch.
     fn batching(&self) -> Batching;
 
-    /// Returns the most tokens per batch, padding included, that suit the device.
+    /// Returns the batch size that suits the device, in tokens, padding included.
     fn batch_tokens(&self) -> usize;
 
-    /// Returns pooled hidden states `[chunks of the batch, width]` in the order of the batch, not normalized.
+    /// Returns one pooled vector per chunk `[chunks, width]` in the order of the batch, not normalized.
     ///
     /// # Errors
-    /// [`OutOfMemory`]: a smaller batch may fit. After any other error the run cannot go on.
+    /// [`OutOfMemory`] if the batch does not fit into memory; a smaller batch may fit. After any other error the run cannot
+    /// go on.
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>>;
 }
 
 /// The device has too little memory for a batch or a model.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "not enough memory on the device; free some, raise --gpu-memory, use a smaller export (f16), or use --device cpu"
+    "not enough memory on the device; free memory, raise --gpu-memory, use a smaller export (f16), or use --device cpu"
 )]
 pub struct OutOfMemory;
 
-/// A chunk with its vector, or with the reason why it has none.
+/// The key of a chunk, and the vector of the chunk or the reason why the chunk has no vector.
 pub type Embedded = (ChunkKey, Result<Embedding, NoVector>);
 
-/// Runs the batch and returns one vector per chunk. A vector that is not finite is an error of its chunk alone.
+/// Runs the batch and returns one vector per chunk. A vector that is not finite becomes an error for this chunk only.
 ///
 /// # Errors
 /// The engine failed.
 ///
 /// # Panics
-/// If the engine breaks the contract of [`Embedder::forward`]: not one row per chunk, or rows of another width.
+/// If [`Embedder::forward`] returns another shape than `[chunks, width]`.
 pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<Embedded>> {
     let pooled = embedder.forward(batch)?;
     assert_eq!(pooled.dim(), (batch.len(), embedder.width()), "one row per chunk");
@@ -48,26 +50,27 @@ pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<E
     Ok(batch.keys().zip(vectors).collect())
 }
 
-/// Embeds with fallbacks: it halves a batch that does not fit into memory, and tries a text whose vector is not finite
-/// again without the other texts of its batch.
+/// Embeds batches with two fallbacks. If a batch does not fit into memory, it is halved. If the vector of a text is not
+/// finite, the text is embedded again in a batch of one, without padding.
 pub struct FallbackEmbedder {
     embedder: Box<dyn Embedder>,
-    /// Most tokens per batch, padding included. Set after a batch did not fit into memory.
+    /// Most tokens per batch, padding included; `None` as long as every batch fits into memory.
     batch_limit: Option<usize>,
 }
 
 impl FallbackEmbedder {
-    /// Wraps an engine; batches are not limited at first.
+    /// Wraps an engine. There is no limit on batches until a batch does not fit into memory.
     pub fn new(embedder: Box<dyn Embedder>) -> Self {
         FallbackEmbedder { embedder, batch_limit: None }
     }
 
-    /// Returns the most tokens per batch, padding included, once a batch did not fit into memory.
+    /// Returns the most tokens per batch, padding included; `None` as long as every batch fits into memory.
     pub fn batch_limit(&self) -> Option<usize> {
         self.batch_limit
     }
 
-    /// Does what [`embed`] does. A text that does not fit into memory alone is an error of its own.
+    /// Embeds a batch as [`embed`] does, but with the two fallbacks. A single text that does not fit into memory becomes an
+    /// error for this text only.
     ///
     /// # Errors
     /// The engine failed; the run cannot go on.
@@ -98,8 +101,8 @@ impl FallbackEmbedder {
         Ok(embedded)
     }
 
-    /// Embeds each text without a vector again, alone and without padding: the kernel that the engine chose for the shape of
-    /// the batch, or the padding, may have made numbers that are too large for 16 bits.
+    /// Embeds each text that got no vector again, in a batch of one without padding. In the first batch, the padding may have
+    /// led to numbers too large for 16 bits, and so may the kernel that the engine chose for the shape of the batch.
     fn retry_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
         if batch.len() > 1 || batch.padded_tokens() > batch.tokens() {
             for (at, (_, vector)) in
@@ -118,7 +121,7 @@ mod tests {
     use crate::text::tokenize::Encoding;
     use crate::vector::batch::Batch;
 
-    /// Returns NaN for a text that is padded.
+    /// An engine that returns NaN for every text with padding.
     struct SpoiledByPadding;
 
     impl Embedder for SpoiledByPadding {

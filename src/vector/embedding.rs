@@ -13,13 +13,13 @@ impl Embedding {
     /// [`NoVector::NotFinite`] if a value is NaN or infinite, or all values are zero.
     pub fn normalized(values: impl IntoIterator<Item = f32>) -> Result<Self, NoVector> {
         let mut values: Box<[f32]> = values.into_iter().collect();
-        // In f64, the rounding error of the sum of 1,024 squares is smaller than what an f32 can show.
+        // In f64, the rounding error of a sum of 1,024 squares is too small to change an f32.
         let norm = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         if !norm.is_finite() || norm == 0.0 {
             return Err(NoVector::NotFinite);
         }
         #[allow(clippy::cast_possible_truncation)]
-        // From 53 bits of fraction to 24: the numbers stay between -1 and 1.
+        // Rounds each number to the precision of f32. All numbers are between -1 and 1, so none is out of range.
         for value in &mut values {
             *value = (f64::from(*value) / norm) as f32;
         }
@@ -29,7 +29,7 @@ impl Embedding {
     /// Keeps the first `dim` dimensions and normalizes again, as Matryoshka models allow.
     ///
     /// # Errors
-    /// [`NoVector::NotFinite`] if these are all zero.
+    /// [`NoVector::NotFinite`] if the first `dim` values are all zero.
     ///
     /// # Panics
     /// If the vector has fewer than `dim` dimensions.
@@ -47,12 +47,12 @@ impl Embedding {
         self.0
     }
 
-    /// Wraps numbers that were an `Embedding` when they were stored. They are not checked or normalized again.
+    /// Makes an embedding from numbers that were stored from an `Embedding`. Does not check or normalize them again.
     pub fn stored(values: Box<[f32]>) -> Self {
         Embedding(values)
     }
 
-    /// Returns the cosine similarity, from -1 to 1.
+    /// Returns the cosine similarity to another vector, from -1 to 1.
     pub fn cosine(&self, other: &Embedding) -> f64 {
         self.0.iter().zip(&other.0).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
     }

@@ -1,10 +1,10 @@
-//! The vectors of a document's chunks in, the vector of the document out. Pure.
+//! Turns the vectors of a document's chunks into the vector of the document. Pure.
 
 use super::embedding::Embedding;
 use crate::error::NoVector;
 
-/// Returns the mean of the chunk vectors, L2-normalized. It is computed in all dimensions of the model: truncated later, it
-/// equals the vector of an index with fewer dimensions.
+/// Returns the mean of the chunk vectors, L2-normalized. Pass untruncated vectors, and truncate the mean: then the vectors of an
+/// index with fewer dimensions are equal to the truncated vectors of an index with all dimensions.
 ///
 /// # Errors
 /// [`NoVector::NotFinite`] if the vectors add up to zero.
@@ -22,7 +22,7 @@ pub fn mean(chunks: &[Embedding]) -> Result<Embedding, NoVector> {
             *sum += f64::from(value);
         }
     }
-    // Normalizing removes any factor, so the sum serves as the mean.
+    // The sum and the mean are equal once they are normalized, so the sum is not divided.
     #[allow(clippy::cast_possible_truncation)] // A sum of some thousand numbers below 1 fits into an f32.
     Embedding::normalized(sum.into_iter().map(|x| x as f32))
 }

@@ -1,8 +1,8 @@
-//! Token ids in, vectors out.
+//! Turns token ids into vectors.
 
-pub mod batch; // Encoding -> Batch
-pub mod embedder; // Batch -> Embedding, by an engine
+pub mod batch; // groups Encodings into Batches
+pub mod embedder; // turns a Batch into Embeddings with an engine
 pub mod embedding; // one vector, L2-normalized
-pub(crate) mod mean; // Embeddings of a document's chunks -> Embedding of the document
-pub(crate) mod pool; // hidden states -> one vector per text
-pub(crate) mod texts; // texts -> Embeddings, in memory
+pub(crate) mod mean; // turns the vectors of a document's chunks into the vector of the document
+pub(crate) mod pool; // turns hidden states into one vector per text
+pub(crate) mod texts; // embeds texts in memory

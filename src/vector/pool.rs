@@ -1,11 +1,11 @@
-//! The hidden states of all tokens in, one vector per text out. Pure.
+//! Turns the hidden states of all tokens into one vector per text. Pure.
 
 use std::fmt;
 
 use ndarray::{Array2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
-/// How the hidden states of a text become one vector; the names are those of sentence-transformers.
+/// The method that turns the hidden states of a text into one vector. The variants have the names of sentence-transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
@@ -27,11 +27,11 @@ impl fmt::Display for Pooling {
     }
 }
 
-/// Pools `[batch, tokens, width]` to `[batch, width]`. The texts are padded on the right; `lengths` has the tokens of each
-/// text, padding excluded.
+/// Pools `[batch, tokens, width]` to `[batch, width]`. The texts are padded on the right; `lengths` has the number of tokens
+/// of each text, padding excluded.
 ///
 /// # Panics
-/// If `lengths` has not one entry per text, or an entry is 0 or more than `tokens`.
+/// If the number of `lengths` differs from the number of texts, or a length is 0 or more than `tokens`.
 pub fn pool<T: Copy + Into<f32>>(hidden: ArrayView3<T>, lengths: &[usize], pooling: Pooling) -> Array2<f32> {
     let (batch, tokens, width) = hidden.dim();
     assert_eq!(batch, lengths.len(), "one length per text");

@@ -1,4 +1,4 @@
-//! Texts in, their vectors out in the same order, all in memory. The vectors are those that a build makes.
+//! Embeds texts in memory, and returns their vectors in the order of the texts. `build` makes the same vectors.
 
 use rayon::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::text::chunk::chunk;
 use crate::text::clean::clean;
 use crate::text::tokenize::{Encoding, Tokenizer};
 
-/// Cleans, chunks and tokenizes texts; several threads may share it.
+/// Cleans, chunks and tokenizes texts. Several threads may share a `Preparer`.
 #[derive(Clone)]
 pub struct Preparer {
     tokenizer: Tokenizer,
@@ -23,12 +23,12 @@ pub struct Preparer {
 pub struct PreparedText {
     /// The clean text.
     pub text: String,
-    /// The token ids of its chunks, at least one chunk.
+    /// The token ids of each chunk. There is at least one chunk.
     pub chunks: Result<Vec<Encoding>, DocumentError>,
 }
 
 impl Preparer {
-    /// Cleans a text and cuts it into chunks. A text that is empty once it is clean becomes [`DocumentError::Empty`].
+    /// Cleans a text and splits it into chunks. A text without a visible character becomes [`DocumentError::Empty`].
     pub fn prepare(&self, text: &str) -> PreparedText {
         let text = clean(text);
         let chunks = match text.as_str() {
@@ -50,24 +50,24 @@ pub struct TextEmbedder {
 }
 
 impl TextEmbedder {
-    /// Chunks have at most `max_tokens` tokens, and vectors have `dim` dimensions.
+    /// Makes an embedder for chunks of at most `max_tokens` tokens and for vectors of `dim` dimensions.
     pub fn new(embedder: Box<dyn Embedder>, tokenizer: Tokenizer, max_tokens: usize, dim: usize) -> Self {
         let (batching, batch_tokens) = (embedder.batching(), embedder.batch_tokens());
         let preparer = Preparer { tokenizer, max_tokens };
         TextEmbedder { preparer, embedder: FallbackEmbedder::new(embedder), batching, batch_tokens, dim }
     }
 
-    /// Returns the dimensions of the vectors.
+    /// Returns the number of dimensions of the vectors.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// Keeps the model and prepares texts with another tokenizer (that is, another instruction) and chunk length.
+    /// Returns an embedder with the same model, but with another tokenizer (for another instruction) and another chunk length.
     pub fn with_tokenizer(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
         TextEmbedder { preparer: Preparer { tokenizer, max_tokens }, ..self }
     }
 
-    /// Returns what cleans and chunks texts, to do so on another thread.
+    /// Returns the preparer, with which another thread can clean and chunk texts ahead of time.
     pub fn preparer(&self) -> &Preparer {
         &self.preparer
     }
@@ -75,7 +75,8 @@ impl TextEmbedder {
     /// Cleans, chunks and embeds texts.
     ///
     /// # Errors
-    /// The engine failed. A text that cannot be embedded has an error of its own in the result.
+    /// The engine failed. A single text that cannot be embedded does not fail the call: the result has an error in place of
+    /// the vector of this text.
     pub fn embed<T: AsRef<str> + Sync>(
         &mut self,
         texts: &[T],
@@ -84,7 +85,7 @@ impl TextEmbedder {
         self.embed_prepared(prepared, None)
     }
 
-    /// Embeds texts that [`Preparer::prepare`] has cut into chunks, and reports the tokens of each finished batch.
+    /// Embeds texts that [`Preparer::prepare`] has split into chunks, and reports the number of tokens of each finished batch.
     ///
     /// # Errors
     /// The engine failed.

@@ -150,7 +150,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "cannot be loaded", "whole ONNX file"],
+        says: &["m/onnx/model.onnx", "cannot be loaded", "ONNX file is complete"],
     },
     Case {
         name: "half an ONNX file",
@@ -161,7 +161,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "cannot be loaded", "whole ONNX file"],
+        says: &["m/onnx/model.onnx", "cannot be loaded", "ONNX file is complete"],
     },
     Case {
         name: "external data missing",
@@ -172,7 +172,12 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "m/onnx/model_external.onnx_data", "does not exist", "data beside it"],
+        says: &[
+            "m/onnx/model.onnx",
+            "m/onnx/model_external.onnx_data",
+            "does not exist",
+            "data files are beside it",
+        ],
     },
     Case {
         name: "quantised output",

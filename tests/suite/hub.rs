@@ -441,7 +441,10 @@ fn failed_downloads_are_explained_in_one_line() {
     // A renamed repository is downloaded by its old name too.
     pull("old/model", &[]).expect(0);
     fs::remove_dir_all(playground.path("hf")).unwrap();
-    refused(pull("small/other", &[]), &["model small/other: ", "404", "it does not exist; check its name"]);
+    refused(
+        pull("small/other", &[]),
+        &["model small/other: ", "404", "the model or file does not exist; check the name"],
+    );
     refused(
         pull("small/model", &["--model-file", "x.onnx"]),
         &["has no x.onnx; choose one with --model-file: ", "onnx/model.onnx"],

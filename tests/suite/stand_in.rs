@@ -188,7 +188,7 @@ fn a_model_that_is_too_large_is_refused_in_one_line() {
     let playground = Playground::new();
     documents(&playground, 5);
     let refused = build(&playground, &CUDA, &[("STAND_IN_MIB", "1")]).expect(1);
-    refused.says("cannot be loaded: not enough memory on the device; free some");
+    refused.says("cannot be loaded: not enough memory on the device; free memory");
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.story);
     let auto = build(&playground, &[], &[("STAND_IN_MIB", "1")]).expect(0);
     auto.says(" dimensions, CPU, ").says("not enough memory on the device");
@@ -210,7 +210,7 @@ fn several_gpus_share_the_work() {
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     build(&playground, &["--device", "cuda:2"], &two)
         .expect(1)
-        .says("there is no GPU 2: the NVIDIA driver has 2");
+        .says("there is no GPU 2: the NVIDIA driver lists 2");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn faults_of_driver_and_libraries_are_reported_in_one_line() {
         &[("STAND_IN_ERROR", "803")],
         &["the NVIDIA driver reports: system has unsupported display driver"],
     );
-    let old = "cannot be loaded: CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version; check that the driver is 580 or newer";
+    let old = "cannot be loaded: CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version; check that the NVIDIA driver has version 580 or newer";
     refused(stand_in(), &[("STAND_IN_OLD", "1")], &[old]);
     refused(stand_in(), &[("STAND_IN_GPUS", "0")], &["there is no GPU 0", "use --device cpu"]);
 
@@ -274,7 +274,11 @@ fn faults_of_driver_and_libraries_are_reported_in_one_line() {
     symlink(stand_in().join(CUDA_LIBRARIES[0]), broken.join(CUDNN_LIBRARIES[0])).unwrap();
     link(&CUDNN_LIBRARIES[1..], &broken);
     onnx_runtime(&broken);
-    refused(&broken, &[], &["cannot be loaded: cuDNN is unavailable", "driver is 580", "scripts/setup cuda"]);
+    refused(
+        &broken,
+        &[],
+        &["cannot be loaded: cuDNN is unavailable", "driver has version 580", "scripts/setup cuda"],
+    );
 
     // The folder that remains after `pip install onnxruntime` over `onnxruntime-gpu`.
     let other = playground.path("other");

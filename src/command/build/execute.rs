@@ -92,7 +92,7 @@ fn run_stages(
         measure(&plan.job, reporter);
         let loaded = load(plan, model, reporter)?;
         seconds.model += started.elapsed().as_secs_f64();
-        reporter.enter(Phase::Embedding);
+        reporter.enter(if plan.job.is_dry { Phase::MeasuringSpeed } else { Phase::Embedding });
         Ok(loaded.embedders.into_iter().map(|embedder| Box::new(embedder) as Box<dyn Embedder>).collect())
     };
     let mut sink = |rows| {

@@ -4,6 +4,7 @@ use std::mem;
 
 use crate::cli::BuildArguments;
 use crate::command::setup::model;
+use crate::console::{Phase, Reporter};
 use crate::model::{LoadedModel, Model, ModelFingerprint, Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 
@@ -34,16 +35,21 @@ impl LazyModel {
         arguments: &BuildArguments,
         model: Model,
         before: Option<&ModelFingerprint>,
+        reporter: &Reporter,
     ) -> anyhow::Result<Self> {
         let resources = model::resources(&arguments.model);
         let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref())?;
         let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
         let workload = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
+        reporter.enter(Phase::CheckingModel);
         let known = before.map(|before| model.fingerprint_as(before)).transpose()?.flatten();
         let state = match known {
             Some(fingerprint) => ModelState::Known(fingerprint),
-            None => ModelState::Loaded(Box::new(model.load(&resources, &workload)?)),
+            None => {
+                reporter.enter(Phase::LoadingModel);
+                ModelState::Loaded(Box::new(model.load(&resources, &workload)?))
+            }
         };
         let name = model::name(&arguments.model, &model);
         Ok(LazyModel { name, model, tokenizer, workload, resources, state })

@@ -63,15 +63,16 @@ fn build(
     let model = model::open(&arguments.model, None, reporter.format())?;
 
     let started = Instant::now();
-    reporter.enter(Phase::ReadingOldIndex);
+    if session.place.is_taken() {
+        reporter.enter(Phase::ReadingOldIndex);
+    }
     let old = session.read_old(arguments, reporter)?;
     let has_output = old.as_ref().map_or(session.place.is_taken(), |old| old.documents() > 0);
     outcome.seconds.old_output = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
-    reporter.enter(Phase::LoadingModel);
     let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| &metadata.fingerprint.model);
-    let mut model = LazyModel::new(arguments, model, before.filter(|_| !arguments.rebuild))?;
+    let mut model = LazyModel::new(arguments, model, before.filter(|_| !arguments.rebuild), reporter)?;
     outcome.seconds.model = started.elapsed().as_secs_f64();
 
     let plan = BuildPlan::new(arguments, documents, &model, old, has_output, reporter)?;

@@ -76,7 +76,11 @@ fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter)
 pub fn print_plan(outcome: &BuildOutcome, wording: TallyWording) -> io::Result<()> {
     let BuildOutcome { documents, work, .. } = outcome;
     let mut out = io::stdout().lock();
-    writeln!(out, "{}; {} gone", documents.summary(wording), HumanCount(documents.gone))?;
+    write!(out, "{}", documents.summary(wording))?;
+    if documents.gone > 0 {
+        write!(out, "; {} gone from the inputs", HumanCount(documents.gone))?;
+    }
+    writeln!(out)?;
     write!(out, "{} to embed", work_done(work))?;
     if let Some(speed) = work.tokens_per_second() {
         let time = human_seconds(work.tokens as f64 / speed);

@@ -33,19 +33,19 @@ pub struct CachedModel {
     pub commit: String,
     /// The folder of the snapshot.
     pub snapshot: PathBuf,
-    /// ONNX files, as paths in the snapshot.
+    /// The paths of the ONNX files, relative to the snapshot.
     pub graphs: Vec<String>,
-    /// Total size of its files.
+    /// The total size of the files in the snapshot.
     pub bytes: u64,
 }
 
 pub struct Cache(PathBuf);
 
 impl Cache {
-    /// Finds the cache folder in the environment. It need not exist.
+    /// Reads the path of the cache folder from the environment. The folder need not exist.
     ///
     /// # Errors
-    /// `HOME` and the variables for the cache are not set.
+    /// Neither `HOME` nor a variable for the cache is set.
     pub fn from_environment() -> anyhow::Result<Self> {
         let path = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_variable);
         let path = path.or_else(|| Some(home()?.join("hub")));
@@ -58,7 +58,7 @@ impl Cache {
         &self.0
     }
 
-    /// Returns the snapshot of a revision, if the cache has one. Files may be missing in it.
+    /// Returns the snapshot of a revision, if the cache has the snapshot. Some files of the snapshot may be missing.
     pub fn snapshot(&self, id: &str, revision: &str) -> Option<PathBuf> {
         let folder = self.folder(id);
         let is_commit = |revision: &str| folder.join("snapshots").join(revision).is_dir();
@@ -70,10 +70,10 @@ impl Cache {
         Some(folder.join("snapshots").join(commit)).filter(|snapshot| snapshot.is_dir())
     }
 
-    /// Downloads a file of a commit unless the cache has it, and returns its path in the snapshot.
+    /// Downloads a file of a commit if the cache does not have the file, and returns the path of the file in the snapshot.
     ///
     /// # Errors
-    /// The download fails, its digest is wrong, or the cache cannot be written.
+    /// The download fails, the digest of the file is wrong, or the cache cannot be written.
     pub fn fetch(
         &self,
         id: &str,
@@ -99,7 +99,8 @@ impl Cache {
         Ok(link)
     }
 
-    /// Records the commit of a revision and returns its snapshot. Call it once all files are there.
+    /// Records the commit of a revision, and returns the snapshot of the commit. Call this function when all files are in the
+    /// snapshot.
     ///
     /// # Errors
     /// The cache cannot be written.
@@ -149,7 +150,7 @@ impl Cache {
         Ok(models)
     }
 
-    /// Adds the cache folder and what to do to an error of the file system; returns any other error unchanged.
+    /// Adds the cache folder and advice to an error of the file system. Returns any other error unchanged.
     fn explain_io(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast::<io::Error>() {
             Ok(e) => anyhow!(
@@ -164,7 +165,7 @@ impl Cache {
         self.0.join(folder_name(id))
     }
 
-    /// Locks the download of a blob, and waits while another program holds the lock. It is released when the
+    /// Locks the download of a blob, and waits while another program holds the lock. The lock is released when the returned
     /// file is closed or the process ends.
     fn lock(&self, id: &str, etag: &str, on_progress: OnProgress) -> anyhow::Result<File> {
         let folder = self.0.join(".locks").join(folder_name(id));
@@ -175,12 +176,12 @@ impl Cache {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 on_progress(Progress::Waiting(format!(
-                    "waiting for another program that downloads it (lock {})",
+                    "waiting for another program that downloads this file (lock {})",
                     path.display()
                 )));
                 file.lock()?;
             }
-            // Without locks, two runs at once may damage each other's download; the digest then shows it.
+            // The file system has no locks. Two runs at once may damage each other's download, but the digest shows the damage.
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(e.into()),
         }
@@ -192,8 +193,8 @@ fn folder_name(id: &str) -> String {
     format!("{PREFIX}{}", id.replace('/', "--"))
 }
 
-/// Downloads a file, or the rest of it. If the digest is wrong after a resumed download, the file that an earlier run left
-/// may have been another one, so the download starts once more from the beginning.
+/// Downloads a file, or resumes the download of an earlier run. If the digest is wrong after a resumed download, the earlier
+/// run may have downloaded another file, so the download starts once more, from scratch.
 fn download(
     path: &Path,
     client: &Client,
@@ -220,8 +221,8 @@ fn download(
     )
 }
 
-/// Tells whether a file has the digest in its ETag: SHA-256 for large files, git's SHA-1 of a blob for others. Another
-/// server's ETag is not a digest, so the file passes.
+/// Tells whether the digest of a file equals its ETag: SHA-256 for a large file, git's SHA-1 of a blob for a small file.
+/// Returns `true` if the ETag is not a digest, because then there is no digest to compare.
 fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
     let file = File::open(path)?;
     let digest: String = match etag.len() {
@@ -249,18 +250,18 @@ fn digest_of<D: Digest>(mut digest: D, file: &File) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Makes a symlink to a blob. It is relative, so that the cache can be moved.
+/// Makes a symlink to a blob. The symlink is relative, so that the cache can be moved.
 fn make_link(link: &Path, blob: &Path) -> anyhow::Result<()> {
-    let folder = link.parent().context("a file in a snapshot")?;
+    let folder = link.parent().context("the path has no folder")?;
     fs::create_dir_all(folder)?;
     // From snapshots/COMMIT/PATH to blobs/ETAG, both below `root`.
-    let root = blob.parent().and_then(Path::parent).context("a blob in a cache")?;
+    let root = blob.parent().and_then(Path::parent).context("the blob has no folder")?;
     let depth = folder.strip_prefix(root)?.components().count();
     let target: PathBuf =
         std::iter::repeat_n("..", depth).collect::<PathBuf>().join(blob.strip_prefix(root)?);
     match symlink(&target, link) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            // A link with a target was made by another run. One without a target is left from a deleted blob.
+            // Another run has made the symlink. If the blob was deleted since, the symlink is broken, and is made again.
             if !link.exists() {
                 fs::remove_file(link)?;
                 symlink(target, link)?;
@@ -271,7 +272,7 @@ fn make_link(link: &Path, blob: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Returns names and paths of a folder's entries, sorted by name; none if there is no such folder.
+/// Returns the name and the path of each entry of a folder, sorted by name. Returns an empty list if the folder does not exist.
 fn entries(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -286,7 +287,7 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
-/// Returns the files below a folder: their paths in it, after `prefix`, and their sizes.
+/// Returns the name and the size in bytes of each file below a folder. A name is `prefix` and the path relative to the folder.
 fn files(folder: &Path, prefix: &str) -> anyhow::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for (name, path) in entries(folder)? {

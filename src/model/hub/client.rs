@@ -1,4 +1,4 @@
-//! The client of the hub: sends requests with ureq, retries what may succeed later, and resumes downloads.
+//! The client of the hub. Sends requests with ureq, retries requests that may succeed later, and resumes downloads.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -23,10 +23,10 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// Limits the time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Limits the wait for the response, and for each further piece of it.
+/// Limits the wait for a response, and for each further part of the response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Seconds to wait before each retry, unless the server names a time.
+/// Seconds to wait before each retry, unless the server names another time.
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 
 /// Limits the seconds that a server can make the program wait before a retry.
@@ -35,7 +35,7 @@ const PAUSE_MAX_SECONDS: u64 = 300;
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
 
-/// Limits the redirects from old names of a repository to the current one.
+/// Limits the redirects from old names of a repository to its current name.
 const RENAMED_MAX: usize = 5;
 
 pub struct Client {
@@ -45,30 +45,30 @@ pub struct Client {
     token: Option<String>,
 }
 
-/// What the hub returns for a revision of a repository.
+/// The commit and the files of a revision of a repository.
 pub struct Revision {
-    /// 40 hexadecimal digits.
+    /// The commit, in 40 hexadecimal digits.
     pub commit: String,
-    /// Paths in the repository.
+    /// The paths of the files in the repository.
     pub files: Vec<String>,
 }
 
 /// A file on the hub.
 pub struct RemoteFile {
     url: String,
-    /// Without quotes. For large files the hub uses the SHA-256 of the content, for others git's SHA-1.
+    /// The ETag without quotes. The hub uses the SHA-256 of a large file and git's SHA-1 of a small file.
     pub etag: String,
     pub bytes: u64,
 }
 
-/// Why a request failed.
+/// The reason why a request failed.
 enum RequestError {
     /// A retry may succeed.
     Transient {
         cause: String,
-        /// Seconds to wait, if the server names them.
+        /// Seconds to wait before the retry, if the server names a time.
         retry_after: Option<u64>,
-        /// Whether this attempt got bytes that earlier ones did not get.
+        /// `true` if this attempt got bytes that no earlier attempt got.
         has_progressed: bool,
     },
     Permanent(anyhow::Error),
@@ -90,7 +90,7 @@ impl Client {
         let endpoint =
             endpoint.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()).trim_end_matches('/').to_owned();
         let proxy = EndpointProxy::from_environment(&endpoint)?;
-        // The system's certificates include those of a company's firewall.
+        // The certificates of the system include the certificate of a company's firewall, if there is one.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -104,10 +104,10 @@ impl Client {
         Ok(Client { agent: agent.into(), endpoint, proxy, token: token() })
     }
 
-    /// Asks which commit a revision is now, and which files it has.
+    /// Asks the hub for the current commit of a revision and for the names of all files of this commit.
     ///
     /// # Errors
-    /// The hub cannot be reached or denies access, or the response is not that of a hub.
+    /// The hub cannot be reached or denies access, or the server is not a hub.
     pub fn revision(&self, id: &str, revision: &str, on_progress: OnProgress) -> anyhow::Result<Revision> {
         #[derive(Deserialize)]
         struct ModelInfo {
@@ -123,7 +123,7 @@ impl Client {
             let mut response = self.send(self.agent.get(&url))?;
             let not_a_hub = |e| {
                 RequestError::Permanent(anyhow!(
-                    "{url}: the response is not that of a hub: {e}; check HF_ENDPOINT"
+                    "{url}: the server does not answer like a hub: {e}; check HF_ENDPOINT"
                 ))
             };
             response.body_mut().read_json().map_err(not_a_hub)
@@ -136,7 +136,7 @@ impl Client {
         Ok(Revision { commit: model.sha, files })
     }
 
-    /// Asks for the digest and the size of a file.
+    /// Asks the hub for the digest and the size of a file.
     ///
     /// # Errors
     /// The hub cannot be reached or denies access, or does not have the file.
@@ -148,7 +148,8 @@ impl Client {
         on_progress: OnProgress,
     ) -> anyhow::Result<RemoteFile> {
         let url = format!("{}/{id}/resolve/{commit}/{name}", self.endpoint);
-        // The hub sends the digest of a large file with the redirect; the server it redirects to does not.
+        // The hub sends the digest of a large file with a redirect to a storage server. The storage server does not send the
+        // digest, so the redirect is not followed.
         let head = |url: &str| {
             let request =
                 self.agent.head(url).config().max_redirects(0).max_redirects_will_error(false).build();
@@ -166,7 +167,7 @@ impl Client {
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let etag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
-        // It becomes the name of a file.
+        // The ETag becomes the name of a file, so only letters, digits and hyphens are allowed.
         let is_name = !etag.is_empty() && etag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let bytes = header("x-linked-size").or_else(|| header("content-length"));
         match bytes.and_then(|bytes| bytes.parse().ok()).filter(|_| is_name) {
@@ -175,7 +176,7 @@ impl Client {
         }
     }
 
-    /// Downloads the bytes that the file at `path` does not have yet.
+    /// Downloads all bytes that are missing at the end of the file at `path`.
     ///
     /// # Errors
     /// The hub cannot be reached or denies access, sends more bytes than it announced, or the file cannot be written.
@@ -206,7 +207,7 @@ impl Client {
             file.set_len(0).map_err(local_error)?;
             done = 0;
         }
-        // One byte more than announced shows whether the response is longer.
+        // Reads up to one byte more than announced, to notice a response that is too long.
         let mut reader = response.into_body().into_reader().take(remote.bytes - done + 1);
         let mut block = vec![0; BLOCK];
         let cause = loop {
@@ -234,7 +235,7 @@ impl Client {
         }
     }
 
-    /// Sends a request with the token, and turns statuses of failure into errors.
+    /// Sends a request with the token, and turns a status of failure into an error.
     fn send(&self, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, RequestError> {
         let request = match &self.token {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
@@ -254,16 +255,16 @@ impl Client {
                 RequestError::Transient { cause, retry_after, has_progressed: false }
             }
             401 | 403 => RequestError::Permanent(anyhow!(
-                "{url}: {status}: it does not exist, or needs a token; check its name, accept the model's terms on its page, and set HF_TOKEN"
+                "{url}: {status}: the model does not exist, or needs a token; check the name, accept the model's terms on its page, and set HF_TOKEN"
             )),
             404 => RequestError::Permanent(anyhow!(
-                "{url}: {status}: it does not exist; check its name and revision"
+                "{url}: {status}: the model or file does not exist; check the name and revision of the model"
             )),
             _ => RequestError::Permanent(anyhow!("{url}: {status}; check HF_ENDPOINT")),
         })
     }
 
-    /// Explains why there was no response. A refused connection is permanent: nothing listens there.
+    /// Explains why there was no response. A refused connection is permanent, because no server listens at the address.
     fn unreachable(&self, error: &ureq::Error) -> RequestError {
         let is_transient = match error {
             ureq::Error::Timeout(_) => true,
@@ -283,7 +284,8 @@ impl Client {
     }
 }
 
-/// Repeats the attempt after transient errors, with growing pauses. After progress, the pauses start with the shortest again.
+/// Repeats an attempt after each transient error, with growing pauses. After an attempt with progress, the next pause is the
+/// shortest again.
 fn retry<T>(
     on_progress: OnProgress,
     mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,
@@ -317,7 +319,7 @@ fn local_error(error: io::Error) -> RequestError {
     RequestError::Permanent(error.into())
 }
 
-/// Returns the token from `HF_TOKEN`, or else from the file that Hugging Face's tools keep it in.
+/// Returns the token from `HF_TOKEN`, or else from the token file of Hugging Face's tools.
 fn token() -> Option<String> {
     let token = env::var("HF_TOKEN").ok().or_else(|| {
         let path = path_variable("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")))?;

@@ -1,9 +1,10 @@
-//! The folder of Hugging Face's tools, from the environment.
+//! Reads the folder of Hugging Face's tools from the environment.
 
 use std::env;
 use std::path::PathBuf;
 
-/// Returns `HF_HOME`, or the default of Hugging Face's tools; `None` if `HOME` is not set either.
+/// Returns the folder that `HF_HOME` names, or else the default folder of Hugging Face's tools. Returns `None` if none of
+/// `HF_HOME`, `XDG_CACHE_HOME` and `HOME` is set.
 pub fn home() -> Option<PathBuf> {
     path_variable("HF_HOME")
         .or_else(|| Some(path_variable("XDG_CACHE_HOME")?.join("huggingface")))

@@ -1,16 +1,16 @@
-//! Events of a download, from the client and the cache to whoever shows them.
+//! The events of a download, which the client and the cache report to the caller.
 
 /// An event of a download.
 pub enum Progress<'a> {
-    /// A file begins.
+    /// The download of a file begins.
     File {
         /// The path in the repository.
         name: &'a str,
         bytes: u64,
     },
-    /// Bytes of the file that are on disk, including those of earlier runs.
+    /// The number of bytes of the file on disk, including bytes that earlier runs have downloaded.
     Bytes(u64),
-    /// The download waits before a retry or for another program. The text says why.
+    /// The download waits before a retry or for another program. The text gives the reason.
     Waiting(String),
 }
 

@@ -1,5 +1,5 @@
-//! Turns the name of a model on the Hugging Face hub into a folder with its files: in the cache that Hugging Face's own tools
-//! use, or downloaded into it.
+//! Turns the name of a model on the Hugging Face hub into a folder with the files of the model. Downloads files that are not in
+//! the cache yet. Hugging Face's own tools use the same cache.
 
 mod cache;
 mod client;

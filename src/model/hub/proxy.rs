@@ -1,5 +1,5 @@
-//! The proxy for requests to the hub, chosen from the environment as curl and Python's clients do: the variable of the URL's
-//! scheme goes before `ALL_PROXY`, and lower case before upper case. ureq alone would take `ALL_PROXY` first.
+//! Chooses the proxy for requests to the hub from the environment, by the rules of curl and Python's clients: the variable for
+//! the scheme of the URL overrides `ALL_PROXY`, and lower case overrides upper case. ureq itself would prefer `ALL_PROXY`.
 
 use std::env;
 use std::fmt;
@@ -16,15 +16,15 @@ const EXCEPTION_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 pub struct EndpointProxy {
     pub proxy: Proxy,
     pub variable: &'static str,
-    /// False if `NO_PROXY` has the endpoint's host. Hosts that the endpoint redirects to may still need the proxy.
+    /// `false` if `NO_PROXY` lists the endpoint's host. Other hosts, to which the endpoint redirects, may still need the proxy.
     pub is_for_endpoint: bool,
 }
 
 impl EndpointProxy {
-    /// Returns the proxy for an endpoint's scheme. Redirects are expected to keep the scheme.
+    /// Returns the proxy for the scheme of an endpoint. Assumes that redirects keep the scheme.
     ///
     /// # Errors
-    /// The variable is not the address of a proxy.
+    /// The value of the variable is not the address of a proxy.
     pub fn from_environment(endpoint: &str) -> anyhow::Result<Option<Self>> {
         let variables = if endpoint.starts_with("http:") { HTTP_VARIABLES } else { HTTPS_VARIABLES };
         let Some((variable, address)) = first_set(&variables) else { return Ok(None) };
@@ -45,7 +45,8 @@ impl fmt::Display for EndpointProxy {
     }
 }
 
-/// Returns the proxy with exceptions: hosts, separated by commas or spaces, each with its subdomains.
+/// Returns a copy of the proxy that is not used for `hosts` and their subdomains. `hosts` is a list, separated by commas or
+/// spaces.
 fn with_exceptions(proxy: &Proxy, hosts: &str) -> Result<Proxy, ureq::Error> {
     let mut builder = Proxy::builder(proxy.protocol()).host(proxy.host()).port(proxy.port());
     if let Some(name) = proxy.username() {

@@ -1,4 +1,4 @@
-//! Finds the files of a model in the cache, or downloads them: takes a repository, returns the folder of a snapshot.
+//! Finds the files of a model in the cache, or downloads them from the hub. Returns the folder of a snapshot.
 
 use std::path::PathBuf;
 
@@ -11,15 +11,15 @@ use super::repository::Repository;
 use crate::model::fingerprint::external_data;
 use crate::model::folder::{CONFIG, SETTINGS, TOKENIZER, graph_names};
 
-/// The hub and the cache of models that were downloaded from it.
+/// The hub and the cache of downloaded models.
 pub struct Hub {
     cache: Cache,
     is_offline: bool,
 }
 
 impl Hub {
-    /// Takes its settings from `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE` and the
-    /// usual variables for proxies.
+    /// Reads the settings from the environment variables `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`,
+    /// `HF_HUB_OFFLINE` and the usual variables for proxies. `is_offline` forbids requests even without `HF_HUB_OFFLINE`.
     ///
     /// # Errors
     /// The environment names no folder for the cache.
@@ -27,7 +27,7 @@ impl Hub {
         Ok(Hub { cache: Cache::from_environment()?, is_offline: is_offline || client::is_offline() })
     }
 
-    /// Returns the snapshot of a model if all of its files are in the cache. `file` names a graph of the repository.
+    /// Returns the snapshot of a model if all files of the model are in the cache. `file` chooses a graph of the repository.
     pub fn find(&self, repository: &Repository, file: Option<&str>) -> Option<PathBuf> {
         let snapshot = self.cache.snapshot(&repository.id, repository.revision())?;
         let is_there = |name: &str| snapshot.join(name).is_file();
@@ -38,8 +38,8 @@ impl Hub {
         are_there.then_some(snapshot)
     }
 
-    /// Returns the snapshot of a model, and downloads it if the cache does not have it. A model in the cache is used without a
-    /// request, so that it does not change overnight; [`Hub::pull`] updates it.
+    /// Returns the snapshot of a model, and downloads the model if it is not in the cache. A model in the cache is used without
+    /// a request to the hub, so that the model does not change overnight. [`Hub::pull`] updates a model.
     ///
     /// # Errors
     /// The model is not in the cache, and the run is offline or the download fails.
@@ -59,8 +59,8 @@ impl Hub {
         }
     }
 
-    /// Asks the hub which commit the revision is now, downloads the files that the cache does not have, and returns the
-    /// snapshot.
+    /// Asks the hub for the current commit of the revision, downloads the files that the cache does not have, and returns the
+    /// snapshot of the commit.
     ///
     /// # Errors
     /// The run is offline, the repository lacks a file that a model needs, or the download fails.
@@ -72,7 +72,7 @@ impl Hub {
     ) -> anyhow::Result<PathBuf> {
         ensure!(
             !self.is_offline,
-            "model {repository}: cannot be downloaded, because HF_HUB_OFFLINE is set; unset it"
+            "model {repository}: cannot be downloaded, because HF_HUB_OFFLINE is set; unset the variable"
         );
         self.download(repository, file, on_progress).with_context(|| format!("model {repository}"))
     }
@@ -90,7 +90,7 @@ impl Hub {
             return Err(no_graph(file, &revision.files));
         };
         let mut fetch = |name: &str| {
-            ensure!(has(name), "has no {name}, which its graph needs; name another repository");
+            ensure!(has(name), "has no {name}, which the graph needs; name another repository");
             let remote = client.file(&repository.id, &revision.commit, name, on_progress)?;
             self.cache.fetch(&repository.id, &revision.commit, name, &client, &remote, on_progress)
         };
@@ -117,7 +117,7 @@ impl Hub {
     }
 }
 
-/// Says why a repository has no graph to use. `file` is the graph that the user named.
+/// Returns the error for a repository without a graph to use. `file` is the graph that the user named.
 fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
     let graphs: Vec<&str> = files.iter().map(String::as_str).filter(|name| name.ends_with(".onnx")).collect();
     if graphs.is_empty() {
@@ -127,7 +127,7 @@ fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
     anyhow!("has no {graph}; choose one with --model-file: {}", graphs.join(", "))
 }
 
-/// Returns the path in the repository of a file in the graph's folder.
+/// Returns the path of the file `name` in the folder of the graph. Both paths are relative to the repository.
 fn beside(graph: &str, name: &str) -> String {
     graph.rsplit_once('/').map_or_else(|| name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
 }

@@ -46,7 +46,7 @@ impl FromStr for Repository {
             return Ok(Repository { id: id.to_owned(), revision: revision.map(str::to_owned) });
         }
         Err(Usage(format!(
-            "model {text}: is neither a file or folder here nor a name on the hub (owner/name); name another with --model"
+            "model {text}: is neither a file or folder here nor a name on the hub (owner/name); name another model with --model"
         )))
     }
 }

@@ -1,4 +1,5 @@
-//! Text in, token ids out, with the instruction and special tokens that the model expects (the only user of tokenizers).
+//! Turns a text into token ids, with the instruction and the special tokens that the model expects. No other module uses the
+//! crate `tokenizers`.
 
 mod words;
 
@@ -17,7 +18,7 @@ pub struct Encoding(Vec<u32>);
 
 impl Encoding {
     /// # Panics
-    /// If `ids` is empty: a model has no vector for an empty input.
+    /// If `ids` is empty: a model returns no vector for an empty input.
     pub fn new(ids: Vec<u32>) -> Self {
         assert!(!ids.is_empty(), "an encoding has at least one token");
         Encoding(ids)
@@ -39,22 +40,22 @@ impl Encoding {
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
-    /// The fast path, if `tokenizer.json` splits texts as Qwen's does.
+    /// The fast path; `None` if `tokenizer.json` splits texts in another way than Qwen's `tokenizer.json`.
     words: Option<Arc<WordTokenizer>>,
-    /// Stands before every text: the instruction, or nothing.
+    /// The instruction to put before every text; empty for no instruction.
     prefix: String,
-    /// The end token, if `tokenizer.json` does not append it.
+    /// The id of the end token to append; `None` if `tokenizer.json` appends it or the model needs no end token.
     end: Option<u32>,
-    /// Tokens of every encoding that are not of its text.
+    /// The number of tokens that instruction, start token and end token add to each text.
     overhead: usize,
 }
 
 impl Tokenizer {
-    /// Loads a `tokenizer.json`. With `end_token` (for models with last-token pooling), every encoding ends with that token,
-    /// whether the post-processor of the file appends it or not.
+    /// Loads a `tokenizer.json`. If `end_token` is given (for models with last-token pooling), every encoding ends with this
+    /// token, even if the file does not append the token.
     ///
     /// # Errors
-    /// The file cannot be read or parsed, or has no such token.
+    /// The file cannot be read or parsed, or does not have the end token.
     pub fn load(path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
         let in_file = |cause: String| {
             anyhow!(
@@ -63,7 +64,7 @@ impl Tokenizer {
             )
         };
         let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|e| in_file(e.to_string()))?;
-        // Published files may have either switched on: the first cuts texts silently, the second pads them.
+        // Some published files switch on truncation, which shortens texts silently, or padding.
         inner.with_truncation(None).map_err(|e| in_file(e.to_string()))?;
         inner.with_padding(None);
         let end = match end_token {
@@ -98,7 +99,7 @@ impl Tokenizer {
     /// Encodes the text with the instruction before it and special tokens around it.
     ///
     /// # Errors
-    /// The text cannot be tokenized, or has no tokens.
+    /// The text cannot be tokenized, or the tokenizer returns no tokens.
     pub fn encode(&self, text: &str) -> Result<Encoding, DocumentError> {
         let text = match self.prefix.as_str() {
             "" => Cow::Borrowed(text),
@@ -110,7 +111,7 @@ impl Tokenizer {
         };
         ids.extend(self.end);
         if ids.is_empty() {
-            return Err(DocumentError::Tokenizer("it has no tokens".to_owned()));
+            return Err(DocumentError::Tokenizer("the tokenizer returned no tokens".to_owned()));
         }
         Ok(Encoding(ids))
     }
@@ -131,18 +132,18 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
-    /// Tells whether `tokenizer.json` itself appends the end token. True as well if no end token is required.
+    /// Tells whether `tokenizer.json` itself appends the end token. Returns `true` too if the model needs no end token.
     pub fn appends_end_token(&self) -> bool {
         self.end.is_none()
     }
 
-    /// Returns the tokens of every encoding that are not of its text: instruction, start and end tokens.
+    /// Returns the number of tokens that instruction, start token and end token add to each text.
     pub fn overhead(&self) -> usize {
         self.overhead
     }
 
-    /// Returns the token ids that every encoding begins with: those of the instruction but the last, which the tokenizer may
-    /// merge with the start of the text.
+    /// Returns the token ids that every encoding begins with: the ids of the instruction without the last id. The tokenizer may
+    /// merge the last token of the instruction with the start of the text.
     ///
     /// # Errors
     /// The instruction cannot be tokenized.

@@ -1,7 +1,8 @@
-//! A text in, its token ids out, from a cache of the ids of words (the only user of regex).
+//! Turns a text into token ids, with a cache of the token ids of words.
 //!
-//! Qwen's `tokenizer.json` splits a text into words and encodes each by itself; a word is mostly a run of letters and the
-//! space before it. Looking words up is several times faster than encoding them again. `tokenizers` encodes new words.
+//! Qwen's `tokenizer.json` splits a text into words and encodes each word separately. A word is mostly a run of letters and
+//! the space before it. To look up a word is several times faster than to encode it again. The crate `tokenizers` encodes the
+//! words that are not in the cache.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,16 +15,17 @@ use unicode_normalization::{IsNormalized, is_nfc_quick};
 
 use crate::error::DocumentError;
 
-/// Splits a text into words; copied from Qwen's `tokenizer.json`.
+/// The regular expression that splits a text into words, copied from Qwen's `tokenizer.json`.
 const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// The alternative of [`PATTERN`] with a lookahead, which the crate `regex` lacks; [`WordCache::first_word`] does its work.
+/// The part of [`PATTERN`] with a lookahead, which the crate `regex` does not support. [`WordCache::first_word`] replaces this
+/// part.
 const LOOKS_AHEAD: &str = r"\s+(?!\S)|";
 
-/// Bytes of the longest word that is cached; longer ones rarely occur twice.
+/// Limits the words that are cached, in bytes. Longer words rarely occur twice.
 const WORD_BYTES_MAX: usize = 48;
 
-/// Words in the cache of a thread; each takes about 100 bytes.
+/// Limits the cache of a thread, in words. A word takes about 100 bytes of memory.
 const WORDS_MAX: usize = 1 << 14;
 
 /// Tokenizes word by word, for a `tokenizer.json` that splits texts as Qwen's does.
@@ -47,7 +49,7 @@ struct WordCache {
 }
 
 impl WordTokenizer {
-    /// Returns `None` if the tokenizer does not split texts as Qwen's does.
+    /// Makes a word tokenizer. Returns `None` if the tokenizer splits texts in another way than Qwen's `tokenizer.json`.
     pub fn new(tokenizer: &tokenizers::Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_vocabulary().get_vocab().keys();
         if !splits_as_qwen(tokenizer) || !added.clone().all(|token| is_composed(token)) {
@@ -63,7 +65,7 @@ impl WordTokenizer {
         })
     }
 
-    /// Tells whether the ids of the text are those of its words: NFC changes nothing in it, and it has no added token.
+    /// Tells whether the text can be encoded word by word: NFC leaves the text unchanged, and the text has no added token.
     pub fn can_encode(&self, text: &str) -> bool {
         is_composed(text) && !self.added.is_match(text)
     }
@@ -108,7 +110,7 @@ impl WordTokenizer {
 }
 
 impl WordCache {
-    /// Returns the bytes of the first word. The last character of a run of white space belongs to the word that follows it.
+    /// Returns the length of the first word in bytes. The last character of a run of white space belongs to the next word.
     fn first_word(&self, text: &str) -> usize {
         let end = self.word.find(text).map_or(text.len(), |found| found.end());
         let (word, rest) = text.split_at(end);
@@ -129,12 +131,13 @@ impl WordCache {
     }
 }
 
-/// Tells whether the character is white space other than a line end, which may end a word.
+/// Tells whether the character is white space, but not a line end: a word may end with a line end.
 fn is_space(c: char) -> bool {
     c.is_whitespace() && !matches!(c, '\r' | '\n')
 }
 
-/// Tells whether NFC leaves the text as it is, by a quick check that may say no for a text that NFC would not change.
+/// Tells whether NFC leaves the text unchanged. The check is quick, and may return `false` for a text that NFC leaves
+/// unchanged.
 fn is_composed(text: &str) -> bool {
     text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes
 }
@@ -154,7 +157,8 @@ fn splits_as_qwen(tokenizer: &tokenizers::Tokenizer) -> bool {
         && matches!(tokenizer.get_model(), ModelWrapper::BPE(bpe) if bpe.dropout.is_none())
 }
 
-/// Returns the ids of the special tokens before and after a text, or `None` if the tokenizer changes more than that.
+/// Encodes a sample text, and returns the ids of the special tokens before and after the text. Returns `None` if the sample
+/// does not show clearly which ids these are.
 fn special_ids(tokenizer: &tokenizers::Tokenizer) -> Option<(Vec<u32>, Vec<u32>)> {
     let encode = |text, special| encode(tokenizer, text, special).ok();
     let (empty, inner, whole) = (encode("", true)?, encode("a", false)?, encode("a", true)?);
@@ -163,7 +167,7 @@ fn special_ids(tokenizer: &tokenizers::Tokenizer) -> Option<(Vec<u32>, Vec<u32>)
     other.is_none().then(|| (empty[..split].to_vec(), empty[split..].to_vec()))
 }
 
-/// Encodes with `tokenizers`. With `special`, special tokens are added.
+/// Encodes a text with the crate `tokenizers`. Adds special tokens if `special` is `true`.
 pub fn encode(
     tokenizer: &tokenizers::Tokenizer,
     text: &str,
@@ -195,7 +199,8 @@ mod tests {
     static TOKENIZER: LazyLock<tokenizers::Tokenizer> = LazyLock::new(|| load("qwen3-tiny"));
     static WORDS: LazyLock<WordTokenizer> = LazyLock::new(|| WordTokenizer::new(&TOKENIZER).unwrap());
 
-    /// Returns whether the text can be encoded word by word; if so, asserts that its ids are those that `tokenizers` gives it.
+    /// Tells whether the text can be encoded word by word. If so, asserts that the ids are equal to the ids from the crate
+    /// `tokenizers`.
     fn check(text: &str) -> bool {
         let can_encode = WORDS.can_encode(text);
         if can_encode {
