@@ -22,7 +22,7 @@ pub struct SearchArguments {
     #[arg(value_name = "INDEX", help_heading = INPUT, display_order = 0)]
     pub index: PathBuf,
 
-    /// Question to answer
+    /// Text to search for
     #[arg(required_unless_present = "questions", conflicts_with = "questions", help_heading = INPUT, display_order = 0)]
     pub question: Option<String>,
 

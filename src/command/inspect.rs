@@ -126,8 +126,8 @@ impl InspectPage<'_> {
         let Figures { characters, characters_log2, vector_length, duplicate_texts, nearest, .. } =
             &self.figures;
         let Spread { min, median, mean, max } = characters;
-        let [min, median, max] = [min, median, max].map(|&count| whole(count));
-        let lengths = format!("characters per text: {min} to {max}, median {median}, mean {mean:.1}");
+        let [min, median, mean, max] = [min, median, mean, max].map(|&count| whole(count));
+        let lengths = format!("characters per text: {min} to {max}, median {median}, mean {mean}");
         writeln!(out)?;
         screen.write(out, "", INDENT, &lengths)?;
         let between = |n| format!("{} to {}", HumanCount(1u64 << n), HumanCount((2u64 << n) - 1));

@@ -262,8 +262,7 @@ mod tests {
 
     #[test]
     fn words_never_take_more_columns_than_there_are() {
-        let phases =
-            [
+        let phases = [
             Phase::ReadingOldIndex,
             Phase::CheckingModel,
             Phase::LoadingModel,

@@ -148,7 +148,7 @@ impl Part {
             let dim = vectors.ncols();
             ensure!(
                 self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
-                "its vectors have {dim} numbers, but its metadata gives another number"
+                "its vectors have {dim} dimensions, but its metadata gives another number"
             );
             let texts = batch.ids()?.zip(batch.documents()?).zip(batch.texts()?);
             for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {

@@ -245,7 +245,7 @@ fn is_part(path: &Path) -> bool {
 /// Opens an index file. Returns `None` for a delta that was found in a folder, because a delta may lie beside its index.
 fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
     ensure!(!path.is_dir(), "is a folder; name the folder itself, or files in it");
-    File::open(path)?;
+    File::open(path).map_err(|e| anyhow!("cannot be opened: {e}; check the path"))?;
     let opened = Part::open(path);
     if is_in_folder && matches!(opened, Err(IndexFileError::Delta)) {
         return Ok(None);
@@ -257,12 +257,12 @@ fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
         IndexFileError::Foreign => {
             anyhow!("was not made by this tool; name a file that `qwen3-index build` wrote")
         }
-        IndexFileError::Damaged(e) => e.context("cannot be opened; build it again"),
+        IndexFileError::Damaged(e) => anyhow!("cannot be read as an index: {e:#}; build it again"),
     })?;
     let dim = known(&part)?.fingerprint.dim;
     ensure!(
         part.has_columns(dim),
-        "does not have the columns id, text and vector with {dim} numbers; name the file that `qwen3-index build` wrote"
+        "does not have the columns id, text and vector with {dim} dimensions; name the file that `qwen3-index build` wrote"
     );
     Ok(Some(part))
 }
@@ -274,7 +274,7 @@ fn known(part: &Part) -> anyhow::Result<&Metadata> {
 /// Returns the reason that two files cannot be searched with the same question; `None` if they can.
 fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if first.dim != other.dim {
-        return Some(format!("its vectors have {} numbers instead of {}", other.dim, first.dim));
+        return Some(format!("its vectors have {} dimensions instead of {}", other.dim, first.dim));
     }
     if !first.model.is_same_model(&other.model) {
         return Some("its vectors were made with another model".to_owned());

@@ -240,7 +240,10 @@ fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
     damage("foreign.parquet", "t = t.replace_schema_metadata({})");
     refused(search(&["foreign.parquet", "x"]), &["index foreign.parquet: was not made by this tool"]);
     damage("no-vectors.parquet", "t = t.drop_columns(['vector'])");
-    refused(search(&["no-vectors.parquet", "x"]), &["index no-vectors.parquet: ", "vector with 64 numbers"]);
+    refused(
+        search(&["no-vectors.parquet", "x"]),
+        &["index no-vectors.parquet: ", "vector with 64 dimensions"],
+    );
     damage(
         "nan.parquet",
         "v = t['vector'].to_pylist(); v[5][3] = float('nan'); t = t.set_column(2, t.schema.field(2), [pa.array(v, t.schema.field(2).type)])",
@@ -267,7 +270,10 @@ fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
             .expect(0);
         search(&["mixed", "x"])
     };
-    refused(other(&["--dim", "32"]), &["index mixed/b.parquet: its vectors have 32 numbers instead of 64"]);
+    refused(
+        other(&["--dim", "32"]),
+        &["index mixed/b.parquet: its vectors have 32 dimensions instead of 64"],
+    );
     refused(
         other(&["--model-file", "model_st.onnx"]),
         &["mixed/b.parquet: its vectors were made with another model"],

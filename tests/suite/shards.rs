@@ -228,7 +228,10 @@ fn parts_that_do_not_fit_together_are_refused_by_name() {
     refused(&["parts", p1], "part parts/1.parquet: is shard 1/4, and so is parts/1.parquet");
     refused(&["parts", "all.parquet"], "part all.parquet: is not a shard, but parts/0.parquet is shard 0/4");
     refused(&["three.parquet", p1, p2], "part parts/1.parquet: is shard 1/4, but three.parquet is shard 0/3");
-    refused(&[p0, "small.parquet", p2, p3], "index small.parquet: its vectors have 32 numbers instead of 64");
+    refused(
+        &[p0, "small.parquet", p2, p3],
+        "index small.parquet: its vectors have 32 dimensions instead of 64",
+    );
     refused(
         &[p0, "cut.parquet", p2, p3],
         "part cut.parquet: was built with other settings than parts/0.parquet (--max-tokens (100 before",
