@@ -1,4 +1,4 @@
-//! The model of a run. The model is loaded only if a text has to be embedded, or if the old index was made with another model.
+//! The model of a run. If the old index was made with the same model, the model is loaded only when a text has to be embedded.
 
 use std::mem;
 
