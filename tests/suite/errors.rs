@@ -250,7 +250,7 @@ const CASES: &[Case] = &[
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "a.txt"],
         code: 2,
-        says: &["input a.txt", "is the output too", "-o"],
+        says: &["input a.txt", "is also the output", "-o"],
     },
     Case {
         name: "an output that is a device",

@@ -65,7 +65,11 @@ fn each_fault_is_reported_with_its_row() {
         ("vectors[8] = [2 * x for x in vectors[8]]", "a vector whose length is not 1", "row 8 (8)"),
         ("texts[9] = ''", "a row without text", "row 9 (9)"),
         ("ids[10] = '3'", "an id that an earlier row has", "row 10 (3)"),
-        ("texts[11] += '.'", "a file that is not as it was written", "its content is not what was written"),
+        (
+            "texts[11] += '.'",
+            "a file that has changed since it was written",
+            "its content is not what was written",
+        ),
     ] {
         let script = format!(
             "

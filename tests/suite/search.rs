@@ -300,16 +300,14 @@ fn only_the_model_of_the_index_is_accepted() {
     let ran = playground.run(&["search", "out.parquet", "one", "--model-file", "model.onnx"]);
     refused(
         ran,
-        &[
-            "model.onnx: is not the one that made the index (other weights; the index was made with model_st.onnx)",
-        ],
+        &["model.onnx: is not the model of the index (other weights; the index was made with model_st.onnx)"],
     );
     let copy = playground.path("model");
     copy_folder(&repository("fixtures/qwen3-tiny"), &copy);
     let tokenizer = fs::read_to_string(copy.join("tokenizer.json")).unwrap();
     fs::write(copy.join("tokenizer.json"), tokenizer + " ").unwrap();
     let ran = playground.run(&["search", "out.parquet", "one", "--model", "model"]);
-    refused(ran, &["is not the one that made the index (another tokenizer"]);
+    refused(ran, &["is not the model of the index (another tokenizer"]);
 }
 
 fn copy_folder(from: &Path, to: &Path) {
