@@ -34,7 +34,7 @@ impl From<&blake3::Hasher> for Digest {
     }
 }
 
-/// Writes bytes in lower-case hexadecimal digits.
+/// Returns bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

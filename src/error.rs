@@ -8,7 +8,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-/// The error of a document, which gets no row.
+/// The error of a document that gets no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// The file or folder could not be opened or read.

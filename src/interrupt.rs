@@ -35,9 +35,9 @@ impl Interrupted {
     }
 }
 
-/// Starts to handle SIGINT and SIGTERM. After the first signal, [`check`] returns an error, and a run that does not stop
-/// within 4 seconds is ended. A second signal ends the process at once. Before this function ends the process, it calls
-/// `tell` to write a message. Files on disk stay usable.
+/// Starts to handle SIGINT and SIGTERM. After the first signal, [`check`] returns an error. If the run has not stopped after
+/// [`GRACE_PERIOD`], or at a second signal, the handler calls `tell` to write a message and ends the process. Files on disk
+/// stay usable.
 ///
 /// # Errors
 /// The system cannot install the signal handler or start the thread.

@@ -102,7 +102,7 @@ pub struct EvalRetrievalArguments {
     pub setups: SetupArguments,
 }
 
-/// The setups to measure on one test set.
+/// The set-ups to measure on one test set.
 #[derive(Debug, Args)]
 pub struct SetupArguments {
     /// Dimensions to measure [default: all of the model]

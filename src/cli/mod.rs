@@ -105,7 +105,7 @@ impl Cli {
         script
     }
 
-    /// Writes one man page per subcommand into the folder.
+    /// Writes one man page per command into the folder.
     ///
     /// # Errors
     /// The folder cannot be written to.

@@ -327,7 +327,10 @@ fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
     for name in external_data(&folder.onnx)? {
         let path = folder.onnx.with_file_name(&name);
         let data = path.metadata().map_err(|e| {
-            anyhow!("{}: holds weights of {graph} and cannot be read: {e}; download it too", path.display())
+            anyhow!(
+                "{}: holds weights of {graph} and cannot be read: {e}; download this file too",
+                path.display()
+            )
         })?;
         bytes += data.len();
     }

@@ -60,7 +60,7 @@ pub fn listen(format: LogFormat) -> anyhow::Result<()> {
     let tell = move |interrupted: Interrupted| {
         eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
     };
-    interrupt::listen(tell).context("cannot listen to signals")
+    interrupt::listen(tell).context("signals cannot be handled")
 }
 
 /// The error of a closed pipe: the program that reads standard output, such as `head`, has ended.

@@ -1,4 +1,4 @@
-//! Computes nDCG, recall, reciprocal rank and correlations. Pure.
+//! Computes nDCG, recall, reciprocal rank and correlations.
 //!
 //! The figures of rankings are defined as in trec_eval (`m_ndcg_cut.c`, `m_recall.c`, `m_recip_rank.c`); pytrec_eval calls
 //! them `ndcg_cut_10`, `recall_10` and `recip_rank`. A ranking is the list of the relevance of its documents, best document
@@ -11,8 +11,7 @@ pub const K: usize = 10;
 
 /// Returns the discounted cumulative gain of the first `k` documents, divided by the gain of the first `k` documents in the
 /// best order of the `judged` documents. The gain of a document is its relevance, divided at rank `r` by `log2(r + 1)`
-/// (Järvelin and Kekäläinen 2002).
-/// Returns 0 if no document is relevant.
+/// (Järvelin and Kekäläinen 2002). Returns 0 if no document is relevant.
 pub fn ndcg(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     let mut best = judged.to_vec();
     best.sort_unstable_by_key(|&relevance| Reverse(relevance));

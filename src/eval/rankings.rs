@@ -34,7 +34,7 @@ impl Ranked for RankedDocument {
 }
 
 impl Rankings {
-    /// Starts with no documents. `questions` has shape `[questions, dim]` and L2-normalized rows.
+    /// Makes rankings without documents. `questions` has shape `[questions, dim]` and L2-normalized rows.
     pub fn new(questions: Array2<f32>) -> Self {
         let nearest = (0..questions.nrows()).map(|_| Best::new(MOST)).collect();
         Rankings { questions, nearest }

@@ -120,7 +120,7 @@ fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str)
         ("x", "the id `x` is already used at docs/d.jsonl:1, so this document is skipped"),
         ("y", "no field `text`"),
         ("docs/d.jsonl:4", "not a JSON object"),
-        ("nan", "not finite"),
+        ("nan", "a NaN or an infinity"),
     ]
 }
 

@@ -25,7 +25,7 @@ use crate::vector::embedder::Embedder;
 /// place.
 const JOURNAL: &str = "journal";
 
-/// Embeds what has to be embedded, and puts the new index in place unless it is a dry run.
+/// Embeds the texts that need a new vector, and puts the new index in place. A dry run only estimates this work.
 ///
 /// # Errors
 /// The run ended early. The old output is untouched.
@@ -73,7 +73,7 @@ fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<
         true => Journal::look(&path, header),
         false => Journal::open(&path, header, place.sibling_options()),
     };
-    journal.with_context(|| format!("{}: cannot be opened; remove it if it is damaged", path.display()))
+    journal.with_context(|| format!("{}: cannot be opened; remove the file if it is damaged", path.display()))
 }
 
 /// Passes all documents through the pipeline to the writer.
@@ -143,7 +143,7 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
     thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
 }
 
-/// Puts the new index in place, and uploads it if the output is an object.
+/// Puts the new index in place, and uploads the index if the output is an object.
 fn publish(
     session: &Session,
     writer: IndexWriter,

@@ -1,4 +1,4 @@
-//! Searches for the documents of each question, and measures how well they match the judgments.
+//! Searches for the answers to each question, and compares the documents found with the judgments.
 
 use std::collections::{HashMap, HashSet};
 

@@ -207,7 +207,10 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
     let max_tokens = asked.unwrap_or(MAX_TOKENS.min(most));
     let least = least_tokens(tokenizer);
     if max_tokens > most {
-        return Err(Usage(format!("--max-tokens {max_tokens}: the model takes {most} at most")).into());
+        return Err(Usage(format!(
+            "--max-tokens {max_tokens}: is too large; the model takes at most {most} tokens"
+        ))
+        .into());
     }
     if max_tokens < least {
         return Err(Usage(format!(

@@ -45,7 +45,7 @@ pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> 
         }
         Err(LockError::Failed(e)) if has_no_locks(&e) => {
             warn(&format!(
-                "{place}: its file system has no locks ({e}); make sure that no other run writes it"
+                "{place}: is on a file system without locks ({e}); make sure that no other run writes this output"
             ));
             Ok(None)
         }
@@ -81,7 +81,10 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
         }
         Err(IndexFileError::Damaged(e)) => {
             let kept = place.plan_backup();
-            warn(&format!("{place}: is damaged ({e:#}); it will be kept as {}", kept.display()));
+            warn(&format!(
+                "{place}: is damaged ({e:#}); the damaged file will be kept as {}",
+                kept.display()
+            ));
             Ok(None)
         }
         Err(error) => Err(would_be_lost(place, &error)),
@@ -115,7 +118,9 @@ pub fn check_shard(place: &Place, there: Option<Option<Shard>>, wanted: Option<S
         Some(there) if there != wanted => {
             let what = there
                 .map_or("has all documents, not a shard".to_owned(), |shard| format!("is shard {shard}"));
-            bail!("{place}: {what}, and would be lost; choose another place with -o, or remove it first")
+            bail!(
+                "{place}: {what}, and would be lost; choose another place with -o, or remove the file first"
+            )
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use crate::console::LogFormat;
 use crate::storage::object::{RemoteOutput, Stores, Url};
 use crate::storage::place::{FileKind, Place};
 
-/// A file to write, and the object that it is uploaded to, if any.
+/// A file to write, and the object that the file is uploaded to, if any.
 pub struct Target {
     what: &'static str,
     kind: &'static FileKind,
