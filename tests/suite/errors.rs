@@ -216,7 +216,7 @@ const CASES: &[Case] = &[
             "Find what answers the question",
         ],
         code: 2,
-        says: &["30 tokens", "--instruction", "--max-tokens"],
+        says: &["--max-tokens 30: is too small", "--instruction"],
     },
     Case {
         name: "a tokenizer without the end token",
