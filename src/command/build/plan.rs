@@ -97,7 +97,7 @@ fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Rep
     };
     if !differences.is_empty() && !is_rebuild {
         reporter.warn(&format!(
-            "the old output was made with other settings ({}), so all texts are embedded again",
+            "all texts are embedded again, because the old output was made with other settings: {}",
             differences.join(", ")
         ));
     }
