@@ -1,11 +1,11 @@
-//! Digests that identify texts, ids and token ids (the users of blake3 are this, `model/fingerprint.rs` and `index`).
+//! Digests that identify texts, ids and token ids. Only this module, `model/fingerprint.rs` and `index` use blake3.
 
-/// The first 128 bits of a BLAKE3 digest. The chance that two of ten million texts have the same digest is 1 in 10^24.
+/// The first 128 bits of a BLAKE3 digest. The chance that two of ten million texts have the same digest is below 1 in 10^24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; Digest::BYTES]);
 
 impl Digest {
-    /// Bytes of a digest.
+    /// The length of a digest, in bytes.
     pub const BYTES: usize = 16;
 
     /// Returns the digest of a text or of other bytes.
@@ -34,7 +34,7 @@ impl From<&blake3::Hasher> for Digest {
     }
 }
 
-/// Writes bytes in lower-case hexadecimal digits.
+/// Returns bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

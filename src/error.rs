@@ -1,14 +1,14 @@
-//! What can go wrong with one document, and a wrong call.
+//! The errors of documents, of wrong command lines and of object storage.
 //!
-//! An error of a document is data: it travels in the document's place, is printed once and counted, and the run goes on.
-//! `Display` says what is wrong; `command/advice.rs` adds what to do, since that names options. An error of the run is an
-//! [`anyhow::Error`] and ends it.
+//! The error of a document does not end the run: the pipeline passes the error on instead of the document, and the run
+//! prints and counts the error once. `Display` names the cause; `command/advice.rs` adds the advice, which names options.
+//! An error that ends the run is an [`anyhow::Error`].
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a document has no row.
+/// The error of a document that gets no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// The file or folder could not be opened or read.
@@ -17,10 +17,10 @@ pub enum DocumentError {
     /// An object could not be read.
     #[error("{}", .0.cause)]
     Object(StoreError),
-    /// A file of rows could be read up to here only.
+    /// A row of a file could not be read, so the rest of the file is not read.
     #[error("{0} (the rest of the file is not read)")]
     RestNotRead(Box<DocumentError>),
-    /// The content of the file is wrong.
+    /// The content of the file cannot be used.
     #[error(transparent)]
     Content(#[from] ContentError),
     /// The text was not extracted in time.
@@ -39,32 +39,32 @@ pub enum DocumentError {
     #[error("no process can be started to read it: {0}")]
     NoWorker(io::Error),
     /// A row has more or fewer values than the header.
-    #[error("wrong number of values: {values}, and the header has {columns}")]
+    #[error("wrong number of values: {values} in the row, {columns} in the header")]
     ColumnCount {
         /// Columns in the header.
         columns: u64,
         /// Values in the row.
         values: u64,
     },
-    /// A symlink leads back to one of its parents.
+    /// A symlink leads to a folder that contains the symlink.
     #[error("the symlink leads back to {ancestor}, which contains it")]
     LinkLoop {
-        /// The parent that it leads to.
+        /// The folder that the symlink leads to.
         ancestor: String,
     },
     /// A line of JSON is not UTF-8, as JSON must be.
     #[error("not UTF-8, as JSON must be (the first invalid byte is at offset {offset} of the line)")]
     NotUtf8 {
-        /// Where the first invalid sequence starts, in bytes.
+        /// The offset of the first invalid byte in the line.
         offset: usize,
     },
-    /// The content is not text, although the file extension says so.
+    /// The file extension names a text format, but the content is not text.
     #[error("not text but {found}")]
     NotText {
-        /// What the content is.
+        /// The kind of content that was found.
         found: &'static str,
     },
-    /// The encoding has no character for some of the bytes.
+    /// Some bytes are not valid in the encoding.
     #[error("cannot be decoded as {encoding}")]
     Undecodable {
         /// The encoding that was tried.
@@ -73,10 +73,10 @@ pub enum DocumentError {
     /// A line is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotJson(String),
-    /// The object or row has none of the fields asked for.
+    /// The object or row has none of the requested fields.
     #[error("no field `{field}`")]
     FieldMissing {
-        /// The names asked for.
+        /// The names of the requested fields.
         field: String,
     },
     /// A field has a value of the wrong type.
@@ -84,11 +84,11 @@ pub enum DocumentError {
     FieldType {
         /// The name of the field.
         field: String,
-        /// What the field is for.
+        /// The purpose of the field.
         role: FieldRole,
-        /// The types that it may have.
+        /// The types that the value may have.
         expected: &'static str,
-        /// The type that it has.
+        /// The type of the value.
         found: &'static str,
     },
     /// An earlier document has the same id.
@@ -96,45 +96,45 @@ pub enum DocumentError {
     DuplicateId {
         /// The id.
         id: String,
-        /// Where it was used first.
+        /// The place of the first document with this id.
         first: String,
     },
-    /// Nothing is left of the text after cleaning.
+    /// The text is empty after cleaning.
     #[error("is empty: it has no visible characters")]
     Empty,
     /// The tokenizer refused the text.
     #[error("cannot be tokenized: {0}")]
     Tokenizer(String),
-    /// The model gave no vector.
+    /// The model returned no usable vector.
     #[error(transparent)]
     NoVector(#[from] NoVector),
 }
 
-/// What a field is for.
+/// The purpose of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldRole {
-    /// It holds the document's id.
+    /// The field holds the document's id.
     Id,
-    /// It holds the document's text.
+    /// The field holds the document's text.
     Text,
 }
 
-/// Why a text has no vector.
+/// The reason why a text has no vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoVector {
-    /// The vector has a NaN or an infinity, or is zero.
-    #[error("the model gave a vector that is zero or has a number that is not finite")]
+    /// The vector has a NaN or an infinity, or all its numbers are zero.
+    #[error("the model returned a vector that is all zeros or has a NaN or an infinity")]
     NotFinite,
-    /// The text alone does not fit into the memory of the device.
+    /// The memory of the device is too small even for a batch of only this text.
     #[error("{tokens} tokens do not fit into the memory of the device")]
     OutOfMemory {
-        /// Tokens of the text, or of the longest of its chunks.
+        /// The number of tokens of the text, or of the longest chunk.
         tokens: usize,
     },
 }
 
 impl DocumentError {
-    /// Returns whether no other document of the same place can be read now either.
+    /// Returns whether the error affects a whole object store, so that the run has to end.
     pub fn ends_the_run(&self) -> bool {
         match self {
             DocumentError::Object(error) => error.affects_whole_store,
@@ -145,7 +145,7 @@ impl DocumentError {
 }
 
 impl From<io::Error> for DocumentError {
-    /// Takes out the error that one of our own readers has put into an [`io::Error`].
+    /// Unwraps a [`ContentError`] or [`StoreError`] that a reader of this crate has wrapped in an [`io::Error`].
     fn from(error: io::Error) -> Self {
         let error = match error.downcast::<ContentError>() {
             Ok(content) => return content.into(),
@@ -155,7 +155,7 @@ impl From<io::Error> for DocumentError {
     }
 }
 
-/// What is wrong inside a file. A worker process sends it to the run.
+/// An error in the content of a file. A worker process sends the error to the main process.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ContentError {
     /// The document has more bytes than allowed.
@@ -173,9 +173,9 @@ pub enum ContentError {
     /// The file cannot be parsed.
     #[error("not readable as {kind}: {reason}")]
     Damaged {
-        /// The format.
+        /// The format that the parser expected.
         kind: String,
-        /// The parser's words.
+        /// The error message of the parser.
         reason: String,
     },
     /// The content has another format than the file extension says.
@@ -186,11 +186,11 @@ pub enum ContentError {
         /// The format of the content.
         found: String,
     },
-    /// An index that this tool made lies in a folder of documents.
-    #[error("an index that this tool made")]
+    /// A folder of documents contains an index that this tool made.
+    #[error("is an index that this tool made")]
     OwnIndex,
-    /// A quote is not closed, or is followed by more text of the same value.
-    #[error("a quote is never closed, or text follows its end")]
+    /// A quoted value has no closing quote, or more text after the closing quote.
+    #[error("a quoted value has no closing quote, or has text after it")]
     Quotes,
     /// The file is encrypted.
     #[error("needs a password")]
@@ -201,12 +201,12 @@ pub enum ContentError {
     /// Most of the text is drawn in fonts that do not name their characters.
     #[error("its fonts do not say which characters they show")]
     NoUnicode,
-    /// The table has none of the columns asked for.
+    /// The table has none of the requested columns.
     #[error("no column `{column}` (the columns are: {columns})")]
     ColumnMissing {
-        /// The names asked for.
+        /// The names of the requested columns.
         column: String,
-        /// The names in the table.
+        /// The names of the columns in the table.
         columns: String,
     },
     /// The front matter of a document cannot be parsed.
@@ -214,47 +214,47 @@ pub enum ContentError {
     FrontMatter {
         /// YAML or TOML.
         syntax: String,
-        /// The parser's words.
+        /// The error message of the parser.
         reason: String,
     },
 }
 
-/// A document that could not be embedded: where it is, and why.
+/// A document that could not be embedded, with the place and the cause.
 #[derive(Debug)]
 pub struct Failure {
-    /// The file, or file and line, as a user would look it up.
+    /// The file, or the file and the line or row.
     pub place: String,
-    /// What went wrong.
+    /// The error.
     pub cause: DocumentError,
-    /// Which documents have no row because of it.
+    /// The documents that have no row because of this failure.
     pub lost: Lost,
 }
 
-/// Which documents have no row because of a failure.
+/// The documents that have no row because of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// The document with this id.
     Document(Box<str>),
-    /// Documents whose id starts with this path, and rows of files below it: a folder or a broken symlink.
+    /// All files below this path, and all rows of these files. The path is a folder or a broken symlink.
     Below(Box<str>),
-    /// Unknown: the rest of a file of rows, or a line without a readable id.
+    /// Documents with unknown ids: the rest of a file of rows, or a line without a readable id.
     Unknown,
-    /// None: the first document of a doubled id has its row.
+    /// No document: the id is a duplicate, and the first document with this id has a row.
     Nothing,
 }
 
-/// A call that is wrong whatever the state of the machine: exit code 2.
+/// The error of a wrong command line, which fails on every machine. The exit code is 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Why a request to object storage failed.
+/// The error of a request to object storage.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: {cause}")]
 pub struct StoreError {
-    /// The object or the prefix.
+    /// The URL of the object or of the prefix.
     pub url: String,
-    /// What is wrong, and what to do.
+    /// The cause, and what to do.
     pub cause: String,
     /// Whether requests for other objects of the store would fail too.
     pub affects_whole_store: bool,

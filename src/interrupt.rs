@@ -1,4 +1,4 @@
-//! Ends a run on Ctrl-C (SIGINT) or SIGTERM (the only user of signal-hook).
+//! Ends a run on Ctrl-C (SIGINT) or SIGTERM. Only this module uses signal-hook.
 
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -8,45 +8,46 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// How long the run may take to stop after the first signal. A batch that is being embedded ends first.
+/// The time that a run has to stop after the first signal. The run finishes the current batch before it stops.
 const GRACE_PERIOD: Duration = Duration::from_secs(4);
 
-/// How long the last message may take to be written before the process ends.
+/// The time that the last message has to be written before the process ends.
 const MESSAGE_PERIOD: Duration = Duration::from_millis(100);
 
-/// The value of [`RECEIVED`] before a signal. No signal has this number.
+/// The value of [`RECEIVED`] until a signal arrives. No signal has the number 0.
 const NO_SIGNAL: i32 = 0;
 
-/// The signal received last.
+/// The number of the latest signal.
 static RECEIVED: AtomicI32 = AtomicI32::new(NO_SIGNAL);
 
-/// A signal asked the run to stop.
+/// The error of a run that a signal has stopped.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; what is done is kept, and the next run goes on from there")]
+#[error("interrupted; finished work is kept, and the next run resumes")]
 pub struct Interrupted {
     /// The number of the signal.
     pub signal: i32,
 }
 
 impl Interrupted {
-    /// Whether the signal was SIGTERM.
+    /// Returns whether the signal was SIGTERM.
     pub fn is_terminated(&self) -> bool {
         self.signal == SIGTERM
     }
 }
 
-/// Handles SIGINT and SIGTERM from now on. The first signal makes [`check`] fail, and ends the process after
-/// [`GRACE_PERIOD`]; the second signal ends it at once. `tell` is called before the process ends. Files on disk stay usable.
+/// Starts to handle SIGINT and SIGTERM. After the first signal, [`check`] returns an error. If the run has not stopped after
+/// [`GRACE_PERIOD`], or at a second signal, the handler calls `tell` to write a message and ends the process. Files on disk
+/// stay usable.
 ///
 /// # Errors
-/// The system refuses the handler or the thread.
+/// The system cannot install the signal handler or start the thread.
 pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let end = move |signal| -> () {
-        // In a thread, since the reader of stderr may be stuck.
+        // `tell` has its own thread, because writing to stderr may block forever.
         thread::spawn(move || tell(Interrupted { signal }));
         thread::sleep(MESSAGE_PERIOD);
-        // Skips exit handlers: the threads of ONNX Runtime are still running.
+        // Exit handlers are skipped, because threads of ONNX Runtime are still running.
         signal_hook::low_level::exit(128 + signal)
     };
     thread::Builder::new().spawn(move || {
@@ -63,11 +64,11 @@ pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<
     Ok(())
 }
 
-/// Ignores SIGINT and SIGTERM in a worker process. The terminal sends them to workers too, but a worker ends when the run
-/// does.
+/// Ignores SIGINT and SIGTERM in a worker process. The terminal sends both signals to workers too, but a worker ends when
+/// the main process ends.
 ///
 /// # Errors
-/// The system refuses the handler.
+/// The system cannot install the signal handler.
 pub fn ignore() -> io::Result<()> {
     Signals::new([SIGINT, SIGTERM]).map(std::mem::forget)
 }

@@ -1,26 +1,26 @@
-//! Folders of documents in, one Parquet file of Qwen3-Embedding vectors out.
+//! Reads folders of documents and writes one Parquet file of Qwen3-Embedding vectors.
 //!
-//! The modules from the top layer down. A module imports from the layers below its own, never from above:
-//! `ARCHITECTURE.md` draws them, and `tests/suite/layers.rs` holds the rule.
+//! The modules form layers and are listed from the top layer to the bottom one. A module imports only from lower layers.
+//! `ARCHITECTURE.md` draws the layers, and `tests/suite/layers.rs` checks the rule.
 
-pub mod cli; // arguments as typed
-pub mod command; // arguments as typed -> settings as usable -> the call
+pub mod cli; // defines the command-line arguments
+pub mod command; // turns the arguments into settings and runs the subcommand
 
-pub mod eval; // vectors and known answers -> how good the vectors are
-pub mod pipeline; // the stages of a build in order, on threads
+pub mod eval; // measures the quality of vectors on test sets
+pub mod pipeline; // runs the stages of a build on threads
 
-pub mod index; // rows <-> the Parquet file; search in it
-pub mod source; // roots -> Document
+pub mod index; // reads, writes and searches Parquet files of vectors
+pub mod source; // finds and reads documents
 
-pub mod model; // the name of a model, or its folder -> an Embedder, probed
-pub mod storage; // where bytes are put: files in place, locks, objects
+pub mod model; // finds, downloads and loads models
+pub mod storage; // puts files in place, locks them, and reads and writes objects
 
-pub mod vector; // Encoding -> Batch -> Embedding
+pub mod vector; // forms batches of chunks and turns them into vectors
 
-pub mod text; // text -> clean text -> Chunk, with its Encoding
+pub mod text; // cleans, chunks and tokenizes texts
 
-pub mod console; // lines on stderr, progress bars, numbers for people
-pub mod digest; // what texts, ids and token ids are recognised by
-pub mod error; // what can go wrong with one document
-mod interrupt; // Ctrl-C
-mod shard; // the id of a document -> the job that takes it
+pub mod console; // writes messages and progress to stderr
+pub mod digest; // identifies texts, ids and token ids by a hash
+pub mod error; // defines the errors of documents
+mod interrupt; // ends a run on Ctrl-C
+mod shard; // divides documents between jobs

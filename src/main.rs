@@ -1,4 +1,4 @@
-//! The `qwen3-index` program: parses the arguments, runs the command, returns the exit code.
+//! The `qwen3-index` program: parses the arguments, runs the subcommand and returns the exit code.
 
 use std::process::ExitCode;
 

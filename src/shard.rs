@@ -1,4 +1,4 @@
-//! Splits documents between jobs. The id of a document alone decides which job takes it.
+//! Divides documents between jobs. The job of a document depends only on the document's id.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// One of several shares of all documents, written `I/N` with I from 0 to N - 1.
+/// One of N shares of all documents, written `I/N` with I from 0 to N - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Shard {
@@ -26,8 +26,8 @@ impl Shard {
         self.count
     }
 
-    /// Whether the shard has the document whose id has this digest: the first 64 bits of the digest, little-endian, modulo N
-    /// are I.
+    /// Returns whether the document with this digest of the id belongs to the shard. The first 64 bits of the digest, read as a
+    /// little-endian number, give I modulo N.
     pub fn has(self, id: Digest) -> bool {
         let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
         u64::from_le_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.count) == u64::from(self.index)

@@ -1,4 +1,4 @@
-//! `build`.
+//! The arguments of `build`.
 
 use std::path::PathBuf;
 
@@ -48,8 +48,8 @@ pub struct BuildArguments {
 
     /// Tokens per chunk [default: 2048]
     ///
-    /// A longer text is split at sentence ends. Its vector is the mean of the vectors of its chunks, unless --chunks is given. The
-    /// end token counts. The default is smaller if the model takes fewer tokens.
+    /// A text with more tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of its
+    /// chunks, unless --chunks is given. N includes the end token. The default is smaller if the model takes fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
 
@@ -67,7 +67,7 @@ pub struct BuildArguments {
 
     /// Accept inputs that are missing or empty
     ///
-    /// Without this option, the run stops if an input is missing or has no documents, but the old output has documents.
+    /// Without this option, the run stops if an input is missing, or has no documents although the old output has documents.
     #[arg(long, help_heading = NIGHTLY)]
     pub allow_empty: bool,
 
@@ -79,19 +79,20 @@ pub struct BuildArguments {
 
     /// Write the changes to a second Parquet file
     ///
-    /// Its columns are id, op (added, changed or removed), text and vector. The file may be the URL of an object.
+    /// The file has the columns id, op (added, changed or removed), text and vector. FILE may be the URL of an object.
     #[arg(long, value_name = "FILE.parquet", help_heading = NIGHTLY)]
     pub delta: Option<PathBuf>,
 
     /// Write a report to a JSON file
     ///
-    /// The report says what the run did, and is written however the run ends. The file may be the URL of an object.
+    /// The report has the counts, times and failures of the run. It is written even if the run fails. FILE may be the URL of an
+    /// object.
     #[arg(long, value_name = "FILE.json", help_heading = NIGHTLY)]
     pub report: Option<PathBuf>,
 
     /// Print what a run would embed; write nothing
     ///
-    /// Documents are read and counted, and the time to embed them is estimated.
+    /// The run reads and counts the documents, and estimates the time to embed them.
     #[arg(long, conflicts_with = "delta", help_heading = OUTPUT)]
     pub dry_run: bool,
 
@@ -101,9 +102,9 @@ pub struct BuildArguments {
 
     /// Tokens per batch [default: 1536, more on a GPU]
     ///
-    /// The texts of a batch go through the model together. N is at most 131072. The default on a GPU is what its memory holds, at
-    /// most 32768.
-    // With more, kernels of CUDA would count beyond 31 bits in the widest layers.
+    /// The model processes the texts of a batch together. N is at most 131072. The default on a GPU is as many tokens as fit into
+    /// the GPU's memory, at most 32768.
+    // With more tokens, the widest layers would have more elements than CUDA kernels can index with 31 bits.
     #[arg(long, value_name = "N", help_heading = MODEL, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=131_072))]
     pub batch_tokens: Option<u32>,

@@ -1,4 +1,4 @@
-//! `doctor`.
+//! The arguments of `doctor`.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `embed`.
+//! The arguments of `embed`.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -22,13 +22,13 @@ pub const EXIT_CODES: &str = "  \
 pub struct EmbedArguments {
     /// Texts to embed [default: the lines of stdin]
     ///
-    /// Each line of standard input is answered before the next one is needed, so another program can keep this one open.
+    /// The vector of each line is printed before the next line has to arrive, so another program can send one line at a time.
     #[arg(value_name = "TEXT", help_heading = INPUT, display_order = 0)]
     pub texts: Vec<String>,
 
     /// Embed the texts as questions, not as documents
     ///
-    /// Puts the retrieval instruction that Qwen3-Embedding was trained with before each text.
+    /// Puts an instruction before each text: the retrieval instruction that Qwen3-Embedding was trained with.
     #[arg(long, help_heading = TEXT)]
     pub query: bool,
 
@@ -40,12 +40,12 @@ pub struct EmbedArguments {
 
     /// Read and write Arrow IPC streams
     ///
-    /// The stream on standard input has a column `text`. It is written to standard output with the vectors added. Each
-    /// batch is answered before more than two others are read.
+    /// The stream on standard input must have a column `text`. The stream on standard output has the same rows, with vectors.
+    /// At most two more batches are read before the vectors of a batch are written.
     #[arg(long, conflicts_with_all = ["texts", "format"], help_heading = INPUT)]
     pub arrow: bool,
 
-    /// jsonl, npy or arrow
+    /// Output format: jsonl, npy or arrow
     ///
     /// jsonl: one object per text, with text and vector, or text and error. npy: one NumPy array of shape [texts, dimensions].
     /// arrow: an Arrow IPC stream with the columns text and vector.
@@ -62,8 +62,8 @@ pub struct EmbedArguments {
 
     /// Tokens per chunk [default: 2048]
     ///
-    /// A longer text is split at sentence ends, and its vector is the mean of the vectors of its chunks. The end token counts. The
-    /// default is smaller if the model takes fewer tokens.
+    /// A text with more tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of its
+    /// chunks. N includes the end token. The default is smaller if the model takes fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
 
@@ -72,7 +72,7 @@ pub struct EmbedArguments {
     pub model: ModelArguments,
 }
 
-/// How vectors are written to standard output.
+/// The format of vectors on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VectorFormat {
     /// One JSON object per line.

@@ -1,4 +1,4 @@
-//! `eval`.
+//! The arguments of `eval`.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub enum EvalCommand {
 
 /// Arguments of `eval pairs`.
 #[derive(Debug, Args)]
-// The positional argument is 0, which puts it before the options.
+// The options are numbered from 1, so help lists the positional argument, number 0, before them.
 #[command(next_display_order = 1)]
 pub struct EvalPairsArguments {
     /// Pairs as JSON Lines, CSV, TSV or Parquet
@@ -58,7 +58,7 @@ pub struct EvalPairsArguments {
 
     /// Instruction to put before both texts
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Without this option, it gets the text alone.
+    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Without this option, the model gets only the text.
     #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 
@@ -69,7 +69,7 @@ pub struct EvalPairsArguments {
 
 /// Arguments of `eval retrieval`.
 #[derive(Debug, Args)]
-// The positional argument is 0, which puts it before the options.
+// The options are numbered from 1, so help lists the positional argument, number 0, before them.
 #[command(next_display_order = 1)]
 pub struct EvalRetrievalArguments {
     /// Folder with a test set in the format of BEIR
@@ -81,8 +81,8 @@ pub struct EvalRetrievalArguments {
 
     /// Search this index instead of corpus.jsonl
     ///
-    /// The index is a Parquet file that `build` wrote, a folder of such files, or a pattern such as 'parts/*.parquet'. A chunk
-    /// counts as its document.
+    /// The index is a Parquet file that `build` wrote, a folder of such files, or a pattern such as 'parts/*.parquet'. If the rows
+    /// are chunks, a document is as near to a question as its nearest chunk.
     #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file"], help_heading = INPUT)]
     pub index: Option<PathBuf>,
 
@@ -102,19 +102,19 @@ pub struct EvalRetrievalArguments {
     pub setups: SetupArguments,
 }
 
-/// Setups to measure on the same test set.
+/// The set-ups to measure on one test set.
 #[derive(Debug, Args)]
 pub struct SetupArguments {
     /// Dimensions to measure [default: all of the model]
     ///
     /// Vectors are truncated to their first N dimensions and L2-normalized again. N is at least 32 and at most the number of
-    /// dimensions of the model. Each N has a line of figures.
+    /// dimensions of the model. The figures are printed for each N.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = COMPARISON)]
     pub dims: Vec<usize>,
 
     /// Compare with another model
     ///
-    /// Every comparison says whether the difference could be chance.
+    /// The output has the difference of each figure with its 95 % confidence interval.
     #[arg(long, value_name = "MODEL", help_heading = COMPARISON)]
     pub compare_model: Option<PathBuf>,
 
@@ -132,7 +132,7 @@ pub struct SetupArguments {
 
     /// Print a JSON object
     ///
-    /// The object also has the figures of each question or pair.
+    /// The object also has the figures of every single question or pair.
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 

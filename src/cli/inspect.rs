@@ -1,4 +1,4 @@
-//! `inspect`.
+//! The arguments of `inspect`.
 
 use std::path::PathBuf;
 
@@ -20,11 +20,11 @@ pub const EXIT_CODES: &str = "  \
 pub struct InspectArguments {
     /// Parquet files, folders of them, or patterns
     ///
-    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'.
+    /// `build`, `merge` and `pack` write such files. A pattern looks like 'parts/*.parquet'.
     #[arg(required = true, value_name = "INDEX", help_heading = INPUT)]
     pub index: Vec<PathBuf>,
 
-    /// Print which rows are damaged, and how
+    /// Check the rows, and print the damaged ones
     ///
     /// The exit code is 1 if a row is damaged.
     #[arg(long, help_heading = OUTPUT)]

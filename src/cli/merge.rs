@@ -1,4 +1,4 @@
-//! `merge`.
+//! The arguments of `merge`.
 
 use std::path::PathBuf;
 
@@ -22,8 +22,8 @@ pub const EXIT_CODES: &str = "  \
 pub struct MergeArguments {
     /// Parquet files, folders of them, or patterns
     ///
-    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'. Shards are joined in the order of their numbers,
-    /// other files in the order in which they are named.
+    /// `build` writes such files. A pattern looks like 'parts/*.parquet'. Shards are joined in the order of their numbers, and other
+    /// files in the order of the arguments.
     #[arg(required = true, value_name = "PART", help_heading = INPUT)]
     pub parts: Vec<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! Arguments as typed, and the completion scripts and man pages that clap makes of them (the only user of clap).
+//! Defines the command-line arguments, and generates completion scripts and man pages. Only this module uses clap.
 
 mod build;
 mod doctor;
@@ -58,7 +58,7 @@ const MAN: &str = "  \
 /// Embed folders of documents into one Parquet file, and search it, offline
 #[derive(Debug, Parser)]
 #[command(name = "qwen3-index", version, propagate_version = true, max_term_width = 100, styles = style::STYLES)]
-// Help ends with these two instead of beginning with them.
+// clap would list its own two flags first. These two are listed last.
 #[command(disable_help_flag = true, disable_version_flag = true, args = [help_flag(), version_flag()])]
 #[command(after_help = style::examples(EXAMPLES))]
 #[command(after_long_help = style::examples_and_exit_codes(EXAMPLES, EXIT_CODES))]
@@ -69,7 +69,7 @@ pub struct Cli {
 
     /// Messages on stderr: text or json
     ///
-    /// json prints one object per line.
+    /// With json, each message is one JSON object on one line.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true,
           help_heading = style::LOGGING, display_order = 900,
           value_parser = PossibleValuesParser::new(["text", "json"]).map(|name| log_format(&name)))]
@@ -77,12 +77,12 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Returns the arguments of this process. Prints help or an error and exits if there is nothing to run.
+    /// Returns the arguments of this process. If they ask for help or are wrong, prints the help or the error, and exits.
     pub fn from_command_line() -> Self {
         Self::try_parse().unwrap_or_else(|mut error| {
             typo::explain(&mut error);
             if error.use_stderr() {
-                // As every other message begins. Nobody can be told that standard error is closed.
+                // Every message begins with this name. There is no place to report that stderr is closed.
                 let _ = io::stderr().write_all(b"qwen3-index: ");
             }
             error.exit()
@@ -92,7 +92,7 @@ impl Cli {
     /// Returns the completion script of a shell.
     pub fn completions(shell: Shell) -> Vec<u8> {
         let all = Self::command();
-        // clap_complete would offer hidden commands too.
+        // Without this filter, clap_complete would also offer the hidden subcommands.
         let mut shown = clap::Command::new("qwen3-index")
             .version(env!("CARGO_PKG_VERSION"))
             .propagate_version(true)
@@ -105,7 +105,7 @@ impl Cli {
         script
     }
 
-    /// Writes one man page per command.
+    /// Writes one man page per command into the folder.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -134,7 +134,7 @@ fn log_format(name: &str) -> LogFormat {
 pub enum Command {
     /// Embed documents into a Parquet file
     ///
-    /// The file has the columns id, text and vector. Run again, `build` updates the file: it embeds only texts that are new or have
+    /// The file has the columns id, text and vector. The next run updates the file: it embeds only texts that are new or have
     /// changed.
     #[command(after_help = style::examples(build::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(build::EXAMPLES, build::EXIT_CODES))]
@@ -147,22 +147,22 @@ pub enum Command {
     Merge(MergeArguments),
     /// Write the texts of documents as an Arrow stream
     ///
-    /// Writes an Arrow IPC stream to standard output, for `embed --arrow`. Its columns are id, text, error (why a document could not
-    /// be read), and those of --keep, as strings.
+    /// Writes an Arrow IPC stream to standard output, for `embed --arrow`. The stream has the columns id, text and error (the reason
+    /// why a document could not be read), and one column of strings per --keep.
     #[command(after_help = style::examples(read::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(read::EXAMPLES, read::EXIT_CODES))]
     Read(Box<ReadArguments>),
     /// Write an Arrow stream of vectors to a Parquet file
     ///
-    /// Reads the Arrow IPC stream of `embed --arrow` from standard input. The file is like that of `build`, and is checked and read
-    /// back before it replaces an old one, but no vector is taken from the old file.
+    /// Reads the Arrow IPC stream of `embed --arrow` from standard input, and writes the same columns as `build`. The new file is
+    /// read back and checked before it replaces the old file. The vectors of the old file are not reused.
     #[command(after_help = style::examples(pack::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(pack::EXAMPLES, pack::EXIT_CODES))]
     Pack(PackArguments),
-    /// Find the rows of an index nearest to a question
+    /// Find the rows of an index that are nearest to a question
     #[command(after_help = style::examples(search::EXAMPLES))]
     Search(Box<SearchArguments>),
-    /// Embed texts given as arguments or lines of standard input
+    /// Embed texts from the arguments or from standard input
     #[command(after_help = style::examples(embed::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(embed::EXAMPLES, embed::EXIT_CODES))]
     Embed(Box<EmbedArguments>),
@@ -170,12 +170,12 @@ pub enum Command {
     #[command(after_help = style::examples(inspect::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(inspect::EXAMPLES, inspect::EXIT_CODES))]
     Inspect(InspectArguments),
-    /// Measure how good vectors are on a test set
+    /// Measure the quality of vectors on a test set
     #[command(subcommand, after_help = style::examples(eval::EXAMPLES))]
     Eval(Box<EvalCommand>),
     /// Check the model, ONNX Runtime and this machine
     ///
-    /// Prints one line per check, and how many tokens per second this machine embeds.
+    /// Prints one line per check, and the speed of this machine in tokens per second.
     #[command(after_help = style::examples(doctor::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(doctor::EXAMPLES, doctor::EXIT_CODES))]
     Doctor(Box<DoctorArguments>),
@@ -195,7 +195,7 @@ pub enum Command {
         #[arg(value_name = "DIR", help_heading = style::OUTPUT)]
         folder: PathBuf,
     },
-    /// Run as a process that reads files for `build` and `read`
+    /// Read files for a `build` or `read` that started this process
     #[command(hide = true)]
     Worker,
 }

@@ -1,4 +1,4 @@
-//! `model`.
+//! The arguments of `model`.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ const WHERE: &str = "  \
 const BUNDLE: &str = "  \
   qwen3-index model bundle ./to-carry-over";
 
-/// Commands on models of the hub.
+/// The subcommands of `model`.
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
     /// Download or update a model, and print its folder
@@ -31,15 +31,16 @@ pub enum ModelCommand {
     Pull(NamedModel),
     /// Print the folder of a model that is in the cache
     ///
-    /// Fails if a file of the model is missing there.
+    /// The command fails if a file of the model is missing in the cache.
     #[command(after_help = style::examples(WHERE))]
     Where(NamedModel),
     /// List the models in the cache that have an ONNX file
     List,
     /// Make a folder for a machine without a network
     ///
-    /// The folder holds this program, ONNX Runtime and a model. On the other machine, run `sha256sum -c SHA256SUMS` in it to check
-    /// the copy. The program there finds the runtime and the model by itself.
+    /// The folder holds this program, ONNX Runtime and a model. Copy the folder to the other machine, and run
+    /// `sha256sum -c SHA256SUMS` in the folder to check the copy. The program in the folder needs no options to find the runtime
+    /// and the model.
     #[command(after_help = style::examples(BUNDLE))]
     Bundle(Box<BundleArguments>),
 }
@@ -47,7 +48,7 @@ pub enum ModelCommand {
 /// Arguments of `model bundle`.
 #[derive(Debug, Args)]
 pub struct BundleArguments {
-    /// Folder to make
+    /// Folder to create
     #[arg(value_name = "DIR", help_heading = OUTPUT)]
     pub folder: PathBuf,
 
@@ -59,7 +60,7 @@ pub struct BundleArguments {
 /// A model of the hub.
 #[derive(Debug, Args)]
 #[command(next_help_heading = MODEL)]
-// The positional argument is 0, which puts it before the options.
+// The options are numbered from 1, so help lists the positional argument, number 0, before them.
 #[command(next_display_order = 1)]
 pub struct NamedModel {
     /// Name on the Hugging Face hub

@@ -1,4 +1,4 @@
-//! `pack`.
+//! The arguments of `pack`.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub const EXIT_CODES: &str = "  \
   0    done
   1    failed; the old output is untouched
   2    wrong usage
-  3    done, but rows that came with an error were skipped
+  3    done, but rows with an error were skipped
   4    another run holds this output";
 
 /// Arguments of `pack`.

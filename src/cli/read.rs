@@ -1,4 +1,4 @@
-//! `read`.
+//! The arguments of `read`.
 
 use clap::Args;
 

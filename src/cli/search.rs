@@ -1,4 +1,4 @@
-//! `search`.
+//! The arguments of `search`.
 
 use std::path::PathBuf;
 
@@ -13,12 +13,12 @@ pub const EXAMPLES: &str = "  \
 
 /// Arguments of `search`.
 #[derive(Debug, Args)]
-// The positional arguments are 0, which puts them before the options.
+// The options are numbered from 1, so help lists the positional arguments, number 0, before them.
 #[command(next_display_order = 1)]
 pub struct SearchArguments {
     /// Parquet file, a folder of them, or a pattern
     ///
-    /// The files are those that `build` writes. A pattern looks like 'parts/*.parquet'.
+    /// `build`, `merge` and `pack` write such files. A pattern looks like 'parts/*.parquet'.
     #[arg(value_name = "INDEX", help_heading = INPUT, display_order = 0)]
     pub index: PathBuf,
 
@@ -35,9 +35,9 @@ pub struct SearchArguments {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub top: u32,
 
-    /// Show only the nearest chunk of a document
+    /// Show only the nearest chunk of each document
     ///
-    /// Applies to indexes that were built with --chunks.
+    /// This option changes only the hits of an index that was built with --chunks.
     #[arg(long, help_heading = OUTPUT)]
     pub by_document: bool,
 

@@ -23,7 +23,7 @@ pub struct ModelArguments {
 
     /// ONNX file of the model [default: model.onnx]
     ///
-    /// `search` and `eval retrieval --index` take the file that the index was made with, if no other is named.
+    /// Without this option, `search` and `eval retrieval --index` use the file that the index was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 
@@ -35,12 +35,13 @@ pub struct ModelArguments {
 
     /// auto, cpu, cuda, cuda:N or openvino
     ///
-    /// `auto` is the first NVIDIA GPU if it can be used, otherwise the CPU. `cuda:1` is the second GPU, and `cuda:0,1` are the
-    /// first two, for `build`. `openvino` computes on the CPU in bfloat16. A device you name is used, or the run fails.
+    /// `auto` uses the first NVIDIA GPU, or the CPU if that GPU cannot be used. `cuda:1` uses the second GPU. `cuda:0,1` uses the
+    /// first two GPUs, but only in `build`. `openvino` computes on the CPU in bfloat16. If a named device cannot be used, the run
+    /// fails.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
     pub device: DeviceChoice,
 
-    /// GPU memory for the model, in GiB [default: what is free]
+    /// GPU memory for the model, in GiB [default: all free memory]
     #[arg(long, value_name = "GIB", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub gpu_memory: Option<u16>,
 
@@ -51,9 +52,9 @@ pub struct ModelArguments {
     pub threads: Option<u16>,
 }
 
-/// Which documents are read, and how.
+/// The inputs, and the settings for reading them.
 #[derive(Debug, Args)]
-// The positional argument is 0, which puts it before the options.
+// The options are numbered from 1, so help lists the positional argument, number 0, before them.
 #[command(next_display_order = 1)]
 pub struct ReadingArguments {
     /// Folders, files, URLs, or - for JSON Lines on stdin
@@ -85,22 +86,22 @@ pub struct ReadingArguments {
 
     /// Copy a field to a column of the output
     ///
-    /// The field is a field of JSON Lines, a column of CSV, TSV or Parquet, or a key of Markdown's front matter. Repeat the option
-    /// to keep several.
+    /// FIELD is a field of JSON Lines, a column of CSV, TSV or Parquet, or a key in the front matter of Markdown. Repeat the option
+    /// to copy several fields.
     #[arg(long, value_name = "FIELD", help_heading = TEXT)]
     pub keep: Vec<String>,
 
     /// Read only matching files of a folder
     ///
-    /// Patterns are those of .gitignore. A file that matches is read whatever its file extension. Repeat the option to give several
-    /// patterns.
+    /// Patterns have the syntax of .gitignore. A matching file is read even if its file extension is unknown. Repeat the option to
+    /// give several patterns.
     #[arg(long, value_name = "GLOB", help_heading = INPUT)]
     pub include: Vec<String>,
 
     /// Skip matching files and folders
     ///
-    /// Patterns are those of .gitignore. Repeat the option to give several. A file .qwen3ignore at the top of a folder does the
-    /// same for that folder.
+    /// Patterns have the syntax of .gitignore. Repeat the option to give several patterns. A file .qwen3ignore at the top of an
+    /// input folder can list patterns for that folder.
     #[arg(long, value_name = "GLOB", help_heading = INPUT)]
     pub exclude: Vec<String>,
 
@@ -114,7 +115,7 @@ pub struct ReadingArguments {
 
     /// Character encoding of files [default: detected]
     ///
-    /// Applies to text, Markdown, HTML, CSV and TSV. Examples: gb18030, windows-1252.
+    /// The encoding of text, Markdown, HTML, CSV and TSV files. Examples: gb18030, windows-1252.
     #[arg(long, value_name = "NAME", help_heading = TEXT)]
     pub encoding: Option<String>,
 
@@ -132,14 +133,14 @@ pub struct ReadingArguments {
 
     /// Largest ratio of decompressed to compressed size
     ///
-    /// Applies only above 16 MiB of decompressed data.
+    /// The limit applies only to files with more than 16 MiB of decompressed data.
     #[arg(long, value_name = "N", default_value = "100", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_expansion: u64,
 
-    /// Read only share I of N (from 0 to N - 1)
+    /// Read only share I of N (I: 0 to N - 1)
     ///
-    /// The id of a document alone decides which share it belongs to, so N jobs can divide the work without knowing of each other.
+    /// The share of a document depends only on the document's id, so N jobs can divide the work without any communication.
     #[arg(long, value_name = "I/N", value_parser = Shard::from_str, help_heading = INPUT)]
     pub shard: Option<Shard>,
 }

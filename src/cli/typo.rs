@@ -1,10 +1,10 @@
-//! What people type who mean something else, and what they are told.
+//! Tips for words that people often type instead of a subcommand or an option.
 
 use clap::Error;
 use clap::error::{ContextKind, ContextValue};
 
-/// Puts a tip of ours into an error about a word that is in the list, in place of the tips and the usage by clap: clap
-/// suggests the name with the most similar letters, such as `inspect` for `index`.
+/// Replaces the suggestion and the usage in clap's error with the tip for the wrong word, if [`tip`] has one. clap suggests
+/// the name with the most similar letters, such as `inspect` for `index`.
 pub fn explain(error: &mut Error) {
     let word = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].map(|kind| error.get(kind));
     let Some(ContextValue::String(word)) = word.into_iter().flatten().next() else { return };

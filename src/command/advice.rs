@@ -1,8 +1,8 @@
-//! What to do about a document that failed, in the words of the command line.
+//! The advice on each error of a document. The advice names options of the command line.
 
 use crate::error::{ContentError, DocumentError, FieldRole, NoVector};
 
-/// Returns what is wrong with a document and what to do about it, in one line.
+/// Returns the error of a document and the advice, in one line.
 pub fn explained(error: &DocumentError) -> String {
     match advice(error) {
         Some(advice) => format!("{error}; {advice}"),
@@ -27,8 +27,8 @@ fn advice(error: &DocumentError) -> Option<&'static str> {
         DocumentError::FieldMissing { .. } => "name the right field with --text-field",
         DocumentError::FieldType { role: FieldRole::Id, .. } => "name another field with --id-field",
         DocumentError::FieldType { role: FieldRole::Text, .. } => "name another field with --text-field",
-        DocumentError::DuplicateId { .. } => "give each document an id of its own",
-        DocumentError::NoVector(NoVector::NotFinite) => "try another export of the model (fp32)",
+        DocumentError::DuplicateId { .. } => "give each document a different id",
+        DocumentError::NoVector(NoVector::NotFinite) => "try an fp32 export of the model",
         DocumentError::NoVector(NoVector::OutOfMemory { .. }) => "lower --max-tokens, or free memory",
         DocumentError::Object(_) | DocumentError::Empty | DocumentError::Tokenizer(_) => return None,
     })
@@ -37,14 +37,14 @@ fn advice(error: &DocumentError) -> Option<&'static str> {
 fn of_content(error: &ContentError) -> Option<&'static str> {
     Some(match error {
         ContentError::TooLarge { .. } => "raise --max-document-mib, or split it",
-        ContentError::Expands { .. } => "raise --max-expansion if you trust it",
+        ContentError::Expands { .. } => "raise --max-expansion if you trust the file",
         ContentError::Damaged { .. } => "open it and save it again, or skip it with --exclude",
         ContentError::OtherKind { .. } => "give it the right file extension, or skip it with --exclude",
-        ContentError::OwnIndex => "name it as an input of its own to read it",
-        ContentError::Quotes => "double the quotes inside of values",
+        ContentError::OwnIndex => "to read its rows, name this file as an input",
+        ContentError::Quotes => "write each quote inside a value twice",
         ContentError::Password => "save it without a password",
         ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",
-        ContentError::FrontMatter { .. } => "correct it, or run without --keep",
+        ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",
     })
 }

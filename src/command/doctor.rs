@@ -1,4 +1,4 @@
-//! `doctor`: a model and a machine in, one finding out for each thing that vectors depend on, and a verdict.
+//! `doctor`: checks each thing that vectors depend on, and prints one finding per check and a verdict.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -19,13 +19,13 @@ use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, embed};
 use crate::vector::embedding::Embedding;
 
-/// Tokens of each text that the speed is measured with.
+/// The number of tokens per text in the measurement of the speed.
 const SPEED_TOKENS: usize = 512;
 
-/// How long the speed is measured.
+/// The time that the measurement of the speed takes.
 const SPEED_TIME: Duration = Duration::from_secs(2);
 
-/// Columns before the detail of a finding.
+/// The number of columns before the detail of a finding.
 const DETAIL_INDENT: usize = 20;
 
 /// Questions, documents and their similarities, from the model card of Qwen3-Embedding-0.6B.
@@ -39,13 +39,14 @@ const SIMILARITIES: [[f64; 2]; 2] = [[0.7646, 0.1414], [0.1355, 0.6000]];
 /// A document, and the first dimensions of its vector in fp32.
 const HELLO: (&str, [f32; 5]) = ("hello world", [-0.01476, 0.01723, -0.01195, -0.07275, 0.00281]);
 
-/// Up to this distance from the model card's similarities, an export is as exact as fp32, which gives them to the last digit.
+/// The largest difference from the similarities in the model card at which an export passes as exact. An fp32 export agrees
+/// with the model card to the last digit.
 const SIMILARITY_TOLERANCE: f64 = 0.001;
 
-/// Up to this distance, fewer bits explain the difference: 8 bits cost a few hundredths.
+/// The largest difference from the model card that quantization explains: with 8 bits, similarities differ by a few hundredths.
 const SIMILARITY_BROKEN: f64 = 0.05;
 
-/// The first bytes of a pointer file of Git LFS.
+/// The first bytes of a Git LFS pointer file.
 const LFS: &[u8] = b"version https://git-lfs";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,7 +57,7 @@ enum Verdict {
     Failure,
 }
 
-/// The state of one thing, and what to do about it.
+/// The result of one check, and what to do about a problem.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
@@ -78,7 +79,7 @@ pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exi
     Ok(if findings.names(Verdict::Failure).is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// Examines everything. After a failure, goes on with what does not depend on it.
+/// Runs the checks. After a failure, skips only the checks that depend on the failed one.
 fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findings) {
     let model = match model::open(&arguments.model, None, Some(format)) {
         Ok(model) => model,
@@ -132,12 +133,12 @@ impl Findings {
         self.add(what, Verdict::Failure, format!("{error:#}"));
     }
 
-    /// Returns the things in this state, in the order in which they were examined.
+    /// Returns the names of the findings in this state, in the order of the checks.
     fn names(&self, state: Verdict) -> Vec<&'static str> {
         self.0.iter().filter(|finding| finding.state == state).map(|finding| finding.what).collect()
     }
 
-    /// Returns whether the graph and its weights are there.
+    /// Returns whether the graph and its weights exist and can be read.
     fn files(&mut self, folder: &ModelFolder) -> bool {
         match bytes(folder) {
             Ok(bytes) => self.ok("model", format!("{}, {}", folder.onnx.display(), DecimalBytes(bytes))),
@@ -155,7 +156,7 @@ impl Findings {
         match (model.folder.end_token(), model.tokenizer.appends_end_token()) {
             (Some(end), false) => self.warn(
                 "tokenizer",
-                format!("{path}: leaves out {end}, which must end each text; this tool appends it, other programs will not; take the tokenizer.json of the model's own repository"),
+                format!("{path}: does not append {end}, which must end each text; this tool appends it, but other programs will not; use the tokenizer.json of the model's own repository"),
             ),
             (Some(end), true) => self.ok("tokenizer", format!("{path}: {ids} tokens, ends each text with {end}")),
             (None, _) => self.ok("tokenizer", format!("{path}: {ids} tokens")),
@@ -167,7 +168,7 @@ impl Findings {
             Ok((pooling, None)) => self.ok("pooling", pooling.to_string()),
             Ok((pooling, Some(path))) => self.warn(
                 "pooling",
-                format!("{pooling}; {} says otherwise, which is wrong for {}; this tool ignores that file, other programs will follow it", path.display(), folder.architecture()),
+                format!("{pooling}; {} names another pooling, which is wrong for {}; this tool ignores that file, but other programs will use it", path.display(), folder.architecture()),
             ),
             Err(error) => self.failure("pooling", &error),
         }
@@ -177,7 +178,7 @@ impl Findings {
         self.ok("runtime", format!("{}, built for {}", library.display(), providers().join(", ")));
     }
 
-    /// Checks ONNX Runtime where there is no model to load.
+    /// Checks ONNX Runtime without a model.
     fn runtime_alone(&mut self, arguments: &DoctorArguments) {
         match load_runtime(&arguments.model.device) {
             Ok(library) => self.runtime(library),
@@ -185,7 +186,7 @@ impl Findings {
         }
     }
 
-    /// Names what kept a model from being loaded: ONNX Runtime or the graph.
+    /// Adds the finding for a model that cannot be loaded: a failure of ONNX Runtime or of the graph.
     fn not_loaded(&mut self, arguments: &DoctorArguments, error: &anyhow::Error) {
         match load_runtime(&arguments.model.device) {
             Ok(library) => {
@@ -220,7 +221,7 @@ impl Findings {
         }
     }
 
-    /// Compares vectors with the model card of Qwen3-Embedding-0.6B, for a model of that shape.
+    /// Compares vectors with the model card of Qwen3-Embedding-0.6B if the model has the shape of that model.
     fn reference(&mut self, model: &Model, loaded: &mut LoadedModel) -> anyhow::Result<()> {
         if !model.folder.has_shape_of_0_6b() {
             self.ok("reference", "no published values for this model".to_owned());
@@ -236,18 +237,18 @@ impl Findings {
         let off = hello[0].values().iter().zip(HELLO.1).map(|(here, there)| (here - there).abs());
         let off = off.fold(0.0, f32::max);
         let detail = format!(
-            "similarities differ by at most {worst:.4} from the model card, the first dimensions of {:?} by {off:.4} from fp32",
+            "similarities differ from the model card by at most {worst:.4}; the first dimensions for {:?} differ from fp32 by at most {off:.4}",
             HELLO.0
         );
         match worst {
             _ if worst <= SIMILARITY_TOLERANCE => self.ok("reference", detail),
             _ if worst <= SIMILARITY_BROKEN => self.warn(
                 "reference",
-                format!("{detail}; an export with fewer bits differs as much, fp32 differs by less than {SIMILARITY_TOLERANCE}"),
+                format!("{detail}; this is normal for a quantized export, but an fp32 export differs by less than {SIMILARITY_TOLERANCE}"),
             ),
             _ => self.warn(
                 "reference",
-                format!("{detail}; if this is Qwen3-Embedding-0.6B itself, take another export; a fine-tuned model differs as much"),
+                format!("{detail}; this is normal for a fine-tuned model, but for Qwen3-Embedding-0.6B itself, use another export"),
             ),
         }
         Ok(())
@@ -310,7 +311,7 @@ impl Findings {
     }
 }
 
-/// Returns the size of a graph and its weights in bytes. Fails after a clone without Git LFS or an unfinished download.
+/// Returns the size of the graph and its weights, in bytes. Fails if the graph is a Git LFS pointer or a file is missing.
 fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
     let graph = folder.onnx.display();
     let start = fs::File::open(&folder.onnx).and_then(|file| {
@@ -320,13 +321,16 @@ fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
     let start = start.map_err(|e| anyhow!("{graph}: cannot be read: {e}; check its permissions"))?;
     ensure!(
         start != LFS,
-        "{graph}: is only a pointer of Git LFS; get the file itself with `git lfs pull` or `qwen3-index model pull`"
+        "{graph}: is only a Git LFS pointer; get the file itself with `git lfs pull` or `qwen3-index model pull`"
     );
     let mut bytes = folder.onnx.metadata()?.len();
     for name in external_data(&folder.onnx)? {
         let path = folder.onnx.with_file_name(&name);
         let data = path.metadata().map_err(|e| {
-            anyhow!("{}: holds weights of {graph} and cannot be read: {e}; download it too", path.display())
+            anyhow!(
+                "{}: holds weights of {graph} and cannot be read: {e}; download this file too",
+                path.display()
+            )
         })?;
         bytes += data.len();
     }

@@ -1,4 +1,4 @@
-//! `inspect`: an index in, figures on it and its problems on standard output.
+//! `inspect`: prints figures about an index, and the problems of its rows.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,16 +14,16 @@ use crate::console::{DecimalBytes, HumanCount, counted, shown};
 use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
 use crate::index::{IndexFile, Metadata, Parts, RowKind};
 
-/// Most columns of the longest bar of a histogram.
+/// The length of the longest bar of a histogram, in columns, on a wide screen.
 const BAR_MAX: usize = 40;
 
-/// Columns before a bar. They hold the name of its bin.
+/// The number of columns before a bar, which hold the name of the bin.
 const BIN: usize = 22;
 
-/// Digits that are shown of the digest of the weights.
+/// The number of hexadecimal digits that are shown of the digest of the weights.
 const DIGITS: usize = 12;
 
-/// Columns before the second line of a paragraph.
+/// The indent of the second and later lines of a paragraph, in columns.
 const INDENT: usize = 4;
 
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
@@ -50,11 +50,11 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     Ok(if page.problems.is_some_and(|problems| !problems.is_empty()) { Exit::Failed } else { Exit::Done })
 }
 
-/// Returns the files whose rows or metadata have changed since they were written.
+/// Returns the files that have changed since they were written, in the rows or in the metadata.
 fn not_as_written(parts: &Parts) -> Option<Problem> {
     let why = |path: &Path| Some(format!("{}: {}", path.display(), IndexFile::open(path).err()?));
     let examples: Vec<String> = parts.paths().filter_map(why).collect();
-    let (what, count) = ("a file that is not as it was written", examples.len() as u64);
+    let (what, count) = ("a file that has changed since it was written", examples.len() as u64);
     (count > 0).then_some(Problem { what, count, examples })
 }
 
@@ -136,7 +136,7 @@ impl InspectPage<'_> {
         writeln!(out, "\nlengths of the vectors: {min:.6} to {max:.6}")?;
         writeln!(out, "duplicate texts: {}", HumanCount(*duplicate_texts))?;
         let Some(nearest) = nearest else {
-            let why = "unknown: it takes two rows, and vectors of length 1";
+            let why = "unknown: needs at least two rows, and vectors of length 1";
             return screen.write(out, "", INDENT, &format!("cosine to the nearest other row: {why}"));
         };
         let Spread { min, median, max, .. } = nearest.cosine;
@@ -156,9 +156,9 @@ impl InspectPage<'_> {
     }
 }
 
-/// Returns a whole number of characters.
+/// Rounds a number of characters down to a whole number.
 fn whole(count: f64) -> HumanCount {
-    // The counts were 32 bits wide before they became floats.
+    // The number was computed from 32-bit counts, so it fits into 64 bits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     HumanCount(count as u64)
 }

@@ -1,4 +1,4 @@
-//! The lines of standard input, as soon as they are there.
+//! Reads the lines of standard input and passes each line on as soon as it arrives.
 
 use std::io::{self, BufRead};
 use std::thread;
@@ -6,17 +6,17 @@ use std::thread;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, bounded};
 
-/// Lines that a thread reads ahead.
+/// The lines of standard input, which a thread reads ahead.
 pub struct InputLines {
     lines: Receiver<io::Result<String>>,
-    /// Most lines that are taken together.
+    /// The largest number of lines that [`InputLines::take`] returns.
     together_max: usize,
-    /// An error that is returned after the lines before it.
+    /// A read error that the next call of [`InputLines::take`] returns.
     failed: Option<io::Error>,
 }
 
 impl InputLines {
-    /// Starts to read.
+    /// Starts the thread that reads standard input.
     pub fn start(together_max: usize) -> Self {
         let (sender, lines) = bounded(2 * together_max);
         thread::spawn(move || {
@@ -29,7 +29,8 @@ impl InputLines {
         InputLines { lines, together_max, failed: None }
     }
 
-    /// Waits for one line, and takes the lines behind it that have already been read. Returns `None` at the end.
+    /// Waits for one line, and returns that line with all later lines that have already been read. Returns `None` at the end of
+    /// standard input.
     pub fn take(&mut self) -> anyhow::Result<Option<Vec<String>>> {
         let mut taken = Vec::new();
         let first = self.failed.take().map_or_else(|| self.lines.recv().ok(), |e| Some(Err(e)));

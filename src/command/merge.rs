@@ -1,4 +1,4 @@
-//! `merge`: index files in, one Parquet file with all their rows out.
+//! `merge`: joins index files into one Parquet file.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! One file per subcommand: arguments as typed in, the call of the layers below out.
+//! Runs the subcommands, which have one file each: turns the arguments into settings and calls the layers below.
 
 mod advice;
 mod build;
@@ -29,7 +29,7 @@ pub use process::Exit;
 /// Runs the subcommand.
 ///
 /// # Errors
-/// The error that ended the run, in one line: file, cause, what to do.
+/// The error that ended the run. Its message is one line: file, cause, what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(&arguments, cli.log_format),

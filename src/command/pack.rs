@@ -1,4 +1,4 @@
-//! `pack`: an Arrow IPC stream of rows with vectors on standard input in, one Parquet file out.
+//! `pack`: reads an Arrow IPC stream of rows with vectors from standard input and writes one Parquet file.
 
 use std::io;
 
@@ -19,7 +19,7 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
     let mut opened = Ahead::start(|sender| drop(sender.send(RowStream::open(io::stdin()))));
     let mut stream = opened
         .take()?
-        .context("standard input: its reader ended without a stream; run again")?
+        .context("standard input: the thread that reads it ended early; run again")?
         .context("standard input")?;
     let mut writer = IndexWriter::new(&place, None, stream.metadata().clone(), &stream.kept());
     let mut documents = Tally::default();
@@ -34,7 +34,7 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
     Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
 }
 
-/// Returns the rows to write. Counts the others, and names those that failed.
+/// Returns the rows to write. Counts the rows without text and the failed rows, and prints the failed rows.
 fn rows(batch: Vec<Packed>, documents: &mut Tally, reporter: &Reporter) -> Vec<Row> {
     let mut rows = Vec::with_capacity(batch.len());
     for packed in batch {

@@ -1,4 +1,4 @@
-//! The process of every subcommand: exit codes, signals, standard output.
+//! Exit codes, signals and standard output, for all subcommands.
 
 use std::io;
 use std::process::ExitCode;
@@ -11,16 +11,16 @@ use crate::error::Usage;
 use crate::interrupt::{self, Interrupted};
 use crate::storage::lock::LockError;
 
-/// The program and its version.
+/// The name and the version of this program.
 pub const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
 
-/// How a run ended.
+/// The exit code of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything was done.
+    /// The run was completed without failures.
     Done = 0,
-    /// The run has failed, and the old output is untouched.
+    /// The run failed, and the old output is untouched.
     Failed = 1,
     /// The arguments are wrong.
     Usage = 2,
@@ -28,14 +28,14 @@ pub enum Exit {
     Partial = 3,
     /// Another run holds the output.
     Held = 4,
-    /// Stopped by SIGINT (Ctrl-C).
+    /// SIGINT (Ctrl-C) stopped the run.
     Interrupted = 130,
-    /// Stopped by SIGTERM.
+    /// SIGTERM stopped the run.
     Terminated = 143,
 }
 
 impl Exit {
-    /// Returns the code for an error that ended the run.
+    /// Returns the exit code for the error that ended a run.
     pub fn of(error: &anyhow::Error) -> Self {
         if error.is::<Usage>() {
             Exit::Usage
@@ -55,20 +55,20 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Makes SIGINT and SIGTERM end the run at the next check, so that it can clean up.
+/// Makes SIGINT and SIGTERM end the run at the next check, so that the run can clean up.
 pub fn listen(format: LogFormat) -> anyhow::Result<()> {
     let tell = move |interrupted: Interrupted| {
         eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
     };
-    interrupt::listen(tell).context("cannot listen to signals")
+    interrupt::listen(tell).context("signals cannot be handled")
 }
 
-/// The reader of standard output has closed it, as `head` does.
+/// The error of a closed pipe: the program that reads standard output, such as `head`, has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 pub struct NobodyReads;
 
-/// Turns an error of writing to standard output into one for people.
+/// Turns an error of standard output into [`NobodyReads`] or an error with a message for people.
 pub fn printed<T>(result: io::Result<T>) -> anyhow::Result<T> {
     result.map_err(|e| match e.kind() {
         io::ErrorKind::BrokenPipe => NobodyReads.into(),

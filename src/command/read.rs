@@ -1,4 +1,4 @@
-//! `read`: documents in, an Arrow IPC stream of their texts on standard output.
+//! `read`: reads documents and writes their texts to standard output as an Arrow IPC stream.
 
 use std::io::{self, Stdout};
 use std::sync::Arc;
@@ -50,7 +50,8 @@ fn write(
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
-        // The stream of every shard has a row for an unassigned failure. Whoever joins the streams has to drop the copies.
+        // An unassigned failure has no known id, so the stream of every shard has a row for it. A program that joins the
+        // streams has to drop the copies.
         pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;
@@ -62,13 +63,13 @@ fn write(
             Ok(())
         }
         pipeline::ReadDocument::Nothing(root) => {
-            reporter.warn(&format!("input {root}: no documents in it"));
+            reporter.warn(&format!("input {root}: has no documents"));
             Ok(())
         }
     }
 }
 
-/// Returns the id of a document that could not be read, or its place where the id is unknown.
+/// Returns the id of a document that could not be read, or the place of the failure if the id is unknown.
 fn name(failure: &Failure) -> &str {
     match (&failure.lost, &failure.cause) {
         (Lost::Document(id), _) => id,

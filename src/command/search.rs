@@ -1,4 +1,4 @@
-//! `search`: an index and questions in, the nearest rows on standard output.
+//! `search`: prints the rows of an index that are nearest to each question.
 
 use std::fs;
 use std::io::{self, StdoutLock, Write};
@@ -25,13 +25,13 @@ use crate::text::snippet::{question_words, snippet};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::texts::TextEmbedder;
 
-/// Most tokens of a question with its instruction: the longest input that the model card of Qwen3-Embedding recommends.
+/// The largest number of tokens of a question and its instruction, as the model card of Qwen3-Embedding recommends.
 const QUESTION_TOKENS_MAX: usize = 8192;
 
-/// Most questions that one pass over the index answers. The nearest rows so far of each question are in memory.
+/// The largest number of questions per pass over the index. A pass keeps the nearest rows of each question in memory.
 const QUESTIONS_PER_PASS: usize = 1024;
 
-/// Columns that the rank and the score of a hit take.
+/// The number of columns for the rank and the score of a hit.
 const HIT_INDENT: usize = 13;
 
 pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -46,7 +46,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let (max_tokens, batch_tokens) = match &questions {
         Questions::Known(questions) => {
             let longest = longest(questions, &tokenizer, tokens_max)?;
-            // Most runs have one question, so the memory of a GPU is tried with that question alone.
+            // Most runs have one question. Then the memory of a GPU is probed with a batch of just that question.
             (longest, (questions.len() == 1).then_some(longest))
         }
         Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
@@ -79,11 +79,11 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     Ok(Exit::Done)
 }
 
-/// Clean questions, none of them empty.
+/// The questions after cleaning. No question is empty.
 enum Questions {
-    /// An argument, or the lines of a file.
+    /// The question in the arguments, or the lines of a file.
     Known(Vec<String>),
-    /// The lines of standard input. Each is answered before the next has to be there.
+    /// The lines of standard input. Each line is answered before the next line has to arrive.
     Lines(QuestionLines),
 }
 
@@ -91,7 +91,7 @@ impl Questions {
     fn open(arguments: &SearchArguments) -> anyhow::Result<Self> {
         let Some(file) = &arguments.questions else {
             let question = arguments.question.as_deref().map(clean).unwrap_or_default();
-            ensure!(!question.is_empty(), "question: is empty: it has no visible characters");
+            ensure!(!question.is_empty(), "question: is empty; write a question with visible characters");
             return Ok(Questions::Known(vec![question]));
         };
         if file == Path::new("-") {
@@ -126,14 +126,15 @@ fn question(line: &str, file: &Path, number: usize) -> anyhow::Result<String> {
 
 struct QuestionLines {
     lines: InputLines,
-    /// Lines that have been taken.
+    /// The number of lines read so far.
     count: usize,
-    /// An error that is returned after the questions before it.
+    /// The error of a line. The next call of [`QuestionLines::take`] returns the error.
     failed: Option<anyhow::Error>,
 }
 
 impl QuestionLines {
-    /// Waits for a question, and takes the questions behind it that have already been read. Returns `None` at the end.
+    /// Waits for one question, and returns that question with all later questions that have already been read. Returns `None`
+    /// at the end of standard input.
     fn take(&mut self) -> anyhow::Result<Option<Vec<String>>> {
         let input = Path::new("-");
         if let Some(error) = self.failed.take() {
@@ -159,7 +160,7 @@ impl QuestionLines {
     }
 }
 
-/// Fails unless the model is the one that made the vectors of the index: vectors of two models cannot be compared.
+/// Checks that the vectors of the index were made with this model, because vectors of two models cannot be compared.
 pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     let metadata = parts.metadata();
     let wanted = &metadata.fingerprint.model;
@@ -172,18 +173,18 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
         Some(_) => return Ok(()),
     };
     Err(anyhow!(
-        "model {}: is not the one that made the index ({differs}; the index was made with {}); name that one with --model and --model-file",
+        "model {}: is not the model of the index ({differs}; the index was made with {}); name the model of the index with --model and --model-file",
         model.folder.onnx.display(),
         metadata.model_file
     ))
 }
 
-/// Returns the instruction that is put before questions: the one named, or else the model's own.
+/// Returns the instruction to put before questions: `named`, or else the default of the model, or `None` if `is_none`.
 pub fn instruction<'a>(model: &Model, named: Option<&'a str>, is_none: bool) -> Option<&'a str> {
     named.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
 }
 
-/// Returns the tokenizer for questions, and the tokens of the longest of them.
+/// Returns the tokenizer for questions, and the number of tokens of the longest question.
 pub fn tokenizer(
     questions: &[String],
     model: &Model,
@@ -194,7 +195,8 @@ pub fn tokenizer(
     Ok((tokenizer, max_tokens))
 }
 
-/// Returns the vectors of questions, `[questions, dim]`. The embedder must have what [`tokenizer`] returns.
+/// Returns the vectors of questions, `[questions, dim]`. The embedder must use the tokenizer and the number of tokens that
+/// [`tokenizer`] returns for these questions.
 pub fn embed(questions: &[String], embedder: &mut TextEmbedder) -> anyhow::Result<Array2<f32>> {
     let (vectors, dim) = (embedder.embed(questions)?, embedder.dim());
     let mut values = Vec::with_capacity(questions.len() * dim);
@@ -204,19 +206,19 @@ pub fn embed(questions: &[String], embedder: &mut TextEmbedder) -> anyhow::Resul
     Ok(Array2::from_shape_vec((questions.len(), dim), values)?)
 }
 
-/// Returns the most tokens that a question may have.
+/// Returns the largest number of tokens that a question may have.
 fn tokens_max(model: &Model) -> anyhow::Result<usize> {
     Ok(QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX)))
 }
 
-/// Returns the tokens of the longest question, but at least those that a chunk must have room for.
+/// Returns the number of tokens of the longest question, or the smallest limit per chunk if that is larger.
 fn longest(questions: &[String], tokenizer: &Tokenizer, tokens_max: usize) -> anyhow::Result<usize> {
     let mut longest = model::least_tokens(tokenizer);
     for question in questions {
         let tokens = tokenizer.encode(question).with_context(|| named(question))?.len();
         ensure!(
             tokens <= tokens_max,
-            "{}: has {tokens} tokens, the model takes at most {tokens_max}; shorten it",
+            "{}: has {tokens} tokens, the model takes at most {tokens_max}; shorten the question",
             named(question)
         );
         longest = longest.max(tokens);
@@ -228,18 +230,18 @@ fn named(question: &str) -> String {
     format!("question {:?}", snippet(question, ""))
 }
 
-/// A loaded model and an index, which answer questions.
+/// Answers questions with a loaded model and an index.
 struct SearchSession<'a> {
     arguments: &'a SearchArguments,
     parts: &'a Parts,
     embedder: TextEmbedder,
     screen: Screen,
     out: StdoutLock<'static>,
-    /// Questions so far.
+    /// The number of questions answered so far.
     answered: u64,
-    /// Time that it took to load the model.
+    /// The time spent on loading the model.
     loading: Duration,
-    /// Time that it took to embed questions and to search.
+    /// The time spent on embedding questions and searching.
     answering: Duration,
 }
 
@@ -302,7 +304,7 @@ impl SearchSession<'_> {
         answer.print(self.screen, &mut self.out)
     }
 
-    /// Tells on a terminal what was searched and how long it took.
+    /// Prints, only on a terminal, the number of rows searched and the time taken.
     fn finish(mut self) -> io::Result<()> {
         if self.arguments.json || !self.screen.is_terminal() {
             return Ok(());
@@ -327,7 +329,7 @@ impl Answer<'_> {
         writeln!(out)
     }
 
-    /// Returns the file of a row where the index has several.
+    /// Returns the file that a row is in, if the index has several files.
     fn file_of(&self, near: &Neighbor) -> Option<String> {
         (self.parts.paths().count() > 1).then(|| self.parts.path(near.row).display().to_string())
     }
@@ -352,7 +354,7 @@ impl Answer<'_> {
             let head = format!("{rank:>3}  {:.4}  ", near.score);
             screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", row.id)))?;
             let part = snippet(&row.text, self.question);
-            // In a file or a pipe, a text with line ends must stay one line.
+            // In a file or a pipe, a text is always one line, even if it contains line ends.
             let part = shown(&part.split_whitespace().collect::<Vec<_>>().join(" "));
             let marked = screen.mark(&part, &question_words(&part, self.question));
             screen.write(out, &" ".repeat(HIT_INDENT), HIT_INDENT, &marked)?;

@@ -1,5 +1,5 @@
-//! Lines for people on standard output: wrapped to a terminal's width there, whole and plain in a file or a pipe (the
-//! only user of textwrap).
+//! Writes lines for people to standard output: wrapped and styled on a terminal, unchanged in a file or a pipe. Only this
+//! module uses textwrap.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -8,7 +8,7 @@ use std::ops::Range;
 use textwrap::core::{Word, display_width};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-/// Where standard output goes.
+/// The destination of standard output.
 #[derive(Debug, Clone, Copy)]
 pub enum Screen {
     Terminal {
@@ -34,7 +34,7 @@ impl Screen {
         matches!(self, Screen::Terminal { .. })
     }
 
-    /// Returns the columns of a line that are left beside `taken`; `None` without a terminal.
+    /// Returns the number of columns that are left in a line after `taken` columns, or `None` without a terminal.
     pub fn columns_beside(self, taken: usize) -> Option<usize> {
         match self {
             Screen::Terminal { columns, .. } => Some(columns.saturating_sub(taken)),
@@ -42,7 +42,7 @@ impl Screen {
         }
     }
 
-    /// Writes `head` and `text` as a paragraph. Its second and later lines begin with `indent` spaces.
+    /// Writes `head` and `text` as one paragraph. The second and later lines of the paragraph begin with `indent` spaces.
     pub fn write(self, out: &mut impl Write, head: &str, indent: usize, text: &str) -> io::Result<()> {
         let Screen::Terminal { columns, .. } = self else { return writeln!(out, "{head}{text}") };
         let indent = " ".repeat(indent);
@@ -71,8 +71,8 @@ impl Screen {
     }
 }
 
-/// Returns the parts of a line that stay together. A line is broken at spaces and, where UAX #14 allows it, beside wide
-/// characters, since Chinese and Japanese have no spaces. Paths and options stay whole.
+/// Splits a line into the parts that wrapping must not break. Wrapping may break a line at spaces and, if UAX #14 allows it,
+/// next to wide characters, because Chinese and Japanese have no spaces. Paths and options are never broken.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let is_wide = |c: char| display_width(c.encode_utf8(&mut [0; 4])) > 1;
     let (mut words, mut start, mut end) = (Vec::new(), 0, 0);
@@ -88,7 +88,7 @@ fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     Box::new(words.into_iter())
 }
 
-/// Writes rows of cells as columns that end at the same place. All rows have as many cells as the first.
+/// Writes rows of cells as a table with right-aligned columns. All rows must have the same number of cells.
 pub fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
     let width = |column: usize| rows.iter().map(|row| display_width(&row[column])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
@@ -118,7 +118,7 @@ mod tests {
         let text = "The battery of the display lasts a year.";
         assert_eq!(written(Screen::Pipe, "1.  ", text), format!("1.  {text}\n"));
         assert_eq!(written(NARROW, "1.  ", text), "1.  The battery of\n    the display\n    lasts a year.\n");
-        // A character of these takes two columns, and no line begins with a full stop.
+        // Each of these characters takes two columns, and no line begins with a full stop.
         assert_eq!(written(NARROW, "1.  ", "显示屏电池可以用。一年"), "1.  显示屏电池可以\n    用。一年\n");
     }
 

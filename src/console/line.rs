@@ -1,4 +1,4 @@
-//! A message in, one line on stderr out: text for people or JSON for programs.
+//! Writes a message to stderr as one line: text for people, or JSON for programs.
 
 use std::io::{self, Write as _};
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::number::now;
 
-/// Most characters of a message: the error of a document may quote the document.
+/// The largest number of characters of a message. Longer messages are truncated, because an error may quote a whole document.
 const LINE_MAX: usize = 1000;
 
-/// How lines on stderr are written.
+/// The format of lines on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text for people.
@@ -20,7 +20,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a line is about.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -37,7 +37,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// Returns the word before a message and its style, which is clap's for errors.
+    /// Returns the word before a message, and the style of the word. Errors and warnings have the colours of clap.
     fn prefix(self) -> Option<(&'static str, Style)> {
         let style = Style::new().for_stderr();
         match self {
@@ -59,13 +59,13 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// Writes one line to stderr: text after the name of the tool, or a JSON object with the members of `details`.
+/// Writes one line to stderr: the name of the tool and the message, or a JSON object that also has the members of `details`.
 pub fn eprint_line(format: LogFormat, level: Level, message: &str, details: Value) {
     let line = match format {
         LogFormat::Text => text_line(level, message),
         LogFormat::Json => json_line(level, message, details),
     };
-    // A run goes on when nobody reads its log any more.
+    // A run goes on even if stderr has been closed.
     let _ = io::stderr().write_all((line + "\n").as_bytes());
 }
 
@@ -73,7 +73,7 @@ fn text_line(level: Level, message: &str) -> String {
     let message = shortened(message);
     match level.prefix() {
         None => format!("qwen3-index: {message}"),
-        // Styled only where stderr is a terminal with colours.
+        // `console` applies the style only if stderr is a terminal with colours.
         Some((prefix, style)) => format!("qwen3-index: {} {message}", style.apply_to(prefix)),
     }
 }

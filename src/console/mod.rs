@@ -1,12 +1,12 @@
-//! Everything a command writes to stderr: messages, progress, and the numbers in them (the only user of indicatif, console
-//! and chrono).
+//! Writes messages and progress to stderr, and formats numbers and times. Only this module uses indicatif, console and
+//! chrono.
 
-mod line; // a message -> one line on stderr
-mod number; // counts, sizes and times -> words
-mod progress; // the counts of a run -> phase, documents, speed, time left
-mod reporter; // the messages and the progress of a run
-mod transfer; // the progress of a download or an upload
-mod width; // words -> as many as fit the terminal
+mod line; // writes a message as one line on stderr
+mod number; // formats counts, sizes and times
+mod progress; // turns the counts of a run into words
+mod reporter; // shows the messages and the progress of a run
+mod transfer; // shows the progress of a download or an upload
+mod width; // fits a bar and words into the width of the terminal
 
 pub use line::{Level, LogFormat, eprint_line, shown};
 pub use number::{DecimalBytes, HumanCount, counted, human_elapsed, human_seconds, now, tokens_per_second};

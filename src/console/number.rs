@@ -1,4 +1,4 @@
-//! Counts, sizes and times in words.
+//! Formats counts, sizes and times for people.
 
 use std::time::{Duration, SystemTime};
 
@@ -40,7 +40,7 @@ pub fn human_elapsed(time: Duration) -> String {
     }
 }
 
-/// Returns the time now as in RFC 3339, in UTC.
+/// Returns the present time in UTC, in the format of RFC 3339.
 pub fn now() -> String {
     DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Secs, true)
 }

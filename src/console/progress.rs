@@ -1,4 +1,4 @@
-//! The counts of a run in; its phase, documents, speed and time left in words out.
+//! Turns the counts of a run into words: phase, documents, speed and time left.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::number::{HumanCount, counted, human_elapsed, human_seconds, tokens_per_second};
 use super::width::joined;
 
-/// What a run is doing. Documents are found and read beside the other phases.
+/// The phase of a run. A thread finds and reads documents during scanning, loading and embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Reading the index of the last run.
@@ -16,11 +16,11 @@ pub enum Phase {
     CheckingModel,
     /// Loading the model.
     LoadingModel,
-    /// Finding and reading documents, while nothing has to be embedded.
+    /// Finding and reading documents, until the first text has to be embedded.
     Scanning,
     /// Embedding a few texts in a dry run, to measure the speed.
     MeasuringSpeed,
-    /// Embedding.
+    /// Embedding texts.
     Embedding,
     /// Writing the index, checking it and putting it in place.
     Writing,
@@ -45,19 +45,19 @@ impl Phase {
 pub(super) struct RunProgress {
     /// `None` before the first phase and after the last one.
     pub phase: Option<Phase>,
-    /// When embedding began, or the first tokens came out of the model.
+    /// The time at which embedding began.
     pub embedding_since: Option<Instant>,
-    /// Bytes of all inputs, once they are known; they stay unknown for standard input.
+    /// The size of all inputs. `None` until the size is known, and always for standard input.
     pub bytes_total: Option<u64>,
     /// Bytes of the inputs that have been read.
     pub bytes_prepared: u64,
-    /// Tokens, in what has been read, that have to be embedded.
+    /// Tokens to embed in the inputs that have been read.
     pub tokens_prepared: u64,
     pub tokens_embedded: u64,
     /// Documents with a text.
     pub documents_found: u64,
     pub is_all_found: bool,
-    /// Documents whose rows are on their way to the file.
+    /// Documents that have all their vectors.
     pub documents_done: u64,
 }
 
@@ -69,16 +69,16 @@ enum Total {
 }
 
 impl RunProgress {
-    /// Returns the share of the tokens that have been embedded, from 0 to 1; `None` outside the phase of embedding, and while
-    /// it is unknown how many there are.
+    /// Returns the share of all tokens that has been embedded, from 0 to 1. Returns `None` outside the phase of embedding, and
+    /// while the number of tokens is unknown.
     pub fn fraction(&self) -> Option<f64> {
         let left = self.tokens_left().filter(|_| self.phase == Some(Phase::Embedding))?;
         let all = self.tokens_embedded + left;
         (all > 0).then(|| self.tokens_embedded as f64 / all as f64)
     }
 
-    /// Returns the tokens that are left to embed. What has not been read is taken to have as many tokens per byte as what
-    /// has been. `None` while that cannot be estimated.
+    /// Returns the number of tokens left to embed. This is an estimate until all inputs have been read: the rest is assumed to
+    /// have the same number of tokens per byte. Returns `None` while no estimate is possible.
     pub fn tokens_left(&self) -> Option<u64> {
         let prepared = self.tokens_prepared.saturating_sub(self.tokens_embedded);
         if self.is_all_found {
@@ -104,7 +104,7 @@ impl RunProgress {
         (self.tokens_embedded > 0).then(|| self.tokens_embedded as f64 / embedding.as_secs_f64().max(1e-3))
     }
 
-    /// Returns all that is known in words, for a run that began `elapsed` ago.
+    /// Returns the progress in words, for a run that began `elapsed` ago.
     pub fn in_words(&self, elapsed: Duration) -> ProgressWords {
         let embedding = self.embedding_since.map_or(Duration::ZERO, |since| since.elapsed());
         self.in_words_at(elapsed, embedding)
@@ -126,7 +126,8 @@ impl RunProgress {
         }
     }
 
-    /// Returns the documents done, or found while none is done, and the same in fewer words.
+    /// Returns a number of documents in words, and again in fewer words. It is the number of documents done while texts are
+    /// embedded or rows are written, and the number of documents found before.
     fn documents_in_words(&self) -> (Option<String>, Option<String>) {
         let (done, found) = (HumanCount(self.documents_done), self.documents_found);
         let words = match (self.phase, self.documents_total()) {
@@ -148,7 +149,7 @@ impl RunProgress {
         (Some(words.0), Some(words.1))
     }
 
-    /// Returns the counts for programs.
+    /// Returns the counts as a JSON object.
     pub fn details(&self) -> Value {
         json!({
             "phase": self.phase.map(Phase::words),
@@ -161,7 +162,7 @@ impl RunProgress {
 }
 
 /// Returns `count * part / whole`, rounded to the nearest number.
-#[allow(clippy::cast_possible_truncation)] // `as` saturates, and an estimate may.
+#[allow(clippy::cast_possible_truncation)] // `as` saturates, which is fine for an estimate.
 fn scaled(count: u64, part: u64, whole: u64) -> u64 {
     (count as f64 * part as f64 / whole.max(1) as f64).round() as u64
 }
@@ -172,7 +173,7 @@ fn rounded(count: u64) -> u64 {
     count.saturating_add(unit / 2) / unit * unit
 }
 
-/// RunProgress in words.
+/// The progress of a run in words.
 pub(super) struct ProgressWords {
     percent: Option<String>,
     phase: Option<String>,
@@ -189,7 +190,8 @@ impl ProgressWords {
         joined([&self.phase, &self.documents, &self.speed, &self.elapsed, &self.left])
     }
 
-    /// Returns lines with fewer and fewer words: to go beside a bar if the share done is known, otherwise beside a spinner.
+    /// Returns lines from the longest to the shortest. A line goes beside a bar if the share done is known, otherwise beside a
+    /// spinner.
     pub fn lines(&self) -> Vec<String> {
         let ProgressWords { percent, phase, documents, documents_briefly, speed, elapsed, left } = self;
         match percent {
@@ -222,7 +224,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Twelve million documents of fifty, after a day of four.
+    /// A run of about 50 million documents that has embedded 12 million of them, after one day of about four.
     fn large() -> RunProgress {
         RunProgress {
             phase: Some(Phase::Embedding),

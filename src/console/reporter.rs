@@ -1,4 +1,4 @@
-//! The messages and the progress of a run: a bar on a terminal, a line every now and then in a log.
+//! Shows the messages and the progress of a run: a bar on a terminal, or a line every 30 seconds in a log.
 
 use std::fmt;
 use std::mem;
@@ -15,22 +15,22 @@ use super::progress::{Phase, RunProgress};
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
 use crate::error::{DocumentError, Failure};
 
-/// How often the bar on a terminal is drawn, so that the time elapsed is right while nothing else changes.
+/// The interval at which the bar on a terminal is drawn, so that the elapsed time is right even if no count changes.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// How often a log gets a line of progress.
+/// The interval between lines of progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// Most failures, and most stale documents, that a report names.
+/// The largest number of failures, and of stale documents, that a report names.
 const NAMES_MAX: usize = 10_000;
 
-/// What is drawn while the share done is known.
+/// The template while the share done is known.
 const BAR: &str = "{wide_bar}{words}";
 
-/// What is drawn while it is not.
+/// The template while the share done is unknown.
 const SPINNER: &str = "{spinner}{words}";
 
-/// A failure as a report names it.
+/// A failure in the report of a run.
 #[derive(Debug, Serialize)]
 pub struct NamedFailure {
     place: String,
@@ -49,7 +49,7 @@ pub struct Reporter {
     stale: Mutex<Vec<String>>,
 }
 
-/// The progress of a run that began at a time.
+/// The progress of a run, and the time at which the run began.
 struct ShownRun {
     started: Instant,
     progress: Mutex<RunProgress>,
@@ -63,12 +63,12 @@ impl ShownRun {
     fn style(self: &Arc<Self>, template: &str) -> ProgressStyle {
         let run = self.clone();
         bar_style(template).with_key("words", move |_: &ProgressState, line: &mut dyn fmt::Write| {
-            // An error of the line could not be shown anywhere.
+            // There is no other place to show an error of this write.
             let _ = line.write_str(&run.words());
         })
     }
 
-    /// Returns the words beside the bar, as many as fit the terminal.
+    /// Returns the words beside the bar or the spinner, as many as fit into the width of the terminal.
     fn words(&self) -> String {
         let progress = self.progress();
         let lines = progress.in_words(self.started.elapsed()).lines();
@@ -80,7 +80,7 @@ impl ShownRun {
 }
 
 impl Reporter {
-    /// A `quiet` one writes only what went wrong.
+    /// Makes a reporter. A `quiet` reporter writes only warnings and failures.
     pub fn new(quiet: bool, format: LogFormat) -> Self {
         let run = Arc::new(ShownRun { started: Instant::now(), progress: Mutex::default() });
         let is_hidden = quiet || format == LogFormat::Json;
@@ -99,12 +99,12 @@ impl Reporter {
         }
     }
 
-    /// Sets the function that puts the failure of a document into words.
+    /// Sets the function that turns the error of a document into a message.
     pub fn explaining(self, explain: fn(&DocumentError) -> String) -> Self {
         Reporter { explain, ..self }
     }
 
-    /// Returns how to write what is not a warning; `None` if quiet.
+    /// Returns the format of messages about progress, or `None` if the reporter is quiet.
     pub fn format(&self) -> Option<LogFormat> {
         (!self.quiet).then_some(self.format)
     }
@@ -119,42 +119,42 @@ impl Reporter {
         self.info_with(message, Value::Null);
     }
 
-    /// Writes a message, unless quiet. As JSON it has the members of `details` too.
+    /// Writes a message, unless quiet. A line of JSON also has the members of `details`.
     pub fn info_with(&self, message: &str, details: Value) {
         if !self.quiet {
             self.print(Level::Info, message, details);
         }
     }
 
-    /// Writes what is wrong although the run goes on.
+    /// Writes a warning: something is wrong, but the run goes on.
     pub fn warn(&self, message: &str) {
         self.print(Level::Warning, message, Value::Null);
     }
 
-    /// Names a document, or a part of the inputs, that could not be read or embedded, and why.
+    /// Writes that a document or a part of the inputs could not be read or embedded, and why.
     pub fn failed(&self, failure: &Failure) {
         self.failed_row(&failure.place, &(self.explain)(&failure.cause));
     }
 
-    /// Names a row that came with an error.
+    /// Writes that the document or the row at `place` failed, and keeps the failure for the report.
     pub fn failed_row(&self, place: &str, reason: &str) {
         self.print(Level::Failed, &format!("{place}: {reason}"), json!({"place": place, "reason": reason}));
         push(lock(&self.failures), NamedFailure { place: place.to_owned(), reason: reason.to_owned() });
     }
 
-    /// Names a document that keeps its row of the last run.
+    /// Writes that a document keeps its row of the last run, and keeps the id for the report.
     pub fn stale(&self, id: &str) {
         let message = format!("{id}: cannot be read now; keeps its row of the last run");
         self.print(Level::Stale, &message, json!({"id": id}));
         push(lock(&self.stale), id.to_owned());
     }
 
-    /// Takes the first 10,000 failures and stale documents that were named.
+    /// Takes the first 10,000 failures and the ids of the first 10,000 stale documents.
     pub fn take_names(&self) -> (Vec<NamedFailure>, Vec<String>) {
         (mem::take(&mut *lock(&self.failures)), mem::take(&mut *lock(&self.stale)))
     }
 
-    /// Begins a phase and shows it until [`Reporter::finish`].
+    /// Begins a phase, and shows the progress until [`Reporter::finish`] is called.
     pub fn enter(&self, phase: Phase) {
         self.update(|progress| {
             progress.phase = Some(phase);
@@ -181,7 +181,7 @@ impl Reporter {
         self.update(|progress| progress.is_all_found = true);
     }
 
-    /// Counts bytes of the inputs that were read, and their tokens that have to be embedded.
+    /// Counts bytes of the inputs that were read, and the tokens to embed in them.
     pub fn prepared(&self, bytes: u64, tokens: usize) {
         self.update(|progress| {
             progress.bytes_prepared += bytes;
@@ -189,7 +189,7 @@ impl Reporter {
         });
     }
 
-    /// Takes back tokens that need not be embedded after all.
+    /// Subtracts tokens that were counted but need not be embedded after all.
     pub fn not_needed(&self, tokens: usize) {
         self.update(|progress| {
             progress.tokens_prepared = progress.tokens_prepared.saturating_sub(tokens as u64);
@@ -210,7 +210,7 @@ impl Reporter {
         self.update(|progress| progress.documents_done += count as u64);
     }
 
-    /// Takes the bar away and ends the lines of progress.
+    /// Removes the bar and ends the lines of progress.
     pub fn finish(&self) {
         self.update(|progress| progress.phase = None);
         self.bar.finish_and_clear();
@@ -220,7 +220,7 @@ impl Reporter {
         change(&mut lock(&self.run.progress));
     }
 
-    /// Starts what shows progress by the clock: the drawing of the bar, or the lines in a log.
+    /// Starts to show progress at fixed intervals: draws the bar, or writes lines to a log.
     fn start(&self) {
         if !self.bar.is_hidden() {
             self.bar.enable_steady_tick(DRAW_EVERY);
@@ -230,7 +230,7 @@ impl Reporter {
         }
     }
 
-    /// Moves the bar to where the run is.
+    /// Moves the bar to the share that is done.
     fn show(&self) {
         if self.bar.is_hidden() {
             return;
@@ -255,7 +255,7 @@ impl Reporter {
     }
 }
 
-/// Writes progress to a log until the run is gone.
+/// Writes lines of progress to a log until the reporter is dropped.
 fn write_lines(run: &Weak<ShownRun>, format: LogFormat) {
     loop {
         thread::sleep(LINE_EVERY);

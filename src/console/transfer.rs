@@ -1,4 +1,4 @@
-//! The progress of a download or an upload: a bar on a terminal, a line every now and then in a log.
+//! Shows the progress of a download or an upload: a bar on a terminal, or a line every 30 seconds in a log.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,18 +10,18 @@ use super::line::{Level, LogFormat, eprint_line};
 use super::number::{DecimalBytes, human_seconds};
 use super::width::{bar_style, columns, fit_beside_bar, joined};
 
-/// How often a log gets a line of progress.
+/// The interval between lines of progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// What is drawn.
+/// The template of the bar.
 const TEMPLATE: &str = "{wide_bar} {percent:>3}%{words}";
 
-/// Columns of a template between the bar and the words: ` 100%`.
+/// The number of columns between the bar and the words in the template, for ` 100%`.
 const PERCENT: usize = 5;
 
 /// Shows the files of a transfer, one after the other.
 pub struct Transfer {
-    /// Such as "downloading".
+    /// The verb of the messages, such as "downloading".
     doing: &'static str,
     format: Option<LogFormat>,
     bar: ProgressBar,
@@ -30,7 +30,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Shows nothing if `format` is `None`.
+    /// Prepares to show a transfer. Nothing is shown if `format` is `None`.
     pub fn new(doing: &'static str, format: Option<LogFormat>) -> Self {
         let is_hidden = format != Some(LogFormat::Text);
         let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -64,7 +64,7 @@ impl Transfer {
         self.bar.suspend(|| eprint_line(format, Level::Info, message, Value::Null));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -73,12 +73,12 @@ impl Transfer {
 fn style(name: String) -> ProgressStyle {
     bar_style(TEMPLATE).with_key("words", move |state: &ProgressState, line: &mut dyn fmt::Write| {
         let words = fit_beside_bar(&lines(&name, state), columns().saturating_sub(PERCENT));
-        // An error of the line could not be shown anywhere.
+        // There is no other place to show an error of this write.
         let _ = line.write_str(&words);
     })
 }
 
-/// Returns lines with fewer and fewer words.
+/// Returns lines of words from the longest to the shortest.
 #[allow(clippy::cast_possible_truncation)] // `as` saturates, and no speed comes near 2^64.
 fn lines(name: &str, state: &ProgressState) -> Vec<String> {
     let name = Some(name.to_owned());

@@ -1,12 +1,12 @@
-//! A bar and its words as one line of the terminal, however narrow it is.
+//! Fits a bar and words into one line of the terminal, even of a very narrow one.
 
 use console::{Term, measure_text_width, truncate_str};
 use indicatif::ProgressStyle;
 
-/// Least columns of a bar beside its words. It gets none if not even the fewest words fit beside it.
+/// The smallest width of a bar, in columns. The bar may be narrower only if even the shortest line does not fit beside it.
 const BAR_MIN: usize = 5;
 
-/// Columns of a spinner.
+/// The width of a spinner, in columns.
 const SPINNER: usize = 1;
 
 /// Returns the style of a bar or a spinner.
@@ -16,17 +16,18 @@ pub(super) fn bar_style(template: &str) -> ProgressStyle {
     style.progress_chars("━╸ ")
 }
 
-/// Returns the columns of the terminal, which may change while a command runs.
+/// Returns the number of columns of the terminal, which may change while a command runs.
 pub(super) fn columns() -> usize {
     usize::from(Term::stderr().size().1)
 }
 
-/// Returns the first of the lines that fits beside a bar, or the last one, truncated to the terminal.
+/// Returns the first line that fits beside a bar. If no line fits, returns the last line, truncated to the width of the
+/// terminal.
 pub(super) fn fit_beside_bar(lines: &[String], columns: usize) -> String {
     fit(lines, columns.saturating_sub(BAR_MIN), columns)
 }
 
-/// Returns the first of the lines that fits beside a spinner, or the last one, truncated to fit.
+/// Returns the first line that fits beside a spinner. If no line fits, returns the last line, truncated to fit.
 pub(super) fn fit_beside_spinner(lines: &[String], columns: usize) -> String {
     let room = columns.saturating_sub(SPINNER);
     fit(lines, room, room)
@@ -38,7 +39,7 @@ fn fit(lines: &[String], room: usize, most: usize) -> String {
     truncate_str(line, most, "").into_owned()
 }
 
-/// Joins the words that are there with commas.
+/// Joins the words with commas, and leaves out each `None`.
 pub(super) fn joined<'a>(words: impl IntoIterator<Item = &'a Option<String>>) -> String {
     let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
     words.join(", ")

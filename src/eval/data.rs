@@ -1,5 +1,5 @@
 //! Reads a test set: pairs with a score, or questions, documents and judgments in BEIR's layout. The first failure ends the
-//! run, because figures on a part of a test set cannot be compared with others.
+//! run, because figures on a part of a test set cannot be compared with figures on the whole test set.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -11,27 +11,27 @@ use crate::error::{ContentError, DocumentError, Failure};
 use crate::source::{Document, Fields, Filter, Found, Limits, Raw, Reading, Roots, Workers};
 use crate::text::clean::clean;
 
-/// The fields that may hold the language of a pair or a question; the first one present counts.
+/// The fields that may hold the language of a pair or a question. The first field with a value counts.
 const LANGUAGE: [&str; 2] = ["language", "lang"];
 
-/// The limits that `build` has by default.
+/// The default limits of `build`.
 const LIMITS: Limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
 
 /// Two texts and their similarity.
 pub struct Pair {
     /// The two texts, cleaned.
     pub texts: [String; 2],
-    /// The similarity, in any unit.
+    /// The known similarity, in any unit.
     pub score: f64,
     /// The language, if the data names it.
     pub language: Option<String>,
-    /// File and line.
+    /// The file, and the line or row in it.
     pub place: String,
 }
 
 /// A question, or a document.
 pub struct CorpusEntry {
-    /// Unique within its file.
+    /// The id, which is unique within the file.
     pub id: String,
     /// The cleaned text.
     pub text: String,
@@ -39,16 +39,16 @@ pub struct CorpusEntry {
 
 /// A question and its language.
 pub struct Question {
-    /// Its id and text.
+    /// The id and the text of the question.
     pub entry: CorpusEntry,
     /// The language, if the data names it.
     pub language: Option<String>,
 }
 
-/// The relevance of documents, by question and then by document.
+/// The relevance of each judged document, by the id of the question and then by the id of the document.
 pub type Judgments = HashMap<String, HashMap<String, i64>>;
 
-/// A file of rows: the columns to read, and what to say if one is missing.
+/// A file of rows, the columns to read, and the advice if a column is missing.
 struct TestRows<'a> {
     file: &'a Path,
     text: &'a [&'a str],
@@ -58,7 +58,7 @@ struct TestRows<'a> {
 }
 
 /// Reads pairs from these fields or columns: first text, second text, score. `program` is the path of this program, which is
-/// started again as a worker if the file needs one.
+/// started again as a worker if the format of the file needs a worker.
 ///
 /// # Errors
 /// The file cannot be read or is empty; a row lacks a field, or its score is not a number.
@@ -103,7 +103,7 @@ pub fn questions(file: &Path, program: &Path) -> anyhow::Result<Vec<Question>> {
 /// Reads the documents of `corpus.jsonl`, with title and text joined. Texts may be empty.
 ///
 /// # Errors
-/// As [`questions`].
+/// The errors of [`questions`].
 pub fn corpus(file: &Path, program: &Path) -> anyhow::Result<Vec<CorpusEntry>> {
     let mut documents = Vec::new();
     entries(file, &["title", "text"], program, |entry, _| {
@@ -126,7 +126,7 @@ fn entries(
         ensure!(!id.is_null(), "no field `_id`; {expected}");
         ensure!(
             seen.insert(row.id.clone()),
-            "the id `{}` is used twice; give each line an id of its own",
+            "the id `{}` is used twice; give each line a different id",
             row.id
         );
         take(CorpusEntry { text: clean(&row.text), id: row.id.clone() }, language(languages))
@@ -205,7 +205,7 @@ impl TestRows<'_> {
     }
 }
 
-/// Parses a number, which is a JSON number, or text in CSV.
+/// Parses a JSON number, or the text of a number in CSV.
 fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     match value {
         Value::Number(number) => number.to_string().parse().ok(),

@@ -1,4 +1,4 @@
-//! Computes nDCG, recall, reciprocal rank and correlations. Pure.
+//! Computes nDCG, recall, reciprocal rank and correlations.
 //!
 //! The figures of rankings are defined as in trec_eval (`m_ndcg_cut.c`, `m_recall.c`, `m_recip_rank.c`); pytrec_eval calls
 //! them `ndcg_cut_10`, `recall_10` and `recip_rank`. A ranking is the list of the relevance of its documents, best document
@@ -6,12 +6,12 @@
 
 use std::cmp::Reverse;
 
-/// The number of documents at the top of a ranking that nDCG and recall look at.
+/// The number of documents, from the top of a ranking, that nDCG and recall take into account.
 pub const K: usize = 10;
 
-/// Returns the discounted cumulative gain of the first `k` documents, divided by that of the best order of all `judged`
-/// documents. The gain is the relevance itself; the discount at rank `r` is `log2(r + 1)` (Järvelin and Kekäläinen 2002).
-/// Returns 0 if no document is relevant.
+/// Returns the discounted cumulative gain of the first `k` documents, divided by the gain of the first `k` documents in the
+/// best order of the `judged` documents. The gain of a document is its relevance, divided at rank `r` by `log2(r + 1)`
+/// (Järvelin and Kekäläinen 2002). Returns 0 if no document is relevant.
 pub fn ndcg(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     let mut best = judged.to_vec();
     best.sort_unstable_by_key(|&relevance| Reverse(relevance));
@@ -40,13 +40,13 @@ pub fn reciprocal_rank(ranked: &[i64]) -> f64 {
     ranked.iter().position(|&relevance| relevance > 0).map_or(0.0, |at| 1.0 / (at + 1) as f64)
 }
 
-/// Returns Pearson's r, or `None` if all values of one side are equal.
+/// Returns Pearson's r, or `None` if all values of `a` or all values of `b` are equal.
 ///
 /// # Panics
-/// If the two sides have different lengths.
+/// If `a` and `b` have different lengths.
 pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     assert_eq!(a.len(), b.len(), "values come in pairs");
-    // Comparing is exact; a computed variance of equal values can differ from 0 by rounding.
+    // The values are compared, because rounding can give equal values a variance that is not exactly 0.
     let is_constant = |values: &[f64]| values.iter().all(|&value| value == values[0]);
     if is_constant(a) || is_constant(b) {
         return None;
@@ -66,7 +66,7 @@ pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
 /// Returns Spearman's rho: Pearson's r of the ranks, where equal values share the mean of their ranks.
 ///
 /// # Panics
-/// As [`pearson`].
+/// If `a` and `b` have different lengths.
 pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     pearson(&ranks(a), &ranks(b))
 }
@@ -88,7 +88,8 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    // tests/suite/eval.rs compares with pytrec_eval and SciPy. These cases are known by hand, or undefined there.
+    // tests/suite/eval.rs compares with pytrec_eval and SciPy. The cases here were computed by hand, or are undefined in those
+    // two libraries.
 
     #[test]
     fn rankings_are_measured_as_by_hand() {

@@ -1,4 +1,4 @@
-//! Measures how good vectors are: a test set with known answers in, figures and their uncertainty out.
+//! Measures the quality of vectors on a test set with known answers, and the uncertainty of the figures.
 
 mod bootstrap;
 mod data;

@@ -1,4 +1,4 @@
-//! Takes the vectors of documents batch by batch, and returns the nearest documents of each question.
+//! Ranks documents by their vectors, batch by batch, and returns the nearest documents of each question.
 
 use std::cmp::Ordering;
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::index::best::{Best, Ranked};
 
-/// The number of documents kept per ranking, as in BEIR. Only the reciprocal rank looks beyond the first ten.
+/// The number of documents kept per ranking, as in BEIR. Only the reciprocal rank takes more than ten into account.
 const MOST: usize = 1000;
 
 /// The rankings of all questions so far.
@@ -23,7 +23,7 @@ struct RankedDocument {
 }
 
 impl Ranked for RankedDocument {
-    /// The nearer document is less; of equally near ones, the last by name, as in trec_eval.
+    /// Orders the nearer document first. Of two equally near documents, the one with the greater name is first, as in trec_eval.
     fn order(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(other.document.cmp(&self.document))
     }
@@ -34,7 +34,7 @@ impl Ranked for RankedDocument {
 }
 
 impl Rankings {
-    /// Starts with no documents. `questions` has shape `[questions, dim]` and L2-normalized rows.
+    /// Makes rankings without documents. `questions` has shape `[questions, dim]` and L2-normalized rows.
     pub fn new(questions: Array2<f32>) -> Self {
         let nearest = (0..questions.nrows()).map(|_| Best::new(MOST)).collect();
         Rankings { questions, nearest }
@@ -45,13 +45,13 @@ impl Rankings {
         self.questions.ncols()
     }
 
-    /// Adds documents with their L2-normalized vectors `[documents, dim]`. If a document comes more than once, as the chunks
-    /// of one do, its nearest vector counts.
+    /// Adds documents with their L2-normalized vectors `[documents, dim]`. If a document has several vectors, such as one per
+    /// chunk, only the nearest vector counts.
     pub fn offer(&mut self, documents: &[&str], vectors: ArrayView2<f32>) {
         let scores = self.questions.dot(&vectors.t());
         self.nearest.par_iter_mut().enumerate().for_each(|(question, nearest)| {
             for (&score, document) in scores.row(question).iter().zip(documents) {
-                // Only what may be among the nearest is worth a copy of its name.
+                // The name is copied only if the document may be among the nearest.
                 if nearest.worst().is_none_or(|worst| score >= worst.score) {
                     nearest.offer(RankedDocument { score, document: (*document).into() });
                 }

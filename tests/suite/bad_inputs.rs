@@ -243,10 +243,10 @@ fn json_lines() -> Vec<Bad> {
 fn tables() -> Vec<Bad> {
     let columns: Vec<_> = (0..3000).map(|n| format!("column {n}")).collect();
     vec![
-        bad("short.csv", "id,text\n1,one\n2\n", "wrong number of values: 1, and the header has 2;").row(3).good(&[("1", "one")]),
-        bad("long.csv", "text,n\none,1,2\ntwo,2\n", "wrong number of values: 3, and the header has 2;").row(2).good(&[(":3", "two")]),
-        bad("quote.csv", "n,text\n1,one\n2,\"two\n3,three\n", "a quote is never closed").row(3).good(&[(":2", "one")]),
-        bad("quote-inside.csv", "text,n\none,1\n\"two,2\nthree,3\n", "a quote is never closed").row(3).good(&[(":2", "one")]),
+        bad("short.csv", "id,text\n1,one\n2\n", "wrong number of values: 1 in the row, 2 in the header;").row(3).good(&[("1", "one")]),
+        bad("long.csv", "text,n\none,1,2\ntwo,2\n", "wrong number of values: 3 in the row, 2 in the header;").row(2).good(&[(":3", "two")]),
+        bad("quote.csv", "n,text\n1,one\n2,\"two\n3,three\n", "a quoted value has no closing quote").row(3).good(&[(":2", "one")]),
+        bad("quote-inside.csv", "text,n\none,1\n\"two,2\nthree,3\n", "a quoted value has no closing quote").row(3).good(&[(":2", "one")]),
         bad("no-column.csv", "title,body\nx,y\n", "no column `text` (the columns are: title, body); name the right column with --text-field"),
         bad("wide.csv", columns.join(","), "no column `text` (the columns are: column 0, column 1, "),
         bad("no-header.csv", "one\ntwo\n", "no column `text` (the columns are: one);"),
@@ -255,7 +255,7 @@ fn tables() -> Vec<Bad> {
         bad("bytes-header.csv", [CHINESE.as_bytes(), b",te\xffxt\none,two\n"].concat(), "cannot be decoded as UTF-8"),
         bad("nul.csv", "text\none\0\n", BINARY),
         bad("utf16.csv", patched(utf16le("\u{FEFF}text\none\n?\ntwo"), 20, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(3).good(&[(":2", "one"), (":4", "two")]),
-        bad("short.tsv", "id\ttext\n1x\tone\n2\n", "wrong number of values: 1, and the header has 2;").row(3).good(&[("1x", "one")]),
+        bad("short.tsv", "id\ttext\n1x\tone\n2\n", "wrong number of values: 1 in the row, 2 in the header;").row(3).good(&[("1x", "one")]),
         bad("comma.tsv", "id,text\n1,one\n", "no column `text` (the columns are: id,text);"),
         bad("text.tsv", "only a sentence", "no column `text` (the columns are: only a sentence);"),
         bad("html.csv", "<!DOCTYPE html>\n<html><body>Please log in</body></html>\n", "no column `text` (the columns are: <!DOCTYPE html>);"),
@@ -483,7 +483,7 @@ fn alone(playground: &Playground, bad: &Bad, old: &[u8]) -> Vec<String> {
         ran.code == Some(1)
             && fs::read(playground.path(&output)).unwrap() == old
             && last.starts_with("qwen3-index: error: no document could be embedded: ")
-            && last.ends_with(&format!("fix what failed first (output {output} is untouched)"))
+            && last.ends_with(&format!("fix the failures and run again (output {output} is untouched)"))
     } else {
         ran.code == Some(3) && written(playground, &output) == good_rows([bad])
     };
@@ -766,7 +766,7 @@ fn what_expands_is_read_where_that_is_allowed() {
         zstd(format!("{{\"text\":\"one\"}}\n{white}\n{{\"text\":\"two\"}}").as_bytes()),
     );
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    let says = "expands to more than 100 times its size; raise --max-expansion if you trust it";
+    let says = "expands to more than 100 times its size; raise --max-expansion if you trust the file";
     ran.says(&format!("failed: docs/a.docx: {says}")).says(&format!("failed: docs/b.txt.gz: {says}"));
     ran.says(&format!(
         "failed: docs/c.jsonl.zst:2: {}",

@@ -469,8 +469,7 @@ fn an_interrupted_run_says_so_and_the_next_run_resumes() {
         // Its input is still open.
         let ran = running.ended().expect(code);
         assert!(started.elapsed() < SOON, "{:?}{}", started.elapsed(), ran.story);
-        let says =
-            "qwen3-index: error: interrupted; what is done is kept, and the next run goes on from there";
+        let says = "qwen3-index: error: interrupted; finished work is kept, and the next run resumes";
         assert_eq!(error_of(&ran), says);
         assert!(living(group).is_empty());
         assert_output(&playground, &OLD, "interrupted");
@@ -482,7 +481,7 @@ fn an_interrupted_run_says_so_and_the_next_run_resumes() {
 
         let arguments = ["build", "-", "-o", OUT, "--report", "report.json"];
         let ran = playground.run_with_stdin(&arguments, &lines("new", 0..COUNT)).expect(0);
-        ran.says("an earlier run was interrupted: going on with the 1,024 vectors it made");
+        ran.says("an earlier run was interrupted: resuming with its 1,024 vectors");
         let told = report(&playground);
         assert_eq!((&told["chunks_resumed"], &told["chunks"]), (&json!(WINDOW), &json!(COUNT - WINDOW)));
         assert_output(&playground, &NEW, "resumed");

@@ -122,7 +122,13 @@ fn each_broken_setup_is_named() {
     let mut parsed: Value = serde_json::from_str(&tokenizer).unwrap();
     parsed["post_processor"] = Value::Null;
     playground.write("model/tokenizer.json", parsed.to_string());
-    check(&mut doctor(&[]), "tokenizer", 0, "warning", &["leaves out <|endoftext|>", "this tool appends it"]);
+    check(
+        &mut doctor(&[]),
+        "tokenizer",
+        0,
+        "warning",
+        &["does not append <|endoftext|>", "this tool appends it"],
+    );
     playground.write("model/tokenizer.json", tokenizer.replace("<|endoftext|>", "<|other|>"));
     check(&mut doctor(&[]), "model", 1, "failure", &["no token <|endoftext|>"]);
     playground.write("model/tokenizer.json", &tokenizer);
@@ -133,7 +139,7 @@ fn each_broken_setup_is_named() {
         "pooling",
         0,
         "warning",
-        &["the last token; ", "1_Pooling/config.json says otherwise"],
+        &["the last token; ", "1_Pooling/config.json names another pooling"],
     );
     let ran = playground.output(&mut doctor(&[]), "").expect(0);
     assert!(ran.stdout.ends_with("\nready, with 1 warning (pooling)\n"), "{}", ran.story);
@@ -150,13 +156,13 @@ fn each_broken_setup_is_named() {
         "model",
         1,
         "failure",
-        &["model_external.onnx_data: holds weights of ", "download it too"],
+        &["model_external.onnx_data: holds weights of ", "download this file too"],
     );
     playground.write(
         "model/onnx/model.onnx",
         "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
     );
-    check(&mut doctor(&[]), "model", 1, "failure", &["only a pointer of Git LFS", "git lfs pull"]);
+    check(&mut doctor(&[]), "model", 1, "failure", &["only a Git LFS pointer", "git lfs pull"]);
     fs::remove_file(playground.path("model/onnx/model.onnx")).unwrap();
     check(&mut doctor(&[]), "model", 1, "failure", &["no model.onnx"]);
     // The runtime is examined without a model too.

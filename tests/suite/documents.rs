@@ -77,7 +77,7 @@ fn every_document_is_accounted_for() {
         .says("failed: docs/d.jsonl:4: no field `text`; name the right field with --text-field")
         .says("failed: docs/d.jsonl:5: field `text` is a number, expected a string;")
         .says("failed: docs/d.jsonl:6: the id `d` is already used at docs/d.jsonl:1, so this document is skipped;")
-        .says("failed: docs/d.jsonl:8: the model gave a vector that is zero or has a number that is not finite;")
+        .says("failed: docs/d.jsonl:8: the model returned a vector that is all zeros or has a NaN or an infinity;")
         .says("failed: docs/d.jsonl:10: not a JSON object: invalid type: sequence, expected a map at column")
         .says("failed: docs/d.jsonl:12: field `id` is a number, expected a string or a 64-bit integer;")
         .says("failed: docs/d.jsonl:11: field `id` is an array, expected a string or a 64-bit integer;")

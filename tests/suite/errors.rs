@@ -221,7 +221,7 @@ const CASES: &[Case] = &[
             "Find what answers the question",
         ],
         code: 2,
-        says: &["30 tokens", "--instruction", "--max-tokens"],
+        says: &["--max-tokens 30: is too small", "--instruction"],
     },
     Case {
         name: "a tokenizer without the end token",
@@ -255,7 +255,7 @@ const CASES: &[Case] = &[
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "a.txt"],
         code: 2,
-        says: &["input a.txt", "is the output too", "-o"],
+        says: &["input a.txt", "is also the output", "-o"],
     },
     Case {
         name: "an output that is a device",

@@ -344,7 +344,7 @@ fn each_fault_of_a_test_set_is_reported_in_one_line() {
     pairs("sentence1,sentence2,score\na,b,high\n", &["pairs.csv:2: field `score` is \"high\", not a number"]);
     pairs("sentence1,sentence2,score\na,b,nan\n", &["pairs.csv:2: field `score` is \"nan\", not a number"]);
     pairs("sentence1,sentence2,score\na,,1\n", &["pairs.csv:2: field `sentence2` is empty"]);
-    pairs("sentence1,sentence2,score\na,b,1\nc,d,1\n", &["pairs.csv: all its scores are 1"]);
+    pairs("sentence1,sentence2,score\na,b,1\nc,d,1\n", &["pairs.csv: all scores are 1"]);
     case("pairs.txt", "a", &["pairs", "pairs.txt"], 1, &["pairs.txt: has no rows"]);
 
     let usage = |arguments: &[&str], parts: &[&str]| case("", "", arguments, 2, parts);
@@ -369,7 +369,7 @@ fn each_fault_of_a_test_set_is_reported_in_one_line() {
     playground.write("own/queries.jsonl", "{\"_id\": \"q\", \"text\": \"a\"}\n");
     playground.write("own/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\tfaq-001\t1\n");
     let other = ["retrieval", "own", "--index", "out.parquet", "--model", &bert];
-    case("", "", &other, 1, &["is not the one that made the index"]);
+    case("", "", &other, 1, &["is not the model of the index"]);
 }
 
 /// Runs the blocks of docs/eval.md in order, in a folder that contains only a link to the corpus.

@@ -67,7 +67,7 @@ fn each_fault_is_reported_with_its_row() {
         ("ids[10] = '3'", "an id that an earlier row has", "row 10 (3)"),
         (
             "texts[11] += '.'",
-            "a file that is not as it was written",
+            "a file that has changed since it was written",
             "its content has changed since it was written",
         ),
     ] {

@@ -58,7 +58,7 @@ fn tables_give_a_document_a_row() {
     playground.write("docs/g.tsv", "id\ttext\ng\t\"The first word\nh\tof two rows\ni\tends here\"\n");
     playground.write("docs/j.csv", "\u{FEFF}\"a,\"\"b\"\"\",text\n1,one\n");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    ran.says("failed: docs/a.csv:4: wrong number of values: 2, and the header has 3;")
+    ran.says("failed: docs/a.csv:4: wrong number of values: 2 in the row, 3 in the header;")
         .says("13 documents: 11 embedded, 1 empty, 1 failed");
     let expected = [
         ("1", "one, two"),
@@ -138,7 +138,7 @@ fn kept_columns_have_the_types_of_their_values() {
     let mut arguments = vec!["build", "a.jsonl", "-o", "out.parquet"];
     keep.iter().for_each(|name| arguments.extend(["--keep", name]));
     let ran = playground.run(&arguments).expect(0);
-    ran.says("warning: --keep none: no document has it, so the column is empty");
+    ran.says("warning: --keep none: no document has this field, so the column is empty");
     let batch = batch(&playground);
     let types: Vec<_> = keep.iter().map(|name| batch[*name].data_type().clone()).collect();
     use DataType::{Boolean, Float64, Int64, Utf8};
@@ -202,7 +202,7 @@ fn an_index_is_not_read_unless_it_is_named() {
     ran.says("1 document: 0 embedded, 1 reused, 0 empty, 0 failed; skipped: 1 hidden, 2 made by this tool");
     playground.run_anew(&["build", "docs/old.parquet", "-o", "out.parquet"]).expect(0);
     assert_eq!(ids_and_texts(&playground), pairs(&[("a.md", "one"), ("b.md", "two")]));
-    playground.run(&["build", "out.parquet", "-o", "./out.parquet"]).expect(2).says("is the output too");
+    playground.run(&["build", "out.parquet", "-o", "./out.parquet"]).expect(2).says("is also the output");
 }
 
 /// If a file would take all memory, time or disk space, only that document fails. The other documents have rows.

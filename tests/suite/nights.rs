@@ -512,7 +512,7 @@ fn other_settings_are_named_and_every_text_is_embedded_again() {
         assert_eq!(applied, rows(&playground.path(OUT)), "{}", night.ran.story);
         night
             .ran
-            .says("the old output was made with other settings, so all texts are embedded again: ")
+            .says("all texts are embedded again, because the old output was made with other settings: ")
             .says(says);
         assert_eq!(night.work().1, all, "{}", night.ran.story);
         playground.expect_as_from_scratch(&night.ran, &scratch);

@@ -558,7 +558,7 @@ fn a_run_that_is_killed_during_an_upload_leaves_the_old_object() {
         bucket.line.set(|_| Fate::Passes);
     }
     let ran = bucket.build(&build).expect(0);
-    ran.says("going on with the 3 vectors").says("0 embedded, 3 reused");
+    ran.says("resuming with its 3 vectors").says("0 embedded, 3 reused");
     bucket.expect_rows_of("out.parquet", "docs.jsonl", &KEEP);
     assert_eq!(bucket.uploads(), 0);
     bucket.build(&build).expect(0).says("as before");
@@ -623,7 +623,7 @@ fn the_slower_of_two_writers_fails_and_does_not_overwrite() {
         assert_eq!((bucket.etag("out.parquet"), bucket.uploads()), (etag, 0), "{at}: {}", ran.story);
         bucket.line.set(|_| Fate::Passes);
         let again = [&[docs.as_str(), "-o", &out], &KEEP[..]].concat();
-        bucket.build(&again).expect(0).says("0 embedded").says("going on with the");
+        bucket.build(&again).expect(0).says("0 embedded").says("resuming with its");
         if lines.len() < 1000 {
             bucket.ask("delete", &["out.parquet"]);
         }
@@ -690,7 +690,7 @@ fn each_error_of_the_store_is_one_line() {
         1,
         "notes.txt: is not a Parquet file and would be lost",
     );
-    wrong(&nothing, &[&docs, "-o", &docs], 2, "is the output too; name another with -o");
+    wrong(&nothing, &[&docs, "-o", &docs], 2, "is also the output; name another file with -o");
     wrong(&nothing, &["s3://b//docs", "-o", "out.parquet"], 2, "is not a valid URL of an object");
     // An empty prefix is treated like an empty folder.
     bucket.build(&[&docs, "-o", &out]).expect(0);

@@ -291,7 +291,7 @@ fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
     playground.write("questions.txt", &long);
     let ran = search(&["out.parquet", "--questions", "questions.txt"]);
     assert!(ran.stderr.len() < 500, "{}", ran.story);
-    refused(ran, &["question \"word word", " tokens, the model takes at most ", "; shorten it"]);
+    refused(ran, &["question \"word word", " tokens, the model takes at most ", "; shorten the question"]);
     search(&["out.parquet"]).expect(2);
     search(&["out.parquet", "x", "--questions", "questions.txt"]).expect(2);
 }
@@ -306,16 +306,14 @@ fn only_the_model_of_the_index_is_accepted() {
     let ran = playground.run(&["search", "out.parquet", "one", "--model-file", "model.onnx"]);
     refused(
         ran,
-        &[
-            "model.onnx: is not the one that made the index (other weights; the index was made with model_st.onnx)",
-        ],
+        &["model.onnx: is not the model of the index (other weights; the index was made with model_st.onnx)"],
     );
     let copy = playground.path("model");
     copy_folder(&repository("fixtures/qwen3-tiny"), &copy);
     let tokenizer = fs::read_to_string(copy.join("tokenizer.json")).unwrap();
     fs::write(copy.join("tokenizer.json"), tokenizer + " ").unwrap();
     let ran = playground.run(&["search", "out.parquet", "one", "--model", "model"]);
-    refused(ran, &["is not the one that made the index (another tokenizer"]);
+    refused(ran, &["is not the model of the index (another tokenizer"]);
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -249,7 +249,7 @@ fn parts_that_do_not_fit_together_are_refused_by_name() {
         2 * table(&playground.path("all.parquet")).1.len()
     );
     // An output that is another shard or another index is not replaced.
-    playground.run(&["merge", "parts", "-o", p1]).expect(2).says("is the output too");
+    playground.run(&["merge", "parts", "-o", p1]).expect(2).says("is also the output");
     for shard in ["1/4", "0/5"] {
         playground
             .run(&["build", "in.jsonl", "-o", p0, "--shard", shard])

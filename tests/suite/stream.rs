@@ -120,7 +120,7 @@ fn documents_that_fail(playground: &Playground) -> [(&'static str, &'static str)
         ("x", "the id `x` is already used at docs/d.jsonl:1, so this document is skipped"),
         ("y", "no field `text`"),
         ("docs/d.jsonl:4", "not a JSON object"),
-        ("nan", "not finite"),
+        ("nan", "a NaN or an infinity"),
     ]
 }
 
@@ -507,7 +507,7 @@ fn an_invalid_row_fails_pack_and_leaves_the_old_output() {
     let failed = [("c", None, Some("it broke"))];
     let ran = run(&playground, &PACK, &stream_of_rows(&failed)).expect(1);
     assert!(
-        ran.stderr.contains("failed: c: it broke") && ran.stderr.contains("the 1 rows that are there"),
+        ran.stderr.contains("failed: c: it broke") && ran.stderr.contains("the 1 rows of the old file"),
         "{}",
         ran.stderr
     );

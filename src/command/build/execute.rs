@@ -1,4 +1,4 @@
-//! A plan in, a new index in its place out.
+//! Runs the plan of a build and puts the new index in place.
 
 use std::sync::Arc;
 use std::thread;
@@ -21,13 +21,14 @@ use crate::pipeline::{self, Engine, Job};
 use crate::storage::place::Place;
 use crate::vector::embedder::Embedder;
 
-/// The end of the name of a file beside the output, which holds the vectors of a run until the output is in place.
+/// The last part of the name of the journal: a file beside the output that holds the vectors of a run until the output is in
+/// place.
 const JOURNAL: &str = "journal";
 
-/// Embeds what has to be embedded, and puts the new index in place unless it is a dry run.
+/// Embeds the texts that need a new vector, and puts the new index in place. A dry run only estimates this work.
 ///
 /// # Errors
-/// The run has ended early, and the old output is untouched.
+/// The run ended early. The old output is untouched.
 pub fn execute(
     arguments: &BuildArguments,
     plan: &BuildPlan,
@@ -41,16 +42,16 @@ pub fn execute(
     outcome.chunks_resumed = journal.resumed();
     if journal.resumed() > 0 {
         let count = HumanCount(journal.resumed() as u64);
-        reporter.info(&format!("an earlier run was interrupted: going on with the {count} vectors it made"));
+        reporter.info(&format!("an earlier run was interrupted: resuming with its {count} vectors"));
     }
     let keep = &plan.job.reading.fields.keep;
     let mut writer = IndexWriter::new(&session.place, plan.job.old.as_ref(), plan.metadata.clone(), keep);
     run_stages(plan, model, &mut journal, &mut writer, reporter, outcome)?;
     let documents = &outcome.documents;
-    // If only some documents fail, the others get a new index. If all do, a field or a folder is wrong.
+    // If only some documents fail, the index is written without them. If all documents fail, a field or a folder is wrong.
     ensure!(
         documents.embedded + documents.reused + documents.stale > 0 || !documents.have_failures(),
-        "no document could be embedded: {documents}; fix what failed first (output {} is untouched)",
+        "no document could be embedded: {documents}; fix the failures and run again (output {} is untouched)",
         arguments.output.display()
     );
     let exit = if documents.have_failures() { Exit::Partial } else { Exit::Done };
@@ -72,10 +73,10 @@ fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<
         true => Journal::look(&path, header),
         false => Journal::open(&path, header, place.sibling_options()),
     };
-    journal.with_context(|| format!("{}: cannot be opened; remove it if it is damaged", path.display()))
+    journal.with_context(|| format!("{}: cannot be opened; remove the file if it is damaged", path.display()))
 }
 
-/// Takes all documents through the pipeline into the writer.
+/// Passes all documents through the pipeline to the writer.
 fn run_stages(
     plan: &BuildPlan,
     model: &mut LazyModel,
@@ -129,18 +130,20 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     reporter.info(&format!("model {name}, {dimensions} dimensions, {}{cpu_reason}", loaded.device()));
     if loaded.shares_prefix() {
         let tokens = counted(model.workload.prefix.len() as u64, "token");
-        reporter.info(&format!("the instruction's {tokens} are the same in every text and computed once"));
+        reporter.info(&format!(
+            "the instruction has {tokens}, which are the same in every text and are computed only once"
+        ));
     }
     Ok(loaded)
 }
 
-/// Adds up the sizes of all inputs beside the run, so that it can say how much is left.
+/// Adds up the sizes of all inputs in a thread, so that the progress can show the time left.
 fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
     let (job, reporter) = (job.clone(), reporter.clone());
     thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
 }
 
-/// Puts the new index in place, and uploads it if the output is an object.
+/// Puts the new index in place, and uploads the index if the output is an object.
 fn publish(
     session: &Session,
     writer: IndexWriter,
@@ -151,16 +154,16 @@ fn publish(
     let started = Instant::now();
     reporter.enter(Phase::Writing);
     #[allow(clippy::cast_possible_truncation)]
-    // They are documents of the old index, which counts them in 32 bits.
+    // Stale documents are documents of the old index, and an index counts documents in 32 bits.
     let stale = outcome.documents.stale as u32;
     let written = writer.publish(session.delta.as_ref(), stale, session.was_left())?;
-    // An upload has a bar of its own.
+    // An upload shows a separate bar.
     reporter.finish();
     session.upload(reporter.format())?;
     outcome.seconds.writing += started.elapsed().as_secs_f64();
     let place = &session.place;
-    journal.remove().with_context(|| {
-        format!("{place}: is in place, but the vectors kept for this run cannot be removed")
-    })?;
+    journal
+        .remove()
+        .with_context(|| format!("{place}: is in place, but the journal beside it cannot be removed"))?;
     Ok(written)
 }

@@ -1,4 +1,4 @@
-//! The model of a run, which is loaded only if a text has to be embedded or nothing else tells its fingerprint.
+//! The model of a run. If the old index was made with the same model, the model is loaded only when a text has to be embedded.
 
 use std::mem;
 
@@ -8,9 +8,9 @@ use crate::console::{Phase, Reporter};
 use crate::model::{LoadedModel, Model, ModelFingerprint, Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 
-/// A model that can tell its fingerprint.
+/// A model with a known fingerprint, which may not be loaded yet.
 pub struct LazyModel {
-    /// What messages call it.
+    /// The name of the model in messages.
     pub name: String,
     pub model: Model,
     /// The model's tokenizer, with the instruction.
@@ -27,7 +27,8 @@ enum ModelState {
 }
 
 impl LazyModel {
-    /// Checks the arguments against the model, and loads it unless it is the one that has this fingerprint.
+    /// Checks the arguments against the model. Loads the model unless `before`, the fingerprint in the old index, is that of the
+    /// same files.
     ///
     /// # Errors
     /// A file of the model is missing or wrong, or an argument does not fit the model.
@@ -63,10 +64,10 @@ impl LazyModel {
         }
     }
 
-    /// Gives the loaded model away, and loads it first if it is not loaded.
+    /// Returns the loaded model. Loads the model first if that has not been done yet.
     ///
     /// # Errors
-    /// A file of the model is missing or wrong, or the device cannot run it.
+    /// A file of the model is missing or wrong, or the device cannot run the model.
     pub fn load(&mut self) -> anyhow::Result<LoadedModel> {
         let known = ModelState::Known(self.fingerprint().clone());
         match mem::replace(&mut self.state, known) {

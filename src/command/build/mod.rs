@@ -1,11 +1,11 @@
-//! `build`: documents in, one Parquet file of vectors out.
+//! `build`: embeds documents and writes one Parquet file of vectors.
 
-mod execute; // a plan -> a new index in its place
-mod lazy_model; // the model, loaded only when it is needed
-mod plan; // arguments, model and old index -> what the run does
-mod report; // the outcome -> the file of --report
-mod session; // locks and places
-mod summary; // the outcome -> the lines at the end
+mod execute; // runs the plan and puts the new index in place
+mod lazy_model; // loads the model only when it is needed
+mod plan; // makes the plan from the arguments, the model and the old index
+mod report; // writes the file of --report
+mod session; // holds the lock and the places of the outputs
+mod summary; // prints the lines at the end of a run
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,11 +40,11 @@ pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit
     let mut outcome = BuildOutcome::default();
     let result = build(arguments, &mut stores, &reporter, &mut outcome);
     reporter.finish();
-    // If another run holds the output, the report is that run's.
+    // If another run holds the output, that run writes the report.
     let is_held = matches!(&result, Err(e) if Exit::of(e) == Exit::Held);
     if let Some(file) = report.filter(|_| !is_held) {
         let report = Report::new(arguments, &started, &outcome, &result, &reporter);
-        // The run has ended as it has, whether that can be reported or not.
+        // A report that cannot be written does not change the exit code of the run.
         if let Err(e) = file.write(&report, &reporter) {
             reporter.warn(&format!("{e:#}"));
         }

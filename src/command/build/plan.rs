@@ -1,4 +1,4 @@
-//! Arguments, inputs, model and old index in; what the run does, settled before the first document is read, out.
+//! Makes the plan of a build from the arguments, the inputs, the model and the old index, before the first document is read.
 
 use std::sync::Arc;
 
@@ -24,23 +24,23 @@ impl BuildInputs {
     /// An input is missing, or an argument is wrong.
     pub fn new(arguments: &BuildArguments, stores: &mut Stores) -> anyhow::Result<Self> {
         let roots = inputs::roots(&arguments.reading, arguments.allow_empty, stores)?;
-        // A delta has one more column.
+        // A delta has the additional column `op`, so no kept column may have that name.
         let reading = inputs::reading(&arguments.reading, arguments.delta.as_ref().map(|_| OPERATION))?;
         Ok(BuildInputs { roots, reading })
     }
 }
 
-/// What a run does.
+/// The plan of a build.
 pub struct BuildPlan {
     pub job: Arc<Job>,
-    /// What the new index says of itself.
+    /// The metadata to write into the new index.
     pub metadata: Metadata,
     pub is_rebuild: bool,
 }
 
 impl BuildPlan {
-    /// Checks the arguments against the model and the old index. `has_output` says whether there are old documents, as far as
-    /// can be known: the old index may be damaged.
+    /// Checks the arguments against the model and the old index. `has_output` says whether the old output has documents; a
+    /// damaged output is assumed to have some.
     ///
     /// # Errors
     /// An argument does not fit the model.
@@ -74,7 +74,7 @@ impl BuildPlan {
         Ok(BuildPlan { job: Arc::new(job), metadata, is_rebuild: arguments.rebuild })
     }
 
-    /// Returns whether vectors of the old index are taken over.
+    /// Returns whether vectors of the old index are reused.
     pub fn reuses_old(&self) -> bool {
         !self.job.is_rebuild && self.job.old.as_ref().is_some_and(Old::has_vectors)
     }
@@ -88,7 +88,7 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
     Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, instruction, rows))
 }
 
-/// Compares what the vectors of the old index depend on with what those of the new one do.
+/// Compares the fingerprint in the old index with the fingerprint of this run, and decides which vectors can be reused.
 fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Reporter) -> Old {
     let before = file.metadata().map(|metadata| &metadata.fingerprint);
     let differences = match before {
@@ -97,7 +97,7 @@ fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Rep
     };
     if !differences.is_empty() && !is_rebuild {
         reporter.warn(&format!(
-            "the old output was made with other settings, so all texts are embedded again: {}",
+            "all texts are embedded again, because the old output was made with other settings: {}",
             differences.join(", ")
         ));
     }

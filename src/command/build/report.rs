@@ -1,4 +1,4 @@
-//! The outcome of a run in, the JSON file of `--report` out. Its schema is `docs/report.schema.json`.
+//! Writes the JSON file of `--report`. The schema of the file is `docs/report.schema.json`.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,24 +17,24 @@ use crate::storage::place::{FileKind, Place};
 
 const REPORT: FileKind = FileKind { name: "JSON", magic: b"{", replaces_damaged: false };
 
-/// Version of the schema.
+/// The version of the schema.
 const FORMAT: u32 = 1;
 
-/// What a run has done so far, also if it ends early.
+/// The results of a run so far. The report has them even if the run ends early.
 #[derive(Default)]
 pub struct BuildOutcome {
-    /// Known once the model is.
+    /// `None` until the model is known.
     pub fingerprint: Option<Fingerprint>,
     pub documents: Tally,
     pub work: Work,
-    /// Vectors of an interrupted run that were there.
+    /// The number of vectors that were resumed from an interrupted run.
     pub chunks_resumed: usize,
-    /// Known once the output is in place.
+    /// `None` until the output is in place.
     pub rows: Option<RowCounts>,
     pub seconds: Seconds,
 }
 
-/// The report. The schema says what each member is.
+/// The report. The schema describes each member.
 #[derive(Serialize)]
 pub struct Report<'a> {
     format: u32,
@@ -58,17 +58,17 @@ pub struct Report<'a> {
     stale: Vec<String>,
 }
 
-/// Rows of the output.
+/// The row counts of the output.
 #[derive(Debug, Clone, Serialize)]
 pub struct RowCounts {
     pub total: usize,
-    /// Rows with new ids.
+    /// Rows with an id that the old output does not have.
     pub added: usize,
-    /// Rows with old ids and another text, vector or kept value.
+    /// Rows with an id that the old output has too, but with another text, vector or kept value.
     pub changed: usize,
-    /// Rows of the old output with ids that are not in the new one.
+    /// Rows of the old output with an id that the new output does not have.
     pub removed: usize,
-    /// Size of the file.
+    /// The size of the output, in bytes.
     pub bytes: u64,
 }
 
@@ -83,7 +83,7 @@ pub struct Seconds {
 }
 
 impl RowCounts {
-    /// Counts the rows of a file in place.
+    /// Returns the row counts of a file that has been put in place.
     pub fn of(written: &Written) -> Self {
         let Written { rows, bytes, changes, .. } = written;
         let [added, changed, removed] = [&changes.added, &changes.changed, &changes.removed].map(Vec::len);
@@ -129,17 +129,17 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Where the report is put.
+/// The place of the report.
 pub struct ReportFile {
     target: Target,
     place: Place,
 }
 
 impl ReportFile {
-    /// Checks that the file can be put there, before the run begins.
+    /// Checks, before the run begins, that the report can be written.
     ///
     /// # Errors
-    /// The place cannot be written, or holds something else.
+    /// The place cannot be written, or holds a file that is not JSON.
     pub fn open(arguments: &BuildArguments, stores: &mut Stores) -> anyhow::Result<Option<Self>> {
         let Some(path) = &arguments.report else { return Ok(None) };
         let target = Target::new("--report", path, &REPORT, stores)?.look()?;
@@ -147,10 +147,10 @@ impl ReportFile {
         Ok(Some(ReportFile { target, place }))
     }
 
-    /// Puts the report in place.
+    /// Writes the report and puts it in place.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The report cannot be written or uploaded.
     pub fn write(&self, report: &Report, reporter: &Reporter) -> anyhow::Result<()> {
         self.place.clean()?;
         let mut file = self.place.temporary()?;
@@ -161,7 +161,7 @@ impl ReportFile {
     }
 }
 
-/// Returns the most memory that this process has had, in bytes.
+/// Returns the peak memory of this process, in bytes.
 fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;

@@ -1,4 +1,4 @@
-//! What a run holds from its start to its end: the lock, the place of the index and the place of the delta.
+//! The lock, the place of the index and the place of the delta, which a run holds from start to end.
 
 use std::sync::Arc;
 
@@ -11,20 +11,20 @@ use crate::storage::lock::Lock;
 use crate::storage::object::Stores;
 use crate::storage::place::Place;
 
-/// The places that a run writes to, and the lock on them.
+/// The places of the files that a run writes, and the lock on these places.
 pub struct Session {
     output: Target,
     delta_output: Option<Target>,
-    /// Where the index is put.
+    /// The place of the index.
     pub place: Place,
-    /// Where the delta is put.
+    /// The place of the delta, with `--delta`.
     pub delta: Option<Place>,
     /// `None` in a dry run, and on a file system without locks.
     lock: Option<Lock>,
 }
 
 impl Session {
-    /// Takes the lock and looks at what is in the places.
+    /// Takes the lock, and notes which files exist at the places.
     ///
     /// # Errors
     /// Another run holds the lock, or a place cannot be written.
@@ -39,12 +39,12 @@ impl Session {
             None => None,
         };
         let delta = delta_output.as_ref().map(Target::place).transpose()?;
-        // A dry run fetches a copy of an object too, so it needs the lock on that copy.
+        // A dry run also downloads a copy of an object, so it needs the lock on that copy.
         let needs_lock = !arguments.dry_run || output.is_object();
         let warn = |warning: &str| reporter.warn(warning);
         let lock = if needs_lock { output::lock(&output.place()?, &warn)? } else { None };
         output.fetch(reporter.format())?;
-        // Another run may have changed the file until the lock was taken.
+        // Another run may have changed the file before this run took the lock.
         let place = output.place()?;
         if let (Some(delta), Some(_)) = (&delta, &lock) {
             delta.clean()?;
@@ -52,15 +52,16 @@ impl Session {
         Ok(Session { output, delta_output, place, delta, lock })
     }
 
-    /// Whether the run before this one died before its end.
+    /// Returns whether the previous run died before its end.
     pub fn was_left(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.was_left)
     }
 
-    /// Reads the index of the last run. `None` if there is none, or if it is damaged: then it is kept under another name.
+    /// Reads the index of the last run. Returns `None` if there is no index, or if the index is damaged. A damaged index will be
+    /// kept under another name.
     ///
     /// # Errors
-    /// The file is not an index of the same documents, and would be lost.
+    /// The file would be lost, because it is not an index or has another shard.
     pub fn read_old(
         &mut self,
         arguments: &BuildArguments,
@@ -91,18 +92,19 @@ impl Session {
         }
     }
 
-    /// Uploads what was written for an object: the delta before the index that it leads to.
+    /// Uploads the outputs that are objects: first the delta, then the index.
     ///
     /// # Errors
-    /// The store does not take it.
+    /// The store does not accept an upload.
     pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
         self.delta_output.iter().chain([&self.output]).try_for_each(|target| target.upload(format))
     }
 
-    /// Gives the lock back.
+    /// Releases the lock.
     pub fn close(self, has_failed: bool) {
         if let (Some(lock), true) = (self.lock, has_failed && self.output.is_object()) {
-            // The store may have taken the object all the same, and then the next run must not remove the delta that leads to it.
+            // An upload that failed may still have changed the object. The lock file stays, so that the next run keeps the delta
+            // that belongs to the changed object.
             lock.leave();
         }
     }

@@ -1,4 +1,4 @@
-//! The outcome of a run in, the lines at its end out.
+//! Prints the lines at the end of a run.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -14,14 +14,14 @@ use crate::console::{
 use crate::index::Written;
 use crate::pipeline::{Reused, TallyWording, Work};
 
-/// Returns how to speak of the documents: if no vectors were there before the run, all that are reused are duplicates.
+/// Returns the words for reused vectors. If no vectors existed before the run, every reused vector is that of a duplicate.
 pub fn wording(plan: &BuildPlan, outcome: &BuildOutcome) -> TallyWording {
     let were_there = plan.reuses_old() || outcome.chunks_resumed > 0;
     let reused = if were_there { Reused::Vectors } else { Reused::Duplicates };
     TallyWording { is_dry: plan.job.is_dry, reused }
 }
 
-/// Says what became of the documents and of the file.
+/// Prints what happened to the documents and to the output.
 pub fn tell(
     arguments: &BuildArguments,
     outcome: &BuildOutcome,
@@ -31,7 +31,7 @@ pub fn tell(
 ) {
     let shard = arguments.reading.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
     for column in &written.empty_columns {
-        reporter.warn(&format!("--keep {column}: no document{shard} has it, so the column is empty"));
+        reporter.warn(&format!("--keep {column}: no document{shard} has this field, so the column is empty"));
     }
     written.warnings.iter().for_each(|warning| reporter.warn(warning));
     let mut details = outcome.documents.details();
@@ -69,7 +69,7 @@ fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter)
     format!("{line}; took {}", human_elapsed(reporter.elapsed()))
 }
 
-/// Prints to standard output what a run would do.
+/// Prints to standard output what a run without `--dry-run` would do.
 ///
 /// # Errors
 /// Standard output cannot be written.

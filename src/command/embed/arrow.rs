@@ -1,5 +1,5 @@
-//! `embed --arrow`: an Arrow IPC stream of texts in, one with vectors out. The next batch is read and prepared while a
-//! batch goes through the model.
+//! `embed --arrow`: reads an Arrow IPC stream of texts and writes the same rows with vectors. The next batch is read and
+//! prepared while the model embeds a batch.
 
 use std::io;
 
@@ -48,7 +48,7 @@ struct PreparedBatch {
     batch: TextBatch,
     /// The clean text of each row.
     texts: Vec<String>,
-    /// The chunks of each row; `DocumentError::Empty` for a row without text, or with an error of its own.
+    /// The chunks of each row. `DocumentError::Empty` stands for a row without text, or a row with an error in the stream.
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 }
 

@@ -1,4 +1,5 @@
-//! `embed`: texts in, vectors on standard output. A line of standard input is answered before the next has to be there.
+//! `embed`: embeds texts and writes the vectors to standard output. Each line of standard input is answered before the next
+//! line has to arrive.
 
 mod arrow;
 
@@ -19,7 +20,7 @@ use crate::model::Model;
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// Most lines that go through the model together.
+/// The largest number of lines that are embedded together.
 const LINES_TOGETHER: usize = 256;
 
 pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -55,17 +56,17 @@ fn instruction<'a>(arguments: &'a EmbedArguments, model: &Model) -> Option<&'a s
     arguments.instruction.as_deref().or(of_query)
 }
 
-/// Standard output, in one of the formats.
+/// Writes vectors to standard output in one of the formats.
 struct VectorOutput {
     sink: VectorSink,
-    /// Texts so far.
+    /// The number of texts written so far. An error names a text by this number.
     texts: usize,
     has_failures: bool,
 }
 
 enum VectorSink {
     JsonLines(BufWriter<Stdout>),
-    /// The header of the file holds the number of vectors, so all of them are kept until the end.
+    /// The header of the file holds the number of vectors, so all vectors are kept until the end.
     Npy {
         dim: usize,
         values: Vec<f32>,
@@ -92,7 +93,8 @@ impl VectorOutput {
         Ok(VectorOutput { sink, texts: 0, has_failures: false })
     }
 
-    /// A text without a vector has an error in its line of JSON. The other formats have no place for one, so the run fails.
+    /// Writes the vectors of texts. In JSON Lines, a text without a vector gets an error instead. The other formats cannot hold
+    /// errors, so there the run fails.
     fn write(
         &mut self,
         texts: &[String],
@@ -149,9 +151,9 @@ fn write_lines(
 fn write_npy(out: &mut impl Write, values: &[f32], dim: usize) -> io::Result<()> {
     let shape = format!("({}, {dim})", values.len() / dim);
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-    // NumPy wants magic, length, header and line end to be a multiple of 64 bytes together.
+    // The format wants the magic, the length, the header and the line end to add up to a multiple of 64 bytes.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
-    // It fits: the header is about 100 bytes long.
+    // The length fits into 16 bits, because the header is about 100 bytes long.
     let length = u16::try_from(length).map_err(io::Error::other)?;
     out.write_all(b"\x93NUMPY\x01\x00")?;
     out.write_all(&length.to_le_bytes())?;

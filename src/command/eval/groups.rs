@@ -1,4 +1,4 @@
-//! Options in, the set-ups to measure out, grouped by model.
+//! Turns the options into the set-ups to measure, grouped by model.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ pub struct Group {
 
 #[derive(Clone)]
 pub struct Variant {
-    /// `None` for the width of the model.
+    /// `None` for all dimensions of the model.
     pub dim: Option<usize>,
     pub instruction: Option<String>,
 }
 
-/// Returns the set-ups that the options name, in their order. The set-up to compare with differs from the first only in
-/// what its options name. `file` is the graph that is taken where a folder has several and no option names one.
+/// Returns the set-ups to measure, in the order of the options. In a comparison, the second set-up differs from the first
+/// only in the `--compare-…` options. `file` is the ONNX file to use unless an option names one.
 pub fn groups(
     setups: &SetupArguments,
     instruction: Option<&str>,
@@ -44,7 +44,8 @@ pub fn groups(
         return Ok(vec![group(arguments, variants)?]);
     }
     let [first] = &variants[..] else {
-        let why = "--dims: a comparison has two set-ups; name one number, and the other with --compare-dim";
+        let why =
+            "--dims: a comparison has two set-ups; give one number to --dims and the other to --compare-dim";
         return Err(Usage(why.to_owned()).into());
     };
     let other = Variant {
@@ -72,7 +73,7 @@ pub fn is_comparison(setups: &SetupArguments) -> bool {
 }
 
 impl Variant {
-    /// Returns how many dimensions of vectors of this width are used.
+    /// Returns the number of dimensions to use, for vectors with `width` dimensions.
     pub fn dim(&self, width: usize) -> Result<usize, Usage> {
         match self.dim.unwrap_or(width) {
             dim if (model::DIM_MIN..=width).contains(&dim) => Ok(dim),
@@ -88,7 +89,7 @@ pub fn setup(model: &Model, dim: usize, instruction: Option<String>) -> Setup {
     Setup { model: model.folder.onnx.display().to_string(), dim, bytes: dim * size_of::<f32>(), instruction }
 }
 
-/// Returns the indices of all items, and then those of each language, sorted by name.
+/// Returns the indices of all items, and then the indices of the items of each language. The languages are sorted.
 pub fn languages<'a>(of_items: impl Iterator<Item = Option<&'a str>>) -> Vec<(Option<String>, Vec<usize>)> {
     let (mut all, mut by_name) = (Vec::new(), BTreeMap::<_, Vec<usize>>::new());
     for (at, language) in of_items.enumerate() {

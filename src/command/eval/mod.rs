@@ -1,4 +1,4 @@
-//! `eval`: a test set in, the quality of the vectors of one or more set-ups on standard output.
+//! `eval`: measures the vectors of one or more set-ups on a test set, and prints the figures.
 
 mod groups;
 mod page;

@@ -1,4 +1,4 @@
-//! Measured set-ups in, tables for people or a JSON object for programs out.
+//! Prints the figures of set-ups: tables for people, or a JSON object for programs.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::command::terminal::write_table;
 use crate::console::{HumanCount, shown};
 use crate::eval::{Interval, interval, pearson, spearman};
 
-/// Resamples of the bootstrap that an interval is computed from.
+/// The number of resamples of the bootstrap per interval.
 const RESAMPLES: u64 = 10_000;
 
-/// What a test set consists of.
+/// The kind of the items in a test set, with their metrics.
 pub struct ItemKind {
     name: &'static str,
     metrics: &'static [Metric],
@@ -35,12 +35,12 @@ pub struct EvalPage {
     pub kind: ItemKind,
     /// The id of each item.
     pub ids: Vec<String>,
-    /// Languages with the indices of their items; `None` has all items.
+    /// Each language with the indices of its items. The entry `None` has the indices of all items.
     pub languages: Vec<(Option<String>, Vec<usize>)>,
     pub measured: Vec<Measured>,
     /// Whether the second set-up is compared with the first.
     pub is_comparison: bool,
-    /// Remarks on the test set, with how many items each is about.
+    /// Remarks on the test set, each with a number of items.
     pub notes: Vec<(&'static str, usize)>,
 }
 
@@ -71,8 +71,8 @@ pub enum Values {
 }
 
 impl Values {
-    /// Returns a metric over some of the items: the mean for questions, the correlation for pairs. `None` without a
-    /// correlation, such as for equal scores.
+    /// Returns a metric over some of the items: the mean for questions, the correlation for pairs. Returns `None` if the
+    /// correlation is undefined, such as for equal scores.
     fn figure(&self, metric: usize, items: &[usize]) -> Option<f64> {
         match self {
             Values::Questions(values) => {
@@ -86,7 +86,7 @@ impl Values {
     }
 }
 
-/// A metric of two set-ups.
+/// One metric of both set-ups, and the difference.
 #[derive(Serialize)]
 struct Difference<'a> {
     language: Option<&'a str>,

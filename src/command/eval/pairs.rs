@@ -1,4 +1,4 @@
-//! Pairs of texts with scores in, the correlation of the scores with the cosines of their vectors out.
+//! Measures how well the scores of text pairs correlate with the cosine similarities of the vectors.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
     let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
     ensure!(
         eval::pearson(&scores, &scores).is_some(),
-        "{}: all its scores are {}, so there is nothing to correlate; use pairs with different scores",
+        "{}: all scores are {}, so there is nothing to correlate; use pairs with different scores",
         arguments.file.display(),
         scores[0]
     );
@@ -33,7 +33,7 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
     for group in groups {
         let mut last = None;
         for variant in &group.variants {
-            // Embedding takes the time, so set-ups that differ only in dimensions share their vectors.
+            // Embedding is slow, so set-ups that differ only in dimensions share vectors.
             let vectors = match last.take() {
                 Some((instruction, vectors)) if instruction == &variant.instruction => vectors,
                 _ => embed(&pairs, &group, variant.instruction.as_deref(), format)?,
@@ -58,14 +58,14 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
     })
 }
 
-/// Returns the vectors of both texts of each pair, in full width.
+/// Returns the vectors of both texts of each pair, with all dimensions.
 fn embed(
     pairs: &[Pair],
     group: &Group,
     instruction: Option<&str>,
     format: LogFormat,
 ) -> anyhow::Result<Vec<Embedding>> {
-    // Texts are cut into the same chunks as by `build`.
+    // `build` would split the texts into the same chunks.
     let tokenizer = model::tokenizer(&group.model, instruction)?;
     let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
     let texts = model::workload(&tokenizer, max_tokens)?;

@@ -1,4 +1,4 @@
-//! Questions, documents and judgments in, the metrics of the documents found out.
+//! Searches for the answers to each question, and compares the documents found with the judgments.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +19,8 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// Documents that are embedded together. Their vectors are ranked and dropped, so that a corpus may be larger than memory.
+/// The number of documents that are embedded together. After the documents have been ranked, their vectors are dropped, so
+/// that the vectors of a corpus need not fit into memory.
 const DOCUMENTS_TOGETHER: usize = 1024;
 
 pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
@@ -59,7 +60,7 @@ pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow:
     })
 }
 
-/// Fails if a judgment names a question or a document that does not exist: no model could find it.
+/// Checks that the judgments name only questions and documents that exist, because no model can find any others.
 fn check_judgments(judgments: &Judgments, questions: &[Question], corpus: &Corpus) -> anyhow::Result<()> {
     let ids: HashSet<String> = questions.iter().map(|question| question.entry.id.clone()).collect();
     check_ids("questions", judgments.keys(), "queries.jsonl", &ids)?;
@@ -79,7 +80,7 @@ fn check_ids<'a>(
     Err(anyhow!("{count} of its {what} are not in {place}, such as `{first}`; use the ids of {place}"))
 }
 
-/// The documents that questions are answered from.
+/// The documents to search.
 enum Corpus {
     Texts(Vec<CorpusEntry>),
     Index(Box<Parts>),
@@ -124,7 +125,7 @@ impl Corpus {
         }
     }
 
-    /// Returns the most tokens per chunk of documents that are to be embedded, the same as in `build`; 0 if none are.
+    /// Returns the largest number of tokens per chunk, as in `build`. Returns 0 for an index, which already has vectors.
     fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
         match self {
             Corpus::Texts(_) => model::max_tokens(None, model, &model.tokenizer),
@@ -189,7 +190,8 @@ fn offer_texts(
     offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)
 }
 
-/// Offers documents to all rankings. Vectors have the full width, and are truncated to that of each ranking.
+/// Offers documents to all rankings. `vectors` have all dimensions; each ranking gets them truncated to its number of
+/// dimensions.
 fn offer(rankings: &mut [Rankings], documents: &[&str], vectors: ArrayView2<f32>) -> anyhow::Result<()> {
     for ranking in rankings {
         if ranking.dim() == vectors.ncols() {
@@ -201,7 +203,7 @@ fn offer(rankings: &mut [Rankings], documents: &[&str], vectors: ArrayView2<f32>
     Ok(())
 }
 
-/// Returns the first `dim` dimensions of each vector, normalized again.
+/// Returns the first `dim` dimensions of each vector, L2-normalized again.
 fn truncate(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>> {
     let mut values = Vec::with_capacity(vectors.nrows() * dim);
     for vector in vectors.rows() {
@@ -214,7 +216,7 @@ fn truncate(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>>
 struct Asked<'a> {
     instruction: Option<&'a str>,
     tokenizer: Tokenizer,
-    /// Tokens of the longest question.
+    /// The number of tokens of the longest question.
     max_tokens: usize,
     variants: &'a [Variant],
 }
@@ -236,7 +238,7 @@ fn rank(
     }
     let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
     let asked = by_instruction(model, variants, no_instruction, &texts)?;
-    // The model is loaded once, for the longest text of any set-up.
+    // The model is loaded only once, so it must accept the longest text of every set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
     let tokenizer = asked[0].tokenizer.clone();
     let all = model::workload(&tokenizer, longest)?;
@@ -277,7 +279,8 @@ fn by_instruction<'a>(
     groups.collect()
 }
 
-/// Returns the metrics of [`QUESTIONS`] for the documents found, by what was judged for the question.
+/// Returns the metrics of [`QUESTIONS`] for one question. `judged` has the relevance of each judged document, and `found` has
+/// the documents found, nearest first.
 fn metrics(judged: &HashMap<String, i64>, found: &[&str]) -> [f64; 3] {
     let ranked: Vec<i64> = found.iter().map(|&document| judged.get(document).copied().unwrap_or(0)).collect();
     let judged: Vec<i64> = judged.values().copied().collect();

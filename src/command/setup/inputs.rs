@@ -1,4 +1,4 @@
-//! The inputs as typed in; where documents are and how to read them out.
+//! Turns the arguments about inputs into the roots of the documents and the settings for reading.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::index::COLUMNS;
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
 use crate::storage::object::Stores;
 
-/// Returns the inputs, and checks that they exist unless they `may_be_missing`.
+/// Returns the roots of the documents. Checks that all inputs exist, unless they `may_be_missing`.
 pub fn roots(
     arguments: &ReadingArguments,
     may_be_missing: bool,
@@ -21,7 +21,7 @@ pub fn roots(
     Roots::anywhere(inputs, Filter::new(include, exclude, *hidden, *follow)?, may_be_missing, stores)
 }
 
-/// Returns how to read documents. `more` is a column that the output has beside those of an index.
+/// Returns the settings for reading documents. `more` is an additional column of the output, which no index has.
 pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Result<Reading> {
     let limits = Limits {
         document_bytes: arguments.max_document_mib << 20,
@@ -53,7 +53,8 @@ fn keep(names: &[String], more: Option<&str>) -> Result<Vec<String>, Usage> {
     Ok(names.to_vec())
 }
 
-/// Returns the path of this program, to start workers with. On Linux it is the running program even if its file was replaced.
+/// Returns the path of this program, for starting workers. On Linux, this path works even if the file of the program has been
+/// replaced during the run.
 pub fn this_program() -> anyhow::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() {
@@ -65,5 +66,5 @@ pub fn this_program() -> anyhow::Result<PathBuf> {
 
 fn encoding(name: &str) -> Result<&'static Charset, Usage> {
     Charset::for_label(name.as_bytes())
-        .ok_or_else(|| Usage(format!("--encoding {name}: unknown; use a name of the web's encodings, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
+        .ok_or_else(|| Usage(format!("--encoding {name}: is unknown; use a name from the WHATWG Encoding Standard, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
 }

@@ -1,6 +1,6 @@
-//! Arguments that several subcommands share in; documents, models and places out.
+//! Turns the arguments that several subcommands share into inputs, models and places of outputs.
 
-pub mod inputs; // which documents are read, and how
-pub mod model; // the model, loaded
-pub mod output; // the output's place, held
-pub mod target; // a path or a URL to write to
+pub mod inputs; // the inputs, and the settings for reading them
+pub mod model; // finds, checks and loads the model
+pub mod output; // checks and locks the place of an index
+pub mod target; // a path or an object to write to

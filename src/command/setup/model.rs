@@ -1,4 +1,4 @@
-//! The model as typed in; the model, its limits and its fingerprint out.
+//! Turns the arguments about the model into the model, its limits and its fingerprint.
 
 use std::env;
 use std::num::NonZeroUsize;
@@ -21,16 +21,16 @@ use crate::text::{chunk, clean};
 use crate::vector::embedder::Embedder;
 use crate::vector::texts::TextEmbedder;
 
-/// Most tokens of a chunk, unless the user or the model sets another limit.
+/// The largest number of tokens per chunk, unless the user or the model sets another limit.
 const MAX_TOKENS: usize = 2048;
 
-/// Fewest dimensions that Qwen3-Embedding was trained for.
+/// The smallest number of dimensions that Qwen3-Embedding was trained for.
 pub const DIM_MIN: usize = 32;
 
 /// The default instruction for questions, from Qwen3-Embedding's model card.
 pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
-/// Finds the files of the model, or downloads them from the hub. `file` is the ONNX file to take unless the user names one.
+/// Finds the files of the model, or downloads them from the hub. `file` is the ONNX file to use unless the user names one.
 pub fn open(
     arguments: &ModelArguments,
     file: Option<&str>,
@@ -39,7 +39,7 @@ pub fn open(
     open_on(arguments, arguments.device.clone(), file, format)
 }
 
-/// As [`open`], on one device only: a few texts do not keep several busy.
+/// Opens the model as [`open`] does, but on one device only, because a few texts do not keep several devices busy.
 pub fn open_on_one(
     arguments: &ModelArguments,
     file: Option<&str>,
@@ -61,14 +61,14 @@ fn open_on(
         Some(path) if path.exists() => path,
         _ => {
             let name = named.as_ref().map(|path| path.to_string_lossy());
-            // Exit code 1, not 2: the folder may be there the next time.
+            // The exit code is 1, not 2, because the same arguments succeed once the folder exists.
             let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
             let got = transfer(format, |tell| {
                 Hub::from_environment(arguments.offline)?.get(&repository, file, tell)
             });
             match name {
                 Some(name) => {
-                    got.with_context(|| format!("--model {name}: no folder or file here; on the hub"))?
+                    got.with_context(|| format!("--model {name}: is no local folder or file; on the hub"))?
                 }
                 None => got?,
             }
@@ -77,7 +77,7 @@ fn open_on(
     Model::open(&path, file, device)
 }
 
-/// Returns what messages call a model: the path of its ONNX file, or its name on the hub and the name of the file.
+/// Returns the name of a model in messages: the path of the ONNX file, or the name on the hub and the name of the ONNX file.
 pub fn name(arguments: &ModelArguments, model: &Model) -> String {
     let onnx = &model.folder.onnx;
     let named = named(arguments);
@@ -88,26 +88,26 @@ pub fn name(arguments: &ModelArguments, model: &Model) -> String {
     format!("{repository} ({})", onnx.file_name().unwrap_or_default().display())
 }
 
-/// Returns the model of the arguments or of the bundle that this program is in: a path, or a name on the hub.
+/// Returns the path or the hub name in the arguments, or else the model folder beside this program.
 fn named(arguments: &ModelArguments) -> Option<PathBuf> {
     arguments.model.clone().or_else(beside)
 }
 
-/// Returns the model folder of the bundle that this program is in.
+/// Returns the model folder beside this program, which exists if the program is part of a bundle.
 fn beside() -> Option<PathBuf> {
     let folder = env::current_exe().ok()?.parent()?.join(bundle::MODEL);
     folder.is_dir().then_some(folder)
 }
 
-/// Returns the model's name on the hub; the default model without a name.
+/// Parses a model's name on the hub. Without a name, returns the default model.
 pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
     if let Some(path) = name.filter(|name| Path::new(name).exists()) {
-        return Err(Usage(format!("model {path}: is a folder or file here; name a model of the hub")));
+        return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
     }
     name.unwrap_or(hub::DEFAULT).parse()
 }
 
-/// Runs a download and shows its progress, unless `format` is `None`.
+/// Runs a download, and shows the progress unless `format` is `None`.
 pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T) -> T {
     let mut shown = Transfer::new("downloading", format);
     let got = get(&mut |event| match event {
@@ -136,7 +136,8 @@ pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tok
     }
 }
 
-/// Returns everything that the vectors depend on, with the versions of this program.
+/// Returns the fingerprint of an index: everything that the vectors depend on. Extraction, cleaning and chunking have the
+/// versions of this program.
 pub fn fingerprint(
     model: ModelFingerprint,
     dim: usize,
@@ -156,18 +157,18 @@ pub fn fingerprint(
     }
 }
 
-/// Returns the metadata of an index of all documents.
+/// Returns the metadata of an index that is not a shard.
 pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
     let model_file = model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Metadata { tool: TOOL.to_owned(), model_file, fingerprint, stale: 0, shard: None }
 }
 
-/// Returns what the model has to be ready for: chunks of at most this many tokens.
+/// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same instruction.
 pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
     Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()? })
 }
 
-/// Loads the model for texts in memory. Returns its fingerprint too.
+/// Loads the model for embedding texts in memory. Also returns the fingerprint of the model.
 pub fn load(
     arguments: &ModelArguments,
     model: &Model,
@@ -186,7 +187,7 @@ pub fn load(
     Ok((TextEmbedder::new(embedder, tokenizer, texts.max_tokens, dim), loaded.fingerprint))
 }
 
-/// Returns the default instruction for questions. Other architectures were not trained with it.
+/// Returns the default instruction for questions, or `None` if the model is of an architecture that was not trained with it.
 pub fn query_instruction(model: &Model) -> Option<&'static str> {
     model.folder.is_qwen3().then_some(RETRIEVAL)
 }
@@ -206,11 +207,14 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
     let max_tokens = asked.unwrap_or(MAX_TOKENS.min(most));
     let least = least_tokens(tokenizer);
     if max_tokens > most {
-        return Err(Usage(format!("--max-tokens {max_tokens}: the model takes {most} at most")).into());
+        return Err(Usage(format!(
+            "--max-tokens {max_tokens}: is too large; the model takes at most {most} tokens"
+        ))
+        .into());
     }
     if max_tokens < least {
         return Err(Usage(format!(
-            "{max_tokens} tokens in a chunk are too few: {} go to the instruction and special tokens, and {} are needed for text; shorten --instruction or raise --max-tokens",
+            "--max-tokens {max_tokens}: is too small: the instruction and special tokens take {} tokens, and the text needs {}; shorten --instruction or raise --max-tokens",
             tokenizer.overhead(),
             chunk::ROOM_MIN
         ))
@@ -219,7 +223,7 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
     Ok(max_tokens)
 }
 
-/// Returns the smallest limit on the tokens of a chunk.
+/// Returns the smallest limit on tokens per chunk: room for the instruction, the special tokens and some text.
 pub fn least_tokens(tokenizer: &Tokenizer) -> usize {
     tokenizer.overhead() + chunk::ROOM_MIN
 }

@@ -1,4 +1,4 @@
-//! Checks on the place that an index is written to: who else writes it, and what would be lost there.
+//! Checks the place of a new index: another run must not write there, and no other file may be lost.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::storage::lock::{Lock, LockError};
 use crate::storage::object::Url;
 use crate::storage::place::Place;
 
-/// The end of the name of the lock file beside an output.
+/// The last part of the name of the lock file beside an output.
 const LOCK: &str = "lock";
 
-/// Checks that no output is an input or another output. Each output comes with the option that names it.
+/// Checks that no output is an input or another output. `outputs` has the option and the path of each output.
 pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> Result<(), Usage> {
-    // A new file has no real path yet, but its folder has.
+    // A file that does not exist yet has no canonical path, but the folder of the file has one.
     let real = |path: &Path| {
         let new = || Some(path.parent()?.join(".").canonicalize().ok()?.join(path.file_name()?));
         path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_owned())
@@ -29,7 +29,7 @@ pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> 
     for (option, path) in outputs {
         let Some(path) = path else { continue };
         if let Some((_, other)) = taken.iter().find(|(there, _)| *there == real(path)) {
-            return Err(Usage(format!("{other}: is the output too; name another with {option}")));
+            return Err(Usage(format!("{other}: is also the output; name another file with {option}")));
         }
         taken.push((real(path), format!("{option} {}", path.display())));
     }
@@ -45,7 +45,7 @@ pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> 
         }
         Err(LockError::Failed(e)) if has_no_locks(&e) => {
             warn(&format!(
-                "{place}: its file system has no locks ({e}); make sure that no other run writes it"
+                "{place}: is on a file system without locks ({e}); make sure that no other run writes this output"
             ));
             Ok(None)
         }
@@ -58,18 +58,18 @@ fn has_no_locks(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
 }
 
-/// Takes the lock of a place for an index of all documents, and opens the index that is there.
+/// Takes the lock of a place for an index that is not a shard, and opens the old index.
 pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, Place, Option<Part>)> {
     Url::refuse("output", path)?;
     let look = || Place::new("output", path, &INDEX);
     let lock = lock(&look()?, warn)?;
-    // Another run may have changed the file until the lock was taken.
+    // Another run may have changed the file before this run took the lock.
     let mut place = look()?;
     let old = check_old(&mut place, warn)?;
     Ok((lock, place, old))
 }
 
-/// Opens what is there, which must be an index of all documents. A damaged file is kept under another name.
+/// Opens the old file, which must be an index and not a shard. A damaged file will be kept under another name.
 fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
     if !place.is_taken() {
         return Ok(None);
@@ -81,25 +81,28 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
         }
         Err(IndexFileError::Damaged(e)) => {
             let kept = place.plan_backup();
-            warn(&format!("{place}: is damaged ({e:#}); it will be kept as {}", kept.display()));
+            warn(&format!(
+                "{place}: is damaged ({e:#}); the damaged file will be kept as {}",
+                kept.display()
+            ));
             Ok(None)
         }
         Err(error) => Err(would_be_lost(place, &error)),
     }
 }
 
-/// Checks that an index with rows is not replaced by one without. `why` says why there are no rows.
+/// Checks that an index without rows does not replace an index with rows. `why` says why the new index has no rows.
 pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> anyhow::Result<()> {
     let there = old.map_or(0, Part::rows);
     ensure!(
         there == 0 || rows > 0,
-        "{place}: {why}, and the {} rows that are there would be lost; remove the file first if you want that",
+        "{place}: {why}, and the {} rows of the old file would be lost; remove the file first to allow that",
         HumanCount(there.into())
     );
     Ok(())
 }
 
-/// Returns the error for a place with a file that is not an index of this tool.
+/// Returns the error for a place where a file that is not an index would be lost.
 pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     let what = match what {
         IndexFileError::Delta => "a delta",
@@ -108,13 +111,16 @@ pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     anyhow!("{place}: is {what}, and would be lost; choose another place with -o")
 }
 
-/// Checks that the file there has the same shard of the documents as the new one. A file that does not say may have any.
+/// Checks that the old file has the same shard of the documents as the new file. `there` is the shard in the metadata of the
+/// old file; an old file without metadata passes.
 pub fn check_shard(place: &Place, there: Option<Option<Shard>>, wanted: Option<Shard>) -> anyhow::Result<()> {
     match there {
         Some(there) if there != wanted => {
             let what = there
                 .map_or("has all documents, not a shard".to_owned(), |shard| format!("is shard {shard}"));
-            bail!("{place}: {what}, and would be lost; choose another place with -o, or remove it first")
+            bail!(
+                "{place}: {what}, and would be lost; choose another place with -o, or remove the file first"
+            )
         }
         _ => Ok(()),
     }

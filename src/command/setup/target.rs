@@ -1,4 +1,4 @@
-//! Where a file is written: a path, or an object by way of a local file.
+//! The target of an output: a local file, or an object that a local file is uploaded to.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::console::LogFormat;
 use crate::storage::object::{RemoteOutput, Stores, Url};
 use crate::storage::place::{FileKind, Place};
 
-/// A file to write, and the object that it is uploaded to, if any.
+/// A file to write, and the object that the file is uploaded to, if any.
 pub struct Target {
     what: &'static str,
     kind: &'static FileKind,
@@ -15,7 +15,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Messages call it `what`.
+    /// Makes the target. `what` names the target in messages.
     ///
     /// # Errors
     /// The URL names no object.
@@ -30,15 +30,15 @@ impl Target {
         Ok(Target { what, kind, path, remote })
     }
 
-    /// Whether the file is uploaded to an object.
+    /// Returns whether the file is uploaded to an object.
     pub fn is_object(&self) -> bool {
         self.remote.is_some()
     }
 
-    /// Returns the place of the file as it is now.
+    /// Returns the place of the local file, and notes whether a file exists there now.
     ///
     /// # Errors
-    /// As [`Place::new`].
+    /// The errors of [`Place::new`].
     pub fn place(&self) -> anyhow::Result<Place> {
         let place = Place::new(self.what, &self.path, self.kind)?;
         Ok(match &self.remote {
@@ -47,16 +47,16 @@ impl Target {
         })
     }
 
-    /// Checks that an object that is there already is of the same kind as the new one.
+    /// Checks that an existing object has the same kind as the new file.
     ///
     /// # Errors
-    /// It is of another kind, or the store does not answer.
+    /// The object has another kind, or the store does not answer.
     pub fn look(mut self) -> anyhow::Result<Self> {
         self.remote.as_mut().map_or(Ok(()), |remote| remote.look(self.kind))?;
         Ok(self)
     }
 
-    /// Downloads the object unless the file is a copy of it. Only the run that holds the lock may call this.
+    /// Downloads the object unless the local file is a copy of the object. Only the run that holds the lock may call this.
     ///
     /// # Errors
     /// The object cannot be downloaded.
@@ -67,10 +67,10 @@ impl Target {
         remote.fetch(&place, format)
     }
 
-    /// Uploads the file unless the object is equal to it.
+    /// Uploads the file unless the object already has the same content.
     ///
     /// # Errors
-    /// The object cannot be written, or somebody else has written it in the meantime. It stays as it is.
+    /// The object cannot be written, or another program has written the object in the meantime. The object stays unchanged.
     pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
         self.remote.as_ref().map_or(Ok(()), |remote| remote.upload(&self.place()?, format))
     }
