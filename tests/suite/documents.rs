@@ -191,7 +191,7 @@ fn other_encodings_are_decoded_and_said_or_forced() {
     playground
         .run(&["build", "one.txt", "-o", "out.parquet", "--encoding", "nope"])
         .expect(2)
-        .says("--encoding nope: unknown");
+        .says("--encoding nope: is unknown");
 }
 
 #[test]
