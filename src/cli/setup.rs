@@ -23,7 +23,7 @@ pub struct ModelArguments {
 
     /// ONNX file of the model [default: model.onnx]
     ///
-    /// Without this option, `search` and `eval retrieval --index` use the file that the index was made with.
+    /// If `search` or `eval retrieval --index` is run without this option, it uses the file that the index was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 

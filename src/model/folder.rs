@@ -151,8 +151,7 @@ impl ModelFolder {
         self.refuse_unknown_modules()?;
         let Some((path, settings)) = self.optional(POOLING)? else {
             bail!(
-                "model {}: no {POOLING}, the file that names the pooling of a {} model; copy the file from the model's own repository",
-                self.onnx.display(),
+                "no {POOLING}, the file that names the pooling of a {} model; copy the file from the model's own repository",
                 self.config.model_type
             );
         };

@@ -81,7 +81,11 @@ impl Model {
         if weights != before.weights {
             return Ok(None);
         }
-        let pooling = before.pooling.map(|_| self.folder.pooling()).transpose()?;
+        let pooling = before
+            .pooling
+            .map(|_| self.folder.pooling())
+            .transpose()
+            .with_context(|| format!("model {}", self.folder.onnx.display()))?;
         self.fingerprint(weights, pooling, before.width, self.device.precision()).map(Some)
     }
 

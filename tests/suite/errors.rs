@@ -129,7 +129,7 @@ const CASES: &[Case] = &[
         },
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["m/onnx/model.onnx", "no 1_Pooling/config.json", "copy it"],
+        says: &["m/onnx/model.onnx", "model m/onnx/model.onnx: no 1_Pooling/config.json", "copy the file"],
     },
     Case {
         name: "a module that is not run",
