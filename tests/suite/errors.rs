@@ -184,7 +184,7 @@ const CASES: &[Case] = &[
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model-file", "model_uint8.onnx"],
         code: 1,
-        says: &["model_uint8.onnx", "`sentence_embedding` is u8", "float output"],
+        says: &["model_uint8.onnx", "output `sentence_embedding` has the type u8", "float output"],
     },
     Case {
         name: "a dimension over the model's",

@@ -236,7 +236,7 @@ fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
     };
     refused(search(&["nothing.parquet", "x"]), &["index nothing.parquet: ", "No such file"]);
     playground.write("text.parquet", "this is no Parquet");
-    refused(search(&["text.parquet", "x"]), &["index text.parquet: cannot be opened", "not start with PAR1"]);
+    refused(search(&["text.parquet", "x"]), &["index text.parquet: cannot be read as an index: it does not start with PAR1", "not start with PAR1"]);
     damage("foreign.parquet", "t = t.replace_schema_metadata({})");
     refused(search(&["foreign.parquet", "x"]), &["index foreign.parquet: was not made by this tool"]);
     damage("no-vectors.parquet", "t = t.drop_columns(['vector'])");
@@ -249,11 +249,11 @@ fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
         "v = t['vector'].to_pylist(); v[5][3] = float('nan'); t = t.set_column(2, t.schema.field(2), [pa.array(v, t.schema.field(2).type)])",
     );
     damage("kind.parquet", "t = t.append_column('n', pa.array(range(len(t)), pa.int32()))");
-    refused(search(&["kind.parquet", "x"]), &["index kind.parquet: ", "its column n is Int32"]);
+    refused(search(&["kind.parquet", "x"]), &["index kind.parquet: ", "its column n has the type Int32"]);
     refused(search(&["nan.parquet", "x"]), &["index nan.parquet: ", "row 5 has a vector that is not finite"]);
     let whole = fs::read(playground.path("out.parquet")).unwrap();
     playground.write("short.parquet", &whole[..whole.len() - 100]);
-    refused(search(&["short.parquet", "x"]), &["index short.parquet: cannot be opened"]);
+    refused(search(&["short.parquet", "x"]), &["index short.parquet: cannot be read as an index"]);
     // The damage is at the start of the vectors.
     let hole = SerializedFileReader::new(Bytes::from(whole.clone())).unwrap();
     let hole = hole.metadata().row_group(0).column(2).data_page_offset() as usize;

@@ -151,7 +151,7 @@ fn batches_are_as_large_as_the_memory_allows() {
     let budget = |mib: &str| -> usize {
         let doctor = [&["doctor"], &model("model_f16.onnx")[..], &CUDA].concat();
         let ran = run(&playground, &doctor, &[("STAND_IN_MIB", mib)]);
-        let budget = ran.stdout.split_once("go together, up to ").unwrap().1.split_once(" tokens").unwrap().0;
+        let budget = ran.stdout.split_once(", up to ").unwrap().1.split_once(" tokens").unwrap().0;
         budget.replace(',', "").parse().unwrap()
     };
     let (all, half, little) = (budget("8192"), budget("32"), budget("12"));
@@ -177,7 +177,7 @@ fn too_little_memory_makes_batches_smaller_before_documents_fail() {
     // A text that does not fit alone fails. The old output has a row for it, so the test removes that output.
     fs::remove_file(playground.path("out.parquet")).unwrap();
     let ran = build(&playground, &CUDA, &[("STAND_IN_MIB", "3")]).expect(3);
-    ran.says(" tokens at once are more than the memory of the device holds; lower --max-tokens");
+    ran.says(" tokens do not fit into the memory of the device; lower --max-tokens");
     let embedded = rows(&playground.path("out.parquet"));
     assert!((200..2000).contains(&embedded.len()), "{}", embedded.len());
     assert!(embedded.iter().any(|row| row.text.len() < 20), "no short text has a row");
