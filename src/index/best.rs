@@ -10,8 +10,8 @@ pub trait Ranked {
     /// Compares two items. The better item is `Less`.
     fn order(&self, other: &Self) -> Ordering;
 
-    /// Returns the identity of an item. Of several items with the same identity, only the best is kept. Items with `None` have no
-    /// identity in common.
+    /// Returns the identity of an item. Of several items with the same identity, only the best is kept. An item
+    /// with `None` shares its identity with no other item.
     fn identity(&self) -> Option<impl Hash + Eq>;
 }
 

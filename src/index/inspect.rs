@@ -63,7 +63,7 @@ pub struct NearestFigures {
     pub cosine: Spread,
     /// For each n, the number of cosines from n / 10 up to (n + 1) / 10. A cosine of 1 is counted for n = 9.
     pub cosine_tenths: BTreeMap<i32, u64>,
-    /// Number of rows in the sample whose cosine is at least [`NEAR_DUPLICATE`].
+    /// Number of rows in the sample that have a near-duplicate: another row at a cosine of at least [`NEAR_DUPLICATE`].
     pub near_duplicates: u64,
 }
 

@@ -126,8 +126,8 @@ impl KeptColumn {
     }
 }
 
-/// Returns a value as a column of text would hold the value. The result is the same for every type of column that the value can
-/// be read from.
+/// Returns a value as a column of text would hold the value. The result does not depend on the type of the column
+/// in the file that the value was read from.
 pub fn rendered(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,

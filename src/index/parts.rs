@@ -208,7 +208,7 @@ fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
     ends.collect()
 }
 
-/// Returns the paths that a name means: a file, the index files of a folder, or the files that match a pattern.
+/// Returns the paths for a name that the user gave: a file, the index files of a folder, or the files that match a pattern.
 fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Url::refuse("index", name)?;
     if name.is_dir() {

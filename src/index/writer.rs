@@ -157,7 +157,7 @@ impl<'a> IndexWriter<'a> {
             && file.is_row(self.rows, text, Some(kept::digest(&row.kept).0))
     }
 
-    /// Whether the old file can stay: it has exactly the rows so far, the same columns and the same metadata.
+    /// Whether the old file can stay: it has exactly the rows pushed so far, the same columns and the same metadata.
     fn is_complete(&self, old: &IndexFile) -> bool {
         let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same
@@ -171,7 +171,7 @@ impl<'a> IndexWriter<'a> {
         columns.fold(false, |is_changed, (column, value)| column.widen(value) || is_changed)
     }
 
-    /// Starts the new file, and copies the rows so far from the old file.
+    /// Starts the new file, and copies the rows pushed so far from the old file.
     fn copy_old(&mut self) -> anyhow::Result<()> {
         let mut table = self.new_table()?;
         if let Some(old) = self.old {

@@ -38,7 +38,7 @@ impl<'a> Account<'a> {
     /// text.
     ///
     /// # Errors
-    /// A store cannot be reached any more, or a root without documents is not allowed.
+    /// A store cannot be reached any more, or a root contains no documents and the settings do not allow this.
     pub fn count(&mut self, item: PreparedDocument) -> anyhow::Result<Option<Ready>> {
         match item {
             PreparedDocument::Ready(ready) => {

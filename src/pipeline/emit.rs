@@ -12,7 +12,7 @@ use crate::vector::mean::mean;
 /// Limit on the rows of the old file that are read and written at a time.
 const STALE_ROWS: usize = 1024;
 
-/// Counts a document and returns its rows. If the rows cannot be made, counts and reports a failure instead and returns no rows.
+/// Counts a document and returns its rows. If the rows cannot be made, counts and reports a failure, and returns no rows.
 /// In a dry run, counts the document and returns no rows.
 pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account) -> Vec<Row> {
     let PendingDocument { document, id, vectors, is_new } = pending;

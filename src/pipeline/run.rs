@@ -47,8 +47,8 @@ const TRIAL: Duration = Duration::from_secs(3);
 /// documents were found. The stale rows come last: rows of the old file for documents that cannot be read in this run.
 ///
 /// # Errors
-/// The engine or the sink failed, the run was interrupted, or more documents of the old file are gone than the settings allow.
-/// The failure of a single document is no error: the failure is counted and reported.
+/// The engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
+/// are gone, and the settings do not allow this. The failure of a single document is no error: the failure is counted and reported.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
     let (sender, groups) = bounded(QUEUE_GROUPS);
     let producer = {
