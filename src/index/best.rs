@@ -1,4 +1,4 @@
-//! Keeps the best of the items that it is offered one by one.
+//! Keeps the best of many items, which are offered one by one.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -10,11 +10,12 @@ pub trait Ranked {
     /// Compares two items. The better item is `Less`.
     fn order(&self, other: &Self) -> Ordering;
 
-    /// Returns the identity of an item. Of several items with the same identity, only the best is kept.
+    /// Returns the identity of an item. Of several items with the same identity, only the best is kept. An item
+    /// with `None` shares its identity with no other item.
     fn identity(&self) -> Option<impl Hash + Eq>;
 }
 
-/// The best `most` of the items offered. It holds up to twice as many items, so that it sorts only once per `most` new items.
+/// The best `most` items so far. Holds up to twice as many items, so that sorting is needed only once per `most` new items.
 #[derive(Debug, Clone)]
 pub struct Best<T> {
     most: usize,
@@ -28,8 +29,8 @@ impl<T: Ranked> Best<T> {
         Best { most, items: Vec::new(), is_full: false }
     }
 
-    /// Returns the worst of the first `most` items after they were sorted, or `None` before that. An item that is not better than
-    /// this one need not be offered.
+    /// Returns the worst item that the latest sort kept; `None` until a sort has kept `most` items. An item that is not better
+    /// than the worst item need not be offered.
     pub fn worst(&self) -> Option<&T> {
         self.items[..if self.is_full { self.most } else { 0 }].last()
     }

@@ -30,8 +30,8 @@ impl fmt::Display for ContentDigest {
     }
 }
 
-/// Returns the digest of a row, made from the digest of the text and the digest of the vector: callers need the digest of the
-/// text anyway, and BLAKE3 is faster when the vector is one buffer.
+/// Returns the digest of a row. Hashes the digest of the text and the digest of the vector: callers need the digest of the text
+/// anyway, and BLAKE3 is faster when the vector is one buffer.
 pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(text.as_bytes()).update(blake3::hash(vector.to_byte_slice()).as_bytes());

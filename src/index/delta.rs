@@ -36,7 +36,8 @@ impl Changes {
     pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
         let mut changes = Changes::default();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];
-        // If one file has a row per document and the other a row per chunk, no row is in both files, even if ids are equal.
+        // If one file has one row per document and the other file one row per chunk, no row is in both files, even if ids are
+        // equal.
         let same_kind = old.filter(|old| old.kind() == new.kind());
         for (id, rows) in new.each_document() {
             let mut before =
@@ -59,8 +60,8 @@ impl Changes {
     }
 }
 
-/// Writes a delta with one row per change and puts it in place. The columns are `id`, [`OPERATION`], and the other columns of the
-/// new file, which are null in a removed row. Returns the warning of [`Place::publish`], if there is one.
+/// Writes a delta with one row per change and puts the delta in place. The columns are `id`, [`OPERATION`], and the other columns
+/// of the new file, which are null in a removed row. Returns the warning of [`Place::publish`], if there is one.
 ///
 /// # Errors
 /// The delta cannot be written, or an index file cannot be read.
@@ -97,7 +98,7 @@ pub fn write_delta(
     place.publish(file)
 }
 
-/// Whether the file at this place is a delta that leads to this index file.
+/// Whether the file at this place is a delta that turns an old index file into this index file.
 pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
     let footer = || ArrowReaderMetadata::load(&File::open(place.path()).ok()?, Default::default()).ok();
     footer().and_then(|footer| entry(&footer, TO)).is_some_and(|to| to == file.content())

@@ -20,17 +20,16 @@ use super::row_batch::floats;
 use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
 
-/// Limit on the reads per row group for vectors, averaged over all row groups. A build that takes the vectors in the order of the
-/// file reads each row group about ten times. A build that reads more often needs the vectors in another order, so the vectors
-/// are copied to a [`FlatVectors`].
+/// Limit on the reads of a row group for its vectors, averaged over all row groups. A build that takes the vectors in the order
+/// of the file reads each row group about ten times. A build that reads more often takes the vectors in another order, so the
+/// vectors are copied to a [`FlatVectors`].
 const READS_PER_GROUP_MAX: usize = 16;
 
 /// The index file at the output when a run begins, and how much of this file the run can reuse.
 pub struct Old {
     /// The file, read whole and undamaged.
     pub file: IndexFile,
-    /// How much of the file can be reused, which depends on the settings of the old and the new run. `--rebuild` does not change
-    /// this value.
+    /// How much of the file can be reused. This depends on the settings of the old and the new run, but not on `--rebuild`.
     pub reusable: Reusable,
 }
 
@@ -46,21 +45,22 @@ pub enum Reusable {
 }
 
 impl Old {
-    /// Whether an equal text has the same vector in the new file, before the vector is truncated.
+    /// Whether the vectors of the old file can be reused: a text has the same vector in both files, before the vector is
+    /// truncated.
     pub fn has_vectors(&self) -> bool {
         self.reusable != Reusable::Nothing
     }
 }
 
-/// The number of the first row of a document.
+/// The digest of a document's id, and the number of the document's first row.
 #[derive(Debug, Clone, Copy)]
 struct DocumentStart {
     id: Digest,
     row: u32,
 }
 
-/// An index file that was read whole. It takes 20 bytes of memory per row, 24 per document, and 8 more per row if there are kept
-/// columns.
+/// An index file that was read whole. It takes 20 bytes of memory per row and 24 per document. If there are kept columns, it
+/// takes 8 more bytes per row.
 pub struct IndexFile {
     part: Part,
     dim: usize,
@@ -70,9 +70,9 @@ pub struct IndexFile {
     documents: Vec<DocumentStart>,
     by_text: OnceLock<Vec<u32>>,
     by_id: OnceLock<Vec<u32>>,
-    /// Number of reads of a row group for its vectors so far.
+    /// How many row groups have been read for their vectors so far. Each read of the same row group is counted.
     groups_read: AtomicUsize,
-    /// Made when there were more reads than [`READS_PER_GROUP_MAX`] allows.
+    /// A temporary file with all vectors. It is written once there were more reads than [`READS_PER_GROUP_MAX`] allows.
     flat: OnceLock<FlatVectors>,
     /// The folder for the temporary file of `flat`.
     folder: PathBuf,
@@ -133,7 +133,8 @@ impl IndexFile {
         self.by_id.get_or_init(|| sorted_by(self.documents(), |at| self.documents[at].id))
     }
 
-    /// Returns a row with this text: a row of this document if there is one, else the first such row of the file.
+    /// Returns a row with this text: a row of `document` if that document has the text, else the first row of the file with this
+    /// text.
     pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
         let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
         own.find(|&row| self.texts[row as usize] == text).or_else(|| {
@@ -171,7 +172,7 @@ impl IndexFile {
         self.kept.as_ref().map(|kept| kept[row as usize])
     }
 
-    /// Returns the digest of the id and the rows of each document.
+    /// Returns, for each document, the digest of the document's id and the numbers of the document's rows.
     pub fn each_document(&self) -> impl Iterator<Item = (Digest, Range<u32>)> {
         (0..self.documents()).map(|at| (self.documents[at as usize].id, self.rows_of(at)))
     }
@@ -211,7 +212,7 @@ impl IndexFile {
         Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..self.dim]).copied().collect())
     }
 
-    /// Reads the id, the text and the kept columns `keep` of the rows with these numbers, which ascend. Does not read vectors.
+    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The numbers in `rows` must ascend.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -219,7 +220,7 @@ impl IndexFile {
         self.part.rows_with(rows, keep)
     }
 
-    /// Reads the ids of the documents with these numbers, which ascend.
+    /// Reads the ids of these documents. The numbers in `documents` must ascend.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -235,7 +236,7 @@ impl IndexFile {
         Ok(found)
     }
 
-    /// Reads all columns of the rows with these numbers, which ascend, and passes them to `f` in batches.
+    /// Reads all columns of these rows, and passes them to `f` in batches. The numbers of the rows must ascend.
     pub(super) fn batches(
         &self,
         rows: &[u32],
@@ -258,7 +259,7 @@ impl IndexFile {
         self.part.kind()
     }
 
-    /// Returns the first row of a document with the id of an earlier document, if there is such a document.
+    /// If two documents have the same id, returns the first row of the second document.
     pub fn doubled_id(&self) -> Option<u32> {
         let document = |at: u32| &self.documents[at as usize];
         let doubled = self.by_id().windows(2).find(|pair| document(pair[0]).id == document(pair[1]).id)?;
@@ -307,7 +308,7 @@ fn sorted_by(count: u32, digest: impl Fn(usize) -> Digest) -> Vec<u32> {
     sorted
 }
 
-/// Returns the number of a row or document in 32 bits. This is enough, because [`Part::open`] refuses a file with more rows.
+/// Converts the number of a row or document to 32 bits. 32 bits are enough, because [`Part::open`] refuses a file with more rows.
 #[allow(clippy::cast_possible_truncation)]
 fn number(index: usize) -> u32 {
     index as u32

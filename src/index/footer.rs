@@ -11,8 +11,8 @@ pub const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
 /// The metadata key under which a delta stores the content digest of the new index file.
 pub const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
 
-/// Returns the kind of rows that the JSON metadata of an index file names. Every version of this tool writes the kind at the same
-/// place, so this also works when `Metadata` cannot be parsed.
+/// Reads the kind of rows from the JSON metadata of an index file. Every version of this tool writes the kind at the same place,
+/// so this function works even when `Metadata` cannot be parsed.
 pub fn kind(metadata: &str) -> RowKind {
     let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
     serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)

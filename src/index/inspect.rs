@@ -16,10 +16,10 @@ use crate::digest::Digest;
 /// How much the length of a vector may differ from 1. Rounding 1,024 numbers to 32-bit floats changes the length by 1e-7.
 const LENGTH_TOLERANCE: f64 = 1e-4;
 
-/// Limit on the rows of the sample, for which [`inspect`] searches the nearest other row.
+/// Limit on the rows in the sample. For each row in the sample, [`inspect`] searches the nearest other row.
 const SAMPLE_ROWS: u64 = 256;
 
-/// The lowest cosine at which two rows are near-duplicates.
+/// Two rows are near-duplicates if their cosine is at least this number.
 pub const NEAR_DUPLICATE: f64 = 0.98;
 
 /// Limit on the example rows per kind of problem.
@@ -38,9 +38,9 @@ pub struct Figures {
     pub characters_log2: BTreeMap<u32, u64>,
     /// Euclidean lengths of the vectors.
     pub vector_length: Spread,
-    /// Number of rows with the text of an earlier row.
+    /// Number of rows that have the same text as an earlier row.
     pub duplicate_texts: u64,
-    /// How similar rows are; `None` if a vector is not L2-normalized or there is only one row.
+    /// Figures about the nearest rows; `None` if a vector is not L2-normalized or there is only one row.
     pub nearest: Option<NearestFigures>,
 }
 
@@ -54,31 +54,31 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// How similar the rows of a sample are to their nearest other row.
+/// Figures about a sample of rows, and about the nearest other row of each row in the sample.
 #[derive(Debug, Serialize)]
 pub struct NearestFigures {
-    /// Number of rows in the sample. They are evenly spaced over the index.
+    /// Number of rows in the sample. The rows are evenly spaced over the index.
     pub sample: usize,
-    /// Cosines between a row of the sample and its nearest other row.
+    /// Cosines between each row in the sample and its nearest other row.
     pub cosine: Spread,
     /// For each n, the number of cosines from n / 10 up to (n + 1) / 10. A cosine of 1 is counted for n = 9.
     pub cosine_tenths: BTreeMap<i32, u64>,
-    /// Number of rows of the sample with a cosine of at least [`NEAR_DUPLICATE`].
+    /// Number of rows in the sample that have a near-duplicate: another row at a cosine of at least [`NEAR_DUPLICATE`].
     pub near_duplicates: u64,
 }
 
-/// A kind of problem and the rows that have it.
+/// One kind of problem, and the rows with this problem.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Problem {
     /// A description of the problem.
     pub what: &'static str,
     /// Number of rows with this problem.
     pub count: u64,
-    /// The first few rows with this problem. Each is named by file, number from 0, and id.
+    /// The first few rows with this problem. An example names the file, the number of the row from 0, and the id.
     pub examples: Vec<String>,
 }
 
-/// The values that a pass over consecutive rows collects. Each of the first four lists has one value per row.
+/// The values that were collected from consecutive rows. Each of the first four lists has one value per row.
 #[derive(Default)]
 struct Pass {
     ids: Vec<Digest>,

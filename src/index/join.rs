@@ -96,7 +96,8 @@ impl Shards {
         kept.iter().map(column).collect()
     }
 
-    /// Reads a column of all parts and returns it with the type that a single build of all documents would have chosen.
+    /// Reads one kept column of all parts. Returns the column with the type that a single build of all documents would have
+    /// chosen.
     fn widest(&self, name: &str) -> anyhow::Result<KeptColumn> {
         let mut column = KeptColumn::new(name);
         for group in self.parts.groups() {
@@ -150,7 +151,7 @@ impl Shards {
         Ok((writer.finish(&self.metadata, &content)?, content))
     }
 
-    /// Returns the message about a row of the joined file that belongs to a document of two parts.
+    /// Returns the message about a document that is in two parts. `row` is a row of this document in the joined file.
     fn doubled(&self, new: &IndexFile, row: u32) -> anyhow::Result<String> {
         let id = new.document_ids(&[new.document_of(row)])?.remove(0);
         let part = self.parts.path(self.parts.row(u64::from(row))).display();
@@ -261,7 +262,7 @@ impl<'a> JoinWriter<'a> {
         let cannot_write = |e| self.place.cannot_write(&e);
         let mut encoders = self.encoders.create_column_writers(at)?;
         let mut written = self.file.next_row_group().map_err(cannot_write)?;
-        // Each column of an index is exactly one leaf column of Parquet, so a column has the same number in both.
+        // Each column of an index is exactly one leaf column of Parquet, so columns and leaf columns have the same numbers.
         for (number, mut encoder) in encoders.drain(..).enumerate() {
             let kept = number.checked_sub(COLUMNS.len());
             match kept.and_then(|kept| Some((&self.columns[kept], changed[kept].as_ref()?))) {

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Ar
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use serde_json::Value;
 
-/// The largest number up to which a 64-bit float holds every whole number.
+/// A 64-bit float holds every whole number up to this number exactly.
 const FLOAT_WHOLE_MAX: u64 = 1 << 53;
 
 /// The narrowest type that can hold all values of a column unchanged.
@@ -56,7 +56,7 @@ impl KeptType {
             KeptType::Boolean => DataType::Boolean,
             KeptType::Whole | KeptType::LargeWhole => DataType::Int64,
             KeptType::Float => DataType::Float64,
-            // Few readers know Arrow's null type.
+            // Few programs can read Arrow's null type.
             KeptType::Text | KeptType::Null => DataType::Utf8,
         }
     }
@@ -74,7 +74,7 @@ impl KeptColumn {
         KeptColumn { name: name.to_owned(), kind: KeptType::Null }
     }
 
-    /// Returns a column with the type that a file has for it.
+    /// Returns the column with this name, and with the type `of` that the column has in a file.
     pub fn of_type(name: &str, of: &DataType) -> Self {
         let kind = match of {
             DataType::Boolean => KeptType::Boolean,
@@ -126,8 +126,8 @@ impl KeptColumn {
     }
 }
 
-/// Returns a value in the form that a column of text holds. The result does not depend on the type of the column that the value
-/// was read from.
+/// Returns a value as a column of text would hold the value. The result does not depend on the type of the column
+/// in the file that the value was read from.
 pub fn rendered(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -138,8 +138,8 @@ pub fn rendered(value: &Value) -> Option<String> {
     }
 }
 
-/// Returns a digest of the kept values of a row, and the number of bytes of their text. The types of the columns change neither
-/// the digest nor the number.
+/// Returns a digest of the kept values of a row, and the size of these values as text, in bytes. The types of the columns change
+/// neither the digest nor the size.
 pub fn digest(values: &[Value]) -> (u64, usize) {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;

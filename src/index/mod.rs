@@ -18,7 +18,7 @@ mod row;
 mod row_batch;
 mod row_count;
 mod schema;
-pub(crate) mod search; // finds the nearest rows for vectors of questions
+pub(crate) mod search; // finds the rows that are nearest to questions
 mod shared_file;
 mod stream;
 mod table;

@@ -28,7 +28,8 @@ use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
 use super::shared_file::SharedFile;
 use crate::digest::Digest;
 
-/// Rows per batch that is read. A whole row group in one batch could have more text than one Arrow array can hold.
+/// Limit on the rows per batch that is read from a file. A whole row group in one batch could have more text than one Arrow array
+/// can hold.
 const BATCH_ROWS: usize = 256;
 
 /// The reason that a file cannot be used as an index.
@@ -192,7 +193,7 @@ impl Part {
         into.append_column(&self.file, close)
     }
 
-    /// Reads the id, the text and the kept columns `keep` of the rows with these numbers, which ascend. Does not read vectors.
+    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The numbers in `rows` must ascend.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -211,8 +212,8 @@ impl Part {
         Ok(found)
     }
 
-    /// Reads the rows with these numbers, which ascend, and passes them to `f` in batches. Reads only the columns in `columns`,
-    /// or all columns if the list is empty. Returns the number of row groups that it read.
+    /// Reads these rows, and passes them to `f` in batches. The numbers in `rows` must ascend. Reads only the columns in
+    /// `columns`, or all columns if the list is empty. Returns how many row groups it read.
     pub(super) fn select(
         &self,
         rows: &[u32],

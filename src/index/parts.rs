@@ -34,8 +34,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Opens index files. The name of a folder means the `.parquet` files in the folder, and a pattern such as `parts/*.parquet`
-    /// means the files that match.
+    /// Opens index files. For a folder, opens the `.parquet` files in the folder. For a pattern such as `parts/*.parquet`, opens
+    /// the files that match.
     ///
     /// # Errors
     /// A file is missing, damaged or not an index; the model, dimensions or instruction of a file differ from those of the first
@@ -85,7 +85,8 @@ impl Parts {
         &self.metadata
     }
 
-    /// Returns the number of documents that could not be read when the files were made, and that kept rows of an older file.
+    /// Returns the number of stale documents in all files. A stale document could not be read when its file was made, and kept
+    /// its rows of an older file.
     pub fn stale(&self) -> u32 {
         let metadata = self.parts.iter().filter_map(|(_, part)| part.metadata());
         metadata.map(|metadata| metadata.stale).fold(0, u32::saturating_add)
@@ -101,7 +102,7 @@ impl Parts {
         &self.parts[row.part].0
     }
 
-    /// Returns the position of a row, given its number counted through all files.
+    /// Returns the position of the row with this number. Rows are numbered from 0 through all files.
     ///
     /// # Panics
     /// If all files together have no row with this number.
@@ -113,7 +114,7 @@ impl Parts {
         }
     }
 
-    /// Returns the number of the row at this position, counted through all files.
+    /// Returns the number of the row at this position. Rows are numbered from 0 through all files.
     pub fn number(&self, at: RowAt) -> u64 {
         self.start(at.part) + u64::from(at.row)
     }
@@ -122,12 +123,12 @@ impl Parts {
         part.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
-    /// Returns the number of rows of all files.
+    /// Returns the number of rows in all files together.
     pub fn rows(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Returns the size of all row groups, in bytes.
+    /// Returns the size of all row groups of all files, in bytes.
     pub fn bytes(&self) -> u64 {
         let of = |part: &Part| (0..part.groups()).map(|group| part.group_bytes(group)).sum::<u64>();
         self.parts.iter().map(|(_, part)| of(part)).sum()
@@ -145,7 +146,7 @@ impl Parts {
         names
     }
 
-    /// Returns all row groups. Each is the number of a file, and the number of the row group in that file.
+    /// Returns all row groups. A row group is given by the number of its file and its own number in that file.
     pub fn groups(&self) -> Vec<(usize, usize)> {
         let groups =
             |(at, (_, part)): (usize, &(PathBuf, Part))| (0..part.groups()).map(move |group| (at, group));
@@ -207,7 +208,7 @@ fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
     ends.collect()
 }
 
-/// Returns the paths that a name means: a file, the index files of a folder, or the files that match a pattern.
+/// Returns the paths for a name that the user gave: a file, the index files of a folder, or the files that match a pattern.
 fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Url::refuse("index", name)?;
     if name.is_dir() {
@@ -235,7 +236,7 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Whether a file of a folder is opened as an index. Hidden files are skipped, as `build` skips them.
+/// Whether a path in a folder is opened as an index: only `.parquet` files that are not hidden are opened.
 fn is_part(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");
@@ -271,7 +272,7 @@ fn known(part: &Part) -> anyhow::Result<&Metadata> {
     part.metadata().context("was made by another version of this tool; build it again")
 }
 
-/// Returns the reason that two files cannot be searched with the same question; `None` if they can.
+/// Returns the reason that one question cannot be searched in both files; `None` if it can.
 fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if first.dim != other.dim {
         return Some(format!("its vectors have {} dimensions instead of {}", other.dim, first.dim));

@@ -21,7 +21,7 @@ enum PatternPart {
     Folders,
 }
 
-/// Whether a name has a character with a special meaning in a pattern.
+/// Whether a name contains a character that has a special meaning in a pattern.
 pub fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
@@ -81,7 +81,7 @@ impl PatternPart {
                         Ok(entry) if entry.file_type().is_dir() => {
                             found.push(folder.join(entry.path().strip_prefix(listed)?));
                         }
-                        // Skips a symlink to a folder above it, and a broken symlink.
+                        // A symlink to a folder that contains the symlink is skipped, and so is a broken symlink.
                         Err(e) if e.loop_ancestor().is_some() || e.path().is_some_and(Path::is_symlink) => {}
                         other => drop(other?),
                     }

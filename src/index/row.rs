@@ -13,7 +13,7 @@ use crate::vector::embedding::Embedding;
 /// A row of an index file.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Unique in the file.
+    /// The id of the row, unique in the file.
     pub id: RowId,
     /// The clean text that was embedded.
     pub text: String,
@@ -80,7 +80,7 @@ pub enum Vector {
 }
 
 impl Vector {
-    /// Returns the vector if it is new.
+    /// Returns the new vector.
     ///
     /// # Panics
     /// If the vector is in the old file.
@@ -91,8 +91,8 @@ impl Vector {
         }
     }
 
-    /// Truncates a new vector to `dim` dimensions and L2-normalizes the result. Leaves a vector of the old file alone: the writer
-    /// truncates that vector when it reads it.
+    /// Truncates a new vector to `dim` dimensions and L2-normalizes the result. Returns a vector of the old file unchanged,
+    /// because the writer truncates that vector after reading it.
     ///
     /// # Errors
     /// [`NoVector::NotFinite`] if the first `dim` numbers are all zero.

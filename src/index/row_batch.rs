@@ -1,4 +1,4 @@
-//! Reads the columns of an Arrow batch that was read from an index file.
+//! Returns the columns of a batch of rows that was read from an index file.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl RowBatch {
         self.strings(ID)
     }
 
-    /// Returns the id of each row's document, and the number of the chunk if the file has one row per chunk.
+    /// Returns, for each row, the id of its document, and the number of the chunk if the file has one row per chunk.
     ///
     /// # Errors
     /// The column `id` is missing, is of another type, or has a null.

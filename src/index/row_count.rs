@@ -1,4 +1,4 @@
-//! Counts the rows of one file in 32 bits, and fails if there are more.
+//! Counts the rows of one file in 32 bits. Fails if the file has more rows than 32 bits can count.
 
 /// The error for more rows than 32 bits can count. Row numbers have 32 bits so that the lookup tables of a large file stay small.
 #[derive(Debug, PartialEq, thiserror::Error)]

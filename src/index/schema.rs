@@ -25,7 +25,7 @@ pub const TEXT: &str = "text";
 /// The column with the L2-normalized vector of the text.
 pub const VECTOR: &str = "vector";
 
-/// The columns of every index file, in their order. Kept columns follow them.
+/// The columns of every index file, in their order. The kept columns come after these columns.
 pub const COLUMNS: [&str; 3] = [ID, TEXT, VECTOR];
 
 /// Returns the schema `id: utf8, text: utf8, vector: fixed_size_list<float32, dim>`, all not nullable, followed by the kept

@@ -35,7 +35,7 @@ impl Ranked for Neighbor {
     }
 }
 
-/// The limits on the rows to find per question.
+/// Decides which rows to find for each question.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     /// Limit on the rows per question.

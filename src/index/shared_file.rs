@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parquet::file::reader::{ChunkReader, Length};
 
 /// An open file that is read at explicit offsets. Clones of a [`File`] share one position, so each thread would move the position
-/// of the others.
+/// for all other threads.
 #[derive(Clone)]
 pub struct SharedFile(Arc<File>);
 

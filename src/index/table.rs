@@ -19,21 +19,21 @@ use super::metadata::Metadata;
 use super::row::RowId;
 use super::schema::{VECTOR, element, list_length, schema};
 
-/// Limit on the rows per row group. These are 16 MiB of vectors with 1,024 dimensions: enough for a fast scan, and small enough
-/// to buffer.
+/// Limit on the rows per row group. The vectors of a full row group take 16 MiB with 1,024 dimensions: enough for a fast scan,
+/// and small enough to buffer.
 const ROW_GROUP_ROWS: usize = 4096;
 
-/// Bytes of strings and vectors after which a row group ends.
+/// A row group ends once its strings and vectors have this many bytes.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// Limit on the bytes per page. The writer buffers one page of vectors and compresses whole pages, and a reader reads at least
 /// one page.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Limit on the rows per batch that is passed to the Parquet writer.
+/// Limit on the rows per batch for the Parquet writer.
 const BATCH_ROWS: usize = 256;
 
-/// Bytes of strings after which a batch ends.
+/// A batch ends once its strings have this many bytes.
 const BATCH_STRING_BYTES: usize = 4 << 20;
 
 /// A row with its vector.

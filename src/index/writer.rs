@@ -15,7 +15,7 @@ use super::table::{Table, TableRow};
 use crate::storage::place::Place;
 use crate::vector::embedding::Embedding;
 
-/// Rows that are copied from another file at a time.
+/// Limit on the rows that are copied from another file at a time.
 const COPIED_ROWS: u32 = 1024;
 
 /// The outcome of [`IndexWriter::publish`].
@@ -41,7 +41,7 @@ pub struct IndexWriter<'a> {
     old: Option<&'a Old>,
     metadata: Metadata,
     kept: Vec<KeptColumn>,
-    /// Whether the old file has kept columns with the same names.
+    /// Whether the kept columns have the same names in the old file and in the new file.
     keeps_the_same: bool,
     /// The new file; `None` as long as all rows so far are equal to the first rows of the old file.
     table: Option<Table>,
@@ -103,7 +103,8 @@ impl<'a> IndexWriter<'a> {
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
                 self.place.check_unchanged()?;
-                // If the previous run died after it put the file in place, its delta leads to this file and must not be replaced.
+                // If the previous run died after it put the index file in place, the delta of that run leads to this index file
+                // and must not be replaced.
                 let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
                 let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
                 let warnings = warnings.transpose()?.flatten().into_iter().collect();
@@ -156,7 +157,7 @@ impl<'a> IndexWriter<'a> {
             && file.is_row(self.rows, text, Some(kept::digest(&row.kept).0))
     }
 
-    /// Whether the old file can stay: the rows so far are all of its rows, and the columns and the metadata are the same.
+    /// Whether the old file can stay: it has exactly the rows pushed so far, the same columns and the same metadata.
     fn is_complete(&self, old: &IndexFile) -> bool {
         let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same
@@ -170,7 +171,7 @@ impl<'a> IndexWriter<'a> {
         columns.fold(false, |is_changed, (column, value)| column.widen(value) || is_changed)
     }
 
-    /// Starts the new file with the rows so far, which are copied from the old file.
+    /// Starts the new file, and copies the rows pushed so far from the old file.
     fn copy_old(&mut self) -> anyhow::Result<()> {
         let mut table = self.new_table()?;
         if let Some(old) = self.old {
@@ -195,7 +196,7 @@ impl<'a> IndexWriter<'a> {
         Table::new(self.place.temporary()?, self.dim(), &self.kept)
     }
 
-    /// Copies the first `count` rows of a file that has kept columns with the same names.
+    /// Copies the first `count` rows of `from`. The kept columns of `from` must have the same names.
     fn copy(&self, from: &IndexFile, count: u32, table: &mut Table) -> anyhow::Result<()> {
         let names: Vec<&str> = self.kept.iter().map(KeptColumn::name).collect();
         for start in (0..count).step_by(COPIED_ROWS as usize) {

@@ -1,5 +1,4 @@
-//! Accounts for every document: counts documents, reports failures, and marks the documents of the old file as found, lost or
-//! moved.
+//! Counts documents, reports failures, and notes which documents of the old file were found, lost or moved.
 
 use anyhow::ensure;
 
@@ -16,11 +15,11 @@ pub(super) struct Account<'a> {
     job: &'a Job,
     reporter: &'a Reporter,
     tally: &'a mut Tally,
-    /// The old index if there is one, and the documents of the old file that this run has not found.
+    /// The old index, and the state of each of its documents in this run; `None` if there is no old index.
     old: Option<(&'a Old, Missing)>,
 }
 
-/// Rows of the old file that stay in the index for documents that cannot be read in this run.
+/// Rows of the old file that stay in the index, because their documents cannot be read in this run.
 pub(super) struct Stale<'a> {
     pub file: &'a IndexFile,
     pub rows: Vec<u32>,
@@ -35,10 +34,11 @@ impl<'a> Account<'a> {
         Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
     }
 
-    /// Counts a document, failure, skipped file or empty root. Returns the document if it has a text.
+    /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if it has a
+    /// text.
     ///
     /// # Errors
-    /// A store cannot be reached any more; a root contains no documents, and that is not allowed.
+    /// A store cannot be reached any more, or a root contains no documents and the settings do not allow this.
     pub fn count(&mut self, item: PreparedDocument) -> anyhow::Result<Option<Ready>> {
         match item {
             PreparedDocument::Ready(ready) => {
@@ -85,15 +85,15 @@ impl<'a> Account<'a> {
         self.fail(&Failure { place, cause: cause.into(), lost: Lost::Nothing });
     }
 
-    /// Notes that the text of this row of the old file is also in the new file.
+    /// Notes that the new file also has the text of this row of the old file.
     pub fn keep_row(&mut self, row: u32) {
         if let Some((old, missing)) = &mut self.old {
             missing.moved(old.file.document_of(row));
         }
     }
 
-    /// Returns the rows of the old file that stay in the index for documents that cannot be read in this run. Must be called
-    /// after all documents are counted.
+    /// Returns the rows of the old file that stay in the index, because their documents cannot be read in this run. Must be
+    /// called after all documents are counted.
     ///
     /// # Errors
     /// Too many documents of the old file are gone, or the old file cannot be read any more.
@@ -108,7 +108,7 @@ impl<'a> Account<'a> {
             Vec::new()
         };
         let (removed, documents) = (missing.removed(&stale), file.documents());
-        // If no document was found, the user has allowed this with --allow-empty.
+        // With --allow-empty, a run that finds no documents may remove all documents of the old file.
         let is_empty = self.job.allow_empty && tally.seen == 0;
         ensure!(
             removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
@@ -136,7 +136,7 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
-    /// Marks the document with this id in the old file, if there is one.
+    /// Calls `mark` for the document of the old file that has this id, if the old file has such a document.
     fn mark(&mut self, id: Digest, mark: fn(&mut Missing, u32)) {
         if let Some((old, missing)) = &mut self.old
             && let Some(document) = old.file.document(id)

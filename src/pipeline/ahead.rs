@@ -11,15 +11,15 @@ use crate::interrupt::{self, Interrupted};
 /// How often to check for an interrupt while waiting for an item.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// A thread that makes items. While the caller works on one item, the thread makes the next item and then waits. Dropping this
-/// does not wait for the thread, because the thread may wait for standard input without end.
+/// A thread that makes items. While the caller works on one item, the thread makes the next item and then waits. Dropping an
+/// `Ahead` does not wait for the thread, because the thread may wait for standard input forever.
 pub struct Ahead<T> {
     made: Receiver<T>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Ahead<anyhow::Result<T>> {
-    /// Starts a thread that calls `next` until it returns `None` or an error.
+    /// Starts a thread that calls `next` until `next` returns `None` or an error.
     pub fn of(mut next: impl FnMut() -> anyhow::Result<Option<T>> + Send + 'static) -> Self {
         Ahead::start(move |sender| {
             while let Some(made) = next().transpose() {
@@ -43,7 +43,7 @@ impl<T: Send + 'static> Ahead<T> {
     /// Waits for the next item. Returns `None` at the end.
     ///
     /// # Errors
-    /// [`Interrupted`].
+    /// [`Interrupted`], if the run was interrupted.
     ///
     /// # Panics
     /// If the thread has panicked.

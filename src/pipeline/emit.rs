@@ -9,11 +9,11 @@ use crate::index::{Row, RowId, RowKind, Vector};
 use crate::source::Document;
 use crate::vector::mean::mean;
 
-/// Rows of the old file that are read and written at a time.
+/// Limit on the rows of the old file that are read and written at a time.
 const STALE_ROWS: usize = 1024;
 
-/// Counts a document and returns its rows. If the rows cannot be made, counts and reports a failure and returns no rows. A dry
-/// run makes no rows either, but counts the document.
+/// Counts a document and returns its rows. If the rows cannot be made, counts and reports a failure, and returns no rows.
+/// In a dry run, counts the document and returns no rows.
 pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account) -> Vec<Row> {
     let PendingDocument { document, id, vectors, is_new } = pending;
     let place = document.place();
@@ -64,7 +64,7 @@ fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Ro
     }
 }
 
-/// Writes the stale rows, and reports each document that they belong to. Must be called after all other rows are written.
+/// Writes the stale rows, and reports each stale document once. Must be called after all other rows are written.
 ///
 /// # Errors
 /// The old file cannot be read any more, or `sink` fails.

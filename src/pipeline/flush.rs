@@ -1,5 +1,5 @@
-//! Writes to a file that a thread flushes to disk regularly. Bytes survive the end of this process at once, and a power failure
-//! after the next flush.
+//! Writes to a file that a thread flushes to disk every few seconds. Written bytes survive the end of this process at once. They
+//! survive a power failure after the next flush.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct FlushedFile {
     file: File,
     status: Arc<Status>,
-    /// The sender that stops the thread when it is dropped.
+    /// Dropping this sender stops the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,7 +30,7 @@ impl FlushedFile {
     /// Starts the thread that flushes the file.
     ///
     /// # Errors
-    /// The system cannot start a thread, or cannot make a second handle of the file.
+    /// The system cannot start a thread, or cannot make a second handle for the file.
     pub fn start(file: File) -> io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let status = Arc::<Status>::default();

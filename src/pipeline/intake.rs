@@ -20,7 +20,7 @@ use crate::text::clean::clean;
 /// Limit on the documents per group. The documents of a group are read in parallel.
 const GROUP_DOCUMENTS: usize = 256;
 
-/// Bytes of documents after which a group ends. The sizes are those on disk.
+/// A group ends once its documents have this many bytes. [`Raw::size`] gives the bytes of a document.
 const GROUP_BYTES: u64 = 4 << 20;
 
 /// Limit on the groups that wait to be read.
@@ -31,18 +31,17 @@ const FOUND_GROUPS: usize = 1;
 pub(super) struct Inputs<'a> {
     pub roots: &'a Roots,
     pub reading: &'a Reading,
-    /// The shard of documents that this run reads; `None` to read all documents.
+    /// The shard to read; `None` to read all documents.
     pub shard: Option<Shard>,
 }
 
-/// The outcome of reading one thing that was found.
+/// The outcome of reading one item that was found below the roots.
 pub enum ReadDocument {
     /// A document with its clean text, which may be empty, and the digest of its id.
     Document(Document, Digest),
     /// A failure to read a file, folder or row.
     Failed(Failure),
-    /// A failure that names no document, if this is not the first shard. Only the first shard counts such a failure as a failed
-    /// document.
+    /// A failure that names no document, in any shard except the first. In the first shard, such a failure is `Failed`.
     Unassigned(Failure),
     /// A file or folder that was skipped.
     LeftOut(LeftOut),
@@ -78,7 +77,7 @@ fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec
     }
 }
 
-/// Finds documents on a thread, one group ahead of `take`, which receives the groups.
+/// Finds documents on a thread and sends them to `take` in groups. The thread is one group ahead of `take`.
 pub(super) fn groups(inputs: Inputs, take: impl FnOnce(Receiver<Vec<Found>>)) {
     let (found, groups) = bounded(FOUND_GROUPS);
     thread::scope(|scope| {
@@ -115,8 +114,8 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-/// Reads one document. Returns `None` if the document belongs to another shard. A skipped file is returned only in the first
-/// shard, and a failure that names no document is [`ReadDocument::Unassigned`] in every other shard.
+/// Reads one item that was found. Returns `None` for a document of another shard, and for a skipped file in any shard except the
+/// first. A failure that names no document is [`ReadDocument::Unassigned`] in any shard except the first.
 pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<ReadDocument> {
     let is_first = inputs.shard.is_none_or(|shard| shard.index() == 0);
     match found {
@@ -156,8 +155,8 @@ impl Inputs<'_> {
     }
 }
 
-/// The ids of all documents so far, to find duplicates. Takes 24 bytes per id: 16 for the digest of the id, and 8 for the place
-/// of its first document.
+/// The ids of all documents so far, to find duplicates. An id takes 24 bytes: 16 for the digest of the id, and 8 for the origin
+/// of the first document with this id.
 pub(super) struct SeenIds {
     places: HashMap<Digest, FirstUse>,
     files: Vec<Arc<Path>>,
@@ -172,8 +171,8 @@ struct FirstUse {
 }
 
 impl SeenIds {
-    /// Starts without ids, but with room for the ids of `documents` documents. A map that has to grow needs memory for two tables
-    /// at the same time.
+    /// Makes an empty set with room for the ids of `documents` documents. A map that has to grow needs memory for two tables at
+    /// the same time.
     pub fn with_capacity(documents: usize) -> Self {
         SeenIds { places: HashMap::with_capacity(documents), files: Vec::new() }
     }
@@ -193,10 +192,10 @@ impl SeenIds {
         Some(Failure { place: document.place(), cause, lost: Lost::Nothing })
     }
 
-    // 2^32 paths do not fit into memory.
+    // The numbers of files fit into 32 bits, because 2^32 paths do not fit into memory.
     #[allow(clippy::cast_possible_truncation)]
     fn place(&mut self, origin: &Origin) -> FirstUse {
-        // Documents of the same file, or below the same root, arrive in sequence, so comparing with the latest file is enough.
+        // Documents of one file, or below one root, arrive one after another, so comparing with the latest file is enough.
         if !self.files.last().is_some_and(|file| Arc::ptr_eq(file, &origin.file)) {
             self.files.push(origin.file.clone());
         }

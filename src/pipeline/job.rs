@@ -1,4 +1,4 @@
-//! The settings of a build, and the engine and outputs that it works with. The command makes both.
+//! The settings of a build, and the model, journal and outputs that a build works with. `command` makes all of them.
 
 use super::intake::Inputs;
 use super::journal::Journal;
@@ -25,11 +25,11 @@ pub struct Job {
     pub rows: RowKind,
     /// Dimensions of the vectors in the new file.
     pub dim: usize,
-    /// The shard of documents that this build reads; `None` to read all documents.
+    /// The shard that this build reads; `None` to read all documents.
     pub shard: Option<Shard>,
-    /// The index that is at the output when the run begins, if there is one.
+    /// The index file at the output path when the run begins, if there is one.
     pub old: Option<Old>,
-    /// Whether to embed every document again, even if the old file has its vector.
+    /// Whether to embed every document again, even if the old file has a vector for the document's text.
     pub is_rebuild: bool,
     /// Whether the output has documents when the run begins. A damaged output is assumed to have documents.
     pub has_output: bool,
@@ -51,7 +51,7 @@ impl Job {
 pub struct Engine<'a> {
     /// Loads the model for each device. Called at most once: when the first chunk needs the model.
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
-    /// The vectors that were made in this run or in an interrupted run.
+    /// The vectors that were made in this run or in earlier, interrupted runs.
     pub journal: &'a mut Journal,
     /// Takes the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,

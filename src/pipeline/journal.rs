@@ -1,8 +1,9 @@
-//! Writes each vector to disk as soon as it is made, so that the run after an interrupted run need not make it again.
+//! Writes each vector to disk as soon as the model has made the vector. After an interruption, the next run reads these vectors
+//! instead of making them again.
 //!
 //! The first line of the file is JSON and identifies the model. Records of equal length follow. Each record holds the digest of a
-//! chunk's token ids, the vector before it is truncated, and a checksum. If a checksum is wrong, the machine stopped while that
-//! record was being written. The next run cuts off this record and all bytes behind it.
+//! chunk's token ids, the vector before truncation, and a checksum. If a checksum is wrong, the machine stopped while the record
+//! was being written. The next run cuts off that record and everything after that record.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -54,9 +55,9 @@ pub struct Journal {
     path: PathBuf,
     /// Dimensions of the vectors.
     width: usize,
-    /// The file to read vectors from; `None` if there is no file with vectors that this run can use.
+    /// The file to read vectors from; `None` if no file has vectors that this run can use.
     stored: Option<Stored>,
-    /// For the digest of a chunk's token ids, the number of its record. Takes 24 to 48 bytes per chunk.
+    /// The number of the record for each digest of a chunk's token ids. An entry takes 24 to 48 bytes.
     records: HashMap<Digest, u32>,
     /// Number of records in the file. Two records may have the same digest.
     count: u32,
@@ -77,14 +78,14 @@ enum Output {
     /// The file will be opened when the first vector is written.
     Later(Header, OpenOptions),
     Open(FlushedFile),
-    /// A write failed, so no more vectors are written. The file may end with part of a record, and a record behind that could not
-    /// be read.
+    /// A write failed, so no more vectors are written. The file may end with part of a record, and no run could read a record
+    /// after such a part.
     Failed,
 }
 
 impl Journal {
-    /// Opens the journal of an earlier run if this run can use the vectors, or else an empty journal. Nothing on disk changes
-    /// before the first vector is written.
+    /// Opens the journal of an earlier run if this run can use the vectors. Otherwise, opens an empty journal. Nothing on disk
+    /// changes before the first vector is written.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -94,7 +95,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens the journal read-only. It is empty if there is no journal that this run can use.
+    /// Opens the journal read-only. The journal is empty if the file has no vectors that this run can use.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -121,7 +122,7 @@ impl Journal {
         self.resumed
     }
 
-    /// Returns the vector for the digest of a chunk's token ids, if the journal has it.
+    /// Returns the vector for this digest of a chunk's token ids, if the journal has the vector.
     ///
     /// # Errors
     /// The file cannot be read any more.
@@ -138,8 +139,8 @@ impl Journal {
         Ok(Some(Embedding::stored(vector(&record))))
     }
 
-    /// Adds a vector. The vector survives the end of this process at once, and a power failure as soon as it is flushed, which is
-    /// at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
+    /// Adds a vector. The vector survives the end of this process at once. It survives a power failure after the next flush,
+    /// which comes at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
     ///
     /// # Errors
     /// The file cannot be written, or an earlier vector could not be flushed.
@@ -170,7 +171,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Opens the file for writing. Keeps the records that this run can use, or else empties the file and writes a new first line.
+    /// Opens the file for writing. Keeps the records if this run can use them. Otherwise, empties the file and writes a new first
+    /// line.
     fn start(&mut self, header: &Header, mut options: OpenOptions) -> io::Result<FlushedFile> {
         let mut file = options.read(true).write(true).create(true).truncate(false).open(&self.path)?;
         let header_bytes = match &self.stored {
@@ -217,7 +219,7 @@ impl Journal {
         }
     }
 
-    /// Reads the digests of all records with a correct checksum, if this run can use the vectors.
+    /// Reads the digests of all records before the first wrong checksum, if this run can use the vectors.
     fn read(&mut self, file: File, header: &Header) -> io::Result<()> {
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();

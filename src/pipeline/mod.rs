@@ -1,4 +1,4 @@
-//! The only place that knows the order of the stages of a build, their threads and their bounds.
+//! Runs the stages of a build. No other module knows the order of the stages, their threads and their bounds.
 //!
 //! ```text
 //! thread "find" │ thread "prepare"                   │ calling thread: run, step                  │ one thread per
@@ -12,12 +12,12 @@
 //! ```
 //!
 //! Every number in the diagram limits the documents in memory. No limit depends on the size of the corpus. A window fills while
-//! the model embeds the batches of the window before it. Rows are written in the order of the documents. A document that cannot
-//! be read in this run keeps its rows of the old file. These stale rows are written last.
+//! the model embeds the batches of the previous window. Rows are written in the order of the documents. A document that cannot be
+//! read in this run keeps its rows of the old file. These stale rows are written last.
 
 mod account; // counts documents, reports failures, marks documents of the old file
 mod ahead;
-mod emit; // makes rows of complete documents
+mod emit; // makes rows of documents that have all their vectors
 mod flush; // writes a file that a thread flushes to disk
 mod intake;
 mod job;

@@ -1,4 +1,4 @@
-//! Keeps documents until they have all their vectors, and returns them in the order in which they were found.
+//! Keeps documents until all their vectors are there, and returns the documents in the order in which they were found.
 
 use std::collections::{HashMap, VecDeque};
 use std::iter;
@@ -26,8 +26,8 @@ pub(super) struct PendingDocument {
     /// The digest of the document's id.
     pub id: Digest,
     pub vectors: PendingVectors,
-    /// Whether the model has to make a vector for a chunk of this document. False if all its vectors exist, or if earlier chunks
-    /// wait for the same vectors.
+    /// Whether the model has to make a vector for this document. False if each of the document's vectors exists already, or if an
+    /// earlier chunk waits for that vector.
     pub is_new: bool,
 }
 
@@ -46,8 +46,8 @@ pub(super) struct PendingChunk {
     pub span: Range<usize>,
     /// The digest of the chunk's token ids.
     pub digest: Digest,
-    /// `None` until the model has made the vector. In a dry run, it stays `None` if an earlier chunk with the same token ids is
-    /// done.
+    /// `None` until the model has made the vector. In a dry run, the vector stays `None` if an earlier chunk with the same token
+    /// ids is done.
     pub vector: Option<Result<Vector, NoVector>>,
 }
 
@@ -86,7 +86,7 @@ impl Pending {
         self.waiting.contains_key(digest)
     }
 
-    /// Returns the place of a document, as messages name it.
+    /// Returns the place of a document, for messages.
     pub fn place(&self, number: usize) -> String {
         self.documents[number - self.gone].document.place()
     }
@@ -104,7 +104,7 @@ impl Pending {
     pub fn fill(&mut self, key: ChunkKey, vector: Result<Embedding, NoVector>) -> usize {
         let mut completed = 0;
         let waiting = self.waiting.remove(&self.digest(key)).unwrap_or_default();
-        // Only the last waiting chunk gets the vector without a copy.
+        // Each waiting chunk gets a copy of the vector, except the last chunk, which gets the vector itself.
         let vectors = iter::repeat_n(vector.map(Vector::New), waiting.len());
         for (key, vector) in waiting.into_iter().zip(vectors) {
             let PendingVectors::Chunks { chunks, missing } =

@@ -1,5 +1,5 @@
-//! Runs the stages before the model: reads and cleans documents, looks for their vectors in the old file, and cuts texts into
-//! tokenized chunks. Works in parallel with rayon.
+//! Runs the stages before the model: reads and cleans documents, looks in the old file for vectors, and cuts texts into tokenized
+//! chunks. Works in parallel with rayon.
 
 use std::ops::Range;
 
@@ -59,13 +59,13 @@ impl Ready {
     }
 }
 
-/// The outcome of preparing one thing that was found.
+/// The outcome of preparing one item that was found below the roots.
 pub(super) enum PreparedDocument {
     Ready(Ready),
     /// A document with a text that is empty after cleaning. Holds the digest of the document's id.
     Empty(Digest),
     Failed(Failure),
-    /// A failure that names no document, if this is not the first shard.
+    /// A failure that names no document, in any shard except the first.
     Unassigned(Failure),
     LeftOut(LeftOut),
     /// A root that contains no documents.
@@ -126,8 +126,8 @@ fn prepare_one(found: Found, job: &Job) -> Option<PreparedDocument> {
     })
 }
 
-/// Looks for the document's text in the old file if rows are documents. If the old file does not have the text, cuts the text
-/// into chunks. If rows are chunks, looks for the text of each chunk in the old file.
+/// Looks for vectors in the old file. If rows are documents, looks for the document's text, and cuts the text into chunks if the
+/// old file does not have the text. If rows are chunks, cuts the text into chunks, and looks for the text of each chunk.
 fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDocument, Failure> {
     if document.text.is_empty() {
         return Ok(PreparedDocument::Empty(id));

@@ -26,21 +26,22 @@ pub(super) struct Outcome {
     pub time: Duration,
     /// The key and the vector of each chunk, or the error that ends the run.
     pub embedded: anyhow::Result<Vec<Embedded>>,
-    /// The new limit on the tokens per batch, padding included; `None` unless this batch did not fit into the memory of the
-    /// device.
+    /// The new limit on the tokens per batch, padding included; `None` if the limit is unchanged. The limit changes when a batch
+    /// does not fit into the memory of the device.
     pub batch_limit: Option<usize>,
 }
 
-/// The queue. Dropping it waits for the batches that devices work on, because the engine must not outlive `main`.
+/// The batches for the devices, and one thread per device. Dropping the queue waits for the batches that devices work on, because
+/// no device may work after `main` has returned.
 pub(super) struct Queue {
     batches: Sender<Batch>,
     /// Batches that no device has taken yet.
     waiting: Receiver<Batch>,
     outcomes: Receiver<Outcome>,
     threads: Vec<JoinHandle<()>>,
-    /// The rule for the chunks that may share a batch.
+    /// The rule that decides which chunks may share a batch.
     pub batching: Batching,
-    /// The limit on the tokens of a batch that suits every device.
+    /// Limit on the tokens per batch: the lowest of the limits that suit the devices.
     pub batch_tokens: usize,
     in_flight: usize,
 }
@@ -116,7 +117,7 @@ impl Queue {
     }
 
     fn join(&mut self) {
-        // This drops the sender, so each thread ends after its current batch.
+        // This assignment drops the sender, so each thread ends after its current batch.
         self.batches = bounded(0).0;
         self.waiting.try_iter().for_each(drop);
         for thread in self.threads.drain(..) {

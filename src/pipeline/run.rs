@@ -36,19 +36,19 @@ const QUEUE_GROUPS: usize = 2;
 /// How often to check for an interrupt while waiting.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// Limit on the documents with rows that are written at a time while devices work. Compressing the rows of a whole window can
-/// take longer than the devices need for their batches.
+/// Limit on the documents per write while devices work. Compressing the rows of a whole window can take longer than the devices
+/// need for the batches that they have.
 const EMITTED_DOCUMENTS: usize = 1024;
 
 /// How long a dry run uses the model to measure the speed.
 const TRIAL: Duration = Duration::from_secs(3);
 
 /// Builds an index: takes every document below the roots through all stages. The sink gets the rows in the order in which the
-/// documents were found. Rows of the old file for documents that cannot be read in this run come last.
+/// documents were found. The stale rows come last: rows of the old file for documents that cannot be read in this run.
 ///
 /// # Errors
-/// The engine or the sink failed, a root contains no documents and that is not allowed, or the run was interrupted. The failure
-/// of a single document is no error: it is counted and reported.
+/// The engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
+/// are gone, and the settings do not allow this. The failure of a single document is no error: the failure is counted and reported.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
     let (sender, groups) = bounded(QUEUE_GROUPS);
     let producer = {
@@ -60,7 +60,7 @@ pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::
     if done.is_err() {
         run.stop();
     }
-    // After an error, this does not wait for the producer, because the producer may wait for standard input without end.
+    // After an error, this does not wait for the producer, because the producer may wait for standard input forever.
     done?;
     // The producer has closed the channel, so it is about to end. If the producer panicked, documents are missing, so its panic
     // is passed on.
@@ -84,7 +84,7 @@ struct Run<'a> {
     window: Window,
     /// The batches of the latest plan that have not been handed to a device yet.
     batches: VecDeque<Batch>,
-    /// `None` until a plan needs the model.
+    /// The batches for the devices; `None` until a plan needs the model.
     queue: Option<Queue>,
     pending: Pending,
     are_rows_due: bool,
@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
     }
 
     /// Whether a dry run has already planned and completed a chunk with these token ids. The journal cannot tell, because a dry
-    /// run writes no vectors to it.
+    /// run writes no vectors to the journal.
     fn is_done_dry(&self, digest: &Digest) -> bool {
         self.planned.contains(digest) && !self.pending.is_awaited(digest)
     }
@@ -345,8 +345,8 @@ impl<'a> Run<'a> {
         self.journal.push(digest, vector).map_err(|e| self.journal.cannot_write(&e))
     }
 
-    /// Writes the rows of all documents before the first document that still lacks a vector. Writes many rows at a time, because
-    /// each read of vectors from the old file reads whole pages.
+    /// Writes the rows of the first pending documents, up to the first document that still lacks a vector. Writes many rows at a
+    /// time, because each read of vectors from the old file reads whole pages.
     fn emit(&mut self) -> anyhow::Result<()> {
         let most = if self.state().devices.are_working() { EMITTED_DOCUMENTS } else { usize::MAX };
         let mut rows = Vec::new();

@@ -1,11 +1,11 @@
-//! Finds the documents of the old file that stay in the index because they cannot be read in this run. Does no I/O. Each document
-//! is given by its number in the old file.
+//! Finds the documents of the old file that stay in the index because they cannot be read in this run. Does no I/O. A document is
+//! given by its number in the old file.
 //!
 //! Most failures name their document. Some failures do not: an unreadable folder hides the names of its documents, and a line
-//! that is not JSON hides the id of its document. Both files have the documents in the order of the inputs. So the failure may
-//! hide the documents that lie, in the old file, between the document before the failure and the document after the failure. If
-//! documents have changed their order, the failure may hide every unseen document. The stale documents at the end of the old file
-//! are not in the order of the inputs, so every failure without a name may hide them.
+//! that is not JSON hides the id of its document. The old file has its documents in the order of the inputs. So a failure without
+//! a name may hide the documents that lie, in the old file, between the document found before the failure and the document found
+//! after the failure. If documents have changed their order, the failure may hide every unseen document. The stale documents at
+//! the end of the old file are not in the order of the inputs, so every failure without a name may hide them.
 
 use std::ops::Range;
 use std::slice;
@@ -22,7 +22,7 @@ enum Fate {
     Failed,
 }
 
-/// The documents of the old file, with their states and the ranges of documents that failures may hide.
+/// The documents of the old file with their states, and the ranges of documents that failures may hide.
 #[derive(Debug)]
 pub struct Missing {
     /// Number of documents in the old file.
@@ -30,15 +30,15 @@ pub struct Missing {
     fates: Vec<Fate>,
     /// For each document, whether the text of one of its rows is in the new file, under any id.
     has_moved: Vec<bool>,
-    /// Number of documents at the start of the old file that are in the order of the inputs. All later documents were stale in
-    /// the old file.
+    /// The documents before this number are in the order of the inputs. The documents from this number on were stale in the old
+    /// file already.
     ordered: u32,
-    /// Ranges of documents between the documents before and after a failure. The failure may hide the unseen documents of its
-    /// range.
+    /// Each range lies between the document before and the document after a failure without a name. The failure may hide the
+    /// unseen documents of the range.
     gaps: Vec<Range<u32>>,
     /// Whether there was a failure without a name since the latest document, so that the next document ends a gap.
     is_gap_open: bool,
-    /// Paths of failures without a name. Each is the start of the ids of the documents that the failure hides.
+    /// Paths of failures without a name. The ids of the documents that a failure hides begin with its path.
     below: Vec<Box<str>>,
     /// The number of the latest document, plus one.
     after: u32,
@@ -92,15 +92,15 @@ impl Missing {
         self.fates[document as usize] = Fate::Failed;
     }
 
-    /// Notes a failure that does not name its documents. Must be called in the order of the inputs. `below` is the start of the
-    /// ids of these documents, if it is known.
+    /// Notes a failure that does not name its documents. Must be called in the order of the inputs. If `below` is given, the ids
+    /// of these documents begin with `below`.
     pub fn lost(&mut self, below: Option<&str>) {
         self.is_gap_open = true;
         self.below.extend(below.map(Box::from));
     }
 
     /// Returns the documents that keep their old rows, in ascending order. Must be called after all documents are marked. `ids`
-    /// must return the ids of the documents that it gets, which ascend.
+    /// gets numbers of documents in ascending order, and must return the ids of these documents.
     ///
     /// # Errors
     /// The error of `ids`.

@@ -36,7 +36,8 @@ pub(super) enum Devices {
     Full,
 }
 
-/// The rows of the first pending document, and of the documents after it that have all their vectors too.
+/// Whether rows can be written. The rows of a document can be written if this document and all documents before it have all their
+/// vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowsState {
     /// There is no pending document, or the first pending document lacks a vector.
@@ -52,9 +53,9 @@ pub(super) enum RowsState {
 pub(super) enum Step {
     /// Hand batches to the devices until they are full.
     HandIn,
-    /// Plan batches for the chunks in the window, and empty the window. Afterwards, rows that are ready are due.
+    /// Plan batches for the chunks in the window, and empty the window. Rows that are ready then become due.
     Plan,
-    /// Move documents that have arrived into the window, until it is full.
+    /// Move documents that have arrived into the window, until the window is full.
     Fill,
     /// Write rows that are ready: all of them if no device is working, or else a limited number. Then receive, without waiting, a
     /// group or an outcome that has arrived.
@@ -92,7 +93,8 @@ impl State {
         }
     }
 
-    /// Returns the events that can happen now; `None` if none can. A new group is received only while the window has room.
+    /// Returns the events that can happen now; `None` if no event can happen. A new group is received only while the window has
+    /// room.
     pub fn awaited(self) -> Option<Awaited> {
         let takes_documents = !self.is_end && !self.has_arrived && self.window != WindowState::Full;
         match (takes_documents, self.devices.are_working()) {
@@ -320,8 +322,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// [`Step::Wait`] always names an event that can happen. So after a wrong decision, the simulation ends too early or
-        /// never.
+        /// The simulation can always deliver the event that [`Step::Wait`] names. So after a wrong decision, the simulation ends
+        /// too early or never.
         #[test]
         fn whatever_comes_when_the_run_ends_with_everything_written_and_holds_no_more_than_it_may(
             groups in vec(vec(vec(any::<u8>(), 0..4), 0..=GROUP_DOCUMENTS), 0..40),

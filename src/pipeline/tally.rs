@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::console::{HumanCount, counted};
 use crate::source::LeftOut;
 
-/// The number of documents by outcome. `docs/report.schema.json` describes these members.
+/// The number of documents by outcome. `docs/report.schema.json` describes these fields.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Tally {
     /// Documents that were found.
@@ -24,16 +24,16 @@ pub struct Tally {
     pub empty: u64,
     /// Documents that could not be read or embedded. Each failure is printed on stderr.
     pub failed: u64,
-    /// Failures that name no document, counted in all shards but the first. The first shard counts such failures as `failed`. The
+    /// Failures that name no document, in any shard except the first. The first shard counts such failures as `failed`. The
     /// documents that a failure hides may belong to this shard.
     pub unassigned: u64,
     /// Documents that could not be read and keep their rows of the old output.
     pub stale: u64,
     /// Documents of the old output that are gone: neither the id nor the text is in the inputs any more.
     pub gone: u64,
-    /// Number of documents by encoding, without documents in UTF-8.
+    /// Number of documents per encoding. Documents in UTF-8 are not counted.
     pub decoded: BTreeMap<&'static str, u64>,
-    /// Number of files and folders that were skipped, by reason.
+    /// Number of files and folders that were skipped, per reason.
     pub left_out: BTreeMap<LeftOut, u64>,
 }
 
@@ -62,7 +62,7 @@ pub struct Work {
     pub chunks: u64,
     /// Tokens in these chunks.
     pub tokens: u64,
-    /// The time that the model took.
+    /// The time that the model took, divided by the number of devices.
     #[serde(skip)]
     pub embedding: Duration,
     /// Tokens that the model embedded in the time `embedding`: all tokens, or in a dry run the tokens of the trial.
@@ -78,7 +78,7 @@ impl Work {
 }
 
 impl Tally {
-    /// Counts a document that was found, and its encoding if this is not UTF-8.
+    /// Counts a document that was found, and its encoding if the encoding is not UTF-8.
     pub fn found(&mut self, encoding: Option<&'static str>) {
         self.seen += 1;
         if let Some(encoding) = encoding {

@@ -20,7 +20,7 @@ const BYTES: usize = 64 << 20;
 /// enlarged.
 const BATCHES: usize = 32;
 
-/// The limits at which a window is full, so that its batches are planned.
+/// The limits of a window. A window is full once it reaches one of the limits. Then its batches are planned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowSize {
     pub tokens: usize,
@@ -42,7 +42,7 @@ impl WindowSize {
     }
 }
 
-/// The counts of the documents since the latest plan, and their chunks that need a vector from the model.
+/// Counts of the documents added since the latest plan, and the chunks of these documents that need a vector from the model.
 #[derive(Default)]
 pub(super) struct Window {
     size: WindowSize,

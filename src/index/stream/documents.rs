@@ -15,7 +15,7 @@ use crate::index::schema::{ID, TEXT};
 /// `embed` does not wait long for a batch, and that little work is lost if a process dies.
 const BATCH_DOCUMENTS: usize = 1024;
 
-/// Bytes of texts and kept values after which a batch ends.
+/// A batch ends once its texts and kept values have this many bytes.
 const BATCH_BYTES: usize = 512 << 10;
 
 /// Writes a stream with the columns `id: utf8`, `text: utf8`, `error: utf8` (nullable), and one column per kept column (utf8,
@@ -88,7 +88,7 @@ impl<W: Write> DocumentStream<W> {
         if self.documents == BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Writes the documents added since the last batch as a batch, and flushes the batch to the reader of the stream.
+    /// Writes the documents that are not written yet as one batch, and flushes the batch to the reader of the stream.
     fn flush(&mut self) -> io::Result<()> {
         let columns = [&mut self.ids, &mut self.texts, &mut self.errors].into_iter().chain(&mut self.kept);
         let columns = columns.map(|column| Arc::new(column.finish()) as ArrayRef).collect();

@@ -22,7 +22,7 @@ pub struct IpcReader<R: Read> {
     is_cut_off: Arc<AtomicBool>,
 }
 
-/// The input. It sets `is_cut_off` when a read finds the end of the input.
+/// The input of an [`IpcReader`]. Sets `is_cut_off` when a read finds the end of the input.
 struct Watched<R> {
     inner: Chain<Cursor<Vec<u8>>, BufReader<R>>,
     is_cut_off: Arc<AtomicBool>,
@@ -99,7 +99,7 @@ pub enum Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    /// Returns the column, or `None` if it has no type for strings and is not a column of nulls.
+    /// Returns a column of strings or a column of nulls; `None` if the column has another type.
     pub fn of(array: &'a dyn Array) -> Option<Self> {
         match array.data_type() {
             DataType::Utf8 => Some(Strings::Utf8(array.as_string())),
@@ -110,7 +110,7 @@ impl<'a> Strings<'a> {
         }
     }
 
-    /// Whether a type is one of Arrow's types for strings. The type of a column of nulls is not.
+    /// Whether a type is one of Arrow's types for strings. Arrow's null type is not one of them.
     pub fn has(kind: &DataType) -> bool {
         matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
     }

@@ -8,7 +8,7 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
-/// The column that holds the reason if a row has no vector.
+/// The column with the error of each row that could not be read or embedded.
 pub const ERROR: &str = "error";
 
 /// Writes an Arrow IPC stream. Flushes the schema and each batch at once, so that the reader need not wait for them.

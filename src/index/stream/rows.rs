@@ -40,7 +40,7 @@ struct RowColumns {
     kept: Vec<(String, usize)>,
 }
 
-/// A row of a stream that has been checked.
+/// A checked row of a stream.
 pub enum Packed {
     /// A row for the index.
     Row(Row),

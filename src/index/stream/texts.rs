@@ -73,8 +73,8 @@ impl<R: Read> TextStream<R> {
         Ok(TextStream { input, columns })
     }
 
-    /// Starts the stream with the vectors of these rows: writes the schema to `out`. The schema includes `metadata`, which says
-    /// how the vectors are made.
+    /// Starts the stream that answers with the vectors of these rows: writes the schema to `out`. The schema includes `metadata`,
+    /// which says how the vectors are made.
     ///
     /// # Errors
     /// `out` cannot be written.
