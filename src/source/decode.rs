@@ -216,8 +216,7 @@ fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
     }
 }
 
-/// Returns the name of the known binary format that a file starts with. Returns `None` if the file starts with none of these
-/// formats.
+/// Compares the first bytes of a file with the known binary formats. Returns the name of the format that matches.
 pub fn known_format(start: &[u8]) -> Option<&'static str> {
     NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
 }
@@ -270,10 +269,10 @@ pub fn has_c1_control(text: &str) -> bool {
 /// Takes a text that was decoded as Chinese, Japanese or Korean. Returns whether its bytes are more likely in a single-byte
 /// encoding.
 ///
-/// In these languages, wide characters follow each other. In other languages, a degree sign or an accented letter is one
-/// byte. This byte and the next byte may decode as one wide character between narrow characters, usually a rare character.
-/// The characters of `STAND_ALONE` are an exception: in Chinese, Japanese and Korean, they often lie between narrow
-/// characters, because they follow the numbers in dates, amounts and counts.
+/// In these languages, wide characters follow each other. In the encodings of many other languages, a degree sign or an
+/// accented letter is one byte. This byte and the next byte may decode as one wide character between narrow characters,
+/// usually a rare character. The characters of `STAND_ALONE` are an exception: in Chinese, Japanese and Korean, they often
+/// lie between narrow characters, because they follow the numbers in dates, amounts and counts.
 fn has_only_lone_symbols(text: &str) -> bool {
     const STAND_ALONE: &str =
         "年月日時时分秒元円天个個人名号號点點件回台本枚頁页章万億亿週周歳岁米年년월일원명개회";

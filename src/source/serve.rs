@@ -116,7 +116,7 @@ fn limit_resources() -> io::Result<()> {
     Ok(limit(Resource::Core, 0)?)
 }
 
-/// Limits the processor time of this process to this many seconds from now on.
+/// From now on, limits the processor time of this process to `seconds`.
 fn limit_seconds(seconds: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;

@@ -1,5 +1,5 @@
 //! Lists the files below a folder or a prefix of a bucket, sorted by name so that every run has the same order. Opens no
-//! file. No other module uses walkdir.
+//! file.
 
 use std::io;
 use std::path::{Path, PathBuf};

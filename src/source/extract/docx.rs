@@ -140,7 +140,7 @@ fn damaged_part(part: &str, error: &dyn Display) -> ContentError {
 /// The style of a paragraph: a heading, a list item or neither.
 #[derive(Clone, Copy, Default)]
 struct Style {
-    /// Level of the heading, counted from 1.
+    /// Level of the heading, counted from 1; `None` if the style is no heading.
     heading: Option<usize>,
     is_list: bool,
 }

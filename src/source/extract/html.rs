@@ -141,7 +141,7 @@ fn write_text(root: &Handle, text: &mut String) {
                 let (before, after) = match &*name.local {
                     local if is_left_out(local, &attributes) || is_button && !in_title => continue,
                     // Some pages are hidden as a whole until a script shows them, or while a dialogue is open. Therefore an
-                    // element that contains the content of the page is kept.
+                    // element that contains the content of the page is kept even if it is hidden.
                     local if is_hidden(&attributes) && local != "body" && !holds_page(&node) => continue,
                     "h1" => ("\n# ", "\n"),
                     "h2" => ("\n## ", "\n"),

@@ -48,7 +48,7 @@ impl Source {
         }))
     }
 
-    /// Returns the failure of a row for the case that the rest of the file cannot be read either.
+    /// Returns the failure of a row at which reading of the file stops.
     pub fn failed_from(&self, number: u64, cause: DocumentError) -> Found {
         self.failed(number, DocumentError::RestNotRead(Box::new(cause)))
     }

@@ -185,7 +185,7 @@ fn place(
     if !(size.is_finite() && size > 0.01 && origin.is_finite() && right.hypot() > 0.0) {
         return None;
     }
-    // A page without area has a damaged page box. On such a page, no glyph is left out.
+    // A page without area has a damaged page box. Such a box excludes no glyph.
     if shown.area() > 1.0 && !shown.inflate(2.0, size).contains(origin) {
         return None;
     }

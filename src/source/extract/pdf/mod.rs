@@ -1,4 +1,4 @@
-//! Extracts the text of PDF files. No other module uses hayro-interpret.
+//! Extracts the text of PDF files. Only this module and its submodules use hayro-interpret.
 //!
 //! hayro-interpret runs the drawing commands of each page. [`glyphs`] collects the characters with their positions,
 //! [`lines`] groups the characters into lines and sorts the lines, and [`paragraphs`] joins the lines.
