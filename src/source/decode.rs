@@ -1,4 +1,4 @@
-//! Decodes texts with a declared or detected encoding. The only user of encoding_rs, encoding_rs_io and chardetng.
+//! Decodes texts with a declared or detected encoding. No other module uses encoding_rs, encoding_rs_io or chardetng.
 
 use std::io::{self, Cursor, Read};
 
@@ -9,11 +9,11 @@ use memchr::memmem;
 
 use crate::error::DocumentError;
 
-/// A character encoding. It has another name here because `tokenize::Encoding` is a list of token ids.
+/// A character encoding. The type is renamed here, because `tokenize::Encoding` is a list of token ids.
 pub use encoding_rs::{Encoding as Charset, UTF_8};
 
-/// The first bytes of formats that are not text, and the names of these formats. Other binary files are recognized by their
-/// control characters, but a file of these formats may have none near its start.
+/// The first bytes and the names of some binary formats. Files of other binary formats are recognized by their control
+/// characters, but files of these formats may have no control characters near their start.
 const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"\xd0\xcf\x11\xe0", "an old Office document or one with a password"),
     (b"%PDF-", "PDF"),
@@ -23,15 +23,15 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
 ];
 
-/// Number of bytes at the start of a stream that are used to detect the encoding and the separator.
+/// Size of the start of a stream, in bytes. The encoding and the separator are detected from the start.
 pub const START_BYTES: u64 = 64 << 10;
 
-/// A text, and the encoding that it was decoded from; `None` for UTF-8.
+/// A text and its original encoding. The encoding is `None` for UTF-8.
 pub type Decoded = (String, Option<&'static str>);
 
 /// Decodes a whole text. A byte order mark decides the encoding. Without a byte order mark, `forced` decides. Without both,
-/// the first encoding that fits is used: UTF-16, ISO-2022-JP, UTF-8, the `declared` encoding, or the legacy encoding that
-/// the bytes resemble most.
+/// the first encoding of this list that fits is used: UTF-16, ISO-2022-JP, UTF-8, the `declared` encoding, or the legacy
+/// encoding that the bytes resemble most.
 ///
 /// # Errors
 /// The bytes are not text, or are not valid in the encoding. Invalid bytes are never replaced by U+FFFD.
@@ -93,8 +93,8 @@ pub fn decode(
 /// Decodes a file of rows while the file is read. Detects the encoding from the start of the file. Returns the decoded
 /// stream, and the encoding if it is not UTF-8.
 ///
-/// Invalid bytes become U+FFFD. If the encoding is UTF-8, they are passed on unchanged. The reader of rows checks for both
-/// cases, so that only the row with the invalid bytes fails and not the whole file.
+/// In UTF-8, invalid bytes are passed on unchanged. In every other encoding, invalid bytes become U+FFFD. The reader of rows
+/// checks for both cases, so that only the row with the invalid bytes fails and not the whole file.
 ///
 /// # Errors
 /// The content is not text, or the stream cannot be read.
@@ -120,8 +120,8 @@ pub fn stream(
 /// Decodes JSON Lines while they are read: as UTF-16 if the stream starts with the byte order mark of UTF-16, otherwise as
 /// UTF-8.
 ///
-/// If the stream starts with `{`, a line of zero bytes fails and the other lines are read. If the stream does not start with
-/// `{` or a byte order mark and has zero bytes near its start, the whole stream is refused.
+/// If the stream starts with neither `{` nor a byte order mark, zero bytes near its start mean binary data, and the whole
+/// stream is refused. If the stream starts with `{`, only the lines with zero bytes fail.
 ///
 /// # Errors
 /// The content is not text, or the stream cannot be read.
@@ -137,8 +137,8 @@ pub fn json_stream(
     stream(reader, Some(UTF_8))
 }
 
-/// Reads the first [`START_BYTES`] bytes of a stream. Returns these bytes, and a stream that starts with them again. If
-/// reading fails after some bytes, the returned stream fails after the same bytes.
+/// Reads the first [`START_BYTES`] bytes of a stream. Returns these bytes, and a stream that returns them again before the
+/// rest. If reading fails after some bytes, the returned stream also fails after these bytes.
 pub fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut start = Vec::new();
     let read = reader.by_ref().take(START_BYTES).read_to_end(&mut start);
@@ -194,7 +194,8 @@ pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
         let behind = &start[memmem::find(&start, name.as_bytes())? + name.len()..];
         let behind = behind.strip_prefix(b"\"").or(behind.strip_prefix(b"'")).unwrap_or(behind);
         let label = behind.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).next()?;
-        // A declaration that can be read as ASCII is not in UTF-16, and x-user-defined is for binary data.
+        // If the declaration can be read as ASCII, the page is not in UTF-16. The encoding x-user-defined is for binary
+        // data.
         Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
     })
 }
@@ -206,8 +207,8 @@ fn refuse_known_formats(start: &[u8]) -> Result<(), DocumentError> {
     }
 }
 
-/// Refuses UTF-32LE. Its byte order mark is the mark of UTF-16LE and two zero bytes. In UTF-16LE, the zero bytes would be a
-/// zero character, which no text contains.
+/// Refuses UTF-32LE. Its byte order mark is the byte order mark of UTF-16LE followed by two zero bytes. A text in UTF-16LE
+/// never starts like this, because the two zero bytes would be a zero character.
 fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
     match start {
         [0xFF, 0xFE, 0, 0, ..] => Err(DocumentError::Undecodable { encoding: "UTF-32LE" }),
@@ -215,19 +216,20 @@ fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
     }
 }
 
-/// Returns the name of the format if the first bytes of a file belong to a known format that is not text.
+/// Compares the first bytes of a file with the known binary formats. Returns the name of the format that matches.
 pub fn known_format(start: &[u8]) -> Option<&'static str> {
     NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
 }
 
-/// A text with more non-ASCII bytes than this has enough evidence for its encoding, even if the last character is cut off.
+/// The encoding of a text is certain if the text has more than this many non-ASCII bytes, even if its last character is cut
+/// off.
 const SURE_BYTES: usize = 64;
 
 /// Returns the legacy encoding that the bytes resemble most. `is_whole` says whether the bytes are a whole file.
 ///
-/// The last character of the bytes may be cut off. At the end of a file's start, a cut-off character says nothing about the
-/// encoding. At the end of a whole file, a cut-off character rules the encoding out, unless the file has more than
-/// [`SURE_BYTES`] non-ASCII bytes: such a file is more likely damaged.
+/// The last character of the bytes may be cut off. If the bytes are only the start of a file, a cut-off character says
+/// nothing about the encoding. If the bytes are a whole file, a cut-off character means that the encoding is wrong. But if a
+/// whole file has more than [`SURE_BYTES`] non-ASCII bytes, the file is more likely damaged.
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(bytes, false);
@@ -249,8 +251,8 @@ fn is_iso_2022_jp(bytes: &[u8]) -> bool {
 
 /// Returns whether most accented letters and signs of a text are in runs of four or more.
 ///
-/// In the Latin alphabet, accented letters come singly or in pairs. Long runs mean that a damaged text in another encoding
-/// was decoded with a single-byte encoding, which has a character for almost every byte.
+/// In the Latin alphabet, accented letters come singly or in pairs. Long runs mean a wrong encoding: a damaged text was
+/// decoded with a single-byte encoding, which has a character for almost every byte.
 fn has_only_accents(text: &str) -> bool {
     let runs = text.split(|c| !matches!(c, '\u{A0}'..='\u{17F}')).map(|run| run.chars().count());
     let (accents, in_runs) = runs
@@ -264,12 +266,13 @@ pub fn has_c1_control(text: &str) -> bool {
     text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
 }
 
-/// Returns whether a text that was decoded as Chinese, Japanese or Korean is more likely in a single-byte encoding.
+/// Takes a text that was decoded as Chinese, Japanese or Korean. Returns whether its bytes are more likely in a single-byte
+/// encoding.
 ///
-/// In these languages, wide characters follow each other. In other languages, the byte of a degree sign or an accented
-/// letter and the next byte may decode as one wide character, usually a rare one, between narrow characters. The characters
-/// of `STAND_ALONE` are also common between narrow characters in Chinese, Japanese and Korean: they follow the numbers in
-/// dates, amounts and counts.
+/// In these languages, wide characters follow each other. In the encodings of many other languages, a degree sign or an
+/// accented letter is one byte. This byte and the next byte may decode as one wide character between narrow characters,
+/// usually a rare character. The characters of `STAND_ALONE` are an exception: in Chinese, Japanese and Korean, they often
+/// lie between narrow characters, because they follow the numbers in dates, amounts and counts.
 fn has_only_lone_symbols(text: &str) -> bool {
     const STAND_ALONE: &str =
         "年月日時时分秒元円天个個人名号號点點件回台本枚頁页章万億亿週周歳岁米年년월일원명개회";
@@ -298,8 +301,8 @@ fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, Docum
     }
 }
 
-/// Recognizes UTF-16 without a byte order mark and returns its byte order. ASCII text in UTF-16 has a zero in every second
-/// byte. Half as many zeros are enough evidence, because text in other encodings has no zeros.
+/// Recognizes UTF-16 without a byte order mark and returns its byte order. In UTF-16, every second byte of ASCII text is
+/// zero. Half as many zero bytes are enough evidence, because text in other encodings has no zero bytes.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = &bytes[..bytes.len().min(4096) & !1];
     let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|&&byte| byte == 0).count();
@@ -312,23 +315,23 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// Returns whether bytes are binary data: they have a zero byte, or more than one control character per 100 bytes. Old logs
-/// and manuals have a few control characters.
+/// Returns whether bytes are binary data: they have a zero byte, or more than one control character per 100 bytes. A few
+/// control characters are allowed, because old logs and manuals have some.
 fn is_binary(bytes: &[u8]) -> bool {
     let control = |byte: &&u8| matches!(byte, 1..=0x08 | 0x0E..=0x19 | 0x1C..=0x1F);
     let controls = bytes.iter().filter(control).count();
     bytes.contains(&0) || controls > 1 && controls * 100 > bytes.len()
 }
 
-/// Returns whether bytes are UTF-8 with a few invalid or missing bytes. Without this check, such bytes would be decoded with
-/// a single-byte encoding, which has a character for almost every byte, and all non-ASCII characters would be wrong.
+/// Returns whether bytes are UTF-8 with a few invalid or missing bytes. Without this check, the text would be decoded with a
+/// single-byte encoding, which has a character for almost every byte. All non-ASCII characters would then be wrong.
 fn is_damaged_utf8(bytes: &[u8]) -> bool {
     let (mut whole, mut broken) = (0, 0);
     for chunk in bytes.utf8_chunks() {
         whole += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
         broken += usize::from(!chunk.invalid().is_empty());
     }
-    // In text in a legacy encoding, only few sequences of bytes are valid UTF-8.
+    // In a legacy encoding, few sequences of non-ASCII bytes are valid UTF-8.
     whole > broken
 }
 

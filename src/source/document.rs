@@ -9,8 +9,8 @@ use serde_json::Value;
 /// Limits on each document.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
-    /// Maximum size of a decompressed file or of a row, in bytes. Never more than 2^30, because string columns of Arrow have
-    /// 32-bit offsets.
+    /// Maximum size of a decompressed file or of a row, in bytes. The limit is never more than 2^30, because string columns
+    /// of Arrow have 32-bit offsets.
     pub document_bytes: u64,
     /// Maximum time for extracting the text of a document, in seconds.
     pub seconds: u64,
@@ -44,7 +44,7 @@ impl Document {
 /// The place of a document.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// For a row, the file of the row. For a file that is one document, the folder that the document's id is relative to.
+    /// For a row: the file that contains the row. For a file that is one document: the folder to which the id is relative.
     pub file: Arc<Path>,
     /// Number of the line or row, counted from 1; `None` for a file that is one document.
     pub line: Option<u64>,
@@ -74,6 +74,6 @@ pub enum LeftOut {
     OtherKind,
     /// A socket, pipe or device.
     Special,
-    /// A Parquet file that is an index made by this tool.
+    /// An index that this tool wrote. An index is a Parquet file.
     Index,
 }

@@ -21,7 +21,7 @@ pub struct Fields {
     pub keep: Vec<String>,
 }
 
-/// The parts of a document that are read from a row.
+/// The id, the text and the kept values of one row.
 #[derive(Debug, PartialEq)]
 pub struct Parsed {
     /// The id; `None` if the row has no id.
@@ -32,7 +32,7 @@ pub struct Parsed {
 }
 
 impl Fields {
-    /// Reads the document from a record.
+    /// Takes the id, the text and the kept values from a record.
     ///
     /// # Errors
     /// The record has no text field, or the id or the text has the wrong type.
@@ -64,8 +64,8 @@ impl Fields {
         }
     }
 
-    /// Joins the values of the text fields that the record has, one value per line. The record must have at least one text
-    /// field. Null becomes an empty text.
+    /// Joins the values of all text fields in the record, one value per line. The record must have at least one text field.
+    /// Null becomes an empty text.
     fn text(&self, record: &Record) -> Result<String, DocumentError> {
         let mut texts = Vec::new();
         for field in &self.text {

@@ -1,4 +1,4 @@
-//! Selects files below a folder by patterns in the syntax of `.gitignore`. The only user of the crate `ignore`.
+//! Selects files below a folder by patterns in the syntax of `.gitignore`. No other module uses the crate `ignore`.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,7 +8,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::Usage;
 
-/// Name of the file in a root that lists patterns to exclude.
+/// Name of the file with patterns to exclude. The file lies at the top of a root.
 pub const IGNORE_FILE: &str = ".qwen3ignore";
 
 /// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` only at the top, `drafts/` only folders.
@@ -70,8 +70,8 @@ fn unusable(file: &dyn Display, error: &ignore::Error) -> anyhow::Error {
     anyhow!("{file}: cannot be read as patterns ({error}); write them as in .gitignore")
 }
 
-/// Returns a builder for paths relative to a root. An unclosed bracket is an error, because it is more likely a typing
-/// mistake than part of a name.
+/// Returns a builder of patterns for paths relative to a root. An unclosed bracket in a pattern is an error, because the
+/// bracket is more likely a typing mistake than part of a file name.
 fn builder() -> GitignoreBuilder {
     let mut builder = GitignoreBuilder::new("");
     builder.allow_unclosed_class(false);
@@ -83,7 +83,7 @@ fn builder() -> GitignoreBuilder {
 pub struct Filter {
     include: Option<Patterns>,
     exclude: Patterns,
-    /// Whether to read files and folders with a name that starts with a dot.
+    /// Whether files and folders are read even if their names start with a dot.
     pub hidden: bool,
     /// Whether symlinks are followed.
     pub follow: bool,
@@ -100,19 +100,19 @@ impl Filter {
         Ok(Filter { include, exclude: Patterns::from_option("--exclude", exclude)?, hidden, follow })
     }
 
-    /// Returns whether an `--exclude` pattern or a pattern of the root's `.qwen3ignore` (`of_root`) excludes a path. `below`
-    /// is the path relative to the root.
+    /// Returns whether a path is excluded by an `--exclude` pattern, or by `of_root`, the patterns of the root's
+    /// `.qwen3ignore`. `below` is the path, relative to the root.
     pub fn excludes(&self, of_root: &Patterns, below: &Path, is_folder: bool) -> bool {
         [&self.exclude, of_root].iter().any(|patterns| patterns.matches(below, is_folder))
     }
 
-    /// Returns whether an `--include` pattern matches a file or a folder that contains the file. Returns `None` if there are
-    /// no `--include` patterns.
+    /// Returns whether an `--include` pattern matches a file or one of the folders around the file. Returns `None` if there
+    /// are no `--include` patterns.
     pub fn includes(&self, below: &Path) -> Option<bool> {
         Some(self.include.as_ref()?.0.matched_path_or_any_parents(below, false).is_ignore())
     }
 
-    /// Returns whether an `--include` pattern matches the file itself. Such a file is read even if its file extension is
+    /// Returns whether an `--include` pattern matches the file itself. If so, the file is read even if its file extension is
     /// unknown.
     pub fn names(&self, below: &Path) -> bool {
         self.include.as_ref().is_some_and(|include| include.matches(below, false))

@@ -24,7 +24,7 @@ pub enum FormatKind {
     Rows(RowFormat),
 }
 
-/// A format of files that hold one document per file. The text must be extracted from the content.
+/// A file format with one document per file. The text must be extracted from the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DocumentFormat {
     /// CommonMark with tables, footnotes and strikethrough.
@@ -50,13 +50,13 @@ impl DocumentFormat {
         }
     }
 
-    /// Returns whether files of this format are text files in some encoding.
+    /// Returns whether files of this format are text, which must be decoded before extraction.
     pub fn is_text(self) -> bool {
         matches!(self, DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Xhtml)
     }
 }
 
-/// A format of files that hold one document per row.
+/// A file format with one document per row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowFormat {
     /// JSON Lines.
@@ -87,7 +87,7 @@ impl Compression {
     }
 }
 
-/// The format and the compression that a file extension names.
+/// The format and the compression of a file, as its file extension names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileFormat {
     /// The format of the decompressed content.
@@ -121,7 +121,8 @@ impl FileFormat {
         Some(FileFormat { kind, compression })
     }
 
-    /// Returns the text format. It is for files that have an unknown file extension and that an `--include` pattern names.
+    /// Returns the text format. A file has this format if its file extension is unknown and an `--include` pattern matches
+    /// the file.
     pub fn text(path: &Path) -> FileFormat {
         FileFormat { kind: FormatKind::Text, compression: Compression::of(path) }
     }
@@ -148,7 +149,7 @@ fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned())
 }
 
-/// A reader that counts the bytes read from it.
+/// A reader that counts the bytes that it reads from `inner`.
 struct Counted {
     inner: Box<dyn Read + Send>,
     consumed: Arc<AtomicU64>,
@@ -162,11 +163,11 @@ impl Read for Counted {
     }
 }
 
-/// Decompressed size up to which the limit on expansion does not apply, in bytes. A small file of white space may expand a
-/// thousandfold. A larger file that expands more than the limit is refused as a decompression bomb.
+/// Maximum decompressed size of a file that may expand without a limit, in bytes. A small file of white space may expand a
+/// thousandfold. A larger file is refused as a decompression bomb if it expands more than the limit allows.
 pub const EXPANSION_FREE_BYTES: u64 = 16 << 20;
 
-/// A reader of the decompressed bytes of a file. Reading fails if the file expands to more than the limit.
+/// A reader of the decompressed bytes of a file. Reading fails if the file expands more than the limit allows.
 pub struct Decompressed {
     inner: Box<dyn Read + Send>,
     compression: Option<Compression>,
@@ -176,13 +177,13 @@ pub struct Decompressed {
 }
 
 impl Decompressed {
-    /// Returns the counter of the bytes that have been read from the file, counted before decompression.
+    /// Returns the counter of bytes read from the file. The bytes are counted before decompression.
     pub fn consumed(&self) -> Arc<AtomicU64> {
         self.consumed.clone()
     }
 
-    /// Adds the name of the format to an error of the decompressor. Errors of the operating system and of object storage are
-    /// returned unchanged.
+    /// Adds the name of the compression to an error of the decompressor. Errors of the operating system and of object
+    /// storage are returned unchanged.
     fn damaged(&self, error: io::Error) -> io::Error {
         let (kind, library) = match self.compression {
             Some(Compression::Gzip) => ("gzip", "flate2"),
@@ -218,7 +219,7 @@ pub fn other_format(expected: DocumentFormat, found: &str) -> ContentError {
     ContentError::OtherKind { kind: expected.name().to_owned(), found: found.to_owned() }
 }
 
-/// Returns the error for a file that its parser rejects.
+/// Returns the error for a file that the parser of its format rejects.
 pub fn damaged(format: DocumentFormat, reason: impl Into<String>) -> ContentError {
     ContentError::Damaged { kind: format.name().to_owned(), reason: reason.into() }
 }

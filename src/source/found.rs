@@ -7,12 +7,12 @@ use crate::error::Failure;
 /// One result of the search for documents.
 #[derive(Debug)]
 pub enum Found {
-    /// A document, found but not read.
+    /// A document that has been found and not been read yet.
     Raw(Raw),
     /// A file, folder or row that cannot be opened or read, with the reason.
     Failed(Failure),
     /// A file or folder that is skipped, with the reason.
     LeftOut(LeftOut),
-    /// A root, by name, in which neither a document nor a failure was found. This is the last result of the root.
+    /// The name of a root without any document or failure. This is the last result of the root.
     Nothing(String),
 }

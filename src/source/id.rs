@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Returns the id of a path below a root. All ids of the root start with `prefix`, which may be empty.
+/// Returns the id of a document from its path below a root. All ids of the root start with `prefix`, which may be empty.
 pub fn id_below(prefix: &str, below: &Path) -> String {
     let id = id_of(below);
     match prefix {
@@ -15,9 +15,9 @@ pub fn id_below(prefix: &str, below: &Path) -> String {
 
 /// Returns the path as text, with `/` between its parts on every operating system.
 ///
-/// In a part that is not valid UTF-8, each invalid byte is written in hexadecimal, such as `\xff`. In such a part, and in a
-/// part that contains `\x`, each backslash is doubled. Therefore two different paths never have the same id, and a path can
-/// be restored from its id.
+/// In a part that is not valid UTF-8, each invalid byte is written in hexadecimal, such as `\xff`. Each backslash is doubled
+/// in such a part, and also in a part that contains `\x`. Therefore two different paths never have the same id, and a path
+/// can be restored from its id.
 pub fn id_of(below: &Path) -> String {
     let mut id = String::new();
     for part in below.components() {

@@ -3,7 +3,7 @@
 use super::fields::Record;
 use crate::error::DocumentError;
 
-/// Parses one line.
+/// Parses one line and returns the fields of its object.
 pub fn parse(line: &[u8]) -> Result<Record, DocumentError> {
     let not_text = |e: std::str::Utf8Error| DocumentError::NotUtf8 { offset: e.valid_up_to() };
     let line = std::str::from_utf8(line).map_err(not_text)?;

@@ -23,7 +23,8 @@ impl Location {
     /// Opens the file for reading.
     ///
     /// # Errors
-    /// A path cannot be opened. For an object, the request is sent by the first read, and that read returns the error.
+    /// A file on this machine cannot be opened. An object is requested only at the first read, and that read returns the
+    /// error.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Location::Path(path) => Box::new(File::open(path)?),

@@ -1,4 +1,4 @@
-//! Reads a document that has been found: reads the bytes, decodes them and extracts the text.
+//! Reads one document: reads the bytes, decodes them and extracts the text.
 
 use std::io::Read;
 use std::path::Path;
@@ -32,25 +32,26 @@ pub enum Raw {
 /// A file that has been found.
 #[derive(Debug)]
 pub struct RawFile {
-    /// The id of the document. If the file holds rows, the ids of rows without an id start with it.
+    /// The id of the document. For a file of rows: the first part of the id `file:line`, which each row without an id gets.
     pub id: String,
     /// The folder that the id is relative to.
     pub base: Arc<Path>,
     /// The place of the file.
     pub location: Location,
-    /// The download of an object, once it has begun.
+    /// The download of an object; `None` before the download begins, and for a file on this machine.
     pub download: Option<Box<Reader>>,
     pub(super) format: FileFormat,
-    /// Size when the file was found, in bytes.
+    /// Size of the file when it was found, in bytes.
     pub size: u64,
 }
 
 /// A row of a file. Its values have not been interpreted yet.
 #[derive(Debug)]
 pub struct RawRow {
-    /// The id of the file. If the row has no id, the id of its document starts with the id of the file.
+    /// The id of the file. If the row has no id, the document gets the id `file:line`, with the id of the file as its first
+    /// part.
     pub file_id: Arc<str>,
-    /// The file.
+    /// The file that contains the row.
     pub file: Arc<Path>,
     /// Number of the line or row, counted from 1.
     pub number: u64,
@@ -58,7 +59,7 @@ pub struct RawRow {
     pub content: RowContent,
     /// The encoding that the row was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
-    /// Bytes of the file that were read for this row, counted before decompression.
+    /// How many bytes of the file were read for this row, counted before decompression.
     pub progress: u64,
 }
 
@@ -84,8 +85,8 @@ impl Raw {
         }
     }
 
-    /// Returns the bytes of the file that were read for this document, counted before decompression. The progress bar adds
-    /// them up.
+    /// Returns how many bytes of the file are read for this document, counted before decompression. The progress bar adds up
+    /// these numbers.
     pub fn progress(&self) -> u64 {
         match self {
             Raw::File(file) => file.size,
@@ -162,7 +163,7 @@ pub struct Reading {
     pub encoding: Option<&'static Charset>,
     /// Limits on each document.
     pub limits: Limits,
-    /// The processes that run parsers of PDF, DOCX and other formats.
+    /// The processes that run the parsers for PDF, DOCX and other formats.
     pub workers: Workers,
 }
 
@@ -219,8 +220,8 @@ impl Reading {
         content: &RowContent,
         encoding: Option<&'static str>,
     ) -> Result<(Option<String>, Text), DocumentError> {
-        // The decoder of a stream replaces invalid bytes by U+FFFD and goes on, so that only the row with the invalid bytes
-        // fails and not the whole file.
+        // The decoder of a stream replaces invalid bytes by U+FFFD and goes on. Therefore only the row with the invalid
+        // bytes fails here, and not the whole file.
         let is_damaged = match content {
             RowContent::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
             RowContent::Record(record) => record.values().filter_map(Value::as_str).any(is_damaged),
@@ -235,8 +236,7 @@ impl Reading {
         Ok((id, Text { text, encoding, kept }))
     }
 
-    /// Returns the id of a row that has failed. Returns `None` if the id cannot be read, and `Some(None)` if the row has no
-    /// id.
+    /// Returns the id of a failed row. Returns `None` if the id cannot be read, and `Some(None)` if the row has no id.
     fn row_id(&self, content: &RowContent) -> Option<Option<String>> {
         let id = match content {
             RowContent::Json(line) => self.fields.id(&json::parse(line).ok()?),
@@ -246,14 +246,14 @@ impl Reading {
     }
 }
 
-/// Returns whether a text has characters that appear only when bytes were decoded with the wrong encoding.
+/// Returns whether a text has characters that appear only if invalid bytes were replaced or the encoding is wrong.
 fn is_damaged(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER) || decode::has_c1_control(text)
 }
 
 #[cfg(test)]
 impl Reading {
-    /// Returns the defaults of the command line, without workers.
+    /// Returns settings with the defaults of the command line, without workers.
     pub fn for_test() -> Self {
         let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
         Reading {

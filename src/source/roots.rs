@@ -1,6 +1,6 @@
-//! Finds the documents in the roots that the user names, as a series of [`Found`] in a stable order.
+//! Searches the roots that the user names for documents. Returns each result as a [`Found`], in a stable order.
 //!
-//! A root is a file, a folder, an object, a prefix of a bucket or standard input.
+//! A root is a file, a folder, an object in a bucket, a prefix of a bucket, or standard input.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -25,7 +25,7 @@ use crate::storage::object::{Listing, Stores, Url};
 /// A root with this name is standard input, which is read as JSON Lines.
 const STDIN: &str = "-";
 
-/// A root that has been checked.
+/// A checked root.
 #[derive(Debug)]
 enum Root {
     Stdin,
@@ -51,7 +51,7 @@ impl Tree {
         }
     }
 
-    /// Returns the name of the tree in two forms: the text that ids start with, and the path.
+    /// Returns the name of the tree in two forms: as the text at the start of ids, and as a path.
     fn name(&self) -> (String, PathBuf) {
         match self {
             Tree::Folder(path) => (id_of(path), path.clone()),
@@ -68,11 +68,11 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Checks that every root exists and has a supported format. If `may_be_missing` is true, a root need not exist.
+    /// Checks the roots. Each file must have a supported format. Each root must exist, unless `may_be_missing` is true.
     ///
     /// # Errors
-    /// [`Usage`] if a file has an unknown format or standard input is named twice. Another error if a root does not exist or
-    /// cannot be read.
+    /// [`Usage`] if a file has an unknown format or standard input is named twice. Another error for a root that does not
+    /// exist or cannot be read.
     pub fn new(names: &[PathBuf], filter: Filter, may_be_missing: bool) -> anyhow::Result<Self> {
         let root = |name: &PathBuf| match root(name) {
             Err(_) if may_be_missing && is_missing(name) => Ok(Root::Missing(name.clone())),
@@ -110,8 +110,8 @@ impl Roots {
 
     /// Finds every document below the roots. The roots keep their order. Below each root, the files are sorted by path.
     ///
-    /// The id of a file is its path relative to the root. If the file itself is the root, the id is the name of the file.
-    /// With several roots, every id starts with the root as the user named it, so that ids of different roots differ. A row
+    /// The id of a file is its path relative to the root. If the file itself is the root, the id is the name of the file. If
+    /// there are several roots, every id starts with the name of its root, so that ids of different roots differ. A row
     /// without an id gets the id `file:line`.
     pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
         let prefixed = self.roots.len() > 1;
@@ -166,7 +166,7 @@ fn root(name: &Path) -> anyhow::Result<Root> {
     let metadata = fs::metadata(name).map_err(unreadable)?;
     // `./docs/` and `docs` name the same root and must give the same ids.
     let path: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
-    // Opens the root now, so that a root without read permission is an error of the run and not a folder without documents.
+    // Opens the root now, so that a missing read permission ends the run before any document is read.
     if metadata.is_dir() {
         fs::read_dir(name).map_err(unreadable)?;
         return Ok(Root::Folder(Tree::Folder(path), Patterns::of_root(name)?));
@@ -188,7 +188,8 @@ fn unknown_format(name: &Path) -> Usage {
     ))
 }
 
-/// Checks a root in object storage. A URL that does not end in `/` is a prefix only if at least one object is below it.
+/// Checks a root in object storage. A URL that does not end in `/` is a prefix only if at least one object lies below the
+/// URL.
 fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyhow::Result<Root> {
     let name = PathBuf::from(url.to_string());
     let format = FileFormat::of(Path::new(url.name())).filter(|_| !url.is_prefix());
@@ -223,8 +224,8 @@ fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyho
     Ok(Root::Missing(name))
 }
 
-/// Returns the size of a file in bytes. Returns 0 if the size is unknown, because the size is only an estimate for progress
-/// and memory.
+/// Returns the size of a file in bytes. Returns 0 if the size is unknown. The size is only an estimate for progress and
+/// memory, so a wrong size does no harm.
 fn size(location: &Location) -> u64 {
     match location {
         Location::Path(path) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
@@ -239,9 +240,9 @@ enum Documents<'a> {
     Folder {
         walk: Box<dyn Iterator<Item = Entry> + 'a>,
         base: Arc<Path>,
-        /// The text that ids start with.
+        /// The text at the start of every id.
         prefix: String,
-        /// The rows of the latest file of the walk, if that file holds rows.
+        /// The rows of the latest file of rows; `None` before the first such file.
         rows: Option<RowIter>,
         reading: &'a Reading,
     },
@@ -281,13 +282,13 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// The result of opening a file: its rows, or a single result.
+/// The result of opening a file: the rows of the file, or one [`Found`].
 enum OpenedFile {
     Rows(RowIter),
     Found(Found),
 }
 
-/// Opens a file of rows. A file that is one document stays closed until it is read.
+/// Opens a file of rows. A file that is one document stays closed until the document is read.
 fn open(file: RawFile, is_root: bool, reading: &Reading) -> OpenedFile {
     let FormatKind::Rows(format) = file.format.kind else {
         return OpenedFile::Found(Found::Raw(Raw::File(file)));
@@ -335,7 +336,7 @@ impl Iterator for Documents<'_> {
 /// The documents of one root. If the root has neither documents nor failures, the last item is [`Found::Nothing`].
 struct WithNothing<'a> {
     documents: Documents<'a>,
-    /// The last item; `None` once a document or a failure was found.
+    /// The last item; `None` once a document or a failure has been found.
     nothing: Option<Found>,
 }
 
@@ -351,14 +352,14 @@ impl Iterator for WithNothing<'_> {
     }
 }
 
-/// Returns the failure of a file or folder that the walk cannot read. The ids of the root start with `prefix`.
+/// Returns the failure for a file or folder that the walk cannot read. The ids of the root start with `prefix`.
 fn failure(entry: FailedEntry, prefix: &str) -> Failure {
     let FailedEntry { below, path, cause } = entry;
     let id = id_below(prefix, &below);
     let is_one_document = FileFormat::of(&below)
         .is_some_and(|format| matches!(format.kind, FormatKind::Text | FormatKind::Document(_)));
-    // A folder may also have the name of a document, such as `notes.txt`. A folder or a file of rows may hold documents with
-    // any id.
+    // A folder may also be called `notes.txt`, like a document. The documents in a folder or in a file of rows may have any
+    // ids.
     let lost = if is_one_document && !path.is_dir() {
         Lost::Document(id.into())
     } else if below.as_os_str().is_empty() {

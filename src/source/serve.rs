@@ -17,7 +17,7 @@ use crate::interrupt;
 
 /// Maximum number of rows per answer.
 const SENT_ROWS: usize = 256;
-/// Size of the rows of an answer at which the answer is sent, in bytes.
+/// An answer takes no more rows once its rows have this many bytes.
 const SENT_BYTES: usize = 64 << 10;
 
 /// Answers requests until standard input ends.
@@ -116,7 +116,7 @@ fn limit_resources() -> io::Result<()> {
     Ok(limit(Resource::Core, 0)?)
 }
 
-/// Limits the processor time that this process may use from now on.
+/// From now on, limits the processor time of this process to `seconds`.
 fn limit_seconds(seconds: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;

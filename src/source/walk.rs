@@ -1,5 +1,5 @@
 //! Lists the files below a folder or a prefix of a bucket, sorted by name so that every run has the same order. Opens no
-//! file. The only user of walkdir.
+//! file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::location::Location;
 use crate::error::DocumentError;
 use crate::storage::object::Listing;
 
-/// A regular file of a known format.
+/// A file or an object to read.
 pub struct File {
     pub location: Location,
     /// The path relative to the root.
@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
         Walk { root: start.to_owned(), rules: Rules { filter, of_root }, entries }
     }
 
-    /// Returns the result for an entry. Returns `None` for a folder, because the walk then enters the folder.
+    /// Returns the result for an entry. Returns `None` for a folder that the walk enters.
     fn entry(&mut self, entry: DirEntry) -> Option<Entry> {
         let kind = entry.file_type();
         let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path()).to_owned();
@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the failure of an entry, such as a broken symlink or a loop of symlinks. If a rule skips the name of the
-    /// entry, the entry is skipped and does not fail.
+    /// entry, returns the reason for skipping and no failure.
     fn failed(&self, error: &walkdir::Error) -> Entry {
         let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""));
         match self.rules.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
@@ -142,7 +142,7 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// The walk over the objects below a prefix, with the same rules as for a folder.
+/// The walk over the objects below a prefix, with the same rules as [`Walk`].
 pub struct Listed<'a> {
     listing: &'a Listing,
     rules: Rules<'a>,
@@ -156,7 +156,7 @@ impl<'a> Listed<'a> {
         Listed { listing, rules: Rules { filter, of_root }, at: 0, folder: "" }
     }
 
-    /// Returns the outermost folder in a key that is skipped, with `/` at its end, and the reason.
+    /// Returns the outermost skipped folder on the path of a key, with `/` at its end, and the reason for skipping it.
     fn left_out_folder(&self, key: &'a str) -> Option<(&'a str, LeftOut)> {
         let is_new = |end: &usize| !self.folder.starts_with(&key[..=*end]);
         let mut ends = key.match_indices('/').map(|(end, _)| end).filter(is_new);

@@ -2,8 +2,8 @@
 //! document fails and the run goes on.
 //!
 //! A worker is this program, started with a hidden subcommand. It reads requests from standard input. A request is one line
-//! of JSON, followed by the bytes of the document. The worker writes answers to standard output. An answer is one line of
-//! JSON.
+//! of JSON. If the request carries a document, the bytes of the document follow the line. The worker writes answers to
+//! standard output. An answer is one line of JSON.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -28,12 +28,11 @@ use crate::error::{ContentError, DocumentError};
 /// The hidden subcommand that makes this program a worker.
 const SUBCOMMAND: &str = "worker";
 
-/// Maximum address space of a worker, in bytes. The parsed tree of an ordinary HTML page takes ten times the size of the
-/// page.
+/// Maximum address space of a worker, in bytes. The parsed tree of an ordinary HTML page takes ten times as many bytes as
+/// the page.
 pub const MEMORY_MAX: u64 = 2 << 30;
 
-/// Maximum number of answers per worker that wait to be received. It is small because an answer may be as large as a
-/// document.
+/// Maximum number of waiting answers per worker. The number is small because an answer may be as large as a document.
 const QUEUE_ANSWERS: usize = 1;
 
 /// A request to a worker.
@@ -58,7 +57,7 @@ pub type Response<T> = Result<T, ContentError>;
 /// A group of rows from a worker. An empty group means the end of the file. After a damaged row, no more rows are sent.
 pub type Sent = Vec<Response<Record>>;
 
-/// The workers of a run. If no worker is idle, a new one is started. Each worker is kept for later documents.
+/// The workers of a run. If no worker is idle, a new worker is started. Each worker is kept for later documents.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
@@ -97,7 +96,7 @@ impl Workers {
         Ok(answer?)
     }
 
-    /// Starts a worker and returns it with its answer to the request.
+    /// Starts a worker and sends the request to it. Returns the worker and its answer.
     ///
     /// # Errors
     /// No worker can be started, or the worker crashes or is too slow.
@@ -109,7 +108,7 @@ impl Workers {
         let mut worker = self.start()?;
         let mut asked = worker.ask(request, content);
         // Ctrl-C sends a signal to all processes of the run. The signal ends a worker that has just started and does not
-        // ignore it yet.
+        // ignore the signal yet.
         if matches!(asked, Err(DocumentError::Crashed { .. })) && worker.was_told_to_end() {
             worker = self.start()?;
             asked = worker.ask(request, content);
@@ -137,7 +136,7 @@ impl Worker {
             .arg(SUBCOMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Crash messages are for developers, who run the worker by hand to see them.
+            // Crash messages are for developers only. A developer runs the worker by hand to see the messages.
             .stderr(Stdio::null())
             .spawn()?;
         let no_pipe = || io::Error::other("no pipe");
@@ -168,7 +167,7 @@ impl Worker {
         write().map_err(|_| self.crashed())
     }
 
-    /// Waits for an answer, at most [`Limits::seconds`].
+    /// Waits for an answer, for at most [`Limits::seconds`].
     ///
     /// # Errors
     /// The worker crashed or is too slow.

@@ -1,4 +1,4 @@
-//! Extracts the text of DOCX files. The only user of zip and roxmltree.
+//! Extracts the text of DOCX files. No other module uses zip or roxmltree.
 //!
 //! Parts and elements are named as in ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
 
@@ -19,7 +19,8 @@ use crate::source::format::{DocumentFormat, EXPANSION_FREE_BYTES, damaged, other
 /// Number of heading levels in Markdown.
 const LEVELS: usize = 6;
 
-/// Returns the text of paragraphs, tables and text boxes in their order, then the text of footnotes and endnotes.
+/// Returns the text of paragraphs, tables and text boxes in the order of the document, then the text of footnotes and
+/// endnotes.
 ///
 /// Headings, list items and table cells are marked as in Markdown. Tracked deletions, hidden text, field codes, comments,
 /// headers and footers are skipped.
@@ -90,8 +91,8 @@ impl Package<'_> {
         }
     }
 
-    /// Returns the names of the parts that a part refers to. The key is the last word of the relationship type, such as
-    /// `styles`.
+    /// Returns the names of all parts that one part refers to. The key of each name is the last word of the relationship
+    /// type, such as `styles`.
     fn related(&mut self, name: &str) -> Result<HashMap<String, String>, ContentError> {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         let rels = in_folder(folder, &format!("_rels/{file}.rels"));
@@ -107,7 +108,7 @@ impl Package<'_> {
     }
 }
 
-/// Resolves a path relative to a folder of the archive.
+/// Takes the path of a file relative to a folder of the archive. Returns the path of the file in the archive.
 fn in_folder(folder: &str, file: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in file.split('/') {
@@ -139,13 +140,13 @@ fn damaged_part(part: &str, error: &dyn Display) -> ContentError {
 /// The style of a paragraph: a heading, a list item or neither.
 #[derive(Clone, Copy, Default)]
 struct Style {
-    /// Level of the heading, counted from 1.
+    /// Level of the heading, counted from 1; `None` if the style is no heading.
     heading: Option<usize>,
     is_list: bool,
 }
 
 impl Style {
-    /// Returns the style that the properties set. A value that they do not set is taken from `base`.
+    /// Returns the style with all values that the properties set. Every other value is taken from `base`.
     fn of(properties: Option<Node>, base: Style) -> Style {
         let property = |name| properties.and_then(|properties| child(properties, name));
         let level = property("outlineLvl").and_then(|level| value(level)?.parse::<usize>().ok());
@@ -192,7 +193,7 @@ fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
 }
 
 /// Returns the heading level in the name of a built-in style, such as `heading 2`. These names are English in every language
-/// of Word.
+/// version of Word.
 fn heading_by_name(style: Node) -> Option<usize> {
     let name = child(style, "name").and_then(value)?.to_ascii_lowercase();
     name.strip_prefix("heading ")?.parse().ok().filter(|level| (1..=9).contains(level))
@@ -255,11 +256,11 @@ fn is_left_out(node: Node) -> bool {
         // `pPr` holds tab stops in elements that are also called `tab`. `moveFrom` is text that was moved to another place.
         // `rt` is a pronunciation. Deleted text needs no rule, because its elements are not called `t`.
         "pPr" | "rPr" | "sectPr" | "tblPr" | "moveFrom" | "rt" => true,
-        // The placeholder of a form field that has not been filled in.
+        // A form field (`sdt`) shows a placeholder until a person fills in the field.
         "sdt" => child(node, "sdtPr").and_then(|p| child(p, "showingPlcHdr")).is_some_and(is_on),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
         "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
-        // `Fallback` repeats the previous element for programs that do not know the previous element.
+        // `Fallback` repeats the element before it, for programs that do not support that element.
         "Fallback" => node.prev_sibling_element().is_some(),
         _ => false,
     }

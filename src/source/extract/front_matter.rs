@@ -1,4 +1,5 @@
-//! Splits the front matter of a Markdown file from the body and parses its fields. The only user of serde-saphyr and toml.
+//! Splits the front matter of a Markdown file from the body and parses its fields. No other module uses serde-saphyr or
+//! toml.
 
 use serde_json::Value;
 
@@ -8,17 +9,17 @@ use crate::source::fields::Record;
 /// The unparsed text of the front matter.
 #[derive(Debug, PartialEq)]
 pub enum FrontMatter<'a> {
-    /// Between lines of `---`.
+    /// YAML between two lines of `---`.
     Yaml(&'a str),
-    /// Between lines of `+++`.
+    /// TOML between two lines of `+++`.
     Toml(&'a str),
 }
 
 /// Splits the front matter from the body.
 ///
 /// The Markdown parser has an option for front matter, but the option also matches any text between two thematic breaks
-/// (`---`). A body may start with a thematic break. Therefore this function requires a field on the first line after the
-/// break.
+/// (`---`). A body may start with a thematic break. Therefore this function requires that the first line after the break is
+/// a field. Blank lines and comments may precede the field.
 pub fn split(source: &str) -> (Option<FrontMatter<'_>>, &str) {
     find(source).map_or((None, source), |(fields, body)| (Some(fields), body))
 }
@@ -37,7 +38,7 @@ fn find(source: &str) -> Option<(FrontMatter<'_>, &str)> {
     // Whether the first line that is not blank and not a comment is a field; `None` until that line is found.
     let mut starts_with_field = None;
     for line in lines {
-        // A YAML document may also end in `...`.
+        // A YAML document may also end with the line `...`.
         if line.trim_end() == fence || sign == ':' && line.trim_end() == "..." {
             let fields = &source[first.len()..end];
             let fields = if sign == ':' { FrontMatter::Yaml(fields) } else { FrontMatter::Toml(fields) };
@@ -62,7 +63,7 @@ impl FrontMatter<'_> {
     /// Returns the fields by name. Returns no fields if the front matter is not a map.
     ///
     /// # Errors
-    /// The source is not valid YAML or TOML.
+    /// The front matter is not valid YAML or TOML.
     pub fn parse(&self) -> Result<Record, ContentError> {
         let parsed = match self {
             FrontMatter::Yaml(text) if text.trim().is_empty() => Ok(Value::Null),

@@ -1,12 +1,12 @@
-//! Extracts the text of HTML and XHTML pages. The only user of html5ever, xml5ever and markup5ever_rcdom.
+//! Extracts the text of HTML and XHTML pages. No other module uses html5ever, xml5ever or markup5ever_rcdom.
 
 use html5ever::tendril::TendrilSink;
 use html5ever::{Attribute, ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use memchr::memmem;
 
-/// Elements with text that a person does not read on a page: code, menus, controls, pronunciations (`rt`), sources of
-/// formulas.
+/// Elements that are skipped, because a person does not read their text on the page: code, menus, controls, pronunciations
+/// (`rt`), sources of formulas.
 const SKIPPED: [&str; 19] = [
     "script",
     "style",
@@ -29,7 +29,7 @@ const SKIPPED: [&str; 19] = [
     "annotation-xml",
 ];
 
-/// Values of the attribute `role` that make any element a menu or a control.
+/// An element with one of these values of the attribute `role` is a menu or a control, and is skipped.
 const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "toolbar"];
 
 /// Elements that have a line break before and after them, by the rendering section of the HTML standard
@@ -45,7 +45,8 @@ const BLOCKS: [&str; 38] = [
 /// The namespace of XHTML.
 const XHTML: &str = "http://www.w3.org/1999/xhtml";
 
-/// Elements in which the text of a button is kept, as in a list of questions that open on a click.
+/// Elements in which the text of a button is kept. In a list of questions, each question may be a button that shows the
+/// answer.
 const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 
 /// Returns the title and the main content of a page, without scripts, styles, menus, controls and hidden elements.
@@ -53,7 +54,7 @@ const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 /// If a page has no main element, the whole body is returned. Headings, list items and table cells are marked as in
 /// Markdown. An image is replaced by its alternative text.
 pub fn html(source: &str) -> String {
-    // A page that declares itself XHTML is parsed as XHTML, whatever its file extension.
+    // A page that declares itself XHTML is parsed as XHTML, whatever its file extension is.
     let start = &source.as_bytes()[..source.len().min(1024)];
     if source.trim_start().starts_with("<?xml") || memmem::find(start, XHTML.as_bytes()).is_some() {
         return xhtml(source);
@@ -68,8 +69,8 @@ pub fn fragment(source: &str) -> String {
     text
 }
 
-/// Returns the text of a page in XML syntax, in which any element can be self-closing. A page whose elements are not nested
-/// as XML requires is parsed as HTML.
+/// Returns the text of a page in XML syntax, in which any element can be self-closing. If the elements of the page are not
+/// nested as XML requires, the page is parsed as HTML.
 pub fn xhtml(source: &str) -> String {
     let dom = xml5ever::driver::parse_document(RcDom::default(), Default::default()).one(source);
     let is_page = child(&dom.document, "html").is_some();
@@ -93,14 +94,14 @@ fn text(dom: &RcDom) -> String {
     if let Some(element) = main_content(&dom.document) {
         write_text(&element, &mut main);
     }
-    // In some pages, a script fills the main element when the page is shown. Without the script, the text is elsewhere in
-    // the body.
+    // In some pages, a script fills the main element when the page is shown. Without the script, the main element is nearly
+    // empty, and the text is elsewhere in the body.
     let content = if 10 * main.trim().len() > body.trim().len() { main } else { body };
     format!("{}\n{content}", title(&dom.document).unwrap_or_default())
 }
 
 /// Returns the element that the page marks as its main content, by name or by role. The rest of the page is banners, key
-/// bindings and similar text. Returns `None` if the page has no such element or several.
+/// bindings and similar text. Returns `None` if the page has no such element or several such elements.
 fn main_content(document: &Handle) -> Option<Handle> {
     let mut found = None;
     let mut left = vec![document.clone()];
@@ -139,7 +140,8 @@ fn write_text(root: &Handle, text: &mut String) {
                 let is_button = &*name.local == "button";
                 let (before, after) = match &*name.local {
                     local if is_left_out(local, &attributes) || is_button && !in_title => continue,
-                    // Some pages are hidden as a whole until a script shows them, or while a dialogue is open.
+                    // Some pages are hidden as a whole until a script shows them, or while a dialogue is open. Therefore an
+                    // element that contains the content of the page is kept even if it is hidden.
                     local if is_hidden(&attributes) && local != "body" && !holds_page(&node) => continue,
                     "h1" => ("\n# ", "\n"),
                     "h2" => ("\n## ", "\n"),

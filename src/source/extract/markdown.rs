@@ -1,4 +1,4 @@
-//! Extracts the text of Markdown files. The only user of pulldown-cmark.
+//! Extracts the text of Markdown files. No other module uses pulldown-cmark.
 
 use std::mem;
 
@@ -24,7 +24,7 @@ pub fn markdown(source: &str) -> String {
                 text.extend(std::iter::repeat_n('#', level as usize));
                 text.push(' ');
             }
-            // A nested list follows the text of its item directly, without the end of a paragraph. Therefore each item
+            // No paragraph ends between the text of an item and a list that is nested in the item. Therefore each item
             // starts with a line break.
             Event::Start(Tag::Item) => text.push_str("\n- "),
             Event::Start(Tag::TableCell) => text.push_str("| "),

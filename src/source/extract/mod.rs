@@ -22,7 +22,8 @@ pub const VERSION: u32 = 2;
 pub struct Extracted {
     /// The text that a person would read, before cleaning.
     pub text: String,
-    /// The fields of the front matter. Empty if the document has no front matter or the caller did not ask for it.
+    /// The fields of the front matter. Empty if the document has no front matter, or if the caller did not ask for the front
+    /// matter.
     pub front_matter: Record,
 }
 

@@ -1,5 +1,5 @@
-//! Reads values separated by commas, semicolons, tabs or `|`, one row per record after a header. The only user of the crate
-//! `csv`.
+//! Reads CSV files, one document per row after the header. Commas, semicolons, tabs or `|` separate the values. No other
+//! module uses the crate `csv`.
 
 use std::io::{self, Read};
 use std::mem;
@@ -19,7 +19,7 @@ use crate::source::raw::{Reading, RowContent};
 /// sign.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// The records of one file. Empty lines are skipped.
+/// The rows of one file. Empty lines are skipped.
 pub struct CsvRows {
     reader: Option<Reader<Bounded>>,
     source: Source,
@@ -33,8 +33,8 @@ pub struct CsvRows {
 struct Column {
     index: usize,
     name: String,
-    /// Whether the column holds text. An empty value in a text column is an empty text. An empty value in another column is
-    /// a missing value.
+    /// Whether the column is a text field. In a text field, an empty value is an empty text. In any other column, an empty
+    /// value is a missing value.
     is_text: bool,
 }
 
@@ -65,7 +65,7 @@ impl CsvRows {
         };
         let mut reader = ReaderBuilder::new().delimiter(separator).quoting(is_quoted).from_reader(bounded);
         let header = header(reader.byte_headers().map_err(error)?)?;
-        // The file has no lines.
+        // A file without lines has no header.
         if header.is_empty() {
             return Ok(CsvRows { reader: None, source, columns: Vec::new(), number: 1, bytes_max });
         }
@@ -106,8 +106,8 @@ impl Iterator for CsvRows {
                 Err(cause) => self.source.failed(self.number, cause),
             }),
             Err(cause) => {
-                // If a row has the wrong number of values, only that row fails. After a failed read, the position in the
-                // file is unknown.
+                // If a row has the wrong number of values, only that row fails. After any other error, the position in the
+                // file is unknown, so reading stops.
                 Some(match cause {
                     DocumentError::ColumnCount { .. } => self.source.failed(self.number, cause),
                     _ => {
@@ -124,7 +124,7 @@ fn header(record: &ByteRecord) -> Result<Vec<String>, DocumentError> {
     record.iter().map(|name| Ok(text(name)?.trim().to_owned())).collect()
 }
 
-/// Converts a value to a string. The value may be invalid, because the decoder passes on invalid bytes of files in UTF-8
+/// Converts a value to a string. The value may be invalid UTF-8, because the decoder passes on the bytes of a UTF-8 file
 /// unchanged.
 fn text(value: &[u8]) -> Result<String, DocumentError> {
     match std::str::from_utf8(value) {
@@ -157,8 +157,8 @@ fn declared_separator(start: &[u8]) -> Option<(u8, usize)> {
     Some((separator, start.len() - behind.len() + ends))
 }
 
-/// Returns whether a tab-separated file quotes its values. Some programs never quote values in such files, so that a quote
-/// is an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file is read without
+/// Returns whether a tab-separated file quotes its values. Some programs never quote values in such files. A quote is then
+/// an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file is read without
 /// quoting.
 fn is_quoted(start: &[u8], separator: u8) -> bool {
     let mut quotes = Quotes::new(separator);
@@ -234,9 +234,9 @@ impl Quotes {
         })
     }
 
-    /// Returns whether the line that ends here began within quotes and has as many separators as the header. Then an earlier
-    /// quote is not closed. Only tabs are checked: a line of quoted text often has as many commas as the header, but hardly
-    /// ever as many tabs.
+    /// Returns whether the line that ends here began within quotes and has as many separators as the header. Such a line is
+    /// most likely a whole row, so an earlier quote was not closed. Only tab-separated files are checked: a line of quoted
+    /// text often has as many commas as the header, but hardly ever as many tabs.
     fn is_row_in_quotes(&mut self) -> bool {
         let separators = mem::take(&mut self.separators);
         let of_header = *self.of_header.get_or_insert(separators);
@@ -250,8 +250,8 @@ impl Quotes {
     }
 }
 
-/// A reader that fails where quotes break the rules, or where a record is larger than the limit. Otherwise the crate `csv`
-/// would read everything after an unclosed quote as one value.
+/// A reader that fails where quotes break the rules, or where a record is larger than the limit. Without this reader, the
+/// crate `csv` would read everything after an unclosed quote as one value.
 struct Bounded {
     inner: Box<dyn Read + Send>,
     /// `None` for a file without quoting.
@@ -259,7 +259,7 @@ struct Bounded {
     is_wrong: bool,
     /// Maximum size of a record, in bytes.
     max: u64,
-    /// Bytes that may still be read for the current record.
+    /// How many bytes may still be read for the current record.
     left: u64,
 }
 
@@ -270,7 +270,7 @@ impl Read for Bounded {
         }
         let mut read = self.inner.read(buffer)?;
         if let Some(quotes) = &mut self.quotes {
-            // Passes on the bytes before the wrong byte, so that the rows before it are read.
+            // Passes on the bytes before the wrong byte, so that the rows in the passed bytes are read.
             if let Some(wrong) = quotes.first_wrong(&buffer[..read]) {
                 (read, self.is_wrong) = (wrong, true);
             }

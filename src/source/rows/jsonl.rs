@@ -49,7 +49,7 @@ impl Iterator for JsonLines {
                     self.reader = None;
                     None
                 }
-                // After a failed read, the position in the file is unknown.
+                // After a failed read, the position in the file is unknown, so reading stops.
                 Err(e) => {
                     self.reader = None;
                     Some(self.source.failed_from(self.number, e.into()))
@@ -59,8 +59,8 @@ impl Iterator for JsonLines {
     }
 }
 
-/// Reads one line and removes the line end and a byte order mark at the start. Returns `None` at the end of the file. A line
-/// of more than `max` bytes is an error, and its rest is skipped without taking memory.
+/// Reads one line. Removes the line feed, and a byte order mark at the start of the line. Returns `None` at the end of the
+/// file. A line of more than `max` bytes is an error, and the rest of the line is skipped without taking memory.
 fn read_line(reader: &mut impl BufRead, max: u64) -> io::Result<Option<Result<Vec<u8>, DocumentError>>> {
     let mut line = Vec::new();
     if reader.take(max + 1).read_until(b'\n', &mut line)? == 0 {

@@ -17,8 +17,8 @@ use crate::source::raw::{RawFile, Reading};
 
 /// Opens a file of rows.
 ///
-/// An index that this tool made is read only if `is_root` is true, because the user then named the file. An index in a
-/// folder of documents is the output of an earlier run.
+/// `is_root` says whether the user named the file as a root. An index of this tool is read only if `is_root` is true. An
+/// index in a folder of documents is the output of an earlier run and not an input.
 ///
 /// # Errors
 /// The file cannot be opened, or none of its rows can be a document.

@@ -44,13 +44,13 @@ impl ParquetRows {
         is_root: bool,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        // A worker has no credentials for object storage, so it reads a copy. The copy is deleted as soon as the worker has
-        // opened it.
+        // A worker has no credentials for object storage, so the worker reads a temporary copy of an object. The copy is
+        // deleted as soon as the worker has opened it.
         let fetched = location.fetch()?;
         let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
         // Opens the file here too, because a worker cannot pass on an error of the operating system.
         let size = File::open(path)?.metadata()?.len();
-        // The worker does not report its position in the file, so the whole file counts as read at the first row.
+        // The worker does not report its position in the file, so the first row reports the progress of the whole file.
         source.consumed.store(size, Relaxed);
         let (fields, limits) = (reading.fields.clone(), reading.limits);
         let request = Request::Rows { path: path.into(), fields, limits, is_root };

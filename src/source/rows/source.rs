@@ -17,7 +17,7 @@ pub struct Source {
     file_id: Arc<str>,
     /// The encoding that the file is decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
-    /// Bytes of the file read so far, counted before decompression.
+    /// How many bytes of the file have been read so far, counted before decompression.
     pub consumed: Arc<AtomicU64>,
     /// The part of `consumed` that earlier rows have reported as their progress, in bytes.
     reported: u64,
@@ -48,7 +48,7 @@ impl Source {
         }))
     }
 
-    /// Returns the failure of a row if the rest of the file cannot be read either.
+    /// Returns the failure of a row at which reading of the file stops.
     pub fn failed_from(&self, number: u64, cause: DocumentError) -> Found {
         self.failed(number, DocumentError::RestNotRead(Box::new(cause)))
     }

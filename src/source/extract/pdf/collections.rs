@@ -1,4 +1,4 @@
-//! Finds the characters of embedded East Asian fonts without a `/ToUnicode` table.
+//! Finds the characters for the glyphs of embedded East Asian fonts without a `/ToUnicode` table.
 //!
 //! Such a font names one of Adobe's character collections. The tables of the collection map the codes of the font to
 //! characters.
@@ -11,7 +11,7 @@ use hayro_interpret::hayro_cmap::{BfString, CMap, CMapName, CidFamily, load_embe
 use hayro_interpret::hayro_syntax::Pdf;
 use hayro_interpret::hayro_syntax::object::{Array, Dict, Name, Object, Stream, String as PdfString};
 
-/// The fonts of a file that get their characters from a collection.
+/// The character collections of the fonts of one file.
 pub struct Fonts<'a> {
     file: &'a Pdf,
     /// The collection of each font, by the name of the font without its subset tag. The map is filled at first use, because
@@ -32,7 +32,7 @@ impl<'a> Fonts<'a> {
         Self { file, by_name: OnceCell::new() }
     }
 
-    /// Returns the characters of a glyph, found in the collection of its font.
+    /// Returns the characters that the collection of the font assigns to a glyph.
     pub fn unicode(&self, glyph: &Glyph<'_>) -> Option<String> {
         let Glyph::Outline(outline) = glyph else {
             return None;
@@ -44,7 +44,7 @@ impl<'a> Fonts<'a> {
 }
 
 impl Collection {
-    /// Returns the tables for a font dictionary; `None` if it names no known collection.
+    /// Returns the tables for a font dictionary; `None` if the font names no known collection.
     fn new(font: &Dict<'_>) -> Option<Self> {
         let descendant = font.get::<Array<'_>>(b"DescendantFonts".as_slice())?.iter::<Dict<'_>>().next()?;
         let system = descendant.get::<Dict<'_>>(b"CIDSystemInfo".as_slice())?;
@@ -56,7 +56,7 @@ impl Collection {
     }
 
     fn unicode(&self, code: u32) -> Option<String> {
-        // The length of the code in bytes is not known here. Two bytes are the most common.
+        // The length of the code in bytes is not known here. Two bytes are the most common, so this length is tried first.
         let cid = [2, 1, 3, 4].iter().find_map(|len| self.encoding.lookup_cid_code(code, *len))?;
         match self.unicode.lookup_bf_string(cid)? {
             BfString::Char(character) => Some(character.to_string()),

@@ -42,7 +42,7 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// Returns the axis that is nearest to a direction.
+    /// Returns the turn that is nearest to a direction.
     fn of(direction: Vec2) -> Self {
         if direction.x.abs() >= direction.y.abs() {
             if direction.x >= 0.0 { Self::Right } else { Self::Left }
@@ -99,7 +99,7 @@ struct Collector<'a> {
     /// then its outline. Such text must not be repeated.
     seen: HashSet<(String, i32, i32)>,
     /// The replacement text (`/ActualText`) of each open section of marked content; `None` for a section without a
-    /// replacement text. The first glyph of the section takes the text and leaves it empty.
+    /// replacement text. The first glyph of the section takes the text and leaves an empty text.
     marked: Vec<Option<String>>,
 }
 
@@ -121,8 +121,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Returns the characters of a glyph: the replacement text of an open section, or otherwise the characters that the font
-    /// names.
+    /// Returns the replacement text of the innermost open section with a replacement text. If there is no such section,
+    /// returns the characters that the font assigns to the glyph.
     fn text_of(&mut self, glyph: &Glyph<'_>) -> Option<String> {
         match self.marked.iter_mut().rev().flatten().next() {
             Some(replacement) => Some(std::mem::take(replacement)),
@@ -131,9 +131,9 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Returns whether no glyph with the same text has been drawn at nearly the same position.
+    /// Returns whether this is the first glyph with its text at nearly this position.
     //
-    // The casts saturate. Positions that are so large lie outside of every page.
+    // The casts saturate. Positions beyond the range of `i32` lie outside of every page.
     #[allow(clippy::cast_possible_truncation)]
     fn is_new(&mut self, placed: &Placed) -> bool {
         let grid = (placed.size * 0.1).max(0.1);
@@ -152,7 +152,7 @@ fn unicode(glyph: &Glyph<'_>, fonts: &Fonts<'_>) -> Option<String> {
     }
 }
 
-/// Returns the character with the code of the glyph as its ASCII code. Most bitmap fonts without character names are in
+/// Reads the code of a glyph as an ASCII code and returns the character. Most bitmap fonts without character names are in
 /// ASCII order.
 fn code_as_character(glyph: &Glyph<'_>) -> Option<String> {
     let Glyph::Type3(_) = glyph else { return None };
@@ -185,7 +185,7 @@ fn place(
     if !(size.is_finite() && size > 0.01 && origin.is_finite() && right.hypot() > 0.0) {
         return None;
     }
-    // A page without area has a damaged page box, so no glyph is left out because of the box.
+    // A page without area has a damaged page box. Such a box excludes no glyph.
     if shown.area() > 1.0 && !shown.inflate(2.0, size).contains(origin) {
         return None;
     }
@@ -250,8 +250,8 @@ impl<'a> Device<'a> for Collector<'_> {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// Decodes a text string of a PDF by its byte order mark. Without a byte order mark, decodes it as Latin-1, which is nearly
-/// the same as PDFDocEncoding.
+/// Decodes a text string of a PDF by its byte order mark. Without a byte order mark, decodes the string as Latin-1, which is
+/// nearly the same as PDFDocEncoding.
 fn text_string(bytes: &[u8]) -> Option<String> {
     match Charset::for_bom(bytes) {
         Some((encoding, mark)) => encoding

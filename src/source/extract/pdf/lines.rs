@@ -5,17 +5,18 @@ use unicode_normalization::UnicodeNormalization;
 use super::glyphs::{Placed, Turn};
 use super::{accents, rtl};
 
-/// Minimum gap that means a space between two glyphs of a script with spaces, in ems.
+/// Minimum width of a space between two characters of scripts with spaces, in ems.
 const WORD_GAP: f64 = 0.12;
-/// Minimum gap that means a space between an East Asian character and another character, in ems. Without a space, the two
+/// Minimum width of a space between an East Asian character and another character, in ems. Without a space, the two
 /// characters are set a quarter of an em apart.
 const MIXED_GAP: f64 = 0.35;
-/// Minimum gap that means a space between two East Asian characters, in ems. Characters without a space may be spread to
-/// fill a line.
+/// Minimum width of a space between two East Asian characters, in ems. Narrower gaps are not spaces, because characters may
+/// be spread to fill a line.
 const CJK_GAP: f64 = 0.6;
 /// Minimum gap between two segments of a line, in ems. Segments are cells of a table or columns of a page.
 const SEGMENT_GAP: f64 = 1.6;
-/// Maximum distance of a glyph from the baseline of its line, in ems. Subscripts and superscripts belong to the line.
+/// Maximum distance of a glyph from the baseline of its line, in ems. The maximum is large enough for subscripts and
+/// superscripts, which belong to the line.
 const BASELINE_SLACK: f64 = 0.5;
 
 /// A segment of a line: the text up to the next wide gap. Positions and lengths are in units of the displayed page.
@@ -64,7 +65,8 @@ impl Line {
                 push_plain(&mut self.text, character);
             }
         }
-        // A superscript at the start of the line is smaller than the rest of the line.
+        // A line may start with a superscript, which is smaller than the rest of the line. The largest glyph sets the
+        // baseline.
         if glyph.size > self.size {
             self.size = glyph.size;
             self.down = glyph.down;
@@ -87,7 +89,7 @@ fn needs_space(line: &Line, glyph: &Placed, spaced: bool) -> bool {
     spaced || is_after_mark(line, glyph) || gap > widest
 }
 
-/// Returns whether a glyph begins the text of a footnote, after its superscript number.
+/// Returns whether a glyph begins the text of a footnote, after the superscript number of the footnote.
 fn is_after_mark(line: &Line, glyph: &Placed) -> bool {
     glyph.size > 1.2 * line.size && line.text.chars().all(|c| c.is_ascii_digit() || c == '*')
 }
@@ -149,7 +151,7 @@ pub fn order(lines: &[Line]) -> impl Iterator<Item = &Line> {
     turns.into_iter().flat_map(|turn| lines.iter().filter(move |line| line.turn == turn))
 }
 
-/// Returns whether a character is Han, kana or their punctuation, which are written without spaces.
+/// Returns whether a character is Han, kana or punctuation of these scripts. They are written without spaces.
 pub fn is_cjk(c: char) -> bool {
     matches!(c,
         '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'

@@ -1,4 +1,4 @@
-//! Extracts the text of PDF files. The only user of hayro-interpret.
+//! Extracts the text of PDF files. Only this module and its submodules use hayro-interpret.
 //!
 //! hayro-interpret runs the drawing commands of each page. [`glyphs`] collects the characters with their positions,
 //! [`lines`] groups the characters into lines and sorts the lines, and [`paragraphs`] joins the lines.
@@ -20,9 +20,9 @@ use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::format::{DocumentFormat, damaged, other_format};
 
-/// Number of glyphs without a character that is tolerated per page and per file, since ornaments and symbols have no
-/// character. Above this number, a file fails if such glyphs are more than half of the glyphs of a page or more than a third
-/// of the glyphs of the file.
+/// Maximum number of glyphs without a character that every page and every file may have, since ornaments and symbols have no
+/// character. Above this number, a file fails if such glyphs are more than half of all glyphs on one page, or more than a
+/// third of all glyphs in the file.
 const UNMAPPED_TOLERATED: usize = 20;
 
 /// Returns the text of all pages in reading order, one line per paragraph. The text is never empty.
@@ -138,7 +138,7 @@ mod tests {
                 "BT /F 10 Tf 12 TL 9 200 Td (one line that is wide enough)Tj T* (ends.)Tj T* (Another line that is just as wide)Tj ET",
                 "one line that is wide enough ends.\nAnother line that is just as wide\n",
             ),
-            // Bold by drawing twice, rotated text, and a replacement text for the glyphs that are drawn.
+            // Bold text that is drawn twice, rotated text, and a replacement text for the glyphs that are drawn.
             ("BT /F 10 Tf 2 Tr 9 200 Td (Bold) Tj ET", "Bold\n"),
             (
                 "BT /F 10 Tf 0 1 -1 0 100 20 Tm (upwards we go)Tj 0 -12 Td (and on we go)Tj ET",

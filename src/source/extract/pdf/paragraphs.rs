@@ -8,7 +8,7 @@ const STEP_MAX: f64 = 2.2;
 /// Maximum distance between the starts of two aligned lines, in ems.
 const ALIGNED: f64 = 0.6;
 
-/// Maximum indent of a first line, maximum hanging indent and maximum width of a list mark, in ems.
+/// Maximum of three lengths, in ems: the indent of a first line, a hanging indent, and the width of a list mark.
 const INDENT: f64 = 4.0;
 
 /// The current paragraph, to which lines are added.
@@ -16,7 +16,7 @@ struct Open<'a> {
     last: &'a Line,
     /// Positions at which the segments of the latest row begin.
     starts: Vec<f64>,
-    /// The furthest position at which a row ends.
+    /// The furthest position at which a row of the paragraph ends.
     edge: f64,
     /// Whether the latest row begins with the mark of a list item.
     has_mark: bool,
@@ -34,7 +34,7 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Returns whether `next` lies on the same row as the latest line and starts after it.
+    /// Returns whether `next` lies on the same row as the latest line and starts after the start of that line.
     fn is_beside(&self, next: &Line) -> bool {
         self.last.same_row(next.turn, next.down, next.size) && next.start > self.last.start
     }

@@ -1,4 +1,4 @@
-//! Changes lines of right-to-left scripts from drawing order, left to right, to reading order. The only user of
+//! Puts lines of right-to-left scripts into reading order. Such lines are drawn from left to right. No other module uses
 //! unicode-bidi.
 
 use unicode_bidi::{BidiClass, BidiInfo, Level, bidi_class};
@@ -12,7 +12,8 @@ pub fn logical(line: &str) -> Option<String> {
         return None;
     }
     let level = if right >= count(&[BidiClass::L]) { Level::rtl() } else { Level::ltr() };
-    // The algorithm (UAX #9) converts reading order to drawing order. A second application nearly always converts back.
+    // The algorithm (UAX #9) converts reading order to drawing order. Applied to a line in drawing order, the algorithm
+    // nearly always gives the reading order.
     let info = BidiInfo::new(line, Some(level));
     let paragraph = info.paragraphs.first()?;
     let (levels, runs) = info.visual_runs(paragraph, paragraph.range.clone());
