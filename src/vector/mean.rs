@@ -3,8 +3,8 @@
 use super::embedding::Embedding;
 use crate::error::NoVector;
 
-/// Returns the mean of the chunk vectors, L2-normalized. Truncate the mean, not the chunk vectors: then an index with fewer
-/// dimensions has the same vectors as an index with all dimensions whose vectors are truncated later.
+/// Returns the mean of the chunk vectors, L2-normalized. Truncate the mean, not the chunk vectors: then it makes no difference
+/// whether vectors are truncated during the build of an index or afterwards.
 ///
 /// # Errors
 /// [`NoVector::NotFinite`] if the vectors add up to zero.
