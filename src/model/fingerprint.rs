@@ -29,7 +29,7 @@ const VARINT_BYTES: usize = 2;
 /// The fingerprint of a model, which is a part of the fingerprint of an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFingerprint {
-    /// `model_type` of config.json.
+    /// The value of `model_type` in config.json.
     pub architecture: String,
     /// The BLAKE3 digest of the graph, followed by its external data files in the order of their names. In hexadecimal.
     pub weights: String,

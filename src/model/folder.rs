@@ -90,7 +90,7 @@ impl ModelFolder {
         Ok(ModelFolder { onnx, tokenizer, folders, config })
     }
 
-    /// Returns `model_type` of config.json.
+    /// Returns the value of `model_type` in config.json.
     pub fn architecture(&self) -> &str {
         &self.config.model_type
     }

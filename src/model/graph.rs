@@ -56,7 +56,7 @@ pub(super) enum InputRole {
     EmptyCache { heads: usize, head_dim: usize },
     /// Keys and values of the shared prefix `[tensors, past tokens, width]`. Without a shared prefix, there are 0 past tokens.
     Past { tensors: usize, width: usize },
-    /// For how many tokens the graph returns keys and values: one number `[1]`.
+    /// The number of tokens to return keys and values for: a tensor `[1]`.
     Kept,
 }
 

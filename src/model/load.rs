@@ -28,7 +28,8 @@ use crate::vector::pool::Pooling;
 /// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
 
-/// A model that is ready to be loaded. Its files have been found and its tokenizer has been loaded, but its graph has not.
+/// A model that is ready to be loaded. Its files have been found and its tokenizer has been loaded, but its graph has not been
+/// loaded yet.
 pub struct Model {
     /// The files of the model.
     pub folder: ModelFolder,

@@ -187,7 +187,7 @@ fn pythons() -> Vec<PathBuf> {
     active.chain(on_path).chain(user).collect()
 }
 
-/// Returns the folders `onnxruntime/capi` below `lib`. Each version of Python may have one; it holds the library of ONNX
+/// Returns the folders `onnxruntime/capi` below `lib`. Each version of Python may have such a folder, with the library of ONNX
 /// Runtime.
 fn capi(lib: &Path) -> Vec<PathBuf> {
     let pythons = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -56,8 +56,8 @@ impl GraphSession {
     }
 
     /// Returns the pooled vectors `[chunks, width]`, one per chunk, not normalized. If every text begins with `prefix`, uses the
-    /// keys and values of the prefix. If a GPU has too little free memory, frees the memory that ONNX Runtime holds unused, and
-    /// runs the batch once more.
+    /// keys and values of the prefix. If a GPU has too little free memory, frees the memory that ONNX Runtime holds but does not
+    /// use, and runs the batch once more.
     ///
     /// # Errors
     /// [`OutOfMemory`] if the batch does not fit into memory, or another error if ONNX Runtime failed.

@@ -43,7 +43,8 @@ impl Lock {
         self.is_left = true;
     }
 
-    /// Makes the lock file at `path` with `options` and locks it. Fails without waiting if another process holds the lock.
+    /// Makes the lock file at `path` with `options` and locks it. Fails if another process holds the lock, and does not wait
+    /// until that process releases the lock.
     ///
     /// # Errors
     /// Another process holds the lock, or the lock file cannot be made or locked.

@@ -7,9 +7,9 @@ use crate::text::tokenize::Encoding;
 /// Identifies a chunk, so that the vector of the chunk can be assigned to its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkKey {
-    /// The index of the document in this run, from 0.
+    /// The position of the document in this run, counted from 0.
     pub document: usize,
-    /// The index of the chunk in its document, from 0.
+    /// The position of the chunk in its document, counted from 0.
     pub chunk: usize,
 }
 

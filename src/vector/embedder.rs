@@ -101,9 +101,9 @@ impl FallbackEmbedder {
         Ok(embedded)
     }
 
-    /// Embeds each text that got no vector a second time, in a batch for itself and without padding. In the first attempt, some
-    /// numbers may have become too large for 16 bits because of the padding, or because of the kernel that the engine chose for
-    /// the shape of the batch.
+    /// If a text got no vector, embeds the text a second time, in a batch for itself and without padding. In the first attempt,
+    /// some numbers may have become too large for 16 bits because of the padding, or because of the kernel that the engine chose
+    /// for the shape of the batch.
     fn retry_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
         if batch.len() > 1 || batch.padded_tokens() > batch.tokens() {
             for (at, (_, vector)) in

@@ -43,7 +43,7 @@ pub struct RemoteOutput {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Copy {
     version: Version,
-    /// The stamp of the local file, which changes when the file is replaced or written to.
+    /// The stamp of the local file. The stamp changes when the file is replaced or written to.
     stamp: FileStamp,
 }
 
