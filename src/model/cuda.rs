@@ -59,7 +59,7 @@ pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
 /// uses the libraries of the system.
 ///
 /// # Errors
-/// A library of CUDA or cuDNN is missing from a folder that has the first library, or a library cannot be loaded.
+/// A folder has the first library of CUDA or of cuDNN, but lacks another one; or a library cannot be loaded.
 pub(super) fn load_libraries(onnx_runtime: &Path) -> anyhow::Result<()> {
     let folders = folders(onnx_runtime);
     for libraries in [CUDA_DYLIBS, CUDNN_DYLIBS] {

@@ -103,7 +103,8 @@ impl Device {
         }
     }
 
-    /// Returns the library of the execution provider, which must be in the folder of ONNX Runtime.
+    /// Returns the file name of the execution provider's library, which must be in the folder of ONNX Runtime. Returns `None`
+    /// for the CPU, which needs no such library.
     pub(super) fn provider_library(&self) -> Option<&'static str> {
         match self {
             Device::Cpu => None,
@@ -121,8 +122,8 @@ impl Device {
         }
     }
 
-    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install files of the same names, so a
-    /// package replaces the files of another.
+    /// Returns the PyPI package with ONNX Runtime for the device. All these packages install files of the same names, so
+    /// installing one package replaces the files of another.
     pub(super) fn package(&self) -> &'static str {
         match self {
             Device::Cpu => "onnxruntime",

@@ -27,7 +27,7 @@ pub(super) struct ModelInput<'a> {
 
 impl<'a> ModelInput<'a> {
     /// Makes the input for a batch. If every text begins with `prefix`, the keys and values of the prefix replace the tokens of
-    /// the prefix. Also returns the number of remaining tokens of each text, padding excluded.
+    /// the prefix. Also returns how many tokens of each text remain, padding excluded.
     pub fn of_batch(batch: &Batch, prefix: Option<&'a SharedPrefix>) -> (Self, Vec<usize>) {
         let prefix = prefix.filter(|prefix| batch.all_begin_with(&prefix.ids));
         let skipped = prefix.map_or(0, |prefix| prefix.ids.len());
@@ -37,7 +37,7 @@ impl<'a> ModelInput<'a> {
         (input, batch.lengths().iter().map(|length| length - skipped).collect())
     }
 
-    /// Makes an input for which the graph returns the keys and values of these tokens.
+    /// Makes an input with these tokens as the only text. The graph returns the keys and values of all these tokens.
     pub fn of_prefix(ids: &[u32]) -> Self {
         let row = Array2::from_shape_fn((1, ids.len()), |(_, at)| i64::from(ids[at]));
         ModelInput { mask: Array2::ones(row.dim()), ids: row, prefix: None, kept: ids.len() }
@@ -48,7 +48,7 @@ impl<'a> ModelInput<'a> {
         ModelInput { ids: Array2::zeros((1, 1)), mask: Array2::ones((1, 1)), prefix: None, kept: 0 }
     }
 
-    /// Returns one tensor per input of a graph, with the name of the input.
+    /// Returns the name and the tensor of each input of a graph.
     ///
     /// # Errors
     /// ONNX Runtime cannot make a tensor.

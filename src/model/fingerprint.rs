@@ -20,18 +20,18 @@ const BLOCK: usize = 1 << 20;
 /// the key `location`. A search for these bytes finds the names in subgraphs too, and needs no parser for the format.
 const LOCATION: &[u8] = b"\x0a\x08location\x12";
 
-/// Bytes of the longest path that Linux accepts.
+/// The length of the longest path that Linux accepts, in bytes.
 const NAME_BYTES_MAX: usize = 4096;
 
-/// Bytes of a protobuf varint that is large enough for [`NAME_BYTES_MAX`].
+/// The length of a protobuf varint that can hold [`NAME_BYTES_MAX`], in bytes.
 const VARINT_BYTES: usize = 2;
 
 /// The fingerprint of a model, which is a part of the fingerprint of an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFingerprint {
-    /// `model_type` of config.json.
+    /// The value of `model_type` in config.json.
     pub architecture: String,
-    /// The BLAKE3 digest of the graph and its external data files, sorted by name; in hexadecimal.
+    /// The BLAKE3 digest of the graph, followed by its external data files in the order of their names. In hexadecimal.
     pub weights: String,
     /// The BLAKE3 digest of `tokenizer.json`, in hexadecimal.
     pub tokenizer: String,
@@ -45,14 +45,15 @@ pub struct ModelFingerprint {
 }
 
 impl ModelFingerprint {
-    /// Tells whether vectors of both models can be compared. The two fingerprints may differ only in the precision.
+    /// Tells whether vectors of this model can be compared with vectors of `other`. The two fingerprints may differ only in the
+    /// precision.
     pub fn is_same_model(&self, other: &ModelFingerprint) -> bool {
         *self == ModelFingerprint { precision: self.precision, ..other.clone() }
     }
 }
 
-/// Returns the BLAKE3 digest of the graph and its external data files, sorted by name. Skips a missing data file, because ONNX
-/// Runtime reports the missing file when it loads the graph.
+/// Returns the BLAKE3 digest of the graph, followed by its external data files in the order of their names. Skips a missing data
+/// file, because ONNX Runtime reports the missing file when it loads the graph.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -70,7 +71,7 @@ pub fn weights(onnx: &Path) -> anyhow::Result<String> {
 /// Returns the paths of the external data files of a graph, relative to the folder of the graph.
 ///
 /// # Errors
-/// The graph cannot be read, or names a file outside the folder of the graph. Only a malicious graph does this.
+/// The graph cannot be read, or names a file outside the folder of the graph. Only a malicious graph names such a file.
 pub fn external_data(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
     let names = scan(onnx, |_| {})?;
     let is_inside =
@@ -94,12 +95,12 @@ pub fn digest(path: &Path) -> anyhow::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Hashes a file, and returns the names of external data files that the file contains.
+/// Hashes a file, and returns the names of the external data files that the file refers to.
 fn hash(path: &Path, hasher: &mut blake3::Hasher) -> anyhow::Result<BTreeSet<String>> {
     scan(path, |block| _ = hasher.update(block))
 }
 
-/// Calls `take` with each block of a file, and returns the names of external data files that the file contains.
+/// Calls `take` with each block of a file, and returns the names of the external data files that the file refers to.
 fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<String>> {
     let cannot_read = |e| {
         anyhow!(
@@ -127,7 +128,7 @@ fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<Str
     }
 }
 
-/// Returns the name after each [`LOCATION`]. In the bytes, the length of a name comes directly before the name.
+/// Returns the name after each [`LOCATION`] in `bytes`. The length of the name is between [`LOCATION`] and the name.
 fn locations(bytes: &[u8]) -> impl Iterator<Item = String> {
     memmem::find_iter(bytes, LOCATION).filter_map(|at| {
         let (length, name) = match bytes[at + LOCATION.len()..] {

@@ -26,13 +26,13 @@ const POOLING: &str = "1_Pooling/config.json";
 /// The file of sentence-transformers that lists the modules of the model, such as pooling.
 const MODULES: &str = "modules.json";
 
-/// The file with the configuration, which every model has.
+/// The configuration file, which every model has.
 pub const CONFIG: &str = "config.json";
 
-/// The file with the tokenizer, which every model has.
+/// The tokenizer file, which every model has.
 pub const TOKENIZER: &str = "tokenizer.json";
 
-/// The optional files of a model that this tool reads.
+/// The files that this tool reads if a model has them.
 pub const SETTINGS: [&str; 3] = [POOLING, MODULES, SENTENCE];
 
 /// The file of sentence-transformers that says how many tokens a text may have.
@@ -61,7 +61,7 @@ pub struct ModelFolder {
     pub onnx: PathBuf,
     /// The path of `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// The folders that may have the other files, in the order in which they are searched.
+    /// The folders to search for the other files, in this order.
     folders: Vec<PathBuf>,
     config: Config,
 }
@@ -90,7 +90,7 @@ impl ModelFolder {
         Ok(ModelFolder { onnx, tokenizer, folders, config })
     }
 
-    /// Returns `model_type` of config.json.
+    /// Returns the value of `model_type` in config.json.
     pub fn architecture(&self) -> &str {
         &self.config.model_type
     }
@@ -110,7 +110,8 @@ impl ModelFolder {
         self.config.vocab_size
     }
 
-    /// Returns the number of key-value heads and the number of dimensions per head, if config.json has both.
+    /// Returns the number of key-value heads and the number of dimensions per head. Returns `None` if config.json does not say
+    /// enough to compute both numbers.
     pub fn cache_shape(&self) -> Option<(usize, usize)> {
         let heads = self.config.num_attention_heads?;
         // In Qwen3-Embedding-0.6B, head_dim is 128 although hidden_size / heads is 64.
@@ -123,12 +124,12 @@ impl ModelFolder {
         self.is_qwen3().then_some("<|endoftext|>")
     }
 
-    /// Returns the most tokens per text, if a file of the model limits them.
+    /// Returns the most tokens that a text may have; `None` if no file of the model sets a limit.
     ///
     /// # Errors
     /// A file cannot be read or parsed.
     pub fn max_tokens(&self) -> anyhow::Result<Option<usize>> {
-        // These architectures number the positions of a text from `pad_token_id` + 1, so that fewer positions are left.
+        // These architectures number the positions of a text from `pad_token_id` + 1, so a text cannot use the lower positions.
         let reserved = match self.config.model_type.as_str() {
             "roberta" | "xlm-roberta" | "camembert" | "mpnet" => self.config.pad_token_id.unwrap_or(1) + 1,
             _ => 0,
@@ -163,7 +164,7 @@ impl ModelFolder {
         })
     }
 
-    /// Returns the pooling file of a Qwen3 model if the file wrongly names another pooling than that of the last token.
+    /// Returns the path of the pooling file of a Qwen3 model, if the file does not name last-token pooling, as it should.
     ///
     /// # Errors
     /// The file cannot be read or parsed.
@@ -173,14 +174,14 @@ impl ModelFolder {
         Ok(stray.map(|(path, _)| path))
     }
 
-    /// Tells whether the model has the hidden size, number of layers and vocabulary of Qwen3-Embedding-0.6B.
+    /// Tells whether the model has the architecture, hidden size, number of layers and vocabulary size of Qwen3-Embedding-0.6B.
     pub fn has_shape_of_0_6b(&self) -> bool {
         let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
         self.is_qwen3()
             && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
     }
 
-    /// Returns all files of the model: pairs of a path and the file's name in a model folder.
+    /// Returns all files of the model. Each pair is the path of a file and the name that the file gets in a model folder.
     ///
     /// # Errors
     /// The graph cannot be read.
@@ -219,8 +220,8 @@ impl ModelFolder {
     }
 }
 
-/// Returns the folders that may have the other files of a model: the folder of the graph and, if this folder is called `onnx`,
-/// its parent folder. Hub repositories have graphs in `onnx/`, and all other files in the parent folder.
+/// Returns the folders to search for all files of a model except the graph: the folder of the graph and, if this folder is
+/// called `onnx`, its parent folder. Hub repositories have graphs in `onnx/`, and all other files in the parent folder.
 fn folders(onnx: &Path) -> Vec<PathBuf> {
     let here = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
     let parent = here(onnx.parent().unwrap_or(Path::new("")));
@@ -234,8 +235,8 @@ fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Returns the paths in a model folder at which the graph may be. The first path that exists is used. `file` is the value of
-/// `--model-file`.
+/// Returns the paths to try for the graph, relative to the model folder. The first path that exists is used. `file` is the value
+/// of `--model-file`.
 pub fn graph_names(file: Option<&str>) -> Vec<String> {
     match file {
         Some(name) => vec![name.to_owned(), format!("onnx/{name}")],
@@ -296,7 +297,7 @@ fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     })
 }
 
-/// Returns the pooling that the content of a pooling file names; `None` if this tool does not support the pooling. New pooling
+/// Reads the pooling from the content of a pooling file. Returns `None` if this tool does not support the pooling. New pooling
 /// files name the mode, and old pooling files have one flag per mode.
 fn pooling_of(settings: &Value) -> Option<Pooling> {
     if let Some(mode) = settings.get("pooling_mode").and_then(Value::as_str) {

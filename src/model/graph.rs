@@ -1,5 +1,5 @@
-//! Decides from the declared inputs and outputs of an ONNX graph how to fill the inputs and from which output to read vectors.
-//! Accepts the graphs that exporters of embedding models make.
+//! Reads the declared inputs and outputs of an ONNX graph. Decides how to fill each input, and which output to read vectors
+//! from. Accepts the graphs that exporters of embedding models make.
 
 use anyhow::{Context, bail};
 use half::{bf16, f16};
@@ -11,26 +11,28 @@ use serde::Deserialize;
 use super::folder::ModelFolder;
 use crate::vector::pool::{Pooling, pool};
 
-/// Names of outputs with hidden states `[batch, tokens, width]`. The first name that a graph has is used.
+/// Names of outputs with hidden states `[batch, tokens, width]`. If a graph has several of these outputs, the first in this list
+/// is used.
 const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidden_states"];
 
-/// The name of an output with vectors `[batch, width]`, in graphs that pool. `pooler_output` is not used, because BERT has
-/// this output for classification.
+/// The name of the output with vectors `[batch, width]`, in graphs that pool. The output `pooler_output` is not used, because it
+/// is made for classification in BERT.
 const POOLED: &str = "sentence_embedding";
 
-/// The input for keys and values of a prefix, in graphs of `scripts/export_onnx.py`.
+/// The name of the input for the keys and values of a prefix, in graphs that `scripts/export_onnx.py` makes.
 const PAST: &str = "past_key_values";
 
-/// The input for the number of tokens for which the graph returns keys and values, in graphs of `scripts/export_onnx.py`.
+/// The name of the input that says for how many tokens the graph returns keys and values, in graphs that
+/// `scripts/export_onnx.py` makes.
 const KEPT: &str = "kept";
 
-/// The output with keys and values, in graphs of `scripts/export_onnx.py`.
+/// The name of the output with keys and values, in graphs that `scripts/export_onnx.py` makes.
 pub(super) const PRESENT: &str = "present_key_values";
 
-/// The key in the metadata of a graph under which `scripts/export_onnx.py` describes the export.
+/// The key of the description of the export, in the metadata of graphs that `scripts/export_onnx.py` makes.
 const EXPORT: &str = "qwen3-index.export";
 
-/// The description of an export that `scripts/export_onnx.py` writes into the metadata of the graph.
+/// The description of an export. `scripts/export_onnx.py` writes the description into the metadata of the graph.
 #[derive(Debug, Deserialize)]
 pub struct Export {
     /// The value of the script's option `--variant`.
@@ -54,7 +56,7 @@ pub(super) enum InputRole {
     EmptyCache { heads: usize, head_dim: usize },
     /// Keys and values of the shared prefix `[tensors, past tokens, width]`. Without a shared prefix, there are 0 past tokens.
     Past { tensors: usize, width: usize },
-    /// The number of tokens for which the graph returns keys and values `[1]`.
+    /// The number of tokens to return keys and values for: a tensor `[1]`.
     Kept,
 }
 
@@ -144,7 +146,8 @@ impl GraphOutput {
             );
         }
         let width = match (last, folder.width()) {
-            // A graph that pools may have a layer after the pooling, so its width may differ from the width in config.json.
+            // A graph that pools may have a layer after the pooling, so the width of its vectors may differ from the width in
+            // config.json.
             (Some(graph), _) if is_pooled => graph,
             (Some(graph), Some(config)) if graph != config => bail!(
                 "output `{name}` has {graph} dimensions, but config.json says {config}; use the config.json from the model's own repository"
@@ -157,11 +160,11 @@ impl GraphOutput {
         Ok(GraphOutput { name: name.to_owned(), width, pooling })
     }
 
-    /// Reads the vectors `[batch, width]`. Pools hidden states if the graph itself does not pool. `lengths` has the number of
-    /// tokens of each text, padding excluded.
+    /// Reads the vectors `[batch, width]` from the value of the output. Pools hidden states if the graph itself does not pool.
+    /// `lengths` has the number of tokens of each text, padding excluded.
     ///
     /// # Errors
-    /// The output has another shape than the graph declares.
+    /// The shape of the value does not match the number of texts, the lengths of the texts or the width.
     pub fn read(&self, value: &DynValue, lengths: &[usize]) -> anyhow::Result<Array2<f32>> {
         let vectors = match *value.data_type() {
             TensorElementType::Float16 => self.read_as::<f16>(value, lengths),
@@ -200,7 +203,7 @@ impl GraphOutput {
     }
 }
 
-/// Returns the output to read, and `true` if the output has pooled vectors, or `false` if it has hidden states.
+/// Returns the output to read. The flag is `true` if the output has pooled vectors, and `false` if the output has hidden states.
 fn vector_outlet(outlets: &[Outlet]) -> anyhow::Result<(&Outlet, bool)> {
     let named = |name: &str| outlets.iter().find(|outlet| outlet.name() == name);
     if let Some(hidden) = HIDDEN_STATES.iter().find_map(|name| named(name)) {
@@ -224,7 +227,7 @@ fn vector_outlet(outlets: &[Outlet]) -> anyhow::Result<(&Outlet, bool)> {
     )
 }
 
-/// Returns the size of a dimension, if the graph declares a fixed size.
+/// Returns the size of the dimension `at`; `None` if the graph declares no fixed size.
 fn fixed(shape: &[i64], at: usize) -> Option<usize> {
     shape.get(at).and_then(|&size| usize::try_from(size).ok()).filter(|&size| size > 0)
 }

@@ -8,7 +8,7 @@ use super::cuda::Gpu;
 use super::device::{Device, DeviceChoice};
 use super::runtime;
 
-/// Finds and loads ONNX Runtime for a device, and opens the GPUs of the device. Returns the path of the library.
+/// Finds and loads ONNX Runtime for a device, and opens the GPUs of the device. Returns the path of the library of ONNX Runtime.
 ///
 /// # Errors
 /// The library or a GPU is missing or cannot be used. The message says what to do.
@@ -35,7 +35,7 @@ pub fn load_runtime(choice: &DeviceChoice) -> anyhow::Result<&'static Path> {
     Ok(&runtime.library)
 }
 
-/// Returns the devices that the loaded ONNX Runtime was built for.
+/// Returns the names of the devices that the loaded ONNX Runtime was built for.
 pub fn providers() -> Vec<&'static str> {
     let all = [("CPU", Device::Cpu), ("CUDA", Device::Cuda(Vec::new())), ("OpenVINO", Device::OpenVino)];
     let is_built_in = |device: &Device| device.is_built_in().unwrap_or(false);

@@ -28,7 +28,8 @@ use crate::vector::pool::Pooling;
 /// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
 
-/// A model that has been checked, but not loaded: its weights have not been read.
+/// A model that is ready to be loaded. Its files have been found and its tokenizer has been loaded, but its graph has not been
+/// loaded yet.
 pub struct Model {
     /// The files of the model.
     pub folder: ModelFolder,
@@ -60,10 +61,11 @@ impl Model {
         Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
     }
 
-    /// Returns the files of ONNX Runtime for the device of this model: pairs of a path and the file's name in a bundle.
+    /// Returns the files of ONNX Runtime for the device of this model. Each pair is the path of a file and the name that the
+    /// file gets in a bundle.
     ///
     /// # Errors
-    /// ONNX Runtime is not installed for the device, or is installed in a folder of the system among other libraries.
+    /// ONNX Runtime is not installed for the device, or lies among unrelated libraries in a folder of the system.
     pub fn libraries(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
         match &self.device {
             DeviceChoice::Auto => runtime::libraries(&Device::Cpu),
@@ -71,8 +73,8 @@ impl Model {
         }
     }
 
-    /// Returns the fingerprint without loading the model. Takes the width, and whether the graph pools, from `before`, because
-    /// only a loaded graph shows them. Returns `None` if the weights differ from the weights of `before`.
+    /// Returns the fingerprint without loading the model. Copies from `before` what only a loaded graph shows: the width, and
+    /// whether the graph pools. Returns `None` if the weights differ from the weights of `before`.
     ///
     /// # Errors
     /// A file of the model cannot be read.
@@ -103,7 +105,8 @@ impl Model {
         }
     }
 
-    /// Loads the model on the first GPU. Fails if the longest text does not fit into GPU memory, since the CPU can embed it.
+    /// Loads the model on the first GPU. Fails if the longest text does not fit into GPU memory, since the CPU can embed such a
+    /// text.
     fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
         // Opens the GPU before any library is loaded: on a machine without a GPU, the reason must be the missing GPU, not a
         // missing library that only a GPU requires.
@@ -128,7 +131,8 @@ impl Model {
         workload: &Workload,
     ) -> anyhow::Result<LoadedModel> {
         let library = runtime::find(device)?;
-        // Opens the GPUs first, which loads the driver's library. Some libraries of CUDA need it.
+        // Opens the GPUs before ONNX Runtime is loaded: opening a GPU loads the driver's library, which some libraries of CUDA
+        // need.
         let targets = targets(device, resources)?;
         let runtime = runtime::load(device, &library)?;
         let profiles = matches!(device, Device::Cuda(_)).then(profile_folder).transpose()?;
@@ -173,7 +177,8 @@ impl Model {
 
     fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
         let min_cosine = match (device, session.export().map(|export| export.variant.as_str())) {
-            // Only exports of `scripts/export_onnx.py` name their precision. On a GPU, most other exports have 16 bits.
+            // Only exports of `scripts/export_onnx.py` name their precision. An export that names none and runs on a GPU usually
+            // has 16 bits.
             (_, Some("bf16")) | (Device::Cuda(_), None) => probe::MIN_COSINE_BF16,
             (Device::OpenVino, _) | (_, Some("f16")) => probe::MIN_COSINE_16_BITS,
             _ => probe::MIN_COSINE,
@@ -246,8 +251,9 @@ fn profile_folder() -> anyhow::Result<TempDir> {
         .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with free space"))
 }
 
-/// Chooses rounded lengths where they save time: with a graph that removes the padding again; with OpenVINO, which is a sixth
-/// faster at multiples of 16 tokens; and on a GPU, where padding costs less time than small batches.
+/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] where that saves time: with a graph that removes the padding
+/// again; with OpenVINO, which is a sixth faster at multiples of 16 tokens; and on a GPU, where padding costs less time than
+/// small batches.
 fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
     let removes_padding = session.export().is_some_and(|export| export.unpads);
     match probe.batching() {
@@ -267,9 +273,9 @@ pub struct LoadedModel {
     /// The path of the loaded library of ONNX Runtime.
     pub library: &'static Path,
     device: Device,
-    /// Threads per operator on a CPU.
+    /// The number of threads per operator on a CPU.
     threads: usize,
-    /// The number of nodes that run on the GPU and elsewhere; `None` on a CPU.
+    /// How many nodes run on the GPU, and how many run elsewhere; `None` on a CPU.
     placement: Option<Placement>,
     cpu_reason: Option<CpuReason>,
 }
@@ -299,7 +305,7 @@ impl LoadedModel {
         parts.join(", ")
     }
 
-    /// Returns the reason if `--device auto` chose the CPU.
+    /// Returns the reason why `--device auto` chose the CPU; `None` if it did not choose the CPU.
     pub fn cpu_reason(&self) -> Option<&CpuReason> {
         self.cpu_reason.as_ref()
     }

@@ -1,6 +1,6 @@
 //! Turns the name or the folder of a model into an engine that is ready to embed.
 
-pub(crate) mod bundle; // makes a folder with program and model for a machine without a network
+pub(crate) mod bundle; // makes a folder with this program and a model, for a machine without a network
 mod cuda;
 mod device;
 mod feed;

@@ -11,11 +11,11 @@ use crate::text::tokenize::Encoding;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, OutOfMemory};
 
-/// Most tokens per batch on a CPU. Larger batches do not make matrix products faster, and the activations of a larger batch no
-/// longer fit into the caches of the CPU.
+/// The most tokens per batch on a CPU. In a larger batch, matrix products are not faster, and the activations do not fit into
+/// the caches of the CPU.
 const BATCH_TOKENS_CPU: usize = 1536;
 
-/// Most tokens per batch on a GPU. Batches of this size keep every GPU busy.
+/// The most tokens per batch on a GPU. Batches of this size keep every GPU busy.
 const BATCH_TOKENS_GPU: usize = 32 << 10;
 
 /// Embeds batches with one graph on one device.
@@ -88,8 +88,8 @@ impl Embedder for OnnxEmbedder {
     }
 }
 
-/// Returns the most tokens per batch that fit into the free memory of a GPU. Tries batches of texts with `max_tokens` tokens
-/// each, the largest batch first.
+/// Returns how many tokens a batch may have so that it fits into the free memory of a GPU. Tries batches of texts with
+/// `max_tokens` tokens each, the largest batch first.
 ///
 /// ONNX Runtime allocates memory in pieces of the sizes that a batch needs, and keeps the pieces. The largest batch runs
 /// first, so that all later batches fit into the same pieces.
@@ -98,7 +98,7 @@ fn largest_batch(session: &mut GraphSession, workload: &Workload) -> anyhow::Res
     let mut texts = (workload.batch_tokens.unwrap_or(BATCH_TOKENS_GPU) / max_tokens).max(1);
     while !fits(session, texts, max_tokens)? {
         if texts == 1 {
-            // A text of `max_tokens` does not fit, but all texts of this run may be shorter.
+            // A text of `max_tokens` tokens does not fit, but all texts of this run may be shorter.
             return Ok(max_tokens / 2);
         }
         texts /= 2;
@@ -106,7 +106,7 @@ fn largest_batch(session: &mut GraphSession, workload: &Workload) -> anyhow::Res
     Ok(texts * max_tokens)
 }
 
-/// Tells whether a batch fits into memory. The batch has `texts` texts of `tokens` tokens each.
+/// Tells whether a batch of `texts` texts, with `tokens` tokens each, fits into memory.
 fn fits(session: &mut GraphSession, texts: usize, tokens: usize) -> anyhow::Result<bool> {
     let key = ChunkKey { document: 0, chunk: 0 };
     let batch = Batch::new(vec![(key, Encoding::new(vec![0; tokens])); texts]);

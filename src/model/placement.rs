@@ -1,5 +1,5 @@
-//! Counts in a profile of ONNX Runtime the nodes of a graph that ran on a device, and the nodes that ran elsewhere. If a device
-//! has no kernel for a node, ONNX Runtime silently runs the node on the CPU.
+//! Reads from a profile of ONNX Runtime how many nodes of a graph ran on a device, and how many ran elsewhere. If a device has
+//! no kernel for a node, ONNX Runtime silently runs the node on the CPU.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,7 +10,8 @@ use std::path::Path;
 use anyhow::{anyhow, ensure};
 use serde::Deserialize;
 
-/// Parts of the names of heavy operators, which take most of the time: matrix products, and operators over all hidden states.
+/// Words in the names of heavy operators. Heavy operators are matrix products and operators over all hidden states; they take
+/// most of the time.
 const HEAVY: [&str; 8] = [
     "MatMul",
     "Gemm",
@@ -22,11 +23,11 @@ const HEAVY: [&str; 8] = [
     "Gelu",
 ];
 
-/// The number of nodes of a graph that run on a device, and the number of nodes that run elsewhere.
+/// How many nodes of a graph run on a device, and how many run elsewhere.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     on_device: usize,
-    /// The number of nodes that run elsewhere, per operator.
+    /// How many nodes of each operator run elsewhere.
     elsewhere: BTreeMap<String, usize>,
 }
 
@@ -47,10 +48,11 @@ struct Arguments {
 }
 
 impl Placement {
-    /// Counts the nodes in the profile that ran on `provider` and elsewhere. `provider` is ONNX Runtime's name for a device.
+    /// Reads from the profile how many nodes ran on `provider`, and how many ran elsewhere. `provider` is ONNX Runtime's name
+    /// for a device.
     ///
     /// # Errors
-    /// The profile cannot be read, or has no nodes.
+    /// The profile cannot be read, or lists no nodes.
     pub fn read(profile: &Path, provider: &str) -> anyhow::Result<Self> {
         let cannot_read = |e: &dyn fmt::Display| {
             anyhow!(

@@ -1,8 +1,9 @@
 //! Runs a loaded graph on sample texts to find out which texts may share a batch.
 //!
-//! The declared shapes do not tell: a graph that works only with one text per batch may still declare a dynamic batch size.
-//! A dynamic int8 graph has one activation scale per tensor, so a vector depends on the other texts of its batch. Some graphs
-//! that pool read the last column, which is padding in shorter texts. Some graphs reshape to a fixed batch size of 1.
+//! The shapes that a graph declares do not answer this question: a graph that works only with one text per batch may still
+//! declare a dynamic batch size. A dynamic int8 graph has one activation scale per tensor, so a vector depends on the other
+//! texts of its batch. Some graphs that pool take the vector from the last column, which is padding in shorter texts. Some
+//! graphs reshape to a fixed batch size of 1.
 
 use std::fmt;
 
@@ -11,16 +12,16 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedding::Embedding;
 
-/// The lowest cosine of two vectors that are treated as equal, in f32. Another order of summation lowers the cosine by 1e-7 or
-/// less; the faults that the probe looks for lower the cosine by 1e-3 or more.
+/// The lowest cosine of equal vectors, in f32: two vectors with a lower cosine are treated as different. Another order of
+/// summation lowers the cosine by 1e-7 or less; the faults that the probe looks for lower the cosine by 1e-3 or more.
 pub const MIN_COSINE: f64 = 0.99999;
 
-/// The lowest cosine of two vectors that are treated as equal, in 16 bits. Over 28 layers, float16 lowers the cosine by 3e-6,
-/// and OpenVINO's bfloat16 by 2e-5.
+/// The lowest cosine of equal vectors, in 16 bits: two vectors with a lower cosine are treated as different. Over 28 layers,
+/// float16 lowers the cosine by 3e-6, and OpenVINO's bfloat16 by 2e-5.
 pub const MIN_COSINE_16_BITS: f64 = 0.9999;
 
-/// The lowest cosine of two vectors that are treated as equal, if every operator rounds its result to bfloat16. The rounding
-/// lowers the cosine by 3e-4.
+/// The lowest cosine of equal vectors, if every operator rounds its result to bfloat16: two vectors with a lower cosine are
+/// treated as different. The rounding lowers the cosine by 3e-4.
 pub const MIN_COSINE_BF16: f64 = 0.9995;
 
 /// Sample texts in several scripts.
@@ -30,7 +31,7 @@ const TEXTS: [&str; 3] = [
     "fn main() { let total: u64 = (1..=100).filter(|n| n % 3 == 0).sum(); println!(\"{total}\"); } // 1683, checked by hand",
 ];
 
-/// Most tokens per sample text, end token included.
+/// The most tokens per sample text, end token included.
 const TOKENS_MAX: usize = 24;
 
 /// The effect of a batch on the vectors of its texts.
@@ -40,7 +41,8 @@ pub enum BatchEffect {
     Unchanged,
     /// A text has another vector in the batch than in a batch of one.
     Changed {
-        /// The cosine between a text's vector in the batch and its vector in a batch of one. The lowest cosine of all texts.
+        /// The cosine between the vector of a text in the batch and the vector of this text in a batch of one, for the text with
+        /// the lowest cosine.
         cosine: f64,
     },
     /// The model failed on the batch.
@@ -74,7 +76,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Returns the rule for texts that may share a batch without a change to their vectors.
+    /// Returns the rule that says which texts may share a batch without a change to their vectors.
     pub fn batching(&self) -> Batching {
         match (self.equal_lengths, self.padded) {
             (_, BatchEffect::Unchanged) => Batching::AnyLengths,

@@ -33,11 +33,11 @@ pub struct Runtime {
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// Loads the library that [`find`] has found for the device. Later calls return the library of the first call, even for
-/// another device.
+/// Loads the library that [`find`] has found for the device. Later calls return the library that the first call loaded, even if
+/// they name another device.
 ///
 /// # Errors
-/// The library is too old, or was not built for the device, or a library that it needs cannot be loaded.
+/// The library is too old, was not built for the device, or needs another library that cannot be loaded.
 pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
@@ -101,7 +101,8 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The file name of the library without a version. File names with and without a version begin with [`PREFIX`].
+/// The file name of the library, if the name has no version. All names of the library, with or without a version, begin with
+/// [`PREFIX`].
 #[cfg(target_os = "macos")]
 pub const LIBRARY: &str = "libonnxruntime.dylib";
 #[cfg(target_os = "macos")]
@@ -111,10 +112,11 @@ pub const LIBRARY: &str = "libonnxruntime.so";
 #[cfg(not(target_os = "macos"))]
 const PREFIX: &str = LIBRARY;
 
-/// Returns the files that ONNX Runtime requires for the device: pairs of a path and the file's name in a bundle.
+/// Returns the files that ONNX Runtime requires for the device. Each pair is the path of a file and the name that the file gets
+/// in a bundle.
 ///
 /// # Errors
-/// ONNX Runtime is not installed for the device, or is installed in a folder of the system among other libraries.
+/// ONNX Runtime is not installed for the device, or lies among unrelated libraries in a folder of the system.
 pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     let library = find(device)?;
     let Some(folder) = library.parent().filter(|_| device.provider_library().is_some()) else {
@@ -138,7 +140,7 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
             let path = entry.map_err(cannot_list)?.path();
             if let Some(name) = path.file_name().filter(|name| path.is_file() && is_library_or_license(name))
             {
-                // ONNX Runtime loads a library from the first folder that has it.
+                // If several folders have a library of this name, ONNX Runtime loads the library of the first of these folders.
                 libraries.entry(PathBuf::from(name)).or_insert_with(|| path.clone());
             }
         }
@@ -153,12 +155,12 @@ fn is_library_or_license(name: &OsStr) -> bool {
 
 fn folders(device: &Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    // Follows symlinks: pipx and uv put a symlink to the program on the path.
+    // Follows symlinks: pipx and uv put a symlink to the program into a folder of `PATH`.
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // A wheel of this tool depends on the ONNX Runtime in the same Python environment, so this environment goes before all
-    // other Python environments.
+    // If this tool was installed from a wheel, it depends on the ONNX Runtime of the same Python environment, so this
+    // environment comes before all other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
@@ -174,8 +176,8 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     folders
 }
 
-/// Returns the root folders of Python environments: the active environments, the environment of the first `python3` on the
-/// path, and `~/.local`.
+/// Returns the root folders of Python environments: the active environments, the environment of the first `python3` in `PATH`,
+/// and `~/.local`.
 fn pythons() -> Vec<PathBuf> {
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(env::var_os).into_iter().flatten().map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -185,7 +187,8 @@ fn pythons() -> Vec<PathBuf> {
     active.chain(on_path).chain(user).collect()
 }
 
-/// Returns the folders of the package `onnxruntime` that have the library, one per version of Python in the folder `lib`.
+/// Returns the folders `onnxruntime/capi` below `lib`. Each version of Python may have such a folder, with the library of ONNX
+/// Runtime.
 fn capi(lib: &Path) -> Vec<PathBuf> {
     let pythons = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
     let pythons = pythons
@@ -194,8 +197,8 @@ fn capi(lib: &Path) -> Vec<PathBuf> {
     packages.map(|packages| packages.join("onnxruntime/capi")).filter(|capi| capi.is_dir()).collect()
 }
 
-/// Returns the library of ONNX Runtime in a folder. Of several files, takes the shortest name: `libonnxruntime.so` rather than
-/// `libonnxruntime.so.1.31.1`.
+/// Returns the library of ONNX Runtime in a folder. If the folder has several files of the library, returns the file with the
+/// shortest name: `libonnxruntime.so` rather than `libonnxruntime.so.1.31.1`.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
     let is_library = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());

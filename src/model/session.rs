@@ -55,9 +55,9 @@ impl GraphSession {
         Ok(GraphSession { session, inputs, output, options, export, path: folder.onnx.clone(), target })
     }
 
-    /// Returns one pooled vector per chunk `[chunks, width]`, not normalized. If every text begins with `prefix`, uses the keys
-    /// and values of the prefix. If a GPU has too little free memory, frees the memory that ONNX Runtime holds and runs the batch
-    /// once more.
+    /// Returns the pooled vectors `[chunks, width]`, one per chunk, not normalized. If every text begins with `prefix`, uses the
+    /// keys and values of the prefix. If a GPU has too little free memory, frees the memory that ONNX Runtime holds but does not
+    /// use, and runs the batch once more.
     ///
     /// # Errors
     /// [`OutOfMemory`] if the batch does not fit into memory, or another error if ONNX Runtime failed.
@@ -119,7 +119,7 @@ impl GraphSession {
         Ok(())
     }
 
-    /// Ends the profile, and counts the nodes of the graph that ran on `provider` and elsewhere so far.
+    /// Ends the profile, and reads from it how many nodes of the graph ran on `provider`, and how many ran elsewhere.
     ///
     /// # Errors
     /// The session was loaded without a profile, or the profile cannot be read.

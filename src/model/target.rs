@@ -13,7 +13,8 @@ use super::cuda::Gpu;
 use super::device::Device;
 use crate::vector::embedder::OutOfMemory;
 
-/// Parts of the messages with which ONNX Runtime and CUDA's libraries report that memory could not be allocated.
+/// Words in messages of ONNX Runtime and CUDA's libraries. A message with one of them reports that memory could not be
+/// allocated.
 const OUT_OF_MEMORY: [&str; 5] = [
     "Failed to allocate memory",
     "smaller than requested bytes",
@@ -26,20 +27,20 @@ const OUT_OF_MEMORY: [&str; 5] = [
 /// signature of this function.
 const CUDA_CALL: &str = "::CudaCall(";
 
-/// The words before the error of CUDA in a message of ONNX Runtime.
+/// The words directly before CUDA's own error in a message of ONNX Runtime.
 const CUDA_FAILURE: &str = "CUDA failure ";
 
 /// The processor that one session runs on, with the limits for the session.
 pub(super) enum ExecutionTarget {
-    /// ONNX Runtime's own kernels, with this many threads per operator.
+    /// The CPU with ONNX Runtime's own kernels, and this many threads per operator.
     Cpu { threads: usize },
-    /// OpenVINO on the CPU, with this many threads.
+    /// The CPU with OpenVINO, and this many threads.
     OpenVino { threads: usize },
     Cuda {
         gpu: Gpu,
         /// The number of the GPU in CUDA.
         number: usize,
-        /// Most bytes of GPU memory that the session may allocate.
+        /// The most GPU memory that the session may allocate, in bytes; `None` for no limit.
         memory_max: Option<usize>,
     },
 }
@@ -96,7 +97,7 @@ impl ExecutionTarget {
         }
     }
 
-    /// Turns an error while loading a graph into one line with advice.
+    /// Turns an error from loading a graph into one line with advice.
     fn explain(&self, error: ort::Error) -> anyhow::Error {
         let error = anyhow::Error::from(error);
         let message = one_line(&error.to_string());
@@ -134,8 +135,8 @@ fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuild
         .with_config_entry("session.disable_cpu_ep_fallback", "1")?)
 }
 
-/// Puts a node on the GPU if CUDA has a kernel for the node. All other nodes, such as nodes that compute shapes, run on the
-/// CPU; [`Placement`](super::placement::Placement) counts the nodes on the GPU and the nodes elsewhere.
+/// Makes ONNX Runtime run a node on the GPU if CUDA has a kernel for the node. All other nodes, such as nodes that compute
+/// shapes, run on the CPU; [`Placement`](super::placement::Placement) counts the nodes on the GPU and the nodes elsewhere.
 fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> ort::Result<SessionBuilder> {
     let provider = ep::CUDA::default()
         .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))

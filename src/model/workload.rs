@@ -3,18 +3,18 @@
 /// The resources of the machine that a model may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Resources {
-    /// Threads per operator on a CPU.
+    /// The number of threads per operator on a CPU.
     pub threads: usize,
-    /// Most bytes of memory per GPU; `None` for all free memory.
+    /// The most memory to use per GPU, in bytes; `None` for all free memory.
     pub gpu_memory: Option<usize>,
 }
 
 /// The texts that a model is to embed.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// Most tokens per text.
+    /// The most tokens per text.
     pub max_tokens: usize,
-    /// Most tokens per batch, padding included; `None` for the default of the device.
+    /// The most tokens per batch, padding included; `None` for the default of the device.
     pub batch_tokens: Option<usize>,
     /// Token ids that every text begins with.
     pub prefix: Vec<u32>,

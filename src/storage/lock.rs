@@ -1,5 +1,5 @@
 //! Allows only one run at a time per output. A run locks a file beside the output, and the system releases the lock when the
-//! process ends for any reason.
+//! process ends, for whatever reason.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::console::now;
 
-/// How long to wait for the holder of a lock to write its line. The holder takes the lock before it writes the line.
+/// The time that the holder of a lock gets to write its line to the lock file. The holder takes the lock before it writes the
+/// line.
 const HOLDER_DELAY: Duration = Duration::from_millis(100);
 
 /// A lock that is held until it is dropped.
@@ -19,15 +20,15 @@ const HOLDER_DELAY: Duration = Duration::from_millis(100);
 pub struct Lock {
     path: PathBuf,
     file: File,
-    /// Whether the previous holder died, or called [`Lock::leave`], and so left the lock file behind.
+    /// `true` if the previous holder left the lock file behind, because the holder died or called [`Lock::leave`].
     pub was_left: bool,
     is_left: bool,
 }
 
-/// The reason that a lock could not be taken.
+/// The reason why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds the lock. The text names the process and the time at which it took the lock.
+    /// Another process holds the lock. The text names the process, and the time when the process took the lock.
     #[error("another run holds it ({0}); wait until it ends, or stop it")]
     Held(String),
     /// The folder of the lock file cannot be written, or the file system has no locks.
@@ -42,10 +43,11 @@ impl Lock {
         self.is_left = true;
     }
 
-    /// Makes the lock file at `path` with `options` and locks it. Fails without waiting if another process holds the lock.
+    /// Makes the lock file at `path` with `options` and locks it. Fails if another process holds the lock, and does not wait
+    /// until that process releases the lock.
     ///
     /// # Errors
-    /// Another process holds the lock; the lock file cannot be made or locked.
+    /// Another process holds the lock, or the lock file cannot be made or locked.
     pub fn take(path: &Path, mut options: OpenOptions) -> Result<Self, LockError> {
         loop {
             let file = options.read(true).write(true).create(true).truncate(false).open(path)?;

@@ -12,13 +12,13 @@ use anyhow::{anyhow, ensure};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-/// Number of random characters in the name of a temporary file.
+/// The number of random characters in the name of a temporary file.
 const RANDOM_CHARS: usize = 12;
 
 /// The end of the name of a temporary file.
 const TEMPORARY: &str = ".tmp";
 
-/// The text that is appended to the name of a damaged file to name its backup.
+/// The end of the name of a backup. The name of the damaged file comes before it.
 const BACKUP: &str = ".damaged";
 
 /// The kind of file that will be written.
@@ -28,11 +28,11 @@ pub struct FileKind {
     pub name: &'static str,
     /// The first bytes of every file of this kind.
     pub magic: &'static [u8],
-    /// Whether a damaged file may be replaced too. The run backs up the damaged file first.
+    /// `true` if a damaged file may be replaced too. The run backs up the damaged file first.
     pub replaces_damaged: bool,
 }
 
-/// A checked path to write a file to, and the file that was at this path when it was checked.
+/// A checked path to write a file to, and the metadata of the file that was there at the time of the check.
 #[derive(Debug)]
 pub struct Place {
     /// The name of the place in messages.
@@ -40,15 +40,15 @@ pub struct Place {
     /// The name of the place in messages about the disk.
     name_on_disk: String,
     path: PathBuf,
-    /// The file that was there when the place was checked.
+    /// The metadata of the file that was there when the place was checked; `None` if there was no file.
     old: Option<Metadata>,
     backs_up_old: bool,
 }
 
 impl Place {
     /// Checks `path`, or the target if `path` is a symlink. A file that is already there must start with the first bytes of
-    /// `kind`, so that a typing error cannot overwrite another file or a device. Messages call the place `what`, followed by the
-    /// path.
+    /// `kind`, so that a typing error in the path cannot overwrite another file or a device. In messages, the name of the place
+    /// is `what`, followed by the path.
     ///
     /// # Errors
     /// The path is a folder, a device, a broken symlink or a file of another kind.
@@ -95,7 +95,7 @@ impl Place {
         &self.path
     }
 
-    /// Whether a file was there when the place was checked.
+    /// Tells whether a file was there when the place was checked.
     pub fn is_taken(&self) -> bool {
         self.old.is_some()
     }
@@ -107,8 +107,8 @@ impl Place {
         self.folder().join(name)
     }
 
-    /// Returns the options to make the file at [`Place::sibling`]. Users who may not read the old file may not read that file
-    /// either.
+    /// Returns the options for making a file at a path from [`Place::sibling`]. Users who may not read the old file may not read
+    /// the new file either.
     pub fn sibling_options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
         // Does not follow a symlink with this name, which another user with access to the folder could have made.
@@ -116,8 +116,8 @@ impl Place {
         options
     }
 
-    /// Makes a temporary file in the same folder, since a rename is atomic only within one file system. The file is removed when
-    /// it is dropped. Users who may not read the old file may not read the temporary file either.
+    /// Makes a temporary file in the same folder, since a rename is atomic only within one file system. Dropping the
+    /// [`NamedTempFile`] removes the file. Users who may not read the old file may not read the temporary file either.
     ///
     /// # Errors
     /// The folder does not exist or cannot be written.
@@ -162,7 +162,7 @@ impl Place {
         )
     }
 
-    /// Removes the temporary files of runs that were killed. Only the run that holds the lock may call this.
+    /// Removes the temporary files of runs that were killed. Only the run that holds the lock may call this function.
     ///
     /// # Errors
     /// The folder cannot be read or written.
@@ -306,7 +306,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Returns the device, inode, length and time of the last change. They show whether the file at a path is still the same file.
+/// Returns the device, inode, length and time of the last change. These four values show whether the file at a path is still the
+/// same file.
 fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
 }
@@ -322,7 +323,7 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     Ok(ends)
 }
 
-/// Whether [`Place::temporary`] makes names like this one for a place with this prefix.
+/// Tells whether a file is a temporary file of the place with this prefix, made by [`Place::temporary`].
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
     let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
     random.is_some_and(|random| random.len() == RANDOM_CHARS && random.iter().all(u8::is_ascii_alphanumeric))

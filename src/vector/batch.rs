@@ -7,24 +7,26 @@ use crate::text::tokenize::Encoding;
 /// Identifies a chunk, so that the vector of the chunk can be assigned to its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkKey {
-    /// The number of the document in this run, counted from 0.
+    /// The position of the document in this run, counted from 0.
     pub document: usize,
-    /// The number of the chunk in its document, counted from 0.
+    /// The position of the chunk in its document, counted from 0.
     pub chunk: usize,
 }
 
-/// The rule for texts that may share a batch without a change to their vectors. [`crate::model`] finds the rule with sample
-/// texts when it loads a model.
+/// The rule that says which texts may share a batch: sharing must not change their vectors. When [`crate::model`] loads a model,
+/// it embeds sample texts to find the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
-    /// Texts of any lengths, padded on the right. [`plan`] rounds the lengths up, and batches texts of equal rounded length.
-    /// This saves time if the graph removes the padding again, or if the engine is faster with few distinct lengths.
+    /// Texts of any lengths may share a batch, padded on the right. [`plan`] rounds the lengths up, and batches texts of equal
+    /// rounded length. This saves time if the graph removes the padding again, or if the engine is faster with few distinct
+    /// lengths.
     Rounded,
-    /// Texts of any lengths, padded on the right. [`plan`] still batches only texts of equal length, since padding costs time.
+    /// Texts of any lengths may share a batch, padded on the right. [`plan`] still batches only texts of equal length, since
+    /// padding costs time.
     AnyLengths,
-    /// Only texts of the same length.
+    /// Only texts of equal length may share a batch.
     EqualLengths,
-    /// One text per batch.
+    /// Each text needs a batch for itself.
     Alone,
 }
 
@@ -37,7 +39,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Makes a batch, in which every chunk is padded to the length of the longest chunk.
+    /// Makes a batch. Every chunk is padded to the length of the longest chunk.
     ///
     /// # Panics
     /// If `chunks` is empty.
@@ -96,7 +98,8 @@ impl Batch {
     }
 
     /// Returns the token ids `[chunks, padded length]` with 0 as padding on the right. Padding does not change the hidden state
-    /// of any token: with causal attention, a token does not see later tokens, and otherwise the mask hides the padding.
+    /// of any token: with causal attention, a token does not see later tokens; without causal attention, the mask hides the
+    /// padding.
     pub fn ids(&self) -> Array2<i64> {
         self.rows(|encoding, at| i64::from(encoding.ids()[at]))
     }
@@ -115,10 +118,10 @@ impl Batch {
 }
 
 /// Sorts the chunks by length, longest first, and batches chunks of equal length. A batch has at most `max_tokens` tokens,
-/// padding included, or one chunk. With [`Batching::Rounded`], chunks of equal [`rounded_length`] share a batch.
+/// padding included, unless it has only one chunk. With [`Batching::Rounded`], chunks of equal [`rounded_length`] share a batch.
 ///
-/// With [`Batching::AnyLengths`], the model allows chunks of different lengths in a batch, but this function keeps such chunks
-/// apart: on a CPU, padding costs as much time as text.
+/// With [`Batching::AnyLengths`], chunks of different lengths may share a batch, but this function still batches only chunks of
+/// equal length: on a CPU, padding costs as much time as text.
 pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_tokens: usize) -> Vec<Batch> {
     chunks.sort_by_key(|(key, encoding)| (std::cmp::Reverse(encoding.len()), *key));
     let mut batches: Vec<Batch> = Vec::new();
@@ -142,8 +145,8 @@ pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_token
 /// Rounds a number of tokens up to a multiple of 16. Above 512 tokens, rounds up to a multiple of 1/32 of the next power of
 /// two, so that padding adds at most 1/16 to a long text.
 ///
-/// The result depends only on the text, never on the other texts of its batch. Attention sums over all positions, padding
-/// included, and a sum with another number of zeros may differ in its last bits.
+/// The padded length of a text must depend only on the text, never on the other texts of its batch. Attention sums over all
+/// positions, padding included, and more or fewer zeros may change the last bits of the sum.
 fn rounded_length(tokens: usize) -> usize {
     tokens.next_multiple_of(usize::max(16, tokens.next_power_of_two() / 32))
 }
@@ -191,7 +194,8 @@ mod tests {
 
     #[test]
     fn mixed_lengths_in_large_batches_get_little_padding() {
-        // From 5 to 1,000 tokens on a logarithmic scale: as many texts between 5 and 10 as between 500 and 1,000.
+        // Lengths from 5 to 1,000 tokens, evenly spread on a logarithmic scale: as many texts have 5 to 10 tokens as have 500 to
+        // 1,000.
         #[allow(clippy::cast_possible_truncation)]
         let lengths = (0..4000).map(|n| (5.0 * 200f64.powf(f64::from(n) / 4000.0)) as usize);
         let key = ChunkKey { document: 0, chunk: 0 };

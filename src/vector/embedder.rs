@@ -12,13 +12,13 @@ pub trait Embedder: Send {
     /// Returns the dimensions of the vectors.
     fn width(&self) -> usize;
 
-    /// Returns the rule for texts that may share a batch.
+    /// Returns the rule that says which texts may share a batch.
     fn batching(&self) -> Batching;
 
     /// Returns the batch size that suits the device, in tokens, padding included.
     fn batch_tokens(&self) -> usize;
 
-    /// Returns one pooled vector per chunk `[chunks, width]` in the order of the batch, not normalized.
+    /// Returns the pooled vectors `[chunks, width]`, one per chunk, in the order of the batch. The vectors are not normalized.
     ///
     /// # Errors
     /// [`OutOfMemory`] if the batch does not fit into memory; a smaller batch may fit. After any other error the run cannot
@@ -33,10 +33,10 @@ pub trait Embedder: Send {
 )]
 pub struct OutOfMemory;
 
-/// The key of a chunk, and the vector of the chunk or the reason why the chunk has no vector.
+/// The key of a chunk, together with the vector of the chunk or the reason why the chunk has no vector.
 pub type Embedded = (ChunkKey, Result<Embedding, NoVector>);
 
-/// Runs the batch and returns one vector per chunk. A vector that is not finite becomes an error for this chunk only.
+/// Embeds the batch and returns one vector per chunk. If the vector of a chunk is not finite, only this chunk gets an error.
 ///
 /// # Errors
 /// The engine failed.
@@ -50,11 +50,11 @@ pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<E
     Ok(batch.keys().zip(vectors).collect())
 }
 
-/// Embeds batches with two fallbacks. If a batch does not fit into memory, it is halved. If the vector of a text is not
-/// finite, the text is embedded again in a batch of one, without padding.
+/// Embeds batches with two fallbacks. If a batch does not fit into memory, it is halved. If the vector of a text is not finite,
+/// the text is embedded again in a batch for itself, without padding.
 pub struct FallbackEmbedder {
     embedder: Box<dyn Embedder>,
-    /// Most tokens per batch, padding included; `None` as long as every batch fits into memory.
+    /// The most tokens per batch, padding included; `None` as long as every batch fits into memory.
     batch_limit: Option<usize>,
 }
 
@@ -69,8 +69,8 @@ impl FallbackEmbedder {
         self.batch_limit
     }
 
-    /// Embeds a batch as [`embed`] does, but with the two fallbacks. A single text that does not fit into memory becomes an
-    /// error for this text only.
+    /// Embeds a batch as [`embed`] does, but with the two fallbacks. If a single text does not fit into memory, only this text
+    /// gets an error.
     ///
     /// # Errors
     /// The engine failed; the run cannot go on.
@@ -101,8 +101,9 @@ impl FallbackEmbedder {
         Ok(embedded)
     }
 
-    /// Embeds each text that got no vector again, in a batch of one without padding. In the first batch, the padding may have
-    /// led to numbers too large for 16 bits, and so may the kernel that the engine chose for the shape of the batch.
+    /// If a text got no vector, embeds the text a second time, in a batch for itself and without padding. In the first attempt,
+    /// some numbers may have become too large for 16 bits because of the padding, or because of the kernel that the engine chose
+    /// for the shape of the batch.
     fn retry_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
         if batch.len() > 1 || batch.padded_tokens() > batch.tokens() {
             for (at, (_, vector)) in

@@ -47,7 +47,8 @@ impl Embedding {
         self.0
     }
 
-    /// Makes an embedding from numbers that were stored from an `Embedding`. Does not check or normalize them again.
+    /// Makes an embedding from stored numbers, which must be the numbers of an earlier `Embedding`. Does not check or normalize
+    /// the numbers again.
     pub fn stored(values: Box<[f32]>) -> Self {
         Embedding(values)
     }

@@ -3,8 +3,8 @@
 use super::embedding::Embedding;
 use crate::error::NoVector;
 
-/// Returns the mean of the chunk vectors, L2-normalized. Pass untruncated vectors, and truncate the mean: then the vectors of an
-/// index with fewer dimensions are equal to the truncated vectors of an index with all dimensions.
+/// Returns the mean of the chunk vectors, L2-normalized. Truncate the mean, not the chunk vectors: then it makes no difference
+/// whether vectors are truncated during the build of an index or afterwards.
 ///
 /// # Errors
 /// [`NoVector::NotFinite`] if the vectors add up to zero.
@@ -22,7 +22,7 @@ pub fn mean(chunks: &[Embedding]) -> Result<Embedding, NoVector> {
             *sum += f64::from(value);
         }
     }
-    // The sum and the mean are equal once they are normalized, so the sum is not divided.
+    // Normalizing the sum gives the same vector as normalizing the mean, so the sum is not divided.
     #[allow(clippy::cast_possible_truncation)] // A sum of some thousand numbers below 1 fits into an f32.
     Embedding::normalized(sum.into_iter().map(|x| x as f32))
 }

@@ -27,8 +27,8 @@ impl fmt::Display for Pooling {
     }
 }
 
-/// Pools `[batch, tokens, width]` to `[batch, width]`. The texts are padded on the right; `lengths` has the number of tokens
-/// of each text, padding excluded.
+/// Pools hidden states `[batch, tokens, width]` into vectors `[batch, width]`. The texts are padded on the right; `lengths` has
+/// the number of tokens of each text, padding excluded.
 ///
 /// # Panics
 /// If the number of `lengths` differs from the number of texts, or a length is 0 or more than `tokens`.

@@ -1,4 +1,5 @@
-//! Embeds texts in memory, and returns their vectors in the order of the texts. `build` makes the same vectors.
+//! Embeds texts that are in memory, and returns their vectors in the order of the texts. `build` makes the same vectors from the
+//! same texts.
 
 use rayon::prelude::*;
 
@@ -21,9 +22,9 @@ pub struct Preparer {
 
 /// A text that is ready to be embedded.
 pub struct PreparedText {
-    /// The clean text.
+    /// The text after cleaning.
     pub text: String,
-    /// The token ids of each chunk. There is at least one chunk.
+    /// The token ids of each chunk (at least one chunk), or the error if the text cannot be split into chunks.
     pub chunks: Result<Vec<Encoding>, DocumentError>,
 }
 
@@ -40,7 +41,8 @@ impl Preparer {
     }
 }
 
-/// Embeds texts with a loaded model: cleans and chunks them, embeds the chunks and takes their mean.
+/// Embeds texts with a loaded model: cleans and chunks the texts, embeds the chunks, and takes the mean of the chunk vectors of
+/// each text.
 pub struct TextEmbedder {
     preparer: Preparer,
     embedder: FallbackEmbedder,
@@ -62,7 +64,7 @@ impl TextEmbedder {
         self.dim
     }
 
-    /// Returns an embedder with the same model, but with another tokenizer (for another instruction) and another chunk length.
+    /// Keeps the model, but replaces the tokenizer (for another instruction) and the chunk length.
     pub fn with_tokenizer(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
         TextEmbedder { preparer: Preparer { tokenizer, max_tokens }, ..self }
     }

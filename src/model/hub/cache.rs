@@ -35,7 +35,7 @@ pub struct CachedModel {
     pub snapshot: PathBuf,
     /// The paths of the ONNX files, relative to the snapshot.
     pub graphs: Vec<String>,
-    /// The total size of the files in the snapshot.
+    /// The total size of the files in the snapshot, in bytes.
     pub bytes: u64,
 }
 
@@ -254,14 +254,15 @@ fn digest_of<D: Digest>(mut digest: D, file: &File) -> io::Result<Vec<u8>> {
 fn make_link(link: &Path, blob: &Path) -> anyhow::Result<()> {
     let folder = link.parent().context("the path has no folder")?;
     fs::create_dir_all(folder)?;
-    // From snapshots/COMMIT/PATH to blobs/ETAG, both below `root`.
+    // The symlink leads from snapshots/COMMIT/PATH to blobs/ETAG. Both are below `root`.
     let root = blob.parent().and_then(Path::parent).context("the blob has no folder")?;
     let depth = folder.strip_prefix(root)?.components().count();
     let target: PathBuf =
         std::iter::repeat_n("..", depth).collect::<PathBuf>().join(blob.strip_prefix(root)?);
     match symlink(&target, link) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            // Another run has made the symlink. If the blob was deleted since, the symlink is broken, and is made again.
+            // Another run has made the symlink. If the blob was deleted later, the symlink is broken, and this run makes it
+            // again.
             if !link.exists() {
                 fs::remove_file(link)?;
                 symlink(target, link)?;
@@ -287,7 +288,8 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
-/// Returns the name and the size in bytes of each file below a folder. A name is `prefix` and the path relative to the folder.
+/// Returns the name and the size in bytes of each file below a folder. Each name is `prefix`, followed by the path of the file
+/// relative to the folder.
 fn files(folder: &Path, prefix: &str) -> anyhow::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for (name, path) in entries(folder)? {

@@ -20,22 +20,22 @@ use super::proxy::EndpointProxy;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// Limits the time to open a connection.
+/// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Limits the wait for a response, and for each further part of the response.
+/// The time limit for the wait for a response, and for the wait for each further part of the response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Seconds to wait before each retry, unless the server names another time.
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 
-/// Limits the seconds that a server can make the program wait before a retry.
+/// The most seconds that a server can make the program wait before a retry.
 const PAUSE_MAX_SECONDS: u64 = 300;
 
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
 
-/// Limits the redirects from old names of a repository to its current name.
+/// The most redirects to follow from old names of a repository to its current name.
 const RENAMED_MAX: usize = 5;
 
 pub struct Client {
@@ -179,7 +179,7 @@ impl Client {
     /// Downloads all bytes that are missing at the end of the file at `path`.
     ///
     /// # Errors
-    /// The hub cannot be reached or denies access, sends more bytes than it announced, or the file cannot be written.
+    /// The hub cannot be reached, denies access, or sends more bytes than it announced; or the local file cannot be written.
     pub fn download(&self, remote: &RemoteFile, path: &Path, on_progress: OnProgress) -> anyhow::Result<()> {
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
         if file.metadata()?.len() > remote.bytes {
@@ -235,7 +235,7 @@ impl Client {
         }
     }
 
-    /// Sends a request with the token, and turns a status of failure into an error.
+    /// Sends a request with the token, and turns an HTTP status that reports a failure into an error.
     fn send(&self, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, RequestError> {
         let request = match &self.token {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
@@ -284,8 +284,8 @@ impl Client {
     }
 }
 
-/// Repeats an attempt after each transient error, with growing pauses. After an attempt with progress, the next pause is the
-/// shortest again.
+/// Repeats an attempt after a transient error, with the pauses of [`PAUSES_SECONDS`], and gives up after the last pause. After
+/// an attempt that made progress, the pauses start from the first again.
 fn retry<T>(
     on_progress: OnProgress,
     mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,
@@ -314,7 +314,7 @@ fn retry<T>(
     }
 }
 
-/// Wraps an error of the local file. A retry would not help.
+/// Turns an error of the local file into a permanent error, because a retry would not help.
 fn local_error(error: io::Error) -> RequestError {
     RequestError::Permanent(error.into())
 }

@@ -3,8 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
-/// Returns the folder that `HF_HOME` names, or else the default folder of Hugging Face's tools. Returns `None` if none of
-/// `HF_HOME`, `XDG_CACHE_HOME` and `HOME` is set.
+/// Returns the folder that `HF_HOME` names, or else the default folder of Hugging Face's tools. Returns `None` if `HF_HOME`,
+/// `XDG_CACHE_HOME` and `HOME` are all unset or empty.
 pub fn home() -> Option<PathBuf> {
     path_variable("HF_HOME")
         .or_else(|| Some(path_variable("XDG_CACHE_HOME")?.join("huggingface")))

@@ -4,15 +4,15 @@
 pub enum Progress<'a> {
     /// The download of a file begins.
     File {
-        /// The path in the repository.
+        /// The path of the file in the repository.
         name: &'a str,
         bytes: u64,
     },
-    /// The number of bytes of the file on disk, including bytes that earlier runs have downloaded.
+    /// How many bytes of the file are on disk, including bytes that earlier runs have downloaded.
     Bytes(u64),
     /// The download waits before a retry or for another program. The text gives the reason.
     Waiting(String),
 }
 
-/// The callback that gets the events.
+/// The callback that receives the events of a download.
 pub type OnProgress<'a> = &'a mut dyn FnMut(Progress);

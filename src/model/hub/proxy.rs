@@ -12,7 +12,7 @@ const HTTPS_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "
 const HTTP_VARIABLES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 const EXCEPTION_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// A proxy and the variable that names it.
+/// A proxy, and the environment variable that names the proxy.
 pub struct EndpointProxy {
     pub proxy: Proxy,
     pub variable: &'static str,
@@ -21,7 +21,8 @@ pub struct EndpointProxy {
 }
 
 impl EndpointProxy {
-    /// Returns the proxy for the scheme of an endpoint. Assumes that redirects keep the scheme.
+    /// Returns the proxy for the scheme of an endpoint; `None` if no variable names a proxy. Assumes that redirects keep the
+    /// scheme.
     ///
     /// # Errors
     /// The value of the variable is not the address of a proxy.
@@ -45,8 +46,8 @@ impl fmt::Display for EndpointProxy {
     }
 }
 
-/// Returns a copy of the proxy that is not used for `hosts` and their subdomains. `hosts` is a list, separated by commas or
-/// spaces.
+/// Returns a copy of the proxy with exceptions: requests to `hosts` and their subdomains do not use the proxy. Commas or spaces
+/// separate the hosts.
 fn with_exceptions(proxy: &Proxy, hosts: &str) -> Result<Proxy, ureq::Error> {
     let mut builder = Proxy::builder(proxy.protocol()).host(proxy.host()).port(proxy.port());
     if let Some(name) = proxy.username() {

@@ -108,7 +108,7 @@ impl Hub {
         self.cache.set_revision(&repository.id, repository.revision(), &revision.commit)
     }
 
-    /// Returns the snapshots in the cache that have an ONNX file.
+    /// Returns each snapshot in the cache that has an ONNX file.
     ///
     /// # Errors
     /// A folder of the cache cannot be read.

@@ -32,7 +32,7 @@ impl FromStr for Repository {
             Some((id, revision)) => (id, Some(revision)),
             None => (text, None),
         };
-        // The hub's own rule for names, which also keeps paths inside the cache folder.
+        // The hub's own rule for names. The rule also keeps paths inside the cache folder.
         let is_part = |part: &str| {
             !part.is_empty()
                 && part.len() <= 96

@@ -1,6 +1,6 @@
 //! Writes an object by way of a local file. The file has its own folder in the user's cache, with the lock and the journal that
-//! every output has. Two notes beside the file hold the version of the object that the file is a copy of, and the id of an upload
-//! that has begun.
+//! every output has. Beside the file are two notes: one says of which version of the object the file is a copy, the other holds
+//! the id of an upload that has begun.
 
 use std::env;
 use std::fs::{self, File};
@@ -21,33 +21,33 @@ use crate::error::Usage;
 use crate::interrupt;
 use crate::storage::place::{FileKind, Place};
 
-/// Ends of the names of the two notes. `copy` holds the version of the object that the file is a copy of, and `upload` the id of
-/// an upload that has begun.
+/// The ends of the file names of the two notes. The note `copy` says of which version of the object the file is a copy. The note
+/// `upload` holds the id of an upload that has begun.
 const COPY: &str = "copy";
 const UPLOAD: &str = "upload";
 
-/// Number of bytes to copy between two checks for an interrupt.
+/// The number of bytes to copy between two checks for an interrupt.
 const COPY_BLOCK_BYTES: usize = 1 << 20;
 
-/// An object to write, and the local file that it is uploaded from.
+/// An object to write, and the local file to upload.
 #[derive(Debug)]
 pub struct RemoteOutput {
     store: Arc<Store>,
     url: Arc<Url>,
     path: PathBuf,
-    /// The version that [`RemoteOutput::look`] found; `None` if there was no object.
+    /// The version of the object that [`RemoteOutput::look`] found; `None` if there was no object.
     found: Option<Version>,
 }
 
-/// The note that the local file is a copy of this version of the object.
+/// The content of the note `copy`: the local file with this stamp is a copy of this version of the object.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Copy {
     version: Version,
-    /// The stamp of the local file, which changes when the file is replaced or written to.
+    /// The stamp of the local file. The stamp changes when the file is replaced or written to.
     stamp: FileStamp,
 }
 
-/// Inode, length in bytes, seconds and nanoseconds of the last change.
+/// The inode, the length in bytes, and the time of the last change in seconds and nanoseconds.
 type FileStamp = (u64, u64, i64, i64);
 
 impl RemoteOutput {
@@ -81,7 +81,8 @@ impl RemoteOutput {
         &self.url
     }
 
-    /// Finds out which version the object has now, and checks that the object is of the kind of file that will replace it.
+    /// Finds the current version of the object, and checks that the object is a file of `kind`, like the file that will replace
+    /// it.
     ///
     /// # Errors
     /// The object is another kind of file; the store cannot be reached or denies access.
@@ -102,7 +103,7 @@ impl RemoteOutput {
     }
 
     /// Makes the local file a copy of the object, or removes the local file if there is no object. Only the run that holds the
-    /// lock may call this.
+    /// lock may call this function.
     ///
     /// # Errors
     /// The object cannot be read; the file cannot be written.
@@ -185,7 +186,7 @@ impl RemoteOutput {
         Ok(fs::remove_file(&note)?)
     }
 
-    /// Whether the note says that the local file is a copy of the version that [`RemoteOutput::look`] found.
+    /// Tells whether the local file is a copy of the version that [`RemoteOutput::look`] found, according to the note `copy`.
     fn is_copy(&self, place: &Place) -> bool {
         let noted =
             fs::read(place.sibling(COPY)).ok().and_then(|text| serde_json::from_slice::<Copy>(&text).ok());

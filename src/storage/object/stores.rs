@@ -12,13 +12,13 @@ use crate::console::Reporter;
 pub struct Stores {
     endpoint: Option<String>,
     reporter: Arc<Reporter>,
-    /// The open stores by bucket.
+    /// The open stores, by bucket.
     open: HashMap<String, Arc<Store>>,
 }
 
 impl Stores {
-    /// Makes the set of stores, but opens no store yet. `endpoint` replaces the address of all stores, both the address of the
-    /// cloud and an address from the environment. The reporter prints a message when the run waits for a store.
+    /// Makes the set of stores, but opens no store yet. `endpoint` is the address for every store, in place of the address of
+    /// the cloud or an address from the environment. The reporter prints a message when the run waits for a store.
     pub fn new(endpoint: Option<&str>, reporter: Arc<Reporter>) -> Self {
         Stores { endpoint: endpoint.map(str::to_owned), reporter, open: HashMap::new() }
     }
@@ -63,7 +63,7 @@ impl Stores {
         Ok(Listing { store, url: url.clone(), objects })
     }
 
-    /// Returns an object to write. It is written by way of a local file.
+    /// Returns an object to write, by way of a local file.
     ///
     /// # Errors
     /// The folder for the local file cannot be made; the URL names a bucket or a prefix, not an object.
@@ -92,7 +92,7 @@ impl Object {
         &self.url
     }
 
-    /// Returns the length that the object had when it was found.
+    /// Returns the length in bytes that the object had when it was found.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -117,7 +117,7 @@ impl Listing {
         self.objects.len()
     }
 
-    /// Whether there are no objects.
+    /// Tells whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }

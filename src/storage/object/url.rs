@@ -86,7 +86,7 @@ impl Url {
         }
     }
 
-    /// Whether the URL can only be a prefix, because it ends in `/` or names a whole bucket.
+    /// Tells whether the URL can only be a prefix, because it ends in `/` or names a whole bucket.
     pub fn is_prefix(&self) -> bool {
         self.is_prefix
     }
@@ -109,7 +109,7 @@ impl fmt::Display for Url {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     pub(super) etag: Option<String>,
-    /// The store's identifier of the version, if the store numbers its versions.
+    /// The store's own identifier of the version, if the store gives one.
     pub(super) version: Option<String>,
     /// The length of the object in bytes.
     pub(super) bytes: u64,

@@ -19,21 +19,21 @@ use super::errors;
 use crate::error::StoreError;
 use crate::interrupt::{self, Interrupted};
 
-/// Bytes per request that reads or writes a part of an object. A single request for a whole object would stay open while
-/// documents are embedded, and the server would cut the connection.
+/// The size of the part of an object that one request reads or writes, in bytes. A single request for a whole object would stay
+/// open while documents are embedded, and the server would cut the connection.
 pub const BLOCK_BYTES: u64 = 8 << 20;
 
-/// Limit on the requests for blocks of one object that run at the same time.
+/// The most requests for blocks of one object that run at the same time.
 pub const BLOCKS_AHEAD: usize = 3;
 
-/// Limit on the requests for blocks of all objects that run at the same time.
+/// The most requests for blocks that run at the same time, for all objects together.
 const REQUESTS_MAX: usize = 32;
 
-/// How often to check for an interrupt while a request runs.
+/// The time between two checks for an interrupt while a request runs.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Seconds to pause before each retry of a request that object_store does not retry: a request with an answer that was cut, or a
-/// write that may have succeeded.
+/// The pauses before the retries of a request that object_store does not retry, in seconds. object_store does not retry if the
+/// connection was cut during the answer, or if a write may have succeeded.
 const PAUSES_SECONDS: [u64; 5] = [1, 1, 2, 4, 8];
 
 /// A bucket, the connection to its store, and the runtime that sends the requests.
@@ -54,7 +54,7 @@ pub struct Backend {
     pub conditions: Conditions,
 }
 
-/// The writes that a store refuses if the object is no longer as the run found it.
+/// The writes that a store can refuse if the object has changed since the run found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     None,
@@ -90,8 +90,8 @@ impl Store {
         let key = Path::from(url);
         let head = async {
             match self.objects.head(&key).await {
-                // The answer to HEAD has no body. Only a body says whether the object or the bucket is missing, so this asks
-                // again with GET.
+                // The answer to HEAD has no body. Only a body says whether the object or the bucket is missing, so this function
+                // asks again with GET.
                 Err(Error::NotFound { .. }) => {
                     let options =
                         GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
@@ -147,7 +147,7 @@ impl Store {
         })
     }
 
-    /// Waits for a request, and repeats the request if the connection was cut and object_store did not retry.
+    /// Waits for a request. Repeats the request if the connection was cut and object_store did not retry.
     pub(super) fn retry<T, F>(&self, request: impl Fn() -> F) -> Result<object_store::Result<T>, Interrupted>
     where
         F: Future<Output = object_store::Result<T>>,

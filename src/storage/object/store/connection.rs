@@ -1,6 +1,6 @@
 //! Sends the HTTP requests of object_store, says on stderr which store the run waits for, and gives up if a store stays
 //! unavailable. Also adds a condition to the request that completes an upload in parts, because object_store has no option for
-//! that.
+//! such a condition.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,14 +18,14 @@ use object_store::{ClientOptions, HeaderValue};
 use super::errors::root_cause;
 use crate::console::Reporter;
 
-/// How long a store may be unavailable before a request fails. This must be less than the five minutes for which the signature of
-/// a request is valid.
+/// How long a store may be unavailable before a request fails. The limit must be less than five minutes, because the signature
+/// of a request expires after five minutes.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How often stderr says that the run waits for a store.
+/// The time between two messages on stderr that say that the run waits for a store.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A header that makes a write fail unless the object is still as the run found it.
+/// A header that makes a write fail if the object has changed since the run found it.
 pub type Condition = (&'static str, HeaderValue);
 
 /// The state that all requests to a store share.
@@ -38,9 +38,10 @@ pub struct Connection {
 
 #[derive(Default)]
 struct Health {
-    /// Whether the store has ever answered. Until it has answered, requests fail at once, because the address is probably wrong.
+    /// `true` if the store has answered at least once. Until the first answer, requests fail without a retry, because the
+    /// address is probably wrong.
     has_answered: bool,
-    /// When the first failure since the last success occurred.
+    /// The time of the first failure after the latest success; `None` if no request has failed since then.
     failing_since: Option<Instant>,
     last_message: Option<Instant>,
 }
@@ -149,7 +150,7 @@ impl HttpService for Service {
     }
 }
 
-/// Whether object_store retries a request with this status.
+/// Tells whether object_store retries a request after an answer with this status.
 fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..)
 }

@@ -8,14 +8,14 @@ use object_store::client::{HttpError, HttpErrorKind};
 use super::super::url::{Scheme, Url};
 use crate::error::StoreError;
 
-/// Error codes of the stores for a missing bucket.
+/// The error codes with which the stores report a missing bucket.
 const NO_BUCKET_CODES: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
 
-/// Servers inside a cloud that give a machine its credentials. object_store asks these servers if the environment has no
+/// The servers inside a cloud that give a machine its credentials. object_store asks these servers if the environment has no
 /// credentials.
 const CREDENTIAL_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 
-/// The reason that a request failed.
+/// The reason why a request failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestFailure {
     NoBucket,
@@ -69,7 +69,7 @@ impl RequestFailure {
 
 /// The answer of a store that reports an error.
 ///
-/// object_store keeps the status and the body in private types, so this code parses them from the error text. No other code does.
+/// object_store keeps the status and the body in private types, so this code parses both from the text of the error.
 #[derive(Debug)]
 struct ErrorAnswer {
     status: u16,
@@ -114,18 +114,18 @@ pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
     sources(error).last().unwrap_or(error).to_string()
 }
 
-/// Whether the bucket exists, but the object does not.
+/// Tells whether the bucket exists, but the object does not.
 pub fn is_missing_object(error: &Error) -> bool {
     RequestFailure::of(error) == RequestFailure::NoObject
 }
 
-/// Whether the connection was cut. An HTTP error of the kind `Unknown` means instead that `Connection` has given up.
+/// Tells whether the connection was cut. An HTTP error of the kind `Unknown` means instead that `Connection` has given up.
 pub fn is_cut(error: &Error) -> bool {
     let http = sources(error).find_map(|source| source.downcast_ref::<HttpError>());
     http.is_some_and(|http| http.kind() != HttpErrorKind::Unknown)
 }
 
-/// Returns the error for a failed request, as the user sees it.
+/// Returns the error that the user sees after a failed request.
 pub fn store_error(scheme: Scheme, url: &Url, error: &Error) -> StoreError {
     let variables = credential_variables(scheme);
     let (cause, affects_whole_store) = match RequestFailure::of(error) {

@@ -16,12 +16,12 @@ use super::errors;
 use crate::console::Reporter;
 use crate::error::Usage;
 
-/// Limit on the retries per request. The pauses grow to 15 seconds, so a request always reaches the time limit [`PATIENCE`]
-/// first.
+/// The most retries per request. The pauses between retries grow to 15 seconds, so a request always reaches the time limit
+/// [`PATIENCE`] first.
 const RETRIES_MAX: usize = 1000;
 
-/// Time limits and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole request,
-/// so it is long enough for a slow one.
+/// Time limits and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole
+/// request, so it leaves time for a slow request.
 const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
     (ClientConfigKey::ConnectTimeout, "10s"),
     (ClientConfigKey::ReadTimeout, "120s"),
@@ -111,7 +111,7 @@ fn open_azure(
     Ok(Backend { objects: store.clone(), parts: store, conditions: Conditions::Put })
 }
 
-/// Refuses an endpoint that is not a URL, because object_store would panic.
+/// Refuses an endpoint that is not a URL, because object_store would panic on such an endpoint.
 fn check_endpoints(endpoint: Option<&str>, scheme: Scheme) -> Result<(), Usage> {
     let variables = if scheme == Scheme::S3 { &S3_ENDPOINT_VARIABLES[..] } else { &[] };
     let from_env = variables.iter().filter_map(|&name| Some((name, env::var(name).ok()?)));

@@ -20,7 +20,7 @@ type BlockRequest = JoinHandle<object_store::Result<(Bytes, ObjectMeta)>>;
 pub struct Reader {
     store: Arc<Store>,
     url: Arc<Url>,
-    /// The version that is read; `None` if no version was given and the first block has not arrived yet.
+    /// The version of the object to read; `None` if the caller gave no version and the first block has not arrived yet.
     version: Option<Version>,
     /// The unread rest of the current block.
     block: Bytes,
@@ -60,7 +60,7 @@ impl Reader {
         }));
     }
 
-    /// Waits for the next block. Returns false at the end of the object.
+    /// Waits for the next block. Returns `false` at the end of the object.
     fn next_block(&mut self) -> io::Result<bool> {
         let Some(request) = self.requests.pop_front() else { return Ok(false) };
         let answer = self.store.wait(request).map_err(io::Error::other)?.map_err(io::Error::other)?;

@@ -25,7 +25,7 @@ use crate::console::{LogFormat, Reporter};
 
 type Answered = Result<HttpResponse, HttpError>;
 
-/// A client that answers each request with the result of a function.
+/// A client that calls a function to get the answer to each request.
 #[derive(Clone)]
 struct FakeServer(Arc<dyn Fn(&HttpRequest) -> Answered + Send + Sync>);
 

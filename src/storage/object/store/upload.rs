@@ -1,5 +1,5 @@
 //! Uploads a file to replace an object, with one put or in parts. Readers see the parts only after the last request. An upload
-//! fails if the object is no longer as the run found it.
+//! fails if the object has changed since the run found it.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -24,13 +24,14 @@ use super::errors;
 use crate::digest::hex;
 use crate::interrupt::Interrupted;
 
-/// Limit on the parts per upload. This is the limit of S3, which is the lowest of the three clouds.
+/// The most parts per upload: the limit of S3, which is the lowest limit of the three clouds.
 const PARTS_MAX: u64 = 10_000;
 
-/// How long a failed upload may take to remove its uploaded parts.
+/// The time limit for removing the parts of a failed upload from the store.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The attribute of an object that holds the digest of the uploaded file. Azure requires that the name is an identifier.
+/// The attribute of an object that holds the digest of the uploaded file. Azure requires that the name of an attribute is an
+/// identifier.
 const DIGEST: Attribute = Attribute::Metadata(Cow::Borrowed("qwen3index"));
 
 /// A file to upload.
@@ -75,7 +76,7 @@ impl Store {
         };
         let etag = match uploaded {
             Ok(etag) => etag,
-            // The store may have stored the object although its answer was lost. The digest shows whether it has.
+            // The answer may be lost although the store has stored the object. The digest shows whether the object was stored.
             Err(e) if e.is::<Interrupted>() || !self.has_digest(url, &source.digest) => return Err(e),
             Err(_) => None,
         };
@@ -127,7 +128,7 @@ impl Store {
             .and_then(|()| self.send_parts(url, &id, source, watch.sent))
             .and_then(|parts| self.complete_upload(url, &id, &parts, source.found));
         if uploaded.is_err() {
-            // If the parts cannot be removed either, the next run tries again.
+            // If the parts cannot be removed now, the next run tries again.
             let abort = self.parts.abort_multipart(&key, &id);
             let _ = self.runtime.block_on(async { tokio::time::timeout(ABORT_TIMEOUT, abort).await });
         }
@@ -161,7 +162,7 @@ impl Store {
         }
     }
 
-    /// Completes an upload: joins the uploaded parts to the object. Returns the ETag if the store gives one.
+    /// Completes an upload: makes the store join the parts to an object. Returns the ETag if the store gives one.
     pub(super) fn complete_upload(
         &self,
         url: &Url,
@@ -188,13 +189,13 @@ impl Store {
         }
     }
 
-    /// Fails if the object is no longer as the run found it. If a store does not support conditions, this is the only check.
+    /// Fails if the object has changed since the run found it. If a store does not support conditions, this is the only check.
     fn check_unchanged(&self, url: &Url, found: Option<&Version>) -> anyhow::Result<()> {
         ensure!(self.head(url)?.as_ref() == found, errors::changed(url));
         Ok(())
     }
 
-    /// Whether the attribute of the object holds this digest.
+    /// Tells whether the attribute of the object holds this digest.
     fn has_digest(&self, url: &Url, digest: &str) -> bool {
         let key = Path::from(url);
         let head = GetOptions { head: true, ..GetOptions::default() };
@@ -205,7 +206,8 @@ impl Store {
     }
 }
 
-/// Returns the header that makes a write fail if the object is no longer as the run found it; `None` if the store gave no ETag.
+/// Returns the header that makes a write fail if the object has changed since the run found it; `None` if the store gave no
+/// ETag.
 fn condition(found: Option<&Version>) -> Option<Condition> {
     match found {
         None => Some(("if-none-match", HeaderValue::from_static("*"))),
