@@ -1,4 +1,4 @@
-//! `inspect`: prints figures about an index, and the problems of its rows.
+//! `inspect`: prints figures about an index and, with `--verify`, the problems of its rows.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

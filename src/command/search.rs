@@ -1,4 +1,4 @@
-//! `search`: prints the rows of an index that are nearest to each question.
+//! `search`: prints, for each question, the nearest rows of an index.
 
 use std::fs;
 use std::io::{self, StdoutLock, Write};

@@ -190,8 +190,8 @@ impl ProgressWords {
         joined([&self.phase, &self.documents, &self.speed, &self.elapsed, &self.left])
     }
 
-    /// Returns lines with the words, from the longest line to the shortest. If the share of embedded tokens is known, the
-    /// line is shown beside a bar, otherwise beside a spinner.
+    /// Returns lines with the words, from the longest line to the shortest. One of the lines is shown: beside a bar if the
+    /// share of embedded tokens is known, otherwise beside a spinner.
     pub fn lines(&self) -> Vec<String> {
         let ProgressWords { percent, phase, documents, documents_briefly, speed, elapsed, left } = self;
         match percent {

@@ -78,7 +78,7 @@ fn style(name: String) -> ProgressStyle {
     })
 }
 
-/// Returns lines with the words beside the bar, from the longest line to the shortest.
+/// Returns lines with words, from the longest line to the shortest. One of the lines is shown beside the bar.
 #[allow(clippy::cast_possible_truncation)] // `as` saturates, and no speed comes near 2^64.
 fn lines(name: &str, state: &ProgressState) -> Vec<String> {
     let name = Some(name.to_owned());

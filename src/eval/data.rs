@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits { document_bytes: 256 << 20, seconds: 60, expansio
 
 /// Two texts and their similarity.
 pub struct Pair {
-    /// Both texts, cleaned.
+    /// The two texts of the pair, cleaned.
     pub texts: [String; 2],
     /// The known similarity, in any unit.
     pub score: f64,
@@ -134,7 +134,7 @@ fn entries(
     })
 }
 
-/// Reads judgments such as `qrels/test.tsv`, a table with the columns `query-id`, `corpus-id` and `score`.
+/// Reads judgments from a file such as `qrels/test.tsv`: a table with the columns `query-id`, `corpus-id` and `score`.
 ///
 /// # Errors
 /// The file cannot be read or is empty, lacks a column, has a score that is not a whole number, or judges a document twice.

@@ -1,5 +1,5 @@
-//! Ranks documents by the similarity of their vectors to each question. Takes the documents in batches, and keeps the nearest
-//! ones.
+//! Ranks documents by their vectors, separately for each question. Takes the documents in batches, and keeps the nearest
+//! documents.
 
 use std::cmp::Ordering;
 use std::hash::Hash;

@@ -49,7 +49,7 @@ pub fn question_words(text: &str, question: &str) -> Vec<Range<usize>> {
 struct FoundWord {
     /// The index of the first character of the word, counted in characters from the start of the text.
     first: usize,
-    /// The index of the character after the word.
+    /// The index of the first character after the word.
     end: usize,
     /// The number of the word in the question, counted from 0.
     number: usize,

@@ -19,7 +19,7 @@ pub struct Session {
     pub place: Place,
     /// The place of the delta, with `--delta`.
     pub delta: Option<Place>,
-    /// `None` in a dry run, and on a file system without locks.
+    /// `None` in a dry run with a local output, and on a file system without locks.
     lock: Option<Lock>,
 }
 

@@ -169,7 +169,7 @@ pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Work
     Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()? })
 }
 
-/// Loads the model for embedding texts in memory. Also returns the fingerprint of the model.
+/// Loads the model. Returns an embedder for texts in memory, and the fingerprint of the model.
 pub fn load(
     arguments: &ModelArguments,
     model: &Model,

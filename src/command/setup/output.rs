@@ -17,7 +17,7 @@ use crate::storage::place::Place;
 /// The last part of the lock file's name. The lock file is beside the output.
 const LOCK: &str = "lock";
 
-/// Checks that no output is an input or another output. `outputs` has the option and the path of each output.
+/// Checks that each output is a different file and not an input. `outputs` has the option and the path of each output.
 pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> Result<(), Usage> {
     // A file that does not exist yet has no canonical path, but the folder of the file has one.
     let real = |path: &Path| {
