@@ -15,12 +15,12 @@ impl Digest {
         Digest::from(&hasher)
     }
 
-    /// Returns a digest that was stored with [`Digest::as_bytes`].
+    /// Turns the bytes from [`Digest::as_bytes`] back into the digest.
     pub fn from_bytes(bytes: [u8; Digest::BYTES]) -> Self {
         Digest(bytes)
     }
 
-    /// Returns the bytes to store.
+    /// Returns the bytes of the digest.
     pub fn as_bytes(&self) -> &[u8; Digest::BYTES] {
         &self.0
     }

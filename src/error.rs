@@ -1,14 +1,14 @@
 //! The errors of documents, of wrong command lines and of object storage.
 //!
-//! The error of a document does not end the run: the pipeline passes the error on instead of the document, and the run
-//! prints and counts the error once. `Display` names the cause; `command/advice.rs` adds the advice, which names options.
-//! An error that ends the run is an [`anyhow::Error`].
+//! The error of a document usually does not end the run: the pipeline passes on the error in place of the document, and the
+//! run prints the error and counts it. The `Display` text names the cause. `command/advice.rs` adds what to do, with the
+//! names of options. An error that ends the run is an [`anyhow::Error`].
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-/// The error of a document that gets no row.
+/// The reason why a document gets no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// The file or folder could not be opened or read.
@@ -32,18 +32,18 @@ pub enum DocumentError {
     /// The worker process died while it extracted the text.
     #[error("the process that reads it crashed or took more than {} GiB of memory", memory_max >> 30)]
     Crashed {
-        /// Memory that a worker process may take, in bytes.
+        /// The limit on the memory of a worker process, in bytes.
         memory_max: u64,
     },
     /// No worker process could be started.
     #[error("no process can be started to read it: {0}")]
     NoWorker(io::Error),
-    /// A row has more or fewer values than the header.
+    /// The number of values in a row differs from the number of columns in the header.
     #[error("wrong number of values: {values} in the row, {columns} in the header")]
     ColumnCount {
-        /// Columns in the header.
+        /// The number of columns in the header.
         columns: u64,
-        /// Values in the row.
+        /// The number of values in the row.
         values: u64,
     },
     /// A symlink leads to a folder that contains the symlink.
@@ -125,16 +125,16 @@ pub enum NoVector {
     /// The vector has a NaN or an infinity, or all its numbers are zero.
     #[error("the model returned a vector that is all zeros or has a NaN or an infinity")]
     NotFinite,
-    /// The memory of the device is too small even for a batch of only this text.
+    /// The device has too little memory even for a batch that holds only this text.
     #[error("{tokens} tokens do not fit into the memory of the device")]
     OutOfMemory {
-        /// The number of tokens of the text, or of the longest chunk.
+        /// The number of tokens of the text, or of its longest chunk if it has several chunks.
         tokens: usize,
     },
 }
 
 impl DocumentError {
-    /// Returns whether the error affects a whole object store, so that the run has to end.
+    /// Returns `true` if the run has to end, because the error affects a whole object store.
     pub fn ends_the_run(&self) -> bool {
         match self {
             DocumentError::Object(error) => error.affects_whole_store,
@@ -145,7 +145,7 @@ impl DocumentError {
 }
 
 impl From<io::Error> for DocumentError {
-    /// Unwraps a [`ContentError`] or [`StoreError`] that a reader of this crate has wrapped in an [`io::Error`].
+    /// Returns the [`ContentError`] or [`StoreError`] inside the [`io::Error`], if a reader of this crate has put one there.
     fn from(error: io::Error) -> Self {
         let error = match error.downcast::<ContentError>() {
             Ok(content) => return content.into(),
@@ -164,7 +164,7 @@ pub enum ContentError {
         /// The limit, in bytes.
         max: u64,
     },
-    /// Compressed data expands to more than allowed.
+    /// The compressed content expands to more bytes than allowed.
     #[error("expands to more than {max} times its size")]
     Expands {
         /// The limit, as a multiple of the compressed size.
@@ -186,7 +186,7 @@ pub enum ContentError {
         /// The format of the content.
         found: String,
     },
-    /// A folder of documents contains an index that this tool made.
+    /// The file is an index that this tool made, in a folder of documents.
     #[error("is an index that this tool made")]
     OwnIndex,
     /// A quoted value has no closing quote, or more text after the closing quote.
@@ -243,12 +243,12 @@ pub enum Lost {
     Nothing,
 }
 
-/// The error of a wrong command line, which fails on every machine. The exit code is 2.
+/// An error in the command line: the same arguments fail on every machine. The exit code is 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// The error of a request to object storage.
+/// The error of a failed request to object storage.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: {cause}")]
 pub struct StoreError {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// The time that a run has to stop after the first signal. The run finishes the current batch before it stops.
+/// How long a run may take to stop after the first signal. The run first finishes the current batch.
 const GRACE_PERIOD: Duration = Duration::from_secs(4);
 
-/// The time that the last message has to be written before the process ends.
+/// How long the process waits for its last message to be written before it ends.
 const MESSAGE_PERIOD: Duration = Duration::from_millis(100);
 
 /// The value of [`RECEIVED`] until a signal arrives. No signal has the number 0.
@@ -35,8 +35,8 @@ impl Interrupted {
     }
 }
 
-/// Starts to handle SIGINT and SIGTERM. After the first signal, [`check`] returns an error. If the run has not stopped after
-/// [`GRACE_PERIOD`], or at a second signal, the handler calls `tell` to write a message and ends the process. Files on disk
+/// Starts to handle SIGINT and SIGTERM. After the first signal, [`check`] returns an error. At a second signal, or if the run
+/// has not stopped after [`GRACE_PERIOD`], the handler calls `tell` to write a message and ends the process. Files on disk
 /// stay usable.
 ///
 /// # Errors
@@ -44,10 +44,10 @@ impl Interrupted {
 pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let end = move |signal| -> () {
-        // `tell` has its own thread, because writing to stderr may block forever.
+        // Calls `tell` in a separate thread, because writing to stderr may block forever.
         thread::spawn(move || tell(Interrupted { signal }));
         thread::sleep(MESSAGE_PERIOD);
-        // Exit handlers are skipped, because threads of ONNX Runtime are still running.
+        // This exit skips the exit handlers, because threads of ONNX Runtime are still running.
         signal_hook::low_level::exit(128 + signal)
     };
     thread::Builder::new().spawn(move || {
@@ -76,7 +76,7 @@ pub fn ignore() -> io::Result<()> {
 /// Returns an error once a signal has asked the run to stop.
 ///
 /// # Errors
-/// [`Interrupted`].
+/// [`Interrupted`] if a signal has arrived.
 pub fn check() -> Result<(), Interrupted> {
     match RECEIVED.load(Relaxed) {
         NO_SIGNAL => Ok(()),

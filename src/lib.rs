@@ -1,7 +1,7 @@
 //! Reads folders of documents and writes one Parquet file of Qwen3-Embedding vectors.
 //!
-//! The modules form layers and are listed from the top layer to the bottom one. A module imports only from lower layers.
-//! `ARCHITECTURE.md` draws the layers, and `tests/suite/layers.rs` checks the rule.
+//! The modules form layers, listed here from top to bottom. A module imports only from lower layers. `ARCHITECTURE.md` shows
+//! the layers, and `tests/suite/layers.rs` checks the imports.
 
 pub mod cli; // defines the command-line arguments
 pub mod command; // turns the arguments into settings and runs the subcommand

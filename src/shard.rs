@@ -16,18 +16,18 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Returns the number of the shard, from 0.
+    /// Returns the I of `I/N`: the index of the shard, from 0 to N - 1.
     pub fn index(self) -> u32 {
         self.index
     }
 
-    /// Returns the number of shards.
+    /// Returns the N of `I/N`: how many shards there are.
     pub fn count(self) -> u32 {
         self.count
     }
 
-    /// Returns whether the document with this digest of the id belongs to the shard. The first 64 bits of the digest, read as a
-    /// little-endian number, give I modulo N.
+    /// Returns whether a document belongs to the shard. `id` is the digest of the document's id. The first 64 bits of the
+    /// digest, read as a little-endian number, are divided by N, and the remainder is the index of the document's shard.
     pub fn has(self, id: Digest) -> bool {
         let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
         u64::from_le_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.count) == u64::from(self.index)

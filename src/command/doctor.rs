@@ -22,7 +22,7 @@ use crate::vector::embedding::Embedding;
 /// The number of tokens per text in the measurement of the speed.
 const SPEED_TOKENS: usize = 512;
 
-/// The time that the measurement of the speed takes.
+/// How long the measurement of the speed takes.
 const SPEED_TIME: Duration = Duration::from_secs(2);
 
 /// The number of columns before the detail of a finding.
@@ -39,11 +39,12 @@ const SIMILARITIES: [[f64; 2]; 2] = [[0.7646, 0.1414], [0.1355, 0.6000]];
 /// A document, and the first dimensions of its vector in fp32.
 const HELLO: (&str, [f32; 5]) = ("hello world", [-0.01476, 0.01723, -0.01195, -0.07275, 0.00281]);
 
-/// The largest difference from the similarities in the model card at which an export passes as exact. An fp32 export agrees
-/// with the model card to the last digit.
+/// An export passes as exact if its similarities differ from the model card by at most this much. An fp32 export agrees with
+/// the model card to the last digit.
 const SIMILARITY_TOLERANCE: f64 = 0.001;
 
-/// The largest difference from the model card that quantization explains: with 8 bits, similarities differ by a few hundredths.
+/// Quantization can explain a difference of at most this much between the similarities and the model card. With 8 bits,
+/// similarities differ by a few hundredths.
 const SIMILARITY_BROKEN: f64 = 0.05;
 
 /// The first bytes of a Git LFS pointer file.
@@ -79,7 +80,7 @@ pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exi
     Ok(if findings.names(Verdict::Failure).is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// Runs the checks. After a failure, skips only the checks that depend on the failed one.
+/// Runs the checks. After a failed check, skips only the checks that depend on it.
 fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findings) {
     let model = match model::open(&arguments.model, None, Some(format)) {
         Ok(model) => model,
@@ -133,12 +134,12 @@ impl Findings {
         self.add(what, Verdict::Failure, format!("{error:#}"));
     }
 
-    /// Returns the names of the findings in this state, in the order of the checks.
+    /// Returns the names of the findings with this verdict, in the order of the checks.
     fn names(&self, state: Verdict) -> Vec<&'static str> {
         self.0.iter().filter(|finding| finding.state == state).map(|finding| finding.what).collect()
     }
 
-    /// Returns whether the graph and its weights exist and can be read.
+    /// Checks that the graph and its weights exist and can be read. Returns whether the check passed.
     fn files(&mut self, folder: &ModelFolder) -> bool {
         match bytes(folder) {
             Ok(bytes) => self.ok("model", format!("{}, {}", folder.onnx.display(), DecimalBytes(bytes))),
@@ -186,7 +187,7 @@ impl Findings {
         }
     }
 
-    /// Adds the finding for a model that cannot be loaded: a failure of ONNX Runtime or of the graph.
+    /// Adds a failure for a model that could not be loaded. The cause is ONNX Runtime or the graph.
     fn not_loaded(&mut self, arguments: &DoctorArguments, error: &anyhow::Error) {
         match load_runtime(&arguments.model.device) {
             Ok(library) => {
@@ -221,7 +222,7 @@ impl Findings {
         }
     }
 
-    /// Compares vectors with the model card of Qwen3-Embedding-0.6B if the model has the shape of that model.
+    /// Compares vectors with the model card of Qwen3-Embedding-0.6B. Skips the comparison for a model of another shape.
     fn reference(&mut self, model: &Model, loaded: &mut LoadedModel) -> anyhow::Result<()> {
         if !model.folder.has_shape_of_0_6b() {
             self.ok("reference", "no published values for this model".to_owned());

@@ -1,4 +1,4 @@
-//! `inspect`: prints figures about an index, and the problems of its rows.
+//! `inspect`: prints figures about an index and, with `--verify`, the problems of its rows.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ use crate::index::{IndexFile, Metadata, Parts, RowKind};
 /// The length of the longest bar of a histogram, in columns, on a wide screen.
 const BAR_MAX: usize = 40;
 
-/// The number of columns before a bar, which hold the name of the bin.
+/// The width of the names of the bins, including the gap before the bars, in columns.
 const BIN: usize = 22;
 
-/// The number of hexadecimal digits that are shown of the digest of the weights.
+/// How many hexadecimal digits of the digest of the weights are shown.
 const DIGITS: usize = 12;
 
 /// The indent of the second and later lines of a paragraph, in columns.
@@ -50,7 +50,8 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     Ok(if page.problems.is_some_and(|problems| !problems.is_empty()) { Exit::Failed } else { Exit::Done })
 }
 
-/// Returns the files that have changed since they were written, in the rows or in the metadata.
+/// Checks whether the rows or the metadata of a file have changed since the file was written. Returns a problem that names
+/// all changed files.
 fn not_as_written(parts: &Parts) -> Option<Problem> {
     let why = |path: &Path| Some(format!("{}: {}", path.display(), IndexFile::open(path).err()?));
     let examples: Vec<String> = parts.paths().filter_map(why).collect();

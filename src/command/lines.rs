@@ -6,12 +6,12 @@ use std::thread;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, bounded};
 
-/// The lines of standard input, which a thread reads ahead.
+/// The lines of standard input. A thread reads them ahead of time.
 pub struct InputLines {
     lines: Receiver<io::Result<String>>,
-    /// The largest number of lines that [`InputLines::take`] returns.
+    /// The most lines that one call of [`InputLines::take`] returns.
     together_max: usize,
-    /// A read error that the next call of [`InputLines::take`] returns.
+    /// The read error that the next call of [`InputLines::take`] has to return.
     failed: Option<io::Error>,
 }
 

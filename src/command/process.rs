@@ -20,13 +20,13 @@ pub const TOOL: &str = concat!("qwen3-index ", env!("CARGO_PKG_VERSION"));
 pub enum Exit {
     /// The run was completed without failures.
     Done = 0,
-    /// The run failed, and the old output is untouched.
+    /// The run failed and the old output is untouched, or a check of `doctor` or `inspect --verify` found a problem.
     Failed = 1,
     /// The arguments are wrong.
     Usage = 2,
     /// The run was completed, but some documents failed.
     Partial = 3,
-    /// Another run holds the output.
+    /// Another run holds the lock on the output.
     Held = 4,
     /// SIGINT (Ctrl-C) stopped the run.
     Interrupted = 130,
@@ -63,12 +63,13 @@ pub fn listen(format: LogFormat) -> anyhow::Result<()> {
     interrupt::listen(tell).context("signals cannot be handled")
 }
 
-/// The error of a closed pipe: the program that reads standard output, such as `head`, has ended.
+/// The error of a closed pipe: the program that read standard output, such as `head`, has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 pub struct NobodyReads;
 
-/// Turns an error of standard output into [`NobodyReads`] or an error with a message for people.
+/// Turns the error of a closed pipe into [`NobodyReads`], and any other error of standard output into an error with a message
+/// for people.
 pub fn printed<T>(result: io::Result<T>) -> anyhow::Result<T> {
     result.map_err(|e| match e.kind() {
         io::ErrorKind::BrokenPipe => NobodyReads.into(),

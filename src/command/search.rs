@@ -1,4 +1,4 @@
-//! `search`: prints the rows of an index that are nearest to each question.
+//! `search`: prints, for each question, the nearest rows of an index.
 
 use std::fs;
 use std::io::{self, StdoutLock, Write};
@@ -25,10 +25,10 @@ use crate::text::snippet::{question_words, snippet};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::texts::TextEmbedder;
 
-/// The largest number of tokens of a question and its instruction, as the model card of Qwen3-Embedding recommends.
+/// The most tokens of a question, including the instruction, as the model card of Qwen3-Embedding recommends.
 const QUESTION_TOKENS_MAX: usize = 8192;
 
-/// The largest number of questions per pass over the index. A pass keeps the nearest rows of each question in memory.
+/// The most questions per pass over the index. A pass keeps the nearest rows of each question in memory.
 const QUESTIONS_PER_PASS: usize = 1024;
 
 /// The number of columns for the rank and the score of a hit.
@@ -46,7 +46,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let (max_tokens, batch_tokens) = match &questions {
         Questions::Known(questions) => {
             let longest = longest(questions, &tokenizer, tokens_max)?;
-            // Most runs have one question. Then the memory of a GPU is probed with a batch of just that question.
+            // Most runs have one question. In this case, the memory of a GPU is probed with a batch of this one question.
             (longest, (questions.len() == 1).then_some(longest))
         }
         Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
@@ -83,7 +83,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
 enum Questions {
     /// The question in the arguments, or the lines of a file.
     Known(Vec<String>),
-    /// The lines of standard input. Each line is answered before the next line has to arrive.
+    /// The lines of standard input. A line is answered without waiting for the next line.
     Lines(QuestionLines),
 }
 
@@ -179,7 +179,8 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     ))
 }
 
-/// Returns the instruction to put before questions: `named`, or else the default of the model, or `None` if `is_none`.
+/// Returns the instruction to put before questions. This is `named` or, without `named`, the default of the model. Returns
+/// `None` if `is_none` is true.
 pub fn instruction<'a>(model: &Model, named: Option<&'a str>, is_none: bool) -> Option<&'a str> {
     named.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
 }
@@ -211,7 +212,7 @@ fn tokens_max(model: &Model) -> anyhow::Result<usize> {
     Ok(QUESTION_TOKENS_MAX.min(model.folder.max_tokens()?.unwrap_or(usize::MAX)))
 }
 
-/// Returns the number of tokens of the longest question, or the smallest limit per chunk if that is larger.
+/// Returns the number of tokens of the longest question, but at least [`model::least_tokens`].
 fn longest(questions: &[String], tokenizer: &Tokenizer, tokens_max: usize) -> anyhow::Result<usize> {
     let mut longest = model::least_tokens(tokenizer);
     for question in questions {
@@ -304,7 +305,7 @@ impl SearchSession<'_> {
         answer.print(self.screen, &mut self.out)
     }
 
-    /// Prints, only on a terminal, the number of rows searched and the time taken.
+    /// On a terminal, prints the number of rows searched and the time taken. Otherwise prints nothing.
     fn finish(mut self) -> io::Result<()> {
         if self.arguments.json || !self.screen.is_terminal() {
             return Ok(());
@@ -329,7 +330,7 @@ impl Answer<'_> {
         writeln!(out)
     }
 
-    /// Returns the file that a row is in, if the index has several files.
+    /// If the index has several files, returns the file with the row.
     fn file_of(&self, near: &Neighbor) -> Option<String> {
         (self.parts.paths().count() > 1).then(|| self.parts.path(near.row).display().to_string())
     }

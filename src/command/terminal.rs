@@ -34,7 +34,8 @@ impl Screen {
         matches!(self, Screen::Terminal { .. })
     }
 
-    /// Returns the number of columns that are left in a line after `taken` columns, or `None` without a terminal.
+    /// Returns how many columns of a line are left beside `taken` columns. Returns `None` if standard output is not a
+    /// terminal.
     pub fn columns_beside(self, taken: usize) -> Option<usize> {
         match self {
             Screen::Terminal { columns, .. } => Some(columns.saturating_sub(taken)),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::number::now;
 
-/// The largest number of characters of a message. Longer messages are truncated, because an error may quote a whole document.
+/// The most characters in a message. Longer messages are truncated, because an error may quote a whole document.
 const LINE_MAX: usize = 1000;
 
 /// The format of lines on stderr.
@@ -37,7 +37,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// Returns the word before a message, and the style of the word. Errors and warnings have the colours of clap.
+    /// Returns the word before a message, and the style of the word. Errors and warnings have the colours of clap's messages.
     fn prefix(self) -> Option<(&'static str, Style)> {
         let style = Style::new().for_stderr();
         match self {
@@ -65,7 +65,7 @@ pub fn eprint_line(format: LogFormat, level: Level, message: &str, details: Valu
         LogFormat::Text => text_line(level, message),
         LogFormat::Json => json_line(level, message, details),
     };
-    // A run goes on even if stderr has been closed.
+    // An error is ignored, because a run goes on even if stderr has been closed.
     let _ = io::stderr().write_all((line + "\n").as_bytes());
 }
 

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::number::{HumanCount, counted, human_elapsed, human_seconds, tokens_per_second};
 use super::width::joined;
 
-/// The phase of a run. A thread finds and reads documents during scanning, loading and embedding.
+/// The phase of a run. During scanning, loading and embedding, another thread finds and reads documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Reading the index of the last run.
     ReadingOldIndex,
-    /// Comparing the model's files with those that the old index was made with.
+    /// Comparing the files of the model with the files that the old index was made with.
     CheckingModel,
     /// Loading the model.
     LoadingModel,
@@ -45,19 +45,19 @@ impl Phase {
 pub(super) struct RunProgress {
     /// `None` before the first phase and after the last one.
     pub phase: Option<Phase>,
-    /// The time at which embedding began.
+    /// The time when embedding began.
     pub embedding_since: Option<Instant>,
-    /// The size of all inputs. `None` until the size is known, and always for standard input.
+    /// The size of all inputs, in bytes. `None` until the size is known, and always `None` for standard input.
     pub bytes_total: Option<u64>,
-    /// Bytes of the inputs that have been read.
+    /// The number of bytes read from the inputs so far.
     pub bytes_prepared: u64,
-    /// Tokens to embed in the inputs that have been read.
+    /// The number of tokens to embed in the documents read so far.
     pub tokens_prepared: u64,
     pub tokens_embedded: u64,
-    /// Documents with a text.
+    /// The number of documents found so far that have a text.
     pub documents_found: u64,
     pub is_all_found: bool,
-    /// Documents that have all their vectors.
+    /// The number of documents that have all their vectors.
     pub documents_done: u64,
 }
 
@@ -77,8 +77,8 @@ impl RunProgress {
         (all > 0).then(|| self.tokens_embedded as f64 / all as f64)
     }
 
-    /// Returns the number of tokens left to embed. This is an estimate until all inputs have been read: the rest is assumed to
-    /// have the same number of tokens per byte. Returns `None` while no estimate is possible.
+    /// Returns the number of tokens left to embed. Until all inputs have been read, this is an estimate: unread inputs are
+    /// assumed to have as many tokens per byte as the inputs read so far. Returns `None` while no estimate is possible.
     pub fn tokens_left(&self) -> Option<u64> {
         let prepared = self.tokens_prepared.saturating_sub(self.tokens_embedded);
         if self.is_all_found {
@@ -104,7 +104,7 @@ impl RunProgress {
         (self.tokens_embedded > 0).then(|| self.tokens_embedded as f64 / embedding.as_secs_f64().max(1e-3))
     }
 
-    /// Returns the progress in words, for a run that began `elapsed` ago.
+    /// Returns the progress in words. `elapsed` is the time since the run began.
     pub fn in_words(&self, elapsed: Duration) -> ProgressWords {
         let embedding = self.embedding_since.map_or(Duration::ZERO, |since| since.elapsed());
         self.in_words_at(elapsed, embedding)
@@ -126,8 +126,8 @@ impl RunProgress {
         }
     }
 
-    /// Returns a number of documents in words, and again in fewer words. It is the number of documents done while texts are
-    /// embedded or rows are written, and the number of documents found before.
+    /// Returns a document count in words, and the same count in fewer words. While texts are embedded or rows are written,
+    /// documents done are counted. Before that, documents found are counted.
     fn documents_in_words(&self) -> (Option<String>, Option<String>) {
         let (done, found) = (HumanCount(self.documents_done), self.documents_found);
         let words = match (self.phase, self.documents_total()) {
@@ -167,7 +167,7 @@ fn scaled(count: u64, part: u64, whole: u64) -> u64 {
     (count as f64 * part as f64 / whole.max(1) as f64).round() as u64
 }
 
-/// Rounds an estimate to three digits.
+/// Rounds an estimate to three significant digits.
 fn rounded(count: u64) -> u64 {
     let unit = 10_u64.pow(count.max(1).ilog10().saturating_sub(2));
     count.saturating_add(unit / 2) / unit * unit
@@ -190,8 +190,8 @@ impl ProgressWords {
         joined([&self.phase, &self.documents, &self.speed, &self.elapsed, &self.left])
     }
 
-    /// Returns lines from the longest to the shortest. A line goes beside a bar if the share done is known, otherwise beside a
-    /// spinner.
+    /// Returns lines with the words, from the longest line to the shortest. One of the lines is shown: beside a bar if the
+    /// share of embedded tokens is known, otherwise beside a spinner.
     pub fn lines(&self) -> Vec<String> {
         let ProgressWords { percent, phase, documents, documents_briefly, speed, elapsed, left } = self;
         match percent {
@@ -224,7 +224,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// A run of about 50 million documents that has embedded 12 million of them, after one day of about four.
+    /// A run over about 50 million documents. After one day of about four, it has embedded 12 million documents.
     fn large() -> RunProgress {
         RunProgress {
             phase: Some(Phase::Embedding),

@@ -15,19 +15,19 @@ use super::progress::{Phase, RunProgress};
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
 use crate::error::{DocumentError, Failure};
 
-/// The interval at which the bar on a terminal is drawn, so that the elapsed time is right even if no count changes.
+/// The interval between drawings of the bar. The bar is drawn even if no count changes, so that the elapsed time is right.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// The interval between lines of progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// The largest number of failures, and of stale documents, that a report names.
+/// The most failures that a report names, and also the most stale documents.
 const NAMES_MAX: usize = 10_000;
 
-/// The template while the share done is known.
+/// The template while the share of embedded tokens is known.
 const BAR: &str = "{wide_bar}{words}";
 
-/// The template while the share done is unknown.
+/// The template while the share of embedded tokens is unknown.
 const SPINNER: &str = "{spinner}{words}";
 
 /// A failure in the report of a run.
@@ -49,7 +49,7 @@ pub struct Reporter {
     stale: Mutex<Vec<String>>,
 }
 
-/// The progress of a run, and the time at which the run began.
+/// The progress of a run, and the time when the run began.
 struct ShownRun {
     started: Instant,
     progress: Mutex<RunProgress>,
@@ -63,7 +63,7 @@ impl ShownRun {
     fn style(self: &Arc<Self>, template: &str) -> ProgressStyle {
         let run = self.clone();
         bar_style(template).with_key("words", move |_: &ProgressState, line: &mut dyn fmt::Write| {
-            // There is no other place to show an error of this write.
+            // If this write fails, there is no other place to show the error.
             let _ = line.write_str(&run.words());
         })
     }
@@ -114,12 +114,12 @@ impl Reporter {
         self.run.started.elapsed()
     }
 
-    /// Writes a message, unless quiet.
+    /// Writes a message, unless the reporter is quiet.
     pub fn info(&self, message: &str) {
         self.info_with(message, Value::Null);
     }
 
-    /// Writes a message, unless quiet. A line of JSON also has the members of `details`.
+    /// Writes a message, unless the reporter is quiet. A line of JSON also has the members of `details`.
     pub fn info_with(&self, message: &str, details: Value) {
         if !self.quiet {
             self.print(Level::Info, message, details);
@@ -131,7 +131,7 @@ impl Reporter {
         self.print(Level::Warning, message, Value::Null);
     }
 
-    /// Writes that a document or a part of the inputs could not be read or embedded, and why.
+    /// Writes a failure: a document or a part of the inputs could not be read or embedded. Names the place and the cause.
     pub fn failed(&self, failure: &Failure) {
         self.failed_row(&failure.place, &(self.explain)(&failure.cause));
     }
@@ -149,7 +149,7 @@ impl Reporter {
         push(lock(&self.stale), id.to_owned());
     }
 
-    /// Takes the first 10,000 failures and the ids of the first 10,000 stale documents.
+    /// Removes and returns the first 10,000 failures and the ids of the first 10,000 stale documents.
     pub fn take_names(&self) -> (Vec<NamedFailure>, Vec<String>) {
         (mem::take(&mut *lock(&self.failures)), mem::take(&mut *lock(&self.stale)))
     }
@@ -171,7 +171,7 @@ impl Reporter {
         self.update(|progress| progress.bytes_total = Some(bytes));
     }
 
-    /// Counts documents that were found and have a text.
+    /// Adds documents that were found and have a text.
     pub fn found(&self, documents: usize) {
         self.update(|progress| progress.documents_found += documents as u64);
     }
@@ -181,7 +181,7 @@ impl Reporter {
         self.update(|progress| progress.is_all_found = true);
     }
 
-    /// Counts bytes of the inputs that were read, and the tokens to embed in them.
+    /// Adds bytes that were read from the inputs, and the tokens to embed in these bytes.
     pub fn prepared(&self, bytes: u64, tokens: usize) {
         self.update(|progress| {
             progress.bytes_prepared += bytes;
@@ -196,7 +196,7 @@ impl Reporter {
         });
     }
 
-    /// Counts tokens that were embedded.
+    /// Adds tokens that were embedded.
     pub fn embedded(&self, tokens: usize) {
         self.update(|progress| {
             progress.embedding_since.get_or_insert_with(Instant::now);
@@ -205,7 +205,7 @@ impl Reporter {
         self.show();
     }
 
-    /// Counts documents that have all their vectors.
+    /// Adds documents that now have all their vectors.
     pub fn documents_done(&self, count: usize) {
         self.update(|progress| progress.documents_done += count as u64);
     }
@@ -230,7 +230,7 @@ impl Reporter {
         }
     }
 
-    /// Moves the bar to the share that is done.
+    /// Moves the bar to the share of embedded tokens. Shows a spinner while the share is unknown.
     fn show(&self) {
         if self.bar.is_hidden() {
             return;

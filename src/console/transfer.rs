@@ -16,10 +16,10 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// The template of the bar.
 const TEMPLATE: &str = "{wide_bar} {percent:>3}%{words}";
 
-/// The number of columns between the bar and the words in the template, for ` 100%`.
+/// The width of the percentage between the bar and the words, as in ` 100%`, in columns.
 const PERCENT: usize = 5;
 
-/// Shows the files of a transfer, one after the other.
+/// Shows the progress of a transfer, one file after the other.
 pub struct Transfer {
     /// The verb of the messages, such as "downloading".
     doing: &'static str,
@@ -38,7 +38,7 @@ impl Transfer {
         Transfer { doing, format, bar, name: String::new(), last_line: Instant::now() }
     }
 
-    /// Begins a file of this many bytes.
+    /// Begins to show the file `name` with `bytes` bytes.
     pub fn begin(&mut self, name: &str, bytes: u64) {
         name.clone_into(&mut self.name);
         self.bar.set_style(style(name.to_owned()));
@@ -73,12 +73,12 @@ impl Transfer {
 fn style(name: String) -> ProgressStyle {
     bar_style(TEMPLATE).with_key("words", move |state: &ProgressState, line: &mut dyn fmt::Write| {
         let words = fit_beside_bar(&lines(&name, state), columns().saturating_sub(PERCENT));
-        // There is no other place to show an error of this write.
+        // If this write fails, there is no other place to show the error.
         let _ = line.write_str(&words);
     })
 }
 
-/// Returns lines of words from the longest to the shortest.
+/// Returns lines with words, from the longest line to the shortest. One of the lines is shown beside the bar.
 #[allow(clippy::cast_possible_truncation)] // `as` saturates, and no speed comes near 2^64.
 fn lines(name: &str, state: &ProgressState) -> Vec<String> {
     let name = Some(name.to_owned());

@@ -1,9 +1,9 @@
-//! Fits a bar and words into one line of the terminal, even of a very narrow one.
+//! Fits a bar and words into one line of the terminal, even if the terminal is very narrow.
 
 use console::{Term, measure_text_width, truncate_str};
 use indicatif::ProgressStyle;
 
-/// The smallest width of a bar, in columns. The bar may be narrower only if even the shortest line does not fit beside it.
+/// The smallest width of a bar, in columns. The bar is narrower only if even the shortest line of words leaves it less room.
 const BAR_MIN: usize = 5;
 
 /// The width of a spinner, in columns.
@@ -11,7 +11,7 @@ const SPINNER: usize = 1;
 
 /// Returns the style of a bar or a spinner.
 pub(super) fn bar_style(template: &str) -> ProgressStyle {
-    // The templates are constants, and a test parses them.
+    // Parsing does not fail: the templates are constants, and a test parses them.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("━╸ ")
 }
@@ -21,13 +21,13 @@ pub(super) fn columns() -> usize {
     usize::from(Term::stderr().size().1)
 }
 
-/// Returns the first line that fits beside a bar. If no line fits, returns the last line, truncated to the width of the
+/// Returns the first of `lines` that fits beside a bar. If no line fits, returns the last line, truncated to the width of the
 /// terminal.
 pub(super) fn fit_beside_bar(lines: &[String], columns: usize) -> String {
     fit(lines, columns.saturating_sub(BAR_MIN), columns)
 }
 
-/// Returns the first line that fits beside a spinner. If no line fits, returns the last line, truncated to fit.
+/// Returns the first of `lines` that fits beside a spinner. If no line fits, returns the last line, truncated to fit.
 pub(super) fn fit_beside_spinner(lines: &[String], columns: usize) -> String {
     let room = columns.saturating_sub(SPINNER);
     fit(lines, room, room)

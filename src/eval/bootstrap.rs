@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// The share of the figures of all resamples that lies inside the interval.
+/// The interval contains this share of the figures of all resamples.
 const CONFIDENCE: f64 = 0.95;
 
 /// The confidence interval of a figure.
@@ -20,9 +20,9 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Returns the 95 % confidence interval of a statistic of these items. The result is the same in every run and for any number
-/// of threads. A resample for which the statistic is undefined is left out. Returns `None` if no resample is left, or if there
-/// are fewer than two items.
+/// Returns the 95 % confidence interval of a statistic of `items`. The result is the same in every run and for any number of
+/// threads. A resample is left out if its statistic is undefined. Returns `None` if no resample is left, or if there are
+/// fewer than two items.
 pub fn interval(
     items: &[usize],
     resamples: u64,
@@ -44,7 +44,7 @@ pub fn interval(
 
 /// Returns a quantile of sorted values, interpolated linearly between the two nearest values, as NumPy does by default.
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
-    // `place` is below the number of resamples, so it fits.
+    // `place` is below the number of resamples, so it fits into `usize`.
     #[allow(clippy::cast_possible_truncation)]
     let at = |place: f64| sorted[place as usize];
     let place = share * sorted.len().checked_sub(1)? as f64;
@@ -95,8 +95,8 @@ mod tests {
             let Interval { low, high } = interval(&all, 400, of).unwrap();
             inside += usize::from(low <= 6.0 && 6.0 <= high);
         }
-        // For 40 values, intervals of the percentile method are a little too narrow: about 94 % of them hold the mean. The
-        // standard deviation of the share over these trials is 0.8 %.
+        // For 40 values, intervals of the percentile method are a little too narrow: about 94 % of them contain the true
+        // mean. The standard deviation of this share is 0.8 % for this number of trials.
         let share = inside as f64 / TRIALS as f64;
         assert!((0.92..0.965).contains(&share), "{share}");
     }

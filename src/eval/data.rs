@@ -11,25 +11,25 @@ use crate::error::{ContentError, DocumentError, Failure};
 use crate::source::{Document, Fields, Filter, Found, Limits, Raw, Reading, Roots, Workers};
 use crate::text::clean::clean;
 
-/// The fields that may hold the language of a pair or a question. The first field with a value counts.
+/// The fields that may hold the language of a pair or a question. The first field with a value is used.
 const LANGUAGE: [&str; 2] = ["language", "lang"];
 
-/// The default limits of `build`.
+/// The limits for reading a test set: the default limits of `build`.
 const LIMITS: Limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
 
 /// Two texts and their similarity.
 pub struct Pair {
-    /// The two texts, cleaned.
+    /// The two texts of the pair, cleaned.
     pub texts: [String; 2],
     /// The known similarity, in any unit.
     pub score: f64,
     /// The language, if the data names it.
     pub language: Option<String>,
-    /// The file, and the line or row in it.
+    /// The place of the pair: the file, and the line or row in the file.
     pub place: String,
 }
 
-/// A question, or a document.
+/// A question or a document of a test set.
 pub struct CorpusEntry {
     /// The id, which is unique within the file.
     pub id: String,
@@ -45,10 +45,11 @@ pub struct Question {
     pub language: Option<String>,
 }
 
-/// The relevance of each judged document, by the id of the question and then by the id of the document.
+/// The relevance of each judged document. The key of the outer map is the id of the question, the key of the inner map is the
+/// id of the document.
 pub type Judgments = HashMap<String, HashMap<String, i64>>;
 
-/// A file of rows, the columns to read, and the advice if a column is missing.
+/// The file and the columns to read, and the advice for a missing column.
 struct TestRows<'a> {
     file: &'a Path,
     text: &'a [&'a str],
@@ -103,7 +104,7 @@ pub fn questions(file: &Path, program: &Path) -> anyhow::Result<Vec<Question>> {
 /// Reads the documents of `corpus.jsonl`, with title and text joined. Texts may be empty.
 ///
 /// # Errors
-/// The errors of [`questions`].
+/// The file cannot be read or is empty; a line lacks `_id`, has neither `title` nor `text`, or repeats an `_id`.
 pub fn corpus(file: &Path, program: &Path) -> anyhow::Result<Vec<CorpusEntry>> {
     let mut documents = Vec::new();
     entries(file, &["title", "text"], program, |entry, _| {
@@ -133,7 +134,7 @@ fn entries(
     })
 }
 
-/// Reads judgments such as `qrels/test.tsv`, a table with the columns `query-id`, `corpus-id` and `score`.
+/// Reads judgments from a file such as `qrels/test.tsv`: a table with the columns `query-id`, `corpus-id` and `score`.
 ///
 /// # Errors
 /// The file cannot be read or is empty, lacks a column, has a score that is not a whole number, or judges a document twice.
@@ -205,7 +206,7 @@ impl TestRows<'_> {
     }
 }
 
-/// Parses a JSON number, or the text of a number in CSV.
+/// Parses a number: a JSON number, or a text as in CSV.
 fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     match value {
         Value::Number(number) => number.to_string().parse().ok(),

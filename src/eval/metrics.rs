@@ -1,17 +1,17 @@
 //! Computes nDCG, recall, reciprocal rank and correlations.
 //!
 //! The figures of rankings are defined as in trec_eval (`m_ndcg_cut.c`, `m_recall.c`, `m_recip_rank.c`); pytrec_eval calls
-//! them `ndcg_cut_10`, `recall_10` and `recip_rank`. A ranking is the list of the relevance of its documents, best document
-//! first. A document that was not judged has relevance 0. A document is relevant if its relevance is above 0.
+//! them `ndcg_cut_10`, `recall_10` and `recip_rank`. A ranking is a list of numbers: the relevance of each document, best
+//! document first. A document that was not judged has relevance 0. A document is relevant if its relevance is above 0.
 
 use std::cmp::Reverse;
 
-/// The number of documents, from the top of a ranking, that nDCG and recall take into account.
+/// nDCG and recall use this many documents at the top of a ranking.
 pub const K: usize = 10;
 
-/// Returns the discounted cumulative gain of the first `k` documents, divided by the gain of the first `k` documents in the
-/// best order of the `judged` documents. The gain of a document is its relevance, divided at rank `r` by `log2(r + 1)`
-/// (Järvelin and Kekäläinen 2002). Returns 0 if no document is relevant.
+/// Returns nDCG: the gain of the first `k` documents of a ranking, divided by the highest gain that `k` of the `judged`
+/// documents can have. A document with relevance `x` at rank `r` adds `x / log2(r + 1)` to the gain (Järvelin and Kekäläinen
+/// 2002). Returns 0 if no document is relevant.
 pub fn ndcg(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     let mut best = judged.to_vec();
     best.sort_unstable_by_key(|&relevance| Reverse(relevance));
@@ -26,7 +26,8 @@ fn gain(relevances: &[i64], k: usize) -> f64 {
     first.map(|(&relevance, next)| relevance.max(0) as f64 / f64::from(next).log2()).sum()
 }
 
-/// Returns the share of the relevant documents that is among the first `k`, or 0 if no document is relevant.
+/// Returns recall: the number of relevant documents among the first `k`, divided by the number of all relevant documents.
+/// Returns 0 if no document is relevant.
 pub fn recall(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     let relevant = |relevances: &[i64]| relevances.iter().filter(|&&relevance| relevance > 0).count();
     match relevant(judged) {
@@ -35,7 +36,7 @@ pub fn recall(ranked: &[i64], judged: &[i64], k: usize) -> f64 {
     }
 }
 
-/// Returns one divided by the rank of the first relevant document, or 0 if there is none.
+/// Returns one divided by the rank of the first relevant document, or 0 if the ranking has no relevant document.
 pub fn reciprocal_rank(ranked: &[i64]) -> f64 {
     ranked.iter().position(|&relevance| relevance > 0).map_or(0.0, |at| 1.0 / (at + 1) as f64)
 }
@@ -46,7 +47,7 @@ pub fn reciprocal_rank(ranked: &[i64]) -> f64 {
 /// If `a` and `b` have different lengths.
 pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     assert_eq!(a.len(), b.len(), "values come in pairs");
-    // The values are compared, because rounding can give equal values a variance that is not exactly 0.
+    // Compares the values, because rounding errors can make the variance of equal values differ from 0.
     let is_constant = |values: &[f64]| values.iter().all(|&value| value == values[0]);
     if is_constant(a) || is_constant(b) {
         return None;

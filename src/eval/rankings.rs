@@ -1,4 +1,5 @@
-//! Ranks documents by their vectors, batch by batch, and returns the nearest documents of each question.
+//! Ranks documents by their vectors, separately for each question. Takes the documents in batches, and keeps the nearest
+//! documents.
 
 use std::cmp::Ordering;
 use std::hash::Hash;
@@ -8,10 +9,10 @@ use rayon::prelude::*;
 
 use crate::index::best::{Best, Ranked};
 
-/// The number of documents kept per ranking, as in BEIR. Only the reciprocal rank takes more than ten into account.
+/// The most documents that a ranking keeps, as in BEIR. nDCG and recall use only the first ten of these documents.
 const MOST: usize = 1000;
 
-/// The rankings of all questions so far.
+/// One ranking per question, of the documents offered so far.
 pub struct Rankings {
     questions: Array2<f32>,
     nearest: Vec<Best<RankedDocument>>,
@@ -23,7 +24,7 @@ struct RankedDocument {
 }
 
 impl Ranked for RankedDocument {
-    /// Orders the nearer document first. Of two equally near documents, the one with the greater name is first, as in trec_eval.
+    /// Orders the nearer document first. If two documents are equally near, orders the greater name first, as in trec_eval.
     fn order(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(other.document.cmp(&self.document))
     }
@@ -34,13 +35,13 @@ impl Ranked for RankedDocument {
 }
 
 impl Rankings {
-    /// Makes rankings without documents. `questions` has shape `[questions, dim]` and L2-normalized rows.
+    /// Makes one empty ranking per question. `questions` has shape `[questions, dim]` and L2-normalized rows.
     pub fn new(questions: Array2<f32>) -> Self {
         let nearest = (0..questions.nrows()).map(|_| Best::new(MOST)).collect();
         Rankings { questions, nearest }
     }
 
-    /// Returns the number of dimensions.
+    /// Returns the number of dimensions of the vectors.
     pub fn dim(&self) -> usize {
         self.questions.ncols()
     }

@@ -1,4 +1,4 @@
-//! Splits a clean text into chunks within a limit in tokens, and encodes each chunk. Pure.
+//! Splits a clean text into chunks, each with a limited number of tokens, and encodes each chunk. Pure.
 //!
 //! All chunks of a text have about the same length. The vector of a document is the unweighted mean of the vectors of its
 //! chunks, so a last chunk of only three words would weigh as much as a chunk of a whole page.
@@ -14,17 +14,17 @@ use crate::error::DocumentError;
 /// every change that makes [`chunk`] split a text in another place.
 pub const VERSION: u32 = 2;
 
-/// The fewest tokens per chunk that the limit must leave for text. Every character fits into 16 tokens: a character has at
-/// most 12 bytes after NFC, and a token covers at least one byte.
+/// The smallest room for text in a chunk, in tokens: the limit of a chunk minus its prefix and special tokens. Every
+/// character fits into 16 tokens: a character has at most 12 bytes after NFC, and a token covers at least one byte.
 pub const ROOM_MIN: usize = 16;
 
-/// A piece of text is encoded to count its tokens only if it has at most this many bytes per token of [`Chunker::room`]. A
-/// longer piece nearly always has too many tokens, so it is split without a count, which bounds the cost.
+/// The largest piece of text to count tokens in, in bytes per token of [`Chunker::room`]. A larger piece nearly always has
+/// too many tokens. It is split without a count, which bounds the cost.
 const BYTES_PER_TOKEN_MAX: usize = 16;
 
-/// A text is encoded as a whole right away only if it has at most this many bytes per token of [`Chunker::room`]. A longer text
-/// nearly always needs several chunks, because in every script most texts have fewer bytes per token. A longer text is encoded
-/// as a whole only if the token counts of its sentences add up to about one chunk.
+/// The largest text to encode as a whole right away, in bytes per token of [`Chunker::room`]. In every script, most texts
+/// have fewer bytes per token, so a larger text nearly always needs several chunks. A larger text is encoded as a whole only
+/// if the token counts of its sentences add up to about one chunk.
 const BYTES_PER_TOKEN_LIKELY: usize = 5;
 
 /// A part of a text with the token ids that the model gets for this part.
@@ -32,7 +32,7 @@ const BYTES_PER_TOKEN_LIKELY: usize = 5;
 pub struct Chunk {
     /// The range of bytes in the clean text.
     pub span: Range<usize>,
-    /// The token ids of the chunk, including prefix and special tokens. Their number is within the limit.
+    /// The token ids of the chunk, including prefix and special tokens: at most `max_tokens`.
     pub encoding: Encoding,
 }
 
@@ -40,8 +40,8 @@ pub struct Chunk {
 /// special tokens.
 ///
 /// Splits at sentence ends. A sentence over the limit is split between words, and a word over the limit between characters.
-/// The chunks follow the order of the text and cover all of it, except for one space between two chunks. A text within the
-/// limit becomes one chunk, and an empty text becomes an empty list. The time is linear in the length of the text.
+/// The chunks are in the order of the text. They cover the whole text, except for one space between two chunks. A text within
+/// the limit becomes one chunk, and an empty text becomes an empty list. The time is linear in the length of the text.
 ///
 /// # Errors
 /// The tokenizer refuses the text.
@@ -58,7 +58,7 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
         return Ok(chunks);
     }
     let atoms = chunker.atoms()?;
-    // The sum over the sentences may be higher than the count for the text: at each boundary, the space may be counted twice.
+    // This sum may be higher than the token count of the whole text: the space between two sentences may be counted twice.
     let tokens: usize = atoms.iter().map(|atom| atom.tokens).sum();
     if !is_likely_to_fit && tokens <= room + atoms.len() && chunker.emit(0..text.len(), &mut chunks)? {
         return Ok(chunks);
@@ -126,8 +126,9 @@ impl Chunker<'_> {
         Ok(true)
     }
 
-    /// Appends a span as one chunk, or as several chunks if the span has too many tokens. This happens where a word begins in
-    /// one atom and ends in the next: the whole word may have more tokens than its two parts together.
+    /// Appends a span as one chunk, or as several chunks if the span has too many tokens. A span of atoms may have too many
+    /// tokens if a word begins in one atom and ends in the next: the whole word may have more tokens than its two parts
+    /// together.
     fn emit_or_halve(&self, span: Range<usize>, chunks: &mut Vec<Chunk>) -> Result<(), DocumentError> {
         if self.emit(span.clone(), chunks)? {
             return Ok(());
@@ -137,7 +138,7 @@ impl Chunker<'_> {
         self.emit_or_halve(middle..span.end, chunks)
     }
 
-    /// Returns the byte offset in the text at which to split a span, near the middle of the span. Prefers, in this order, to
+    /// Chooses where to split a span, near its middle, and returns the byte offset in the text. Prefers, in this order, to
     /// split:
     ///
     /// - before a Markdown heading, list item or table row. A clean text has one space between paragraphs, as between words,
@@ -147,7 +148,7 @@ impl Chunker<'_> {
     /// - between code points
     ///
     /// # Panics
-    /// If the span is one code point. [`chunk`] accepts no limit that is too low for one code point.
+    /// If the span is one code point. This cannot happen: every limit that [`chunk`] accepts has room for a code point.
     fn middle(&self, span: &Range<usize>) -> usize {
         let text = &self.text[span.clone()];
         let half = text.ceil_char_boundary(text.len() / 2);
@@ -179,7 +180,8 @@ fn starts_block(text: &str) -> bool {
     text.starts_with(' ')
 }
 
-/// Returns the first boundary between grapheme clusters from `near` on, if there is a boundary within 128 bytes.
+/// Returns the first boundary between grapheme clusters at or after `near`. Returns `None` if the next 128 bytes have no
+/// boundary.
 fn between_graphemes(text: &str, near: usize) -> Option<usize> {
     const CLOSE: usize = 128;
     let start = text.floor_char_boundary(near.saturating_sub(CLOSE));
@@ -195,7 +197,7 @@ fn balance(atoms: &[Atom], room: usize) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let (mut tokens, mut target) = (0, 0);
     for atom in atoms {
-        // Ends the span if its length is closer to the target without the next atom than with it.
+        // The span is full if this atom does not fit, or if the span is closer to the target length without this atom.
         let full = tokens + atom.tokens > room || tokens + atom.tokens / 2 > target;
         match spans.last_mut() {
             Some(span) if !full => {

@@ -16,7 +16,7 @@ pub fn clean(text: &str) -> String {
     let mut space_due = false;
     let mut rest = text;
     loop {
-        // Most of a usual text needs no cleaning. Copies such a stretch in one step.
+        // Few characters of a usual text need cleaning. Copies the text before the next such character in one step.
         let (plain, rest_of_text) = rest.split_at(plain_len(rest.as_bytes()));
         if !plain.is_empty() {
             if mem::take(&mut space_due) {

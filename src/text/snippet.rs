@@ -6,18 +6,18 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Limits a snippet, in characters.
+/// The longest snippet, in characters, not counting the `…` at its ends.
 const CHARACTERS_MAX: usize = 200;
 
-/// Limits the start of a text that is searched for words of the question, in characters.
+/// Only this many characters at the start of a text are searched for words of the question.
 const SEARCHED_MAX: usize = 64 << 10;
 
-/// Characters that a snippet shows before the first word of the question.
+/// The number of characters that a snippet shows before the first word of the question.
 const LEAD: usize = 20;
 
-/// Returns the part of a clean text that has the most words of the question, repeated words counted once. Long words weigh
-/// more, since short words occur everywhere. If the text has no word of the question, returns the start of the text: a search
-/// by vectors finds such texts too.
+/// Returns the part of a clean text that has the most words of the question. A word that occurs several times counts once.
+/// Long words weigh more, since short words occur everywhere. If the text has no word of the question, returns the start of
+/// the text: a search by vectors also finds such texts.
 pub fn snippet(text: &str, question: &str) -> String {
     let end = text.char_indices().nth(SEARCHED_MAX).map_or(text.len(), |(end, _)| end);
     let text = &text[..end];
@@ -31,7 +31,8 @@ pub fn snippet(text: &str, question: &str) -> String {
     part(text, &starts, best_start(&found.collect::<Vec<_>>()))
 }
 
-/// Returns the byte ranges of the words of a question in a text. Words with no character between them share one range.
+/// Finds the words of a question in a text, and returns their byte ranges. Adjacent words, with no character between them,
+/// share one range.
 pub fn question_words(text: &str, question: &str) -> Vec<Range<usize>> {
     let wanted: HashSet<String> = words(question).map(|(_, word)| word).collect();
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -44,18 +45,19 @@ pub fn question_words(text: &str, question: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// A word of the question, found in the text.
+/// A place in the text where a word of the question occurs.
 struct FoundWord {
     /// The index of the first character of the word, counted in characters from the start of the text.
     first: usize,
-    /// The index of the character after the word.
+    /// The index of the first character after the word.
     end: usize,
     /// The number of the word in the question, counted from 0.
     number: usize,
 }
 
-/// Returns the index of the character at which the part with the most weight begins. The weight of a part is the total length
-/// of the question's words in it, repeated words counted once.
+/// Finds the part of the text with the most weight, and returns the index of the character where the first found word of this
+/// part begins. The weight of a part is the total length of the question's words in the part. A word that occurs several
+/// times counts once.
 fn best_start(words: &[FoundWord]) -> usize {
     let mut inside: HashMap<usize, usize> = HashMap::new();
     let (mut weight, mut end) = (0, 0);
@@ -82,8 +84,8 @@ fn best_start(words: &[FoundWord]) -> usize {
     best_first
 }
 
-/// Returns the snippet of a text that contains the character `first`. The snippet begins at the start of a word if a space is
-/// near, and `…` marks text that is left out. `starts` has the byte offset of each character of the text.
+/// Returns the snippet that contains the character with the index `first`. The snippet begins at the start of a word if a
+/// space is near, and `…` marks text that is left out. `starts` has the byte offset of each character of the text.
 fn part(text: &str, starts: &[usize], first: usize) -> String {
     let begin = first.saturating_sub(LEAD).min(starts.len().saturating_sub(CHARACTERS_MAX));
     let end = (begin + CHARACTERS_MAX).min(starts.len());

@@ -21,8 +21,8 @@ use crate::pipeline::{self, Engine, Job};
 use crate::storage::place::Place;
 use crate::vector::embedder::Embedder;
 
-/// The last part of the name of the journal: a file beside the output that holds the vectors of a run until the output is in
-/// place.
+/// The last part of the journal's file name. The journal is a file beside the output. It holds the vectors of a run until the
+/// output is in place.
 const JOURNAL: &str = "journal";
 
 /// Embeds the texts that need a new vector, and puts the new index in place. A dry run only estimates this work.
@@ -154,10 +154,10 @@ fn publish(
     let started = Instant::now();
     reporter.enter(Phase::Writing);
     #[allow(clippy::cast_possible_truncation)]
-    // Stale documents are documents of the old index, and an index counts documents in 32 bits.
+    // The number of stale documents fits: they are all in the old index, and an index counts its documents in 32 bits.
     let stale = outcome.documents.stale as u32;
     let written = writer.publish(session.delta.as_ref(), stale, session.was_left())?;
-    // An upload shows a separate bar.
+    // Removes the bar of the run, because an upload shows a separate bar.
     reporter.finish();
     session.upload(reporter.format())?;
     outcome.seconds.writing += started.elapsed().as_secs_f64();

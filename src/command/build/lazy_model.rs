@@ -1,4 +1,5 @@
-//! The model of a run. If the old index was made with the same model, the model is loaded only when a text has to be embedded.
+//! The model of a run. If the old index was made with the same weights, the model is loaded only when a text has to be
+//! embedded.
 
 use std::mem;
 
@@ -8,7 +9,7 @@ use crate::console::{Phase, Reporter};
 use crate::model::{LoadedModel, Model, ModelFingerprint, Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 
-/// A model with a known fingerprint, which may not be loaded yet.
+/// A model that may not be loaded yet. The fingerprint of the model is known.
 pub struct LazyModel {
     /// The name of the model in messages.
     pub name: String,
@@ -21,14 +22,14 @@ pub struct LazyModel {
 }
 
 enum ModelState {
-    /// Not loaded: the old index was made with the same files.
+    /// The model is not loaded: its fingerprint was found without loading, or the loaded model has been handed out.
     Known(ModelFingerprint),
     Loaded(Box<LoadedModel>),
 }
 
 impl LazyModel {
-    /// Checks the arguments against the model. Loads the model unless `before`, the fingerprint in the old index, is that of the
-    /// same files.
+    /// Checks the arguments against the model. `before` is the fingerprint in the old index. Loads the model right away if
+    /// there is no old fingerprint or the weights have changed.
     ///
     /// # Errors
     /// A file of the model is missing or wrong, or an argument does not fit the model.
@@ -64,7 +65,7 @@ impl LazyModel {
         }
     }
 
-    /// Returns the loaded model. Loads the model first if that has not been done yet.
+    /// Returns the loaded model. Loads the model first if it is not loaded yet.
     ///
     /// # Errors
     /// A file of the model is missing or wrong, or the device cannot run the model.

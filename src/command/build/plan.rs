@@ -1,4 +1,5 @@
-//! Makes the plan of a build from the arguments, the inputs, the model and the old index, before the first document is read.
+//! Makes the plan of a build before any document is read. The plan depends on the arguments, the inputs, the model and the
+//! old index.
 
 use std::sync::Arc;
 
@@ -39,8 +40,8 @@ pub struct BuildPlan {
 }
 
 impl BuildPlan {
-    /// Checks the arguments against the model and the old index. `has_output` says whether the old output has documents; a
-    /// damaged output is assumed to have some.
+    /// Checks the arguments against the model and compares the old index with them. `has_output` says whether the old output
+    /// has documents. A damaged old output is assumed to have documents.
     ///
     /// # Errors
     /// An argument does not fit the model.

@@ -27,7 +27,7 @@ pub struct BuildOutcome {
     pub fingerprint: Option<Fingerprint>,
     pub documents: Tally,
     pub work: Work,
-    /// The number of vectors that were resumed from an interrupted run.
+    /// The number of vectors that were taken from the journal of an interrupted run.
     pub chunks_resumed: usize,
     /// `None` until the output is in place.
     pub rows: Option<RowCounts>,
@@ -62,11 +62,11 @@ pub struct Report<'a> {
 #[derive(Debug, Clone, Serialize)]
 pub struct RowCounts {
     pub total: usize,
-    /// Rows with an id that the old output does not have.
+    /// The number of new rows with an id that the old output does not have.
     pub added: usize,
-    /// Rows with an id that the old output has too, but with another text, vector or kept value.
+    /// The number of new rows that differ from the old row with the same id in the text, the vector or a kept value.
     pub changed: usize,
-    /// Rows of the old output with an id that the new output does not have.
+    /// The number of old rows with an id that the new output does not have.
     pub removed: usize,
     /// The size of the output, in bytes.
     pub bytes: u64,

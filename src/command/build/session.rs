@@ -1,4 +1,4 @@
-//! The lock, the place of the index and the place of the delta, which a run holds from start to end.
+//! Holds, from the start to the end of a run, the lock, the place of the index and the place of the delta.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct Session {
     pub place: Place,
     /// The place of the delta, with `--delta`.
     pub delta: Option<Place>,
-    /// `None` in a dry run, and on a file system without locks.
+    /// `None` in a dry run with a local output, and on a file system without locks.
     lock: Option<Lock>,
 }
 
@@ -39,7 +39,7 @@ impl Session {
             None => None,
         };
         let delta = delta_output.as_ref().map(Target::place).transpose()?;
-        // A dry run also downloads a copy of an object, so it needs the lock on that copy.
+        // If the output is an object, a dry run also downloads a local copy, so it needs the lock on this copy.
         let needs_lock = !arguments.dry_run || output.is_object();
         let warn = |warning: &str| reporter.warn(warning);
         let lock = if needs_lock { output::lock(&output.place()?, &warn)? } else { None };
@@ -52,7 +52,7 @@ impl Session {
         Ok(Session { output, delta_output, place, delta, lock })
     }
 
-    /// Returns whether the previous run died before its end.
+    /// Returns whether the previous run left its lock file behind, because it died, or failed with an object as its output.
     pub fn was_left(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.was_left)
     }

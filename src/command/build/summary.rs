@@ -14,14 +14,15 @@ use crate::console::{
 use crate::index::Written;
 use crate::pipeline::{Reused, TallyWording, Work};
 
-/// Returns the words for reused vectors. If no vectors existed before the run, every reused vector is that of a duplicate.
+/// Returns the words for the summary. If no vectors existed before the run, vectors were reused only for duplicate texts, and
+/// the summary says so.
 pub fn wording(plan: &BuildPlan, outcome: &BuildOutcome) -> TallyWording {
     let were_there = plan.reuses_old() || outcome.chunks_resumed > 0;
     let reused = if were_there { Reused::Vectors } else { Reused::Duplicates };
     TallyWording { is_dry: plan.job.is_dry, reused }
 }
 
-/// Prints what happened to the documents and to the output.
+/// Prints the results of a run: the counts of documents, the work and the changes in the output.
 pub fn tell(
     arguments: &BuildArguments,
     outcome: &BuildOutcome,
@@ -69,7 +70,7 @@ fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter)
     format!("{line}; took {}", human_elapsed(reporter.elapsed()))
 }
 
-/// Prints to standard output what a run without `--dry-run` would do.
+/// Prints to standard output the work that a run without `--dry-run` would do.
 ///
 /// # Errors
 /// Standard output cannot be written.

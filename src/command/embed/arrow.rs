@@ -1,5 +1,5 @@
-//! `embed --arrow`: reads an Arrow IPC stream of texts and writes the same rows with vectors. The next batch is read and
-//! prepared while the model embeds a batch.
+//! `embed --arrow`: reads an Arrow IPC stream of texts and writes the same rows with vectors. While the model embeds one
+//! batch, a thread reads and prepares the next batch.
 
 use std::io;
 
@@ -48,7 +48,8 @@ struct PreparedBatch {
     batch: TextBatch,
     /// The clean text of each row.
     texts: Vec<String>,
-    /// The chunks of each row. `DocumentError::Empty` stands for a row without text, or a row with an error in the stream.
+    /// The chunks of each row. A row without text, or with an error in the stream, has `DocumentError::Empty` in place of
+    /// chunks.
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 }
 

@@ -18,13 +18,13 @@ pub struct Group {
 
 #[derive(Clone)]
 pub struct Variant {
-    /// `None` for all dimensions of the model.
+    /// The number of dimensions; `None` for all dimensions of the model.
     pub dim: Option<usize>,
     pub instruction: Option<String>,
 }
 
 /// Returns the set-ups to measure, in the order of the options. In a comparison, the second set-up differs from the first
-/// only in the `--compare-…` options. `file` is the ONNX file to use unless an option names one.
+/// only in the `--compare-…` options. If no option names an ONNX file, `file` is used.
 pub fn groups(
     setups: &SetupArguments,
     instruction: Option<&str>,
@@ -73,7 +73,7 @@ pub fn is_comparison(setups: &SetupArguments) -> bool {
 }
 
 impl Variant {
-    /// Returns the number of dimensions to use, for vectors with `width` dimensions.
+    /// Returns how many of the `width` dimensions of the vectors are used.
     pub fn dim(&self, width: usize) -> Result<usize, Usage> {
         match self.dim.unwrap_or(width) {
             dim if (model::DIM_MIN..=width).contains(&dim) => Ok(dim),

@@ -10,10 +10,10 @@ use crate::command::terminal::write_table;
 use crate::console::{HumanCount, shown};
 use crate::eval::{Interval, interval, pearson, spearman};
 
-/// The number of resamples of the bootstrap per interval.
+/// The number of resamples that the bootstrap draws per interval.
 const RESAMPLES: u64 = 10_000;
 
-/// The kind of the items in a test set, with their metrics.
+/// The kind of the items in a test set, and the metrics of this kind.
 pub struct ItemKind {
     name: &'static str,
     metrics: &'static [Metric],
@@ -35,16 +35,16 @@ pub struct EvalPage {
     pub kind: ItemKind,
     /// The id of each item.
     pub ids: Vec<String>,
-    /// Each language with the indices of its items. The entry `None` has the indices of all items.
+    /// The indices of the items of each language. The entry with the language `None` has the indices of all items.
     pub languages: Vec<(Option<String>, Vec<usize>)>,
     pub measured: Vec<Measured>,
     /// Whether the second set-up is compared with the first.
     pub is_comparison: bool,
-    /// Remarks on the test set, each with a number of items.
+    /// Remarks on the test set, each with the number of items that it is about.
     pub notes: Vec<(&'static str, usize)>,
 }
 
-/// A set-up and the figures of its items.
+/// A set-up and the values that were measured for each item.
 pub struct Measured {
     pub setup: Setup,
     pub values: Values,
@@ -59,7 +59,7 @@ pub struct Setup {
     pub instruction: Option<String>,
 }
 
-/// One value per item, in the order of the ids.
+/// The values of the items, in the order of [`EvalPage::ids`].
 pub enum Values {
     /// The metrics of [`QUESTIONS`] for each question.
     Questions(Vec<[f64; 3]>),

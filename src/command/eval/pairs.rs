@@ -65,7 +65,7 @@ fn embed(
     instruction: Option<&str>,
     format: LogFormat,
 ) -> anyhow::Result<Vec<Embedding>> {
-    // `build` would split the texts into the same chunks.
+    // Uses the default limit on tokens, so the texts are split into the same chunks as in `build`.
     let tokenizer = model::tokenizer(&group.model, instruction)?;
     let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
     let texts = model::workload(&tokenizer, max_tokens)?;

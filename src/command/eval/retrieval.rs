@@ -19,8 +19,8 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// The number of documents that are embedded together. After the documents have been ranked, their vectors are dropped, so
-/// that the vectors of a corpus need not fit into memory.
+/// The most documents that are embedded and ranked together. Their vectors are dropped afterwards, so the vectors of a corpus
+/// need not fit into memory.
 const DOCUMENTS_TOGETHER: usize = 1024;
 
 pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
@@ -60,7 +60,7 @@ pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow:
     })
 }
 
-/// Checks that the judgments name only questions and documents that exist, because no model can find any others.
+/// Checks that all questions and documents in the judgments exist, because no model can find a missing document.
 fn check_judgments(judgments: &Judgments, questions: &[Question], corpus: &Corpus) -> anyhow::Result<()> {
     let ids: HashSet<String> = questions.iter().map(|question| question.entry.id.clone()).collect();
     check_ids("questions", judgments.keys(), "queries.jsonl", &ids)?;
@@ -125,7 +125,8 @@ impl Corpus {
         }
     }
 
-    /// Returns the largest number of tokens per chunk, as in `build`. Returns 0 for an index, which already has vectors.
+    /// Returns the limit on tokens per chunk, as in `build`. Returns 0 for an index, because its documents already have
+    /// vectors.
     fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
         match self {
             Corpus::Texts(_) => model::max_tokens(None, model, &model.tokenizer),
@@ -190,8 +191,8 @@ fn offer_texts(
     offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)
 }
 
-/// Offers documents to all rankings. `vectors` have all dimensions; each ranking gets them truncated to its number of
-/// dimensions.
+/// Offers documents to all rankings. `vectors` have all dimensions. If a ranking has fewer dimensions, it gets truncated
+/// vectors.
 fn offer(rankings: &mut [Rankings], documents: &[&str], vectors: ArrayView2<f32>) -> anyhow::Result<()> {
     for ranking in rankings {
         if ranking.dim() == vectors.ncols() {
@@ -212,7 +213,7 @@ fn truncate(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>>
     Ok(Array2::from_shape_vec((vectors.nrows(), dim), values)?)
 }
 
-/// Set-ups that put the same instruction before questions.
+/// The set-ups with the same instruction for questions.
 struct Asked<'a> {
     instruction: Option<&'a str>,
     tokenizer: Tokenizer,
@@ -262,7 +263,8 @@ fn rank(
     Ok(measured.collect())
 }
 
-/// Groups set-ups that put the same instruction before questions, and prepares to embed the questions for each group.
+/// Groups the set-ups by their instruction for questions. Makes the tokenizer of each group, and counts the tokens of the
+/// longest question.
 fn by_instruction<'a>(
     model: &Model,
     variants: &'a [Variant],

@@ -11,7 +11,7 @@ use crate::index::COLUMNS;
 use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
 use crate::storage::object::Stores;
 
-/// Returns the roots of the documents. Checks that all inputs exist, unless they `may_be_missing`.
+/// Returns the roots of the documents. Checks that all inputs exist, unless `may_be_missing` is true.
 pub fn roots(
     arguments: &ReadingArguments,
     may_be_missing: bool,
@@ -21,7 +21,8 @@ pub fn roots(
     Roots::anywhere(inputs, Filter::new(include, exclude, *hidden, *follow)?, may_be_missing, stores)
 }
 
-/// Returns the settings for reading documents. `more` is an additional column of the output, which no index has.
+/// Returns the settings for reading documents. `more` is the name of an additional column of the output. No kept column may
+/// have this name.
 pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Result<Reading> {
     let limits = Limits {
         document_bytes: arguments.max_document_mib << 20,
@@ -41,7 +42,7 @@ pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Resu
 }
 
 fn keep(names: &[String], more: Option<&str>) -> Result<Vec<String>, Usage> {
-    // Some readers of Parquet ignore the case of column names.
+    // Compares lower-case names, because some readers of Parquet ignore the case of column names.
     let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
     taken.extend(more.map(str::to_owned));
     for name in names {

@@ -21,7 +21,7 @@ use crate::text::{chunk, clean};
 use crate::vector::embedder::Embedder;
 use crate::vector::texts::TextEmbedder;
 
-/// The largest number of tokens per chunk, unless the user or the model sets another limit.
+/// The default limit on tokens per chunk. The limit of the model is used instead if it is lower.
 const MAX_TOKENS: usize = 2048;
 
 /// The smallest number of dimensions that Qwen3-Embedding was trained for.
@@ -30,7 +30,7 @@ pub const DIM_MIN: usize = 32;
 /// The default instruction for questions, from Qwen3-Embedding's model card.
 pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
-/// Finds the files of the model, or downloads them from the hub. `file` is the ONNX file to use unless the user names one.
+/// Finds the files of the model, or downloads them from the hub. If the user names no ONNX file, `file` is used.
 pub fn open(
     arguments: &ModelArguments,
     file: Option<&str>,
@@ -120,7 +120,8 @@ pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T)
 }
 
 pub fn resources(arguments: &ModelArguments) -> Resources {
-    // A second thread per core makes the model no faster, and a container may have fewer cores than the machine.
+    // Uses at most one thread per core, because a second thread makes the model no faster. A container may allow fewer cores
+    // than the machine has.
     let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Resources {
         threads: arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from),
@@ -128,7 +129,7 @@ pub fn resources(arguments: &ModelArguments) -> Resources {
     }
 }
 
-/// Returns the model's tokenizer, which puts the instruction before every text.
+/// Returns the model's tokenizer. If an instruction is given, the tokenizer puts it before every text.
 pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tokenizer> {
     match instruction {
         Some(instruction) => model.tokenizer.with_instruction(instruction),
@@ -136,8 +137,8 @@ pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tok
     }
 }
 
-/// Returns the fingerprint of an index: everything that the vectors depend on. Extraction, cleaning and chunking have the
-/// versions of this program.
+/// Returns the fingerprint of an index: everything that the vectors depend on. For extraction, cleaning and chunking, the
+/// fingerprint has the versions of this program's rules.
 pub fn fingerprint(
     model: ModelFingerprint,
     dim: usize,
@@ -168,7 +169,7 @@ pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Work
     Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()? })
 }
 
-/// Loads the model for embedding texts in memory. Also returns the fingerprint of the model.
+/// Loads the model. Returns an embedder for texts in memory, and the fingerprint of the model.
 pub fn load(
     arguments: &ModelArguments,
     model: &Model,
@@ -187,7 +188,8 @@ pub fn load(
     Ok((TextEmbedder::new(embedder, tokenizer, texts.max_tokens, dim), loaded.fingerprint))
 }
 
-/// Returns the default instruction for questions, or `None` if the model is of an architecture that was not trained with it.
+/// Returns the default instruction for questions. Returns `None` for architectures that were not trained with this
+/// instruction.
 pub fn query_instruction(model: &Model) -> Option<&'static str> {
     model.folder.is_qwen3().then_some(RETRIEVAL)
 }

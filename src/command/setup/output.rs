@@ -1,4 +1,4 @@
-//! Checks the place of a new index: another run must not write there, and no other file may be lost.
+//! Checks the place of a new index: no other run may write there, and no other file there may be lost.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::storage::lock::{Lock, LockError};
 use crate::storage::object::Url;
 use crate::storage::place::Place;
 
-/// The last part of the name of the lock file beside an output.
+/// The last part of the lock file's name. The lock file is beside the output.
 const LOCK: &str = "lock";
 
-/// Checks that no output is an input or another output. `outputs` has the option and the path of each output.
+/// Checks that each output is a different file and not an input. `outputs` has the option and the path of each output.
 pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> Result<(), Usage> {
     // A file that does not exist yet has no canonical path, but the folder of the file has one.
     let real = |path: &Path| {
@@ -36,7 +36,7 @@ pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> 
     Ok(())
 }
 
-/// Takes the lock of a place. Warns and returns `None` if the file system has no locks.
+/// Takes the lock on a place. Warns and returns `None` if the file system has no locks.
 pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> {
     match Lock::take(&place.sibling(LOCK), place.sibling_options()) {
         Ok(lock) => {
@@ -58,7 +58,7 @@ fn has_no_locks(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
 }
 
-/// Takes the lock of a place for an index that is not a shard, and opens the old index.
+/// Takes the lock on the place at `path` and opens the old index there, if any. The old index must not be a shard.
 pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, Place, Option<Part>)> {
     Url::refuse("output", path)?;
     let look = || Place::new("output", path, &INDEX);
@@ -91,7 +91,7 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
     }
 }
 
-/// Checks that an index without rows does not replace an index with rows. `why` says why the new index has no rows.
+/// Checks that an index without rows does not replace an index with rows. `why` is the reason that the new index has no rows.
 pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> anyhow::Result<()> {
     let there = old.map_or(0, Part::rows);
     ensure!(
@@ -102,7 +102,7 @@ pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> an
     Ok(())
 }
 
-/// Returns the error for a place where a file that is not an index would be lost.
+/// Returns the error for an output path with a file that is not an index and would be lost.
 pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     let what = match what {
         IndexFileError::Delta => "a delta",
@@ -111,8 +111,8 @@ pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     anyhow!("{place}: is {what}, and would be lost; choose another place with -o")
 }
 
-/// Checks that the old file has the same shard of the documents as the new file. `there` is the shard in the metadata of the
-/// old file; an old file without metadata passes.
+/// Checks that the old file and the new file have the same shard of the documents. `there` is the shard of the old file, or
+/// `None` if the old file has no metadata. Such a file passes the check. A file with all documents has `None` as its shard.
 pub fn check_shard(place: &Place, there: Option<Option<Shard>>, wanted: Option<Shard>) -> anyhow::Result<()> {
     match there {
         Some(there) if there != wanted => {

@@ -50,13 +50,14 @@ impl Target {
     /// Checks that an existing object has the same kind as the new file.
     ///
     /// # Errors
-    /// The object has another kind, or the store does not answer.
+    /// The object exists and has another kind, or the store does not answer.
     pub fn look(mut self) -> anyhow::Result<Self> {
         self.remote.as_mut().map_or(Ok(()), |remote| remote.look(self.kind))?;
         Ok(self)
     }
 
-    /// Downloads the object unless the local file is a copy of the object. Only the run that holds the lock may call this.
+    /// Downloads the object, unless the local file is already a copy of the object. Only the run that holds the lock may call
+    /// this.
     ///
     /// # Errors
     /// The object cannot be downloaded.
@@ -70,7 +71,8 @@ impl Target {
     /// Uploads the file unless the object already has the same content.
     ///
     /// # Errors
-    /// The object cannot be written, or another program has written the object in the meantime. The object stays unchanged.
+    /// The object cannot be written. Or another program has written the object in the meantime, and the upload does not
+    /// overwrite that object.
     pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
         self.remote.as_ref().map_or(Ok(()), |remote| remote.upload(&self.place()?, format))
     }

@@ -40,7 +40,8 @@ impl Encoding {
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
-    /// The fast path; `None` if `tokenizer.json` splits texts in another way than Qwen's `tokenizer.json`.
+    /// A faster tokenizer for most texts. `None` if `tokenizer.json` splits texts in another way than Qwen's
+    /// `tokenizer.json`.
     words: Option<Arc<WordTokenizer>>,
     /// The instruction to put before every text; empty for no instruction.
     prefix: String,
@@ -64,7 +65,7 @@ impl Tokenizer {
             )
         };
         let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|e| in_file(e.to_string()))?;
-        // Some published files switch on truncation, which shortens texts silently, or padding.
+        // Some published `tokenizer.json` files switch on padding, or truncation, which silently shortens texts.
         inner.with_truncation(None).map_err(|e| in_file(e.to_string()))?;
         inner.with_padding(None);
         let end = match end_token {
@@ -132,7 +133,7 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
-    /// Tells whether `tokenizer.json` itself appends the end token. Returns `true` too if the model needs no end token.
+    /// Tells whether `tokenizer.json` itself appends the end token. Also returns `true` if the model needs no end token.
     pub fn appends_end_token(&self) -> bool {
         self.end.is_none()
     }
@@ -142,8 +143,8 @@ impl Tokenizer {
         self.overhead
     }
 
-    /// Returns the token ids that every encoding begins with: the ids of the instruction without the last id. The tokenizer may
-    /// merge the last token of the instruction with the start of the text.
+    /// Returns the token ids that every encoding begins with: the ids of the instruction, except the last id. The last id is
+    /// left out because the tokenizer may merge the last token of the instruction with the start of the text.
     ///
     /// # Errors
     /// The instruction cannot be tokenized.

@@ -1,7 +1,7 @@
 //! Turns a text into token ids, with a cache of the token ids of words.
 //!
 //! Qwen's `tokenizer.json` splits a text into words and encodes each word separately. A word is mostly a run of letters and
-//! the space before it. To look up a word is several times faster than to encode it again. The crate `tokenizers` encodes the
+//! the space before it. Looking up a word is several times faster than encoding it again. The crate `tokenizers` encodes the
 //! words that are not in the cache.
 
 use std::cell::RefCell;
@@ -18,17 +18,18 @@ use crate::error::DocumentError;
 /// The regular expression that splits a text into words, copied from Qwen's `tokenizer.json`.
 const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// The part of [`PATTERN`] with a lookahead, which the crate `regex` does not support. [`WordCache::first_word`] replaces this
-/// part.
+/// The part of [`PATTERN`] with a lookahead. The crate `regex` does not support lookaheads, so code in
+/// [`WordCache::first_word`] does the work of this part.
 const LOOKS_AHEAD: &str = r"\s+(?!\S)|";
 
-/// Limits the words that are cached, in bytes. Longer words rarely occur twice.
+/// The longest word to cache, in bytes. Longer words rarely occur twice.
 const WORD_BYTES_MAX: usize = 48;
 
-/// Limits the cache of a thread, in words. A word takes about 100 bytes of memory.
+/// The most words in the cache of one thread. A word takes about 100 bytes of memory.
 const WORDS_MAX: usize = 1 << 14;
 
-/// Tokenizes word by word, for a `tokenizer.json` that splits texts as Qwen's does.
+/// Encodes texts word by word. Works only for a `tokenizer.json` that splits texts in the same way as Qwen's
+/// `tokenizer.json`.
 pub struct WordTokenizer {
     /// Matches the first word of a text.
     word: Regex,
@@ -110,7 +111,8 @@ impl WordTokenizer {
 }
 
 impl WordCache {
-    /// Returns the length of the first word in bytes. The last character of a run of white space belongs to the next word.
+    /// Returns the length of the first word, in bytes. The last character of a run of white space belongs to the word after
+    /// the run.
     fn first_word(&self, text: &str) -> usize {
         let end = self.word.find(text).map_or(text.len(), |found| found.end());
         let (word, rest) = text.split_at(end);
@@ -131,13 +133,12 @@ impl WordCache {
     }
 }
 
-/// Tells whether the character is white space, but not a line end: a word may end with a line end.
+/// Returns `true` for white space, except for line ends: a line end may belong to the word before it.
 fn is_space(c: char) -> bool {
     c.is_whitespace() && !matches!(c, '\r' | '\n')
 }
 
-/// Tells whether NFC leaves the text unchanged. The check is quick, and may return `false` for a text that NFC leaves
-/// unchanged.
+/// Checks quickly whether NFC leaves the text unchanged. If the quick check cannot decide, returns `false`.
 fn is_composed(text: &str) -> bool {
     text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes
 }
