@@ -196,7 +196,7 @@ pub enum ContentError {
     #[error("needs a password")]
     Password,
     /// Most pages are pictures.
-    #[error("most of its pages are pictures without text, as scanned pages are")]
+    #[error("most of its pages are pictures without text, such as scans")]
     NoText,
     /// Most of the text is drawn in fonts that do not name their characters.
     #[error("its fonts do not say which characters they show")]

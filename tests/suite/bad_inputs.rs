@@ -315,8 +315,8 @@ fn pdfs() -> Vec<Bad> {
         bad("noise.pdf", [&b"%PDF-1.7\n"[..], &noise(5000)].concat(), NO_PDF),
         bad("password.pdf", password(), "needs a password;"),
         bad("encryption.pdf", encrypted, "not readable as PDF: its encryption is not supported;"),
-        bad("image.pdf", pdf_page(image, ""), "most of its pages are pictures without text, as scanned pages are;"),
-        bad("blank.pdf", pdf_page("", ""), "most of its pages are pictures without text, as scanned pages are;"),
+        bad("image.pdf", pdf_page(image, ""), "most of its pages are pictures without text, such as scans;"),
+        bad("blank.pdf", pdf_page("", ""), "most of its pages are pictures without text, such as scans;"),
         bad("no-pages.pdf", pdf_objects(NO_PAGES, ""), NO_PDF),
         bad("loop.pdf", pdf_objects(&["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[2 0 R]/Count 1>>"], ""), NO_PDF),
     ]

@@ -106,7 +106,7 @@ fn metadata(schema: &Schema) -> anyhow::Result<Metadata> {
         format!("does not say which model made its vectors; keep `{key}` of the schema's metadata, as `embed --arrow` wrote it")
     })?;
     let metadata: Metadata = serde_json::from_str(json).with_context(|| {
-        format!("`{key}` of the schema's metadata is of another version of this tool; embed and pack with the same version")
+        format!("`{key}` of the schema's metadata was written by another version of this tool; embed and pack with the same version")
     })?;
     ensure!(
         metadata.fingerprint.rows == RowKind::Documents,

@@ -154,7 +154,7 @@ impl Cache {
     fn explain_io(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast::<io::Error>() {
             Ok(e) => anyhow!(
-                "cache {}: cannot be written: {e}; check the disk and that this user may write to it, then run again",
+                "cache {}: cannot be written: {e}; check the disk, and check that this user may write to the cache folder",
                 self.0.display()
             ),
             Err(error) => error,

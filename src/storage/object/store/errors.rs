@@ -133,9 +133,10 @@ pub fn store_error(scheme: Scheme, url: &Url, error: &Error) -> StoreError {
             ("the bucket does not exist; check its name, its region and --endpoint".to_owned(), true)
         }
         RequestFailure::NoObject => ("does not exist".to_owned(), false),
-        RequestFailure::Denied { reason, whole_store } => {
-            (format!("access denied ({reason}); check {variables} and their permissions"), whole_store)
-        }
+        RequestFailure::Denied { reason, whole_store } => (
+            format!("access denied ({reason}); check {variables}, and what these credentials may do"),
+            whole_store,
+        ),
         RequestFailure::Changed => return changed(url),
         RequestFailure::InvalidKey(why) => (format!("{why}; rename the object"), false),
         RequestFailure::NoCredentials => (format!("no credentials; set {variables}"), true),
