@@ -485,7 +485,7 @@ fn failed_downloads_are_explained_in_one_line() {
     let mut with_bad_cache = command(&playground, &hub, &["model", "pull", "small/model"]);
     refused(
         playground.output(with_bad_cache.env("HF_HUB_CACHE", playground.path("in.jsonl")), ""),
-        &["model small/model: config.json: cache ", "in.jsonl: cannot be written: ", "; check the disk and"],
+        &["model small/model: config.json: cache ", "in.jsonl: cannot be written: ", "; check the disk, and"],
     );
     let mut nobody = command(&playground, &hub, &BUILD);
     refused(
