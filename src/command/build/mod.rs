@@ -40,7 +40,7 @@ pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit
     let mut outcome = BuildOutcome::default();
     let result = build(arguments, &mut stores, &reporter, &mut outcome);
     reporter.finish();
-    // If another run holds the output, that run writes the report.
+    // If another run holds the lock on the output, only that other run writes the report.
     let is_held = matches!(&result, Err(e) if Exit::of(e) == Exit::Held);
     if let Some(file) = report.filter(|_| !is_held) {
         let report = Report::new(arguments, &started, &outcome, &result, &reporter);
