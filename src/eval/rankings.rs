@@ -24,7 +24,8 @@ struct RankedDocument {
 }
 
 impl Ranked for RankedDocument {
-    /// Orders the nearer document first. If two documents are equally near, orders the greater name first, as in trec_eval.
+    /// Orders the nearer document first. Of two equally near documents, orders the document with the greater name first, as
+    /// trec_eval does.
     fn order(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(other.document.cmp(&self.document))
     }

@@ -4,7 +4,7 @@ mod execute; // runs the plan and puts the new index in place
 mod lazy_model; // loads the model only when it is needed
 mod plan; // makes the plan from the arguments, the model and the old index
 mod report; // writes the file of --report
-mod session; // holds the lock and the places of the outputs
+mod session; // locks the places of the outputs, and uploads the outputs
 mod summary; // prints the lines at the end of a run
 
 use std::sync::Arc;
