@@ -20,7 +20,7 @@ pub enum DocumentError {
     /// A row of a file could not be read, so the rest of the file is not read.
     #[error("{0} (the rest of the file is not read)")]
     RestNotRead(Box<DocumentError>),
-    /// The content of the file cannot be used.
+    /// The content of the file cannot be used as a document.
     #[error(transparent)]
     Content(#[from] ContentError),
     /// The worker process did not extract the text within the time limit.
@@ -86,7 +86,7 @@ pub enum DocumentError {
         field: String,
         /// The purpose of the field.
         role: FieldRole,
-        /// The types that the value may have.
+        /// The types that the field may have.
         expected: &'static str,
         /// The type of the value.
         found: &'static str,
@@ -236,7 +236,7 @@ pub struct Failure {
 pub enum Lost {
     /// The document with this id.
     Document(Box<str>),
-    /// All files below this path, and all rows of these files. The path is a folder or a broken symlink.
+    /// All documents at or below this path, including the rows of files there. The path is a folder or a broken symlink.
     Below(Box<str>),
     /// Documents with unknown ids: the rest of a file of rows, or a line without a readable id.
     Unknown,
@@ -244,7 +244,7 @@ pub enum Lost {
     Nothing,
 }
 
-/// An error in the command line: the same arguments fail on every machine. The exit code is 2.
+/// An error in the command line. The same arguments fail on every machine. The exit code is 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);

@@ -64,8 +64,8 @@ pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<
     Ok(())
 }
 
-/// Ignores SIGINT and SIGTERM in a worker process. Ctrl-C in a terminal also sends SIGINT to the workers, but a worker ends
-/// only when the main process ends.
+/// Ignores SIGINT and SIGTERM in a worker process. Ctrl-C in a terminal also sends SIGINT to the workers, but the main
+/// process decides when a worker ends.
 ///
 /// # Errors
 /// The system cannot install the signal handler.

@@ -312,7 +312,8 @@ impl Findings {
     }
 }
 
-/// Returns the size of the graph and its weights, in bytes. Fails if the graph is a Git LFS pointer or a file is missing.
+/// Returns the total size of the graph and its weights, in bytes. Fails if the graph is a Git LFS pointer, or if a file is
+/// missing.
 fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
     let graph = folder.onnx.display();
     let start = fs::File::open(&folder.onnx).and_then(|file| {

@@ -37,7 +37,8 @@ pub enum Level {
 }
 
 impl Level {
-    /// Returns the word before a message, and the style of the word. Errors and warnings have the colours of clap's messages.
+    /// Returns the word that is printed before a message, and the style of the word. Errors and warnings have the colours of
+    /// clap's messages.
     fn prefix(self) -> Option<(&'static str, Style)> {
         let style = Style::new().for_stderr();
         match self {

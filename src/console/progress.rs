@@ -10,7 +10,7 @@ use super::width::joined;
 /// The phase of a run. In the phases of loading, scanning and embedding, another thread finds and reads documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Reading the index of the last run.
+    /// Reading the index of the previous run.
     ReadingOldIndex,
     /// Comparing the files of the model with the files that the old index was made with.
     CheckingModel,
@@ -54,7 +54,7 @@ pub(super) struct RunProgress {
     /// The number of tokens to embed in the documents read so far.
     pub tokens_prepared: u64,
     pub tokens_embedded: u64,
-    /// The number of documents found so far that have a text.
+    /// The number of documents with a text, among the documents found so far.
     pub documents_found: u64,
     pub is_all_found: bool,
     /// The number of documents that have all their vectors.
@@ -77,8 +77,9 @@ impl RunProgress {
         (all > 0).then(|| self.tokens_embedded as f64 / all as f64)
     }
 
-    /// Returns the number of tokens left to embed. Until all inputs have been read, this is an estimate: unread inputs are
-    /// assumed to have as many tokens per byte as the inputs read so far. Returns `None` while no estimate is possible.
+    /// Returns the number of tokens left to embed. Until all inputs have been read, the number is an estimate: unread inputs
+    /// are assumed to have as many tokens per byte as the inputs that have been read. Returns `None` while no estimate is
+    /// possible.
     pub fn tokens_left(&self) -> Option<u64> {
         let prepared = self.tokens_prepared.saturating_sub(self.tokens_embedded);
         if self.is_all_found {

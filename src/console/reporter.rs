@@ -15,10 +15,10 @@ use super::progress::{Phase, RunProgress};
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
 use crate::error::{DocumentError, Failure};
 
-/// The interval between drawings of the bar. The bar is drawn even if no count changes, so that the elapsed time is right.
+/// The time between two drawings of the bar. The bar is drawn even if no count changes, so that the elapsed time is right.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// The interval between lines of progress in a log.
+/// The time between two lines of progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// The most failures in a report, and also the most stale documents in a report.
@@ -182,7 +182,7 @@ impl Reporter {
         self.update(|progress| progress.is_all_found = true);
     }
 
-    /// Adds bytes that were read from the inputs, and the tokens to embed in these bytes.
+    /// Adds bytes that were read from the inputs, and the number of tokens to embed in these bytes.
     pub fn prepared(&self, bytes: u64, tokens: usize) {
         self.update(|progress| {
             progress.bytes_prepared += bytes;

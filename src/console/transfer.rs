@@ -10,7 +10,7 @@ use super::line::{Level, LogFormat, eprint_line};
 use super::number::{DecimalBytes, human_seconds};
 use super::width::{bar_style, columns, fit_beside_bar, joined};
 
-/// The interval between lines of progress in a log.
+/// The time between two lines of progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// The template of the bar.
@@ -19,7 +19,7 @@ const TEMPLATE: &str = "{wide_bar} {percent:>3}%{words}";
 /// The width of the percentage between the bar and the words, as in ` 100%`, in columns.
 const PERCENT: usize = 5;
 
-/// Shows the progress of a transfer, one file after the other.
+/// Shows the progress of a download or an upload, one file after the other.
 pub struct Transfer {
     /// The verb of the messages, such as "downloading".
     doing: &'static str,

@@ -48,7 +48,7 @@ impl Rankings {
     }
 
     /// Adds documents with their L2-normalized vectors `[documents, dim]`. If a document has several vectors, such as one per
-    /// chunk, only the nearest vector counts.
+    /// chunk, the ranking uses only the nearest vector of the document.
     pub fn offer(&mut self, documents: &[&str], vectors: ArrayView2<f32>) {
         let scores = self.questions.dot(&vectors.t());
         self.nearest.par_iter_mut().enumerate().for_each(|(question, nearest)| {

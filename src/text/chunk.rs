@@ -58,7 +58,8 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
         return Ok(chunks);
     }
     let atoms = chunker.atoms()?;
-    // This sum may be higher than the token count of the whole text: the space between two sentences may be counted twice.
+    // This sum may be higher than the token count of the whole text, because a space between two sentences may be counted
+    // twice.
     let tokens: usize = atoms.iter().map(|atom| atom.tokens).sum();
     if !is_likely_to_fit && tokens <= room + atoms.len() && chunker.emit(0..text.len(), &mut chunks)? {
         return Ok(chunks);

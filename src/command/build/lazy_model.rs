@@ -66,7 +66,7 @@ impl LazyModel {
         }
     }
 
-    /// Returns the loaded model. Loads the model first if it is not loaded yet.
+    /// Returns the loaded model. Loads the model if the model is not loaded yet.
     ///
     /// # Errors
     /// A file of the model is missing or wrong, or the device cannot run the model.

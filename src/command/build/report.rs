@@ -129,7 +129,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The place of the report.
+/// The place where the report is written.
 pub struct ReportFile {
     target: Target,
     place: Place,

@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// Reads the index of the previous run. Returns `None` if there is no index, or if the index is damaged. A damaged index
-    /// will be kept under another name.
+    /// will be renamed, not deleted.
     ///
     /// # Errors
     /// The place has a file that is not an index, or an index of another shard. The run would overwrite this file.

@@ -1,5 +1,5 @@
-//! `embed`: embeds texts and writes the vectors to standard output. A line of standard input is answered without waiting for
-//! the next line.
+//! `embed`: embeds texts and writes the vectors to standard output. The run answers each line of standard input without
+//! waiting for the next line.
 
 mod arrow;
 
@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// The most lines that are embedded together.
+/// The most lines of standard input that are embedded together.
 const LINES_TOGETHER: usize = 256;
 
 pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -59,7 +59,8 @@ fn instruction<'a>(arguments: &'a EmbedArguments, model: &Model) -> Option<&'a s
 /// Writes vectors to standard output in one of the formats.
 struct VectorOutput {
     sink: VectorSink,
-    /// The number of texts so far, in all formats except JSON Lines. An error message shows the position of a failed text.
+    /// The number of texts written so far, in all formats except JSON Lines. An error message shows this number as the
+    /// position of the failed text.
     texts: usize,
     has_failures: bool,
 }

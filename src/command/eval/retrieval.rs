@@ -125,8 +125,8 @@ impl Corpus {
         }
     }
 
-    /// Returns the limit on tokens per chunk, as in `build`. Returns 0 for an index, because its documents already have
-    /// vectors.
+    /// Returns the limit on tokens per chunk, which is the default limit of `build`. Returns 0 for an index, because the
+    /// documents of an index already have vectors.
     fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
         match self {
             Corpus::Texts(_) => model::max_tokens(None, model, &model.tokenizer),
@@ -239,7 +239,7 @@ fn rank(
     }
     let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
     let asked = by_instruction(model, variants, no_instruction, &texts)?;
-    // The model is loaded only once, so it must accept the longest text of every set-up.
+    // The model is loaded only once, so the model must accept the longest text of every set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
     let tokenizer = asked[0].tokenizer.clone();
     let all = model::workload(&tokenizer, longest)?;

@@ -70,7 +70,7 @@ pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, P
     Ok((lock, place, old))
 }
 
-/// Opens the old file, which must be an index and not a shard. A damaged file will be kept under another name.
+/// Opens the old file, which must be an index and not a shard. A damaged file will be renamed, not deleted.
 fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
     if !place.is_taken() {
         return Ok(None);

@@ -35,7 +35,7 @@ impl Target {
         self.remote.is_some()
     }
 
-    /// Returns the place of the local file, and notes whether a file exists there now.
+    /// Returns the place of the local file, and checks whether a file already exists at this place.
     ///
     /// # Errors
     /// The errors of [`Place::new`].

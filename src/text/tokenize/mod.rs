@@ -145,8 +145,8 @@ impl Tokenizer {
         self.overhead
     }
 
-    /// Returns the token ids that every encoding begins with: the ids of the instruction, except the last id. The last id is
-    /// left out because the tokenizer may merge the last token of the instruction with the start of the text.
+    /// Returns the token ids that every encoding begins with: the ids of the instruction without the final id. The final id
+    /// is left out, because the tokenizer may merge the final token of the instruction with the start of the text.
     ///
     /// # Errors
     /// The instruction cannot be tokenized.
