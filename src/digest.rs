@@ -1,6 +1,7 @@
 //! Digests that identify texts, ids and token ids. Only this module, `model/fingerprint.rs` and `index` use blake3.
 
-/// The first 128 bits of a BLAKE3 digest. The chance that two of ten million texts have the same digest is below 1 in 10^24.
+/// The first 128 bits of a BLAKE3 digest. The chance that any two of ten million texts have the same digest is below 1 in
+/// 10^24.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; Digest::BYTES]);
 

@@ -20,10 +20,10 @@ pub enum DocumentError {
     /// A row of a file could not be read, so the rest of the file is not read.
     #[error("{0} (the rest of the file is not read)")]
     RestNotRead(Box<DocumentError>),
-    /// The content of the file cannot be used.
+    /// The content of the file cannot be used as a document.
     #[error(transparent)]
     Content(#[from] ContentError),
-    /// The text was not extracted in time.
+    /// The worker process did not extract the text within the time limit.
     #[error("its text could not be extracted within {seconds} seconds")]
     TooSlow {
         /// The limit, in seconds.
@@ -46,13 +46,13 @@ pub enum DocumentError {
         /// The number of values in the row.
         values: u64,
     },
-    /// A symlink leads to a folder that contains the symlink.
+    /// A symlink points to a folder that contains the symlink.
     #[error("the symlink leads back to {ancestor}, which contains it")]
     LinkLoop {
-        /// The folder that the symlink leads to.
+        /// The folder that the symlink points to.
         ancestor: String,
     },
-    /// A line of JSON is not UTF-8, as JSON must be.
+    /// A line of a JSON Lines file is not valid UTF-8. JSON must be UTF-8.
     #[error("not UTF-8, as JSON must be (the first invalid byte is at offset {offset} of the line)")]
     NotUtf8 {
         /// The offset of the first invalid byte in the line.
@@ -73,7 +73,7 @@ pub enum DocumentError {
     /// A line is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotJson(String),
-    /// The object or row has none of the requested fields.
+    /// The JSON object or the row has none of the requested fields.
     #[error("no field `{field}`")]
     FieldMissing {
         /// The names of the requested fields.
@@ -86,7 +86,7 @@ pub enum DocumentError {
         field: String,
         /// The purpose of the field.
         role: FieldRole,
-        /// The types that the value may have.
+        /// The types that the field may have.
         expected: &'static str,
         /// The type of the value.
         found: &'static str,
@@ -122,13 +122,13 @@ pub enum FieldRole {
 /// The reason why a text has no vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoVector {
-    /// The vector has a NaN or an infinity, or all its numbers are zero.
+    /// The vector contains a NaN or an infinity, or all components of the vector are zero.
     #[error("the model returned a vector that is all zeros or has a NaN or an infinity")]
     NotFinite,
     /// The device has too little memory even for a batch that holds only this text.
     #[error("{tokens} tokens do not fit into the memory of the device")]
     OutOfMemory {
-        /// The number of tokens of the text, or of its longest chunk if it has several chunks.
+        /// The number of tokens of the text, or of the longest chunk if the text has several chunks.
         tokens: usize,
     },
 }
@@ -145,7 +145,8 @@ impl DocumentError {
 }
 
 impl From<io::Error> for DocumentError {
-    /// Returns the [`ContentError`] or [`StoreError`] inside the [`io::Error`], if a reader of this crate has put one there.
+    /// Unwraps the [`ContentError`] or [`StoreError`] if a reader of this crate has wrapped such an error in the
+    /// [`io::Error`]. Any other [`io::Error`] becomes [`DocumentError::Unreadable`].
     fn from(error: io::Error) -> Self {
         let error = match error.downcast::<ContentError>() {
             Ok(content) => return content.into(),
@@ -186,16 +187,16 @@ pub enum ContentError {
         /// The format of the content.
         found: String,
     },
-    /// The file is an index that this tool made, in a folder of documents.
+    /// The file is an index that this tool made, not a document.
     #[error("is an index that this tool made")]
     OwnIndex,
-    /// A quoted value has no closing quote, or more text after the closing quote.
+    /// A quoted value has no closing quote, or the closing quote is followed by more text.
     #[error("a quoted value has no closing quote, or has text after it")]
     Quotes,
     /// The file is encrypted.
     #[error("needs a password")]
     Password,
-    /// Most pages are pictures.
+    /// Most pages contain only pictures and no text.
     #[error("most of its pages are pictures without text, such as scans")]
     NoText,
     /// Most of the text is drawn in fonts that do not name their characters.
@@ -219,10 +220,10 @@ pub enum ContentError {
     },
 }
 
-/// A document that could not be embedded, with the place and the cause.
+/// The place and the cause of a failure to read or embed a document.
 #[derive(Debug)]
 pub struct Failure {
-    /// The file, or the file and the line or row.
+    /// The file. For a line or a row of a file, also the line number or the row number.
     pub place: String,
     /// The error.
     pub cause: DocumentError,
@@ -235,15 +236,15 @@ pub struct Failure {
 pub enum Lost {
     /// The document with this id.
     Document(Box<str>),
-    /// All files below this path, and all rows of these files. The path is a folder or a broken symlink.
+    /// All documents at or below this path, including the rows of files there. The path is a folder or a broken symlink.
     Below(Box<str>),
     /// Documents with unknown ids: the rest of a file of rows, or a line without a readable id.
     Unknown,
-    /// No document: the id is a duplicate, and the first document with this id has a row.
+    /// No document is lost: the id is a duplicate, and the first document with this id has a row.
     Nothing,
 }
 
-/// An error in the command line: the same arguments fail on every machine. The exit code is 2.
+/// An error in the command line. The same arguments fail on every machine. The exit code is 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);

@@ -8,23 +8,23 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// How long a run may take to stop after the first signal. The run first finishes the current batch.
+/// How long a run may take to stop after the first signal. The run finishes its current batch before it stops.
 const GRACE_PERIOD: Duration = Duration::from_secs(4);
 
-/// How long the process waits for its last message to be written before it ends.
+/// How long [`listen`] waits for `tell` to write the message. Then the process ends, even if `tell` has not finished.
 const MESSAGE_PERIOD: Duration = Duration::from_millis(100);
 
 /// The value of [`RECEIVED`] until a signal arrives. No signal has the number 0.
 const NO_SIGNAL: i32 = 0;
 
-/// The number of the latest signal.
+/// The signal number of the latest signal, or [`NO_SIGNAL`].
 static RECEIVED: AtomicI32 = AtomicI32::new(NO_SIGNAL);
 
 /// The error of a run that a signal has stopped.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; finished work is kept, and the next run resumes")]
 pub struct Interrupted {
-    /// The number of the signal.
+    /// The signal number, such as 2 for SIGINT.
     pub signal: i32,
 }
 
@@ -64,8 +64,8 @@ pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<
     Ok(())
 }
 
-/// Ignores SIGINT and SIGTERM in a worker process. The terminal sends both signals to workers too, but a worker ends when
-/// the main process ends.
+/// Ignores SIGINT and SIGTERM in a worker process. Ctrl-C in a terminal also sends SIGINT to the workers, but the main
+/// process decides when a worker ends.
 ///
 /// # Errors
 /// The system cannot install the signal handler.

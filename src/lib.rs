@@ -13,9 +13,9 @@ pub mod index; // reads, writes and searches Parquet files of vectors
 pub mod source; // finds and reads documents
 
 pub mod model; // finds, downloads and loads models
-pub mod storage; // puts files in place, locks them, and reads and writes objects
+pub mod storage; // puts files in place, locks files, and reads and writes objects of a store
 
-pub mod vector; // forms batches of chunks and turns them into vectors
+pub mod vector; // forms batches of chunks and embeds the chunks
 
 pub mod text; // cleans, chunks and tokenizes texts
 
@@ -23,4 +23,4 @@ pub mod console; // writes messages and progress to stderr
 pub mod digest; // identifies texts, ids and token ids by a hash
 pub mod error; // defines the errors of documents
 mod interrupt; // ends a run on Ctrl-C
-mod shard; // divides documents between jobs
+mod shard; // divides the documents between jobs

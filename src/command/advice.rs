@@ -1,8 +1,8 @@
-//! The advice on each error of a document. The advice names options of the command line.
+//! Adds advice to the errors of documents: what the user can do. The advice names command-line options.
 
 use crate::error::{ContentError, DocumentError, FieldRole, NoVector};
 
-/// Returns the error of a document and the advice, in one line.
+/// Returns the error message of a document, followed by the advice, in one line.
 pub fn explained(error: &DocumentError) -> String {
     match advice(error) {
         Some(advice) => format!("{error}; {advice}"),

@@ -19,13 +19,13 @@ use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, embed};
 use crate::vector::embedding::Embedding;
 
-/// The number of tokens per text in the measurement of the speed.
+/// The number of tokens of each text that the speed is measured with.
 const SPEED_TOKENS: usize = 512;
 
-/// How long the measurement of the speed takes.
+/// How long the speed is measured.
 const SPEED_TIME: Duration = Duration::from_secs(2);
 
-/// The number of columns before the detail of a finding.
+/// The width of the state and the name before the detail of a finding, in columns.
 const DETAIL_INDENT: usize = 20;
 
 /// Questions, documents and their similarities, from the model card of Qwen3-Embedding-0.6B.
@@ -36,7 +36,7 @@ const DOCUMENTS: [&str; 2] = [
 ];
 const SIMILARITIES: [[f64; 2]; 2] = [[0.7646, 0.1414], [0.1355, 0.6000]];
 
-/// A document, and the first dimensions of its vector in fp32.
+/// A text, and the first five dimensions of the vector that an fp32 export returns for this text.
 const HELLO: (&str, [f32; 5]) = ("hello world", [-0.01476, 0.01723, -0.01195, -0.07275, 0.00281]);
 
 /// An export passes as exact if its similarities differ from the model card by at most this much. An fp32 export agrees with
@@ -312,7 +312,8 @@ impl Findings {
     }
 }
 
-/// Returns the size of the graph and its weights, in bytes. Fails if the graph is a Git LFS pointer or a file is missing.
+/// Returns the total size of the graph and its weights, in bytes. Fails if the graph is a Git LFS pointer, or if a file is
+/// missing.
 fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
     let graph = folder.onnx.display();
     let start = fs::File::open(&folder.onnx).and_then(|file| {

@@ -20,7 +20,7 @@ const BAR_MAX: usize = 40;
 /// The width of the names of the bins, including the gap before the bars, in columns.
 const BIN: usize = 22;
 
-/// How many hexadecimal digits of the digest of the weights are shown.
+/// How many hexadecimal digits `inspect` prints of the weights' digest.
 const DIGITS: usize = 12;
 
 /// The indent of the second and later lines of a paragraph, in columns.
@@ -159,7 +159,7 @@ impl InspectPage<'_> {
 
 /// Rounds a number of characters down to a whole number.
 fn whole(count: f64) -> HumanCount {
-    // The number was computed from 32-bit counts, so it fits into 64 bits.
+    // The number was computed from 32-bit counts, so the number fits into 64 bits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     HumanCount(count as u64)
 }

@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, bounded};
 
-/// The lines of standard input. A thread reads them ahead of time.
+/// The lines of standard input. A thread reads the lines ahead of time.
 pub struct InputLines {
     lines: Receiver<io::Result<String>>,
     /// The most lines that one call of [`InputLines::take`] returns.
@@ -29,8 +29,8 @@ impl InputLines {
         InputLines { lines, together_max, failed: None }
     }
 
-    /// Waits for one line, and returns that line with all later lines that have already been read. Returns `None` at the end of
-    /// standard input.
+    /// Waits for one line. Returns this line, followed by all further lines that have already arrived. Returns `None` at the
+    /// end of standard input.
     pub fn take(&mut self) -> anyhow::Result<Option<Vec<String>>> {
         let mut taken = Vec::new();
         let first = self.failed.take().map_or_else(|| self.lines.recv().ok(), |e| Some(Err(e)));

@@ -1,4 +1,5 @@
-//! Runs the subcommands, which have one file each: turns the arguments into settings and calls the layers below.
+//! Runs the subcommands: turns the arguments into settings and calls the layers below. Each subcommand has its own file or
+//! folder.
 
 mod advice;
 mod build;

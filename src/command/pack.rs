@@ -34,7 +34,7 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
     Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
 }
 
-/// Returns the rows to write. Counts the rows without text and the failed rows, and prints the failed rows.
+/// Returns the rows that have a vector. Counts all rows of the batch, and prints each failed row.
 fn rows(batch: Vec<Packed>, documents: &mut Tally, reporter: &Reporter) -> Vec<Row> {
     let mut rows = Vec::with_capacity(batch.len());
     for packed in batch {

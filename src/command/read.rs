@@ -50,8 +50,8 @@ fn write(
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
-        // An unassigned failure has no known id, so every shard writes a row for it. A program that joins the streams of
-        // several shards has to drop the duplicate rows.
+        // An unassigned failure has no known id, so every shard writes a row for this failure. A program that joins the
+        // streams of several shards has to drop the duplicate rows.
         pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;

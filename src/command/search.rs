@@ -31,7 +31,7 @@ const QUESTION_TOKENS_MAX: usize = 8192;
 /// The most questions per pass over the index. A pass keeps the nearest rows of each question in memory.
 const QUESTIONS_PER_PASS: usize = 1024;
 
-/// The number of columns for the rank and the score of a hit.
+/// The width of the rank and the score before the id of a hit, in columns.
 const HIT_INDENT: usize = 13;
 
 pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -46,7 +46,8 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let (max_tokens, batch_tokens) = match &questions {
         Questions::Known(questions) => {
             let longest = longest(questions, &tokenizer, tokens_max)?;
-            // Most runs have one question. In this case, the memory of a GPU is probed with a batch of this one question.
+            // Most runs have one question. Such a run probes the memory of a GPU with a batch that is only as long as this
+            // question.
             (longest, (questions.len() == 1).then_some(longest))
         }
         Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
@@ -83,7 +84,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
 enum Questions {
     /// The question in the arguments, or the lines of a file.
     Known(Vec<String>),
-    /// The lines of standard input. A line is answered without waiting for the next line.
+    /// The lines of standard input. The run answers each line without waiting for the next line.
     Lines(QuestionLines),
 }
 
@@ -128,13 +129,13 @@ struct QuestionLines {
     lines: InputLines,
     /// The number of lines read so far.
     count: usize,
-    /// The error of a line. The next call of [`QuestionLines::take`] returns the error.
+    /// The error of a line that the previous call has read. The next call of [`QuestionLines::take`] returns this error.
     failed: Option<anyhow::Error>,
 }
 
 impl QuestionLines {
-    /// Waits for one question, and returns that question with all later questions that have already been read. Returns `None`
-    /// at the end of standard input.
+    /// Waits for one question. Returns this question, followed by all further questions that have already arrived. Returns
+    /// `None` at the end of standard input.
     fn take(&mut self) -> anyhow::Result<Option<Vec<String>>> {
         let input = Path::new("-");
         if let Some(error) = self.failed.take() {
@@ -160,7 +161,7 @@ impl QuestionLines {
     }
 }
 
-/// Checks that the vectors of the index were made with this model, because vectors of two models cannot be compared.
+/// Checks that the vectors of the index were made with this model, because vectors of different models cannot be compared.
 pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     let metadata = parts.metadata();
     let wanted = &metadata.fingerprint.model;
@@ -179,8 +180,8 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     ))
 }
 
-/// Returns the instruction to put before questions. This is `named` or, without `named`, the default of the model. Returns
-/// `None` if `is_none` is true.
+/// Returns the instruction to put before questions. This is `named` or, without `named`, the default instruction of the
+/// model. Returns `None` if `is_none` is true.
 pub fn instruction<'a>(model: &Model, named: Option<&'a str>, is_none: bool) -> Option<&'a str> {
     named.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
 }
@@ -305,7 +306,8 @@ impl SearchSession<'_> {
         answer.print(self.screen, &mut self.out)
     }
 
-    /// On a terminal, prints the number of rows searched and the time taken. Otherwise prints nothing.
+    /// Prints how many rows were searched and how long the search took. Prints nothing with `--json`, and nothing if standard
+    /// output is not a terminal.
     fn finish(mut self) -> io::Result<()> {
         if self.arguments.json || !self.screen.is_terminal() {
             return Ok(());
@@ -330,7 +332,7 @@ impl Answer<'_> {
         writeln!(out)
     }
 
-    /// If the index has several files, returns the file with the row.
+    /// Returns the path of the file that has the row. Returns `None` if the index is a single file.
     fn file_of(&self, near: &Neighbor) -> Option<String> {
         (self.parts.paths().count() > 1).then(|| self.parts.path(near.row).display().to_string())
     }
@@ -355,7 +357,7 @@ impl Answer<'_> {
             let head = format!("{rank:>3}  {:.4}  ", near.score);
             screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", row.id)))?;
             let part = snippet(&row.text, self.question);
-            // In a file or a pipe, a text is always one line, even if it contains line ends.
+            // Replaces line ends by spaces, so that a file or a pipe receives each text as one line.
             let part = shown(&part.split_whitespace().collect::<Vec<_>>().join(" "));
             let marked = screen.mark(&part, &question_words(&part, self.question));
             screen.write(out, &" ".repeat(HIT_INDENT), HIT_INDENT, &marked)?;

@@ -34,8 +34,7 @@ impl Screen {
         matches!(self, Screen::Terminal { .. })
     }
 
-    /// Returns how many columns of a line are left beside `taken` columns. Returns `None` if standard output is not a
-    /// terminal.
+    /// Returns the width of the terminal minus `taken`, in columns. Returns `None` if standard output is not a terminal.
     pub fn columns_beside(self, taken: usize) -> Option<usize> {
         match self {
             Screen::Terminal { columns, .. } => Some(columns.saturating_sub(taken)),
@@ -53,7 +52,7 @@ impl Screen {
         textwrap::wrap(text, options).iter().try_for_each(|line| writeln!(out, "{line}"))
     }
 
-    /// Makes parts of a text bold. The ranges ascend and do not overlap.
+    /// Makes parts of a text bold. `parts` has byte ranges in ascending order that do not overlap.
     pub fn mark(self, text: &str, parts: &[Range<usize>]) -> String {
         if !matches!(self, Screen::Terminal { has_bold: true, .. }) {
             return text.to_owned();
@@ -73,7 +72,7 @@ impl Screen {
 }
 
 /// Splits a line into the parts that wrapping must not break. Wrapping may break a line at spaces and, if UAX #14 allows it,
-/// next to wide characters, because Chinese and Japanese have no spaces. Paths and options are never broken.
+/// next to wide characters, because Chinese and Japanese have no spaces between words. Paths and options are never broken.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let is_wide = |c: char| display_width(c.encode_utf8(&mut [0; 4])) > 1;
     let (mut words, mut start, mut end) = (Vec::new(), 0, 0);
@@ -119,7 +118,7 @@ mod tests {
         let text = "The battery of the display lasts a year.";
         assert_eq!(written(Screen::Pipe, "1.  ", text), format!("1.  {text}\n"));
         assert_eq!(written(NARROW, "1.  ", text), "1.  The battery of\n    the display\n    lasts a year.\n");
-        // Each of these characters takes two columns, and no line begins with a full stop.
+        // Each of these characters is two columns wide, and no line begins with a full stop.
         assert_eq!(written(NARROW, "1.  ", "显示屏电池可以用。一年"), "1.  显示屏电池可以\n    用。一年\n");
     }
 

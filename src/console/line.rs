@@ -30,14 +30,15 @@ pub enum Level {
     Warning,
     /// A document could not be read or embedded.
     Failed,
-    /// A document could not be read and keeps its row of the last run.
+    /// A document could not be read, so the index keeps the document's row from the previous run.
     Stale,
     /// The run has ended early.
     Error,
 }
 
 impl Level {
-    /// Returns the word before a message, and the style of the word. Errors and warnings have the colours of clap's messages.
+    /// Returns the word that is printed before a message, and the style of the word. Errors and warnings have the colours of
+    /// clap's messages.
     fn prefix(self) -> Option<(&'static str, Style)> {
         let style = Style::new().for_stderr();
         match self {
@@ -59,7 +60,8 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// Writes one line to stderr: the name of the tool and the message, or a JSON object that also has the members of `details`.
+/// Writes one line to stderr. In the text format, the line has the name of the tool and the message. In the JSON format, the
+/// line is an object with the time, the level, the message and the members of `details`.
 pub fn eprint_line(format: LogFormat, level: Level, message: &str, details: Value) {
     let line = match format {
         LogFormat::Text => text_line(level, message),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, SecondsFormat, Utc};
 use indicatif::HumanDuration;
 
-/// Numbers with separators, as in `2,315`, and sizes, as in `9.51 MB`.
+/// Formats of numbers with separators, as in `2,315`, and of sizes, as in `9.51 MB`.
 pub use indicatif::{DecimalBytes, HumanCount};
 
 const MINUTE: u64 = 60;

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::number::{HumanCount, counted, human_elapsed, human_seconds, tokens_per_second};
 use super::width::joined;
 
-/// The phase of a run. During scanning, loading and embedding, another thread finds and reads documents.
+/// The phase of a run. In the phases of loading, scanning and embedding, another thread finds and reads documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Reading the index of the last run.
+    /// Reading the index of the previous run.
     ReadingOldIndex,
     /// Comparing the files of the model with the files that the old index was made with.
     CheckingModel,
@@ -43,7 +43,7 @@ impl Phase {
 /// The counts of a run so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RunProgress {
-    /// `None` before the first phase and after the last one.
+    /// `None` before the first phase and after the final phase.
     pub phase: Option<Phase>,
     /// The time when embedding began.
     pub embedding_since: Option<Instant>,
@@ -54,7 +54,7 @@ pub(super) struct RunProgress {
     /// The number of tokens to embed in the documents read so far.
     pub tokens_prepared: u64,
     pub tokens_embedded: u64,
-    /// The number of documents found so far that have a text.
+    /// The number of documents with a text, among the documents found so far.
     pub documents_found: u64,
     pub is_all_found: bool,
     /// The number of documents that have all their vectors.
@@ -69,16 +69,17 @@ enum Total {
 }
 
 impl RunProgress {
-    /// Returns the share of all tokens that has been embedded, from 0 to 1. Returns `None` outside the phase of embedding, and
-    /// while the number of tokens is unknown.
+    /// Returns the number of embedded tokens divided by the number of all tokens. Returns `None` outside the phase of
+    /// embedding, and while the number of all tokens is unknown.
     pub fn fraction(&self) -> Option<f64> {
         let left = self.tokens_left().filter(|_| self.phase == Some(Phase::Embedding))?;
         let all = self.tokens_embedded + left;
         (all > 0).then(|| self.tokens_embedded as f64 / all as f64)
     }
 
-    /// Returns the number of tokens left to embed. Until all inputs have been read, this is an estimate: unread inputs are
-    /// assumed to have as many tokens per byte as the inputs read so far. Returns `None` while no estimate is possible.
+    /// Returns the number of tokens left to embed. Until all inputs have been read, the number is an estimate: unread inputs
+    /// are assumed to have as many tokens per byte as the inputs that have been read. Returns `None` while no estimate is
+    /// possible.
     pub fn tokens_left(&self) -> Option<u64> {
         let prepared = self.tokens_prepared.saturating_sub(self.tokens_embedded);
         if self.is_all_found {
@@ -126,8 +127,8 @@ impl RunProgress {
         }
     }
 
-    /// Returns a document count in words, and the same count in fewer words. While texts are embedded or rows are written,
-    /// documents done are counted. Before that, documents found are counted.
+    /// Returns a document count in words, and the same count in fewer words. In the phases of embedding and writing, this is
+    /// the number of documents that are done. In the other phases, it is the number of documents found.
     fn documents_in_words(&self) -> (Option<String>, Option<String>) {
         let (done, found) = (HumanCount(self.documents_done), self.documents_found);
         let words = match (self.phase, self.documents_total()) {
@@ -190,8 +191,8 @@ impl ProgressWords {
         joined([&self.phase, &self.documents, &self.speed, &self.elapsed, &self.left])
     }
 
-    /// Returns lines with the words, from the longest line to the shortest. One of the lines is shown: beside a bar if the
-    /// share of embedded tokens is known, otherwise beside a spinner.
+    /// Returns several versions of the same line, from the longest to the shortest. The terminal shows the longest version
+    /// that fits: beside a bar if the share of embedded tokens is known, otherwise beside a spinner.
     pub fn lines(&self) -> Vec<String> {
         let ProgressWords { percent, phase, documents, documents_briefly, speed, elapsed, left } = self;
         match percent {
@@ -224,7 +225,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// A run over about 50 million documents. After one day of about four, it has embedded 12 million documents.
+    /// A run over about 50 million documents. After one of about four days, the run has embedded 12 million documents.
     fn large() -> RunProgress {
         RunProgress {
             phase: Some(Phase::Embedding),

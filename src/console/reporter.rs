@@ -15,19 +15,19 @@ use super::progress::{Phase, RunProgress};
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
 use crate::error::{DocumentError, Failure};
 
-/// The interval between drawings of the bar. The bar is drawn even if no count changes, so that the elapsed time is right.
+/// The time between two drawings of the bar. The bar is drawn even if no count changes, so that the elapsed time is right.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// The interval between lines of progress in a log.
+/// The time between two lines of progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// The most failures that a report names, and also the most stale documents.
+/// The most failures in a report, and also the most stale documents in a report.
 const NAMES_MAX: usize = 10_000;
 
-/// The template while the share of embedded tokens is known.
+/// The template of the progress line while the share of embedded tokens is known.
 const BAR: &str = "{wide_bar}{words}";
 
-/// The template while the share of embedded tokens is unknown.
+/// The template of the progress line while the share of embedded tokens is unknown.
 const SPINNER: &str = "{spinner}{words}";
 
 /// A failure in the report of a run.
@@ -131,18 +131,19 @@ impl Reporter {
         self.print(Level::Warning, message, Value::Null);
     }
 
-    /// Writes a failure: a document or a part of the inputs could not be read or embedded. Names the place and the cause.
+    /// Writes the place and the cause of a failure: a document or another part of the inputs could not be read or embedded.
     pub fn failed(&self, failure: &Failure) {
         self.failed_row(&failure.place, &(self.explain)(&failure.cause));
     }
 
-    /// Writes that the document or the row at `place` failed, and keeps the failure for the report.
+    /// Writes the failure of the document or the row at `place`, and stores the failure for the report.
     pub fn failed_row(&self, place: &str, reason: &str) {
         self.print(Level::Failed, &format!("{place}: {reason}"), json!({"place": place, "reason": reason}));
         push(lock(&self.failures), NamedFailure { place: place.to_owned(), reason: reason.to_owned() });
     }
 
-    /// Writes that a document keeps its row of the last run, and keeps the id for the report.
+    /// Writes that a document could not be read, so the index keeps the document's row from the previous run. Stores the id
+    /// for the report.
     pub fn stale(&self, id: &str) {
         let message = format!("{id}: cannot be read now; keeps its row of the last run");
         self.print(Level::Stale, &message, json!({"id": id}));
@@ -181,7 +182,7 @@ impl Reporter {
         self.update(|progress| progress.is_all_found = true);
     }
 
-    /// Adds bytes that were read from the inputs, and the tokens to embed in these bytes.
+    /// Adds bytes that were read from the inputs, and the number of tokens to embed in these bytes.
     pub fn prepared(&self, bytes: u64, tokens: usize) {
         self.update(|progress| {
             progress.bytes_prepared += bytes;
@@ -210,7 +211,7 @@ impl Reporter {
         self.update(|progress| progress.documents_done += count as u64);
     }
 
-    /// Removes the bar and ends the lines of progress.
+    /// Removes the bar, and writes no more lines of progress until the next phase begins.
     pub fn finish(&self) {
         self.update(|progress| progress.phase = None);
         self.bar.finish_and_clear();

@@ -10,7 +10,7 @@ use super::line::{Level, LogFormat, eprint_line};
 use super::number::{DecimalBytes, human_seconds};
 use super::width::{bar_style, columns, fit_beside_bar, joined};
 
-/// The interval between lines of progress in a log.
+/// The time between two lines of progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// The template of the bar.
@@ -19,7 +19,7 @@ const TEMPLATE: &str = "{wide_bar} {percent:>3}%{words}";
 /// The width of the percentage between the bar and the words, as in ` 100%`, in columns.
 const PERCENT: usize = 5;
 
-/// Shows the progress of a transfer, one file after the other.
+/// Shows the progress of a download or an upload, one file after the other.
 pub struct Transfer {
     /// The verb of the messages, such as "downloading".
     doing: &'static str,
@@ -38,7 +38,7 @@ impl Transfer {
         Transfer { doing, format, bar, name: String::new(), last_line: Instant::now() }
     }
 
-    /// Begins to show the file `name` with `bytes` bytes.
+    /// Begins to show the transfer of the file `name`, which has `bytes` bytes.
     pub fn begin(&mut self, name: &str, bytes: u64) {
         name.clone_into(&mut self.name);
         self.bar.set_style(style(name.to_owned()));
@@ -48,7 +48,7 @@ impl Transfer {
         }
     }
 
-    /// Shows that this many bytes of the file have been transferred.
+    /// Shows that `bytes` bytes of the current file have been transferred.
     pub fn show(&mut self, bytes: u64) {
         self.bar.set_position(bytes);
         if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
@@ -78,7 +78,8 @@ fn style(name: String) -> ProgressStyle {
     })
 }
 
-/// Returns lines with words, from the longest line to the shortest. One of the lines is shown beside the bar.
+/// Returns several versions of the same line, from the longest to the shortest. The terminal shows the longest version that
+/// fits beside the bar.
 #[allow(clippy::cast_possible_truncation)] // `as` saturates, and no speed comes near 2^64.
 fn lines(name: &str, state: &ProgressState) -> Vec<String> {
     let name = Some(name.to_owned());

@@ -3,7 +3,8 @@
 use console::{Term, measure_text_width, truncate_str};
 use indicatif::ProgressStyle;
 
-/// The smallest width of a bar, in columns. The bar is narrower only if even the shortest line of words leaves it less room.
+/// The smallest width of a bar, in columns. The bar is narrower only if even the shortest line of words leaves less room for
+/// the bar.
 const BAR_MIN: usize = 5;
 
 /// The width of a spinner, in columns.

@@ -1,9 +1,9 @@
 //! Estimates how much a figure would change on another test set of the same kind: a paired bootstrap with a fixed seed.
 //!
-//! Each resample draws items (questions or pairs) with replacement and computes the figure from these items. Both set-ups of
-//! a comparison get the same items. The interval holds the middle 95 % of the figures of all resamples (percentile method:
-//! Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; for retrieval test sets: Sakai, SIGIR 2006).
-//! `scipy.stats.bootstrap(paired=True, method="percentile")` computes the same interval.
+//! Each resample draws items (questions or pairs) with replacement and computes the figure from these items. In a comparison,
+//! both set-ups are measured on the same items. The interval holds the middle 95 % of the figures of all resamples
+//! (percentile method: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; for retrieval test sets:
+//! Sakai, SIGIR 2006). `scipy.stats.bootstrap(paired=True, method="percentile")` computes the same interval.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -21,8 +21,8 @@ pub struct Interval {
 }
 
 /// Returns the 95 % confidence interval of a statistic of `items`. The result is the same in every run and for any number of
-/// threads. A resample is left out if its statistic is undefined. Returns `None` if no resample is left, or if there are
-/// fewer than two items.
+/// threads. Ignores each resample for which the statistic is undefined. Returns `None` if the statistic is undefined for all
+/// resamples, or if there are fewer than two items.
 pub fn interval(
     items: &[usize],
     resamples: u64,
@@ -58,7 +58,7 @@ struct Random(u64);
 impl Random {
     const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-    /// Returns a number below `most`.
+    /// Returns a random number below `most`.
     // The upper half of the product of a 64-bit number and `most` is below `most`.
     #[allow(clippy::cast_possible_truncation)]
     fn below(&mut self, most: usize) -> usize {

@@ -58,8 +58,8 @@ struct TestRows<'a> {
     program: &'a Path,
 }
 
-/// Reads pairs from these fields or columns: first text, second text, score. `program` is the path of this program, which is
-/// started again as a worker if the format of the file needs a worker.
+/// Reads pairs. `fields` names the fields or columns of the first text, the second text and the score. `program` is the path
+/// of this program, which is started again as a worker if the format of the file needs a worker.
 ///
 /// # Errors
 /// The file cannot be read or is empty; a row lacks a field, or its score is not a number.

@@ -89,8 +89,8 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    // tests/suite/eval.rs compares with pytrec_eval and SciPy. The cases here were computed by hand, or are undefined in those
-    // two libraries.
+    // tests/suite/eval.rs compares these functions with pytrec_eval and SciPy. The expected values here were computed by
+    // hand, or are undefined in these two libraries.
 
     #[test]
     fn rankings_are_measured_as_by_hand() {

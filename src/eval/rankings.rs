@@ -24,7 +24,8 @@ struct RankedDocument {
 }
 
 impl Ranked for RankedDocument {
-    /// Orders the nearer document first. If two documents are equally near, orders the greater name first, as in trec_eval.
+    /// Orders the nearer document first. Of two equally near documents, orders the document with the greater name first, as
+    /// trec_eval does.
     fn order(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(other.document.cmp(&self.document))
     }
@@ -47,7 +48,7 @@ impl Rankings {
     }
 
     /// Adds documents with their L2-normalized vectors `[documents, dim]`. If a document has several vectors, such as one per
-    /// chunk, only the nearest vector counts.
+    /// chunk, the ranking uses only the nearest vector of the document.
     pub fn offer(&mut self, documents: &[&str], vectors: ArrayView2<f32>) {
         let scores = self.questions.dot(&vectors.t());
         self.nearest.par_iter_mut().enumerate().for_each(|(question, nearest)| {

@@ -1,7 +1,7 @@
 //! Splits a clean text into chunks, each with a limited number of tokens, and encodes each chunk. Pure.
 //!
 //! All chunks of a text have about the same length. The vector of a document is the unweighted mean of the vectors of its
-//! chunks, so a last chunk of only three words would weigh as much as a chunk of a whole page.
+//! chunks, so a final chunk of only three words would weigh as much as a chunk of a whole page.
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ use super::tokenize::{Encoding, Tokenizer};
 use crate::error::DocumentError;
 
 /// Version of the chunking rules. Vectors depend on these rules, so the version is part of the fingerprint. Raise it with
-/// every change that makes [`chunk`] split a text in another place.
+/// every change that makes [`chunk`] split a text at a different position.
 pub const VERSION: u32 = 2;
 
 /// The smallest room for text in a chunk, in tokens: the limit of a chunk minus its prefix and special tokens. Every
 /// character fits into 16 tokens: a character has at most 12 bytes after NFC, and a token covers at least one byte.
 pub const ROOM_MIN: usize = 16;
 
-/// The largest piece of text to count tokens in, in bytes per token of [`Chunker::room`]. A larger piece nearly always has
-/// too many tokens. It is split without a count, which bounds the cost.
+/// The largest piece of text that is tokenized to count its tokens, in bytes per token of [`Chunker::room`]. A larger piece
+/// nearly always has too many tokens, so the piece is split without counting. This bounds the cost.
 const BYTES_PER_TOKEN_MAX: usize = 16;
 
 /// The largest text to encode as a whole right away, in bytes per token of [`Chunker::room`]. In every script, most texts
@@ -27,7 +27,7 @@ const BYTES_PER_TOKEN_MAX: usize = 16;
 /// if the token counts of its sentences add up to about one chunk.
 const BYTES_PER_TOKEN_LIKELY: usize = 5;
 
-/// A part of a text with the token ids that the model gets for this part.
+/// A part of a text, and the token ids that the model receives for this part.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     /// The range of bytes in the clean text.
@@ -58,7 +58,8 @@ pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec
         return Ok(chunks);
     }
     let atoms = chunker.atoms()?;
-    // This sum may be higher than the token count of the whole text: the space between two sentences may be counted twice.
+    // This sum may be higher than the token count of the whole text, because a space between two sentences may be counted
+    // twice.
     let tokens: usize = atoms.iter().map(|atom| atom.tokens).sum();
     if !is_likely_to_fit && tokens <= room + atoms.len() && chunker.emit(0..text.len(), &mut chunks)? {
         return Ok(chunks);
@@ -78,7 +79,7 @@ struct Atom {
 struct Chunker<'a> {
     text: &'a str,
     max_tokens: usize,
-    /// Tokens per chunk that are left for text.
+    /// The most tokens of text per chunk: `max_tokens` minus the prefix and the special tokens.
     room: usize,
     tokenizer: &'a Tokenizer,
 }

@@ -3,7 +3,7 @@
 use std::mem;
 
 /// Version of the cleaning rules. Vectors depend on these rules, so the version is part of the fingerprint. Raise it with
-/// every change that makes [`clean`] return another text.
+/// every change that makes [`clean`] return a different text.
 pub const VERSION: u32 = 2;
 
 /// Removes zero-width and control characters, replaces every run of white space by one space, and trims both ends.
@@ -16,7 +16,8 @@ pub fn clean(text: &str) -> String {
     let mut space_due = false;
     let mut rest = text;
     loop {
-        // Few characters of a usual text need cleaning. Copies the text before the next such character in one step.
+        // Few characters of a usual text need cleaning, so the loop copies all text up to the next such character in one
+        // step.
         let (plain, rest_of_text) = rest.split_at(plain_len(rest.as_bytes()));
         if !plain.is_empty() {
             if mem::take(&mut space_due) {

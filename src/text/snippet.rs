@@ -15,9 +15,9 @@ const SEARCHED_MAX: usize = 64 << 10;
 /// The number of characters that a snippet shows before the first word of the question.
 const LEAD: usize = 20;
 
-/// Returns the part of a clean text that has the most words of the question. A word that occurs several times counts once.
-/// Long words weigh more, since short words occur everywhere. If the text has no word of the question, returns the start of
-/// the text: a search by vectors also finds such texts.
+/// Returns the part of a clean text that has the most words of the question. A word that occurs several times is counted
+/// once. Long words have more weight, because short words occur everywhere. If the text has no word of the question, returns
+/// the start of the text: a search by vectors also finds such texts.
 pub fn snippet(text: &str, question: &str) -> String {
     let end = text.char_indices().nth(SEARCHED_MAX).map_or(text.len(), |(end, _)| end);
     let text = &text[..end];
@@ -51,13 +51,13 @@ struct FoundWord {
     first: usize,
     /// The index of the first character after the word.
     end: usize,
-    /// The number of the word in the question, counted from 0.
+    /// The index of the word in the question, counted from 0.
     number: usize,
 }
 
-/// Finds the part of the text with the most weight, and returns the index of the character where the first found word of this
-/// part begins. The weight of a part is the total length of the question's words in the part. A word that occurs several
-/// times counts once.
+/// Finds the part of the text with the most weight, and returns the index of the first character of the first found word in
+/// this part. The weight of a part is the total length of the question's words in the part. A word that occurs several times
+/// adds to the weight only once.
 fn best_start(words: &[FoundWord]) -> usize {
     let mut inside: HashMap<usize, usize> = HashMap::new();
     let (mut weight, mut end) = (0, 0);

@@ -21,8 +21,8 @@ use crate::pipeline::{self, Engine, Job};
 use crate::storage::place::Place;
 use crate::vector::embedder::Embedder;
 
-/// The last part of the journal's file name. The journal is a file beside the output. It holds the vectors of a run until the
-/// output is in place.
+/// The end of the journal's file name. The journal is a hidden file beside the output. It stores the vectors of a run until
+/// the output is in place.
 const JOURNAL: &str = "journal";
 
 /// Embeds the texts that need a new vector, and puts the new index in place. A dry run only estimates this work.
@@ -48,7 +48,8 @@ pub fn execute(
     let mut writer = IndexWriter::new(&session.place, plan.job.old.as_ref(), plan.metadata.clone(), keep);
     run_stages(plan, model, &mut journal, &mut writer, reporter, outcome)?;
     let documents = &outcome.documents;
-    // If only some documents fail, the index is written without them. If all documents fail, a field or a folder is wrong.
+    // If only some documents fail, the run writes an index without these documents. If all documents fail, the run fails too,
+    // because the cause is probably a wrong field or a wrong folder.
     ensure!(
         documents.embedded + documents.reused + documents.stale > 0 || !documents.have_failures(),
         "no document could be embedded: {documents}; fix the failures and run again (output {} is untouched)",
@@ -137,7 +138,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     Ok(loaded)
 }
 
-/// Adds up the sizes of all inputs in a thread, so that the progress can show the time left.
+/// Adds up the sizes of all inputs in a separate thread, so that the progress can show the time left.
 fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
     let (job, reporter) = (job.clone(), reporter.clone());
     thread::spawn(move || job.roots.total_bytes().into_iter().for_each(|bytes| reporter.total_bytes(bytes)));
@@ -154,7 +155,7 @@ fn publish(
     let started = Instant::now();
     reporter.enter(Phase::Writing);
     #[allow(clippy::cast_possible_truncation)]
-    // The number of stale documents fits: they are all in the old index, and an index counts its documents in 32 bits.
+    // This number fits into 32 bits: all stale documents are in the old index, and an index counts its documents in 32 bits.
     let stale = outcome.documents.stale as u32;
     let written = writer.publish(session.delta.as_ref(), stale, session.was_left())?;
     // Removes the bar of the run, because an upload shows a separate bar.

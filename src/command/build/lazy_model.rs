@@ -9,7 +9,7 @@ use crate::console::{Phase, Reporter};
 use crate::model::{LoadedModel, Model, ModelFingerprint, Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 
-/// A model that may not be loaded yet. The fingerprint of the model is known.
+/// A model with a known fingerprint. The model is loaded only when it is needed.
 pub struct LazyModel {
     /// The name of the model in messages.
     pub name: String,
@@ -22,7 +22,8 @@ pub struct LazyModel {
 }
 
 enum ModelState {
-    /// The model is not loaded: its fingerprint was found without loading, or the loaded model has been handed out.
+    /// The model is not loaded: the fingerprint was found without loading the model, or [`LazyModel::load`] has already
+    /// returned the loaded model.
     Known(ModelFingerprint),
     Loaded(Box<LoadedModel>),
 }
@@ -65,7 +66,7 @@ impl LazyModel {
         }
     }
 
-    /// Returns the loaded model. Loads the model first if it is not loaded yet.
+    /// Returns the loaded model. Loads the model if the model is not loaded yet.
     ///
     /// # Errors
     /// A file of the model is missing or wrong, or the device cannot run the model.

@@ -4,7 +4,7 @@ mod execute; // runs the plan and puts the new index in place
 mod lazy_model; // loads the model only when it is needed
 mod plan; // makes the plan from the arguments, the model and the old index
 mod report; // writes the file of --report
-mod session; // holds the lock and the places of the outputs
+mod session; // locks the places of the outputs, and uploads the outputs
 mod summary; // prints the lines at the end of a run
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit
     let mut outcome = BuildOutcome::default();
     let result = build(arguments, &mut stores, &reporter, &mut outcome);
     reporter.finish();
-    // If another run holds the output, that run writes the report.
+    // If another run holds the lock on the output, only that other run writes the report.
     let is_held = matches!(&result, Err(e) if Exit::of(e) == Exit::Held);
     if let Some(file) = report.filter(|_| !is_held) {
         let report = Report::new(arguments, &started, &outcome, &result, &reporter);

@@ -40,8 +40,8 @@ pub struct BuildPlan {
 }
 
 impl BuildPlan {
-    /// Checks the arguments against the model and compares the old index with them. `has_output` says whether the old output
-    /// has documents. A damaged old output is assumed to have documents.
+    /// Checks the arguments against the model, and compares the old index with the arguments and the model. `has_output` says
+    /// whether the old output has documents. A damaged old output is assumed to have documents.
     ///
     /// # Errors
     /// An argument does not fit the model.
@@ -75,7 +75,7 @@ impl BuildPlan {
         Ok(BuildPlan { job: Arc::new(job), metadata, is_rebuild: arguments.rebuild })
     }
 
-    /// Returns whether vectors of the old index are reused.
+    /// Returns whether the run can reuse vectors of the old index.
     pub fn reuses_old(&self) -> bool {
         !self.job.is_rebuild && self.job.old.as_ref().is_some_and(Old::has_vectors)
     }

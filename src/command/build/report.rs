@@ -20,7 +20,7 @@ const REPORT: FileKind = FileKind { name: "JSON", magic: b"{", replaces_damaged:
 /// The version of the schema.
 const FORMAT: u32 = 1;
 
-/// The results of a run so far. The report has them even if the run ends early.
+/// The results of a run so far. The report contains these results even if the run ends early.
 #[derive(Default)]
 pub struct BuildOutcome {
     /// `None` until the model is known.
@@ -64,7 +64,7 @@ pub struct RowCounts {
     pub total: usize,
     /// The number of new rows with an id that the old output does not have.
     pub added: usize,
-    /// The number of new rows that differ from the old row with the same id in the text, the vector or a kept value.
+    /// The number of new rows with an id that the old output also has, but with another text, vector or kept value.
     pub changed: usize,
     /// The number of old rows with an id that the new output does not have.
     pub removed: usize,
@@ -129,7 +129,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The place of the report.
+/// The place where the report is written.
 pub struct ReportFile {
     target: Target,
     place: Place,
@@ -139,7 +139,7 @@ impl ReportFile {
     /// Checks, before the run begins, that the report can be written.
     ///
     /// # Errors
-    /// The place cannot be written, or holds a file that is not JSON.
+    /// No file can be written at the place, or the place has a file that is not JSON.
     pub fn open(arguments: &BuildArguments, stores: &mut Stores) -> anyhow::Result<Option<Self>> {
         let Some(path) = &arguments.report else { return Ok(None) };
         let target = Target::new("--report", path, &REPORT, stores)?.look()?;

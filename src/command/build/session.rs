@@ -1,4 +1,4 @@
-//! Holds, from the start to the end of a run, the lock, the place of the index and the place of the delta.
+//! Locks the places of the index and the delta for the whole run, reads the old index there, and uploads the new files.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Takes the lock, and notes which files exist at the places.
+    /// Takes the lock, and checks which files already exist at the places.
     ///
     /// # Errors
-    /// Another run holds the lock, or a place cannot be written.
+    /// Another run holds the lock, or no file can be written at one of the places.
     pub fn open(
         arguments: &BuildArguments,
         stores: &mut Stores,
@@ -39,7 +39,7 @@ impl Session {
             None => None,
         };
         let delta = delta_output.as_ref().map(Target::place).transpose()?;
-        // If the output is an object, a dry run also downloads a local copy, so it needs the lock on this copy.
+        // If the output is an object, a dry run also downloads a local copy, so the dry run needs the lock on this copy.
         let needs_lock = !arguments.dry_run || output.is_object();
         let warn = |warning: &str| reporter.warn(warning);
         let lock = if needs_lock { output::lock(&output.place()?, &warn)? } else { None };
@@ -52,16 +52,17 @@ impl Session {
         Ok(Session { output, delta_output, place, delta, lock })
     }
 
-    /// Returns whether the previous run left its lock file behind, because it died, or failed with an object as its output.
+    /// Returns whether the previous run left its lock file behind. A run does so if it is killed, or if it fails and its
+    /// output is an object.
     pub fn was_left(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.was_left)
     }
 
-    /// Reads the index of the last run. Returns `None` if there is no index, or if the index is damaged. A damaged index will be
-    /// kept under another name.
+    /// Reads the index of the previous run. Returns `None` if there is no index, or if the index is damaged. A damaged index
+    /// will be renamed, not deleted.
     ///
     /// # Errors
-    /// The file would be lost, because it is not an index or has another shard.
+    /// The place has a file that is not an index, or an index of another shard. The run would overwrite this file.
     pub fn read_old(
         &mut self,
         arguments: &BuildArguments,
@@ -100,11 +101,11 @@ impl Session {
         self.delta_output.iter().chain([&self.output]).try_for_each(|target| target.upload(format))
     }
 
-    /// Releases the lock.
+    /// Releases the lock. If the run has failed and the output is an object, the lock file stays.
     pub fn close(self, has_failed: bool) {
         if let (Some(lock), true) = (self.lock, has_failed && self.output.is_object()) {
-            // An upload that failed may still have changed the object. The lock file stays, so that the next run keeps the delta
-            // that belongs to the changed object.
+            // A failed upload may still have changed the object. The lock file tells the next run to keep the delta that
+            // belongs to the changed object.
             lock.leave();
         }
     }

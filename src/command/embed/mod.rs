@@ -1,5 +1,5 @@
-//! `embed`: embeds texts and writes the vectors to standard output. A line of standard input is answered without waiting for
-//! the next line.
+//! `embed`: embeds texts and writes the vectors to standard output. The run answers each line of standard input without
+//! waiting for the next line.
 
 mod arrow;
 
@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// The most lines that are embedded together.
+/// The most lines of standard input that are embedded together.
 const LINES_TOGETHER: usize = 256;
 
 pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -59,14 +59,16 @@ fn instruction<'a>(arguments: &'a EmbedArguments, model: &Model) -> Option<&'a s
 /// Writes vectors to standard output in one of the formats.
 struct VectorOutput {
     sink: VectorSink,
-    /// The number of texts so far. An error message names the failed text by its number.
+    /// The number of texts written so far, in all formats except JSON Lines. An error message shows this number as the
+    /// position of the failed text.
     texts: usize,
     has_failures: bool,
 }
 
 enum VectorSink {
     JsonLines(BufWriter<Stdout>),
-    /// The header of the file holds the number of vectors, so all vectors are kept until the end.
+    /// The header of a NumPy file contains the number of vectors, so all vectors stay in memory until the last text is
+    /// embedded.
     Npy {
         dim: usize,
         values: Vec<f32>,
@@ -93,8 +95,8 @@ impl VectorOutput {
         Ok(VectorOutput { sink, texts: 0, has_failures: false })
     }
 
-    /// Writes the vectors of texts. In JSON Lines, a text without a vector gets an error instead. The other formats cannot
-    /// hold errors, so the run fails at the first text without a vector.
+    /// Writes the vectors of texts. In JSON Lines, the line of a text without a vector has an error in place of the vector.
+    /// The other formats cannot hold errors, so the run fails at the first text without a vector.
     fn write(
         &mut self,
         texts: &[String],
@@ -151,7 +153,7 @@ fn write_lines(
 fn write_npy(out: &mut impl Write, values: &[f32], dim: usize) -> io::Result<()> {
     let shape = format!("({}, {dim})", values.len() / dim);
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-    // In this format, the magic, the length, the header and the line end together must have a multiple of 64 bytes.
+    // In this format, the total size of the magic, the length, the header and the line end must be a multiple of 64 bytes.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     // The length fits into 16 bits, because the header is about 100 bytes long.
     let length = u16::try_from(length).map_err(io::Error::other)?;

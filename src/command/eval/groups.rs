@@ -24,7 +24,7 @@ pub struct Variant {
 }
 
 /// Returns the set-ups to measure, in the order of the options. In a comparison, the second set-up differs from the first
-/// only in the `--compare-…` options. If no option names an ONNX file, `file` is used.
+/// only in the `--compare-…` options. If no option names an ONNX file, this function uses `file`.
 pub fn groups(
     setups: &SetupArguments,
     instruction: Option<&str>,

@@ -40,7 +40,7 @@ pub struct EvalPage {
     pub measured: Vec<Measured>,
     /// Whether the second set-up is compared with the first.
     pub is_comparison: bool,
-    /// Remarks on the test set, each with the number of items that it is about.
+    /// Remarks on the test set. Each remark has the number of items that the remark is about.
     pub notes: Vec<(&'static str, usize)>,
 }
 
@@ -65,14 +65,14 @@ pub enum Values {
     Questions(Vec<[f64; 3]>),
     Pairs {
         cosines: Vec<f64>,
-        /// The scores of the test set.
+        /// The known similarity of each pair, from the test set.
         scores: Arc<[f64]>,
     },
 }
 
 impl Values {
     /// Returns a metric over some of the items: the mean for questions, the correlation for pairs. Returns `None` if the
-    /// correlation is undefined, such as for equal scores.
+    /// correlation is undefined, such as when all scores are equal.
     fn figure(&self, metric: usize, items: &[usize]) -> Option<f64> {
         match self {
             Values::Questions(values) => {

@@ -65,7 +65,8 @@ fn embed(
     instruction: Option<&str>,
     format: LogFormat,
 ) -> anyhow::Result<Vec<Embedding>> {
-    // Uses the default limit on tokens, so the texts are split into the same chunks as in `build`.
+    // Uses the default limit on tokens, so that long texts are split into the same chunks as by `build` without
+    // `--max-tokens`.
     let tokenizer = model::tokenizer(&group.model, instruction)?;
     let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
     let texts = model::workload(&tokenizer, max_tokens)?;

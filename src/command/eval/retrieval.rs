@@ -19,8 +19,8 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
-/// The most documents that are embedded and ranked together. Their vectors are dropped afterwards, so the vectors of a corpus
-/// need not fit into memory.
+/// The most documents per batch that is embedded and ranked. The vectors of a batch are dropped after the batch, so the
+/// vectors of a whole corpus need not fit into memory.
 const DOCUMENTS_TOGETHER: usize = 1024;
 
 pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
@@ -125,8 +125,8 @@ impl Corpus {
         }
     }
 
-    /// Returns the limit on tokens per chunk, as in `build`. Returns 0 for an index, because its documents already have
-    /// vectors.
+    /// Returns the limit on tokens per chunk, which is the default limit of `build`. Returns 0 for an index, because the
+    /// documents of an index already have vectors.
     fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
         match self {
             Corpus::Texts(_) => model::max_tokens(None, model, &model.tokenizer),
@@ -191,8 +191,8 @@ fn offer_texts(
     offer(rankings, &ids, ArrayView2::from_shape((ids.len(), embedder.dim()), &values)?)
 }
 
-/// Offers documents to all rankings. `vectors` have all dimensions. If a ranking has fewer dimensions, it gets truncated
-/// vectors.
+/// Offers documents to all rankings. `vectors` has all dimensions of the documents' vectors. A ranking with fewer dimensions
+/// receives truncated vectors.
 fn offer(rankings: &mut [Rankings], documents: &[&str], vectors: ArrayView2<f32>) -> anyhow::Result<()> {
     for ranking in rankings {
         if ranking.dim() == vectors.ncols() {
@@ -213,7 +213,7 @@ fn truncate(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>>
     Ok(Array2::from_shape_vec((vectors.nrows(), dim), values)?)
 }
 
-/// The set-ups with the same instruction for questions.
+/// The set-ups that share an instruction for questions.
 struct Asked<'a> {
     instruction: Option<&'a str>,
     tokenizer: Tokenizer,
@@ -239,7 +239,7 @@ fn rank(
     }
     let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
     let asked = by_instruction(model, variants, no_instruction, &texts)?;
-    // The model is loaded only once, so it must accept the longest text of every set-up.
+    // The model is loaded only once, so the model must accept the longest text of every set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
     let tokenizer = asked[0].tokenizer.clone();
     let all = model::workload(&tokenizer, longest)?;
@@ -281,8 +281,8 @@ fn by_instruction<'a>(
     groups.collect()
 }
 
-/// Returns the metrics of [`QUESTIONS`] for one question. `judged` has the relevance of each judged document, and `found` has
-/// the documents found, nearest first.
+/// Returns the metrics of [`QUESTIONS`] for one question. `judged` maps the id of each judged document to the relevance of
+/// the document. `found` lists the ids of the documents found, nearest first.
 fn metrics(judged: &HashMap<String, i64>, found: &[&str]) -> [f64; 3] {
     let ranked: Vec<i64> = found.iter().map(|&document| judged.get(document).copied().unwrap_or(0)).collect();
     let judged: Vec<i64> = judged.values().copied().collect();

@@ -30,7 +30,7 @@ pub const DIM_MIN: usize = 32;
 /// The default instruction for questions, from Qwen3-Embedding's model card.
 pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
-/// Finds the files of the model, or downloads them from the hub. If the user names no ONNX file, `file` is used.
+/// Finds the files of the model, or downloads them from the hub. If the user names no ONNX file, this function uses `file`.
 pub fn open(
     arguments: &ModelArguments,
     file: Option<&str>,
@@ -88,7 +88,8 @@ pub fn name(arguments: &ModelArguments, model: &Model) -> String {
     format!("{repository} ({})", onnx.file_name().unwrap_or_default().display())
 }
 
-/// Returns the path or the hub name in the arguments, or else the model folder beside this program.
+/// Returns the path or the hub name in the arguments. Without this argument, returns the model folder beside this program, if
+/// any.
 fn named(arguments: &ModelArguments) -> Option<PathBuf> {
     arguments.model.clone().or_else(beside)
 }
@@ -120,8 +121,8 @@ pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T)
 }
 
 pub fn resources(arguments: &ModelArguments) -> Resources {
-    // Uses at most one thread per core, because a second thread makes the model no faster. A container may allow fewer cores
-    // than the machine has.
+    // Uses at most one thread per core, because a second thread per core does not make the model faster. A container may
+    // allow fewer cores than the machine has.
     let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Resources {
         threads: arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from),

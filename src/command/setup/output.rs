@@ -14,12 +14,13 @@ use crate::storage::lock::{Lock, LockError};
 use crate::storage::object::Url;
 use crate::storage::place::Place;
 
-/// The last part of the lock file's name. The lock file is beside the output.
+/// The end of the lock file's name. The lock file is a hidden file beside the output.
 const LOCK: &str = "lock";
 
-/// Checks that each output is a different file and not an input. `outputs` has the option and the path of each output.
+/// Checks that no two outputs are the same file, and that no output is an input. `outputs` has the option and the path of
+/// each output.
 pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> Result<(), Usage> {
-    // A file that does not exist yet has no canonical path, but the folder of the file has one.
+    // Only an existing file has a canonical path. The path of a new file is made from the canonical path of its folder.
     let real = |path: &Path| {
         let new = || Some(path.parent()?.join(".").canonicalize().ok()?.join(path.file_name()?));
         path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_owned())
@@ -69,7 +70,7 @@ pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, P
     Ok((lock, place, old))
 }
 
-/// Opens the old file, which must be an index and not a shard. A damaged file will be kept under another name.
+/// Opens the old file, which must be an index and not a shard. A damaged file will be renamed, not deleted.
 fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
     if !place.is_taken() {
         return Ok(None);
@@ -91,7 +92,8 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Pa
     }
 }
 
-/// Checks that an index without rows does not replace an index with rows. `why` is the reason that the new index has no rows.
+/// Checks that an index without rows does not replace an index with rows. The error message shows `why` the new index has no
+/// rows.
 pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> anyhow::Result<()> {
     let there = old.map_or(0, Part::rows);
     ensure!(
@@ -102,7 +104,7 @@ pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> an
     Ok(())
 }
 
-/// Returns the error for an output path with a file that is not an index and would be lost.
+/// Returns the error for an existing file that is not an index. Writing the output would overwrite this file.
 pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     let what = match what {
         IndexFileError::Delta => "a delta",
@@ -111,8 +113,9 @@ pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
     anyhow!("{place}: is {what}, and would be lost; choose another place with -o")
 }
 
-/// Checks that the old file and the new file have the same shard of the documents. `there` is the shard of the old file, or
-/// `None` if the old file has no metadata. Such a file passes the check. A file with all documents has `None` as its shard.
+/// Checks that the old file and the new file are indexes of the same shard. `there` is the shard of the old file, or `None`
+/// if the old file has no metadata. A file without metadata passes the check. For an index of all documents, the shard is
+/// `None`.
 pub fn check_shard(place: &Place, there: Option<Option<Shard>>, wanted: Option<Shard>) -> anyhow::Result<()> {
     match there {
         Some(there) if there != wanted => {

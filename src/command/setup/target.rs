@@ -35,7 +35,7 @@ impl Target {
         self.remote.is_some()
     }
 
-    /// Returns the place of the local file, and notes whether a file exists there now.
+    /// Returns the place of the local file, and checks whether a file already exists at this place.
     ///
     /// # Errors
     /// The errors of [`Place::new`].
@@ -56,8 +56,8 @@ impl Target {
         Ok(self)
     }
 
-    /// Downloads the object, unless the local file is already a copy of the object. Only the run that holds the lock may call
-    /// this.
+    /// Downloads the object, unless the local file is already a copy of the object. Only the run that holds the lock on the
+    /// local file may call this function.
     ///
     /// # Errors
     /// The object cannot be downloaded.
@@ -71,8 +71,8 @@ impl Target {
     /// Uploads the file unless the object already has the same content.
     ///
     /// # Errors
-    /// The object cannot be written. Or another program has written the object in the meantime, and the upload does not
-    /// overwrite that object.
+    /// The object cannot be written. The upload also fails if another program has written the object in the meantime, so that
+    /// no change is lost.
     pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
         self.remote.as_ref().map_or(Ok(()), |remote| remote.upload(&self.place()?, format))
     }

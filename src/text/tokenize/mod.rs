@@ -45,7 +45,8 @@ pub struct Tokenizer {
     words: Option<Arc<WordTokenizer>>,
     /// The instruction to put before every text; empty for no instruction.
     prefix: String,
-    /// The id of the end token to append; `None` if `tokenizer.json` appends it or the model needs no end token.
+    /// The id of the end token to append; `None` if `tokenizer.json` already appends the end token, or if the model needs no
+    /// end token.
     end: Option<u32>,
     /// The number of tokens that instruction, start token and end token add to each text.
     overhead: usize,
@@ -65,7 +66,8 @@ impl Tokenizer {
             )
         };
         let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|e| in_file(e.to_string()))?;
-        // Some published `tokenizer.json` files switch on padding, or truncation, which silently shortens texts.
+        // Switches off truncation and padding, because some published `tokenizer.json` files switch them on. Truncation would
+        // silently shorten texts.
         inner.with_truncation(None).map_err(|e| in_file(e.to_string()))?;
         inner.with_padding(None);
         let end = match end_token {
@@ -143,8 +145,8 @@ impl Tokenizer {
         self.overhead
     }
 
-    /// Returns the token ids that every encoding begins with: the ids of the instruction, except the last id. The last id is
-    /// left out because the tokenizer may merge the last token of the instruction with the start of the text.
+    /// Returns the token ids that every encoding begins with: the ids of the instruction without the final id. The final id
+    /// is left out, because the tokenizer may merge the final token of the instruction with the start of the text.
     ///
     /// # Errors
     /// The instruction cannot be tokenized.

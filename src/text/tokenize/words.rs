@@ -71,7 +71,7 @@ impl WordTokenizer {
         is_composed(text) && !self.added.is_match(text)
     }
 
-    /// Returns the ids of the text with special tokens around them.
+    /// Returns the token ids of the text, including the special tokens before and after the text.
     pub fn encode(&self, text: &str, tokenizer: &tokenizers::Tokenizer) -> Result<Vec<u32>, DocumentError> {
         let mut ids = self.before.clone();
         self.for_each_word(text, tokenizer, |word| ids.extend_from_slice(word))?;
@@ -86,7 +86,7 @@ impl WordTokenizer {
         Ok(count)
     }
 
-    /// Calls `take` with the ids of each word, in order.
+    /// Calls `take` with the token ids of each word, in the order of the text.
     fn for_each_word(
         &self,
         mut text: &str,
@@ -133,12 +133,12 @@ impl WordCache {
     }
 }
 
-/// Returns `true` for white space, except for line ends: a line end may belong to the word before it.
+/// Returns `true` for white space, except for line ends: a line end may belong to the word before the line end.
 fn is_space(c: char) -> bool {
     c.is_whitespace() && !matches!(c, '\r' | '\n')
 }
 
-/// Checks quickly whether NFC leaves the text unchanged. If the quick check cannot decide, returns `false`.
+/// Checks quickly whether NFC leaves the text unchanged. Returns `false` if the quick check cannot decide.
 fn is_composed(text: &str) -> bool {
     text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes
 }
