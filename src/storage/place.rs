@@ -18,7 +18,7 @@ const RANDOM_CHARS: usize = 12;
 /// The end of the name of a temporary file.
 const TEMPORARY: &str = ".tmp";
 
-/// The end of the name of a backup. The name of the damaged file comes before it.
+/// The end of the name of a backup: the name of the damaged file, followed by this text.
 const BACKUP: &str = ".damaged";
 
 /// The kind of file that will be written.
@@ -111,7 +111,7 @@ impl Place {
     /// the new file either.
     pub fn sibling_options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
-        // Does not follow a symlink with this name, which another user with access to the folder could have made.
+        // Opening must not follow a symlink: another user with access to the folder could have made a symlink with this name.
         options.mode(self.temporary_mode().mode()).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         options
     }
@@ -203,7 +203,7 @@ impl Place {
         self.backup_path()
     }
 
-    /// Returns the first of `NAME.damaged`, `NAME.damaged-2` and so on that does not exist yet.
+    /// Returns the first path of `NAME.damaged`, `NAME.damaged-2` and so on at which no file exists yet.
     fn backup_path(&self) -> PathBuf {
         let path = |number: u32| {
             let mut path = self.path.clone().into_os_string();
@@ -230,7 +230,7 @@ impl Place {
             })
     }
 
-    /// Flushes the folder to disk. Until then, a power failure can undo the creation or renaming of a file.
+    /// Flushes the folder to disk. Before the flush, a power failure can undo the creation or renaming of a file.
     ///
     /// # Errors
     /// The folder cannot be flushed to disk.
@@ -323,7 +323,7 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     Ok(ends)
 }
 
-/// Tells whether a file is a temporary file of the place with this prefix, made by [`Place::temporary`].
+/// Tells whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
     let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
     random.is_some_and(|random| random.len() == RANDOM_CHARS && random.iter().all(u8::is_ascii_alphanumeric))

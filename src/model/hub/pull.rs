@@ -38,8 +38,8 @@ impl Hub {
         are_there.then_some(snapshot)
     }
 
-    /// Returns the snapshot of a model, and downloads the model if it is not in the cache. A model in the cache is used without
-    /// a request to the hub, so that the model does not change overnight. [`Hub::pull`] updates a model.
+    /// Returns the snapshot of a model, and downloads the model if it is not in the cache. If the model is in the cache, this
+    /// function sends no request to the hub, so that the model stays the same from run to run. [`Hub::pull`] updates a model.
     ///
     /// # Errors
     /// The model is not in the cache, and the run is offline or the download fails.
