@@ -1,4 +1,4 @@
-//! Opens a GPU by its number, and loads the libraries of CUDA and cuDNN that ONNX Runtime requires.
+//! Opens a GPU by its CUDA device number, and loads the libraries of CUDA and cuDNN that ONNX Runtime requires.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

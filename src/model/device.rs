@@ -23,7 +23,7 @@ pub enum Device {
 /// The value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first GPU if it can be used, otherwise the CPU.
+    /// The first GPU, or the CPU if the first GPU cannot be used.
     Auto,
     /// Only this device. The run fails if the device cannot be used.
     Only(Device),

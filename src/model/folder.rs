@@ -61,7 +61,7 @@ pub struct ModelFolder {
     pub onnx: PathBuf,
     /// The path of `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// The folders to search for all other files of the model, in the order of the search.
+    /// The folders to search for all files except the graph, in the order of the search.
     folders: Vec<PathBuf>,
     config: Config,
 }

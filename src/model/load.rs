@@ -74,7 +74,7 @@ impl Model {
     }
 
     /// Returns the fingerprint without loading the model. Only a loaded graph shows the width and whether the graph pools, so
-    /// this function takes both from `before`. Returns `None` if the weights differ from the weights of `before`.
+    /// this function copies both from `before`. Returns `None` if the weights differ from the weights of `before`.
     ///
     /// # Errors
     /// A file of the model cannot be read.

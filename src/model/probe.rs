@@ -2,8 +2,8 @@
 //!
 //! The shapes that a graph declares do not answer this question: a graph that works only with one text per batch may still
 //! declare a dynamic batch size. A dynamic int8 graph has one activation scale per tensor, so a vector depends on the other
-//! texts of its batch. Some graphs that pool take the vector from the last column, which is padding in shorter texts. Some
-//! graphs reshape to a fixed batch size of 1.
+//! texts of its batch. Some graphs that pool read every vector at the last position of the batch, where a shorter text has
+//! padding. Some graphs reshape to a fixed batch size of 1.
 
 use std::fmt;
 
@@ -111,7 +111,7 @@ pub fn probe(session: &mut GraphSession, tokenizer: &Tokenizer, min_cosine: f64)
     Ok(Probe { equal_lengths, padded })
 }
 
-/// Shortens a text to this many tokens and keeps its end token.
+/// Shortens a text to this many tokens. The shortened text ends with the end token too.
 fn shortened(text: &Encoding, tokens: usize) -> Encoding {
     let (start, end) = text.ids().split_at(text.len() - 1);
     Encoding::new([&start[..tokens.max(1) - 1], end].concat())

@@ -197,8 +197,8 @@ fn capi(lib: &Path) -> Vec<PathBuf> {
     packages.map(|packages| packages.join("onnxruntime/capi")).filter(|capi| capi.is_dir()).collect()
 }
 
-/// Returns the library of ONNX Runtime in a folder. If the folder has several files of the library, returns the file with the
-/// shortest name: `libonnxruntime.so` rather than `libonnxruntime.so.1.31.1`.
+/// Returns the library of ONNX Runtime in a folder. If the folder has several files of the library, this function returns the
+/// file with the shortest name, for example `libonnxruntime.so` and not `libonnxruntime.so.1.31.1`.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
     let is_library = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());

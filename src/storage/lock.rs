@@ -1,5 +1,5 @@
-//! Allows only one run at a time per output. A run locks a file beside the output, and the system releases the lock when the
-//! process ends, for whatever reason.
+//! Allows only one run at a time per output. A run locks a file beside the output. The system releases the lock when the
+//! process ends, even if the process is killed.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};

@@ -18,7 +18,7 @@ const RANDOM_CHARS: usize = 12;
 /// The end of the name of a temporary file.
 const TEMPORARY: &str = ".tmp";
 
-/// The end of the name of a backup: the name of the damaged file, followed by this text.
+/// The end of the name of a backup. The name of a backup is the name of the damaged file, followed by this text.
 const BACKUP: &str = ".damaged";
 
 /// The kind of file that will be written.

@@ -60,8 +60,8 @@ impl Batch {
         self.len() * self.padded_length
     }
 
-    /// Splits the batch in two. Both halves keep the padded length, because the padding of a text must not depend on the other
-    /// texts of its batch.
+    /// Splits the batch into two batches. Both batches have the padded length of this batch, because the padding of a text must
+    /// not depend on the other texts of its batch.
     ///
     /// # Panics
     /// If the batch has only one chunk.

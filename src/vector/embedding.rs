@@ -47,8 +47,8 @@ impl Embedding {
         self.0
     }
 
-    /// Makes an embedding from stored numbers, which must be the numbers of an earlier `Embedding`. Does not check or normalize
-    /// the numbers again.
+    /// Makes an embedding from stored numbers, which must be the numbers of an earlier `Embedding`. This function does not
+    /// check or normalize the numbers again.
     pub fn stored(values: Box<[f32]>) -> Self {
         Embedding(values)
     }

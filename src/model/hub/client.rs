@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit for each wait for data: for the start of a response, and for every further piece of the response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pause before each retry, in seconds. The server can name another pause.
+/// The pause before each retry, in seconds. If the server names another pause, that pause is used instead.
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 
 /// The longest pause before a retry, in seconds, even if the server names a longer pause.

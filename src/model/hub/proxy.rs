@@ -22,8 +22,8 @@ pub struct EndpointProxy {
 }
 
 impl EndpointProxy {
-    /// Returns the proxy for the scheme of an endpoint; `None` if no variable names a proxy. Assumes that redirects keep the
-    /// scheme.
+    /// Returns the proxy for the scheme of an endpoint; `None` if no variable names a proxy. This function assumes that a
+    /// redirect does not change the scheme.
     ///
     /// # Errors
     /// The value of the variable is not the address of a proxy.

@@ -180,8 +180,8 @@ impl RemoteOutput {
     fn abort_unfinished_upload(&self, place: &Place) -> anyhow::Result<()> {
         let note = place.sibling(UPLOAD);
         let Ok(id) = fs::read_to_string(&note) else { return Ok(()) };
-        // The id is empty if a run was killed before it wrote the id. Some stores would delete the object if asked to abort an
-        // upload without an id.
+        // The id is empty if a run was killed before it wrote the id. A request to abort an upload without an id would make
+        // some stores delete the object.
         if !id.is_empty() {
             self.store.abort_upload(&self.url, &id)?;
         }

@@ -1,6 +1,6 @@
 //! Sends the HTTP requests of object_store, says on stderr which store the run waits for, and gives up if a store stays
-//! unavailable. Also adds a condition to the request that completes an upload in parts, because object_store has no option for
-//! such a condition.
+//! unavailable. This module also adds a condition to the request that completes an upload in parts, because object_store has no
+//! option for such a condition.
 
 use std::collections::HashMap;
 use std::fmt;

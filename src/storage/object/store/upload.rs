@@ -128,7 +128,7 @@ impl Store {
             .and_then(|()| self.send_parts(url, &id, source, watch.sent))
             .and_then(|parts| self.complete_upload(url, &id, &parts, source.found));
         if uploaded.is_err() {
-            // If the parts cannot be removed now, the next run tries again.
+            // If the parts cannot be removed now, the next run tries again to remove the parts.
             let abort = self.parts.abort_multipart(&key, &id);
             let _ = self.runtime.block_on(async { tokio::time::timeout(ABORT_TIMEOUT, abort).await });
         }
