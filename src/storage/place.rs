@@ -18,7 +18,8 @@ const RANDOM_CHARS: usize = 12;
 /// The end of the name of a temporary file.
 const TEMPORARY: &str = ".tmp";
 
-/// The end of the name of a backup. The name of a backup is the name of the damaged file, followed by this text.
+/// The end of the name of a backup. The name of a backup is the name of the damaged file, followed by this text. A
+/// number follows if a backup with this name exists already.
 const BACKUP: &str = ".damaged";
 
 /// The kind of file that will be written.
@@ -271,8 +272,8 @@ impl Place {
     }
 
     /// Returns the mode of a temporary file. If there is an old file, only the owner may read the temporary file, until
-    /// [`Place::publish`] gives it the group and mode of the old file. If there is no old file, the temporary file has the usual
-    /// mode of a new file, which the umask reduces.
+    /// [`Place::publish`] gives the group and mode of the old file to the temporary file. If there is no old file, the temporary
+    /// file has the usual mode of a new file, which the umask reduces.
     fn temporary_mode(&self) -> Permissions {
         Permissions::from_mode(if self.old.is_some() { 0o600 } else { 0o666 })
     }

@@ -19,7 +19,8 @@ pub struct Hub {
 
 impl Hub {
     /// Reads the settings from the environment variables `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`,
-    /// `HF_HUB_OFFLINE` and the usual variables for proxies. `is_offline` forbids requests even without `HF_HUB_OFFLINE`.
+    /// `HF_HUB_OFFLINE` and the usual variables for proxies. If `is_offline` is `true`, the returned hub
+    /// sends no requests, even without `HF_HUB_OFFLINE`.
     ///
     /// # Errors
     /// The environment names no folder for the cache.
