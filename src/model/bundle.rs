@@ -1,5 +1,5 @@
-//! Makes a bundle: a folder for a machine without a network, with this program, ONNX Runtime, a model and the digests of all
-//! files.
+//! Makes a bundle. A bundle is a folder for a machine without a network, and contains this program, ONNX Runtime, a model and
+//! the digests of all files.
 
 use std::env;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ pub const MODEL: &str = "model";
 /// Bytes per read when a file is copied.
 const BLOCK: usize = 1 << 20;
 
-/// The file with the digests, in the format of `sha256sum`.
+/// The name of the file with the digests. The file has the format of `sha256sum`.
 const SUMS: &str = "SHA256SUMS";
 
 /// Makes the bundle and returns its size in bytes. The folder appears only when the bundle is complete.
@@ -37,7 +37,8 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
             parent.display()
         )
     })?;
-    // Other users cannot read a temporary folder. A new folder inside it has the usual permissions, and becomes the bundle.
+    // Other users cannot read a temporary folder. So this function makes the bundle in a new folder inside the temporary
+    // folder, because the new folder has the usual permissions.
     let unfinished = scratch.path().join(MODEL);
     let program = env::current_exe()
         .map_err(|e| anyhow!("the file of this program cannot be found: {e}; start it by its full path"))?;

@@ -1,4 +1,4 @@
-//! Opens a GPU by its number, and loads the libraries of CUDA and cuDNN that ONNX Runtime requires.
+//! Opens a GPU by its CUDA device number, and loads the libraries of CUDA and cuDNN that ONNX Runtime requires.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use cudarc::driver::{CudaContext, DriverError};
 use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS};
 use ort::util::preload_dylib;
 
-/// The library of NVIDIA's driver.
+/// The file name of the library of NVIDIA's driver.
 const DRIVER: &str = "libcuda.so.1";
 
 /// The folders with the libraries of the PyPI packages of CUDA and cuDNN, relative to the folder with the library of ONNX
@@ -20,10 +20,10 @@ const PACKAGES: [&str; 2] = ["../../nvidia/cu13/lib", "../../nvidia/cudnn/lib"];
 pub(super) struct Gpu(Arc<CudaContext>);
 
 impl Gpu {
-    /// Opens the GPU with this number in CUDA.
+    /// Opens the GPU with this CUDA device number.
     ///
     /// # Errors
-    /// There is no driver, or no GPU with this number.
+    /// There is no driver, or there is no GPU with this device number.
     pub fn open(number: usize) -> anyhow::Result<Self> {
         // cudarc panics if the driver is missing.
         preload_dylib(DRIVER).map_err(|_| anyhow!("no NVIDIA driver: {DRIVER} not found"))?;
@@ -48,7 +48,7 @@ fn driver_error(error: DriverError) -> anyhow::Error {
     anyhow!("the NVIDIA driver reports: {words}")
 }
 
-/// Returns the folders that may hold the libraries of CUDA: the folder of ONNX Runtime, and the PyPI packages of CUDA.
+/// Returns the folders that may hold the libraries of CUDA: the folder of ONNX Runtime, and the folders in [`PACKAGES`].
 pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
     let beside = onnx_runtime.parent().unwrap_or(Path::new("."));
     let packages = PACKAGES.map(|package| beside.join(package));
@@ -59,7 +59,7 @@ pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
 /// uses the libraries of the system.
 ///
 /// # Errors
-/// A folder has the first library of CUDA or of cuDNN, but lacks another one; or a library cannot be loaded.
+/// A folder has the first library of CUDA or cuDNN, but lacks another library; or a library cannot be loaded.
 pub(super) fn load_libraries(onnx_runtime: &Path) -> anyhow::Result<()> {
     let folders = folders(onnx_runtime);
     for libraries in [CUDA_DYLIBS, CUDNN_DYLIBS] {

@@ -16,20 +16,20 @@ pub enum Device {
     Cpu,
     /// The CPU with OpenVINO, in bfloat16.
     OpenVino,
-    /// NVIDIA GPUs, identified by their numbers in CUDA. Each GPU has one session, and no number occurs twice.
+    /// NVIDIA GPUs, identified by their CUDA device numbers. Each GPU has one session, and no device number occurs twice.
     Cuda(Vec<usize>),
 }
 
 /// The value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first GPU if it can be used, otherwise the CPU.
+    /// The first GPU, or the CPU if the first GPU cannot be used.
     Auto,
     /// Only this device. The run fails if the device cannot be used.
     Only(Device),
 }
 
-/// A precision that a device computes in, whatever the precision of the graph. Vectors depend on this precision.
+/// A precision that a device computes in, even if the graph has another precision. Vectors depend on this precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -57,7 +57,7 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// Parses numbers separated by commas; a number that occurs twice is an error.
+/// Parses a list of numbers that are separated by commas. Returns `None` if a number cannot be parsed or occurs twice.
 fn distinct_numbers(list: &str) -> Option<Vec<usize>> {
     let numbers: Vec<usize> = list.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
     let is_repeated = |at: usize| numbers[..at].contains(&numbers[at]);
@@ -65,7 +65,7 @@ fn distinct_numbers(list: &str) -> Option<Vec<usize>> {
 }
 
 impl DeviceChoice {
-    /// Keeps only the first of several GPUs.
+    /// Returns the choice with only the first of several GPUs. Returns any other choice unchanged.
     pub fn first(self) -> Self {
         match self {
             DeviceChoice::Only(Device::Cuda(gpus)) => {
@@ -150,7 +150,8 @@ impl Device {
     /// Checks that the processor supports the device.
     ///
     /// # Errors
-    /// The device is OpenVINO and the processor has no bfloat16. OpenVINO would silently compute in fp32.
+    /// The device is OpenVINO, and the processor has no instructions for bfloat16. On such a processor, OpenVINO would silently
+    /// compute in fp32.
     pub(super) fn check_processor(&self) -> anyhow::Result<()> {
         ensure!(
             *self != Device::OpenVino || has_bf16(),

@@ -37,7 +37,8 @@ impl<'a> ModelInput<'a> {
         (input, batch.lengths().iter().map(|length| length - skipped).collect())
     }
 
-    /// Makes an input with these tokens as the only text. The graph returns the keys and values of all these tokens.
+    /// Makes an input with only one text, which consists of these token ids. The graph returns the keys and values of all these
+    /// tokens.
     pub fn of_prefix(ids: &[u32]) -> Self {
         let row = Array2::from_shape_fn((1, ids.len()), |(_, at)| i64::from(ids[at]));
         ModelInput { mask: Array2::ones(row.dim()), ids: row, prefix: None, kept: ids.len() }

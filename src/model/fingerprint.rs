@@ -1,5 +1,5 @@
-//! Computes the fingerprint of a model from its files. The name of a model is no fingerprint: two models of the same name may
-//! have different weights.
+//! Computes the fingerprint of a model from its files. A model's name cannot serve as its fingerprint, because two models of
+//! the same name may have different weights.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,8 +16,9 @@ use crate::vector::pool::Pooling;
 /// Bytes per read of a file.
 const BLOCK: usize = 1 << 20;
 
-/// The bytes before the name of an external data file in an ONNX file: the start of a protobuf `StringStringEntryProto` with
-/// the key `location`. A search for these bytes finds the names in subgraphs too, and needs no parser for the format.
+/// The bytes directly before the name of an external data file in an ONNX file. They are the start of a protobuf
+/// `StringStringEntryProto` with the key `location`. A search for these bytes finds the names in subgraphs too, and needs no
+/// parser for the format.
 const LOCATION: &[u8] = b"\x0a\x08location\x12";
 
 /// The length of the longest path that Linux accepts, in bytes.
@@ -31,7 +32,8 @@ const VARINT_BYTES: usize = 2;
 pub struct ModelFingerprint {
     /// The value of `model_type` in config.json.
     pub architecture: String,
-    /// The BLAKE3 digest of the graph, followed by its external data files in the order of their names. In hexadecimal.
+    /// The BLAKE3 digest of the graph and its external data files, in hexadecimal. The hash covers the graph first, and then
+    /// the external data files in the order of their names.
     pub weights: String,
     /// The BLAKE3 digest of `tokenizer.json`, in hexadecimal.
     pub tokenizer: String,
@@ -52,8 +54,9 @@ impl ModelFingerprint {
     }
 }
 
-/// Returns the BLAKE3 digest of the graph, followed by its external data files in the order of their names. Skips a missing data
-/// file, because ONNX Runtime reports the missing file when it loads the graph.
+/// Returns the BLAKE3 digest of the graph and its external data files. The hash covers the graph first, and then the external
+/// data files in the order of their names. This function skips a missing data file, because ONNX Runtime reports the missing
+/// file when it loads the graph.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -110,7 +113,8 @@ fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<Str
     };
     let mut file = File::open(path).map_err(cannot_read)?;
     let mut names = BTreeSet::new();
-    // Keeps the end of the previous block, so that a name is found even if it begins in one block and ends in the next.
+    // The buffer also keeps the end of the previous block, so that a name is found even if the name begins in one block and
+    // ends in the next block.
     let kept_max = LOCATION.len() + VARINT_BYTES + NAME_BYTES_MAX;
     let mut buffer = vec![0; kept_max + BLOCK];
     let mut kept = 0;
@@ -128,7 +132,7 @@ fn scan(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<BTreeSet<Str
     }
 }
 
-/// Returns the name after each [`LOCATION`] in `bytes`. The length of the name is between [`LOCATION`] and the name.
+/// Returns the name after each [`LOCATION`] in `bytes`. The length of the name is stored between [`LOCATION`] and the name.
 fn locations(bytes: &[u8]) -> impl Iterator<Item = String> {
     memmem::find_iter(bytes, LOCATION).filter_map(|at| {
         let (length, name) = match bytes[at + LOCATION.len()..] {

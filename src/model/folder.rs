@@ -16,8 +16,8 @@ use crate::vector::pool::Pooling;
 /// The default paths of the graph in a model folder. The first path that exists is used.
 const DEFAULT_GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 
-/// The architecture of Qwen3-Embedding. A model of this architecture always gets last-token pooling: some exports have a
-/// pooling file that wrongly names mean pooling.
+/// The architecture of Qwen3-Embedding. This tool always uses last-token pooling for a model of this architecture, because some
+/// exports have a pooling file that wrongly names mean pooling.
 const QWEN3: &str = "qwen3";
 
 /// The file of sentence-transformers that says how hidden states are pooled.
@@ -61,7 +61,7 @@ pub struct ModelFolder {
     pub onnx: PathBuf,
     /// The path of `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// The folders to search for the other files, in this order.
+    /// The folders to search for all files except the graph, in the order of the search.
     folders: Vec<PathBuf>,
     config: Config,
 }
@@ -124,12 +124,13 @@ impl ModelFolder {
         self.is_qwen3().then_some("<|endoftext|>")
     }
 
-    /// Returns the most tokens that a text may have; `None` if no file of the model sets a limit.
+    /// Returns the largest number of tokens that a text may have; `None` if no file of the model sets a limit.
     ///
     /// # Errors
     /// A file cannot be read or parsed.
     pub fn max_tokens(&self) -> anyhow::Result<Option<usize>> {
-        // These architectures number the positions of a text from `pad_token_id` + 1, so a text cannot use the lower positions.
+        // In these architectures, the positions of a text start at `pad_token_id` + 1, so a text cannot use the lower
+        // positions.
         let reserved = match self.config.model_type.as_str() {
             "roberta" | "xlm-roberta" | "camembert" | "mpnet" => self.config.pad_token_id.unwrap_or(1) + 1,
             _ => 0,
@@ -164,7 +165,8 @@ impl ModelFolder {
         })
     }
 
-    /// Returns the path of the pooling file of a Qwen3 model, if the file does not name last-token pooling, as it should.
+    /// Returns the path of the pooling file if the model is a Qwen3 model and the pooling file does not name last-token
+    /// pooling. Such a pooling file is wrong.
     ///
     /// # Errors
     /// The file cannot be read or parsed.
@@ -181,7 +183,8 @@ impl ModelFolder {
             && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
     }
 
-    /// Returns all files of the model. Each pair is the path of a file and the name that the file gets in a model folder.
+    /// Returns all files of the model. Each pair is the path of a file, and the relative path of the file's copy in a new model
+    /// folder.
     ///
     /// # Errors
     /// The graph cannot be read.

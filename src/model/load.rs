@@ -61,11 +61,11 @@ impl Model {
         Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
     }
 
-    /// Returns the files of ONNX Runtime for the device of this model. Each pair is the path of a file and the name that the
-    /// file gets in a bundle.
+    /// Returns the files of ONNX Runtime for the device of this model. Each pair is the path of a file, and the relative path
+    /// of the file's copy in a bundle.
     ///
     /// # Errors
-    /// ONNX Runtime is not installed for the device, or lies among unrelated libraries in a folder of the system.
+    /// ONNX Runtime is not installed for the device, or is in a system folder together with unrelated libraries.
     pub fn libraries(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
         match &self.device {
             DeviceChoice::Auto => runtime::libraries(&Device::Cpu),
@@ -73,8 +73,8 @@ impl Model {
         }
     }
 
-    /// Returns the fingerprint without loading the model. Copies from `before` what only a loaded graph shows: the width, and
-    /// whether the graph pools. Returns `None` if the weights differ from the weights of `before`.
+    /// Returns the fingerprint without loading the model. Only a loaded graph shows the width and whether the graph pools, so
+    /// this function copies both from `before`. Returns `None` if the weights differ from the weights of `before`.
     ///
     /// # Errors
     /// A file of the model cannot be read.
@@ -105,11 +105,11 @@ impl Model {
         }
     }
 
-    /// Loads the model on the first GPU. Fails if the longest text does not fit into GPU memory, since the CPU can embed such a
-    /// text.
+    /// Loads the model on the first GPU. This function fails if the longest text does not fit into GPU memory, because the CPU
+    /// can embed such a text.
     fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
-        // Opens the GPU before any library is loaded: on a machine without a GPU, the reason must be the missing GPU, not a
-        // missing library that only a GPU requires.
+        // The GPU is opened before any library is loaded. So on a machine without a GPU, the error names the missing GPU, and
+        // not a missing library that only a GPU requires.
         Gpu::open(0).map_err(|error| CpuReason::NoGpu(format!("{error:#}")))?;
         self.load_on_found_gpu(resources, workload).map_err(|error| CpuReason::Unusable(format!("{error:#}")))
     }
@@ -131,8 +131,8 @@ impl Model {
         workload: &Workload,
     ) -> anyhow::Result<LoadedModel> {
         let library = runtime::find(device)?;
-        // Opens the GPUs before ONNX Runtime is loaded: opening a GPU loads the driver's library, which some libraries of CUDA
-        // need.
+        // The GPUs are opened before ONNX Runtime is loaded, because opening a GPU loads the driver's library, which some
+        // libraries of CUDA need.
         let targets = targets(device, resources)?;
         let runtime = runtime::load(device, &library)?;
         let profiles = matches!(device, Device::Cuda(_)).then(profile_folder).transpose()?;
@@ -177,8 +177,7 @@ impl Model {
 
     fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
         let min_cosine = match (device, session.export().map(|export| export.variant.as_str())) {
-            // Only exports of `scripts/export_onnx.py` name their precision. An export that names none and runs on a GPU usually
-            // has 16 bits.
+            // Only exports of `scripts/export_onnx.py` name their precision. Most other exports that run on a GPU have 16 bits.
             (_, Some("bf16")) | (Device::Cuda(_), None) => probe::MIN_COSINE_BF16,
             (Device::OpenVino, _) | (_, Some("f16")) => probe::MIN_COSINE_16_BITS,
             _ => probe::MIN_COSINE,
@@ -251,9 +250,8 @@ fn profile_folder() -> anyhow::Result<TempDir> {
         .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with free space"))
 }
 
-/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] where that saves time: with a graph that removes the padding
-/// again; with OpenVINO, which is a sixth faster at multiples of 16 tokens; and on a GPU, where padding costs less time than
-/// small batches.
+/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] where rounded lengths save time. A graph may remove the padding
+/// again; OpenVINO is a sixth faster at multiples of 16 tokens; and on a GPU, padding costs less time than small batches.
 fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
     let removes_padding = session.export().is_some_and(|export| export.unpads);
     match probe.batching() {
@@ -305,7 +303,7 @@ impl LoadedModel {
         parts.join(", ")
     }
 
-    /// Returns the reason why `--device auto` chose the CPU; `None` if it did not choose the CPU.
+    /// Returns the reason why `--device auto` chose the CPU; `None` if the user named a device, or if the option chose a GPU.
     pub fn cpu_reason(&self) -> Option<&CpuReason> {
         self.cpu_reason.as_ref()
     }

@@ -88,11 +88,11 @@ impl Embedder for OnnxEmbedder {
     }
 }
 
-/// Returns how many tokens a batch may have so that it fits into the free memory of a GPU. Tries batches of texts with
-/// `max_tokens` tokens each, the largest batch first.
+/// Returns the most tokens per batch that fit into the free memory of a GPU. Runs batches of texts with `max_tokens` tokens
+/// each, from the largest batch to smaller batches, until a batch fits.
 ///
-/// ONNX Runtime allocates memory in pieces of the sizes that a batch needs, and keeps the pieces. The largest batch runs
-/// first, so that all later batches fit into the same pieces.
+/// ONNX Runtime allocates memory in pieces of the sizes that a batch needs, and does not free these pieces after the batch. The
+/// largest batch runs first, so that all later batches fit into the same pieces.
 fn largest_batch(session: &mut GraphSession, workload: &Workload) -> anyhow::Result<usize> {
     let max_tokens = workload.max_tokens;
     let mut texts = (workload.batch_tokens.unwrap_or(BATCH_TOKENS_GPU) / max_tokens).max(1);

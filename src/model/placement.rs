@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::{anyhow, ensure};
 use serde::Deserialize;
 
-/// Words in the names of heavy operators. Heavy operators are matrix products and operators over all hidden states; they take
-/// most of the time.
+/// Words in the names of heavy operators. Heavy operators are matrix products and operators over all hidden states. A run of a
+/// graph spends most of its time in heavy operators.
 const HEAVY: [&str; 8] = [
     "MatMul",
     "Gemm",

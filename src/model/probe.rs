@@ -2,8 +2,8 @@
 //!
 //! The shapes that a graph declares do not answer this question: a graph that works only with one text per batch may still
 //! declare a dynamic batch size. A dynamic int8 graph has one activation scale per tensor, so a vector depends on the other
-//! texts of its batch. Some graphs that pool take the vector from the last column, which is padding in shorter texts. Some
-//! graphs reshape to a fixed batch size of 1.
+//! texts of its batch. Some graphs that pool read every vector at the last position of the batch, where a shorter text has
+//! padding. Some graphs reshape to a fixed batch size of 1.
 
 use std::fmt;
 
@@ -12,16 +12,16 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedding::Embedding;
 
-/// The lowest cosine of equal vectors, in f32: two vectors with a lower cosine are treated as different. Another order of
-/// summation lowers the cosine by 1e-7 or less; the faults that the probe looks for lower the cosine by 1e-3 or more.
+/// The lowest cosine at which two vectors are treated as equal, for models in f32. Another order of summation lowers the cosine
+/// by 1e-7 or less; the faults that the probe looks for lower the cosine by 1e-3 or more.
 pub const MIN_COSINE: f64 = 0.99999;
 
-/// The lowest cosine of equal vectors, in 16 bits: two vectors with a lower cosine are treated as different. Over 28 layers,
-/// float16 lowers the cosine by 3e-6, and OpenVINO's bfloat16 by 2e-5.
+/// The lowest cosine at which two vectors are treated as equal, for models in 16 bits. Over 28 layers, float16 lowers the
+/// cosine by 3e-6, and OpenVINO's bfloat16 lowers the cosine by 2e-5.
 pub const MIN_COSINE_16_BITS: f64 = 0.9999;
 
-/// The lowest cosine of equal vectors, if every operator rounds its result to bfloat16: two vectors with a lower cosine are
-/// treated as different. The rounding lowers the cosine by 3e-4.
+/// The lowest cosine at which two vectors are treated as equal, for models in which every operator rounds its result to
+/// bfloat16. The rounding lowers the cosine by 3e-4.
 pub const MIN_COSINE_BF16: f64 = 0.9995;
 
 /// Sample texts in several scripts.
@@ -41,8 +41,8 @@ pub enum BatchEffect {
     Unchanged,
     /// A text has another vector in the batch than in a batch of one.
     Changed {
-        /// The cosine between the vector of a text in the batch and the vector of this text in a batch of one, for the text with
-        /// the lowest cosine.
+        /// The lowest cosine of any text in the batch. Each cosine compares the vector of a text in the batch with the vector
+        /// of the same text in a batch of one.
         cosine: f64,
     },
     /// The model failed on the batch.
@@ -86,8 +86,9 @@ impl Probe {
     }
 }
 
-/// Embeds two texts of equal length and a shorter text, each in a batch of one and then together. Treats two vectors as equal
-/// if their cosine is at least `min_cosine`. There are only three texts, because each run takes as long as reading all weights.
+/// Embeds two texts of equal length and a shorter text: first each text in a batch of one, then the texts together. Treats two
+/// vectors as equal if their cosine is at least `min_cosine`. There are only three texts, because each run of the graph reads
+/// all weights.
 ///
 /// # Errors
 /// The model fails on a batch of one text, or the vector of a text is not finite.
@@ -110,7 +111,7 @@ pub fn probe(session: &mut GraphSession, tokenizer: &Tokenizer, min_cosine: f64)
     Ok(Probe { equal_lengths, padded })
 }
 
-/// Shortens a text to this many tokens and keeps its end token.
+/// Shortens a text to this many tokens. The shortened text ends with the end token too.
 fn shortened(text: &Encoding, tokens: usize) -> Encoding {
     let (start, end) = text.ids().split_at(text.len() - 1);
     Encoding::new([&start[..tokens.max(1) - 1], end].concat())

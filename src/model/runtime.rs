@@ -34,7 +34,7 @@ pub struct Runtime {
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
 /// Loads the library that [`find`] has found for the device. Later calls return the library that the first call loaded, even if
-/// they name another device.
+/// the later calls name another device.
 ///
 /// # Errors
 /// The library is too old, was not built for the device, or needs another library that cannot be loaded.
@@ -56,7 +56,7 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
     // ONNX Runtime's warnings help only authors of exporters, and this tool reports errors itself.
     environment.set_log_level(LogLevel::Fatal);
     let runtime = RUNTIME.get_or_init(|| Runtime { environment, library: library.to_owned() });
-    // `pip install` of another package may have replaced the library.
+    // The library may be from another package that `pip install` has installed over the library for this device.
     ensure!(
         device.is_built_in()?,
         "{}: was not built for {device}, although {} is beside it, so another package has replaced it; run `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
@@ -101,7 +101,7 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The file name of the library, if the name has no version. All names of the library, with or without a version, begin with
+/// The file name of the library without a version. Every file name of the library, with or without a version, begins with
 /// [`PREFIX`].
 #[cfg(target_os = "macos")]
 pub const LIBRARY: &str = "libonnxruntime.dylib";
@@ -112,11 +112,11 @@ pub const LIBRARY: &str = "libonnxruntime.so";
 #[cfg(not(target_os = "macos"))]
 const PREFIX: &str = LIBRARY;
 
-/// Returns the files that ONNX Runtime requires for the device. Each pair is the path of a file and the name that the file gets
-/// in a bundle.
+/// Returns the files that ONNX Runtime requires for the device. Each pair is the path of a file, and the relative path of the
+/// file's copy in a bundle.
 ///
 /// # Errors
-/// ONNX Runtime is not installed for the device, or lies among unrelated libraries in a folder of the system.
+/// ONNX Runtime is not installed for the device, or is in a system folder together with unrelated libraries.
 pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     let library = find(device)?;
     let Some(folder) = library.parent().filter(|_| device.provider_library().is_some()) else {
@@ -155,12 +155,12 @@ fn is_library_or_license(name: &OsStr) -> bool {
 
 fn folders(device: &Device) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    // Follows symlinks: pipx and uv put a symlink to the program into a folder of `PATH`.
+    // `canonicalize` follows symlinks, because pipx and uv put a symlink to the program into a folder of `PATH`.
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // If this tool was installed from a wheel, it depends on the ONNX Runtime of the same Python environment, so this
-    // environment comes before all other Python environments.
+    // If this tool was installed from a wheel, it depends on the ONNX Runtime of the same Python environment. So this
+    // environment is searched before all other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
@@ -197,8 +197,8 @@ fn capi(lib: &Path) -> Vec<PathBuf> {
     packages.map(|packages| packages.join("onnxruntime/capi")).filter(|capi| capi.is_dir()).collect()
 }
 
-/// Returns the library of ONNX Runtime in a folder. If the folder has several files of the library, returns the file with the
-/// shortest name: `libonnxruntime.so` rather than `libonnxruntime.so.1.31.1`.
+/// Returns the library of ONNX Runtime in a folder. If the folder has several files of the library, this function returns the
+/// file with the shortest name, for example `libonnxruntime.so` and not `libonnxruntime.so.1.31.1`.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
     let is_library = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());

@@ -25,7 +25,8 @@ pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
     output: GraphOutput,
-    /// Selects the output that vectors are read from, so that ONNX Runtime does not compute other outputs, such as caches.
+    /// The options of every run. They select the output that vectors are read from, so that ONNX Runtime does not compute other
+    /// outputs, such as caches.
     options: RunOptions<HasSelectedOutputs>,
     export: Option<Export>,
     path: PathBuf,
@@ -55,9 +56,9 @@ impl GraphSession {
         Ok(GraphSession { session, inputs, output, options, export, path: folder.onnx.clone(), target })
     }
 
-    /// Returns the pooled vectors `[chunks, width]`, one per chunk, not normalized. If every text begins with `prefix`, uses the
-    /// keys and values of the prefix. If a GPU has too little free memory, frees the memory that ONNX Runtime holds but does not
-    /// use, and runs the batch once more.
+    /// Returns the pooled vectors `[chunks, width]`, one per chunk, not normalized. If every text begins with `prefix`, this
+    /// function uses the keys and values of the prefix. If a GPU has too little free memory, this function frees the unused
+    /// memory of ONNX Runtime, and runs the batch once more.
     ///
     /// # Errors
     /// [`OutOfMemory`] if the batch does not fit into memory, or another error if ONNX Runtime failed.
@@ -108,8 +109,8 @@ impl GraphSession {
         Ok(Some(SharedPrefix { ids: ids.to_vec(), keys_and_values }))
     }
 
-    /// Frees the GPU memory that ONNX Runtime holds in pieces too small for the next batch. ONNX Runtime frees memory only at
-    /// the end of a run, so this function runs the graph on one token.
+    /// Frees the GPU memory that ONNX Runtime has allocated in pieces that are too small for the next batch. ONNX Runtime frees
+    /// memory only at the end of a run, so this function runs the graph on one token.
     fn free_memory(&mut self, gpu: usize) -> anyhow::Result<()> {
         let mut options = selecting(&self.output.name)?;
         options.set(SHRINK, format!("gpu:{gpu}"))?;

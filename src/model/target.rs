@@ -13,8 +13,8 @@ use super::cuda::Gpu;
 use super::device::Device;
 use crate::vector::embedder::OutOfMemory;
 
-/// Words in messages of ONNX Runtime and CUDA's libraries. A message with one of them reports that memory could not be
-/// allocated.
+/// Words in error messages of ONNX Runtime and of CUDA's libraries. A message that contains any of these words reports that
+/// memory could not be allocated.
 const OUT_OF_MEMORY: [&str; 5] = [
     "Failed to allocate memory",
     "smaller than requested bytes",
@@ -38,7 +38,7 @@ pub(super) enum ExecutionTarget {
     OpenVino { threads: usize },
     Cuda {
         gpu: Gpu,
-        /// The number of the GPU in CUDA.
+        /// The CUDA device number of the GPU.
         number: usize,
         /// The most GPU memory that the session may allocate, in bytes; `None` for no limit.
         memory_max: Option<usize>,
@@ -77,7 +77,7 @@ impl ExecutionTarget {
     fn threads(&self) -> usize {
         match self {
             ExecutionTarget::Cpu { threads } | ExecutionTarget::OpenVino { threads } => *threads,
-            // The GPU does nearly all the work.
+            // The GPU does nearly all the work, so one CPU thread is enough.
             ExecutionTarget::Cuda { .. } => 1,
         }
     }
@@ -124,7 +124,7 @@ fn cuda_advice(number: usize) -> String {
 
 /// Makes OpenVINO run the whole graph. Loading fails if OpenVINO cannot run a node.
 fn openvino(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
-    // No pinning: a thread that is pinned to a core has to wait while another program runs on the same core.
+    // Threads are not pinned to cores, because a pinned thread has to wait while another program runs on the same core.
     let settings = format!(
         r#"{{"CPU": {{"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "{threads}", "ENABLE_CPU_PINNING": "NO"}}}}"#
     );
@@ -142,8 +142,8 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
         .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))
         // TF32 has only 10 bits of fraction. Without TF32, an fp32 export is computed in fp32.
         .with_tf32(false)
-        // Leaves out cuDNN's attention, which ONNX Runtime would prefer on Hopper and newer GPUs: cuDNN makes a plan for every
-        // new shape of a batch, and nearly every batch has a new shape.
+        // The list leaves out cuDNN's attention, which ONNX Runtime would prefer on Hopper and newer GPUs. cuDNN makes a plan
+        // for every new shape of a batch, and nearly every batch has a new shape.
         .with_attention_backend(
             AttentionBackend::FLASH_ATTENTION
                 | AttentionBackend::EFFICIENT_ATTENTION

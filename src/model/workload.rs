@@ -1,4 +1,4 @@
-//! The resources that a model may use, and the texts that it is to embed.
+//! The resources that a model may use, and a description of the texts that the model will embed.
 
 /// The resources of the machine that a model may use.
 #[derive(Debug, Clone, Copy)]
@@ -9,7 +9,7 @@ pub struct Resources {
     pub gpu_memory: Option<usize>,
 }
 
-/// The texts that a model is to embed.
+/// A description of the texts that a model will embed.
 #[derive(Debug, Clone)]
 pub struct Workload {
     /// The most tokens per text.

@@ -1,5 +1,5 @@
-//! Allows only one run at a time per output. A run locks a file beside the output, and the system releases the lock when the
-//! process ends, for whatever reason.
+//! Allows only one run at a time per output. A run locks a file beside the output. The system releases the lock when the
+//! process ends, even if the process is killed.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use crate::console::now;
 
-/// The time that the holder of a lock gets to write its line to the lock file. The holder takes the lock before it writes the
-/// line.
+/// How long a process waits before it reads the line of the process that holds the lock. The holder writes the line only after
+/// it has locked the file, so an immediate read may find no line.
 const HOLDER_DELAY: Duration = Duration::from_millis(100);
 
-/// A lock that is held until it is dropped.
+/// A lock on an output. Dropping the value releases the lock.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -43,8 +43,8 @@ impl Lock {
         self.is_left = true;
     }
 
-    /// Makes the lock file at `path` with `options` and locks it. Fails if another process holds the lock, and does not wait
-    /// until that process releases the lock.
+    /// Makes the lock file at `path` with `options` and locks it. If another process holds the lock, this function fails, and
+    /// does not wait until the other process releases the lock.
     ///
     /// # Errors
     /// Another process holds the lock, or the lock file cannot be made or locked.
@@ -54,10 +54,10 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    // The holder may have only just taken the lock, and may not have written its line yet.
+                    // The holder may have locked the file only a moment ago, and may not have written its line yet.
                     thread::sleep(HOLDER_DELAY);
                     let mut holder = String::new();
-                    // The line is only for the message, which is also correct without the line.
+                    // The line is only for the message. The message is correct without the line too.
                     let _ = file.take(1000).read_to_string(&mut holder);
                     return Err(LockError::Held(holder.trim().to_owned()));
                 }
@@ -69,7 +69,7 @@ impl Lock {
             if !path.metadata().is_ok_and(|there| is_same(&there, &here)) {
                 continue;
             }
-            // From here on, dropping `lock` removes the file.
+            // From this line on, dropping `lock` removes the file.
             let mut lock = Lock { path: path.to_owned(), file, was_left: here.len() > 0, is_left: false };
             lock.file.set_len(0)?;
             lock.file.write_all(format!("process {}, since {}\n", process::id(), now()).as_bytes())?;

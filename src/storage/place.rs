@@ -18,7 +18,8 @@ const RANDOM_CHARS: usize = 12;
 /// The end of the name of a temporary file.
 const TEMPORARY: &str = ".tmp";
 
-/// The end of the name of a backup. The name of the damaged file comes before it.
+/// The end of the name of a backup. The name of a backup is the name of the damaged file, followed by this text. A
+/// number follows if a backup with this name exists already.
 const BACKUP: &str = ".damaged";
 
 /// The kind of file that will be written.
@@ -111,7 +112,7 @@ impl Place {
     /// the new file either.
     pub fn sibling_options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
-        // Does not follow a symlink with this name, which another user with access to the folder could have made.
+        // Opening must not follow a symlink: another user with access to the folder could have made a symlink with this name.
         options.mode(self.temporary_mode().mode()).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         options
     }
@@ -203,7 +204,7 @@ impl Place {
         self.backup_path()
     }
 
-    /// Returns the first of `NAME.damaged`, `NAME.damaged-2` and so on that does not exist yet.
+    /// Returns the first path of `NAME.damaged`, `NAME.damaged-2` and so on at which no file exists yet.
     fn backup_path(&self) -> PathBuf {
         let path = |number: u32| {
             let mut path = self.path.clone().into_os_string();
@@ -230,7 +231,7 @@ impl Place {
             })
     }
 
-    /// Flushes the folder to disk. Until then, a power failure can undo the creation or renaming of a file.
+    /// Flushes the folder to disk. Before the flush, a power failure can undo the creation or renaming of a file.
     ///
     /// # Errors
     /// The folder cannot be flushed to disk.
@@ -271,8 +272,8 @@ impl Place {
     }
 
     /// Returns the mode of a temporary file. If there is an old file, only the owner may read the temporary file, until
-    /// [`Place::publish`] gives it the group and mode of the old file. If there is no old file, the temporary file has the usual
-    /// mode of a new file, which the umask reduces.
+    /// [`Place::publish`] gives the group and mode of the old file to the temporary file. If there is no old file, the temporary
+    /// file has the usual mode of a new file, which the umask reduces.
     fn temporary_mode(&self) -> Permissions {
         Permissions::from_mode(if self.old.is_some() { 0o600 } else { 0o666 })
     }
@@ -323,7 +324,7 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     Ok(ends)
 }
 
-/// Tells whether a file is a temporary file of the place with this prefix, made by [`Place::temporary`].
+/// Tells whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
     let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
     random.is_some_and(|random| random.len() == RANDOM_CHARS && random.iter().all(u8::is_ascii_alphanumeric))

@@ -1,4 +1,4 @@
-//! Groups chunks into batches. The chunks of a batch go through the model together. Pure.
+//! Groups chunks into batches. The model embeds all chunks of a batch together. Pure.
 
 use ndarray::Array2;
 
@@ -13,12 +13,12 @@ pub struct ChunkKey {
     pub chunk: usize,
 }
 
-/// The rule that says which texts may share a batch: sharing must not change their vectors. When [`crate::model`] loads a model,
-/// it embeds sample texts to find the rule.
+/// The rule that says which texts may share a batch. A batch must not change the vectors of its texts. When [`crate::model`]
+/// loads a model, it embeds sample texts to find the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
     /// Texts of any lengths may share a batch, padded on the right. [`plan`] rounds the lengths up, and batches texts of equal
-    /// rounded length. This saves time if the graph removes the padding again, or if the engine is faster with few distinct
+    /// rounded length. Rounding saves time if the graph removes the padding again, or if the engine is faster with few distinct
     /// lengths.
     Rounded,
     /// Texts of any lengths may share a batch, padded on the right. [`plan`] still batches only texts of equal length, since
@@ -26,11 +26,11 @@ pub enum Batching {
     AnyLengths,
     /// Only texts of equal length may share a batch.
     EqualLengths,
-    /// Each text needs a batch for itself.
+    /// Each text needs its own batch.
     Alone,
 }
 
-/// Chunks that go through the model together. Never empty.
+/// Chunks that the model embeds together. A batch is never empty.
 #[derive(Debug)]
 pub struct Batch {
     chunks: Vec<(ChunkKey, Encoding)>,
@@ -60,8 +60,8 @@ impl Batch {
         self.len() * self.padded_length
     }
 
-    /// Splits the batch in two. Both halves keep the padded length, because the padding of a text must not depend on the other
-    /// texts of its batch.
+    /// Splits the batch into two batches. Both batches have the padded length of this batch, because the padding of a text must
+    /// not depend on the other texts of its batch.
     ///
     /// # Panics
     /// If the batch has only one chunk.
@@ -146,7 +146,7 @@ pub fn plan(mut chunks: Vec<(ChunkKey, Encoding)>, batching: Batching, max_token
 /// two, so that padding adds at most 1/16 to a long text.
 ///
 /// The padded length of a text must depend only on the text, never on the other texts of its batch. Attention sums over all
-/// positions, padding included, and more or fewer zeros may change the last bits of the sum.
+/// positions, padding included, and the number of zeros in the sum may change the lowest bits of the sum.
 fn rounded_length(tokens: usize) -> usize {
     tokens.next_multiple_of(usize::max(16, tokens.next_power_of_two() / 32))
 }

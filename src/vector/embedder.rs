@@ -36,7 +36,8 @@ pub struct OutOfMemory;
 /// The key of a chunk, together with the vector of the chunk or the reason why the chunk has no vector.
 pub type Embedded = (ChunkKey, Result<Embedding, NoVector>);
 
-/// Embeds the batch and returns one vector per chunk. If the vector of a chunk is not finite, only this chunk gets an error.
+/// Embeds the batch and returns one vector per chunk. If the vector of a chunk is not finite, this chunk has an error in place
+/// of the vector.
 ///
 /// # Errors
 /// The engine failed.
@@ -50,8 +51,8 @@ pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<E
     Ok(batch.keys().zip(vectors).collect())
 }
 
-/// Embeds batches with two fallbacks. If a batch does not fit into memory, it is halved. If the vector of a text is not finite,
-/// the text is embedded again in a batch for itself, without padding.
+/// Embeds batches with two fallbacks. If a batch does not fit into memory, the batch is split into halves. If the vector of a
+/// text is not finite, the text is embedded again in its own batch, without padding.
 pub struct FallbackEmbedder {
     embedder: Box<dyn Embedder>,
     /// The most tokens per batch, padding included; `None` as long as every batch fits into memory.
@@ -69,8 +70,8 @@ impl FallbackEmbedder {
         self.batch_limit
     }
 
-    /// Embeds a batch as [`embed`] does, but with the two fallbacks. If a single text does not fit into memory, only this text
-    /// gets an error.
+    /// Embeds a batch as [`embed`] does, but with the two fallbacks. If a single text does not fit into memory, this text has
+    /// an error in place of the vector.
     ///
     /// # Errors
     /// The engine failed; the run cannot go on.
@@ -101,9 +102,9 @@ impl FallbackEmbedder {
         Ok(embedded)
     }
 
-    /// If a text got no vector, embeds the text a second time, in a batch for itself and without padding. In the first attempt,
-    /// some numbers may have become too large for 16 bits because of the padding, or because of the kernel that the engine chose
-    /// for the shape of the batch.
+    /// Embeds each text without a vector a second time, in its own batch and without padding. In the first attempt, some
+    /// numbers may have become too large for 16 bits because of the padding, or because of the kernel that the engine chose for
+    /// the shape of the batch.
     fn retry_alone(&mut self, batch: &Batch, mut embedded: Vec<Embedded>) -> anyhow::Result<Vec<Embedded>> {
         if batch.len() > 1 || batch.padded_tokens() > batch.tokens() {
             for (at, (_, vector)) in

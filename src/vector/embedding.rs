@@ -19,14 +19,14 @@ impl Embedding {
             return Err(NoVector::NotFinite);
         }
         #[allow(clippy::cast_possible_truncation)]
-        // Rounds each number to the precision of f32. All numbers are between -1 and 1, so none is out of range.
+        // The cast rounds each number to the precision of f32. Every number is between -1 and 1, so no number is out of range.
         for value in &mut values {
             *value = (f64::from(*value) / norm) as f32;
         }
         Ok(Embedding(values))
     }
 
-    /// Keeps the first `dim` dimensions and normalizes again, as Matryoshka models allow.
+    /// Returns the first `dim` dimensions, normalized again. The vectors of Matryoshka models can be truncated in this way.
     ///
     /// # Errors
     /// [`NoVector::NotFinite`] if the first `dim` values are all zero.
@@ -47,8 +47,8 @@ impl Embedding {
         self.0
     }
 
-    /// Makes an embedding from stored numbers, which must be the numbers of an earlier `Embedding`. Does not check or normalize
-    /// the numbers again.
+    /// Makes an embedding from stored numbers, which must be the numbers of an earlier `Embedding`. This function does not
+    /// check or normalize the numbers again.
     pub fn stored(values: Box<[f32]>) -> Self {
         Embedding(values)
     }

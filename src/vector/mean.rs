@@ -3,8 +3,8 @@
 use super::embedding::Embedding;
 use crate::error::NoVector;
 
-/// Returns the mean of the chunk vectors, L2-normalized. Truncate the mean, not the chunk vectors: then it makes no difference
-/// whether vectors are truncated during the build of an index or afterwards.
+/// Returns the mean of the chunk vectors, L2-normalized. The caller must truncate the mean, not the chunk vectors. Then a
+/// vector that `build` truncates equals a vector that is truncated after the build.
 ///
 /// # Errors
 /// [`NoVector::NotFinite`] if the vectors add up to zero.

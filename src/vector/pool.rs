@@ -31,7 +31,7 @@ impl fmt::Display for Pooling {
 /// the number of tokens of each text, padding excluded.
 ///
 /// # Panics
-/// If the number of `lengths` differs from the number of texts, or a length is 0 or more than `tokens`.
+/// If `lengths` does not have exactly one length per text, or a length is 0 or more than `tokens`.
 pub fn pool<T: Copy + Into<f32>>(hidden: ArrayView3<T>, lengths: &[usize], pooling: Pooling) -> Array2<f32> {
     let (batch, tokens, width) = hidden.dim();
     assert_eq!(batch, lengths.len(), "one length per text");

@@ -1,5 +1,5 @@
-//! Embeds texts that are in memory, and returns their vectors in the order of the texts. `build` makes the same vectors from the
-//! same texts.
+//! Embeds texts that are in memory, and returns their vectors in the order of the texts. The command `build` makes the same
+//! vectors from the same texts.
 
 use rayon::prelude::*;
 
@@ -64,12 +64,12 @@ impl TextEmbedder {
         self.dim
     }
 
-    /// Keeps the model, but replaces the tokenizer (for another instruction) and the chunk length.
+    /// Returns an embedder with the same model, but with another tokenizer (for another instruction) and another chunk length.
     pub fn with_tokenizer(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
         TextEmbedder { preparer: Preparer { tokenizer, max_tokens }, ..self }
     }
 
-    /// Returns the preparer, with which another thread can clean and chunk texts ahead of time.
+    /// Returns the preparer. Another thread can use the preparer to clean and chunk texts ahead of time.
     pub fn preparer(&self) -> &Preparer {
         &self.preparer
     }
@@ -77,8 +77,8 @@ impl TextEmbedder {
     /// Cleans, chunks and embeds texts.
     ///
     /// # Errors
-    /// The engine failed. A single text that cannot be embedded does not fail the call: the result has an error in place of
-    /// the vector of this text.
+    /// The engine failed. A single text that cannot be embedded is not an error of this function: the result has an error in
+    /// place of the vector of this text.
     pub fn embed<T: AsRef<str> + Sync>(
         &mut self,
         texts: &[T],

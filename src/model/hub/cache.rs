@@ -181,7 +181,8 @@ impl Cache {
                 )));
                 file.lock()?;
             }
-            // The file system has no locks. Two runs at once may damage each other's download, but the digest shows the damage.
+            // If the file system has no locks, the download starts without a lock. Two runs may then damage each other's
+            // download, but the digest shows the damage.
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(e.into()),
         }
@@ -193,8 +194,8 @@ fn folder_name(id: &str) -> String {
     format!("{PREFIX}{}", id.replace('/', "--"))
 }
 
-/// Downloads a file, or resumes the download of an earlier run. If the digest is wrong after a resumed download, the earlier
-/// run may have downloaded another file, so the download starts once more, from scratch.
+/// Downloads a file, or resumes the download of an earlier run. If the digest is wrong after a resumed download, the bytes of
+/// the earlier run may belong to another file, so this function downloads the file once more, from scratch.
 fn download(
     path: &Path,
     client: &Client,
@@ -221,8 +222,9 @@ fn download(
     )
 }
 
-/// Tells whether the digest of a file equals its ETag: SHA-256 for a large file, git's SHA-1 of a blob for a small file.
-/// Returns `true` if the ETag is not a digest, because then there is no digest to compare.
+/// Tells whether the digest of a file equals the ETag. The ETag of a large file is the file's SHA-256, and the ETag of a small
+/// file is the SHA-1 that git computes for a blob. Returns `true` if the ETag is not a digest, because then the digest of the
+/// file cannot be checked.
 fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
     let file = File::open(path)?;
     let digest: String = match etag.len() {
@@ -254,15 +256,14 @@ fn digest_of<D: Digest>(mut digest: D, file: &File) -> io::Result<Vec<u8>> {
 fn make_link(link: &Path, blob: &Path) -> anyhow::Result<()> {
     let folder = link.parent().context("the path has no folder")?;
     fs::create_dir_all(folder)?;
-    // The symlink leads from snapshots/COMMIT/PATH to blobs/ETAG. Both are below `root`.
+    // The symlink has the path snapshots/COMMIT/PATH and points to blobs/ETAG. Both paths are below `root`.
     let root = blob.parent().and_then(Path::parent).context("the blob has no folder")?;
     let depth = folder.strip_prefix(root)?.components().count();
     let target: PathBuf =
         std::iter::repeat_n("..", depth).collect::<PathBuf>().join(blob.strip_prefix(root)?);
     match symlink(&target, link) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            // Another run has made the symlink. If the blob was deleted later, the symlink is broken, and this run makes it
-            // again.
+            // Another run has made the symlink. If the blob was deleted later, the symlink is broken, and this run replaces it.
             if !link.exists() {
                 fs::remove_file(link)?;
                 symlink(target, link)?;
@@ -293,7 +294,7 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
 fn files(folder: &Path, prefix: &str) -> anyhow::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for (name, path) in entries(folder)? {
-        // Skips symlinks to deleted blobs.
+        // A symlink to a deleted blob is skipped, because it has no metadata.
         let Ok(metadata) = path.metadata() else { continue };
         let name = format!("{prefix}{name}");
         if metadata.is_dir() {

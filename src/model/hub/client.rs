@@ -23,19 +23,19 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The time limit for the wait for a response, and for the wait for each further part of the response.
+/// The time limit for each wait for data: for the start of a response, and for every further piece of the response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Seconds to wait before each retry, unless the server names another time.
+/// The pause before each retry, in seconds. If the server names another pause, that pause is used instead.
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 
-/// The most seconds that a server can make the program wait before a retry.
+/// The longest pause before a retry, in seconds, even if the server names a longer pause.
 const PAUSE_MAX_SECONDS: u64 = 300;
 
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
 
-/// The most redirects to follow from old names of a repository to its current name.
+/// The most redirects that one request follows. The hub redirects from an old name of a repository to the current name.
 const RENAMED_MAX: usize = 5;
 
 pub struct Client {
@@ -56,7 +56,7 @@ pub struct Revision {
 /// A file on the hub.
 pub struct RemoteFile {
     url: String,
-    /// The ETag without quotes. The hub uses the SHA-256 of a large file and git's SHA-1 of a small file.
+    /// The ETag without quotes. The hub uses the SHA-256 of a large file, and the SHA-1 that git computes for a small file.
     pub etag: String,
     pub bytes: u64,
 }
@@ -66,9 +66,9 @@ enum RequestError {
     /// A retry may succeed.
     Transient {
         cause: String,
-        /// Seconds to wait before the retry, if the server names a time.
+        /// The pause before the retry, in seconds, if the server names a pause.
         retry_after: Option<u64>,
-        /// `true` if this attempt got bytes that no earlier attempt got.
+        /// `true` if this attempt received bytes that no earlier attempt had received.
         has_progressed: bool,
     },
     Permanent(anyhow::Error),
@@ -81,7 +81,7 @@ pub fn is_offline() -> bool {
 }
 
 impl Client {
-    /// Makes a client from `HF_ENDPOINT`, the token and the proxy variables. Sends nothing yet.
+    /// Makes a client from `HF_ENDPOINT`, the token and the proxy variables. This function sends no request.
     ///
     /// # Errors
     /// A proxy variable is not the address of a proxy.
@@ -148,15 +148,15 @@ impl Client {
         on_progress: OnProgress,
     ) -> anyhow::Result<RemoteFile> {
         let url = format!("{}/{id}/resolve/{commit}/{name}", self.endpoint);
-        // The hub sends the digest of a large file with a redirect to a storage server. The storage server does not send the
-        // digest, so the redirect is not followed.
+        // For a large file, the hub answers with a redirect to a storage server. The hub's answer has the digest of the file in
+        // a header. The storage server does not send the digest, so this client does not follow the redirect.
         let head = |url: &str| {
             let request =
                 self.agent.head(url).config().max_redirects(0).max_redirects_will_error(false).build();
             self.send(request.header("accept-encoding", "identity"))
         };
         let mut response = retry(on_progress, |_| head(&url))?;
-        // A redirect within the hub leads to the current name of the repository.
+        // If the hub redirects to a path on the hub itself, this path has the current name of the repository.
         for _ in 0..RENAMED_MAX {
             let location = response.headers().get("location").and_then(|location| location.to_str().ok());
             let is_path = |location: &&str| location.starts_with('/') && !location.starts_with("//");
@@ -207,7 +207,7 @@ impl Client {
             file.set_len(0).map_err(local_error)?;
             done = 0;
         }
-        // Reads up to one byte more than announced, to notice a response that is too long.
+        // The reader returns at most one byte more than the hub announced. The extra byte shows that a response is too long.
         let mut reader = response.into_body().into_reader().take(remote.bytes - done + 1);
         let mut block = vec![0; BLOCK];
         let cause = loop {
@@ -264,7 +264,8 @@ impl Client {
         })
     }
 
-    /// Explains why there was no response. A refused connection is permanent, because no server listens at the address.
+    /// Returns the error for a request that got no response. A refused connection is a permanent error, because no server
+    /// listens at the address.
     fn unreachable(&self, error: &ureq::Error) -> RequestError {
         let is_transient = match error {
             ureq::Error::Timeout(_) => true,
@@ -284,8 +285,8 @@ impl Client {
     }
 }
 
-/// Repeats an attempt after a transient error, with the pauses of [`PAUSES_SECONDS`], and gives up after the last pause. After
-/// an attempt that made progress, the pauses start from the first again.
+/// Calls `attempt`, and calls it again after each transient error. Waits for the next pause of [`PAUSES_SECONDS`] before each
+/// retry, and gives up when no pause is left. After an attempt that made progress, the next pause is the first pause again.
 fn retry<T>(
     on_progress: OnProgress,
     mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,

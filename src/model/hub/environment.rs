@@ -11,7 +11,7 @@ pub fn home() -> Option<PathBuf> {
         .or_else(|| Some(path_variable("HOME")?.join(".cache/huggingface")))
 }
 
-/// Returns the path in a variable that is set and not empty.
+/// Returns the path in an environment variable; `None` if the variable is unset or empty.
 pub fn path_variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

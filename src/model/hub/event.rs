@@ -10,7 +10,7 @@ pub enum Progress<'a> {
     },
     /// How many bytes of the file are on disk, including bytes that earlier runs have downloaded.
     Bytes(u64),
-    /// The download waits before a retry or for another program. The text gives the reason.
+    /// The download pauses before a retry, or waits for another program. The text gives the reason.
     Waiting(String),
 }
 

@@ -1,5 +1,6 @@
 //! Chooses the proxy for requests to the hub from the environment, by the rules of curl and Python's clients: the variable for
-//! the scheme of the URL overrides `ALL_PROXY`, and lower case overrides upper case. ureq itself would prefer `ALL_PROXY`.
+//! the scheme of the URL overrides `ALL_PROXY`, and a variable in lower case overrides the same variable in upper case. ureq
+//! itself would prefer `ALL_PROXY`.
 
 use std::env;
 use std::fmt;
@@ -21,8 +22,8 @@ pub struct EndpointProxy {
 }
 
 impl EndpointProxy {
-    /// Returns the proxy for the scheme of an endpoint; `None` if no variable names a proxy. Assumes that redirects keep the
-    /// scheme.
+    /// Returns the proxy for the scheme of an endpoint; `None` if no variable names a proxy. This function assumes that a
+    /// redirect does not change the scheme.
     ///
     /// # Errors
     /// The value of the variable is not the address of a proxy.
@@ -31,7 +32,7 @@ impl EndpointProxy {
         let Some((variable, address)) = first_set(&variables) else { return Ok(None) };
         let exceptions = first_set(&EXCEPTION_VARIABLES).map_or(String::new(), |(_, hosts)| hosts);
         let proxy = Proxy::new(&address).and_then(|proxy| with_exceptions(&proxy, &exceptions));
-        // The message leaves out the address, which may have a password in it.
+        // The message leaves out the address, because the address may contain a password.
         let proxy = proxy.map_err(|_| {
             anyhow!("{variable}: is not the address of a proxy; write it as http://HOST:PORT")
         })?;

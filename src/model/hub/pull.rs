@@ -19,7 +19,8 @@ pub struct Hub {
 
 impl Hub {
     /// Reads the settings from the environment variables `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`,
-    /// `HF_HUB_OFFLINE` and the usual variables for proxies. `is_offline` forbids requests even without `HF_HUB_OFFLINE`.
+    /// `HF_HUB_OFFLINE` and the usual variables for proxies. If `is_offline` is `true`, the returned hub
+    /// sends no requests, even without `HF_HUB_OFFLINE`.
     ///
     /// # Errors
     /// The environment names no folder for the cache.
@@ -38,8 +39,8 @@ impl Hub {
         are_there.then_some(snapshot)
     }
 
-    /// Returns the snapshot of a model, and downloads the model if it is not in the cache. A model in the cache is used without
-    /// a request to the hub, so that the model does not change overnight. [`Hub::pull`] updates a model.
+    /// Returns the snapshot of a model, and downloads the model if it is not in the cache. If the model is in the cache, this
+    /// function sends no request to the hub, so that the model stays the same from run to run. [`Hub::pull`] updates a model.
     ///
     /// # Errors
     /// The model is not in the cache, and the run is offline or the download fails.

@@ -1,4 +1,4 @@
-//! Parses the name of a repository on the hub, perhaps with a revision.
+//! Parses the name of a repository on the hub. A revision may follow the name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::error::Usage;
 /// The repository to use if the user names no model.
 pub const DEFAULT: &str = "onnx-community/Qwen3-Embedding-0.6B-ONNX";
 
-/// The revision to use if the user names none.
+/// The revision to use if the user names no revision.
 const DEFAULT_REVISION: &str = "main";
 
 /// A repository on the hub, written as `owner/name` or `owner/name@revision`.
@@ -32,7 +32,7 @@ impl FromStr for Repository {
             Some((id, revision)) => (id, Some(revision)),
             None => (text, None),
         };
-        // The hub's own rule for names. The rule also keeps paths inside the cache folder.
+        // The hub has the same rule for names. The rule also prevents a name that would be a path outside the cache folder.
         let is_part = |part: &str| {
             !part.is_empty()
                 && part.len() <= 96

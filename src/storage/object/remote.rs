@@ -1,6 +1,7 @@
-//! Writes an object by way of a local file. The file has its own folder in the user's cache, with the lock and the journal that
-//! every output has. Beside the file are two notes: one says of which version of the object the file is a copy, the other holds
-//! the id of an upload that has begun.
+//! Writes an object: the run writes a local file first, and then uploads the local file. The local file has its own folder in
+//! the user's cache, with the lock and the journal that every output has. Two notes are in the same folder. The note `copy`
+//! identifies the version of the object that the local file is a copy of. The note `upload` has the id of an upload that has
+//! begun.
 
 use std::env;
 use std::fs::{self, File};
@@ -21,8 +22,8 @@ use crate::error::Usage;
 use crate::interrupt;
 use crate::storage::place::{FileKind, Place};
 
-/// The ends of the file names of the two notes. The note `copy` says of which version of the object the file is a copy. The note
-/// `upload` holds the id of an upload that has begun.
+/// The ends of the file names of the two notes. The note `copy` identifies the version of the object that the local file is a
+/// copy of. The note `upload` has the id of an upload that has begun.
 const COPY: &str = "copy";
 const UPLOAD: &str = "upload";
 
@@ -60,7 +61,7 @@ impl RemoteOutput {
         })?;
         let digest = hex(&blake3::hash(url.to_string().as_bytes()).as_bytes()[..16]);
         let folder = cache.join(env!("CARGO_PKG_NAME")).join(digest);
-        // Private: other users of this machine may not be allowed to read the object.
+        // Only this user may read the folder, because other users of this machine may not be allowed to read the object.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(|| {
             format!(
                 "{url}: {}: cannot make this folder for a local copy of the object; set XDG_CACHE_HOME",
@@ -81,8 +82,8 @@ impl RemoteOutput {
         &self.url
     }
 
-    /// Finds the current version of the object, and checks that the object is a file of `kind`, like the file that will replace
-    /// it.
+    /// Finds the current version of the object. Checks that the object is a file of `kind`, because a file of `kind` will
+    /// replace the object.
     ///
     /// # Errors
     /// The object is another kind of file; the store cannot be reached or denies access.
@@ -129,7 +130,8 @@ impl RemoteOutput {
         let (mut block, mut done) = (vec![0; COPY_BLOCK_BYTES], 0);
         loop {
             let read = reader.read(&mut block);
-            // This check comes before the error of the read: an interrupt makes the read fail too, but is no error of the store.
+            // The check for an interrupt comes before `read?`: an interrupt makes the read fail too, but must not be reported
+            // as an error of the store.
             interrupt::check()?;
             let count = read?;
             if count == 0 {
@@ -153,8 +155,8 @@ impl RemoteOutput {
     /// Uploads the local file, unless it is already a copy of the object.
     ///
     /// # Errors
-    /// Another program wrote the object during this run; the object cannot be written. After an error, the object is as it was,
-    /// unless another program wrote it.
+    /// Another program wrote the object during this run; the object cannot be written. After an error, the object is unchanged,
+    /// unless another program wrote the object.
     pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         if self.is_copy(place) {
             return Ok(());
@@ -178,8 +180,8 @@ impl RemoteOutput {
     fn abort_unfinished_upload(&self, place: &Place) -> anyhow::Result<()> {
         let note = place.sibling(UPLOAD);
         let Ok(id) = fs::read_to_string(&note) else { return Ok(()) };
-        // The id is empty if a run was killed before it wrote the id. Some stores would delete the object if asked to abort an
-        // upload without an id.
+        // The id is empty if a run was killed before it wrote the id. A request to abort an upload without an id would make
+        // some stores delete the object.
         if !id.is_empty() {
             self.store.abort_upload(&self.url, &id)?;
         }

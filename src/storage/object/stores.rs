@@ -1,4 +1,4 @@
-//! The stores that a run uses, and the objects and listings that it reads from a store.
+//! The stores that a run uses, and the objects and listings that the run reads from them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,9 +49,9 @@ impl Stores {
     pub fn list(&mut self, url: &Url) -> anyhow::Result<Listing> {
         let store = self.open(url)?;
         let mut objects = store.list(url)?;
-        // Sorts as a walk over folders does: `a/b` comes before `a.txt`.
+        // The objects are sorted in the order of a walk over folders: `a/b` comes before `a.txt`.
         objects.sort_unstable_by(|one, other| one.key.split('/').cmp(other.key.split('/')));
-        // Skips folders: some programs make an empty object for each folder.
+        // Objects that represent folders are skipped: some programs make an empty object for each folder.
         let is_folder = |next: Option<&ListedObject>, object: &ListedObject| {
             let rest = next.and_then(|next| next.key.strip_prefix(&*object.key));
             object.bytes == 0 && rest.is_some_and(|rest| rest.starts_with('/'))
@@ -63,7 +63,7 @@ impl Stores {
         Ok(Listing { store, url: url.clone(), objects })
     }
 
-    /// Returns an object to write, by way of a local file.
+    /// Returns an output for an object: the run writes a local file, and then uploads the local file.
     ///
     /// # Errors
     /// The folder for the local file cannot be made; the URL names a bucket or a prefix, not an object.
@@ -83,7 +83,7 @@ pub struct Object {
 
 impl Object {
     /// Requests the first block and returns a reader. The reader reads one version of the object, and fails if another version
-    /// replaces it.
+    /// replaces this version.
     pub fn open(&self) -> Reader {
         Reader::new(self.store.clone(), self.url.clone(), self.bytes, None)
     }

@@ -62,7 +62,8 @@ impl Url {
         Ok(Some(Url { scheme, bucket, key: key.to_owned(), is_prefix }))
     }
 
-    /// Refuses a URL where only a path is allowed. The message calls the argument `what`.
+    /// Returns an error if `path` is a URL, for an argument that must be a path. `what` is the name of the argument in the
+    /// message.
     ///
     /// # Errors
     /// `path` is a URL.

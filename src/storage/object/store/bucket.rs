@@ -19,21 +19,21 @@ use super::errors;
 use crate::error::StoreError;
 use crate::interrupt::{self, Interrupted};
 
-/// The size of the part of an object that one request reads or writes, in bytes. A single request for a whole object would stay
-/// open while documents are embedded, and the server would cut the connection.
+/// The size of a block in bytes. One request reads one block. A single request for a whole object would stay open while
+/// documents are embedded, and the server would cut the connection. A larger file is uploaded in parts of at least this size.
 pub const BLOCK_BYTES: u64 = 8 << 20;
 
-/// The most requests for blocks of one object that run at the same time.
+/// The most simultaneous requests for blocks of one object.
 pub const BLOCKS_AHEAD: usize = 3;
 
-/// The most requests for blocks that run at the same time, for all objects together.
+/// The most simultaneous requests for blocks, for all objects together.
 const REQUESTS_MAX: usize = 32;
 
 /// The time between two checks for an interrupt while a request runs.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The pauses before the retries of a request that object_store does not retry, in seconds. object_store does not retry if the
-/// connection was cut during the answer, or if a write may have succeeded.
+/// The pause before each retry, in seconds. The retries are for requests that object_store does not retry itself: the
+/// connection was cut during the answer, or a write may have succeeded.
 const PAUSES_SECONDS: [u64; 5] = [1, 1, 2, 4, 8];
 
 /// A bucket, the connection to its store, and the runtime that sends the requests.
@@ -54,7 +54,7 @@ pub struct Backend {
     pub conditions: Conditions,
 }
 
-/// The writes that a store can refuse if the object has changed since the run found it.
+/// The kinds of writes that a store can refuse if the object has changed since the run found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     None,

@@ -1,6 +1,6 @@
 //! Sends the HTTP requests of object_store, says on stderr which store the run waits for, and gives up if a store stays
-//! unavailable. Also adds a condition to the request that completes an upload in parts, because object_store has no option for
-//! such a condition.
+//! unavailable. This module also adds a condition to the request that completes an upload in parts, because object_store has no
+//! option for such a condition.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -41,7 +41,7 @@ struct Health {
     /// `true` if the store has answered at least once. Until the first answer, requests fail without a retry, because the
     /// address is probably wrong.
     has_answered: bool,
-    /// The time of the first failure after the latest success; `None` if no request has failed since then.
+    /// The time of the first failure after the latest success; `None` if no request has failed since the latest success.
     failing_since: Option<Instant>,
     last_message: Option<Instant>,
 }
@@ -74,8 +74,8 @@ impl Connection {
         (health.has_answered, health.failing_since) = (true, None);
     }
 
-    /// Records a failure, and returns whether to give up. All requests share one time limit, since they all wait for the same
-    /// store.
+    /// Records a failure, and tells whether the request must give up. All requests share one time limit, since they all wait
+    /// for the same store.
     fn gives_up(&self, failure: &str, has_answered: bool) -> bool {
         let mut health = lock(&self.health);
         health.has_answered |= has_answered;

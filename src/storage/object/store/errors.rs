@@ -25,7 +25,7 @@ pub enum RequestFailure {
         reason: String,
         whole_store: bool,
     },
-    /// The object is no longer the version that the request asked for.
+    /// The current version of the object differs from the version that the request asked for.
     Changed,
     /// A listing contains a key that is not a valid path.
     InvalidKey(String),
@@ -67,7 +67,7 @@ impl RequestFailure {
     }
 }
 
-/// The answer of a store that reports an error.
+/// An answer in which a store reports an error.
 ///
 /// object_store keeps the status and the body in private types, so this code parses both from the text of the error.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a 
     std::iter::successors(error.source(), |&error| error.source())
 }
 
-/// Returns the text of the last error in the chain of sources.
+/// Returns the text of the root cause, which is at the end of the chain of sources.
 pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
     sources(error).last().unwrap_or(error).to_string()
 }

@@ -1,10 +1,10 @@
 //! Reads and writes a bucket of S3, Google Cloud Storage or Azure, through object_store.
 
-mod bucket; // a store and the requests that read from it
+mod bucket; // a bucket and the requests that read from the bucket
 mod connection; // sends requests; says which store the run waits for, and gives up
 mod errors; // turns errors of object_store into StoreError
 mod open; // opens a store with the settings of the environment
-mod read; // reads one object in blocks, some of them ahead
+mod read; // reads one object in blocks, and requests some blocks ahead
 mod upload; // uploads a file, whole or in parts
 
 pub use bucket::Store;

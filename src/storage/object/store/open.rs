@@ -35,7 +35,7 @@ const S3_ENDPOINT_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_U
 impl Store {
     /// Opens the bucket of a URL, but sends no request yet.
     pub fn open(url: &Url, endpoint: Option<&str>, reporter: Arc<Reporter>) -> anyhow::Result<Self> {
-        // This fails if a provider is already installed, which does no harm.
+        // The call fails if a provider is already installed. That failure does no harm.
         let _ = rustls::crypto::ring::default_provider().install_default();
         check_endpoints(endpoint, url.scheme)?;
         let connection = Arc::new(Connection::new(reporter));

@@ -52,7 +52,7 @@ impl Reader {
         let (objects, slots, key) =
             (self.store.objects.clone(), self.store.request_slots.clone(), Path::from(&*self.url));
         self.requests.push_back(self.store.runtime.spawn(async move {
-            // This fails only if the semaphore is closed, and no code closes it.
+            // `acquire` fails only if the semaphore is closed, and no code closes the semaphore.
             let _slot = slots.acquire().await.ok();
             let found = objects.get_opts(&key, options).await?;
             let meta = found.meta.clone();

@@ -1,5 +1,5 @@
-//! Tests the real object_store against a server that answers as the stores do. The error texts of object_store must stay in the
-//! form that `errors` parses, and a condition must reach the request that completes its upload.
+//! Tests the real object_store against a fake server, which sends the same answers as the stores. The error texts of
+//! object_store must stay in the form that `errors` parses, and a condition must reach the request that completes its upload.
 
 use std::fmt;
 use std::io;
@@ -263,7 +263,7 @@ fn two_uploads_at_once_have_their_own_conditions() {
     let objects = Arc::new(s3(FakeConnector(HttpClient::new(service))));
     let backend = Backend { objects: objects.clone(), parts: objects, conditions: Conditions::PutAndParts };
     let store = Store::new(Scheme::S3, backend, connection).unwrap();
-    // Ids that look different in a query, because they are percent-encoded.
+    // These ids are percent-encoded in a query, so the query does not contain the ids themselves.
     let uploads = [("one", "1/+ =&"), ("two", "2%2B")];
     thread::scope(|scope| {
         for (key, id) in uploads {

@@ -1,5 +1,5 @@
-//! Uploads a file to replace an object, with one put or in parts. Readers see the parts only after the last request. An upload
-//! fails if the object has changed since the run found it.
+//! Uploads a file to replace an object, in one request or in parts. Other programs see an object that is uploaded in parts only
+//! after the upload is complete. An upload fails if the object has changed since the run found it.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -54,8 +54,8 @@ impl Store {
     /// Uploads a file to replace the version `found` of an object. Returns the new version.
     ///
     /// # Errors
-    /// Another program wrote the object; the object cannot be written. After an error, the object is as it was, unless another
-    /// program wrote it.
+    /// Another program wrote the object; the object cannot be written. After an error, the object is unchanged, unless another
+    /// program wrote the object.
     pub fn upload(
         &self,
         url: &Url,
@@ -90,7 +90,7 @@ impl Store {
         })
     }
 
-    /// Uploads a file with one put. Returns the ETag if the store gives one.
+    /// Uploads a file with one put. Returns the ETag if the store sends an ETag.
     fn upload_whole(&self, url: &Url, source: &mut UploadSource) -> anyhow::Result<Option<String>> {
         let mut bytes = Vec::new();
         source.file.read_to_end(&mut bytes)?;
@@ -109,7 +109,7 @@ impl Store {
         self.retry(put)?.map(|put| put.e_tag).map_err(|e| self.error(url, &e).into())
     }
 
-    /// Uploads a file in parts. Returns the ETag if the store gives one.
+    /// Uploads a file in parts. Returns the ETag if the store sends an ETag.
     fn upload_parts(
         &self,
         url: &Url,
@@ -128,7 +128,7 @@ impl Store {
             .and_then(|()| self.send_parts(url, &id, source, watch.sent))
             .and_then(|parts| self.complete_upload(url, &id, &parts, source.found));
         if uploaded.is_err() {
-            // If the parts cannot be removed now, the next run tries again.
+            // If the parts cannot be removed now, the next run tries again to remove the parts.
             let abort = self.parts.abort_multipart(&key, &id);
             let _ = self.runtime.block_on(async { tokio::time::timeout(ABORT_TIMEOUT, abort).await });
         }
@@ -162,7 +162,7 @@ impl Store {
         }
     }
 
-    /// Completes an upload: makes the store join the parts to an object. Returns the ETag if the store gives one.
+    /// Completes an upload: makes the store join the parts to an object. Returns the ETag if the store sends an ETag.
     pub(super) fn complete_upload(
         &self,
         url: &Url,
@@ -189,7 +189,8 @@ impl Store {
         }
     }
 
-    /// Fails if the object has changed since the run found it. If a store does not support conditions, this is the only check.
+    /// Fails if the object has changed since the run found it. If a store does not support conditions, the run makes no other
+    /// check.
     fn check_unchanged(&self, url: &Url, found: Option<&Version>) -> anyhow::Result<()> {
         ensure!(self.head(url)?.as_ref() == found, errors::changed(url));
         Ok(())
