@@ -31,7 +31,7 @@ pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     }
 }
 
-/// Returns the normal letter for a dotless i or j, and any other letter unchanged. Fonts use the dotless letters under
+/// Returns the normal letter for a dotless i or j. Returns any other letter unchanged. Fonts use the dotless letters under
 /// accents.
 fn with_dot(letter: char) -> char {
     match letter {
@@ -41,7 +41,7 @@ fn with_dot(letter: char) -> char {
     }
 }
 
-/// Returns the combining mark of an accent; `None` if the character is not an accent.
+/// Returns the combining mark for an accent. Returns `None` if the character is not an accent.
 fn combining(accent: char) -> Option<char> {
     Some(match accent {
         '`' => '\u{300}',
