@@ -1,4 +1,5 @@
-//! A document, its origin and its limits, and the reasons why files are skipped.
+//! The types for a document, for the place of a document, for the limits on documents, and for the reasons why files are
+//! skipped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,8 +45,8 @@ impl Document {
 /// The place of a document.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// If the document is a row: the path of the file that contains the row. If the document is a whole file: the path of
-    /// the folder that the id is relative to.
+    /// The path of the file that contains the row. For a document that is a whole file, this is the path of the folder that
+    /// the id is relative to.
     pub file: Arc<Path>,
     /// The line number or row number, counted from 1; `None` if the document is a whole file.
     pub line: Option<u64>,

@@ -115,7 +115,7 @@ impl Filter {
         Some(self.include.as_ref()?.0.matched_path_or_any_parents(below, false).is_ignore())
     }
 
-    /// Returns whether an `--include` pattern matches the file itself. If so, the file is read even if its file extension is
+    /// Returns whether an `--include` pattern matches the file itself. Such a file is read even if its file extension is
     /// unknown.
     pub fn names(&self, below: &Path) -> bool {
         self.include.as_ref().is_some_and(|include| include.matches(below, false))

@@ -10,8 +10,8 @@ pub fn parse(line: &[u8]) -> Result<Record, DocumentError> {
     serde_json::from_str(line).map_err(|e| DocumentError::NotJson(reason(&e)))
 }
 
-/// Returns the parser's message without the line number. The parser parses each line on its own, so its line number is
-/// always 1.
+/// Returns the parser's message without the line number. The parser receives one line per call, so the line number is always
+/// 1.
 fn reason(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }

@@ -49,8 +49,7 @@ pub struct RawFile {
 /// A row of a file. Its values have not been interpreted yet.
 #[derive(Debug)]
 pub struct RawRow {
-    /// The id of the file. If the row has no id of its own, the id of the document is `file:line`, and this id is its
-    /// `file`.
+    /// The id of the file. If the row has no id of its own, this id is the `file` in `file:line`, the id of the document.
     pub file_id: Arc<str>,
     /// The file that contains the row.
     pub file: Arc<Path>,

@@ -45,7 +45,7 @@ pub enum Request {
         format: DocumentFormat,
         bytes: u64,
         limits: Limits,
-        /// Whether to parse the front matter too.
+        /// Whether the worker parses the front matter too.
         front_matter: bool,
     },
     /// A request to read the rows of a Parquet file. The first answer is `()` and means that the file is open. Each

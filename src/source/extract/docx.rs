@@ -91,8 +91,8 @@ impl Package<'_> {
         }
     }
 
-    /// Returns the names of all parts that one part refers to. The key of each name is the last word of the relationship
-    /// type, such as `styles`.
+    /// Returns the names of all parts that one part refers to. The key of each name is the final component of the
+    /// relationship type, such as `styles`.
     fn related(&mut self, name: &str) -> Result<HashMap<String, String>, ContentError> {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         let rels = in_folder(folder, &format!("_rels/{file}.rels"));
@@ -152,7 +152,7 @@ impl Style {
         let level = property("outlineLvl").and_then(|level| value(level)?.parse::<usize>().ok());
         let list = property("numPr").and_then(|list| value(child(list, "numId")?)).map(|id| id != "0");
         Style {
-            // `outlineLvl` counts from 0, and 9 means body text.
+            // The value 0 of `outlineLvl` means the first heading level, and 9 means body text.
             heading: level.map_or(base.heading, |level| (level < 9).then_some(level + 1)),
             is_list: list.unwrap_or(base.is_list),
         }
@@ -208,7 +208,8 @@ enum DocxStep<'a, 'input> {
 
 fn write_text(root: Node, styles: &Styles, text: &mut String) {
     let mut steps = vec![DocxStep::Visit(root)];
-    // A text box lies inside the paragraph that it is anchored to. The text of the box is written after the paragraph.
+    // The element of a text box is inside the paragraph that the box is anchored to. The text of the box is written after
+    // the paragraph.
     let mut boxes = Vec::new();
     while let Some(step) = steps.pop() {
         let node = match step {
@@ -261,7 +262,7 @@ fn is_left_out(node: Node) -> bool {
         "sdt" => child(node, "sdtPr").and_then(|p| child(p, "showingPlcHdr")).is_some_and(is_on),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
         "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
-        // `Fallback` repeats the element before it, for programs that do not support that element.
+        // `Fallback` repeats the preceding element for programs that do not support the preceding element.
         "Fallback" => node.prev_sibling_element().is_some(),
         _ => false,
     }

@@ -54,7 +54,7 @@ const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 /// If a page has no main element, the whole body is returned. Headings, list items and table cells are marked as in
 /// Markdown. An image is replaced by its alternative text.
 pub fn html(source: &str) -> String {
-    // A page that declares itself XHTML is parsed as XHTML, whatever its file extension is.
+    // A page that declares itself XHTML is parsed as XHTML, even if the file extension names HTML.
     let start = &source.as_bytes()[..source.len().min(1024)];
     if source.trim_start().starts_with("<?xml") || memmem::find(start, XHTML.as_bytes()).is_some() {
         return xhtml(source);

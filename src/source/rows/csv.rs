@@ -234,9 +234,9 @@ impl Quotes {
         })
     }
 
-    /// Returns whether the line that ends here began within quotes and has as many separators as the header. Such a line is
-    /// most likely a whole row, so an earlier quote was not closed. Only tab-separated files are checked: a line of quoted
-    /// text often has as many commas as the header, but hardly ever as many tabs.
+    /// Returns whether the line that has just ended began within quotes and has as many separators as the header. Such a
+    /// line is most likely a whole row, so an earlier quote was not closed. Only tab-separated files are checked: a line of
+    /// quoted text often has as many commas as the header, but hardly ever as many tabs.
     fn is_row_in_quotes(&mut self) -> bool {
         let separators = mem::take(&mut self.separators);
         let of_header = *self.of_header.get_or_insert(separators);

@@ -132,7 +132,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Returns whether this is the first glyph with its text at nearly this position.
+    /// Returns whether no earlier glyph has the same text at nearly the same position.
     //
     // The casts saturate. Positions beyond the range of `i32` lie outside of every page.
     #[allow(clippy::cast_possible_truncation)]

@@ -1,4 +1,4 @@
-//! Joins lines into paragraphs. The positions of two lines decide whether they belong to one paragraph.
+//! Joins lines into paragraphs. The positions of two lines decide whether the lines belong to the same paragraph.
 
 use super::lines::{Line, is_cjk};
 
