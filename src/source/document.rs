@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Limits on each document.
+/// The limits that apply to each document.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
     /// Maximum size of a decompressed file or of a row, in bytes. This limit is at most 2^30, because string columns of
@@ -22,7 +22,7 @@ pub struct Limits {
 /// A document that has been read.
 #[derive(Debug)]
 pub struct Document {
-    /// The id. It is unique within an output file and stable from run to run.
+    /// The id of the document. The id is unique within an output file and is the same in every run.
     pub id: String,
     /// The extracted text. The pipeline later replaces this text with the clean text.
     pub text: String,
@@ -67,7 +67,7 @@ impl Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOut {
-    /// The name starts with a dot.
+    /// The name of the file or folder starts with a dot.
     Hidden,
     /// The file or folder is a symlink. Symlinks are followed only at the user's request.
     Link,

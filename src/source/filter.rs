@@ -9,8 +9,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::Usage;
 
-/// Name of the file that lists patterns. Files and folders that match a pattern are skipped. The file with the patterns lies
-/// at the top of a root.
+/// Name of a file of patterns at the top of a root. Files and folders that match a pattern are skipped.
 pub const IGNORE_FILE: &str = ".qwen3ignore";
 
 /// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` matches only at the top, and `drafts/`
@@ -115,8 +114,8 @@ impl Filter {
         Some(self.include.as_ref()?.0.matched_path_or_any_parents(below, false).is_ignore())
     }
 
-    /// Returns whether an `--include` pattern matches the file itself. Such a file is read even if its file extension is
-    /// unknown.
+    /// Returns whether an `--include` pattern matches the file itself. A file that a pattern matches is read even if the
+    /// file extension is unknown.
     pub fn names(&self, below: &Path) -> bool {
         self.include.as_ref().is_some_and(|include| include.matches(below, false))
     }
