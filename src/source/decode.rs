@@ -23,14 +23,15 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
 ];
 
-/// Size of the start of a stream, in bytes. The encoding and the separator are detected from the start.
+/// Size of the start of a stream, in bytes. The encoding of the stream and the separator of a CSV file are detected from the
+/// start.
 pub const START_BYTES: u64 = 64 << 10;
 
 /// A text and its original encoding. The encoding is `None` for UTF-8.
 pub type Decoded = (String, Option<&'static str>);
 
 /// Decodes a whole text. A byte order mark decides the encoding. Without a byte order mark, `forced` decides. Without both,
-/// the first encoding of this list that fits is used: UTF-16, ISO-2022-JP, UTF-8, the `declared` encoding, or the legacy
+/// the first fitting encoding in this order is used: UTF-16, ISO-2022-JP, UTF-8, the `declared` encoding, or the legacy
 /// encoding that the bytes resemble most.
 ///
 /// # Errors
@@ -82,8 +83,8 @@ pub fn decode(
     if has_only_accents(&text) {
         return Err(DocumentError::Undecodable { encoding: declared.unwrap_or(guess).name() });
     }
-    // No text contains C1 controls, so the guess is wrong. Without this check, cleaning would silently remove these
-    // characters.
+    // No ordinary text contains C1 controls, so the guess is wrong. Without this check, cleaning would silently remove the
+    // C1 controls.
     if has_c1_control(&text) {
         return Err(DocumentError::Undecodable { encoding: guess.name() });
     }
@@ -91,7 +92,7 @@ pub fn decode(
 }
 
 /// Decodes a file of rows while the file is read. Detects the encoding from the start of the file. Returns the decoded
-/// stream, and the encoding if it is not UTF-8.
+/// stream and the encoding. The encoding is `None` for UTF-8.
 ///
 /// In UTF-8, invalid bytes are passed on unchanged. In every other encoding, invalid bytes become U+FFFD. The reader of rows
 /// checks for both cases, so that only the row with the invalid bytes fails and not the whole file.
@@ -117,8 +118,8 @@ pub fn stream(
     Ok((Box::new(decoder), Some(encoding.name())))
 }
 
-/// Decodes JSON Lines while they are read: as UTF-16 if the stream starts with the byte order mark of UTF-16, otherwise as
-/// UTF-8.
+/// Decodes a stream of JSON Lines while it is read. If the stream starts with the byte order mark of UTF-16, the encoding is
+/// UTF-16. Otherwise the encoding is UTF-8.
 ///
 /// If the stream starts with neither `{` nor a byte order mark, zero bytes near its start mean binary data, and the whole
 /// stream is refused. If the stream starts with `{`, only the lines with zero bytes fail.
@@ -150,12 +151,12 @@ pub fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Re
     }
 }
 
-/// Skips bytes of a stream.
+/// Reads the next bytes of a stream and discards them. `bytes` says how many bytes are discarded.
 pub fn skip(reader: &mut impl Read, bytes: usize) -> io::Result<u64> {
     io::copy(&mut reader.take(bytes as u64), &mut io::sink())
 }
 
-/// The rest of a stream after a failed read. It returns the error once and then ends.
+/// The rest of a stream after a failed read. This reader returns the error once and then ends.
 struct Failing(Option<io::Error>);
 
 impl Read for Failing {
@@ -186,8 +187,8 @@ fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
     }
 }
 
-/// Returns the encoding that an HTML page or an XML declaration declares. Only the first 1,024 bytes are searched, as in
-/// browsers (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>).
+/// Returns the encoding that an HTML page or an XML declaration declares. Like browsers, this function searches only the
+/// first 1,024 bytes (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>).
 pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = bytes[..bytes.len().min(1024)].to_ascii_lowercase();
     ["charset=", "encoding="].iter().find_map(|name| {
@@ -221,13 +222,13 @@ pub fn known_format(start: &[u8]) -> Option<&'static str> {
     NOT_TEXT.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
 }
 
-/// The encoding of a text is certain if the text has more than this many non-ASCII bytes, even if its last character is cut
-/// off.
+/// If a text has more than this many non-ASCII bytes, the encoding of the text is certain, even if the final character of
+/// the text is cut off.
 const SURE_BYTES: usize = 64;
 
 /// Returns the legacy encoding that the bytes resemble most. `is_whole` says whether the bytes are a whole file.
 ///
-/// The last character of the bytes may be cut off. If the bytes are only the start of a file, a cut-off character says
+/// The final character of the bytes may be cut off. If the bytes are only the start of a file, a cut-off character says
 /// nothing about the encoding. If the bytes are a whole file, a cut-off character means that the encoding is wrong. But if a
 /// whole file has more than [`SURE_BYTES`] non-ASCII bytes, the file is more likely damaged.
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
@@ -243,16 +244,16 @@ fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
     if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
 }
 
-/// Returns whether a text is in ISO-2022-JP. Such a text has only ASCII bytes, so without this check it would be decoded as
-/// UTF-8. The bytes `ESC $` switch to Japanese.
+/// Returns whether a text is in ISO-2022-JP. Such a text has only ASCII bytes, so without this check the text would be
+/// decoded as UTF-8. The bytes `ESC $` switch to Japanese.
 fn is_iso_2022_jp(bytes: &[u8]) -> bool {
     bytes.is_ascii() && memmem::find(bytes, b"\x1b$").is_some()
 }
 
-/// Returns whether most accented letters and signs of a text are in runs of four or more.
+/// Returns whether most accented letters and signs of a text are in runs of at least four such characters.
 ///
-/// In the Latin alphabet, accented letters come singly or in pairs. Long runs mean a wrong encoding: a damaged text was
-/// decoded with a single-byte encoding, which has a character for almost every byte.
+/// In languages with the Latin alphabet, at most two accented letters usually follow each other. Long runs mean that the
+/// encoding is wrong: a damaged text was decoded with a single-byte encoding, which has a character for almost every byte.
 fn has_only_accents(text: &str) -> bool {
     let runs = text.split(|c| !matches!(c, '\u{A0}'..='\u{17F}')).map(|run| run.chars().count());
     let (accents, in_runs) = runs
@@ -266,13 +267,13 @@ pub fn has_c1_control(text: &str) -> bool {
     text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
 }
 
-/// Takes a text that was decoded as Chinese, Japanese or Korean. Returns whether its bytes are more likely in a single-byte
-/// encoding.
+/// Returns whether a text was decoded with an encoding for Chinese, Japanese or Korean although its bytes are more likely in
+/// a single-byte encoding.
 ///
-/// In these languages, wide characters follow each other. In the encodings of many other languages, a degree sign or an
-/// accented letter is one byte. This byte and the next byte may decode as one wide character between narrow characters,
-/// usually a rare character. The characters of `STAND_ALONE` are an exception: in Chinese, Japanese and Korean, they often
-/// lie between narrow characters, because they follow the numbers in dates, amounts and counts.
+/// In Chinese, Japanese and Korean, wide characters usually follow each other. In the encodings of many other languages, a
+/// degree sign or an accented letter is one byte. This byte and the next byte may decode as one wide character between
+/// narrow characters, usually a rare character. The characters of `STAND_ALONE` are an exception: in Chinese, Japanese and
+/// Korean, they often lie between narrow characters, because they follow the numbers in dates, amounts and counts.
 fn has_only_lone_symbols(text: &str) -> bool {
     const STAND_ALONE: &str =
         "年月日時时分秒元円天个個人名号號点點件回台本枚頁页章万億亿週周歳岁米年년월일원명개회";
@@ -302,7 +303,7 @@ fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, Docum
 }
 
 /// Recognizes UTF-16 without a byte order mark and returns its byte order. In UTF-16, every second byte of ASCII text is
-/// zero. Half as many zero bytes are enough evidence, because text in other encodings has no zero bytes.
+/// zero. This function requires only half as many zero bytes, because text in other encodings has no zero bytes.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = &bytes[..bytes.len().min(4096) & !1];
     let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|&&byte| byte == 0).count();
@@ -315,8 +316,8 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// Returns whether bytes are binary data: they have a zero byte, or more than one control character per 100 bytes. A few
-/// control characters are allowed, because old logs and manuals have some.
+/// Returns whether bytes are binary data. Binary data contains a zero byte, or more than one control character per 100
+/// bytes. A few control characters are allowed, because some old logs and manuals contain them.
 fn is_binary(bytes: &[u8]) -> bool {
     let control = |byte: &&u8| matches!(byte, 1..=0x08 | 0x0E..=0x19 | 0x1C..=0x1F);
     let controls = bytes.iter().filter(control).count();

@@ -1,4 +1,5 @@
-//! A document, its origin and its limits, and the reasons why files are skipped.
+//! The types for a document, for the place of a document, for the limits on documents, and for the reasons why files are
+//! skipped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,11 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Limits on each document.
+/// The limits that apply to each document.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
-    /// Maximum size of a decompressed file or of a row, in bytes. The limit is never more than 2^30, because string columns
-    /// of Arrow have 32-bit offsets.
+    /// Maximum size of a decompressed file or of a row, in bytes. This limit is at most 2^30, because string columns of
+    /// Arrow have 32-bit offsets.
     pub document_bytes: u64,
     /// Maximum time for extracting the text of a document, in seconds.
     pub seconds: u64,
@@ -21,9 +22,9 @@ pub struct Limits {
 /// A document that has been read.
 #[derive(Debug)]
 pub struct Document {
-    /// The id. It is unique within an output file and stable from run to run.
+    /// The id of the document. The id is unique within an output file and is the same in every run.
     pub id: String,
-    /// The text as it was extracted. The pipeline replaces it with the clean text.
+    /// The extracted text. The pipeline later replaces this text with the clean text.
     pub text: String,
     /// The place of the document, for messages.
     pub origin: Origin,
@@ -35,7 +36,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Returns the file, or `file:line` for a row.
+    /// Returns the place of the document for messages: the path of the file, or `file:line` for a row.
     pub fn place(&self) -> String {
         self.origin.place(&self.id)
     }
@@ -44,14 +45,15 @@ impl Document {
 /// The place of a document.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// For a row: the file that contains the row. For a file that is one document: the folder to which the id is relative.
+    /// The path of the file that contains the row. For a document that is a whole file, this is the path of the folder that
+    /// the id is relative to.
     pub file: Arc<Path>,
-    /// Number of the line or row, counted from 1; `None` for a file that is one document.
+    /// The line number or row number, counted from 1; `None` if the document is a whole file.
     pub line: Option<u64>,
 }
 
 impl Origin {
-    /// Returns the place for messages: the file, or `file:line` for a row. `id` is the id of the document.
+    /// Returns the place for messages: the path of the file, or `file:line` for a row. `id` is the id of the document.
     pub fn place(&self, id: &str) -> String {
         match self.line {
             None => self.file.join(id).display().to_string(),
@@ -60,20 +62,21 @@ impl Origin {
     }
 }
 
-/// The reason why a file or folder below a root is skipped. The summary and the report count each reason.
+/// The reason why a file or folder below a root is skipped. The summary and the report say how many files and folders were
+/// skipped for each reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOut {
-    /// The name starts with a dot.
+    /// The name of the file or folder starts with a dot.
     Hidden,
-    /// A symlink. Symlinks are followed only if the user asks for it.
+    /// The file or folder is a symlink. Symlinks are followed only at the user's request.
     Link,
     /// A pattern excludes the file or folder, or no `--include` pattern matches the file.
     Excluded,
     /// The file extension is not supported.
     OtherKind,
-    /// A socket, pipe or device.
+    /// The file is a socket, a pipe or a device.
     Special,
-    /// An index that this tool wrote. An index is a Parquet file.
+    /// The file is an index, which is a Parquet file that this tool wrote.
     Index,
 }

@@ -1,4 +1,4 @@
-//! Takes the id, the text and the kept values of a document from the fields of a row.
+//! Reads the id, the text and the kept values of a document from the fields of a row.
 
 use std::sync::Arc;
 
@@ -7,17 +7,18 @@ use serde_json::{Map, Value};
 
 use crate::error::{ContentError, DocumentError, FieldRole};
 
-/// The values of a row by column name, or the values of a JSON object by field name.
+/// A map from the column names of a table to the values in one row, or from the field names of a JSON object to the values
+/// of the fields.
 pub type Record = Map<String, Value>;
 
 /// The names of the fields to read. `a.b` names the field `b` of the object `a`, unless the row has a field called `a.b`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fields {
-    /// The field with the id. The id of a row without this field is `file:line`.
+    /// The name of the field that contains the id. A row without this field gets the id `file:line`.
     pub id: String,
-    /// The fields with the text, in the order in which their values are joined.
+    /// The names of the fields that contain the text. The values of the fields are joined in this order.
     pub text: Vec<String>,
-    /// The fields that become columns of the index.
+    /// The names of the fields that become columns of the index.
     pub keep: Vec<String>,
 }
 
@@ -32,7 +33,7 @@ pub struct Parsed {
 }
 
 impl Fields {
-    /// Takes the id, the text and the kept values from a record.
+    /// Returns the id, the text and the kept values of a record.
     ///
     /// # Errors
     /// The record has no text field, or the id or the text has the wrong type.
@@ -41,7 +42,7 @@ impl Fields {
     }
 
     /// Returns the values of the fields in [`Fields::keep`], in the order of that list. The value of a missing field is
-    /// null. Arrays and objects become JSON text, because an index has no columns of these types.
+    /// null. Arrays and objects are converted to JSON text, because an index has no columns of these types.
     pub fn kept(&self, record: &Record) -> Arc<[Value]> {
         let kept = |name: &String| match find(record, name) {
             Some(nested @ (Value::Array(_) | Value::Object(_))) => Value::String(nested.to_string()),
@@ -50,7 +51,8 @@ impl Fields {
         self.keep.iter().map(kept).collect()
     }
 
-    /// Returns the id, or `None` if the field is missing, null or empty. An integer becomes text.
+    /// Returns the id of a record. Returns `None` if the id field is missing, null or empty. An integer is converted to
+    /// text.
     ///
     /// # Errors
     /// The value is not a string or a 64-bit integer.
@@ -64,8 +66,8 @@ impl Fields {
         }
     }
 
-    /// Joins the values of all text fields in the record, one value per line. The record must have at least one text field.
-    /// Null becomes an empty text.
+    /// Joins the values of all text fields in the record, with a line feed between two values. A null value is an empty
+    /// text. The record must have at least one text field.
     fn text(&self, record: &Record) -> Result<String, DocumentError> {
         let mut texts = Vec::new();
         for field in &self.text {
@@ -116,7 +118,8 @@ pub fn bytes(record: &Record) -> usize {
     record.iter().map(|(name, value)| name.len() + of(value)).sum()
 }
 
-/// Joins the names with commas. Shows only the first names of a long list.
+/// Joins column names with commas. If there are more than 12 columns, returns the first 12 names and says how many more
+/// columns there are.
 fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 12;
     match names.len().checked_sub(SHOWN) {
@@ -125,8 +128,8 @@ fn shortened(names: &[String]) -> String {
     }
 }
 
-/// Returns the value of the field with exactly this name. If there is no such field, follows the dots of the name into
-/// nested objects.
+/// Returns the value of the field with exactly this name. If there is no such field, this function splits the name at its
+/// dots and searches the nested objects.
 fn find<'a>(record: &'a Record, name: &str) -> Option<&'a Value> {
     record.get(name).or_else(|| {
         name.match_indices('.')

@@ -1,4 +1,5 @@
-//! Selects files below a folder by patterns in the syntax of `.gitignore`. No other module uses the crate `ignore`.
+//! Selects files below a folder. The patterns for the selection have the syntax of `.gitignore`. No other module uses the
+//! crate `ignore`.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,10 +9,11 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::Usage;
 
-/// Name of the file with patterns to exclude. The file lies at the top of a root.
+/// Name of a file of patterns at the top of a root. Files and folders that match a pattern are skipped.
 pub const IGNORE_FILE: &str = ".qwen3ignore";
 
-/// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` only at the top, `drafts/` only folders.
+/// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` matches only at the top, and `drafts/`
+/// matches only folders.
 #[derive(Debug, Clone)]
 pub struct Patterns(Gitignore);
 
@@ -78,7 +80,7 @@ fn builder() -> GitignoreBuilder {
     builder
 }
 
-/// The user's choice of files and folders below a root.
+/// The options that select files and folders below a root.
 #[derive(Debug, Clone)]
 pub struct Filter {
     include: Option<Patterns>,
@@ -90,7 +92,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Parses the patterns of the options. An empty `include` includes every file.
+    /// Parses the patterns of the options `--include` and `--exclude`. If `include` is empty, every file is included.
     ///
     /// # Errors
     /// [`Usage`] for a pattern that is not valid.
@@ -100,20 +102,20 @@ impl Filter {
         Ok(Filter { include, exclude: Patterns::from_option("--exclude", exclude)?, hidden, follow })
     }
 
-    /// Returns whether a path is excluded by an `--exclude` pattern, or by `of_root`, the patterns of the root's
-    /// `.qwen3ignore`. `below` is the path, relative to the root.
+    /// Returns whether an `--exclude` pattern or a pattern in `of_root` excludes a path. `of_root` contains the patterns of
+    /// the root's `.qwen3ignore`. `below` is the path, relative to the root.
     pub fn excludes(&self, of_root: &Patterns, below: &Path, is_folder: bool) -> bool {
         [&self.exclude, of_root].iter().any(|patterns| patterns.matches(below, is_folder))
     }
 
-    /// Returns whether an `--include` pattern matches a file or one of the folders around the file. Returns `None` if there
-    /// are no `--include` patterns.
+    /// Returns whether an `--include` pattern matches a file or a folder that contains the file. Returns `None` if there are
+    /// no `--include` patterns.
     pub fn includes(&self, below: &Path) -> Option<bool> {
         Some(self.include.as_ref()?.0.matched_path_or_any_parents(below, false).is_ignore())
     }
 
-    /// Returns whether an `--include` pattern matches the file itself. If so, the file is read even if its file extension is
-    /// unknown.
+    /// Returns whether an `--include` pattern matches the file itself. A file that a pattern matches is read even if the
+    /// file extension is unknown.
     pub fn names(&self, below: &Path) -> bool {
         self.include.as_ref().is_some_and(|include| include.matches(below, false))
     }

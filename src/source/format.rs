@@ -1,6 +1,6 @@
 //! Finds the format of a file by its file extension, and decompresses files within limits.
 //!
-//! No file is opened to find its format: the file extension decides how a file is read.
+//! The file extension alone decides how a file is read. No file is opened to find its format.
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -29,12 +29,12 @@ pub enum FormatKind {
 pub enum DocumentFormat {
     /// CommonMark with tables, footnotes and strikethrough.
     Markdown,
-    /// HTML as browsers accept it.
+    /// HTML, including invalid HTML that browsers accept.
     Html,
     /// HTML in XML syntax.
     Xhtml,
     Pdf,
-    /// Office Open XML for text documents, as Word writes it.
+    /// Office Open XML for text documents, the format of Word.
     Docx,
 }
 
@@ -50,7 +50,7 @@ impl DocumentFormat {
         }
     }
 
-    /// Returns whether files of this format are text, which must be decoded before extraction.
+    /// Returns whether this is a text format. A file in a text format must be decoded before extraction.
     pub fn is_text(self) -> bool {
         matches!(self, DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Xhtml)
     }
@@ -61,7 +61,7 @@ impl DocumentFormat {
 pub enum RowFormat {
     /// JSON Lines.
     Jsonl,
-    /// Comma- or semicolon-separated values with a header.
+    /// Values with a header, separated by commas, semicolons, tabs or `|`.
     Csv,
     /// Tab-separated values with a header.
     Tsv,
@@ -87,7 +87,7 @@ impl Compression {
     }
 }
 
-/// The format and the compression of a file, as its file extension names them.
+/// The format and the compression that the file extension of a file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileFormat {
     /// The format of the decompressed content.
@@ -114,15 +114,16 @@ impl FileFormat {
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
             "csv" => FormatKind::Rows(RowFormat::Csv),
             "tsv" => FormatKind::Rows(RowFormat::Tsv),
-            // A Parquet file is read from its footer, so it cannot be decompressed as a stream.
+            // A reader of a Parquet file begins with the footer at the end of the file. Therefore a Parquet file cannot be
+            // decompressed as a stream.
             "parquet" if compression.is_none() => FormatKind::Rows(RowFormat::Parquet),
             _ => return None,
         };
         Some(FileFormat { kind, compression })
     }
 
-    /// Returns the text format. A file has this format if its file extension is unknown and an `--include` pattern matches
-    /// the file.
+    /// Returns the format of a file with an unknown file extension. Such a file is read as text if an `--include` pattern
+    /// matches the file.
     pub fn text(path: &Path) -> FileFormat {
         FileFormat { kind: FormatKind::Text, compression: Compression::of(path) }
     }
@@ -144,7 +145,7 @@ impl FileFormat {
     }
 }
 
-/// Returns the last file extension in lower case, without the dot.
+/// Returns the final file extension in lower case, without the dot, such as `gz` for `a.md.gz`.
 fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_ascii_lowercase().to_string_lossy().into_owned())
 }
@@ -163,11 +164,11 @@ impl Read for Counted {
     }
 }
 
-/// Maximum decompressed size of a file that may expand without a limit, in bytes. A small file of white space may expand a
-/// thousandfold. A larger file is refused as a decompression bomb if it expands more than the limit allows.
+/// Maximum decompressed size, in bytes, of a file that is exempt from the limit on expansion. A small file of white space
+/// may expand a thousandfold. A larger file is refused as a decompression bomb if its expansion exceeds the limit.
 pub const EXPANSION_FREE_BYTES: u64 = 16 << 20;
 
-/// A reader of the decompressed bytes of a file. Reading fails if the file expands more than the limit allows.
+/// A reader of the decompressed bytes of a file. Reading fails if the expansion of the file exceeds the limit.
 pub struct Decompressed {
     inner: Box<dyn Read + Send>,
     compression: Option<Compression>,
@@ -177,13 +178,14 @@ pub struct Decompressed {
 }
 
 impl Decompressed {
-    /// Returns the counter of bytes read from the file. The bytes are counted before decompression.
+    /// Returns the shared counter of the bytes that have been read from the file. The bytes are counted before
+    /// decompression.
     pub fn consumed(&self) -> Arc<AtomicU64> {
         self.consumed.clone()
     }
 
-    /// Adds the name of the compression to an error of the decompressor. Errors of the operating system and of object
-    /// storage are returned unchanged.
+    /// Adds the name of the compression to an error of the decompressor. Returns errors of the operating system and of
+    /// object storage unchanged.
     fn damaged(&self, error: io::Error) -> io::Error {
         let (kind, library) = match self.compression {
             Some(Compression::Gzip) => ("gzip", "flate2"),
@@ -214,7 +216,8 @@ impl Read for Decompressed {
     }
 }
 
-/// Returns the error for a file whose content has another format than the file extension names.
+/// Returns the error for a wrong file extension: the file extension names the format `expected`, but the content has the
+/// format `found`.
 pub fn other_format(expected: DocumentFormat, found: &str) -> ContentError {
     ContentError::OtherKind { kind: expected.name().to_owned(), found: found.to_owned() }
 }

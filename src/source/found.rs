@@ -7,12 +7,12 @@ use crate::error::Failure;
 /// One result of the search for documents.
 #[derive(Debug)]
 pub enum Found {
-    /// A document that has been found and not been read yet.
+    /// A document that has been found but has not been read yet.
     Raw(Raw),
     /// A file, folder or row that cannot be opened or read, with the reason.
     Failed(Failure),
     /// A file or folder that is skipped, with the reason.
     LeftOut(LeftOut),
-    /// The name of a root without any document or failure. This is the last result of the root.
+    /// The name of a root below which no document was found and no failure occurred. No other result of this root follows.
     Nothing(String),
 }

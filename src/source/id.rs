@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Returns the id of a document from its path below a root. All ids of the root start with `prefix`, which may be empty.
+/// Returns the id of a document. `below` is the path of the document, relative to the root. All ids of the root start with
+/// `prefix`, which may be empty.
 pub fn id_below(prefix: &str, below: &Path) -> String {
     let id = id_of(below);
     match prefix {
@@ -13,11 +14,11 @@ pub fn id_below(prefix: &str, below: &Path) -> String {
     }
 }
 
-/// Returns the path as text, with `/` between its parts on every operating system.
+/// Returns a path as text. On every operating system, `/` separates the components of the path.
 ///
-/// In a part that is not valid UTF-8, each invalid byte is written in hexadecimal, such as `\xff`. Each backslash is doubled
-/// in such a part, and also in a part that contains `\x`. Therefore two different paths never have the same id, and a path
-/// can be restored from its id.
+/// If a component is not valid UTF-8, each invalid byte is written as `\x` and two hexadecimal digits, such as `\xff`. In
+/// such a component, and in a component that contains `\x`, each backslash is doubled. Therefore two different paths never
+/// have the same id, and a path can be restored from its id.
 pub fn id_of(below: &Path) -> String {
     let mut id = String::new();
     for part in below.components() {

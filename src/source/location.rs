@@ -1,4 +1,4 @@
-//! The place of a file: on this machine or in object storage.
+//! The place of a file: a path on this machine, or an object in object storage.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,8 +23,8 @@ impl Location {
     /// Opens the file for reading.
     ///
     /// # Errors
-    /// A file on this machine cannot be opened. An object is requested only at the first read, and that read returns the
-    /// error.
+    /// A file on this machine cannot be opened. For an object, this function never fails. If the object cannot be
+    /// downloaded, reading from the returned reader fails.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Location::Path(path) => Box::new(File::open(path)?),

@@ -1,4 +1,4 @@
-//! Reads one document: reads the bytes, decodes them and extracts the text.
+//! Reads one document: reads its bytes, decodes the bytes and extracts the text.
 
 use std::io::Read;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::storage::object::Reader;
 /// Assumed ratio of the decompressed size of a text to its compressed size. Most texts have a lower ratio.
 const LIKELY_EXPANSION: u64 = 20;
 
-/// A document that has been found but not read.
+/// A document that has been found but has not been read yet.
 #[derive(Debug)]
 pub enum Raw {
     /// A file that is one document.
@@ -32,30 +32,30 @@ pub enum Raw {
 /// A file that has been found.
 #[derive(Debug)]
 pub struct RawFile {
-    /// The id of the document. For a file of rows: the first part of the id `file:line`, which each row without an id gets.
+    /// The id of the document. If the file contains one document per row, this id is the `file` in `file:line`, the id of a
+    /// row that has no id of its own.
     pub id: String,
     /// The folder that the id is relative to.
     pub base: Arc<Path>,
     /// The place of the file.
     pub location: Location,
-    /// The download of an object; `None` before the download begins, and for a file on this machine.
+    /// The running download of an object; `None` before the download begins, and for a file on this machine.
     pub download: Option<Box<Reader>>,
     pub(super) format: FileFormat,
-    /// Size of the file when it was found, in bytes.
+    /// Size of the file, in bytes, at the time when the file was found.
     pub size: u64,
 }
 
 /// A row of a file. Its values have not been interpreted yet.
 #[derive(Debug)]
 pub struct RawRow {
-    /// The id of the file. If the row has no id, the document gets the id `file:line`, with the id of the file as its first
-    /// part.
+    /// The id of the file. If the row has no id of its own, this id is the `file` in `file:line`, the id of the document.
     pub file_id: Arc<str>,
     /// The file that contains the row.
     pub file: Arc<Path>,
-    /// Number of the line or row, counted from 1.
+    /// The line number or row number, counted from 1.
     pub number: u64,
-    /// The content, as JSON or as values by column.
+    /// The content of the row, as JSON or as a map from column names to values.
     pub content: RowContent,
     /// The encoding that the row was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
@@ -85,8 +85,8 @@ impl Raw {
         }
     }
 
-    /// Returns how many bytes of the file are read for this document, counted before decompression. The progress bar adds up
-    /// these numbers.
+    /// Returns how many bytes of the file are read for this document, counted before decompression. The progress bar shows
+    /// the sum over all documents.
     pub fn progress(&self) -> u64 {
         match self {
             Raw::File(file) => file.size,
@@ -94,7 +94,7 @@ impl Raw {
         }
     }
 
-    /// Returns the id if it is known before the document is read.
+    /// Returns the id of a file. Returns `None` for a row, because the id of a row is not known before the row is read.
     pub fn id(&self) -> Option<&str> {
         match self {
             Raw::File(file) => Some(&file.id),
@@ -102,7 +102,8 @@ impl Raw {
         }
     }
 
-    /// Begins the download if the document is an object, so that many downloads run at the same time.
+    /// Begins the download of an object. Does nothing for a file on this machine or a row. The caller begins many downloads
+    /// before it reads the documents, so that the downloads run at the same time.
     pub fn begin(&mut self) {
         if let Raw::File(RawFile { location: Location::Object(object), download, .. }) = self {
             *download = Some(Box::new(object.open()));
@@ -112,7 +113,7 @@ impl Raw {
     /// Reads, decodes and extracts the document.
     ///
     /// # Errors
-    /// The document cannot be read, or exceeds a limit.
+    /// The document cannot be read, is damaged or exceeds a limit.
     pub fn read(self, reading: &Reading) -> Result<Document, Failure> {
         match self {
             Raw::File(file) => file.read(reading),
@@ -204,8 +205,8 @@ impl Reading {
         size: u64,
     ) -> Result<Vec<u8>, DocumentError> {
         let max = self.limits.document_bytes;
-        // One byte more than the size of the file, so that reading to its end needs no second allocation. The capacity is a
-        // guess, because the file may have grown or may be compressed.
+        // The capacity is one byte more than the size of the file, so that reading the whole file needs no second
+        // allocation. The capacity is only a guess, because the file may have grown or may be compressed.
         let mut bytes = Vec::with_capacity(usize::try_from(size.min(max) + 1).unwrap_or_default());
         format.decompress(compressed, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
@@ -220,7 +221,7 @@ impl Reading {
         content: &RowContent,
         encoding: Option<&'static str>,
     ) -> Result<(Option<String>, Text), DocumentError> {
-        // The decoder of a stream replaces invalid bytes by U+FFFD and goes on. Therefore only the row with the invalid
+        // The decoder of a stream replaces invalid bytes by U+FFFD and continues. Therefore only the row with the invalid
         // bytes fails here, and not the whole file.
         let is_damaged = match content {
             RowContent::Json(line) => memmem::find(line, "\u{FFFD}".as_bytes()).is_some(),
@@ -246,14 +247,14 @@ impl Reading {
     }
 }
 
-/// Returns whether a text has characters that appear only if invalid bytes were replaced or the encoding is wrong.
+/// Returns whether a text contains characters that occur only if invalid bytes were replaced or if the encoding is wrong.
 fn is_damaged(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER) || decode::has_c1_control(text)
 }
 
 #[cfg(test)]
 impl Reading {
-    /// Returns settings with the defaults of the command line, without workers.
+    /// Returns the default settings of the command line. No worker is running.
     pub fn for_test() -> Self {
         let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
         Reading {

@@ -1,6 +1,7 @@
-//! Searches the roots that the user names for documents. Returns each result as a [`Found`], in a stable order.
+//! Finds the documents below the user's roots. Returns each result as a [`Found`]. Every run returns the results in the same
+//! order.
 //!
-//! A root is a file, a folder, an object in a bucket, a prefix of a bucket, or standard input.
+//! A root is a file, a folder, an object in a bucket, a prefix in a bucket, or standard input.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -22,21 +23,21 @@ use super::walk::{self, Entry, FailedEntry, Listed, Walk};
 use crate::error::{ContentError, DocumentError, Failure, Lost, Usage};
 use crate::storage::object::{Listing, Stores, Url};
 
-/// A root with this name is standard input, which is read as JSON Lines.
+/// The root with this name is standard input. Standard input is read as JSON Lines.
 const STDIN: &str = "-";
 
-/// A checked root.
+/// A root that has passed its checks.
 #[derive(Debug)]
 enum Root {
     Stdin,
     File(Location, FileFormat),
-    /// A folder or prefix, with the patterns of its [`IGNORE_FILE`].
+    /// A folder or a prefix, with the patterns of the [`IGNORE_FILE`] at its top.
     Folder(Tree, Patterns),
-    /// A root that does not exist, if the caller allows missing roots.
+    /// A root that does not exist. The caller allows missing roots.
     Missing(PathBuf),
 }
 
-/// The files below a folder or below a prefix of a bucket.
+/// The files below a folder, or the objects below a prefix in a bucket.
 #[derive(Debug)]
 enum Tree {
     Folder(PathBuf),
@@ -51,7 +52,7 @@ impl Tree {
         }
     }
 
-    /// Returns the name of the tree in two forms: as the text at the start of ids, and as a path.
+    /// Returns the name of the tree in two forms: as text for the start of ids, and as a path.
     fn name(&self) -> (String, PathBuf) {
         match self {
             Tree::Folder(path) => (id_of(path), path.clone()),
@@ -60,7 +61,7 @@ impl Tree {
     }
 }
 
-/// The roots of a run, and the user's choice of files below them.
+/// The roots of a run, and the filter for the files below the roots.
 #[derive(Debug)]
 pub struct Roots {
     roots: Vec<Root>,
@@ -71,8 +72,8 @@ impl Roots {
     /// Checks the roots. Each file must have a supported format. Each root must exist, unless `may_be_missing` is true.
     ///
     /// # Errors
-    /// [`Usage`] if a file has an unknown format or standard input is named twice. Another error for a root that does not
-    /// exist or cannot be read.
+    /// The error is a [`Usage`] if a file has an unknown format or if standard input is named twice. The error has another
+    /// type if a root does not exist or cannot be read.
     pub fn new(names: &[PathBuf], filter: Filter, may_be_missing: bool) -> anyhow::Result<Self> {
         let root = |name: &PathBuf| match root(name) {
             Err(_) if may_be_missing && is_missing(name) => Ok(Root::Missing(name.clone())),
@@ -81,7 +82,7 @@ impl Roots {
         Roots::of(names.iter().map(root).collect::<anyhow::Result<_>>()?, filter)
     }
 
-    /// Checks roots as [`Roots::new`] does, but also accepts URLs of objects and prefixes. Lists the objects of each prefix.
+    /// Checks roots like [`Roots::new`], and also accepts URLs of objects and prefixes. Lists the objects below each prefix.
     ///
     /// # Errors
     /// The errors of [`Roots::new`], and an error if object storage cannot be reached or denies access.
@@ -108,11 +109,12 @@ impl Roots {
         Ok(Roots { roots, filter })
     }
 
-    /// Finds every document below the roots. The roots keep their order. Below each root, the files are sorted by path.
+    /// Finds every document below the roots. The results are in the order of the roots. Below each root, the files are
+    /// sorted by path.
     ///
-    /// The id of a file is its path relative to the root. If the file itself is the root, the id is the name of the file. If
-    /// there are several roots, every id starts with the name of its root, so that ids of different roots differ. A row
-    /// without an id gets the id `file:line`.
+    /// The id of a file is the path of the file, relative to the root. If the file itself is the root, the id is the name of
+    /// the file. If there are several roots, every id starts with the name of the root, so that files with the same path
+    /// below two roots have different ids. A row without an id gets the id `file:line`.
     pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
         let prefixed = self.roots.len() > 1;
         self.roots.iter().flat_map(move |root| {
@@ -164,9 +166,9 @@ fn root(name: &Path) -> anyhow::Result<Root> {
         )
     };
     let metadata = fs::metadata(name).map_err(unreadable)?;
-    // `./docs/` and `docs` name the same root and must give the same ids.
+    // The paths `./docs/` and `docs` name the same root, so the ids of the documents must be the same for both paths.
     let path: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
-    // Opens the root now, so that a missing read permission ends the run before any document is read.
+    // The root is opened now, so that a missing read permission ends the run before any document is read.
     if metadata.is_dir() {
         fs::read_dir(name).map_err(unreadable)?;
         return Ok(Root::Folder(Tree::Folder(path), Patterns::of_root(name)?));
@@ -224,7 +226,7 @@ fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyho
     Ok(Root::Missing(name))
 }
 
-/// Returns the size of a file in bytes. Returns 0 if the size is unknown. The size is only an estimate for progress and
+/// Returns the size of a file in bytes. Returns 0 if the size is unknown. The size is used only to estimate progress and
 /// memory, so a wrong size does no harm.
 fn size(location: &Location) -> u64 {
     match location {
@@ -242,7 +244,7 @@ enum Documents<'a> {
         base: Arc<Path>,
         /// The text at the start of every id.
         prefix: String,
-        /// The rows of the latest file of rows; `None` before the first such file.
+        /// The rows of the file of rows that was opened most recently; `None` until such a file is opened.
         rows: Option<RowIter>,
         reading: &'a Reading,
     },
@@ -288,7 +290,8 @@ enum OpenedFile {
     Found(Found),
 }
 
-/// Opens a file of rows. A file that is one document stays closed until the document is read.
+/// Opens a file if each row of the file is one document. If the whole file is one document, the file is opened later, when
+/// the document is read.
 fn open(file: RawFile, is_root: bool, reading: &Reading) -> OpenedFile {
     let FormatKind::Rows(format) = file.format.kind else {
         return OpenedFile::Found(Found::Raw(Raw::File(file)));
@@ -333,10 +336,10 @@ impl Iterator for Documents<'_> {
     }
 }
 
-/// The documents of one root. If the root has neither documents nor failures, the last item is [`Found::Nothing`].
+/// The results of one root. If the root has neither documents nor failures, the final item is [`Found::Nothing`].
 struct WithNothing<'a> {
     documents: Documents<'a>,
-    /// The last item; `None` once a document or a failure has been found.
+    /// The final item; `None` once a document or a failure has been found.
     nothing: Option<Found>,
 }
 
@@ -358,8 +361,8 @@ fn failure(entry: FailedEntry, prefix: &str) -> Failure {
     let id = id_below(prefix, &below);
     let is_one_document = FileFormat::of(&below)
         .is_some_and(|format| matches!(format.kind, FormatKind::Text | FormatKind::Document(_)));
-    // A folder may also be called `notes.txt`, like a document. The documents in a folder or in a file of rows may have any
-    // ids.
+    // A folder may also have a name like `notes.txt`, so the name alone does not show that the path is one document. A
+    // folder or a file of rows may contain many documents.
     let lost = if is_one_document && !path.is_dir() {
         Lost::Document(id.into())
     } else if below.as_os_str().is_empty() {

@@ -17,7 +17,7 @@ use crate::interrupt;
 
 /// Maximum number of rows per answer.
 const SENT_ROWS: usize = 256;
-/// An answer takes no more rows once its rows have this many bytes.
+/// Size of the rows in an answer, in bytes. Once an answer has reached this size, no more rows are added to the answer.
 const SENT_BYTES: usize = 64 << 10;
 
 /// Answers requests until standard input ends.
@@ -36,7 +36,7 @@ pub fn serve() -> io::Result<()> {
     while requests.read_line(&mut line)? > 0 {
         match serde_json::from_str(&line)? {
             Request::Extract { format, bytes, limits, front_matter } => {
-                // The parent process also limits the time, but it may end before the worker does.
+                // The parent process also limits the time, but the parent process may end before the worker.
                 limit_seconds(limits.seconds)?;
                 let mut content = Vec::new();
                 requests.by_ref().take(bytes).read_to_end(&mut content)?;
@@ -116,7 +116,7 @@ fn limit_resources() -> io::Result<()> {
     Ok(limit(Resource::Core, 0)?)
 }
 
-/// From now on, limits the processor time of this process to `seconds`.
+/// Limits the processor time that this process may use after this call to `seconds`.
 fn limit_seconds(seconds: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;

@@ -1,5 +1,5 @@
-//! Lists the files below a folder or a prefix of a bucket, sorted by name so that every run has the same order. Opens no
-//! file.
+//! Lists the files below a folder or the objects below a prefix in a bucket, without opening them. The files are sorted by
+//! name, so that every run lists them in the same order.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -115,8 +115,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the failure of an entry, such as a broken symlink or a loop of symlinks. If a rule skips the name of the
-    /// entry, returns the reason for skipping and no failure.
+    /// Returns the failure of an entry that cannot be read, such as a broken symlink or a loop of symlinks. If the entry is
+    /// skipped because of its name, this function returns the reason for skipping instead.
     fn failed(&self, error: &walkdir::Error) -> Entry {
         let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""));
         match self.rules.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
@@ -147,7 +147,8 @@ pub struct Listed<'a> {
     listing: &'a Listing,
     rules: Rules<'a>,
     at: usize,
-    /// The latest folder that was not skipped, with `/` at its end. This folder and its parents are not checked again.
+    /// The folder of the latest object that was listed. The path of the folder ends in `/`. The rules do not skip this
+    /// folder or its parents, so these folders are not checked again.
     folder: &'a str,
 }
 
@@ -156,7 +157,8 @@ impl<'a> Listed<'a> {
         Listed { listing, rules: Rules { filter, of_root }, at: 0, folder: "" }
     }
 
-    /// Returns the outermost skipped folder on the path of a key, with `/` at its end, and the reason for skipping it.
+    /// Returns the outermost skipped folder on the path of a key, and the reason for skipping the folder. The path of the
+    /// folder ends in `/`.
     fn left_out_folder(&self, key: &'a str) -> Option<(&'a str, LeftOut)> {
         let is_new = |end: &usize| !self.folder.starts_with(&key[..=*end]);
         let mut ends = key.match_indices('/').map(|(end, _)| end).filter(is_new);

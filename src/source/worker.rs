@@ -1,9 +1,9 @@
-//! Runs parsers in separate processes (workers). If a file makes its parser crash, hang or take too much memory, only that
-//! document fails and the run goes on.
+//! Runs parsers in separate processes (workers). If a file makes a parser crash, hang or use too much memory, only that
+//! document fails and the run continues.
 //!
-//! A worker is this program, started with a hidden subcommand. It reads requests from standard input. A request is one line
-//! of JSON. If the request carries a document, the bytes of the document follow the line. The worker writes answers to
-//! standard output. An answer is one line of JSON.
+//! A worker is this program, started with a hidden subcommand. The worker reads requests from standard input. A request is
+//! one line of JSON. In a request to extract the text of a document, the bytes of the document follow the line. The worker
+//! writes answers to standard output. An answer is one line of JSON.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -28,36 +28,39 @@ use crate::error::{ContentError, DocumentError};
 /// The hidden subcommand that makes this program a worker.
 const SUBCOMMAND: &str = "worker";
 
-/// Maximum address space of a worker, in bytes. The parsed tree of an ordinary HTML page takes ten times as many bytes as
+/// Maximum address space of a worker, in bytes. The parsed tree of an ordinary HTML page needs ten times as many bytes as
 /// the page.
 pub const MEMORY_MAX: u64 = 2 << 30;
 
-/// Maximum number of waiting answers per worker. The number is small because an answer may be as large as a document.
+/// Maximum number of answers per worker that have arrived and have not been received yet. This maximum is small because an
+/// answer may be as large as a document.
 const QUEUE_ANSWERS: usize = 1;
 
 /// A request to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Extract the text of a document. The bytes of the document follow the request. The answer is one [`Extracted`].
+    /// A request to extract the text of a document. The bytes of the document follow the request. The answer is one
+    /// [`Extracted`].
     Extract {
         format: DocumentFormat,
         bytes: u64,
         limits: Limits,
-        /// Whether to parse the front matter too.
+        /// Whether the worker parses the front matter too.
         front_matter: bool,
     },
-    /// Read the rows of a Parquet file. The first answer is `()` and means that the file is open. Each following answer is a
-    /// [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
+    /// A request to read the rows of a Parquet file. The first answer is `()` and means that the file is open. Each
+    /// following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
     Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
 }
 
-/// The answer of a worker.
+/// An answer of a worker.
 pub type Response<T> = Result<T, ContentError>;
 
 /// A group of rows from a worker. An empty group means the end of the file. After a damaged row, no more rows are sent.
 pub type Sent = Vec<Response<Record>>;
 
-/// The workers of a run. If no worker is idle, a new worker is started. Each worker is kept for later documents.
+/// The workers of a run. If no worker is idle, a new worker is started. A worker that has extracted a document is reused for
+/// later documents.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
@@ -66,7 +69,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Returns a pool without workers. `program` is the path of this program.
+    /// Returns an empty pool of workers. `program` is the path of this program.
     pub fn new(program: PathBuf, limits: Limits) -> Self {
         Workers { program, limits, idle: Mutex::default() }
     }
@@ -136,14 +139,14 @@ impl Worker {
             .arg(SUBCOMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Crash messages are for developers only. A developer runs the worker by hand to see the messages.
+            // Crash messages are for developers only. A developer can run the worker by hand to see the messages.
             .stderr(Stdio::null())
             .spawn()?;
         let no_pipe = || io::Error::other("no pipe");
         let requests = BufWriter::new(child.stdin.take().ok_or_else(no_pipe)?);
         let output = child.stdout.take().ok_or_else(no_pipe)?;
         let (sender, answers) = sync_channel(QUEUE_ANSWERS);
-        // A pipe cannot be read with a time limit, so a thread reads it and forwards the answers to a channel.
+        // A pipe cannot be read with a time limit, so a thread reads the pipe and forwards the answers to a channel.
         thread::Builder::new().spawn(move || forward(output, &sender))?;
         Ok(Worker { child, requests, answers, limits })
     }
@@ -167,7 +170,7 @@ impl Worker {
         write().map_err(|_| self.crashed())
     }
 
-    /// Waits for an answer, for at most [`Limits::seconds`].
+    /// Returns the next answer. Waits at most [`Limits::seconds`] for the answer.
     ///
     /// # Errors
     /// The worker crashed or is too slow.
@@ -204,7 +207,8 @@ impl Drop for Worker {
 /// Sends each line of a worker's output to the channel.
 fn forward(output: ChildStdout, sender: &SyncSender<Vec<u8>>) {
     let mut lines = BufReader::new(output).split(b'\n');
-    // A failed read means that the process has ended. The sender is then dropped, and the receiver gets an error.
+    // A failed read means that the process has ended. This function then drops the sender, so that the receiver returns an
+    // error.
     while let Some(Ok(line)) = lines.next() {
         if sender.send(line).is_err() {
             return;

@@ -1,6 +1,6 @@
 //! Extracts the text of DOCX files. No other module uses zip or roxmltree.
 //!
-//! Parts and elements are named as in ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
+//! The names of parts and elements are defined in ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -66,7 +66,7 @@ struct Package<'a> {
 }
 
 impl Package<'_> {
-    /// Returns the XML of a part, if the part exists.
+    /// Returns the XML of a part. Returns `None` if the archive does not contain the part.
     fn part(&mut self, name: &str) -> Result<Option<String>, ContentError> {
         // Names of parts are not case-sensitive (ECMA-376, part 2), and some programs write `\` instead of `/`.
         let is_it = |other: &str| other.replace('\\', "/").eq_ignore_ascii_case(name);
@@ -91,8 +91,8 @@ impl Package<'_> {
         }
     }
 
-    /// Returns the names of all parts that one part refers to. The key of each name is the last word of the relationship
-    /// type, such as `styles`.
+    /// Returns the names of all parts that one part refers to. The key of each name is the final component of the
+    /// relationship type, such as `styles`.
     fn related(&mut self, name: &str) -> Result<HashMap<String, String>, ContentError> {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         let rels = in_folder(folder, &format!("_rels/{file}.rels"));
@@ -108,7 +108,7 @@ impl Package<'_> {
     }
 }
 
-/// Takes the path of a file relative to a folder of the archive. Returns the path of the file in the archive.
+/// Returns the path of a file in the archive. `file` is the path of the file, relative to `folder`.
 fn in_folder(folder: &str, file: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in file.split('/') {
@@ -146,13 +146,13 @@ struct Style {
 }
 
 impl Style {
-    /// Returns the style with all values that the properties set. Every other value is taken from `base`.
+    /// Returns the style that the properties describe. If the properties do not set a value, the value of `base` is used.
     fn of(properties: Option<Node>, base: Style) -> Style {
         let property = |name| properties.and_then(|properties| child(properties, name));
         let level = property("outlineLvl").and_then(|level| value(level)?.parse::<usize>().ok());
         let list = property("numPr").and_then(|list| value(child(list, "numId")?)).map(|id| id != "0");
         Style {
-            // `outlineLvl` counts from 0, and 9 means body text.
+            // The value 0 of `outlineLvl` means the first heading level, and 9 means body text.
             heading: level.map_or(base.heading, |level| (level < 9).then_some(level + 1)),
             is_list: list.unwrap_or(base.is_list),
         }
@@ -171,7 +171,7 @@ impl Style {
 
 type Styles<'a> = HashMap<&'a str, Style>;
 
-/// Returns the styles of the document by their id.
+/// Returns the styles of the document, keyed by style id.
 fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
     let nodes: HashMap<&str, Node> =
         elements(root, "style").filter_map(|style| Some((attribute(style, "styleId")?, style))).collect();
@@ -192,8 +192,8 @@ fn styles_of<'a>(root: Node<'a, '_>) -> Styles<'a> {
     nodes.keys().map(|&id| (id, resolve(id))).collect()
 }
 
-/// Returns the heading level in the name of a built-in style, such as `heading 2`. These names are English in every language
-/// version of Word.
+/// Returns the heading level in the name of a built-in style, such as 2 for `heading 2`. These names are English in every
+/// language version of Word.
 fn heading_by_name(style: Node) -> Option<usize> {
     let name = child(style, "name").and_then(value)?.to_ascii_lowercase();
     name.strip_prefix("heading ")?.parse().ok().filter(|level| (1..=9).contains(level))
@@ -208,7 +208,8 @@ enum DocxStep<'a, 'input> {
 
 fn write_text(root: Node, styles: &Styles, text: &mut String) {
     let mut steps = vec![DocxStep::Visit(root)];
-    // A text box lies inside the paragraph that it is anchored to. The text of the box is written after the paragraph.
+    // The element of a text box is inside the paragraph that the box is anchored to. The text of the box is written after
+    // the paragraph.
     let mut boxes = Vec::new();
     while let Some(step) = steps.pop() {
         let node = match step {
@@ -253,14 +254,15 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
 
 fn is_left_out(node: Node) -> bool {
     match node.tag_name().name() {
-        // `pPr` holds tab stops in elements that are also called `tab`. `moveFrom` is text that was moved to another place.
-        // `rt` is a pronunciation. Deleted text needs no rule, because its elements are not called `t`.
+        // `pPr` contains tab stops, which are also elements with the name `tab`. `moveFrom` is text that was moved to
+        // another place. `rt` is a pronunciation. Deleted text needs no rule, because the elements of deleted text are not
+        // called `t`.
         "pPr" | "rPr" | "sectPr" | "tblPr" | "moveFrom" | "rt" => true,
         // A form field (`sdt`) shows a placeholder until a person fills in the field.
         "sdt" => child(node, "sdtPr").and_then(|p| child(p, "showingPlcHdr")).is_some_and(is_on),
         "r" => child(node, "rPr").and_then(|p| child(p, "vanish")).is_some_and(is_on),
         "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
-        // `Fallback` repeats the element before it, for programs that do not support that element.
+        // `Fallback` repeats the preceding element for programs that do not support the preceding element.
         "Fallback" => node.prev_sibling_element().is_some(),
         _ => false,
     }

@@ -1,5 +1,5 @@
-//! Splits the front matter of a Markdown file from the body and parses its fields. No other module uses serde-saphyr or
-//! toml.
+//! Splits the front matter of a Markdown file from the body, and parses the fields of the front matter. No other module uses
+//! serde-saphyr or toml.
 
 use serde_json::Value;
 
@@ -18,8 +18,8 @@ pub enum FrontMatter<'a> {
 /// Splits the front matter from the body.
 ///
 /// The Markdown parser has an option for front matter, but the option also matches any text between two thematic breaks
-/// (`---`). A body may start with a thematic break. Therefore this function requires that the first line after the break is
-/// a field. Blank lines and comments may precede the field.
+/// (`---`). A body may start with a thematic break. Therefore this function requires that the front matter is empty or
+/// begins with a field. Blank lines and comments may precede the field.
 pub fn split(source: &str) -> (Option<FrontMatter<'_>>, &str) {
     find(source).map_or((None, source), |(fields, body)| (Some(fields), body))
 }
@@ -52,7 +52,8 @@ fn find(source: &str) -> Option<(FrontMatter<'_>, &str)> {
     None
 }
 
-/// Returns whether a line is `key: value` or `key = value` with a key of one word, or starts a TOML table.
+/// Returns whether a line is a field with a key of one word (`key: value` or `key = value`), or is the header of a TOML
+/// table.
 fn is_field(line: &str, sign: char) -> bool {
     let key = line.split_once(sign).map(|(key, _)| key.trim());
     key.is_some_and(|key| !key.is_empty() && !key.contains(char::is_whitespace))
@@ -60,7 +61,7 @@ fn is_field(line: &str, sign: char) -> bool {
 }
 
 impl FrontMatter<'_> {
-    /// Returns the fields by name. Returns no fields if the front matter is not a map.
+    /// Returns the fields, keyed by name. Returns no fields if the front matter is not a map.
     ///
     /// # Errors
     /// The front matter is not valid YAML or TOML.
@@ -89,7 +90,7 @@ impl FrontMatter<'_> {
     }
 }
 
-/// Converts TOML to JSON. Dates become strings, because JSON has no type for them.
+/// Converts TOML to JSON. Dates become strings, because JSON has no type for dates.
 fn json(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => text.into(),

@@ -32,7 +32,7 @@ const SKIPPED: [&str; 19] = [
 /// An element with one of these values of the attribute `role` is a menu or a control, and is skipped.
 const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "toolbar"];
 
-/// Elements that have a line break before and after them, by the rendering section of the HTML standard
+/// Elements that have a line break before and after them according to the rendering section of the HTML standard
 /// (<https://html.spec.whatwg.org/#flow-content-3>).
 #[rustfmt::skip]
 const BLOCKS: [&str; 38] = [
@@ -54,7 +54,7 @@ const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 /// If a page has no main element, the whole body is returned. Headings, list items and table cells are marked as in
 /// Markdown. An image is replaced by its alternative text.
 pub fn html(source: &str) -> String {
-    // A page that declares itself XHTML is parsed as XHTML, whatever its file extension is.
+    // A page that declares itself XHTML is parsed as XHTML, even if the file extension names HTML.
     let start = &source.as_bytes()[..source.len().min(1024)];
     if source.trim_start().starts_with("<?xml") || memmem::find(start, XHTML.as_bytes()).is_some() {
         return xhtml(source);
@@ -100,8 +100,9 @@ fn text(dom: &RcDom) -> String {
     format!("{}\n{content}", title(&dom.document).unwrap_or_default())
 }
 
-/// Returns the element that the page marks as its main content, by name or by role. The rest of the page is banners, key
-/// bindings and similar text. Returns `None` if the page has no such element or several such elements.
+/// Returns the element that the page marks as its main content, with the element name `main` or the role `main`. The text
+/// outside of this element is banners, key bindings and similar text. Returns `None` if the page has no such element or
+/// several such elements.
 fn main_content(document: &Handle) -> Option<Handle> {
     let mut found = None;
     let mut left = vec![document.clone()];
@@ -165,7 +166,8 @@ fn write_text(root: &Handle, text: &mut String) {
     }
 }
 
-/// Returns whether an element contains the content of the page.
+/// Returns whether an element contains the content of the page. Such an element is a `main`, `article` or `h1`, or contains
+/// one of these elements.
 fn holds_page(node: &Handle) -> bool {
     let mut left = vec![node.clone()];
     while let Some(node) = left.pop() {
@@ -188,7 +190,7 @@ fn is_left_out(name: &str, attributes: &[Attribute]) -> bool {
 
 fn is_hidden(attributes: &[Attribute]) -> bool {
     let attribute = |name| attribute(attributes, name);
-    // A person reads the content of a panel after a click on its tab or switch.
+    // A hidden panel is not skipped, because a person reads the content of the panel after a click on a tab or switch.
     let is_panel = matches!(attribute("role"), Some("tabpanel" | "region"));
     attribute("aria-hidden") == Some("true")
         || attribute("hidden").is_some() && !is_panel

@@ -24,8 +24,8 @@ pub fn markdown(source: &str) -> String {
                 text.extend(std::iter::repeat_n('#', level as usize));
                 text.push(' ');
             }
-            // No paragraph ends between the text of an item and a list that is nested in the item. Therefore each item
-            // starts with a line break.
+            // The parser reports no end of a paragraph between the text of an item and a list that is nested in the item.
+            // Therefore each item starts with a line break.
             Event::Start(Tag::Item) => text.push_str("\n- "),
             Event::Start(Tag::TableCell) => text.push_str("| "),
             Event::End(TagEnd::TableCell) => text.push(' '),

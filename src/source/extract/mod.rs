@@ -1,4 +1,4 @@
-//! Extracts the text of a document as a person would read it. Runs in workers. Opens no files.
+//! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
 mod docx;
 mod front_matter;
@@ -13,8 +13,8 @@ use crate::source::document::Limits;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
 
-/// Version of the extraction rules. It is part of the fingerprint of an index, because vectors depend on the rules. Raise it
-/// with every change to the text that an extractor returns.
+/// Version of the extraction rules. It is part of the fingerprint of an index, because vectors depend on the rules. Increase
+/// the version with every change to the text that an extractor returns.
 pub const VERSION: u32 = 2;
 
 /// The result of extraction.
@@ -22,8 +22,8 @@ pub const VERSION: u32 = 2;
 pub struct Extracted {
     /// The text that a person would read, before cleaning.
     pub text: String,
-    /// The fields of the front matter. Empty if the document has no front matter, or if the caller did not ask for the front
-    /// matter.
+    /// The fields of the front matter. The record is empty if the document has no front matter, or if the caller did not ask
+    /// for the front matter.
     pub front_matter: Record,
 }
 

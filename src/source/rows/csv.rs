@@ -24,12 +24,12 @@ pub struct CsvRows {
     reader: Option<Reader<Bounded>>,
     source: Source,
     columns: Vec<Column>,
-    /// Number of the latest row. The header is row 1. Empty lines are not counted.
+    /// The row number of the row that was read most recently. The header is row 1. Empty lines have no row numbers.
     number: u64,
     bytes_max: u64,
 }
 
-/// A requested column. If several columns have the same name, only the first one is read.
+/// A requested column. If several columns have the same name, only the first of these columns is read.
 struct Column {
     index: usize,
     name: String,
@@ -65,7 +65,7 @@ impl CsvRows {
         };
         let mut reader = ReaderBuilder::new().delimiter(separator).quoting(is_quoted).from_reader(bounded);
         let header = header(reader.byte_headers().map_err(error)?)?;
-        // A file without lines has no header.
+        // If the header is empty, the file has no lines and therefore no rows.
         if header.is_empty() {
             return Ok(CsvRows { reader: None, source, columns: Vec::new(), number: 1, bytes_max });
         }
@@ -124,7 +124,7 @@ fn header(record: &ByteRecord) -> Result<Vec<String>, DocumentError> {
     record.iter().map(|name| Ok(text(name)?.trim().to_owned())).collect()
 }
 
-/// Converts a value to a string. The value may be invalid UTF-8, because the decoder passes on the bytes of a UTF-8 file
+/// Converts a value to a string. The value may be invalid UTF-8, because the decoder returns the bytes of a UTF-8 file
 /// unchanged.
 fn text(value: &[u8]) -> Result<String, DocumentError> {
     match std::str::from_utf8(value) {
@@ -157,9 +157,9 @@ fn declared_separator(start: &[u8]) -> Option<(u8, usize)> {
     Some((separator, start.len() - behind.len() + ends))
 }
 
-/// Returns whether a tab-separated file quotes its values. Some programs never quote values in such files. A quote is then
-/// an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file is read without
-/// quoting.
+/// Returns whether the values in a tab-separated file are quoted. Some programs never quote values in such files, and a
+/// quote is then an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file is read
+/// without quoting.
 fn is_quoted(start: &[u8], separator: u8) -> bool {
     let mut quotes = Quotes::new(separator);
     let is_wrong = quotes.first_wrong(start).is_some();
@@ -167,7 +167,7 @@ fn is_quoted(start: &[u8], separator: u8) -> bool {
     !(is_wrong || is_whole && quotes.is_open())
 }
 
-/// Returns the separator that occurs most often in the header; a comma if none occurs.
+/// Returns the separator that occurs most often in the header. Returns a comma if the header contains no separator.
 fn find_separator(start: &[u8]) -> u8 {
     let mut counts = [0usize; SEPARATORS.len()];
     let mut is_quoted = false;
@@ -199,7 +199,7 @@ struct Quotes {
     began_in_quotes: bool,
 }
 
-/// The position of the latest byte within its value.
+/// The place within a value that the check of the quotes has reached.
 #[derive(Clone, Copy)]
 enum QuoteState {
     ValueStart,
@@ -234,9 +234,9 @@ impl Quotes {
         })
     }
 
-    /// Returns whether the line that ends here began within quotes and has as many separators as the header. Such a line is
-    /// most likely a whole row, so an earlier quote was not closed. Only tab-separated files are checked: a line of quoted
-    /// text often has as many commas as the header, but hardly ever as many tabs.
+    /// Returns whether the line that has just ended began within quotes and has as many separators as the header. Such a
+    /// line is most likely a whole row, so an earlier quote was not closed. Only tab-separated files are checked: a line of
+    /// quoted text often has as many commas as the header, but hardly ever as many tabs.
     fn is_row_in_quotes(&mut self) -> bool {
         let separators = mem::take(&mut self.separators);
         let of_header = *self.of_header.get_or_insert(separators);
@@ -250,8 +250,8 @@ impl Quotes {
     }
 }
 
-/// A reader that fails where quotes break the rules, or where a record is larger than the limit. Without this reader, the
-/// crate `csv` would read everything after an unclosed quote as one value.
+/// A reader that fails at quotes that break the rules, and at a record that is larger than the limit. Without this reader,
+/// the crate `csv` would read everything after an unclosed quote as one value.
 struct Bounded {
     inner: Box<dyn Read + Send>,
     /// `None` for a file without quoting.
@@ -270,7 +270,7 @@ impl Read for Bounded {
         }
         let mut read = self.inner.read(buffer)?;
         if let Some(quotes) = &mut self.quotes {
-            // Passes on the bytes before the wrong byte, so that the rows in the passed bytes are read.
+            // The bytes before the wrong byte are returned before the error, so that the rows in these bytes are read.
             if let Some(wrong) = quotes.first_wrong(&buffer[..read]) {
                 (read, self.is_wrong) = (wrong, true);
             }

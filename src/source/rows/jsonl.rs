@@ -60,7 +60,7 @@ impl Iterator for JsonLines {
 }
 
 /// Reads one line. Removes the line feed, and a byte order mark at the start of the line. Returns `None` at the end of the
-/// file. A line of more than `max` bytes is an error, and the rest of the line is skipped without taking memory.
+/// file. A line of more than `max` bytes is an error. The rest of such a line is skipped and not stored in memory.
 fn read_line(reader: &mut impl BufRead, max: u64) -> io::Result<Option<Result<Vec<u8>, DocumentError>>> {
     let mut line = Vec::new();
     if reader.take(max + 1).read_until(b'\n', &mut line)? == 0 {

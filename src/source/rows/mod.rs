@@ -17,11 +17,11 @@ use crate::source::raw::{RawFile, Reading};
 
 /// Opens a file of rows.
 ///
-/// `is_root` says whether the user named the file as a root. An index of this tool is read only if `is_root` is true. An
-/// index in a folder of documents is the output of an earlier run and not an input.
+/// `is_root` says whether the user named the file as a root. If the file is an index of this tool, the file is read only if
+/// `is_root` is true. An index in a folder of documents is most likely the output of an earlier run and not an input.
 ///
 /// # Errors
-/// The file cannot be opened, or none of its rows can be a document.
+/// The file cannot be opened, is damaged, has another format, or is a table without a text column.
 pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) -> Result<RowIter, Failure> {
     let RawFile { id, location, format, .. } = file;
     let opened = || -> Result<RowIter, DocumentError> {

@@ -29,7 +29,7 @@ use crate::source::worker::{Request, Response, Sent, Worker};
 /// The name of the format in messages.
 pub const NAME: &str = "Parquet";
 
-/// The rows of one file, received from a worker.
+/// The rows of one file. This process receives the rows from a worker.
 pub struct ParquetRows {
     worker: Option<Worker>,
     sent: vec::IntoIter<Response<Record>>,
@@ -48,7 +48,7 @@ impl ParquetRows {
         // deleted as soon as the worker has opened it.
         let fetched = location.fetch()?;
         let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
-        // Opens the file here too, because a worker cannot pass on an error of the operating system.
+        // This process opens the file too, because a worker cannot report an error of the operating system.
         let size = File::open(path)?.metadata()?.len();
         // The worker does not report its position in the file, so the first row reports the progress of the whole file.
         source.consumed.store(size, Relaxed);
@@ -92,10 +92,10 @@ impl Iterator for ParquetRows {
     }
 }
 
-/// The rows of one file, read in a worker. Only the requested columns are decoded.
+/// The rows of one file. A worker reads the rows and decodes only the requested columns.
 pub struct ParquetTable {
     rows: RowIter<'static>,
-    /// Names of the columns that hold UUIDs.
+    /// Names of the columns that contain UUIDs.
     uuids: HashSet<String>,
     bytes_max: u64,
 }
@@ -160,7 +160,7 @@ impl Iterator for ParquetTable {
     }
 }
 
-/// Formats a UUID as RFC 9562 does, in groups of 8, 4, 4, 4 and 12 digits.
+/// Formats a UUID in the text format of RFC 9562: groups of 8, 4, 4, 4 and 12 hexadecimal digits.
 fn uuid(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (at, byte) in bytes.iter().enumerate() {

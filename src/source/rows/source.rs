@@ -1,4 +1,4 @@
-//! A file of rows: the data that its rows share, and the progress of reading.
+//! The data that all rows of a file share, and the progress of reading the file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::source::raw::{Raw, RawRow, RowContent};
 /// The rows of one file.
 pub type RowIter = Box<dyn Iterator<Item = Found> + Send>;
 
-/// The data that all rows of a file share, and the number of bytes read so far.
+/// The data that all rows of a file share, and the number of bytes of the file that have been read so far.
 pub struct Source {
     pub file: Arc<Path>,
     file_id: Arc<str>,
@@ -34,7 +34,7 @@ impl Source {
         }
     }
 
-    /// Returns a row. Its progress is the number of bytes read since the previous row.
+    /// Returns a row. The progress of the row is the number of bytes that were read since the previous row.
     pub fn row(&mut self, number: u64, content: RowContent) -> Found {
         let consumed = self.consumed.load(Relaxed);
         let progress = consumed - std::mem::replace(&mut self.reported, consumed);
@@ -48,7 +48,7 @@ impl Source {
         }))
     }
 
-    /// Returns the failure of a row at which reading of the file stops.
+    /// Returns the failure of a row that ends the reading of the file. All rows after this row are lost too.
     pub fn failed_from(&self, number: u64, cause: DocumentError) -> Found {
         self.failed(number, DocumentError::RestNotRead(Box::new(cause)))
     }

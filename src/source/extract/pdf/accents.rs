@@ -1,11 +1,12 @@
-//! Joins a letter and its accent if they are drawn as two glyphs. Texts in old TeX fonts are drawn like this.
+//! Joins a letter and its accent if the page draws them as two glyphs. In old TeX fonts, letters and accents are separate
+//! glyphs.
 
 /// Minimum overlap of a letter and its accent, in ems.
 const OVERLAP: f64 = 0.15;
 
-/// Joins `next` with the last character of `text` if one of them is a letter and the other is an accent over it. `text` then
-/// ends in the letter and a combining mark, whichever glyph was drawn first. Returns whether the two characters were joined.
-/// `overlap` is the overlap of the two glyphs, in ems.
+/// Joins `next` with the last character of `text` if one of them is a letter and the other is an accent that overlaps the
+/// letter. `text` then ends in the letter and a combining mark, whichever glyph was drawn first. Returns whether the two
+/// characters were joined. `overlap` is the overlap of the two glyphs, in ems.
 pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     let mut chars = next.chars();
     let (Some(last), Some(first), None) = (text.chars().next_back(), chars.next(), chars.next()) else {
@@ -31,7 +32,7 @@ pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     }
 }
 
-/// Returns the normal letter for a dotless i or j, and any other letter unchanged. Fonts use the dotless letters under
+/// Returns the normal letter for a dotless i or j. Returns any other letter unchanged. Fonts use the dotless letters under
 /// accents.
 fn with_dot(letter: char) -> char {
     match letter {
@@ -41,7 +42,7 @@ fn with_dot(letter: char) -> char {
     }
 }
 
-/// Returns the combining mark of an accent; `None` if the character is not an accent.
+/// Returns the combining mark for an accent. Returns `None` if the character is not an accent.
 fn combining(accent: char) -> Option<char> {
     Some(match accent {
         '`' => '\u{300}',

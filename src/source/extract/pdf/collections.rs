@@ -14,8 +14,8 @@ use hayro_interpret::hayro_syntax::object::{Array, Dict, Name, Object, Stream, S
 /// The character collections of the fonts of one file.
 pub struct Fonts<'a> {
     file: &'a Pdf,
-    /// The collection of each font, by the name of the font without its subset tag. The map is filled at first use, because
-    /// filling it reads every object of the file.
+    /// The collection of each font, keyed by the name of the font without the subset tag. The map is filled only when it is
+    /// first needed, because every object of the file must be read to fill the map.
     by_name: OnceCell<HashMap<String, Collection>>,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Fonts<'a> {
 }
 
 impl Collection {
-    /// Returns the tables for a font dictionary; `None` if the font names no known collection.
+    /// Returns the tables for a font dictionary. Returns `None` if the font names no known collection.
     fn new(font: &Dict<'_>) -> Option<Self> {
         let descendant = font.get::<Array<'_>>(b"DescendantFonts".as_slice())?.iter::<Dict<'_>>().next()?;
         let system = descendant.get::<Dict<'_>>(b"CIDSystemInfo".as_slice())?;
@@ -56,7 +56,7 @@ impl Collection {
     }
 
     fn unicode(&self, code: u32) -> Option<String> {
-        // The length of the code in bytes is not known here. Two bytes are the most common, so this length is tried first.
+        // The length of the code is not known here. Most codes have two bytes, so this length is tried first.
         let cid = [2, 1, 3, 4].iter().find_map(|len| self.encoding.lookup_cid_code(code, *len))?;
         match self.unicode.lookup_bf_string(cid)? {
             BfString::Char(character) => Some(character.to_string()),
@@ -99,7 +99,7 @@ fn find_fonts(file: &Pdf) -> HashMap<String, Collection> {
     found
 }
 
-/// Returns a font name without its subset tag (`ABCDEF+`).
+/// Returns a font name without the subset tag (`ABCDEF+`).
 fn without_tag(name: &str) -> &str {
     match name.split_once('+') {
         Some((tag, rest)) if tag.len() == 6 => rest,

@@ -95,11 +95,12 @@ struct Collector<'a> {
     /// The displayed part of the page.
     shown: Rect,
     fonts: &'a Fonts<'a>,
-    /// Texts and rounded positions of the glyphs so far. Some programs draw bold text twice, or draw the fill of a text and
-    /// then its outline. Such text must not be repeated.
+    /// The text and the rounded position of each glyph that has been drawn. Some programs draw bold text twice, or draw the
+    /// fill of a text and then its outline. The second drawing of such a text must not repeat the text.
     seen: HashSet<(String, i32, i32)>,
     /// The replacement text (`/ActualText`) of each open section of marked content; `None` for a section without a
-    /// replacement text. The first glyph of the section takes the text and leaves an empty text.
+    /// replacement text. The first glyph of the section receives the whole replacement text, and every later glyph of the
+    /// section receives an empty text.
     marked: Vec<Option<String>>,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Returns whether this is the first glyph with its text at nearly this position.
+    /// Returns whether no earlier glyph has the same text at nearly the same position.
     //
     // The casts saturate. Positions beyond the range of `i32` lie outside of every page.
     #[allow(clippy::cast_possible_truncation)]
@@ -185,7 +186,7 @@ fn place(
     if !(size.is_finite() && size > 0.01 && origin.is_finite() && right.hypot() > 0.0) {
         return None;
     }
-    // A page without area has a damaged page box. Such a box excludes no glyph.
+    // A page without area has a damaged page box. No glyph of such a page is treated as outside of the page.
     if shown.area() > 1.0 && !shown.inflate(2.0, size).contains(origin) {
         return None;
     }

@@ -5,13 +5,13 @@ use unicode_normalization::UnicodeNormalization;
 use super::glyphs::{Placed, Turn};
 use super::{accents, rtl};
 
-/// Minimum width of a space between two characters of scripts with spaces, in ems.
+/// Minimum gap between two characters that means a space, in ems. This minimum is for scripts with spaces.
 const WORD_GAP: f64 = 0.12;
-/// Minimum width of a space between an East Asian character and another character, in ems. Without a space, the two
+/// Minimum gap that means a space between an East Asian character and any other character, in ems. Without a space, the two
 /// characters are set a quarter of an em apart.
 const MIXED_GAP: f64 = 0.35;
-/// Minimum width of a space between two East Asian characters, in ems. Narrower gaps are not spaces, because characters may
-/// be spread to fill a line.
+/// Minimum gap that means a space between two East Asian characters, in ems. Narrower gaps are not spaces, because
+/// characters may be spread to fill a line.
 const CJK_GAP: f64 = 0.6;
 /// Minimum gap between two segments of a line, in ems. Segments are cells of a table or columns of a page.
 const SEGMENT_GAP: f64 = 1.6;
@@ -89,7 +89,7 @@ fn needs_space(line: &Line, glyph: &Placed, spaced: bool) -> bool {
     spaced || is_after_mark(line, glyph) || gap > widest
 }
 
-/// Returns whether a glyph begins the text of a footnote, after the superscript number of the footnote.
+/// Returns whether a glyph begins the text of a footnote, directly after the superscript number or `*` of the footnote.
 fn is_after_mark(line: &Line, glyph: &Placed) -> bool {
     glyph.size > 1.2 * line.size && line.text.chars().all(|c| c.is_ascii_digit() || c == '*')
 }
@@ -151,7 +151,7 @@ pub fn order(lines: &[Line]) -> impl Iterator<Item = &Line> {
     turns.into_iter().flat_map(|turn| lines.iter().filter(move |line| line.turn == turn))
 }
 
-/// Returns whether a character is Han, kana or punctuation of these scripts. They are written without spaces.
+/// Returns whether a character is Han, kana or punctuation of these scripts. These scripts are written without spaces.
 pub fn is_cjk(c: char) -> bool {
     matches!(c,
         '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'

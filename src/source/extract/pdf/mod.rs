@@ -20,9 +20,9 @@ use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::format::{DocumentFormat, damaged, other_format};
 
-/// Maximum number of glyphs without a character that every page and every file may have, since ornaments and symbols have no
-/// character. Above this number, a file fails if such glyphs are more than half of all glyphs on one page, or more than a
-/// third of all glyphs in the file.
+/// Number of glyphs without a character that are always tolerated, per page and per file. Ornaments and symbols have no
+/// character. Above this number, a file fails if more than half of the glyphs on one page, or more than a third of the
+/// glyphs in the whole file, have no character.
 const UNMAPPED_TOLERATED: usize = 20;
 
 /// Returns the text of all pages in reading order, one line per paragraph. The text is never empty.
@@ -58,11 +58,11 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     if unmapped > UNMAPPED_TOLERATED.max(mapped / 2) {
         return Err(ContentError::NoUnicode);
     }
-    // No page has text, or most pages are scanned pictures.
+    // No page has text, or more than half of the pages are pictures without text.
     if text.trim().is_empty() || 2 * pictures > file.pages().len() {
         return Err(ContentError::NoText);
     }
-    // Joins letters and accents that were drawn separately.
+    // The normalization joins a letter and a combining accent into one character.
     Ok(text.nfc().collect())
 }
 
@@ -77,8 +77,8 @@ fn format_of(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Returns whether the file has as many pages as it declares, each with its content. If pages are missing, the text of the
-/// document is incomplete.
+/// Returns whether the file contains all pages that it declares, and the content of each of these pages. If a page or its
+/// content is missing, the text of the document is incomplete.
 fn is_whole(file: &Pdf) -> bool {
     let count = file
         .xref()

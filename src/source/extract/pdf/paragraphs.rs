@@ -1,4 +1,4 @@
-//! Joins lines into paragraphs. The positions of two lines decide whether they belong to one paragraph.
+//! Joins lines into paragraphs. The positions of two lines decide whether the lines belong to the same paragraph.
 
 use super::lines::{Line, is_cjk};
 
@@ -8,7 +8,7 @@ const STEP_MAX: f64 = 2.2;
 /// Maximum distance between the starts of two aligned lines, in ems.
 const ALIGNED: f64 = 0.6;
 
-/// Maximum of three lengths, in ems: the indent of a first line, a hanging indent, and the width of a list mark.
+/// Maximum indent of a first line, maximum hanging indent, and maximum width of a list mark, all in ems.
 const INDENT: f64 = 4.0;
 
 /// The current paragraph, to which lines are added.
@@ -68,7 +68,8 @@ impl<'a> Open<'a> {
         !aligned && (next.start > from + right * em || next.start < from - left * em)
     }
 
-    /// Returns whether the latest row has room for the first word of `next`. If so, the paragraph ended with that row.
+    /// Returns whether the latest row has room for the first word of `next`. If there is room, the paragraph ended with that
+    /// row.
     fn ended_early(&self, next: &Line) -> bool {
         let room = self.edge.max(next.end) - self.last.end;
         room > first_word_width(next) + 0.5 * next.size
@@ -108,7 +109,7 @@ fn first_word_width(line: &Line) -> f64 {
     (line.end - line.start) * word as f64 / line.text.chars().count().max(1) as f64
 }
 
-/// Appends the lines of one page to `text`, one line of text per paragraph.
+/// Appends the lines of one page to `text`. Each paragraph of the page becomes one line of `text`.
 pub fn append<'a>(text: &mut String, lines: impl Iterator<Item = &'a Line>) {
     let mut open: Option<Open> = None;
     for line in lines {

@@ -12,8 +12,8 @@ pub fn logical(line: &str) -> Option<String> {
         return None;
     }
     let level = if right >= count(&[BidiClass::L]) { Level::rtl() } else { Level::ltr() };
-    // The algorithm (UAX #9) converts reading order to drawing order. Applied to a line in drawing order, the algorithm
-    // nearly always gives the reading order.
+    // The bidirectional algorithm (UAX #9) converts reading order to drawing order. If the algorithm is applied to a line in
+    // drawing order, the result is nearly always the reading order.
     let info = BidiInfo::new(line, Some(level));
     let paragraph = info.paragraphs.first()?;
     let (levels, runs) = info.visual_runs(paragraph, paragraph.range.clone());
@@ -28,7 +28,7 @@ pub fn logical(line: &str) -> Option<String> {
     Some(text)
 }
 
-/// Returns the opposite bracket of a bracket, and any other character unchanged.
+/// Returns the opposite bracket of a bracket. Returns any other character unchanged.
 fn mirrored(c: char) -> char {
     const PAIRS: &str = "()[]{}<>«»";
     match PAIRS.chars().position(|bracket| bracket == c) {
