@@ -19,7 +19,7 @@ pub struct Job {
     pub tokenizer: Tokenizer,
     /// Limit on the tokens of a chunk, special tokens included.
     pub max_tokens: usize,
-    /// Limit on the tokens of a batch, padding included; `None` for the limit that suits the devices.
+    /// Limit on the tokens of a batch, padding included; `None` to use the lowest limit of the devices.
     pub batch_tokens: Option<usize>,
     /// Whether a row is a document or a chunk.
     pub rows: RowKind,
@@ -53,10 +53,10 @@ pub struct Engine<'a> {
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
     /// The vectors that were made in this run or in earlier, interrupted runs.
     pub journal: &'a mut Journal,
-    /// Takes the rows, in their final order.
+    /// The function that receives the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
-    /// Counts of documents, kept up to date while the build runs.
+    /// Counts of documents. The build updates them while it runs.
     pub documents: &'a mut Tally,
-    /// Counts of the model's work, kept up to date while the build runs.
+    /// Counts of the model's work. The build updates them while it runs.
     pub work: &'a mut Work,
 }
