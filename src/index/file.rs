@@ -21,8 +21,8 @@ use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
 
 /// How many times a row group may be read for its vectors, averaged over all row groups. A build that needs the vectors in the
-/// order of the file reads each row group about ten times. A build that exceeds the limit needs the vectors in another order. Then
-/// all vectors are copied to a [`FlatVectors`], which is fast in any order.
+/// order of the file reads each row group about ten times. A build that exceeds the limit needs the vectors in another order.
+/// Then all vectors are copied to a [`FlatVectors`], which is fast in any order.
 const READS_PER_GROUP_MAX: usize = 16;
 
 /// The index file at the output path when a run begins, and how much of this file the run can reuse.
@@ -158,7 +158,8 @@ impl IndexFile {
         number(others.partition_point(|start| start.row <= row))
     }
 
-    /// Whether a row has the text and the kept values with these digests. If the file has no kept columns, only the text is compared.
+    /// Whether a row has the text and the kept values with these digests. If the file has no kept columns, only the text is
+    /// compared.
     pub fn is_row(&self, row: u32, text: Digest, kept: Option<u64>) -> bool {
         self.texts[row as usize] == text && self.kept_digest(row).is_none_or(|there| Some(there) == kept)
     }
@@ -212,7 +213,8 @@ impl IndexFile {
         Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..self.dim]).copied().collect())
     }
 
-    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending order.
+    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
+    /// order.
     ///
     /// # Errors
     /// The file cannot be read.

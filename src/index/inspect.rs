@@ -1,5 +1,5 @@
-//! Reads an index, and returns figures about its rows and a list of problems. Needs 40 bytes of memory per row, and memory for the
-//! vectors of a sample of rows.
+//! Reads an index, and returns figures about its rows and a list of problems. Needs 40 bytes of memory per row, and memory for
+//! the vectors of a sample of rows.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -41,8 +41,8 @@ impl Shards {
     /// Shards are sorted by shard number.
     ///
     /// # Errors
-    /// The settings or kept columns of a file differ from those of the first file; a shard is missing, occurs twice, or belongs to
-    /// a build with a different shard count; the rows of all files do not fit into one file.
+    /// The settings or kept columns of a file differ from those of the first file; a shard is missing, occurs twice, or belongs
+    /// to a build with a different shard count; the rows of all files do not fit into one file.
     pub fn new(mut parts: Parts) -> anyhow::Result<Self> {
         check_settings(&parts)?;
         let shards: Vec<(Option<Shard>, &Path)> = parts
@@ -61,7 +61,8 @@ impl Shards {
         &self.parts
     }
 
-    /// Writes one file with all rows, checks the file, and puts it in place. Passes the number of bytes copied so far to `progress`.
+    /// Writes one file with all rows, checks the file, and puts it in place. Passes the number of bytes copied so far to
+    /// `progress`.
     ///
     /// # Errors
     /// A part is damaged, a document occurs in more than one part, or the file cannot be written. After an error, the old file is
@@ -151,7 +152,8 @@ impl Shards {
         Ok((writer.finish(&self.metadata, &content)?, content))
     }
 
-    /// Returns the message about a document that occurs in more than one part. `row` is a row of this document in the joined file.
+    /// Returns the message about a document that occurs in more than one part. `row` is a row of this document in the joined
+    /// file.
     fn doubled(&self, new: &IndexFile, row: u32) -> anyhow::Result<String> {
         let id = new.document_ids(&[new.document_of(row)])?.remove(0);
         let part = self.parts.path(self.parts.row(u64::from(row))).display();

@@ -193,7 +193,8 @@ impl Part {
         into.append_column(&self.file, close)
     }
 
-    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending order.
+    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
+    /// order.
     ///
     /// # Errors
     /// The file cannot be read.

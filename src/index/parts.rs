@@ -243,7 +243,8 @@ fn is_part(path: &Path) -> bool {
     !is_hidden && is_parquet && path.is_file()
 }
 
-/// Opens an index file. Returns `None` for a delta that was found in a folder, because a folder may contain both an index and a delta.
+/// Opens an index file. Returns `None` for a delta that was found in a folder, because a folder may contain both an index and a
+/// delta.
 fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
     ensure!(!path.is_dir(), "is a folder; name the folder itself, or files in it");
     File::open(path).map_err(|e| anyhow!("cannot be opened: {e}; check the path"))?;

@@ -1,7 +1,7 @@
 //! Writes rows to an index file and puts the file in place.
 //!
-//! The new file is written beside the old file, flushed to disk, read again for a check, and renamed over the old file. Nothing is
-//! written until a row differs from the old file, so a run without changes leaves the old file untouched.
+//! The new file is written beside the old file, flushed to disk, read again for a check, and renamed over the old file. Nothing
+//! is written until a row differs from the old file, so a run without changes leaves the old file untouched.
 
 use anyhow::Context;
 

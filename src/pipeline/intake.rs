@@ -157,8 +157,8 @@ impl Inputs<'_> {
     }
 }
 
-/// The ids of all documents so far. Used to find duplicate ids. An id takes 24 bytes: 16 for the digest of the id, and 8 for the origin
-/// of the first document with this id.
+/// The ids of all documents so far. Used to find duplicate ids. An id takes 24 bytes: 16 for the digest of the id, and 8 for
+/// the origin of the first document with this id.
 pub(super) struct SeenIds {
     places: HashMap<Digest, FirstUse>,
     files: Vec<Arc<Path>>,
@@ -197,7 +197,8 @@ impl SeenIds {
     // The index of a file fits into 32 bits, because 2^32 paths do not fit into memory.
     #[allow(clippy::cast_possible_truncation)]
     fn place(&mut self, origin: &Origin) -> FirstUse {
-        // Documents of one file, or below one root, arrive directly after each other, so comparing with the latest file is enough.
+        // Documents of one file, or below one root, arrive directly after each other, so comparing with the latest file is
+        // enough.
         if !self.files.last().is_some_and(|file| Arc::ptr_eq(file, &origin.file)) {
             self.files.push(origin.file.clone());
         }

@@ -1,9 +1,9 @@
 //! Writes each vector to disk as soon as the model has made the vector. After an interruption, the next run reads these vectors
 //! instead of making them again.
 //!
-//! The first line of the file is JSON and identifies the model. Records of equal length follow. Each record contains the digest of a
-//! chunk's token ids, the vector before truncation, and a checksum. If a checksum is wrong, the machine stopped while the record
-//! was being written. The next run removes that record and all records after it.
+//! The first line of the file is JSON and identifies the model. Records of equal length follow. Each record contains the digest
+//! of a chunk's token ids, the vector before truncation, and a checksum. If a checksum is wrong, the machine stopped while the
+//! record was being written. The next run removes that record and all records after it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};

@@ -11,9 +11,10 @@
 //!               │                                    │                                            │  2 batches
 //! ```
 //!
-//! Every number in the diagram is a limit on the documents in memory. No limit depends on the size of the corpus. A window fills while
-//! the model embeds the batches of the previous window. Rows are written in the order of the documents. If a document
-//! cannot be read in this run, its rows are copied from the old file. These stale rows are written after all other rows.
+//! Every number in the diagram is a limit on the documents in memory. No limit depends on the size of the corpus. A window
+//! fills while the model embeds the batches of the previous window. Rows are written in the order of the documents. If a
+//! document cannot be read in this run, its rows are copied from the old file. These stale rows are written after all other
+//! rows.
 
 mod account; // counts documents, reports failures, marks documents of the old file
 mod ahead;

@@ -1,5 +1,5 @@
-//! Runs the stages of a build that belong to the calling thread: receives prepared documents, hands their chunks to the devices, and
-//! writes rows in the order of the documents.
+//! Runs the stages of a build that belong to the calling thread: receives prepared documents, hands their chunks to the
+//! devices, and writes rows in the order of the documents.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::resume_unwind;
@@ -44,8 +44,8 @@ const EMITTED_DOCUMENTS: usize = 1024;
 const TRIAL: Duration = Duration::from_secs(3);
 
 /// Builds an index: takes every document below the roots through all stages. The sink receives the rows in the order in which
-/// the documents were found. After all other rows, the sink receives the stale rows: rows of the old file for documents that cannot
-/// be read in this run.
+/// the documents were found. After all other rows, the sink receives the stale rows: rows of the old file for documents that
+/// cannot be read in this run.
 ///
 /// # Errors
 /// The engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
@@ -63,8 +63,8 @@ pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::
     }
     // After an error, this function does not wait for the producer, because the producer may wait for standard input forever.
     done?;
-    // The producer has closed the channel, so the producer is about to end. If the producer panicked, documents are missing, so its panic
-    // is passed on.
+    // The producer has closed the channel, so the producer is about to end. If the producer panicked, documents are missing, so
+    // its panic is passed on.
     producer.join().unwrap_or_else(|panic| resume_unwind(panic));
     Ok(())
 }

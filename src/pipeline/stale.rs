@@ -3,9 +3,9 @@
 //!
 //! Most failures name their document. Some failures do not: an unreadable folder hides the names of its documents, and a line
 //! that is not JSON hides the id of its document. In the old file, the documents are in the order of the inputs. So a failure
-//! without a name may hide the documents between the two documents that were found directly before and directly after the failure.
-//! If the documents are in another order now, the failure may hide every unseen document. The stale documents at the end of the old
-//! file are not in the order of the inputs, so every failure without a name may hide them.
+//! without a name may hide the documents between the two documents that were found directly before and directly after the
+//! failure. If the documents are in another order now, the failure may hide every unseen document. The stale documents at the
+//! end of the old file are not in the order of the inputs, so every failure without a name may hide them.
 
 use std::ops::Range;
 use std::slice;
@@ -92,8 +92,8 @@ impl Missing {
         self.fates[document as usize] = Fate::Failed;
     }
 
-    /// Records a failure that does not name its documents. Must be called in the order of the inputs. If `below` is given, the ids
-    /// of these documents begin with `below`.
+    /// Records a failure that does not name its documents. Must be called in the order of the inputs. If `below` is given, the
+    /// ids of these documents begin with `below`.
     pub fn lost(&mut self, below: Option<&str>) {
         self.is_gap_open = true;
         self.below.extend(below.map(Box::from));

@@ -44,7 +44,8 @@ impl<R: Read> IpcReader<R> {
     pub fn open(input: R) -> anyhow::Result<Self> {
         let mut input = BufReader::new(input);
         let mut start = Vec::new();
-        // If the input has another format, the Arrow reader would take the first bytes for a length, and wait for that many bytes.
+        // If the input has another format, the Arrow reader would take the first bytes for a length, and wait for that many
+        // bytes.
         input.by_ref().take(MARKER.len() as u64).read_to_end(&mut start)?;
         ensure!(
             !start.is_empty(),
