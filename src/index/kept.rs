@@ -6,18 +6,18 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Ar
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use serde_json::Value;
 
-/// A 64-bit float holds every whole number up to this number exactly.
+/// A 64-bit float represents every whole number up to this number exactly.
 const FLOAT_WHOLE_MAX: u64 = 1 << 53;
 
-/// The narrowest type that can hold all values of a column unchanged.
+/// The narrowest type that can represent all values of a column unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeptType {
     /// All values so far are null.
     Null,
     Boolean,
-    /// Whole numbers that a 64-bit float holds exactly.
+    /// Whole numbers that a 64-bit float represents exactly.
     Whole,
-    /// Whole numbers that fit into a signed 64-bit number. A 64-bit float may not hold all of them exactly.
+    /// Whole numbers that fit into a signed 64-bit number. A 64-bit float cannot represent all of these numbers exactly.
     LargeWhole,
     Float,
     /// Strings are stored unchanged, and all other values are stored as JSON.
@@ -62,7 +62,7 @@ impl KeptType {
     }
 }
 
-/// The name of a kept column, and a type that can hold all values seen so far.
+/// The name of a kept column, and a type that can represent all values so far.
 #[derive(Debug, Clone)]
 pub struct KeptColumn {
     name: String,

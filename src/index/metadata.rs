@@ -76,7 +76,7 @@ pub struct Metadata {
     /// end of the file. In a merged file, they are at the end of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
-    /// The shard that the documents belong to; `None` if the build was not split into shards.
+    /// The shard that the documents belong to; `None` if the file is not a shard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
 }

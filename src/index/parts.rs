@@ -102,7 +102,7 @@ impl Parts {
         &self.parts[row.part].0
     }
 
-    /// Returns the position of the row with this row number. Row numbers count from 0 through all files.
+    /// Returns the position of the row with this row number. Row numbers start at 0 and continue from file to file.
     ///
     /// # Panics
     /// If no file has a row with this row number.
@@ -114,7 +114,7 @@ impl Parts {
         }
     }
 
-    /// Returns the row number of the row at this position. Row numbers count from 0 through all files.
+    /// Returns the row number of the row at this position. Row numbers start at 0 and continue from file to file.
     pub fn number(&self, at: RowAt) -> u64 {
         self.start(at.part) + u64::from(at.row)
     }
@@ -236,7 +236,7 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Whether a path in a folder is opened as an index. Only visible `.parquet` files are opened.
+/// Whether a path in a folder is opened as an index. Only `.parquet` files are opened, and no hidden files.
 fn is_part(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");

@@ -1,4 +1,4 @@
-//! A batch of rows from an index file. Returns the columns of the batch.
+//! Converts the columns of a batch of rows from an index file to Rust types.
 
 use std::sync::Arc;
 

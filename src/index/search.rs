@@ -46,7 +46,7 @@ pub struct Search {
 
 /// Returns the nearest rows for each question, the nearest first. `questions` has the shape `[questions, dim]`. The vectors of
 /// the questions and of the index must be L2-normalized, so that the dot product is the cosine. Memory use does not depend on
-/// the size of the index: each thread holds a batch of rows, and at most `2 * most` rows per question.
+/// the size of the index: each thread needs memory for a batch of rows, and for at most `2 * most` rows per question.
 ///
 /// # Errors
 /// The index cannot be read, or a vector is not finite.

@@ -89,9 +89,9 @@ impl<'a> IndexWriter<'a> {
         Ok(())
     }
 
-    /// Completes the file, checks it, writes the delta, and puts both files in place. `stale` is the number of documents that
-    /// could not be read, so that their rows are copied from the old file. These rows must be pushed after all other rows.
-    /// `was_left` says whether the previous run died.
+    /// Completes the file, checks it, and puts it in place. If `delta` is given, also writes a delta. `stale` is the number of
+    /// documents that could not be read, so that their rows are copied from the old file. These rows must be pushed after all
+    /// other rows. `was_left` says whether the previous run died.
     ///
     /// # Errors
     /// The file cannot be written, or has other content when it is read again. After an error, the old file is untouched.

@@ -50,8 +50,8 @@ pub enum ReadDocument {
     Nothing(String),
 }
 
-/// Reads the documents of the shard, group by group and in the order of the inputs. If a document has the id of an
-/// earlier document, it becomes a failure. A document without text may have any id.
+/// Reads the documents of the shard, group by group and in the order of the inputs. If two documents with text
+/// have the same id, the second document is returned as a failure.
 pub fn read(roots: Roots, reading: Reading, shard: Option<Shard>) -> Ahead<Vec<ReadDocument>> {
     Ahead::start(move |sender| {
         let inputs = Inputs { roots: &roots, reading: &reading, shard };

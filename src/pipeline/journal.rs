@@ -139,8 +139,8 @@ impl Journal {
         Ok(Some(Embedding::stored(vector(&record))))
     }
 
-    /// Adds a vector. If this process dies, the vector survives. If the power fails, the vector survives only if it was flushed
-    /// before. A flush comes at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
+    /// Adds a vector. If this process dies, the vector survives. If the power fails, the vector survives only if the file was
+    /// flushed before. The file is flushed at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
     ///
     /// # Errors
     /// The file cannot be written, or an earlier vector could not be flushed.

@@ -41,7 +41,7 @@ pub(super) struct Queue {
     threads: Vec<JoinHandle<()>>,
     /// The rule that decides which chunks may share a batch.
     pub batching: Batching,
-    /// Limit on the tokens per batch. Each device has such a limit, and this is the lowest.
+    /// Limit on the tokens per batch: the lowest limit of all devices.
     pub batch_tokens: usize,
     in_flight: usize,
 }

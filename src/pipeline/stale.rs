@@ -46,7 +46,8 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Marks all documents as unseen. The `stale` documents at the end of the old file are not in the order of the inputs.
+    /// Creates a state in which all documents are unseen. The `stale` documents at the end of the old file are not in the order
+    /// of the inputs.
     pub fn new(documents: u32, stale: u32) -> Self {
         Missing {
             count: documents,

@@ -137,7 +137,8 @@ impl Made {
     }
 }
 
-/// Writes a stream with all columns of the input and the columns `vector` and `error`. The column `text` holds the clean texts.
+/// Writes a stream with all columns of the input and the columns `vector` and `error`. The column `text` contains the clean
+/// texts.
 pub struct EmbeddedStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
