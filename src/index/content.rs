@@ -31,7 +31,7 @@ impl fmt::Display for ContentDigest {
 }
 
 /// Returns the digest of a row: BLAKE3 over the digests of the text, the vector and the kept values, and over the id. Callers
-/// need the digest of the text anyway. The vector has a digest of its own because BLAKE3 is faster on one buffer.
+/// need the digest of the text anyway. The vector is hashed separately, because BLAKE3 is faster on one buffer.
 pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(text.as_bytes()).update(blake3::hash(vector.to_byte_slice()).as_bytes());

@@ -74,7 +74,7 @@ impl Parts {
         self.parts.iter().map(|(path, part)| (path.as_path(), part))
     }
 
-    /// Sorts the files by `key`. Files with equal keys keep their order.
+    /// Sorts the files by `key`. The order of files with equal keys does not change.
     pub(super) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&Part) -> K) {
         self.parts.sort_by_key(|(_, part)| key(part));
         self.ends = ends(&self.parts);

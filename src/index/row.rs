@@ -28,7 +28,7 @@ pub struct Row {
 pub struct RowId {
     /// The id of the document.
     pub document: String,
-    /// The number of the chunk from 0; `None` in a file with one row per document.
+    /// The chunk number, which starts at 0; `None` in a file with one row per document.
     pub chunk: Option<u32>,
 }
 

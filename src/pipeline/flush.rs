@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often the thread flushes the file. A power failure loses the bytes that were written after the latest flush.
+/// The time between two flushes of the file. A power failure loses the bytes that were written after the latest flush.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) struct FlushedFile {

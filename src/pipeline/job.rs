@@ -35,7 +35,7 @@ pub struct Job {
     pub has_output: bool,
     /// Whether a root may be without documents although the output has documents.
     pub allow_empty: bool,
-    /// Whether more than half of the documents of the old file may be gone.
+    /// Whether the build may continue if more than half of the documents of the old file are gone.
     pub allow_shrink: bool,
     /// Whether this is a dry run, which writes nothing, and embeds only for a few seconds to measure the speed.
     pub is_dry: bool,
@@ -49,7 +49,7 @@ impl Job {
 
 /// The model, the journal, the sink and the counts that the calling thread works with.
 pub struct Engine<'a> {
-    /// Loads the model for each device. Called at most once: when the first chunk needs the model.
+    /// Loads the model for each device. The run calls this function when a chunk needs the model for the first time.
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
     /// The vectors that were made in this run or in earlier, interrupted runs.
     pub journal: &'a mut Journal,

@@ -208,7 +208,7 @@ impl Journal {
         anyhow!("{}: cannot be read: {e}; check the disk and run again", self.path.display())
     }
 
-    /// Removes the file. Called when the run is done.
+    /// Removes the file. Must be called only when the run is done.
     ///
     /// # Errors
     /// The file cannot be removed.

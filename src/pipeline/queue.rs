@@ -92,12 +92,12 @@ impl Queue {
         self.in_flight += 1;
     }
 
-    /// Returns the channel of the outcomes. The caller must call [`Queue::count_taken`] once per outcome that it receives.
+    /// Returns the channel of the outcomes. The caller must call [`Queue::count_taken`] for each outcome that it receives.
     pub fn outcomes(&self) -> &Receiver<Outcome> {
         &self.outcomes
     }
 
-    /// Makes room for another batch. Called when an outcome has been received.
+    /// Makes room for another batch. Must be called after an outcome has been received.
     pub fn count_taken(&mut self) {
         self.in_flight -= 1;
     }

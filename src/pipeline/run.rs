@@ -49,7 +49,7 @@ const TRIAL: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// The engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
-/// are gone, and the settings do not allow this. The failure of a single document is no error: the failure is counted and reported.
+/// are gone, and the settings do not allow this. The failure of a single document is not an error. It is counted and reported.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
     let (sender, groups) = bounded(QUEUE_GROUPS);
     let producer = {

@@ -49,9 +49,9 @@ pub struct TallyWording {
 /// The source of the vectors of reused documents.
 #[derive(Debug, Clone, Copy)]
 pub enum Reused {
-    /// Earlier runs, or equal texts in this run.
+    /// The vectors are from earlier runs, or from equal texts in this run.
     Vectors,
-    /// Only equal texts in this run.
+    /// The vectors are only from equal texts in this run.
     Duplicates,
 }
 
@@ -60,7 +60,7 @@ pub enum Reused {
 pub struct Work {
     /// Chunks that the model embedded, or in a dry run, chunks that the model would embed.
     pub chunks: u64,
-    /// Tokens in these chunks.
+    /// Tokens in the chunks that `chunks` counts.
     pub tokens: u64,
     /// The time that the model needed on all devices together, divided by the number of devices.
     #[serde(skip)]
