@@ -1,26 +1,27 @@
-//! Keeps the best of many items, which are offered one by one.
+//! Selects the best of many items. The items are offered one by one.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::mem;
 
-/// An item that ranks higher or lower than another item.
+/// An item that can be ranked against other items.
 pub trait Ranked {
     /// Compares two items. The better item is `Less`.
     fn order(&self, other: &Self) -> Ordering;
 
-    /// Returns the identity of an item. Of several items with the same identity, only the best is kept. An item
-    /// with `None` shares its identity with no other item.
+    /// Returns the identity of an item. If several items have the same identity, only the best of them is selected. An
+    /// item with `None` shares its identity with no other item.
     fn identity(&self) -> Option<impl Hash + Eq>;
 }
 
-/// The best `most` items so far. Holds up to twice as many items, so that sorting is needed only once per `most` new items.
+/// Selects the best `most` of all offered items. The list of items is sorted and truncated only when it has `2 * most` items, so
+/// that one sort is enough for `most` new items.
 #[derive(Debug, Clone)]
 pub struct Best<T> {
     most: usize,
     items: Vec<T>,
-    /// Whether the first `most` items are sorted, the best first. The items behind them were offered later.
+    /// Whether the first `most` items are sorted, from best to worst. All later items in the list were offered after the sort.
     is_full: bool,
 }
 
@@ -50,7 +51,7 @@ impl<T: Ranked> Best<T> {
         other.items.into_iter().for_each(|item| self.offer(item));
     }
 
-    /// Returns the best `most` items, the best first.
+    /// Returns the best `most` items, from best to worst.
     pub fn sorted(&self) -> impl Iterator<Item = &T> {
         self.ranking().into_iter().map(|at| &self.items[at])
     }
@@ -62,7 +63,7 @@ impl<T: Ranked> Best<T> {
         self.is_full = self.items.len() == self.most;
     }
 
-    /// Returns the indices of the best `most` items, the best first.
+    /// Returns the indices of the best `most` items, from best to worst.
     fn ranking(&self) -> Vec<usize> {
         let mut ranking: Vec<usize> = (0..self.items.len()).collect();
         ranking.sort_unstable_by(|&one, &other| self.items[one].order(&self.items[other]));

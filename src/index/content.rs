@@ -6,7 +6,7 @@ use arrow::datatypes::ToByteSlice;
 
 use crate::digest::Digest;
 
-/// Identifies all rows of a file in their order: the BLAKE3 digest of the BLAKE3 digests of the rows.
+/// The digest of all rows of a file in their order: BLAKE3 over the BLAKE3 digests of the rows.
 #[derive(Debug, Clone, Default)]
 pub struct ContentDigest(blake3::Hasher);
 
@@ -18,7 +18,7 @@ impl ContentDigest {
         self.push_row(&row_digest(id, Digest::of(text), vector, kept));
     }
 
-    /// Adds the next row, given the row's digest.
+    /// Adds the next row by its digest.
     pub fn push_row(&mut self, row: &blake3::Hash) {
         self.0.update(row.as_bytes());
     }
@@ -30,8 +30,8 @@ impl fmt::Display for ContentDigest {
     }
 }
 
-/// Returns the digest of a row. Hashes the digest of the text and the digest of the vector: callers need the digest of the text
-/// anyway, and BLAKE3 is faster when the vector is one buffer.
+/// Returns the digest of a row: BLAKE3 over the digests of the text, the vector and the kept values, and over the id. Callers
+/// need the digest of the text anyway. The vector is hashed separately, because BLAKE3 is faster on one buffer.
 pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(text.as_bytes()).update(blake3::hash(vector.to_byte_slice()).as_bytes());
@@ -39,7 +39,7 @@ pub fn row_digest(id: &str, text: Digest, vector: &[f32], kept: u64) -> blake3::
     hasher.finalize()
 }
 
-/// The digests of a row and of its parts.
+/// The digest of a whole row, and the digests of its document id, text and kept values.
 pub struct RowDigests {
     /// The digest of the id, text, vector and kept values together.
     pub whole: blake3::Hash,

@@ -19,12 +19,12 @@ use crate::storage::place::Place;
 /// The column of a delta that says what happened to the row: `removed`, `changed` or `added`.
 pub const OPERATION: &str = "op";
 
-/// The numbers of the rows that differ between two files. Each list ascends.
+/// The row numbers of all rows that differ between two files. Each list is in ascending order.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// Rows of the new file with an id that is not in the old file.
     pub added: Vec<u32>,
-    /// Rows of the new file with an id that is in both files, and a text, vector or kept value that differs from the old file.
+    /// Rows of the new file with an id that is also in the old file, but with a different text, vector or kept value.
     pub changed: Vec<u32>,
     /// Rows of the old file with an id that is not in the new file.
     pub removed: Vec<u32>,
@@ -32,12 +32,12 @@ pub struct Changes {
 
 impl Changes {
     /// Compares the rows with equal ids. `is_alike` says that equal texts have equal vectors in both files, and that both files
-    /// have the same kept columns. If `is_alike` is false, every row with an id that is in both files has changed.
+    /// have the same kept columns. If `is_alike` is false, every row with an id that is in both files is listed as changed.
     pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
         let mut changes = Changes::default();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];
-        // If one file has one row per document and the other file one row per chunk, no row is in both files, even if ids are
-        // equal.
+        // If one file has one row per document and the other file has one row per chunk, the two files have no rows in common,
+        // even if ids are equal.
         let same_kind = old.filter(|old| old.kind() == new.kind());
         for (id, rows) in new.each_document() {
             let mut before =
@@ -61,7 +61,7 @@ impl Changes {
 }
 
 /// Writes a delta with one row per change and puts the delta in place. The columns are `id`, [`OPERATION`], and the other columns
-/// of the new file, which are null in a removed row. Returns the warning of [`Place::publish`], if there is one.
+/// of the new file. In a removed row, these other columns are null. Returns the warning of [`Place::publish`], if there is one.
 ///
 /// # Errors
 /// The delta cannot be written, or an index file cannot be read.
@@ -98,7 +98,7 @@ pub fn write_delta(
     place.publish(file)
 }
 
-/// Whether the file at this place is a delta that turns an old index file into this index file.
+/// Whether the file at `place` is a delta, and applying this delta to an older index file results in `file`.
 pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
     let footer = || ArrowReaderMetadata::load(&File::open(place.path()).ok()?, Default::default()).ok();
     footer().and_then(|footer| entry(&footer, TO)).is_some_and(|to| to == file.content())

@@ -20,12 +20,12 @@ use super::row_batch::floats;
 use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
 
-/// Limit on the reads of a row group for its vectors, averaged over all row groups. A build that takes the vectors in the order
-/// of the file reads each row group about ten times. A build that reads more often takes the vectors in another order, so the
-/// vectors are copied to a [`FlatVectors`].
+/// How many times a row group may be read for its vectors, averaged over all row groups. A build that needs the vectors in the
+/// order of the file reads each row group about ten times. A build that exceeds the limit needs the vectors in another order.
+/// Then all vectors are copied to a [`FlatVectors`], which is fast in any order.
 const READS_PER_GROUP_MAX: usize = 16;
 
-/// The index file at the output when a run begins, and how much of this file the run can reuse.
+/// The index file at the output path when a run begins, and how much of this file the run can reuse.
 pub struct Old {
     /// The file, read whole and undamaged.
     pub file: IndexFile,
@@ -38,29 +38,29 @@ pub struct Old {
 pub enum Reusable {
     /// Nothing, because the vectors were made with other settings.
     Nothing,
-    /// The vectors, which may have to be truncated. The new file has another fingerprint.
+    /// Only the vectors, which may have to be truncated. The new file will have a different fingerprint.
     Vectors,
-    /// The whole file if no row changes, because the fingerprint is the same.
+    /// The whole file, if no row changes. The new file would have the same fingerprint.
     File,
 }
 
 impl Old {
-    /// Whether the vectors of the old file can be reused: a text has the same vector in both files, before the vector is
-    /// truncated.
+    /// Whether the vectors of the old file can be reused. If so, each text has the same vector in the old file and in the new
+    /// file, apart from truncation.
     pub fn has_vectors(&self) -> bool {
         self.reusable != Reusable::Nothing
     }
 }
 
-/// The digest of a document's id, and the number of the document's first row.
+/// The digest of a document's id, and the row number of the document's first row.
 #[derive(Debug, Clone, Copy)]
 struct DocumentStart {
     id: Digest,
     row: u32,
 }
 
-/// An index file that was read whole. It takes 20 bytes of memory per row and 24 per document. If there are kept columns, it
-/// takes 8 more bytes per row.
+/// An index file that was read whole. An `IndexFile` needs 20 bytes of memory per row and 24 bytes per document. If there are
+/// kept columns, it needs 8 more bytes per row.
 pub struct IndexFile {
     part: Part,
     dim: usize,
@@ -70,9 +70,9 @@ pub struct IndexFile {
     documents: Vec<DocumentStart>,
     by_text: OnceLock<Vec<u32>>,
     by_id: OnceLock<Vec<u32>>,
-    /// How many row groups have been read for their vectors so far. Each read of the same row group is counted.
+    /// Number of reads of a row group for its vectors. If a row group is read twice, both reads are counted.
     groups_read: AtomicUsize,
-    /// A temporary file with all vectors. It is written once there were more reads than [`READS_PER_GROUP_MAX`] allows.
+    /// A temporary file with all vectors. The file is written when the reads exceed [`READS_PER_GROUP_MAX`].
     flat: OnceLock<FlatVectors>,
     /// The folder for the temporary file of `flat`.
     folder: PathBuf,
@@ -122,7 +122,7 @@ impl IndexFile {
         number(self.documents.len())
     }
 
-    /// Returns the number of the document with this id.
+    /// Finds a document by the digest of its id. Returns the document's index in the file, from 0.
     pub fn document(&self, id: Digest) -> Option<u32> {
         let by_id = self.by_id();
         let found = by_id.partition_point(|&at| self.documents[at as usize].id < id);
@@ -133,8 +133,8 @@ impl IndexFile {
         self.by_id.get_or_init(|| sorted_by(self.documents(), |at| self.documents[at].id))
     }
 
-    /// Returns a row with this text: a row of `document` if that document has the text, else the first row of the file with this
-    /// text.
+    /// Finds a row with this text. If a row of `document` has the text, returns that row. Otherwise, returns the first row of the
+    /// file with this text.
     pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
         let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
         own.find(|&row| self.texts[row as usize] == text).or_else(|| {
@@ -150,15 +150,16 @@ impl IndexFile {
         start(document)..start(document + 1)
     }
 
-    /// Returns the number of the document that a row belongs to.
+    /// Returns the index of the document that a row belongs to.
     pub fn document_of(&self, row: u32) -> u32 {
-        // Document 0 starts at row 0. So the number of the document is the count of the later documents that start at or before
-        // this row.
+        // Document 0 starts at row 0. So the index of a document is how many of the other documents start at or before the
+        // given row.
         let others = self.documents.get(1..).unwrap_or_default();
         number(others.partition_point(|start| start.row <= row))
     }
 
-    /// Whether a row has this text and kept values with this digest. If the file has no kept columns, only the text is compared.
+    /// Whether a row has the text and the kept values with these digests. If the file has no kept columns, only the text is
+    /// compared.
     pub fn is_row(&self, row: u32, text: Digest, kept: Option<u64>) -> bool {
         self.texts[row as usize] == text && self.kept_digest(row).is_none_or(|there| Some(there) == kept)
     }
@@ -172,7 +173,7 @@ impl IndexFile {
         self.kept.as_ref().map(|kept| kept[row as usize])
     }
 
-    /// Returns, for each document, the digest of the document's id and the numbers of the document's rows.
+    /// Returns, for each document, the digest of the document's id and the document's row numbers.
     pub fn each_document(&self) -> impl Iterator<Item = (Digest, Range<u32>)> {
         (0..self.documents()).map(|at| (self.documents[at as usize].id, self.rows_of(at)))
     }
@@ -188,7 +189,7 @@ impl IndexFile {
         self.part.kept_names().into_iter().eq(names)
     }
 
-    /// Returns the vectors of these rows in one list, in the order of `rows`, which need not ascend.
+    /// Returns the vectors of these rows in one list, in the order of `rows`. The row numbers may be in any order.
     ///
     /// # Errors
     /// The file cannot be read, or the temporary file for vectors cannot be written.
@@ -212,7 +213,8 @@ impl IndexFile {
         Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..self.dim]).copied().collect())
     }
 
-    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The numbers in `rows` must ascend.
+    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
+    /// order.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -220,7 +222,7 @@ impl IndexFile {
         self.part.rows_with(rows, keep)
     }
 
-    /// Reads the ids of these documents. The numbers in `documents` must ascend.
+    /// Reads the ids of these documents. `documents` must be in ascending order.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -236,7 +238,7 @@ impl IndexFile {
         Ok(found)
     }
 
-    /// Reads all columns of these rows, and passes them to `f` in batches. The numbers of the rows must ascend.
+    /// Reads all columns of these rows, and passes them to `f` in batches. The row numbers must be in ascending order.
     pub(super) fn batches(
         &self,
         rows: &[u32],
@@ -259,7 +261,7 @@ impl IndexFile {
         self.part.kind()
     }
 
-    /// If two documents have the same id, returns the first row of the second document.
+    /// Looks for two documents with the same id. Returns the first row of the second document; `None` if all ids are unique.
     pub fn doubled_id(&self) -> Option<u32> {
         let document = |at: u32| &self.documents[at as usize];
         let doubled = self.by_id().windows(2).find(|pair| document(pair[0]).id == document(pair[1]).id)?;
@@ -301,14 +303,14 @@ impl IndexFile {
     }
 }
 
-/// Returns the numbers from 0 to `count` - 1, sorted by `digest`.
+/// Returns the indices from 0 to `count` - 1, sorted by `digest`.
 fn sorted_by(count: u32, digest: impl Fn(usize) -> Digest) -> Vec<u32> {
     let mut sorted: Vec<u32> = (0..count).collect();
     sorted.sort_unstable_by_key(|&at| (digest(at as usize), at));
     sorted
 }
 
-/// Converts the number of a row or document to 32 bits. 32 bits are enough, because [`Part::open`] refuses a file with more rows.
+/// Converts an index or count to 32 bits. 32 bits are enough, because [`Part::open`] refuses a file with more rows.
 #[allow(clippy::cast_possible_truncation)]
 fn number(index: usize) -> u32 {
     index as u32

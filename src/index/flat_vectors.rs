@@ -1,4 +1,4 @@
-//! Copies all vectors of an index file into a temporary file, from which they can be read fast in any order.
+//! Copies all vectors of an index file into a temporary file. From this file, vectors can be read fast in any order.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -12,8 +12,8 @@ use super::part::Part;
 use super::row_batch::floats;
 use super::schema::VECTOR;
 
-/// The vectors of an index file as plain floats in a temporary file, which the system removes when it is closed. Reading a single
-/// vector from the Parquet file would mean reading a whole page.
+/// A temporary file with the vectors of an index file as plain floats. The system removes the temporary file when it is closed.
+/// In the Parquet file, reading a single vector means reading a whole page.
 pub struct FlatVectors {
     file: File,
     dim: usize,

@@ -11,14 +11,14 @@ pub const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
 /// The metadata key under which a delta stores the content digest of the new index file.
 pub const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
 
-/// Reads the kind of rows from the JSON metadata of an index file. Every version of this tool writes the kind at the same place,
+/// Reads the kind of rows from the JSON metadata of an index file. Every version of this tool writes the kind to the same field,
 /// so this function works even when `Metadata` cannot be parsed.
 pub fn kind(metadata: &str) -> RowKind {
     let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
     serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
 }
 
-/// Returns the value of a key of the metadata.
+/// Returns the value that the footer stores under a metadata key.
 pub fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
     let entries = footer.metadata().file_metadata().key_value_metadata()?;
     entries.iter().find(|entry| entry.key == key)?.value.clone()

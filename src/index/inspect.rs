@@ -1,4 +1,5 @@
-//! Reads an index and returns figures and problems. Takes 40 bytes of memory per row, and the vectors of a sample of rows.
+//! Reads an index, and returns figures about its rows and a list of problems. Needs 40 bytes of memory per row, and memory for
+//! the vectors of a sample of rows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +14,10 @@ use super::schema::COLUMNS;
 use super::search::{Neighbor, Search, nearest};
 use crate::digest::Digest;
 
-/// How much the length of a vector may differ from 1. Rounding 1,024 numbers to 32-bit floats changes the length by 1e-7.
+/// How much the length of a vector may differ from 1. Rounding 1,024 numbers to 32-bit floats changes the length by about 1e-7.
 const LENGTH_TOLERANCE: f64 = 1e-4;
 
-/// Limit on the rows in the sample. For each row in the sample, [`inspect`] searches the nearest other row.
+/// Limit on the rows in the sample. For each row in the sample, [`inspect`] searches for the nearest other row.
 const SAMPLE_ROWS: u64 = 256;
 
 /// Two rows are near-duplicates if their cosine is at least this number.
@@ -34,7 +35,7 @@ pub struct Figures {
     pub bytes: u64,
     /// Lengths of the texts in characters.
     pub characters: Spread,
-    /// For each n, the number of texts with 2^n to 2^(n+1) - 1 characters.
+    /// For each n, how many texts have 2^n to 2^(n+1) - 1 characters.
     pub characters_log2: BTreeMap<u32, u64>,
     /// Euclidean lengths of the vectors.
     pub vector_length: Spread,
@@ -61,7 +62,7 @@ pub struct NearestFigures {
     pub sample: usize,
     /// Cosines between each row in the sample and its nearest other row.
     pub cosine: Spread,
-    /// For each n, the number of cosines from n / 10 up to (n + 1) / 10. A cosine of 1 is counted for n = 9.
+    /// For each n, how many cosines are at least n / 10 and less than (n + 1) / 10. A cosine of 1 is counted for n = 9.
     pub cosine_tenths: BTreeMap<i32, u64>,
     /// Number of rows in the sample that have a near-duplicate: another row at a cosine of at least [`NEAR_DUPLICATE`].
     pub near_duplicates: u64,
@@ -74,7 +75,7 @@ pub struct Problem {
     pub what: &'static str,
     /// Number of rows with this problem.
     pub count: u64,
-    /// The first few rows with this problem. An example names the file, the number of the row from 0, and the id.
+    /// The first few rows with this problem. Each example names the file, the row number (from 0) and the id.
     pub examples: Vec<String>,
 }
 
@@ -89,7 +90,7 @@ struct Pass {
     sample: Vec<(RowAt, Vec<f32>)>,
 }
 
-/// Reads all rows and returns figures and problems.
+/// Reads all rows, and returns figures about the rows and a list of problems.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -151,7 +152,7 @@ fn rounded(length: f64) -> f32 {
     length as f32
 }
 
-/// Returns the tenth that a cosine lies in. A cosine of 1 lies in the last tenth, 9.
+/// Returns the histogram bin of a cosine. Bin n begins at n / 10. A cosine of 1 is in bin 9.
 #[allow(clippy::cast_possible_truncation)] // a cosine is from -1 to 1
 fn tenth(cosine: f64) -> i32 {
     (cosine * 10.0).floor().min(9.0) as i32
@@ -177,7 +178,7 @@ fn nearest_figures(parts: &Parts, sample: &[(RowAt, Vec<f32>)]) -> anyhow::Resul
     let dim = parts.metadata().fingerprint.dim;
     let values = sample.iter().flat_map(|(_, vector)| vector).copied().collect();
     let questions = Array2::from_shape_vec((sample.len(), dim), values)?;
-    // The nearest row is usually the row itself, so the search asks for two rows.
+    // The row nearest to a sample row is usually the sample row itself, so the search asks for two rows.
     let found = nearest(parts, questions.view(), Search { most: 2, by_document: false })?;
     let other =
         |(near, (own, _)): (Vec<_>, &(RowAt, _))| near.into_iter().find(|near: &Neighbor| near.row != *own);
@@ -225,7 +226,7 @@ fn histogram<T: Ord>(values: impl Iterator<Item = T>) -> BTreeMap<T, u64> {
     })
 }
 
-/// Returns the indices of all values that are equal to an earlier value. The indices ascend.
+/// Returns the indices of all values that are equal to an earlier value. The indices are in ascending order.
 fn repeated(values: &[Digest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by_key(|&at| (values[at], at));

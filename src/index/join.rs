@@ -1,5 +1,5 @@
-//! Joins index files that were built with the same settings into one index file. Copies the encoded pages, and also decodes all
-//! of them, so that a damaged file is refused.
+//! Joins index files that were built with the same settings into one index file. The encoded pages are copied. All
+//! pages are also decoded, so that a damaged file is refused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ use crate::interrupt;
 use crate::shard::Shard;
 use crate::storage::place::Place;
 
-/// Limit on the missing shards that an error names.
+/// An error names at most this many missing shards.
 const MISSING_NAMED: usize = 10;
 
 /// Index files that fit together, in the order in which [`Shards::join`] joins them.
@@ -37,12 +37,12 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Checks that the files fit together. They are either all shards of one build, which are then sorted by their number, or
-    /// files without a shard number.
+    /// Checks that the files fit together. The files are either all shards of one build, or files without a shard number.
+    /// Shards are sorted by shard number.
     ///
     /// # Errors
-    /// The settings or kept columns of a file differ from those of the first file; a shard is missing, is named twice, or belongs
-    /// to a build with another number of shards; one file cannot hold all rows.
+    /// The settings or kept columns of a file differ from those of the first file; a shard is missing, occurs twice, or belongs
+    /// to a build with a different shard count; the rows of all files do not fit into one file.
     pub fn new(mut parts: Parts) -> anyhow::Result<Self> {
         check_settings(&parts)?;
         let shards: Vec<(Option<Shard>, &Path)> = parts
@@ -61,10 +61,11 @@ impl Shards {
         &self.parts
     }
 
-    /// Writes one file with all rows, checks it and puts it in place. Passes the number of bytes copied so far to `progress`.
+    /// Writes one file with all rows, checks the file, and puts it in place. Passes the number of bytes copied so far to
+    /// `progress`.
     ///
     /// # Errors
-    /// A part is damaged, two parts have the same document, or the file cannot be written. After an error, the old file is
+    /// A part is damaged, a document occurs in more than one part, or the file cannot be written. After an error, the old file is
     /// untouched.
     pub fn join(&self, place: &Place, progress: impl FnMut(u64)) -> anyhow::Result<Joined> {
         let columns = self.columns()?;
@@ -82,7 +83,7 @@ impl Shards {
         Ok(Joined { rows: new.rows(), bytes, warning: place.publish(file)? })
     }
 
-    /// Returns the kept columns of the joined file. The type of each column can hold the values of all parts.
+    /// Returns the kept columns of the joined file. The type of each column can represent the column's values in all parts.
     fn columns(&self) -> anyhow::Result<Vec<KeptColumn>> {
         let kept: Vec<String> = self.parts.kept().into_iter().map(str::to_owned).collect();
         let column = |name: &String| {
@@ -151,7 +152,8 @@ impl Shards {
         Ok((writer.finish(&self.metadata, &content)?, content))
     }
 
-    /// Returns the message about a document that is in two parts. `row` is a row of this document in the joined file.
+    /// Returns the message about a document that occurs in more than one part. `row` is a row of this document in the joined
+    /// file.
     fn doubled(&self, new: &IndexFile, row: u32) -> anyhow::Result<String> {
         let id = new.document_ids(&[new.document_of(row)])?.remove(0);
         let part = self.parts.path(self.parts.row(u64::from(row))).display();
@@ -167,7 +169,7 @@ impl Shards {
 pub struct Joined {
     pub rows: u32,
     pub bytes: u64,
-    /// A problem that did not stop the file from being put in place.
+    /// A warning about a problem. The file was put in place despite this problem.
     pub warning: Option<String>,
 }
 
@@ -251,7 +253,7 @@ impl<'a> JoinWriter<'a> {
         Ok(JoinWriter { file, encoders, columns, place })
     }
 
-    /// Copies a row group. A column that has another type in the new file is converted and encoded again.
+    /// Copies a row group. A column is converted and encoded again if its type differs in the new file.
     fn append(&mut self, part: &Part, footer: &ParquetMetaData, group: usize) -> anyhow::Result<()> {
         let changed: Vec<Option<ArrayRef>> = self
             .columns
@@ -262,7 +264,7 @@ impl<'a> JoinWriter<'a> {
         let cannot_write = |e| self.place.cannot_write(&e);
         let mut encoders = self.encoders.create_column_writers(at)?;
         let mut written = self.file.next_row_group().map_err(cannot_write)?;
-        // Each column of an index is exactly one leaf column of Parquet, so columns and leaf columns have the same numbers.
+        // Each column of an index is exactly one leaf column of Parquet, so a column and its leaf column have the same index.
         for (number, mut encoder) in encoders.drain(..).enumerate() {
             let kept = number.checked_sub(COLUMNS.len());
             match kept.and_then(|kept| Some((&self.columns[kept], changed[kept].as_ref()?))) {
@@ -287,7 +289,7 @@ impl<'a> JoinWriter<'a> {
     }
 }
 
-/// Returns the values of a kept column in the type of the new file; `None` if the part already has this type.
+/// Converts the values of a kept column to the column's type in the new file. Returns `None` if the types are equal.
 fn converted(part: &Part, group: usize, column: &KeptColumn) -> anyhow::Result<Option<ArrayRef>> {
     if part.kept_type(column.name()) == Some(column.field().data_type()) {
         return Ok(None);

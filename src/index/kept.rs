@@ -1,4 +1,4 @@
-//! Turns the JSON values of a kept column into an Arrow array of one type, and back.
+//! Converts the JSON values of a kept column to an Arrow array of one type, and an Arrow array back to JSON values.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Ar
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use serde_json::Value;
 
-/// A 64-bit float holds every whole number up to this number exactly.
+/// A 64-bit float represents every whole number up to this number exactly.
 const FLOAT_WHOLE_MAX: u64 = 1 << 53;
 
-/// The narrowest type that can hold all values of a column unchanged.
+/// The narrowest type that can represent all values of a column unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeptType {
     /// All values so far are null.
     Null,
     Boolean,
-    /// Whole numbers that a 64-bit float holds exactly.
+    /// Whole numbers that a 64-bit float represents exactly.
     Whole,
-    /// Whole numbers that fit into a signed 64-bit number. A 64-bit float may not hold all of them exactly.
+    /// Whole numbers that fit into a signed 64-bit number. A 64-bit float cannot represent all of these numbers exactly.
     LargeWhole,
     Float,
-    /// Strings unchanged, and all other values as JSON.
+    /// Strings are stored unchanged, and all other values are stored as JSON.
     Text,
 }
 
@@ -62,7 +62,7 @@ impl KeptType {
     }
 }
 
-/// The name of a kept column, and a type that can hold all values seen so far.
+/// The name of a kept column, and a type that can represent all values so far.
 #[derive(Debug, Clone)]
 pub struct KeptColumn {
     name: String,
@@ -74,7 +74,7 @@ impl KeptColumn {
         KeptColumn { name: name.to_owned(), kind: KeptType::Null }
     }
 
-    /// Returns the column with this name, and with the type `of` that the column has in a file.
+    /// Returns a column with this name, and with the type `of` that the column has in a file.
     pub fn of_type(name: &str, of: &DataType) -> Self {
         let kind = match of {
             DataType::Boolean => KeptType::Boolean,
@@ -98,7 +98,7 @@ impl KeptColumn {
         Field::new(&self.name, self.kind.data_type(), true)
     }
 
-    /// Widens the type if this value needs a wider one. Returns whether the column's Arrow type has changed.
+    /// Widens the type if this value needs a wider type. Returns whether the column's Arrow type has changed.
     pub fn widen(&mut self, value: &Value) -> bool {
         let before = self.kind.data_type();
         self.kind = self.kind.join(KeptType::of(value));
@@ -117,7 +117,7 @@ impl KeptColumn {
         }
     }
 
-    /// Converts a value that was read from a file back to a value of this column. The column in the file may have a wider type.
+    /// Converts a value that was read from a file to a value of this column. The file may store the column with another type.
     pub fn convert(&self, value: &Value) -> Value {
         match rendered(value) {
             Some(text) if self.kind != KeptType::Text => serde_json::from_str(&text).unwrap_or(Value::Null),
@@ -126,13 +126,13 @@ impl KeptColumn {
     }
 }
 
-/// Returns a value as a column of text would hold the value. The result does not depend on the type of the column
-/// in the file that the value was read from.
+/// Returns the string that a text column stores for a value; `None` for null. If the value was read from a file, the result does
+/// not depend on the column's type in that file.
 pub fn rendered(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        // A whole number that was stored in a column of floats is read as 1.0 instead of 1.
+        // From a column of floats, the whole number 1 is read as 1.0.
         Value::Number(number) => Some(number.to_string().trim_end_matches(".0").to_owned()),
         other => Some(other.to_string()),
     }
@@ -158,7 +158,7 @@ pub fn is_known(kind: &DataType) -> bool {
     matches!(kind, DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Utf8)
 }
 
-/// Returns the values of a kept column. Its type must be one for which [`is_known`] returns true.
+/// Returns the values of a kept column. [`is_known`] must return true for the column's type.
 pub fn values(array: &ArrayRef) -> Vec<Value> {
     let value = |at| match array.data_type() {
         _ if array.is_null(at) => Value::Null,
@@ -189,7 +189,7 @@ mod tests {
             (json!(["1", {"a": [1]}]), DataType::Utf8, json!(["1", "{\"a\":[1]}"])),
             (json!([null]), DataType::Utf8, json!([null])),
         ] {
-            // First gives the column all values at once. Then writes and reads each value before the column knows the next value.
+            // First, one column receives all values at once. Then another column is written and read again after each value.
             let rows = rows.as_array().unwrap();
             let mut column = KeptColumn::new("x");
             rows.iter().for_each(|value| _ = column.widen(value));
@@ -204,7 +204,7 @@ mod tests {
                 written = values(&late.array(converted.iter().chain([&rows[at]])));
             }
             assert_eq!(Value::Array(written), expected);
-            // The column was wider in an older file.
+            // In an older file, the column may have a wider type.
             let text = KeptColumn { name: String::new(), kind: KeptType::Text }.array(rows.iter());
             let converted: Vec<Value> = values(&text).iter().map(|value| column.convert(value)).collect();
             assert_eq!(&column.array(converted.iter()), &at_once);

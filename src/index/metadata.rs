@@ -11,11 +11,11 @@ use crate::shard::Shard;
 pub enum RowKind {
     /// The row is a document. The vector is the mean of the vectors of the document's chunks.
     Documents,
-    /// The row is a chunk. The id is the id of the document, `#`, and the number of the chunk from 0.
+    /// The row is a chunk. The id of the row is the document's id, `#`, and the chunk number, which starts at 0.
     Chunks,
 }
 
-/// Everything that the vectors of a file depend on: with equal fingerprints, equal texts have equal vectors.
+/// All settings that the vectors of a file depend on. If two files have equal fingerprints, equal texts have equal vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
@@ -23,7 +23,7 @@ pub struct Fingerprint {
     pub model: ModelFingerprint,
     /// Dimensions of the vectors.
     pub dim: usize,
-    /// The instruction that is put before each text, if there is one.
+    /// The instruction that is put before each text; `None` if there is no instruction.
     pub instruction: Option<String>,
     /// Limit on the tokens of a chunk, end token included.
     pub max_tokens: usize,
@@ -38,9 +38,9 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Returns the names of the settings that keep a run with the fingerprint `wanted` from using the vectors of this file. A
-    /// larger number of dimensions in the file is no difference, because vectors can be truncated. Other rules for extracting or
-    /// cleaning are no difference either, because vectors are looked up by the clean text.
+    /// Returns the names of the settings that prevent a run with the fingerprint `wanted` from using the vectors of this file.
+    /// More dimensions in the file are not a difference, because vectors can be truncated. Different rules for extracting or
+    /// cleaning are not a difference either, because vectors are looked up by the clean text.
     pub fn differences(&self, wanted: &Fingerprint) -> Vec<String> {
         let mut parts = Vec::new();
         let mut differ = |is_other: bool, part: String| {
@@ -66,17 +66,17 @@ impl Fingerprint {
 /// The metadata of an index file, stored as JSON in its footer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Metadata {
-    /// `qwen3-index` and its version.
+    /// The name `qwen3-index`, and the version that made the file.
     pub tool: String,
     /// File name of the model's graph, for people who read the metadata. The fingerprint identifies the model.
     pub model_file: String,
-    /// Everything that the vectors depend on.
+    /// All settings that the vectors depend on.
     pub fingerprint: Fingerprint,
-    /// Number of documents that could not be read and keep their rows of an older file. These are the last documents of the file,
-    /// or in a merged file the last documents of each part.
+    /// Number of documents that could not be read, so that their rows were copied from an older file. These documents are at the
+    /// end of the file. In a merged file, they are at the end of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
-    /// The shard that the documents belong to; `None` if the file is not one of several shards.
+    /// The shard that the documents belong to; `None` if the file is not a shard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
 }

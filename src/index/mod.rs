@@ -1,7 +1,7 @@
-//! Index files in Parquet and streams in Arrow IPC: reads, writes, joins, inspects and searches them (the only user of
-//! arrow; `source` reads Parquet too).
+//! Reads, writes, joins, inspects and searches index files in Parquet. Also reads and writes streams in Arrow IPC. Only this
+//! module uses arrow. `source` reads Parquet too.
 
-pub(crate) mod best; // keeps the best of many items
+pub(crate) mod best; // selects the best of many items
 mod content;
 mod delta;
 mod file;

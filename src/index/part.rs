@@ -28,8 +28,8 @@ use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
 use super::shared_file::SharedFile;
 use crate::digest::Digest;
 
-/// Limit on the rows per batch that is read from a file. A whole row group in one batch could have more text than one Arrow array
-/// can hold.
+/// Limit on the rows per batch when a file is read. A whole row group in one batch could have more text than one Arrow array
+/// can contain.
 const BATCH_ROWS: usize = 256;
 
 /// The reason that a file cannot be used as an index.
@@ -53,7 +53,7 @@ pub struct Part {
     metadata: Option<Metadata>,
     kind: RowKind,
     content: String,
-    /// For each row group, the number of rows up to the end of that row group.
+    /// For each row group, how many rows that row group and all row groups before it have together.
     group_ends: Vec<u32>,
 }
 
@@ -106,7 +106,7 @@ impl Part {
         self.group_ends.len()
     }
 
-    /// Returns the number of the first row of a row group.
+    /// Returns the row number of the first row of a row group.
     pub(super) fn start_of(&self, group: usize) -> u32 {
         group.checked_sub(1).map_or(0, |before| self.group_ends[before])
     }
@@ -172,7 +172,7 @@ impl Part {
         Ok(reader.parse_and_finish(&self.file)?)
     }
 
-    /// Copies the encoded pages of one column of a row group into another file.
+    /// Copies the encoded pages of one column, in one row group, into another file.
     pub(super) fn copy_column<W: Write + Send>(
         &self,
         footer: &ParquetMetaData,
@@ -193,7 +193,8 @@ impl Part {
         into.append_column(&self.file, close)
     }
 
-    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The numbers in `rows` must ascend.
+    /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
+    /// order.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -212,8 +213,8 @@ impl Part {
         Ok(found)
     }
 
-    /// Reads these rows, and passes them to `f` in batches. The numbers in `rows` must ascend. Reads only the columns in
-    /// `columns`, or all columns if the list is empty. Returns how many row groups it read.
+    /// Reads these rows, and passes them to `f` in batches. The row numbers must be in ascending order. Reads only the columns in
+    /// `columns`, or all columns if the list is empty. Returns how many row groups were read.
     pub(super) fn select(
         &self,
         rows: &[u32],
@@ -239,7 +240,7 @@ impl Part {
         Ok(groups)
     }
 
-    /// Returns a reader of a row group. `None` selects all rows, and an empty list selects all columns.
+    /// Returns a reader of a row group. If `selection` is `None`, all rows are read. If `columns` is empty, all columns are read.
     pub(super) fn reader(
         &self,
         group: usize,
@@ -252,7 +253,7 @@ impl Part {
             .with_batch_size(BATCH_ROWS);
         if !columns.is_empty() {
             let schema = self.footer.metadata().file_metadata().schema_descr();
-            // The columns are selected by number, because `ProjectionMask::columns` would read a dot in the name of a kept column
+            // The columns are selected by index, because `ProjectionMask::columns` would read a dot in the name of a kept column
             // as a path.
             let is_wanted = |at: &usize| columns.contains(&self.fields()[*at].name().as_str());
             reader = reader

@@ -19,27 +19,27 @@ use crate::storage::object::Url;
 /// The position of a row in one of several files. Positions are ordered by file, then by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowAt {
-    /// The number of the file.
+    /// The index of the file in the list of files, from 0.
     pub part: usize,
-    /// The number of the row in the file.
+    /// The index of the row in the file, from 0.
     pub row: u32,
 }
 
-/// One or more index files that were made with the same model, dimensions and instruction.
+/// One or more index files that were made with the same model, dimensions, instruction and kind of rows.
 pub struct Parts {
     parts: Vec<(PathBuf, Part)>,
-    /// For each file, the number of rows of all files up to and including that file.
+    /// For each file, how many rows that file and all files before it have together.
     ends: Vec<u64>,
     metadata: Metadata,
 }
 
 impl Parts {
-    /// Opens index files. For a folder, opens the `.parquet` files in the folder. For a pattern such as `parts/*.parquet`, opens
-    /// the files that match.
+    /// Opens index files. Each name is a file, a folder, or a pattern such as `parts/*.parquet`. For a folder, this function
+    /// opens the `.parquet` files in the folder. For a pattern, it opens the files that match.
     ///
     /// # Errors
-    /// A file is missing, damaged or not an index; the model, dimensions or instruction of a file differ from those of the first
-    /// file.
+    /// A file is missing, damaged or not an index; the model, dimensions, instruction or kind of rows of a file
+    /// differ from those of the first file.
     pub fn open(names: &[PathBuf]) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
         for name in names {
@@ -69,12 +69,12 @@ impl Parts {
         Ok(Parts { ends: ends(&parts), parts, metadata })
     }
 
-    /// Returns the files in their order.
+    /// Returns each file with its path, in the order of the list.
     pub(super) fn each(&self) -> impl Iterator<Item = (&Path, &Part)> {
         self.parts.iter().map(|(path, part)| (path.as_path(), part))
     }
 
-    /// Sorts the files by `key`. Files with equal keys keep their order.
+    /// Sorts the files by `key`. The order of files with equal keys does not change.
     pub(super) fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&Part) -> K) {
         self.parts.sort_by_key(|(_, part)| key(part));
         self.ends = ends(&self.parts);
@@ -85,8 +85,8 @@ impl Parts {
         &self.metadata
     }
 
-    /// Returns the number of stale documents in all files. A stale document could not be read when its file was made, and kept
-    /// its rows of an older file.
+    /// Returns the number of stale documents in all files. A stale document could not be read when its file was made, so
+    /// its rows were copied from an older file.
     pub fn stale(&self) -> u32 {
         let metadata = self.parts.iter().filter_map(|(_, part)| part.metadata());
         metadata.map(|metadata| metadata.stale).fold(0, u32::saturating_add)
@@ -102,10 +102,10 @@ impl Parts {
         &self.parts[row.part].0
     }
 
-    /// Returns the position of the row with this number. Rows are numbered from 0 through all files.
+    /// Returns the position of the row with this row number. Row numbers start at 0 and continue from file to file.
     ///
     /// # Panics
-    /// If all files together have no row with this number.
+    /// If no file has a row with this row number.
     pub fn row(&self, number: u64) -> RowAt {
         let part = self.ends.partition_point(|&end| end <= number);
         match row_count(number - self.start(part)) {
@@ -114,7 +114,7 @@ impl Parts {
         }
     }
 
-    /// Returns the number of the row at this position. Rows are numbered from 0 through all files.
+    /// Returns the row number of the row at this position. Row numbers start at 0 and continue from file to file.
     pub fn number(&self, at: RowAt) -> u64 {
         self.start(at.part) + u64::from(at.row)
     }
@@ -146,14 +146,14 @@ impl Parts {
         names
     }
 
-    /// Returns all row groups. A row group is given by the number of its file and its own number in that file.
+    /// Returns all row groups. Each pair is the index of a file, and the index of a row group in that file.
     pub fn groups(&self) -> Vec<(usize, usize)> {
         let groups =
             |(at, (_, part)): (usize, &(PathBuf, Part))| (0..part.groups()).map(move |group| (at, group));
         self.parts.iter().enumerate().flat_map(groups).collect()
     }
 
-    /// Reads some columns of a row group in batches. Passes each batch to `f`, with the position of the first row of the batch.
+    /// Reads some columns of a row group in batches. Passes each batch to `f`, with the position of the batch's first row.
     ///
     /// # Errors
     /// The file cannot be read, or `f` fails.
@@ -236,14 +236,15 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Whether a path in a folder is opened as an index: only `.parquet` files that are not hidden are opened.
+/// Whether a path in a folder is opened as an index. Only `.parquet` files are opened, and no hidden files.
 fn is_part(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");
     !is_hidden && is_parquet && path.is_file()
 }
 
-/// Opens an index file. Returns `None` for a delta that was found in a folder, because a delta may lie beside its index.
+/// Opens an index file. Returns `None` for a delta that was found in a folder, because a folder may contain both an index and a
+/// delta.
 fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
     ensure!(!path.is_dir(), "is a folder; name the folder itself, or files in it");
     File::open(path).map_err(|e| anyhow!("cannot be opened: {e}; check the path"))?;
@@ -272,7 +273,7 @@ fn known(part: &Part) -> anyhow::Result<&Metadata> {
     part.metadata().context("was made by another version of this tool; build it again")
 }
 
-/// Returns the reason that one question cannot be searched in both files; `None` if it can.
+/// Compares the settings of two files. Returns the reason that one search cannot cover both files; `None` if it can cover both.
 fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if first.dim != other.dim {
         return Some(format!("its vectors have {} dimensions instead of {}", other.dim, first.dim));

@@ -1,4 +1,4 @@
-//! Finds the paths that match a pattern such as `parts/*.parquet` (the only user of globset).
+//! Finds the paths that match a pattern such as `parts/*.parquet`. Only this module uses globset.
 
 use std::fs::{self, DirEntry};
 use std::io;
@@ -62,7 +62,7 @@ fn parse(component: &Path) -> Result<PatternPart, globset::Error> {
 }
 
 impl PatternPart {
-    /// Returns the matching paths in a folder. An empty path means the current folder.
+    /// Returns the matching paths in a folder. An empty `folder` means the current folder.
     fn below(&self, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match self {
@@ -133,7 +133,7 @@ mod tests {
             let expected: Vec<PathBuf> = expected.iter().map(|name| folder.path().join(name)).collect();
             assert_eq!(found, expected, "{pattern}");
         }
-        // The paths begin like the pattern, but without `./`.
+        // If the pattern is relative, the paths are relative too, without a leading `./`.
         for pattern in ["src/index/[p]attern.rs", "./src/index/[p]attern.rs", "s*/**/[p]attern.rs"] {
             assert_eq!(matching(pattern).unwrap(), [Path::new("src/index/pattern.rs")], "{pattern}");
         }

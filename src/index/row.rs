@@ -28,7 +28,7 @@ pub struct Row {
 pub struct RowId {
     /// The id of the document.
     pub document: String,
-    /// The number of the chunk from 0; `None` in a file with one row per document.
+    /// The chunk number, which starts at 0; `None` in a file with one row per document.
     pub chunk: Option<u32>,
 }
 
@@ -55,7 +55,7 @@ impl RowId {
         Digest::of(&self.document)
     }
 
-    /// Returns the place of the row among the rows of its document, from 0.
+    /// Returns the position of the row among the rows of its document, from 0.
     pub(super) fn place_in_document(&self) -> u32 {
         self.chunk.unwrap_or(0)
     }
@@ -75,7 +75,7 @@ impl fmt::Display for RowId {
 pub enum Vector {
     /// A vector made in this run.
     New(Embedding),
-    /// The number of the row of the old file that has the vector.
+    /// The vector is in the old file, in the row with this row number.
     Old(u32),
 }
 

@@ -1,4 +1,4 @@
-//! Returns the columns of a batch of rows that was read from an index file.
+//! Converts the columns of a batch of rows from an index file to Rust types.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::metadata::RowKind;
 use super::row::RowId;
 use super::schema::{ID, TEXT, VECTOR};
 
-/// Consecutive rows of a file, with the columns that the reader asked for.
+/// Consecutive rows of a file, with the columns that the caller selected.
 pub struct RowBatch {
     pub(super) batch: RecordBatch,
     kind: RowKind,
@@ -32,7 +32,7 @@ impl RowBatch {
     /// Returns the column `vector`, as an array of the shape `[rows, dim]`.
     ///
     /// # Errors
-    /// The column is missing, is of another type, or has a null.
+    /// The column is missing, has another type, or contains a null.
     pub fn vectors(&self) -> anyhow::Result<ArrayView2<'_, f32>> {
         let column = self.batch.column_by_name(VECTOR).context("it has no column vector")?;
         let vectors = column.as_fixed_size_list_opt().context("its column vector has no vectors")?;
@@ -44,15 +44,15 @@ impl RowBatch {
     /// Returns the column `id`.
     ///
     /// # Errors
-    /// The column is missing, is of another type, or has a null.
+    /// The column is missing, has another type, or contains a null.
     pub fn ids(&self) -> anyhow::Result<impl Iterator<Item = &str>> {
         self.strings(ID)
     }
 
-    /// Returns, for each row, the id of its document, and the number of the chunk if the file has one row per chunk.
+    /// Returns the document id of each row. Also returns the chunk number if the file has one row per chunk.
     ///
     /// # Errors
-    /// The column `id` is missing, is of another type, or has a null.
+    /// The column `id` is missing, has another type, or contains a null.
     pub fn documents(&self) -> anyhow::Result<impl Iterator<Item = (&str, Option<u32>)>> {
         Ok(self.ids()?.map(|id| RowId::split(id, self.kind)))
     }
@@ -60,7 +60,7 @@ impl RowBatch {
     /// Returns the column `text`.
     ///
     /// # Errors
-    /// The column is missing, is of another type, or has a null.
+    /// The column is missing, has another type, or contains a null.
     pub fn texts(&self) -> anyhow::Result<impl Iterator<Item = &str>> {
         self.strings(TEXT)
     }
@@ -74,13 +74,13 @@ impl RowBatch {
     }
 }
 
-/// Returns the numbers of all vectors of a batch in one slice. The batch must have the column `vector`.
+/// Returns all vectors of a batch as one slice of floats, vector after vector. The batch must have the column `vector`.
 pub fn floats(batch: &RecordBatch) -> anyhow::Result<&[f32]> {
     let values = batch[VECTOR].as_fixed_size_list().values();
     Ok(values.as_primitive_opt::<Float32Type>().context("its vectors are not 32-bit floats")?.values())
 }
 
-/// Returns the values of the columns `names` for each row. The values of a column that the batch does not have are null.
+/// Returns, for each row, the values of the columns `names`. If the batch lacks a column, the values of that column are null.
 pub fn kept_values(batch: &RecordBatch, names: &[&str]) -> Vec<Arc<[Value]>> {
     let columns: Vec<Vec<Value>> = names
         .iter()

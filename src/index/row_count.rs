@@ -1,4 +1,4 @@
-//! Counts the rows of one file in 32 bits. Fails if the file has more rows than 32 bits can count.
+//! Converts and adds row counts in 32 bits. Fails if the result does not fit into 32 bits.
 
 /// The error for more rows than 32 bits can count. Row numbers have 32 bits so that the lookup tables of a large file stay small.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -8,7 +8,7 @@
 )]
 pub struct TooManyRows;
 
-/// Converts a number of rows to 32 bits.
+/// Converts a row count to 32 bits.
 ///
 /// # Errors
 /// [`TooManyRows`].
@@ -16,7 +16,7 @@ pub fn row_count(rows: impl TryInto<u32>) -> Result<u32, TooManyRows> {
     rows.try_into().map_err(|_| TooManyRows)
 }
 
-/// Returns the sum of two numbers of rows.
+/// Returns the sum of two row counts.
 ///
 /// # Errors
 /// [`TooManyRows`].

@@ -28,8 +28,8 @@ pub const VECTOR: &str = "vector";
 /// The columns of every index file, in their order. The kept columns come after these columns.
 pub const COLUMNS: [&str; 3] = [ID, TEXT, VECTOR];
 
-/// Returns the schema `id: utf8, text: utf8, vector: fixed_size_list<float32, dim>`, all not nullable, followed by the kept
-/// columns.
+/// Returns the schema `id: utf8, text: utf8, vector: fixed_size_list<float32, dim>`, followed by the kept columns. Only
+/// the kept columns are nullable.
 pub fn schema(dim: usize, kept: &[KeptColumn]) -> Arc<Schema> {
     let mut fields = vec![
         Field::new(ID, DataType::Utf8, false),
@@ -40,7 +40,7 @@ pub fn schema(dim: usize, kept: &[KeptColumn]) -> Arc<Schema> {
     Arc::new(Schema::new(fields))
 }
 
-/// Returns the type of a column with vectors of `dim` numbers.
+/// Returns the type of a column with vectors of `dim` floats.
 pub fn vector_type(dim: usize) -> DataType {
     DataType::FixedSizeList(element(), list_length(dim))
 }

@@ -24,7 +24,7 @@ pub struct Neighbor {
 }
 
 impl Ranked for Neighbor {
-    /// The nearer row is `Less`. Of two equally near rows, the earlier row of the index is `Less`.
+    /// The nearer row is `Less`. If two rows are equally near, the row that comes first in the index is `Less`.
     fn order(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
     }
@@ -45,8 +45,8 @@ pub struct Search {
 }
 
 /// Returns the nearest rows for each question, the nearest first. `questions` has the shape `[questions, dim]`. The vectors of
-/// the questions and of the index must be L2-normalized, so that the dot product is the cosine. Memory does not grow with the
-/// index: each thread holds a batch of rows, and at most `2 * most` rows per question.
+/// the questions and of the index must be L2-normalized, so that the dot product is the cosine. Memory use does not depend on
+/// the size of the index: each thread needs memory for a batch of rows, and for at most `2 * most` rows per question.
 ///
 /// # Errors
 /// The index cannot be read, or a vector is not finite.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::file::reader::{ChunkReader, Length};
 
-/// An open file that is read at explicit offsets. Clones of a [`File`] share one position, so each thread would move the position
-/// for all other threads.
+/// An open file that is read at explicit offsets. Clones of a [`File`] would share one position, and each thread would move this
+/// position for all other threads.
 #[derive(Clone)]
 pub struct SharedFile(Arc<File>);
 

@@ -23,7 +23,7 @@ use super::schema::{VECTOR, element, list_length, schema};
 /// and small enough to buffer.
 const ROW_GROUP_ROWS: usize = 4096;
 
-/// A row group ends once its strings and vectors have this many bytes.
+/// A row group is complete when its strings and vectors have at least this many bytes.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// Limit on the bytes per page. The writer buffers one page of vectors and compresses whole pages, and a reader reads at least
@@ -33,7 +33,7 @@ const PAGE_BYTES: usize = 256 << 10;
 /// Limit on the rows per batch for the Parquet writer.
 const BATCH_ROWS: usize = 256;
 
-/// A batch ends once its strings have this many bytes.
+/// A batch is complete when its strings have at least this many bytes.
 const BATCH_STRING_BYTES: usize = 4 << 20;
 
 /// A row with its vector.
@@ -44,7 +44,8 @@ pub struct TableRow {
     pub kept: Arc<[Value]>,
 }
 
-/// A Parquet file that is being written. The rows and the types of the columns determine every byte of the file.
+/// A Parquet file that is being written. The rows, the types of the columns and the metadata determine every
+/// byte of the file.
 pub struct Table {
     writer: ArrowWriter<NamedTempFile>,
     schema: Arc<Schema>,

@@ -1,7 +1,7 @@
 //! Writes rows to an index file and puts the file in place.
 //!
-//! The writer writes the new file beside the old one, flushes it to disk, reads it again, and renames it over the old one. The
-//! writer writes nothing until a row differs from the old file, so a run without changes leaves the old file untouched.
+//! The new file is written beside the old file, flushed to disk, read again for a check, and renamed over the old file. Nothing
+//! is written until a row differs from the old file, so a run without changes leaves the old file untouched.
 
 use anyhow::Context;
 
@@ -25,13 +25,13 @@ pub struct Written {
     pub rows: usize,
     /// Size of the file in bytes.
     pub bytes: u64,
-    /// Whether the run wrote a new file. If not, the old file is untouched.
+    /// Whether the run wrote a new file. If false, the old file is untouched.
     pub is_new: bool,
     /// The rows that differ from the old file.
     pub changes: Changes,
     /// Names of the kept columns for which no document has a value.
     pub empty_columns: Vec<String>,
-    /// Problems that did not stop the file from being put in place.
+    /// Warnings about problems. The file was put in place despite these problems.
     pub warnings: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ pub struct IndexWriter<'a> {
 }
 
 impl<'a> IndexWriter<'a> {
-    /// Makes a writer, but no file yet. `keep` names the kept columns.
+    /// Creates a writer. The file is created later. `keep` names the kept columns.
     pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, keep: &[String]) -> Self {
         let kept = keep.iter().map(|name| KeptColumn::new(name)).collect();
         let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(keep.iter().map(String::as_str)));
@@ -89,11 +89,12 @@ impl<'a> IndexWriter<'a> {
         Ok(())
     }
 
-    /// Ends the file, checks it, writes the delta, and puts both in place. `stale` is the number of documents that could not be
-    /// read and keep their rows of the old file. Their rows must be the last rows. `was_left` says whether the previous run died.
+    /// Completes the file, checks it, and puts it in place. If `delta` is given, also writes a delta. `stale` is the number of
+    /// documents that could not be read, so that their rows are copied from the old file. These rows must be pushed after all
+    /// other rows. `was_left` says whether the previous run died.
     ///
     /// # Errors
-    /// The file cannot be written, or reads back differently. After an error, the old file is untouched.
+    /// The file cannot be written, or has other content when it is read again. After an error, the old file is untouched.
     ///
     /// # Panics
     /// If two documents have the same id.
@@ -103,8 +104,8 @@ impl<'a> IndexWriter<'a> {
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
                 self.place.check_unchanged()?;
-                // If the previous run died after it put the index file in place, the delta of that run leads to this index file
-                // and must not be replaced.
+                // If the previous run died after it put the index file in place, the delta of that run describes how this
+                // index file was made. That delta must not be replaced.
                 let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
                 let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
                 let warnings = warnings.transpose()?.flatten().into_iter().collect();
@@ -148,7 +149,7 @@ impl<'a> IndexWriter<'a> {
         if self.rows >= file.rows() || !self.keeps_the_same {
             return false;
         }
-        // The rows `row` and `there` have the same text, so the digest of the text need not be computed again.
+        // Row `there` of the old file has the same text as `row`, so the digest of the text need not be computed again.
         let (text, _) = file.row_digests(there);
         let document = file.document_of(self.rows);
         let place = self.rows - file.rows_of(document).start;
@@ -157,7 +158,7 @@ impl<'a> IndexWriter<'a> {
             && file.is_row(self.rows, text, Some(kept::digest(&row.kept).0))
     }
 
-    /// Whether the old file can stay: it has exactly the rows pushed so far, the same columns and the same metadata.
+    /// Whether no new file is needed: the old file has exactly the pushed rows, the same columns and the same metadata.
     fn is_complete(&self, old: &IndexFile) -> bool {
         let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same
@@ -196,7 +197,7 @@ impl<'a> IndexWriter<'a> {
         Table::new(self.place.temporary()?, self.dim(), &self.kept)
     }
 
-    /// Copies the first `count` rows of `from`. The kept columns of `from` must have the same names.
+    /// Copies the first `count` rows of `from`. The kept columns of `from` and of the new file must have the same names.
     fn copy(&self, from: &IndexFile, count: u32, table: &mut Table) -> anyhow::Result<()> {
         let names: Vec<&str> = self.kept.iter().map(KeptColumn::name).collect();
         for start in (0..count).step_by(COPIED_ROWS as usize) {

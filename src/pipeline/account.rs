@@ -1,4 +1,4 @@
-//! Counts documents, reports failures, and notes which documents of the old file were found, lost or moved.
+//! Counts documents, reports failures, and records which documents of the old file were found, lost or moved.
 
 use anyhow::ensure;
 
@@ -85,7 +85,7 @@ impl<'a> Account<'a> {
         self.fail(&Failure { place, cause: cause.into(), lost: Lost::Nothing });
     }
 
-    /// Notes that the new file also has the text of this row of the old file.
+    /// Records that the new file also has the text of this row of the old file.
     pub fn keep_row(&mut self, row: u32) {
         if let Some((old, missing)) = &mut self.old {
             missing.moved(old.file.document_of(row));

@@ -1,4 +1,4 @@
-//! Makes items in order on a thread, one item ahead of the caller.
+//! Makes items in order on a separate thread. While the caller works on one item, the thread makes the next item.
 
 use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
@@ -40,7 +40,7 @@ impl<T: Send + 'static> Ahead<T> {
         Ahead { made, thread: Some(thread::spawn(move || make(&sender))) }
     }
 
-    /// Waits for the next item. Returns `None` at the end.
+    /// Waits for the next item. Returns `None` when there are no more items.
     ///
     /// # Errors
     /// [`Interrupted`], if the run was interrupted.

@@ -1,4 +1,4 @@
-//! Turns documents that have all their vectors into rows.
+//! Makes the rows of a document after all vectors of the document have been made or found.
 
 use super::account::{Account, Stale};
 use super::job::Job;
@@ -9,11 +9,11 @@ use crate::index::{Row, RowId, RowKind, Vector};
 use crate::source::Document;
 use crate::vector::mean::mean;
 
-/// Limit on the rows of the old file that are read and written at a time.
+/// Limit on the stale rows that are read from the old file and written at a time.
 const STALE_ROWS: usize = 1024;
 
-/// Counts a document and returns its rows. If the rows cannot be made, counts and reports a failure, and returns no rows.
-/// In a dry run, counts the document and returns no rows.
+/// Counts a document and returns its rows. If the rows cannot be made, this function counts and reports a failure, and returns no
+/// rows. In a dry run, this function only counts the document.
 pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account) -> Vec<Row> {
     let PendingDocument { document, id, vectors, is_new } = pending;
     let place = document.place();

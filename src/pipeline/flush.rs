@@ -1,5 +1,5 @@
-//! Writes to a file that a thread flushes to disk every few seconds. Written bytes survive the end of this process at once. They
-//! survive a power failure after the next flush.
+//! Writes to a file. A thread flushes the file to disk every few seconds. If this process dies, all written bytes survive. If the
+//! power fails, only the flushed bytes survive.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often the thread flushes the file. A power failure loses the bytes that were written after the last flush.
+/// The time between two flushes of the file. A power failure loses the bytes that were written after the latest flush.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) struct FlushedFile {

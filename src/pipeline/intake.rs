@@ -1,4 +1,5 @@
-//! Finds documents below the roots on a thread, reads them in parallel with rayon, cleans the texts, and refuses duplicate ids.
+//! Finds documents below the roots on a separate thread, reads them in parallel with rayon, cleans the texts, and refuses
+//! duplicate ids.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,7 +21,7 @@ use crate::text::clean::clean;
 /// Limit on the documents per group. The documents of a group are read in parallel.
 const GROUP_DOCUMENTS: usize = 256;
 
-/// A group ends once its documents have this many bytes. [`Raw::size`] gives the bytes of a document.
+/// A group is complete when its documents have at least this many bytes. [`Raw::size`] returns the bytes of a document.
 const GROUP_BYTES: u64 = 4 << 20;
 
 /// Limit on the groups that wait to be read.
@@ -41,7 +42,7 @@ pub enum ReadDocument {
     Document(Document, Digest),
     /// A failure to read a file, folder or row.
     Failed(Failure),
-    /// A failure that names no document, in any shard except the first. In the first shard, such a failure is `Failed`.
+    /// A failure that names no document, if this is not the first shard. In the first shard, such a failure is `Failed`.
     Unassigned(Failure),
     /// A file or folder that was skipped.
     LeftOut(LeftOut),
@@ -49,8 +50,8 @@ pub enum ReadDocument {
     Nothing(String),
 }
 
-/// Reads the documents of the shard, group by group and in the order of the inputs. A document with the id of an earlier document
-/// fails, unless its text is empty.
+/// Reads the documents of the shard, group by group and in the order of the inputs. If two documents with text
+/// have the same id, the second document is returned as a failure.
 pub fn read(roots: Roots, reading: Reading, shard: Option<Shard>) -> Ahead<Vec<ReadDocument>> {
     Ahead::start(move |sender| {
         let inputs = Inputs { roots: &roots, reading: &reading, shard };
@@ -77,7 +78,8 @@ fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec
     }
 }
 
-/// Finds documents on a thread and sends them to `take` in groups. The thread is one group ahead of `take`.
+/// Finds documents on a separate thread. Calls `take` with the receiver of the found documents, which arrive in groups. While
+/// `take` works on one group, the thread finds the next group.
 pub(super) fn groups(inputs: Inputs, take: impl FnOnce(Receiver<Vec<Found>>)) {
     let (found, groups) = bounded(FOUND_GROUPS);
     thread::scope(|scope| {
@@ -114,8 +116,8 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-/// Reads one item that was found. Returns `None` for a document of another shard, and for a skipped file in any shard except the
-/// first. A failure that names no document is [`ReadDocument::Unassigned`] in any shard except the first.
+/// Reads one item that was found. Returns `None` for a document of another shard. If this is not the first shard, returns `None`
+/// for a skipped file, and [`ReadDocument::Unassigned`] for a failure that names no document.
 pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<ReadDocument> {
     let is_first = inputs.shard.is_none_or(|shard| shard.index() == 0);
     match found {
@@ -155,14 +157,14 @@ impl Inputs<'_> {
     }
 }
 
-/// The ids of all documents so far, to find duplicates. An id takes 24 bytes: 16 for the digest of the id, and 8 for the origin
-/// of the first document with this id.
+/// The ids of all documents so far. Used to find duplicate ids. An id takes 24 bytes: 16 for the digest of the id, and 8 for
+/// the origin of the first document with this id.
 pub(super) struct SeenIds {
     places: HashMap<Digest, FirstUse>,
     files: Vec<Arc<Path>>,
 }
 
-/// The origin of the first document with an id, in 8 bytes.
+/// The origin of a document in 8 bytes. Stored for the first document with each id.
 #[derive(Clone, Copy)]
 struct FirstUse {
     /// An index into [`SeenIds::files`].
@@ -171,13 +173,13 @@ struct FirstUse {
 }
 
 impl SeenIds {
-    /// Makes an empty set with room for the ids of `documents` documents. A map that has to grow needs memory for two tables at
-    /// the same time.
+    /// Makes an empty set with room for the ids of `documents` documents. Without this room, the map would have to grow, and a
+    /// map that grows needs memory for two tables at the same time.
     pub fn with_capacity(documents: usize) -> Self {
         SeenIds { places: HashMap::with_capacity(documents), files: Vec::new() }
     }
 
-    /// Notes the id of a document. Returns a failure if an earlier document has the same id.
+    /// Records the id of a document. Returns a failure if an earlier document has the same id.
     pub fn check(&mut self, document: &Document, id: Digest) -> Option<Failure> {
         let here = self.place(&document.origin);
         let first = match self.places.entry(id) {
@@ -192,10 +194,11 @@ impl SeenIds {
         Some(Failure { place: document.place(), cause, lost: Lost::Nothing })
     }
 
-    // The numbers of files fit into 32 bits, because 2^32 paths do not fit into memory.
+    // The index of a file fits into 32 bits, because 2^32 paths do not fit into memory.
     #[allow(clippy::cast_possible_truncation)]
     fn place(&mut self, origin: &Origin) -> FirstUse {
-        // Documents of one file, or below one root, arrive one after another, so comparing with the latest file is enough.
+        // Documents of one file, or below one root, arrive directly after each other, so comparing with the latest file is
+        // enough.
         if !self.files.last().is_some_and(|file| Arc::ptr_eq(file, &origin.file)) {
             self.files.push(origin.file.clone());
         }

@@ -19,7 +19,7 @@ pub struct Job {
     pub tokenizer: Tokenizer,
     /// Limit on the tokens of a chunk, special tokens included.
     pub max_tokens: usize,
-    /// Limit on the tokens of a batch, padding included; `None` for the limit that suits the devices.
+    /// Limit on the tokens of a batch, padding included; `None` to use the lowest limit of the devices.
     pub batch_tokens: Option<usize>,
     /// Whether a row is a document or a chunk.
     pub rows: RowKind,
@@ -35,7 +35,7 @@ pub struct Job {
     pub has_output: bool,
     /// Whether a root may be without documents although the output has documents.
     pub allow_empty: bool,
-    /// Whether more than half of the documents of the old file may be gone.
+    /// Whether the build may continue if more than half of the documents of the old file are gone.
     pub allow_shrink: bool,
     /// Whether this is a dry run, which writes nothing, and embeds only for a few seconds to measure the speed.
     pub is_dry: bool,
@@ -49,14 +49,14 @@ impl Job {
 
 /// The model, the journal, the sink and the counts that the calling thread works with.
 pub struct Engine<'a> {
-    /// Loads the model for each device. Called at most once: when the first chunk needs the model.
+    /// Loads the model for each device. The run calls this function when a chunk needs the model for the first time.
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
     /// The vectors that were made in this run or in earlier, interrupted runs.
     pub journal: &'a mut Journal,
-    /// Takes the rows, in their final order.
+    /// The function that receives the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
-    /// Counts of documents, kept up to date while the build runs.
+    /// Counts of documents. The build updates them while it runs.
     pub documents: &'a mut Tally,
-    /// Counts of the model's work, kept up to date while the build runs.
+    /// Counts of the model's work. The build updates them while it runs.
     pub work: &'a mut Work,
 }

@@ -1,9 +1,9 @@
 //! Writes each vector to disk as soon as the model has made the vector. After an interruption, the next run reads these vectors
 //! instead of making them again.
 //!
-//! The first line of the file is JSON and identifies the model. Records of equal length follow. Each record holds the digest of a
-//! chunk's token ids, the vector before truncation, and a checksum. If a checksum is wrong, the machine stopped while the record
-//! was being written. The next run cuts off that record and everything after that record.
+//! The first line of the file is JSON and identifies the model. Records of equal length follow. Each record contains the digest
+//! of a chunk's token ids, the vector before truncation, and a checksum. If a checksum is wrong, the machine stopped while the
+//! record was being written. The next run removes that record and all records after it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -57,7 +57,7 @@ pub struct Journal {
     width: usize,
     /// The file to read vectors from; `None` if no file has vectors that this run can use.
     stored: Option<Stored>,
-    /// The number of the record for each digest of a chunk's token ids. An entry takes 24 to 48 bytes.
+    /// Maps the digest of a chunk's token ids to the index of the record in the file. An entry needs 24 to 48 bytes.
     records: HashMap<Digest, u32>,
     /// Number of records in the file. Two records may have the same digest.
     count: u32,
@@ -78,8 +78,8 @@ enum Output {
     /// The file will be opened when the first vector is written.
     Later(Header, OpenOptions),
     Open(FlushedFile),
-    /// A write failed, so no more vectors are written. The file may end with part of a record, and no run could read a record
-    /// after such a part.
+    /// A write failed, so no more vectors are written. The file may end with an incomplete record, and no run could
+    /// read a record after an incomplete record.
     Failed,
 }
 
@@ -117,7 +117,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Returns the number of vectors that interrupted runs have left.
+    /// Returns the number of vectors in the journal that interrupted runs have made.
     pub fn resumed(&self) -> usize {
         self.resumed
     }
@@ -139,8 +139,8 @@ impl Journal {
         Ok(Some(Embedding::stored(vector(&record))))
     }
 
-    /// Adds a vector. The vector survives the end of this process at once. It survives a power failure after the next flush,
-    /// which comes at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
+    /// Adds a vector. If this process dies, the vector survives. If the power fails, the vector survives only if the file was
+    /// flushed before. The file is flushed at most [`FLUSH_EVERY`](super::flush::FLUSH_EVERY) later.
     ///
     /// # Errors
     /// The file cannot be written, or an earlier vector could not be flushed.
@@ -208,7 +208,7 @@ impl Journal {
         anyhow!("{}: cannot be read: {e}; check the disk and run again", self.path.display())
     }
 
-    /// Removes the file. Called when the run is done.
+    /// Removes the file. Must be called only when the run is done.
     ///
     /// # Errors
     /// The file cannot be removed.
@@ -247,7 +247,7 @@ impl Journal {
 }
 
 impl Stored {
-    /// Returns the offset of the record with this number, in bytes.
+    /// Returns the offset of the record with this index, in bytes.
     fn offset(&self, number: u32, width: usize) -> u64 {
         self.header_bytes + u64::from(number) * record_bytes(width) as u64
     }
@@ -338,7 +338,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Two runs at the same time can write such a file if the file system has no locks.
+    /// If the file system has no locks, two simultaneous runs can write a record twice.
     #[test]
     fn a_record_that_is_there_twice_does_not_shift_those_behind_it() {
         let folder = tempfile::tempdir().unwrap();

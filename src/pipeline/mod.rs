@@ -11,9 +11,10 @@
 //!               │                                    │                                            │  2 batches
 //! ```
 //!
-//! Every number in the diagram limits the documents in memory. No limit depends on the size of the corpus. A window fills while
-//! the model embeds the batches of the previous window. Rows are written in the order of the documents. A document that cannot be
-//! read in this run keeps its rows of the old file. These stale rows are written last.
+//! Every number in the diagram is a limit on the documents in memory. No limit depends on the size of the corpus. A window
+//! fills while the model embeds the batches of the previous window. Rows are written in the order of the documents. If a
+//! document cannot be read in this run, its rows are copied from the old file. These stale rows are written after all other
+//! rows.
 
 mod account; // counts documents, reports failures, marks documents of the old file
 mod ahead;
@@ -21,7 +22,7 @@ mod emit; // makes rows of documents that have all their vectors
 mod flush; // writes a file that a thread flushes to disk
 mod intake;
 mod job;
-pub mod journal; // writes each vector to disk at once
+pub mod journal; // writes each vector to disk immediately
 mod pending; // documents that wait for vectors, in order
 mod prepare;
 mod queue; // embeds batches, on one thread per device

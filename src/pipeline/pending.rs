@@ -1,4 +1,4 @@
-//! Keeps documents until all their vectors are there, and returns the documents in the order in which they were found.
+//! Stores documents until all their vectors exist, and returns the documents in the order in which they were found.
 
 use std::collections::{HashMap, VecDeque};
 use std::iter;
@@ -11,11 +11,11 @@ use crate::source::Document;
 use crate::vector::batch::ChunkKey;
 use crate::vector::embedding::Embedding;
 
-/// The documents that have been added and not yet taken out.
+/// The documents that have been added, but not yet removed because an earlier document still lacks a vector.
 #[derive(Default)]
 pub(super) struct Pending {
     documents: VecDeque<PendingDocument>,
-    /// Number of documents that have been taken out. This is also the number of the first document in `documents`.
+    /// Number of documents that have been removed. This is also the document number of the first document in `documents`.
     gone: usize,
     /// The chunks that wait for a vector of the model, by the digest of their token ids.
     waiting: HashMap<Digest, Vec<ChunkKey>>,
@@ -26,8 +26,8 @@ pub(super) struct PendingDocument {
     /// The digest of the document's id.
     pub id: Digest,
     pub vectors: PendingVectors,
-    /// Whether the model has to make a vector for this document. False if each of the document's vectors exists already, or if an
-    /// earlier chunk waits for that vector.
+    /// Whether the model has to make a vector for this document. False if each vector of the document exists already, or is a
+    /// vector that an earlier chunk waits for.
     pub is_new: bool,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct PendingChunk {
     /// The digest of the chunk's token ids.
     pub digest: Digest,
     /// `None` until the model has made the vector. In a dry run, the vector stays `None` if an earlier chunk with the same token
-    /// ids is done.
+    /// ids has been completed.
     pub vector: Option<Result<Vector, NoVector>>,
 }
 
@@ -61,19 +61,19 @@ impl PendingDocument {
 }
 
 impl Pending {
-    /// Returns the number that the next document will get.
+    /// Returns the document number of the next document that will be added.
     pub fn next_number(&self) -> usize {
         self.gone + self.documents.len()
     }
 
-    /// Adds the document with the number [`Pending::next_number`]. Returns whether it has all its vectors.
+    /// Adds the document with the number [`Pending::next_number`]. Returns whether the document has all its vectors.
     pub fn push(&mut self, document: PendingDocument) -> bool {
         let has_all = document.has_all_vectors();
         self.documents.push_back(document);
         has_all
     }
 
-    /// Notes that a chunk waits for the vector of its token ids. Returns whether it is the first chunk that waits for this
+    /// Records that a chunk waits for the vector of its token ids. Returns whether this chunk is the first that waits for this
     /// vector.
     pub fn wait(&mut self, key: ChunkKey, digest: Digest) -> bool {
         let waiting = self.waiting.entry(digest).or_default();
@@ -104,7 +104,7 @@ impl Pending {
     pub fn fill(&mut self, key: ChunkKey, vector: Result<Embedding, NoVector>) -> usize {
         let mut completed = 0;
         let waiting = self.waiting.remove(&self.digest(key)).unwrap_or_default();
-        // Each waiting chunk gets a copy of the vector, except the last chunk, which gets the vector itself.
+        // `repeat_n` copies the vector for each waiting chunk. For the final chunk, it returns the vector itself.
         let vectors = iter::repeat_n(vector.map(Vector::New), waiting.len());
         for (key, vector) in waiting.into_iter().zip(vectors) {
             let PendingVectors::Chunks { chunks, missing } =
@@ -126,7 +126,7 @@ impl Pending {
         self.documents.front().is_some_and(PendingDocument::has_all_vectors)
     }
 
-    /// Takes the first document if it has all its vectors.
+    /// Removes the first document if it has all its vectors, and returns this document.
     pub fn pop_ready(&mut self) -> Option<PendingDocument> {
         if !self.is_first_ready() {
             return None;

@@ -1,5 +1,5 @@
-//! Runs the stages before the model: reads and cleans documents, looks in the old file for vectors, and cuts texts into tokenized
-//! chunks. Works in parallel with rayon.
+//! Runs the stages before the model: reads and cleans documents, looks for vectors in the old file, and splits texts into
+//! tokenized chunks. The documents of a group are prepared in parallel with rayon.
 
 use std::ops::Range;
 
@@ -62,17 +62,18 @@ impl Ready {
 /// The outcome of preparing one item that was found below the roots.
 pub(super) enum PreparedDocument {
     Ready(Ready),
-    /// A document with a text that is empty after cleaning. Holds the digest of the document's id.
+    /// A document with a text that is empty after cleaning. Contains the digest of the document's id.
     Empty(Digest),
     Failed(Failure),
-    /// A failure that names no document, in any shard except the first.
+    /// A failure that names no document, if this is not the first shard.
     Unassigned(Failure),
     LeftOut(LeftOut),
     /// A root that contains no documents.
     Nothing(String),
 }
 
-/// Finds and prepares documents, and sends them group by group. Returns after the last group, or when the receiver is gone.
+/// Finds and prepares documents, and sends them group by group. Returns when all groups have been sent, or when
+/// the receiver has been dropped.
 pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<PreparedDocument>>) {
     groups(job.inputs(), |groups| prepare_groups(job, reporter, groups, sender));
     reporter.all_found();
@@ -126,8 +127,9 @@ fn prepare_one(found: Found, job: &Job) -> Option<PreparedDocument> {
     })
 }
 
-/// Looks for vectors in the old file. If rows are documents, looks for the document's text, and cuts the text into chunks if the
-/// old file does not have the text. If rows are chunks, cuts the text into chunks, and looks for the text of each chunk.
+/// Looks for the vectors of a document in the old file. If rows are documents, this function looks for the document's text, and
+/// splits the text into chunks if the old file does not have the text. If rows are chunks, this function splits the text into
+/// chunks, and looks for the text of each chunk.
 fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDocument, Failure> {
     if document.text.is_empty() {
         return Ok(PreparedDocument::Empty(id));

@@ -10,8 +10,8 @@ use super::step::Devices;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedded, Embedder, FallbackEmbedder};
 
-/// Limit on the batches in flight per device. The device works on one batch, and a second batch waits, so that the device never
-/// has to wait.
+/// Limit on the batches in flight per device. While the device works on one batch, a second batch is ready, so that the
+/// device need not wait.
 const BATCHES_PER_DEVICE: usize = 2;
 
 /// The result of embedding a batch.
@@ -22,7 +22,7 @@ pub(super) struct Outcome {
     pub chunks: usize,
     /// Number of tokens in the batch, without padding.
     pub tokens: usize,
-    /// The time that the model took.
+    /// The time that the model needed for the batch.
     pub time: Duration,
     /// The key and the vector of each chunk, or the error that ends the run.
     pub embedded: anyhow::Result<Vec<Embedded>>,
@@ -41,13 +41,13 @@ pub(super) struct Queue {
     threads: Vec<JoinHandle<()>>,
     /// The rule that decides which chunks may share a batch.
     pub batching: Batching,
-    /// Limit on the tokens per batch: the lowest of the limits that suit the devices.
+    /// Limit on the tokens per batch: the lowest limit of all devices.
     pub batch_tokens: usize,
     in_flight: usize,
 }
 
 impl Queue {
-    /// Starts a thread for each embedder. All embedders run the same model.
+    /// Starts a thread for each embedder. All embedders must run the same model.
     ///
     /// # Panics
     /// If there is no embedder.
@@ -84,7 +84,7 @@ impl Queue {
     /// Hands a batch to the devices.
     ///
     /// # Panics
-    /// If the queue is full. If a thread has panicked, its panic is passed on.
+    /// If the queue is full, or if a thread has panicked. The panic of the thread is passed on.
     pub fn push(&mut self, batch: Batch) {
         if self.batches.try_send(batch).is_err() {
             self.panic();
@@ -92,17 +92,17 @@ impl Queue {
         self.in_flight += 1;
     }
 
-    /// Returns the channel of the outcomes. The caller must call [`Queue::count_taken`] once per outcome that it receives.
+    /// Returns the channel of the outcomes. The caller must call [`Queue::count_taken`] for each outcome that it receives.
     pub fn outcomes(&self) -> &Receiver<Outcome> {
         &self.outcomes
     }
 
-    /// Makes room for another batch. Called when an outcome has been received.
+    /// Makes room for another batch. Must be called after an outcome has been received.
     pub fn count_taken(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// Passes on the panic of a thread, if one has panicked.
+    /// Passes on the panic of a thread if a thread has panicked.
     pub fn check(&mut self) {
         if self.threads.iter().any(JoinHandle::is_finished) {
             self.panic();
@@ -141,7 +141,8 @@ impl Drop for Queue {
     }
 }
 
-/// Embeds batches until there are no more batches, or until the receiver of the outcomes is gone.
+/// Embeds batches until there are no more batches, or until the receiver of the outcomes has been
+/// dropped.
 fn work(mut embedder: FallbackEmbedder, batches: &Receiver<Batch>, outcomes: &Sender<Outcome>) {
     for batch in batches {
         let Some(first) = batch.keys().next() else { continue };

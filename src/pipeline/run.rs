@@ -1,5 +1,5 @@
-//! Runs the part of a build that is on the calling thread: takes prepared documents, hands their chunks to the devices, and
-//! writes rows in the order of the documents.
+//! Runs the stages of a build that belong to the calling thread: receives prepared documents, hands their chunks to the
+//! devices, and writes rows in the order of the documents.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::resume_unwind;
@@ -43,12 +43,13 @@ const EMITTED_DOCUMENTS: usize = 1024;
 /// How long a dry run uses the model to measure the speed.
 const TRIAL: Duration = Duration::from_secs(3);
 
-/// Builds an index: takes every document below the roots through all stages. The sink gets the rows in the order in which the
-/// documents were found. The stale rows come last: rows of the old file for documents that cannot be read in this run.
+/// Builds an index: takes every document below the roots through all stages. The sink receives the rows in the order in which
+/// the documents were found. After all other rows, the sink receives the stale rows: rows of the old file for documents that
+/// cannot be read in this run.
 ///
 /// # Errors
 /// The engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
-/// are gone, and the settings do not allow this. The failure of a single document is no error: the failure is counted and reported.
+/// are gone, and the settings do not allow this. The failure of a single document is not an error. It is counted and reported.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
     let (sender, groups) = bounded(QUEUE_GROUPS);
     let producer = {
@@ -60,10 +61,10 @@ pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::
     if done.is_err() {
         run.stop();
     }
-    // After an error, this does not wait for the producer, because the producer may wait for standard input forever.
+    // After an error, this function does not wait for the producer, because the producer may wait for standard input forever.
     done?;
-    // The producer has closed the channel, so it is about to end. If the producer panicked, documents are missing, so its panic
-    // is passed on.
+    // The producer has closed the channel, so the producer is about to end. If the producer panicked, documents are missing, so
+    // its panic is passed on.
     producer.join().unwrap_or_else(|panic| resume_unwind(panic));
     Ok(())
 }
@@ -161,8 +162,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for the devices after an error, and writes their vectors to the journal, so that the next run need not make them
-    /// again.
+    /// Waits for the devices after an error. Writes the vectors that they have made to the journal, so that the next run need not
+    /// make these vectors again.
     fn stop(&mut self) {
         for outcome in self.queue.take().map_or_else(Vec::new, Queue::stop) {
             for (key, vector) in outcome.embedded.into_iter().flatten() {
@@ -173,7 +174,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for one group or one outcome, for at most `timeout`.
+    /// Receives one group or one outcome. Waits for at most `timeout`.
     fn receive(&mut self, awaited: Awaited, timeout: Duration) -> anyhow::Result<()> {
         let no_groups = never();
         let groups = if awaited == Awaited::Vectors { &no_groups } else { &self.groups };
@@ -239,7 +240,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Returns the vector of a chunk if the old file or the journal has it.
+    /// Returns the vector of a chunk if the old file or the journal has the vector.
     fn find_vector(&mut self, digest: &Digest, old: Option<u32>) -> anyhow::Result<Option<Vector>> {
         if let Some(row) = old {
             self.account.keep_row(row);
@@ -249,13 +250,13 @@ impl<'a> Run<'a> {
         Ok(found.map(Vector::New))
     }
 
-    /// Whether a dry run has already planned and completed a chunk with these token ids. The journal cannot tell, because a dry
-    /// run writes no vectors to the journal.
+    /// Whether a dry run has already planned and completed a chunk with these token ids. The journal does not have the
+    /// vector, because a dry run writes no vectors to the journal.
     fn is_done_dry(&self, digest: &Digest) -> bool {
         self.planned.contains(digest) && !self.pending.is_awaited(digest)
     }
 
-    /// Lets a chunk wait for a vector of the model. Returns whether it is the first chunk that waits for this vector.
+    /// Lets a chunk wait for a vector of the model. Returns whether this chunk is the first that waits for this vector.
     fn want(&mut self, key: ChunkKey, digest: Digest, encoding: Encoding) -> bool {
         let is_first = self.pending.wait(key, digest);
         if is_first {
@@ -304,7 +305,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes the outcome of a batch: keeps the vectors, gives them to the waiting chunks, and updates the counts.
+    /// Processes the outcome of a batch: writes the vectors to the journal, passes them to the waiting chunks, and updates the
+    /// counts.
     fn take(&mut self, outcome: Outcome) -> anyhow::Result<()> {
         let devices = self.queue.as_mut().map_or(1, |queue| {
             queue.count_taken();

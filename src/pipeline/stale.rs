@@ -1,11 +1,11 @@
-//! Finds the documents of the old file that stay in the index because they cannot be read in this run. Does no I/O. A document is
-//! given by its number in the old file.
+//! Finds the documents of the old file that stay in the index because they cannot be read in this run. Does no I/O. Documents are
+//! identified by their number in the old file.
 //!
 //! Most failures name their document. Some failures do not: an unreadable folder hides the names of its documents, and a line
-//! that is not JSON hides the id of its document. The old file has its documents in the order of the inputs. So a failure without
-//! a name may hide the documents that lie, in the old file, between the document found before the failure and the document found
-//! after the failure. If documents have changed their order, the failure may hide every unseen document. The stale documents at
-//! the end of the old file are not in the order of the inputs, so every failure without a name may hide them.
+//! that is not JSON hides the id of its document. In the old file, the documents are in the order of the inputs. So a failure
+//! without a name may hide the documents between the two documents that were found directly before and directly after the
+//! failure. If the documents are in another order now, the failure may hide every unseen document. The stale documents at the
+//! end of the old file are not in the order of the inputs, so every failure without a name may hide them.
 
 use std::ops::Range;
 use std::slice;
@@ -30,23 +30,24 @@ pub struct Missing {
     fates: Vec<Fate>,
     /// For each document, whether the text of one of its rows is in the new file, under any id.
     has_moved: Vec<bool>,
-    /// The documents before this number are in the order of the inputs. The documents from this number on were stale in the old
-    /// file already.
+    /// Number of documents at the start of the old file that are in the order of the inputs. All documents after them were stale
+    /// in the old file already.
     ordered: u32,
-    /// Each range lies between the document before and the document after a failure without a name. The failure may hide the
-    /// unseen documents of the range.
+    /// The ranges of documents that failures without a name may hide. A range lies between the documents that were found directly
+    /// before and directly after a failure.
     gaps: Vec<Range<u32>>,
     /// Whether there was a failure without a name since the latest document, so that the next document ends a gap.
     is_gap_open: bool,
-    /// Paths of failures without a name. The ids of the documents that a failure hides begin with its path.
+    /// Paths of failures without a name. The ids of the documents that such a failure hides begin with the failure's path.
     below: Vec<Box<str>>,
-    /// The number of the latest document, plus one.
+    /// The document number of the latest document, plus 1.
     after: u32,
     is_in_order: bool,
 }
 
 impl Missing {
-    /// Starts with all documents unseen. The last `stale` documents are not in the order of the inputs.
+    /// Creates a state in which all documents are unseen. The `stale` documents at the end of the old file are not in the order
+    /// of the inputs.
     pub fn new(documents: u32, stale: u32) -> Self {
         Missing {
             count: documents,
@@ -67,7 +68,7 @@ impl Missing {
         self.fates[document as usize] = Fate::Found;
     }
 
-    /// Notes that the text of a row of this document is in the new file, under any id.
+    /// Records that the text of a row of this document is in the new file, under any id.
     pub fn moved(&mut self, document: u32) {
         self.has_moved[document as usize] = true;
     }
@@ -92,15 +93,15 @@ impl Missing {
         self.fates[document as usize] = Fate::Failed;
     }
 
-    /// Notes a failure that does not name its documents. Must be called in the order of the inputs. If `below` is given, the ids
-    /// of these documents begin with `below`.
+    /// Records a failure that does not name its documents. Must be called in the order of the inputs. If `below` is given, the
+    /// ids of these documents begin with `below`.
     pub fn lost(&mut self, below: Option<&str>) {
         self.is_gap_open = true;
         self.below.extend(below.map(Box::from));
     }
 
-    /// Returns the documents that keep their old rows, in ascending order. Must be called after all documents are marked. `ids`
-    /// gets numbers of documents in ascending order, and must return the ids of these documents.
+    /// Returns the stale documents, in ascending order. Must be called after all documents are marked. `ids` is called with
+    /// document numbers in ascending order, and must return the ids of these documents.
     ///
     /// # Errors
     /// The error of `ids`.
@@ -131,7 +132,7 @@ impl Missing {
         missing - stale.iter().filter(|&&document| !self.has_moved[document as usize]).count()
     }
 
-    /// Notes the position of a document. The position ends the gap of an earlier failure and starts the gap of a later failure.
+    /// Records the position of a document. The position ends the gap of an earlier failure and starts the gap of a later failure.
     fn pass(&mut self, document: u32) {
         if document < self.ordered {
             self.close_gap(document);
@@ -148,7 +149,7 @@ impl Missing {
     }
 }
 
-/// Whether an id is the path, or the id of a file or row below the path. A row that has no id in the input gets the id
+/// Whether an id is the path, or the id of a file or row below the path. If a row has no id in the input, its id is
 /// `FILE:NUMBER`.
 fn is_below(id: &str, path: &str) -> bool {
     id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))

@@ -32,7 +32,7 @@ pub(super) enum Devices {
     Idle,
     /// The devices have batches, and room for more.
     Working,
-    /// The devices have as many batches as they may have.
+    /// The devices have as many batches as the limit allows.
     Full,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Devices {
 pub(super) enum RowsState {
     /// There is no pending document, or the first pending document lacks a vector.
     NotReady,
-    /// The first pending document has all its vectors. The rows are held back, so that more rows are written together.
+    /// The first pending document has all its vectors. The rows are not written yet, so that more rows can be written together.
     Ready,
     /// The first pending document has all its vectors. The rows must be written now.
     Due,
@@ -57,12 +57,12 @@ pub(super) enum Step {
     Plan,
     /// Move documents that have arrived into the window, until the window is full.
     Fill,
-    /// Write rows that are ready: all of them if no device is working, or else a limited number. Then receive, without waiting, a
-    /// group or an outcome that has arrived.
+    /// Write rows that are ready. If no device is working, write all such rows, otherwise the rows of a limited number of
+    /// documents. If a group or an outcome has arrived, then receive it, without waiting.
     Emit,
     /// Wait for a group of documents or for vectors.
     Wait(Awaited),
-    /// End, because all rows have been written.
+    /// End, because the rows of all documents have been written.
     Done,
 }
 
@@ -111,8 +111,8 @@ impl State {
             WindowState::Filling => self.is_end,
             WindowState::Full => true,
         };
-        // While the devices work, a window without chunks is not emptied. Otherwise any number of its documents could pile up
-        // behind a document that waits for a vector.
+        // While the devices work, a window without chunks is not emptied. Otherwise any number of documents could
+        // accumulate behind a document that waits for a vector.
         is_complete && !self.has_batches && (self.has_chunks || !self.devices.are_working())
     }
 

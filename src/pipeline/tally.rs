@@ -24,10 +24,10 @@ pub struct Tally {
     pub empty: u64,
     /// Documents that could not be read or embedded. Each failure is printed on stderr.
     pub failed: u64,
-    /// Failures that name no document, in any shard except the first. The first shard counts such failures as `failed`. The
-    /// documents that a failure hides may belong to this shard.
+    /// Failures that name no document, if this is not the first shard. Such a failure may hide documents of this shard. In the
+    /// first shard, such failures are counted as `failed`.
     pub unassigned: u64,
-    /// Documents that could not be read and keep their rows of the old output.
+    /// Documents that could not be read, so that their rows were copied from the old output.
     pub stale: u64,
     /// Documents of the old output that are gone: neither the id nor the text is in the inputs any more.
     pub gone: u64,
@@ -49,9 +49,9 @@ pub struct TallyWording {
 /// The source of the vectors of reused documents.
 #[derive(Debug, Clone, Copy)]
 pub enum Reused {
-    /// Earlier runs, or equal texts in this run.
+    /// The vectors are from earlier runs, or from equal texts in this run.
     Vectors,
-    /// Only equal texts in this run.
+    /// The vectors are only from equal texts in this run.
     Duplicates,
 }
 
@@ -60,9 +60,9 @@ pub enum Reused {
 pub struct Work {
     /// Chunks that the model embedded, or in a dry run, chunks that the model would embed.
     pub chunks: u64,
-    /// Tokens in these chunks.
+    /// Tokens in the chunks that `chunks` counts.
     pub tokens: u64,
-    /// The time that the model took, divided by the number of devices.
+    /// The time that the model needed on all devices together, divided by the number of devices.
     #[serde(skip)]
     pub embedding: Duration,
     /// Tokens that the model embedded in the time `embedding`: all tokens, or in a dry run the tokens of the trial.
@@ -86,7 +86,7 @@ impl Tally {
         }
     }
 
-    /// Returns a summary of the documents for a command that only reads them.
+    /// Returns a summary of the documents for a command that only reads documents.
     pub fn read(&self) -> String {
         let (empty, failed) = (HumanCount(self.empty), HumanCount(self.failed));
         format!("{}: {empty} empty, {failed} failed{}", documents(self.seen), self.asides())
@@ -146,7 +146,7 @@ impl Tally {
         self.failed + self.unassigned > 0
     }
 
-    /// Whether the counts of embedded, reused, empty and failed documents add up to all documents.
+    /// Whether the counts of embedded, reused, empty and failed documents add up to the number of found documents.
     pub fn add_up(&self) -> bool {
         self.seen == self.embedded + self.reused + self.empty + self.failed
     }

@@ -20,7 +20,7 @@ const BYTES: usize = 64 << 20;
 /// enlarged.
 const BATCHES: usize = 32;
 
-/// The limits of a window. A window is full once it reaches one of the limits. Then its batches are planned.
+/// The limits of a window. A window is full when it reaches any of the limits. Then batches of its chunks are planned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowSize {
     pub tokens: usize,
@@ -65,7 +65,7 @@ impl Window {
         self.chunks.push((key, encoding));
     }
 
-    /// Takes all chunks and leaves an empty window.
+    /// Returns all chunks and empties the window.
     pub fn take(&mut self) -> Vec<(ChunkKey, Encoding)> {
         mem::replace(self, Window { size: self.size, ..Window::default() }).chunks
     }

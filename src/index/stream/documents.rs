@@ -11,11 +11,11 @@ use super::output::{ERROR, IpcWriter};
 use crate::index::kept;
 use crate::index::schema::{ID, TEXT};
 
-/// Limit on the documents per batch. It is large enough for `embed` to find texts of equal length. It is small enough that
+/// Limit on the documents per batch. The limit is large enough for `embed` to find texts of equal length. It is small enough that
 /// `embed` does not wait long for a batch, and that little work is lost if a process dies.
 const BATCH_DOCUMENTS: usize = 1024;
 
-/// A batch ends once its texts and kept values have this many bytes.
+/// A batch is complete when its texts and kept values have at least this many bytes.
 const BATCH_BYTES: usize = 512 << 10;
 
 /// Writes a stream with the columns `id: utf8`, `text: utf8`, `error: utf8` (nullable), and one column per kept column (utf8,
@@ -32,7 +32,7 @@ pub struct DocumentStream<W: Write> {
 }
 
 impl<W: Write> DocumentStream<W> {
-    /// Starts a stream: writes the schema. `keep` names the kept columns.
+    /// Starts a stream, and writes the schema. `keep` names the kept columns.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -88,7 +88,7 @@ impl<W: Write> DocumentStream<W> {
         if self.documents == BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Writes the documents that are not written yet as one batch, and flushes the batch to the reader of the stream.
+    /// Writes all buffered documents as one batch, and flushes the batch to the reader of the stream.
     fn flush(&mut self) -> io::Result<()> {
         let columns = [&mut self.ids, &mut self.texts, &mut self.errors].into_iter().chain(&mut self.kept);
         let columns = columns.map(|column| Arc::new(column.finish()) as ArrayRef).collect();
@@ -96,7 +96,7 @@ impl<W: Write> DocumentStream<W> {
         self.output.write(RecordBatch::try_new(self.schema.clone(), columns))
     }
 
-    /// Writes the last batch and the end marker.
+    /// Writes all buffered documents and the end marker.
     ///
     /// # Errors
     /// `out` cannot be written.

@@ -1,4 +1,4 @@
-//! Reads an Arrow IPC stream batch by batch. Also reads a column of strings in each of Arrow's types for strings.
+//! Reads an Arrow IPC stream batch by batch. Also reads columns of strings, in any of Arrow's types for strings.
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use arrow::ipc::reader::StreamReader;
 /// The first bytes of every message of an Arrow IPC stream since version 0.15 of the format.
 const MARKER: [u8; 4] = [0xFF; 4];
 
-/// The first bytes of an Arrow IPC file, which is another format than a stream.
+/// The first bytes of an Arrow IPC file. The format of a file differs from the format of a stream.
 const FILE: &[u8] = b"ARRO";
 
 /// Reads the batches of an Arrow IPC stream.
@@ -37,14 +37,15 @@ impl<R: Read> Read for Watched<R> {
 }
 
 impl<R: Read> IpcReader<R> {
-    /// Starts to read a stream: waits for the schema.
+    /// Starts to read a stream, and waits for the schema.
     ///
     /// # Errors
     /// The input is not an Arrow IPC stream.
     pub fn open(input: R) -> anyhow::Result<Self> {
         let mut input = BufReader::new(input);
         let mut start = Vec::new();
-        // The Arrow reader would read the first bytes of another format as a length, and wait for that number of bytes.
+        // If the input has another format, the Arrow reader would take the first bytes for a length, and wait for that many
+        // bytes.
         input.by_ref().take(MARKER.len() as u64).read_to_end(&mut start)?;
         ensure!(
             !start.is_empty(),
@@ -94,12 +95,12 @@ pub enum Strings<'a> {
     Utf8(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
-    /// Only nulls. pandas writes an empty column with this type.
+    /// A column that contains only nulls. pandas gives this type to an empty column.
     Null,
 }
 
 impl<'a> Strings<'a> {
-    /// Returns a column of strings or a column of nulls; `None` if the column has another type.
+    /// Wraps a column of strings or a column of nulls. Returns `None` if the column has another type.
     pub fn of(array: &'a dyn Array) -> Option<Self> {
         match array.data_type() {
             DataType::Utf8 => Some(Strings::Utf8(array.as_string())),
@@ -110,7 +111,7 @@ impl<'a> Strings<'a> {
         }
     }
 
-    /// Whether a type is one of Arrow's types for strings. Arrow's null type is not one of them.
+    /// Whether a type is one of Arrow's types for strings. Arrow's null type is not a type for strings.
     pub fn has(kind: &DataType) -> bool {
         matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
     }

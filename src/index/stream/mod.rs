@@ -1,5 +1,5 @@
-//! Arrow IPC streams between processes. `read` writes a stream, `embed --arrow` reads a stream and writes another, and `pack`
-//! reads a stream. `docs/stream.md` describes the columns of each stream.
+//! Arrow IPC streams between processes. The command `read` writes a stream, `embed --arrow` reads one stream and writes
+//! another stream, and `pack` reads a stream. `docs/stream.md` describes the columns of each stream.
 
 mod documents;
 mod input;

@@ -11,7 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 /// The column with the error of each row that could not be read or embedded.
 pub const ERROR: &str = "error";
 
-/// Writes an Arrow IPC stream. Flushes the schema and each batch at once, so that the reader need not wait for them.
+/// Writes an Arrow IPC stream. Flushes the schema and each batch immediately, so that the reader need not wait for them.
 pub struct IpcWriter<W: Write>(StreamWriter<BufWriter<W>>);
 
 impl<W: Write> IpcWriter<W> {
@@ -25,7 +25,7 @@ impl<W: Write> IpcWriter<W> {
         batch.and_then(|batch| self.0.write(&batch)).and_then(|()| self.0.flush()).map_err(io_error)
     }
 
-    /// Writes the end marker, by which the reader knows that the stream is complete.
+    /// Writes the end marker. The end marker shows the reader that the stream is complete.
     pub fn finish(&mut self) -> io::Result<()> {
         self.0.finish().and_then(|()| self.0.flush()).map_err(io_error)
     }

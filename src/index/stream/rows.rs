@@ -21,17 +21,17 @@ use crate::vector::embedding::Embedding;
 /// How much the length of a vector may differ from 1.
 const LENGTH_TOLERANCE: f64 = 1e-3;
 
-/// Reads a stream of rows with vectors, such as `embed --arrow` writes.
+/// Reads a stream of rows with vectors. `embed --arrow` writes such a stream.
 pub struct RowStream<R: Read> {
     input: IpcReader<R>,
     metadata: Metadata,
     columns: RowColumns,
     seen: HashSet<Digest>,
-    /// Number of rows read so far. A message names a row without an id by this number.
+    /// Number of rows read so far. If a row has no id, a message gives this number instead.
     rows: u64,
 }
 
-/// The numbers of the columns in the schema, and the names of the kept columns.
+/// The indices of the columns in the schema, and the names of the kept columns.
 struct RowColumns {
     id: usize,
     text: usize,
@@ -52,7 +52,7 @@ pub enum Packed {
 }
 
 impl<R: Read> RowStream<R> {
-    /// Starts to read a stream: waits for the schema and checks it.
+    /// Starts to read a stream, waits for the schema, and checks the schema.
     ///
     /// # Errors
     /// The input is not an Arrow IPC stream, its metadata does not say which model made the vectors, or a column is missing or
@@ -206,7 +206,7 @@ impl<'a> PackedRows<'a> {
         let dim = self.vectors.value_length() as usize;
         let start = self.vectors.value_offset_at(at);
         let vector = &self.numbers[start..start + dim];
-        // If a number is null, Arrow stores an arbitrary number in its place.
+        // If an element of a vector is null, Arrow stores an arbitrary float in its place.
         let values = self.vectors.values();
         let has_nulls = values.null_count() > 0 && values.slice(start, dim).null_count() > 0;
         ensure!(

@@ -15,16 +15,16 @@ use crate::index::metadata::Metadata;
 use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
 use crate::vector::embedding::Embedding;
 
-/// Limit on the bytes of text per batch, because the offsets of a utf8 column have 31 bits.
+/// Limit on the bytes of text per batch. The offsets of a utf8 column have only 31 bits.
 const TEXT_BYTES_MAX: usize = i32::MAX as usize;
 
-/// Reads a stream of rows that have a column `text` and any other columns.
+/// Reads a stream with the column `text` and any other columns.
 pub struct TextStream<R: Read> {
     input: IpcReader<R>,
     columns: TextColumns,
 }
 
-/// The numbers of the columns `text` and `error` in the schema.
+/// The indices of the columns `text` and `error` in the schema.
 #[derive(Debug, Clone, Copy)]
 struct TextColumns {
     text: usize,
@@ -63,7 +63,7 @@ impl TextColumns {
 }
 
 impl<R: Read> TextStream<R> {
-    /// Starts to read a stream: waits for the schema and checks it.
+    /// Starts to read a stream, waits for the schema, and checks the schema.
     ///
     /// # Errors
     /// The input is not an Arrow IPC stream, has no column `text`, or already has a column `vector`.
@@ -73,8 +73,8 @@ impl<R: Read> TextStream<R> {
         Ok(TextStream { input, columns })
     }
 
-    /// Starts the stream that answers with the vectors of these rows: writes the schema to `out`. The schema includes `metadata`,
-    /// which says how the vectors are made.
+    /// Starts the output stream, which has the rows of this stream and their vectors. Writes the schema to `out`. The schema
+    /// includes `metadata`, which says how the vectors are made.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -106,7 +106,7 @@ pub struct TextBatch {
 pub struct TextRow<'a> {
     /// The text; empty for a null.
     pub text: &'a str,
-    /// The error that an earlier program wrote for this row, if there is one. A row with an error is not embedded.
+    /// The error that an earlier program wrote for this row; `None` if there is no error. A row with an error is not embedded.
     pub error: Option<&'a str>,
 }
 
@@ -137,7 +137,8 @@ impl Made {
     }
 }
 
-/// Writes a stream with all columns of the input and the columns `vector` and `error`. The column `text` holds the clean texts.
+/// Writes a stream with all columns of the input and the columns `vector` and `error`. The column `text` contains the clean
+/// texts.
 pub struct EmbeddedStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
@@ -192,7 +193,7 @@ impl<W: Write> EmbeddedStream<W> {
         for made in made {
             match made {
                 Made::Vector(vector) => values.extend_from_slice(vector.values()),
-                // Arrow stores the numbers of a vector even if the vector is null.
+                // Arrow stores floats for every vector, even if the vector is null.
                 Made::Nothing | Made::Failed(_) => values.resize(values.len() + self.dim, 0.0),
             }
         }

@@ -18,7 +18,7 @@ pub struct VectorStream<W: Write> {
 }
 
 impl<W: Write> VectorStream<W> {
-    /// Starts a stream: writes the schema.
+    /// Starts a stream, and writes the schema.
     ///
     /// # Errors
     /// `out` cannot be written.
