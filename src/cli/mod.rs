@@ -185,7 +185,7 @@ pub enum Command {
     /// Print a shell completion script
     #[command(after_help = style::examples(COMPLETIONS))]
     Completions {
-        /// Shell to complete for
+        /// Shell that the completion script is for
         shell: Shell,
     },
     /// Write the man pages

@@ -3,8 +3,8 @@
 use super::embedding::Embedding;
 use crate::error::NoVector;
 
-/// Returns the mean of the chunk vectors, L2-normalized. The caller must truncate the mean, not the chunk vectors. Then a
-/// vector that `build` truncates equals a vector that is truncated after the build.
+/// Returns the mean of the chunk vectors, L2-normalized. The caller must truncate the mean, not the chunk vectors, so that a
+/// document gets the same vector whether `build` truncates it or somebody truncates it after the build.
 ///
 /// # Errors
 /// [`NoVector::NotFinite`] if the vectors add up to zero.

@@ -477,7 +477,7 @@ fn failed_downloads_are_explained_in_one_line() {
     let unknown = ["build", "in.jsonl", "-o", "out.parquet", "--model", "models/qwen"];
     refused(
         run(&playground, &hub, &unknown),
-        &["--model models/qwen: is no local folder or file; on the hub: ", "404"],
+        &["--model models/qwen: is not a local folder or file, and cannot be fetched from the hub: ", "404"],
     );
     // Foreign files in the cache are ignored.
     playground.write("hf/hub/models--a--b/snapshots/.DS_Store", "");

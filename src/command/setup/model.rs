@@ -67,9 +67,11 @@ fn open_on(
                 Hub::from_environment(arguments.offline)?.get(&repository, file, tell)
             });
             match name {
-                Some(name) => {
-                    got.with_context(|| format!("--model {name}: is no local folder or file; on the hub"))?
-                }
+                Some(name) => got.with_context(|| {
+                    format!(
+                        "--model {name}: is not a local folder or file, and cannot be fetched from the hub"
+                    )
+                })?,
                 None => got?,
             }
         }

@@ -39,7 +39,7 @@ impl<'a> Open<'a> {
         self.last.same_row(next.turn, next.down, next.size) && next.start > self.last.start
     }
 
-    /// Returns whether `next` continues the paragraph on the row below.
+    /// Returns whether `next` lies below the latest line and belongs to the same paragraph.
     fn continues_with(&self, next: &Line) -> bool {
         let step = next.down - self.last.down;
         let (larger, smaller) = (self.last.size.max(next.size), self.last.size.min(next.size));
