@@ -37,7 +37,7 @@ pub fn execute(
     reporter: &Arc<Reporter>,
     outcome: &mut BuildOutcome,
 ) -> anyhow::Result<Exit> {
-    let header = Header::new(plan.metadata.fingerprint.model.clone(), plan.is_rebuild);
+    let header = Header::new(plan.metadata.fingerprint.model.clone(), plan.job.is_rebuild);
     let mut journal = open_journal(&session.place, &header, plan.job.is_dry)?;
     outcome.chunks_resumed = journal.resumed();
     if journal.resumed() > 0 {

@@ -36,7 +36,6 @@ pub struct BuildPlan {
     pub job: Arc<Job>,
     /// The metadata to write into the new index.
     pub metadata: Metadata,
-    pub is_rebuild: bool,
 }
 
 impl BuildPlan {
@@ -72,7 +71,7 @@ impl BuildPlan {
         };
         let metadata = model::metadata(&model.model, fingerprint);
         let metadata = Metadata { shard: arguments.reading.shard, ..metadata };
-        Ok(BuildPlan { job: Arc::new(job), metadata, is_rebuild: arguments.rebuild })
+        Ok(BuildPlan { job: Arc::new(job), metadata })
     }
 
     /// Returns whether the run can reuse vectors of the old index.
