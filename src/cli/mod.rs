@@ -30,7 +30,7 @@ pub use embed::{EmbedArguments, VectorFormat};
 pub use eval::{EvalCommand, EvalPairsArguments, EvalRetrievalArguments, SetupArguments};
 pub use inspect::InspectArguments;
 pub use merge::MergeArguments;
-pub use model::{BundleArguments, ModelCommand, NamedModel};
+pub use model::{BundleArguments, ExportArguments, ModelCommand, NamedModel};
 pub use pack::PackArguments;
 pub use read::ReadArguments;
 pub use search::SearchArguments;

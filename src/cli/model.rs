@@ -1,11 +1,13 @@
 //! The arguments of `model`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
 use super::setup::ModelArguments;
-use super::style::{self, MODEL, OUTPUT};
+use super::style::{self, INPUT, MODEL, OUTPUT};
+use crate::model::Precision;
 
 pub const EXAMPLES: &str = "  \
   qwen3-index model pull onnx-community/Qwen3-Embedding-0.6B-ONNX
@@ -20,6 +22,10 @@ const WHERE: &str = "  \
 
 const BUNDLE: &str = "  \
   qwen3-index model bundle ./to-carry-over";
+
+const EXPORT: &str = "  \
+  qwen3-index model export ./Qwen3-Embedding-0.6B ./model --precision int8
+  qwen3-index build ./docs -o vectors.parquet --model ./model --model-file model_int8.onnx";
 
 /// The subcommands of `model`.
 #[derive(Debug, Subcommand)]
@@ -43,6 +49,12 @@ pub enum ModelCommand {
     /// and the model.
     #[command(after_help = style::examples(BUNDLE))]
     Bundle(Box<BundleArguments>),
+    /// Export a model to ONNX from its own weights
+    ///
+    /// The model must be a Qwen3 model for embedding, with its weights in safetensors. The exports use the operators that ONNX
+    /// Runtime runs fastest.
+    #[command(after_help = style::examples(EXPORT))]
+    Export(ExportArguments),
 }
 
 /// Arguments of `model bundle`.
@@ -55,6 +67,29 @@ pub struct BundleArguments {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub model: ModelArguments,
+}
+
+/// Arguments of `model export`.
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// Folder with *.safetensors, config.json and tokenizer.json
+    #[arg(value_name = "SOURCE", help_heading = INPUT)]
+    pub source: PathBuf,
+
+    /// Model folder to write to [default: SOURCE]
+    ///
+    /// The exports are onnx/model.onnx (fp32) and onnx/model_PRECISION.onnx, each with its weights beside it. An export that is
+    /// there already is replaced.
+    #[arg(value_name = "DIR", help_heading = OUTPUT)]
+    pub folder: Option<PathBuf>,
+
+    /// fp32, int8, q8, q4, f16, bf16 or plain
+    ///
+    /// Several precisions are separated by commas or spaces. `fp32` is exact. `int8` is the fastest on a CPU with 8-bit dot products.
+    /// `q8` and `q4` need little memory. `f16` and `bf16` are for CUDA. `plain` is for OpenVINO.
+    #[arg(long, value_name = "PRECISION", num_args = 1.., value_delimiter = ',', default_value = "fp32", help_heading = OUTPUT,
+          value_parser = Precision::from_str)]
+    pub precision: Vec<Precision>,
 }
 
 /// A model of the hub.

@@ -32,7 +32,7 @@ pub enum DeviceChoice {
 /// A precision that a device computes in, even if the graph has another precision. Vectors depend on this precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum DevicePrecision {
     /// bfloat16: 8 bits of exponent, 7 bits of fraction.
     Bf16,
 }
@@ -76,7 +76,7 @@ impl DeviceChoice {
     }
 
     /// Returns the precision that the device computes in, if it differs from the precision of the graph.
-    pub fn precision(&self) -> Option<Precision> {
+    pub fn precision(&self) -> Option<DevicePrecision> {
         match self {
             DeviceChoice::Auto => None,
             DeviceChoice::Only(device) => device.precision(),
@@ -86,10 +86,10 @@ impl DeviceChoice {
 
 impl Device {
     /// Returns the precision that the device computes in, if it differs from the precision of the graph.
-    pub fn precision(&self) -> Option<Precision> {
+    pub fn precision(&self) -> Option<DevicePrecision> {
         match self {
             Device::Cpu | Device::Cuda(_) => None,
-            Device::OpenVino => Some(Precision::Bf16),
+            Device::OpenVino => Some(DevicePrecision::Bf16),
         }
     }
 

@@ -10,7 +10,7 @@ use ort::environment::Environment;
 use tempfile::TempDir;
 
 use super::cuda::Gpu;
-use super::device::{self, Device, DeviceChoice, Precision};
+use super::device::{self, Device, DeviceChoice, DevicePrecision};
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
@@ -209,7 +209,7 @@ impl Model {
         weights: String,
         pooling: Option<Pooling>,
         width: usize,
-        precision: Option<Precision>,
+        precision: Option<DevicePrecision>,
     ) -> anyhow::Result<ModelFingerprint> {
         Ok(ModelFingerprint {
             architecture: self.folder.architecture().to_owned(),

@@ -3,6 +3,7 @@
 pub(crate) mod bundle; // makes a folder with this program and a model, for a machine without a network
 mod cuda;
 mod device;
+pub(crate) mod export; // makes ONNX exports from a model's own repository
 mod feed;
 mod fingerprint;
 mod folder;
@@ -12,18 +13,20 @@ mod installed;
 mod load;
 mod onnx;
 mod placement;
+mod precision;
 mod probe;
 mod runtime;
 mod session;
 mod target;
 mod workload;
 
-pub use device::{Device, DeviceChoice, Precision};
+pub use device::{Device, DeviceChoice, DevicePrecision};
 pub use fingerprint::{ModelFingerprint, external_data};
 pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use installed::{load_runtime, providers};
 pub use load::{CpuReason, LoadedModel, Model};
 pub use onnx::OnnxEmbedder;
 pub use placement::Placement;
+pub use precision::Precision;
 pub use probe::Probe;
 pub use workload::{Resources, Workload};
