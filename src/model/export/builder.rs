@@ -84,7 +84,8 @@ impl Operator {
         self
     }
 
-    fn node(self, inputs: &[&str], outputs: Vec<String>, name: String) -> NodeProto {
+    /// Returns a node with this operator.
+    pub fn node(self, inputs: &[&str], outputs: Vec<String>, name: String) -> NodeProto {
         NodeProto {
             input: inputs.iter().map(|&input| input.to_owned()).collect(),
             output: outputs,
@@ -354,19 +355,7 @@ impl Graph {
             output: outputs,
             ..Default::default()
         };
-        let opset = |domain: &str, version| OperatorSetIdProto {
-            domain: Some(domain.to_owned()),
-            version: Some(version),
-        };
-        let model = ModelProto {
-            ir_version: Some(IR_VERSION),
-            opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
-            producer_name: Some("qwen3-index".to_owned()),
-            graph: Some(graph),
-            metadata_props: metadata.iter().map(|(key, value)| entry(key, value)).collect(),
-            ..Default::default()
-        };
-        Ok((model, bytes))
+        Ok((model(graph, metadata), bytes))
     }
 
     fn next_name(&mut self, kind: &str) -> String {
@@ -383,6 +372,20 @@ impl Graph {
     fn add_initializer(&mut self, tensor: TensorProto) {
         self.names.extend(tensor.name.clone());
         self.initializers.push(tensor);
+    }
+}
+
+/// Returns a model with a graph and metadata.
+pub fn model(graph: GraphProto, metadata: &[(&str, String)]) -> ModelProto {
+    let opset =
+        |domain: &str, version| OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) };
+    ModelProto {
+        ir_version: Some(IR_VERSION),
+        opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
+        producer_name: Some("qwen3-index".to_owned()),
+        graph: Some(graph),
+        metadata_props: metadata.iter().map(|(key, value)| entry(key, value)).collect(),
+        ..Default::default()
     }
 }
 

@@ -11,6 +11,12 @@ mod qwen3; // the graph of Qwen3-Embedding
 #[allow(dead_code, missing_docs, clippy::all)] // An export has few of the messages.
 mod schema;
 mod stage; // puts exports in place
+mod calibrate; // chooses the scales of a model, and measures what 8 bits change
+mod conditioned; // the weights, changed so that 8 bits hold them
+mod multiply; // multiplies matrices with ONNX Runtime
+mod reference; // computes the model in fp32, layer by layer
+mod rotation; // an orthogonal rotation of the hidden states
+mod scales; // the scales inside a layer
 mod weights; // the seam between the graph and the weights in it
 
 use std::fs;

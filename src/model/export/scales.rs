@@ -1,0 +1,141 @@
+//! Chooses the scales inside a layer. Values are divided by them, and the matrix that reads the values is multiplied with them,
+//! so a dimension with large values moves a part of its size into the weights (SmoothQuant, arXiv:2211.10438).
+
+use ndarray::{Array2, ArrayView1, Axis, Slice};
+use rayon::prelude::*;
+
+use super::weights::{Architecture, Projection};
+
+/// The strengths to try. With 0 a scale is the inverse of the weights, with 1 it is the size of the activations.
+const STRENGTHS: [f32; 7] = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
+
+/// The smallest size of a dimension. A dimension of zeros has a scale too.
+const SIZE_MIN: f32 = 1e-12;
+
+/// By which factor the expected error has to shrink for scales to be used.
+const GAIN_MIN: f32 = 0.98;
+
+/// The scales of one layer.
+pub struct Scales {
+    /// Per dimension of the values, `[kv_heads * head_dim]`.
+    value: Vec<f32>,
+    /// Per dimension between the two products of the MLP, `[inner]`.
+    inner: Vec<f32>,
+    /// The dimensions of a head, and how many heads of queries read a head of values.
+    head_dim: usize,
+    group: usize,
+}
+
+impl Scales {
+    /// Chooses scales from activations that the matrices `[out, in]` read.
+    pub fn choose(
+        architecture: &Architecture,
+        attended: &Array2<f32>,
+        output: &Array2<f32>,
+        inner: &Array2<f32>,
+        down: &Array2<f32>,
+    ) -> Self {
+        let (head_dim, group) = (architecture.head_dim, architecture.heads / architecture.kv_heads);
+        // The heads of queries that read the same values share their scales: the geometric mean.
+        let share = |scales: &[f32]| -> Vec<f32> {
+            let heads = scales.chunks(group * head_dim);
+            let mean = |heads: &[f32], at: usize| {
+                #[allow(clippy::cast_precision_loss)] // A group has a few heads.
+                let power = 1.0 / group as f32;
+                (0..group).map(|head| heads[head * head_dim + at]).product::<f32>().powf(power)
+            };
+            heads.flat_map(|heads| (0..head_dim).map(move |at| mean(heads, at))).collect()
+        };
+        let spread = |scales: &[f32]| -> Vec<f32> {
+            scales.chunks(head_dim).flat_map(|head| std::iter::repeat_n(head, group).flatten().copied()).collect()
+        };
+        let value = search(attended, output, |scales| spread(&share(scales)));
+        Scales { value: share(&value), inner: search(inner, down, <[f32]>::to_vec), head_dim, group }
+    }
+
+    /// Scales a matrix `[out, in]`.
+    pub fn apply(&self, projection: Projection, matrix: &mut Array2<f32>) {
+        match projection {
+            Projection::Value => divide_rows(matrix, &self.value),
+            Projection::Up => divide_rows(matrix, &self.inner),
+            Projection::Down => multiply_columns(matrix, |at| self.inner[at]),
+            Projection::Output => multiply_columns(matrix, |at| {
+                let (head, in_head) = (at / self.head_dim, at % self.head_dim);
+                self.value[head / self.group * self.head_dim + in_head]
+            }),
+            Projection::Query | Projection::Key | Projection::Gate => {}
+        }
+    }
+}
+
+fn divide_rows(matrix: &mut Array2<f32>, scales: &[f32]) {
+    for (mut row, scale) in matrix.rows_mut().into_iter().zip(scales) {
+        row /= *scale;
+    }
+}
+
+fn multiply_columns(matrix: &mut Array2<f32>, scale: impl Fn(usize) -> f32) {
+    for (at, mut column) in matrix.columns_mut().into_iter().enumerate() {
+        column *= scale(at);
+    }
+}
+
+/// Returns the scales with the smallest expected error, one per input dimension. Half of the rows choose the scales per strength,
+/// and the other half choose the strength, so that scales do not fit their own rows only.
+fn search(rows: &Array2<f32>, matrix: &Array2<f32>, share: impl Fn(&[f32]) -> Vec<f32> + Sync) -> Vec<f32> {
+    let every_second = |first| rows.slice_axis(Axis(0), Slice::new(first, None, 2));
+    let (fitted, tested) = (every_second(0), every_second(1).to_owned());
+    let largest = |column: ArrayView1<f32>| column.fold(SIZE_MIN, |a, b| a.max(b.abs()));
+    #[allow(clippy::cast_precision_loss)] // Far fewer than 2²⁴ rows.
+    let root_mean_square = |column: ArrayView1<f32>| (column.dot(&column) / column.len() as f32).sqrt().max(SIZE_MIN);
+    let sizes: [(Vec<f32>, Vec<f32>); 2] = [
+        (fitted.columns().into_iter().map(largest).collect(), matrix.columns().into_iter().map(largest).collect()),
+        (
+            fitted.columns().into_iter().map(root_mean_square).collect(),
+            matrix.columns().into_iter().map(root_mean_square).collect(),
+        ),
+    ];
+    let none = vec![1.0; matrix.ncols()];
+    let candidates = sizes.par_iter().flat_map(|(activations, weights)| {
+        let share = &share;
+        let tested = &tested;
+        STRENGTHS.par_iter().map(move |&strength| {
+            let sizes = activations.iter().zip(weights);
+            let scales: Vec<f32> = sizes.map(|(a, w)| a.powf(strength) / w.powf(1.0 - strength)).collect();
+            let scales = share(&scales);
+            (expected_error(tested, matrix, &scales), scales)
+        })
+    });
+    let best = candidates.min_by(|(one, _), (other, _)| one.total_cmp(other));
+    match best {
+        Some((error, scales)) if error < GAIN_MIN * expected_error(&tested, matrix, &none) => scales,
+        _ => none,
+    }
+}
+
+/// Returns the expected square of the error of a row's product, if the scaled activations are rounded with one scale per row and
+/// the scaled matrix with one scale per output, up to a constant factor. Rounding errors are taken as independent and evenly
+/// distributed, so each has a variance of a twelfth of its squared step.
+fn expected_error(rows: &Array2<f32>, matrix: &Array2<f32>, scales: &[f32]) -> f32 {
+    #[allow(clippy::cast_precision_loss)] // Far fewer than 2²⁴ rows.
+    let tokens = rows.nrows() as f32;
+    let (mut steps, mut energy) = (0.0, 0.0);
+    for row in rows.axis_iter(Axis(0)) {
+        let (largest, squares) = row.iter().zip(scales).fold((0.0_f32, 0.0), |(largest, squares), (value, scale)| {
+            let value = value / scale;
+            (largest.max(value.abs()), squares + value * value)
+        });
+        steps += largest * largest / tokens;
+        energy += squares / tokens;
+    }
+    let (mut weight_steps, mut weight_energy) = (0.0, 0.0);
+    for row in matrix.axis_iter(Axis(0)) {
+        let (largest, squares) = row.iter().zip(scales).fold((0.0_f32, 0.0), |(largest, squares), (value, scale)| {
+            let value = value * scale;
+            (largest.max(value.abs()), squares + value * value)
+        });
+        weight_steps += largest * largest;
+        weight_energy += squares;
+    }
+    steps * weight_energy + energy * weight_steps
+}
