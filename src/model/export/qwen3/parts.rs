@@ -75,7 +75,8 @@ pub trait Engine {
         let operator = Operator::contrib("SkipSimplifiedLayerNormalization")
             .float("epsilon", parts.architecture.epsilon);
         let mut outputs = parts.graph.add_many(operator, &[hidden, delta, &weight], 4);
-        Ok((outputs.swap_remove(0), outputs.swap_remove(3)))
+        let sum = outputs.swap_remove(3);
+        Ok((outputs.swap_remove(0), sum))
     }
 
     /// Adds the activation of the MLP.
