@@ -7,7 +7,7 @@ use super::setup::model::{self, repository, transfer};
 use crate::cli::{ExportArguments, ModelCommand, NamedModel};
 use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::model::bundle;
-use crate::model::export::{ExportEvent, export};
+use crate::model::export::{ExportEvent, Made, export};
 use crate::model::hub::Hub;
 
 pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
@@ -62,17 +62,18 @@ fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogForm
     let folder = arguments.folder.as_ref().unwrap_or(&arguments.source);
     let mut shown = Transfer::new("exporting", Some(format));
     let mut print = Ok(());
-    let done = export(&arguments.source, &arguments.precision, folder, &mut |event| match event {
-        ExportEvent::Begun { precision, bytes } => shown.begin(&precision.file_name(), bytes),
+    let mut on_event = |event| match event {
+        ExportEvent::Begun { step, bytes } => shown.begin(&step.to_string(), bytes),
         ExportEvent::Read(bytes) => shown.show(bytes),
         ExportEvent::Waiting(why) => shown.tell(&why),
-        ExportEvent::Made { precision, bytes } => {
+        ExportEvent::Made(Made { precision, bytes, quality, kept }) => {
             shown.finish();
             let path = folder.join("onnx").join(precision.file_name());
-            print =
-                writeln!(out, "{precision:5}  {:>7}  {}", DecimalBytes(bytes).to_string(), path.display());
+            let quality = quality.map_or("not checked, since it needs CUDA".to_owned(), |quality| quality.to_string());
+            print = writeln!(out, "{precision:5}  {:>7}  {quality}  {kept:.2}  {}", DecimalBytes(bytes).to_string(), path.display());
         }
-    });
+    };
+    let done = export(&arguments.source, &arguments.precision, folder, model::threads(None), &mut on_event);
     shown.finish();
     done?;
     printed(print)

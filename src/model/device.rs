@@ -174,6 +174,15 @@ impl fmt::Display for Device {
     }
 }
 
+/// Returns whether the processor has 8-bit dot products. On an x86 processor without them, ONNX Runtime adds pairs of 8-bit
+/// products in 16 bits, and the sums overflow.
+pub fn has_dot_products() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
 #[cfg(target_arch = "x86_64")]
 fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")

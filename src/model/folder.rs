@@ -26,6 +26,9 @@ const POOLING: &str = "1_Pooling/config.json";
 /// The file of sentence-transformers that lists the modules of the model, such as pooling.
 const MODULES: &str = "modules.json";
 
+/// The token that ends every text of a Qwen3 model.
+pub const END_TOKEN: &str = "<|endoftext|>";
+
 /// The configuration file, which every model has.
 pub const CONFIG: &str = "config.json";
 
@@ -75,6 +78,18 @@ impl ModelFolder {
     pub fn open(path: &Path, file: Option<&str>) -> anyhow::Result<Self> {
         let onnx = graph(path, file)?;
         let folders = folders(&onnx);
+        ModelFolder::of_files(onnx, folders)
+    }
+
+    /// Returns the folder of a model whose graph is elsewhere.
+    ///
+    /// # Errors
+    /// A file is missing or cannot be parsed.
+    pub(super) fn with_graph(onnx: PathBuf, folder: &Path) -> anyhow::Result<Self> {
+        ModelFolder::of_files(onnx, vec![folder.to_owned()])
+    }
+
+    fn of_files(onnx: PathBuf, folders: Vec<PathBuf>) -> anyhow::Result<Self> {
         let needed = |name: &str| {
             find(&folders, name).with_context(|| {
                 let searched: Vec<String> =
@@ -121,7 +136,7 @@ impl ModelFolder {
 
     /// Returns the token that must end every text of a Qwen3 model; `None` for other models.
     pub fn end_token(&self) -> Option<&'static str> {
-        self.is_qwen3().then_some("<|endoftext|>")
+        self.is_qwen3().then_some(END_TOKEN)
     }
 
     /// Returns the largest number of tokens that a text may have; `None` if no file of the model sets a limit.

@@ -123,13 +123,17 @@ pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T)
 }
 
 pub fn resources(arguments: &ModelArguments) -> Resources {
-    // Uses at most one thread per core, because a second thread per core does not make the model faster. A container may
-    // allow fewer cores than the machine has.
-    let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Resources {
-        threads: arguments.threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from),
+        threads: threads(arguments.threads),
         gpu_memory: arguments.gpu_memory.map(|gib| usize::from(gib) << 30),
     }
+}
+
+/// Returns how many threads an operator uses. The default is one thread per core, because a second thread per core does not make
+/// the model faster. A container may allow fewer cores than the machine has.
+pub fn threads(threads: Option<u16>) -> usize {
+    let allowed = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    threads.map_or_else(|| allowed().min(num_cpus::get_physical()), usize::from)
 }
 
 /// Returns the model's tokenizer. If an instruction is given, the tokenizer puts it before every text.

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use ndarray::{Array2, Axis, concatenate};
-use rayon::prelude::*;
 
 use super::conditioned::Conditioned;
+use super::emulate::rounded;
 use super::multiply::Multiplier;
 use super::reference::{Hidden, Layer, Reference, embedded};
 use super::scales::Scales;
@@ -16,9 +16,6 @@ use crate::text::tokenize::Encoding;
 
 /// Tokens of the sample that is run once more per group of products, in 8 bits.
 const SAMPLE_TOKENS: usize = 640;
-
-/// The largest 8-bit number.
-const LARGEST: f32 = 127.0;
 
 /// The products that read the same rows. They are in 8 bits together, or in fp32 together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,11 +75,11 @@ pub fn calibrate<'a>(
         let before: Vec<Hidden> = groups[..samples].to_vec();
         let mut read: HashMap<Projection, Vec<Array2<f32>>> = HashMap::new();
         for hidden in &mut groups {
-            let mut product = |projection, rows: &Array2<f32>| {
+            let mut product = |layer: &Layer, projection, rows: &Array2<f32>| {
                 if matches!(projection, Projection::Output | Projection::Down) {
                     read.entry(projection).or_default().push(rows.clone());
                 }
-                multiplier.multiply(rows, &layer.matrices[&projection])
+                multiplier.multiply(rows, layer.matrix(projection))
             };
             reference.forward(&layer, hidden, &mut product)?;
         }
@@ -90,27 +87,26 @@ pub fn calibrate<'a>(
             let parts: Vec<_> = read[&projection].iter().map(|rows| rows.view()).collect();
             Ok(concatenate(Axis(0), &parts)?)
         };
-        let (output, down) = (&layer.matrices[&Projection::Output], &layer.matrices[&Projection::Down]);
+        let (output, down) = (layer.matrix(Projection::Output), layer.matrix(Projection::Down));
         let scales =
             Scales::choose(architecture, &read_by(Projection::Output)?, output, &read_by(Projection::Down)?, down);
-        for (projection, matrix) in &mut layer.matrices {
-            scales.apply(*projection, matrix);
-        }
+        layer.change(|projection, matrix| scales.apply(projection, matrix));
         weights.push(scales);
         for group in Group::ALL {
             let mut relative = 0.0;
-            let rounded: HashMap<Projection, Array2<f32>> =
-                group.projections().iter().map(|projection| (*projection, rounded(&layer.matrices[projection]))).collect();
+            let projections = group.projections().iter();
+            let matrices: HashMap<Projection, Array2<f32>> =
+                projections.map(|&projection| (projection, rounded(layer.matrix(projection)))).collect();
             for (before, exact) in before.iter().zip(&groups) {
                 let mut hidden = before.clone();
-                let mut product = |projection, rows: &Array2<f32>| match rounded.get(&projection) {
-                    Some(matrix) => multiplier.multiply(&self::rounded(rows), matrix),
-                    None => multiplier.multiply(rows, &layer.matrices[&projection]),
+                let mut product = |layer: &Layer, projection, rows: &Array2<f32>| match matrices.get(&projection) {
+                    Some(matrix) => multiplier.multiply(&rounded(rows), matrix),
+                    None => multiplier.multiply(rows, layer.matrix(projection)),
                 };
                 reference.forward(&layer, &mut hidden, &mut product)?;
                 relative += relative_change(&hidden.rows, &exact.rows) / samples as f64;
             }
-            let weights = rounded.values().map(Array2::len).sum();
+            let weights = matrices.values().map(Array2::len).sum();
             noise.push(Noise { layer: number, group, relative, weights });
         }
         on_layer(number);
@@ -125,21 +121,6 @@ fn sample_size(texts: &[Encoding]) -> usize {
         tokens += text.len();
         tokens <= SAMPLE_TOKENS
     }).count().max(1)
-}
-
-/// Returns the matrix as it is after each row was rounded to 8 bits with a scale of its own.
-fn rounded(matrix: &Array2<f32>) -> Array2<f32> {
-    let mut matrix = matrix.as_standard_layout().into_owned();
-    let length = matrix.ncols();
-    if let Some(values) = matrix.as_slice_mut() {
-        values.par_chunks_mut(length).for_each(|row| {
-            let scale = row.iter().fold(f32::MIN_POSITIVE, |a, b| a.max(b.abs())) / LARGEST;
-            for value in row {
-                *value = (*value / scale).round_ties_even() * scale;
-            }
-        });
-    }
-    matrix
 }
 
 /// Returns the mean over rows of the squared distance, relative to the squared norm of the exact row.

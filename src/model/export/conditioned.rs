@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2};
 
 use super::rotation::Rotation;
 use super::scales::Scales;
@@ -64,9 +64,7 @@ impl Weights for Conditioned<'_> {
         };
         // Columns [in, out] read the hidden states.
         let mut matrix = matrix.reversed_axes().as_standard_layout().into_owned();
-        for (mut column, gain) in matrix.axis_iter_mut(Axis(1)).zip(self.base.norm(norm)?) {
-            column *= gain;
-        }
+        matrix *= &Array1::from(self.base.norm(norm)?);
         self.rotation.rotate_rows(&mut matrix);
         self.scale(layer, projection, &mut matrix);
         Ok(matrix.reversed_axes())
@@ -74,9 +72,7 @@ impl Weights for Conditioned<'_> {
 
     fn output(&self) -> anyhow::Result<Option<Array2<f32>>> {
         let mut matrix = self.rotation.matrix().reversed_axes();
-        for (mut column, gain) in matrix.axis_iter_mut(Axis(1)).zip(self.base.norm(Norm::Final)?) {
-            column *= gain;
-        }
+        matrix *= &Array1::from(self.base.norm(Norm::Final)?);
         Ok(Some(matrix))
     }
 }

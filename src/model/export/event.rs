@@ -1,18 +1,56 @@
 //! The events of an export, which the caller receives.
 
+use std::fmt;
+
+use super::quality::Quality;
 use crate::model::precision::Precision;
+
+/// A step of an export. Each step reads all weights once, layer by layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Computes the vectors of the check's texts in fp32.
+    Reference,
+    /// Chooses the scales, and measures the noise of each product.
+    Calibration,
+    /// Writes the graph and its data.
+    Writing(Precision),
+    /// Computes the vectors of the check's texts with the export.
+    Check(Precision),
+}
 
 /// An event of an export.
 pub enum ExportEvent {
-    /// The export in a precision begins. It reads this many bytes of weights.
-    Begun { precision: Precision, bytes: u64 },
-    /// How many bytes of the weights have been read.
+    /// A step begins. It reads this many bytes of weights.
+    Begun { step: Step, bytes: u64 },
+    /// How many bytes of the weights the step has read.
     Read(u64),
-    /// The export in a precision is in place. Graph and data have this many bytes together.
-    Made { precision: Precision, bytes: u64 },
+    /// The export in a precision is in place.
+    Made(Made),
     /// The export waits for another run. The text gives the reason.
     Waiting(String),
 }
 
+/// An export that is in place.
+pub struct Made {
+    pub precision: Precision,
+    /// The size of graph and data together.
+    pub bytes: u64,
+    /// `None` if ONNX Runtime computes this precision only on a GPU.
+    pub quality: Option<Quality>,
+    /// The share of the weights of all products that stay in fp32 in an 8-bit export.
+    pub kept: f64,
+}
+
 /// The callback that receives the events of an export.
 pub type OnExport<'a> = &'a mut dyn FnMut(ExportEvent);
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Reference => f.write_str("vectors in fp32"),
+            Step::Calibration => f.write_str("calibration"),
+            Step::Writing(precision) => f.write_str(&precision.file_name()),
+            Step::Check(precision) => write!(f, "check of {precision}"),
+        }
+    }
+}

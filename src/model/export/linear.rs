@@ -1,14 +1,16 @@
 //! The encodings of matrix products: which numbers a graph stores for a matrix, and which operators multiply rows with it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use anyhow::Context;
 use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::builder::{Graph, Operator, Tensor};
-use super::float::FloatKind;
-use super::weights::Projection;
+use super::float::{FloatKind, nearest};
+use super::calibrate::Noise;
+use super::weights::{Architecture, Projection};
 use crate::model::precision::Precision;
 
 /// Weights that share a scale in block-quantized matrices. With 32, ONNX Runtime's products give the same bits for any batch.
@@ -48,14 +50,21 @@ pub struct Recipe {
     /// The type of the activations between the products.
     pub activations: FloatKind,
     products: Encoding,
+    /// The products that stay in fp32, by layer.
+    kept: HashSet<(usize, Projection)>,
 }
 
 impl Recipe {
     /// Returns the recipe of a precision.
     pub fn new(precision: Precision) -> Self {
-        let floats = |kind| Recipe { embeddings: kind, activations: kind, products: Encoding::Floats(kind) };
+        let floats = |kind| Recipe {
+            embeddings: kind,
+            activations: kind,
+            products: Encoding::Floats(kind),
+            kept: HashSet::new(),
+        };
         let quantized =
-            |products| Recipe { embeddings: FloatKind::F16, activations: FloatKind::F32, products };
+            |products| Recipe { products, embeddings: FloatKind::F16, ..floats(FloatKind::F32) };
         match precision {
             Precision::Fp32 | Precision::Plain => floats(FloatKind::F32),
             Precision::F16 => floats(FloatKind::F16),
@@ -67,8 +76,33 @@ impl Recipe {
     }
 
     /// Returns the encoding of a product.
-    pub fn encoding(&self, _layer: usize, _projection: Projection) -> Encoding {
-        self.products
+    pub fn encoding(&self, layer: usize, projection: Projection) -> Encoding {
+        if self.kept.contains(&(layer, projection)) { Encoding::Floats(FloatKind::F32) } else { self.products }
+    }
+
+    /// Returns whether the export has products in 8 or 4 bits.
+    pub fn is_quantized(&self) -> bool {
+        !matches!(self.products, Encoding::Floats(_))
+    }
+
+    /// Keeps groups of products in fp32, if the other products are in 8 bits with a scale per column.
+    pub fn keep(&mut self, groups: Vec<Noise>) {
+        if self.products == Encoding::Tokens {
+            for Noise { layer, group, .. } in groups {
+                self.kept.extend(group.projections().iter().map(|&projection| (layer, projection)));
+            }
+        }
+    }
+
+    /// Returns the share of the weights of all products that stay in fp32.
+    pub fn kept_weights(&self, architecture: &Architecture) -> f64 {
+        let weights = |projection: Projection| {
+            let (inner, outer) = projection.shape(architecture);
+            inner * outer
+        };
+        let kept: usize = self.kept.iter().map(|(_, projection)| weights(*projection)).sum();
+        let all: usize = Projection::ALL.into_iter().map(weights).sum();
+        kept as f64 / (all * architecture.layers) as f64
     }
 }
 
@@ -231,7 +265,7 @@ pub fn quantize_columns(weight: &Array2<f32>) -> (Vec<i8>, Vec<f32>) {
     let (columns, inner) = (columns(weight), weight.nrows());
     let scales: Vec<f32> = columns.par_chunks(inner).map(|column| scale(column, LARGEST)).collect();
     let quantized =
-        transposed(&columns, inner, |column, value| (value / scales[column]).round_ties_even() as i8);
+        transposed(&columns, inner, |column, value| nearest(value / scales[column]) as i8);
     (quantized, scales)
 }
 
@@ -252,7 +286,7 @@ pub fn quantize_blocks(weight: &Array2<f32>, bits: u8) -> (Vec<u8>, Vec<f32>) {
             *scale = self::scale(block, middle - 1.0);
             let number = |at: usize| {
                 let value = block.get(at).copied().unwrap_or(0.0);
-                ((value / *scale).round_ties_even() + middle) as u8
+                (nearest(value / *scale) + middle) as u8
             };
             for (at, byte) in bytes.iter_mut().enumerate() {
                 *byte = if bits == 4 { number(2 * at) | number(2 * at + 1) << 4 } else { number(at) };

@@ -11,6 +11,11 @@ mod qwen3; // the graph of Qwen3-Embedding
 #[allow(dead_code, missing_docs, clippy::all)] // An export has few of the messages.
 mod schema;
 mod stage; // puts exports in place
+mod check; // checks an export against fp32
+mod emulate; // computes an 8-bit export in fp32
+mod plan; // chooses the products that stay in fp32
+mod quality; // how far vectors are from fp32
+mod texts; // the built-in texts
 mod calibrate; // chooses the scales of a model, and measures what 8 bits change
 mod conditioned; // the weights, changed so that 8 bits hold them
 mod multiply; // multiplies matrices with ONNX Runtime
@@ -22,15 +27,28 @@ mod weights; // the seam between the graph and the weights in it
 use std::fs;
 use std::path::Path;
 
+use anyhow::ensure;
+use ort::environment::Environment;
 use prost::Message;
 
-use super::folder::{CONFIG, SETTINGS, TOKENIZER};
+use super::device::{Device, has_dot_products};
+use super::folder::{CONFIG, END_TOKEN, ModelFolder, SETTINGS, TOKENIZER};
 use super::precision::Precision;
+use super::runtime;
+use crate::text::tokenize::Tokenizer;
+use calibrate::{Noise, calibrate};
+use check::Check;
 use checkpoint::Checkpoint;
+use conditioned::Conditioned;
 use linear::Recipe;
-use stage::Stage;
+use multiply::Multiplier;
+use plan::kept_in_fp32;
+use schema::ModelProto;
+use stage::{GRAPHS, Stage};
+use weights::Weights;
 
-pub use event::{ExportEvent, OnExport};
+pub use event::{ExportEvent, Made, OnExport, Step};
+pub use quality::Quality;
 
 /// The files that are copied beside an export, with those of [`SETTINGS`].
 const COPIED: [&str; 4] = [CONFIG, TOKENIZER, "tokenizer_config.json", "config_sentence_transformers.json"];
@@ -47,6 +65,7 @@ pub fn export(
     source: &Path,
     precisions: &[Precision],
     folder: &Path,
+    threads: usize,
     on_event: OnExport,
 ) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(source)?;
@@ -58,36 +77,132 @@ pub fn export(
             }
         }
     }
+    let mut exporter = Exporter::new(&checkpoint, &stage, folder, threads, on_event)?;
+    let is_quantized = precisions.iter().any(|&precision| Recipe::new(precision).is_quantized());
+    let check = exporter.check(is_quantized)?;
+    let conditioned = is_quantized.then(|| exporter.calibrate()).transpose()?;
     for &precision in precisions {
-        let bytes = write(&checkpoint, precision, &stage, on_event)?;
-        let graph = precision.file_name();
-        stage.publish(&graph, &data_name(&graph))?;
-        on_event(ExportEvent::Made { precision, bytes });
+        let mut recipe = Recipe::new(precision);
+        let weights: &dyn Weights = match &conditioned {
+            Some((weights, noise)) if recipe.is_quantized() => {
+                recipe.keep(kept_in_fp32(noise.clone()));
+                weights
+            }
+            _ => &checkpoint,
+        };
+        exporter.export(weights, precision, &recipe, &check)?;
     }
     Ok(())
 }
 
-/// Writes the unfinished export of a precision, and returns the size of graph and data in bytes.
-fn write(
-    checkpoint: &Checkpoint,
-    precision: Precision,
-    stage: &Stage,
-    on_event: OnExport,
-) -> anyhow::Result<u64> {
-    let graph = precision.file_name();
-    let bytes = checkpoint.bytes();
-    on_event(ExportEvent::Begun { precision, bytes });
-    let (mut read, all) = (0, checkpoint.numbers());
-    let mut on_read = |numbers: usize| {
-        read += numbers as u64;
-        on_event(ExportEvent::Read(bytes * read / all));
-    };
-    let data = stage.path(&data_name(&graph));
-    let (model, data_bytes) =
-        qwen3::build(checkpoint, precision, &Recipe::new(precision), &data, &mut on_read)?;
-    let encoded = model.encode_to_vec();
-    fs::write(stage.path(&graph), &encoded).map_err(|e| stage.cannot_write(&graph, &e))?;
-    Ok(data_bytes + encoded.len() as u64)
+/// What the exports of one model share.
+struct Exporter<'a> {
+    checkpoint: &'a Checkpoint,
+    stage: &'a Stage,
+    folder: &'a Path,
+    threads: usize,
+    on_event: OnExport<'a>,
+    tokenizer: Tokenizer,
+    environment: &'static Environment,
+    multiplier: Multiplier,
+}
+
+impl<'a> Exporter<'a> {
+    fn new(
+        checkpoint: &'a Checkpoint,
+        stage: &'a Stage,
+        folder: &'a Path,
+        threads: usize,
+        on_event: OnExport<'a>,
+    ) -> anyhow::Result<Self> {
+        let environment = &runtime::load(&Device::Cpu, &runtime::find(&Device::Cpu)?)?.environment;
+        let tokenizer = Tokenizer::load(&folder.join(TOKENIZER), Some(END_TOKEN))?;
+        let multiplier = Multiplier::new(environment, threads)?;
+        Ok(Exporter { checkpoint, stage, folder, threads, on_event, tokenizer, environment, multiplier })
+    }
+
+    /// Computes the vectors in fp32 that exports are compared with.
+    fn check(&mut self, is_quantized: bool) -> anyhow::Result<Check> {
+        let texts = if is_quantized { texts::check } else { texts::short_check };
+        let texts = texts(&self.tokenizer)?;
+        let mut on_layer = progress(self.checkpoint, Step::Reference, self.on_event);
+        Check::new(self.checkpoint, texts, &mut self.multiplier, &mut on_layer)
+    }
+
+    /// Chooses scales for the model.
+    fn calibrate(&mut self) -> anyhow::Result<(Conditioned<'a>, Vec<Noise>)> {
+        let texts = texts::calibration(&self.tokenizer)?;
+        let mut on_layer = progress(self.checkpoint, Step::Calibration, self.on_event);
+        calibrate(self.checkpoint, &texts, &mut self.multiplier, &mut on_layer)
+    }
+
+    /// Writes an export, checks it, and puts it in place.
+    fn export(
+        &mut self,
+        weights: &dyn Weights,
+        precision: Precision,
+        recipe: &Recipe,
+        check: &Check,
+    ) -> anyhow::Result<()> {
+        let graph = precision.file_name();
+        let data = data_name(&graph);
+        let (mut read, all, bytes) = (0, self.checkpoint.numbers(), self.checkpoint.bytes());
+        (self.on_event)(ExportEvent::Begun { step: Step::Writing(precision), bytes });
+        let mut on_read = |numbers: usize| {
+            read += numbers as u64;
+            (self.on_event)(ExportEvent::Read(bytes * read / all));
+        };
+        let (mut model, data_bytes) =
+            qwen3::build(weights, precision, recipe, &self.stage.path(&data), &mut on_read)?;
+        self.write(&graph, &model)?;
+        let quality = self.quality(weights, precision, recipe, check)?;
+        if let Some(quality) = quality {
+            ensure!(
+                quality.is_enough(precision),
+                "{}: too far from fp32 to be used, so it is not put in place (min, 1 %, mean cosine, neighbors: {quality}); use another precision",
+                self.folder.join(GRAPHS).join(&graph).display()
+            );
+            model.metadata_props.push(quality.metadata());
+        }
+        let bytes = data_bytes + self.write(&graph, &model)?;
+        self.stage.publish(&graph, &data)?;
+        let kept = recipe.kept_weights(self.checkpoint.architecture());
+        (self.on_event)(ExportEvent::Made(Made { precision, bytes, quality, kept }));
+        Ok(())
+    }
+
+    /// Writes an unfinished graph, and returns its size in bytes.
+    fn write(&self, graph: &str, model: &ModelProto) -> anyhow::Result<u64> {
+        let encoded = model.encode_to_vec();
+        fs::write(self.stage.path(graph), &encoded).map_err(|e| self.stage.cannot_write(graph, &e))?;
+        Ok(encoded.len() as u64)
+    }
+
+    /// Measures an unfinished export. Returns `None` if ONNX Runtime computes this precision only on a GPU.
+    fn quality(
+        &mut self,
+        weights: &dyn Weights,
+        precision: Precision,
+        recipe: &Recipe,
+        check: &Check,
+    ) -> anyhow::Result<Option<Quality>> {
+        if precision == Precision::Bf16 {
+            return Ok(None);
+        }
+        let mut on_layer = progress(self.checkpoint, Step::Check(precision), self.on_event);
+        if precision == Precision::Int8 && !has_dot_products() {
+            return check.of_rounded(weights, recipe, &mut self.multiplier, &mut on_layer).map(Some);
+        }
+        let folder = ModelFolder::with_graph(self.stage.path(&precision.file_name()), self.folder)?;
+        check.of_graph(self.environment, &folder, self.threads).map(Some)
+    }
+}
+
+/// Begins a step, and returns a function that shows how many layers are done.
+fn progress<'a>(checkpoint: &Checkpoint, step: Step, on_event: OnExport<'a>) -> impl FnMut(usize) + 'a {
+    let (bytes, layers) = (checkpoint.bytes(), checkpoint.architecture().layers as u64);
+    on_event(ExportEvent::Begun { step, bytes });
+    move |layer| on_event(ExportEvent::Read(bytes * (layer as u64 + 1) / layers))
 }
 
 /// Returns the name of the file with the large tensors of a graph.

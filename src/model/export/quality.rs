@@ -4,8 +4,13 @@ use std::fmt;
 
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::schema::StringStringEntryProto;
 use crate::model::precision::Precision;
+
+/// The key of the quality in the metadata of an export.
+pub const KEY: &str = "qwen3-index.quality";
 
 /// How many nearest neighbours of each text are compared.
 const NEIGHBORS: usize = 10;
@@ -50,6 +55,11 @@ impl Quality {
             mean: cosines.iter().sum::<f64>() / texts as f64,
             neighbors: overlaps.sum::<f64>() / texts as f64,
         }
+    }
+
+    /// Returns the entry of the metadata of an export.
+    pub fn metadata(&self) -> StringStringEntryProto {
+        StringStringEntryProto { key: Some(KEY.to_owned()), value: Some(json!(self).to_string()) }
     }
 
     /// Returns whether an export of this quality may be used.

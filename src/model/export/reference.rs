@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
 
-use super::multiply::Multiplier;
 use super::weights::{Architecture, Norm, Projection, Weights};
 use crate::interrupt;
 use crate::text::tokenize::Encoding;
@@ -22,8 +21,9 @@ const PER_THREAD: usize = 1 << 14;
 
 /// The weights of one layer.
 pub struct Layer {
+    pub number: usize,
     /// The matrices `[out, in]`, in standard layout.
-    pub matrices: HashMap<Projection, Array2<f32>>,
+    matrices: HashMap<Projection, Array2<f32>>,
     attention_norm: Vec<f32>,
     query_norm: Vec<f32>,
     key_norm: Vec<f32>,
@@ -35,20 +35,33 @@ impl Layer {
     ///
     /// # Errors
     /// The weights cannot be read, or a signal has arrived.
-    pub fn read(weights: &dyn Weights, layer: usize) -> anyhow::Result<Self> {
+    pub fn read(weights: &dyn Weights, number: usize) -> anyhow::Result<Self> {
         let mut matrices = HashMap::new();
         for projection in Projection::ALL {
             interrupt::check()?;
-            let matrix = weights.projection(layer, projection)?.reversed_axes();
+            let matrix = weights.projection(number, projection)?.reversed_axes();
             matrices.insert(projection, matrix.as_standard_layout().into_owned());
         }
         Ok(Layer {
+            number,
             matrices,
-            attention_norm: weights.norm(Norm::Attention(layer))?,
-            query_norm: weights.norm(Norm::Query(layer))?,
-            key_norm: weights.norm(Norm::Key(layer))?,
-            mlp_norm: weights.norm(Norm::Mlp(layer))?,
+            attention_norm: weights.norm(Norm::Attention(number))?,
+            query_norm: weights.norm(Norm::Query(number))?,
+            key_norm: weights.norm(Norm::Key(number))?,
+            mlp_norm: weights.norm(Norm::Mlp(number))?,
         })
+    }
+
+    /// Returns the matrix of a projection, `[out, in]`.
+    pub fn matrix(&self, projection: Projection) -> &Array2<f32> {
+        &self.matrices[&projection]
+    }
+
+    /// Changes each matrix.
+    pub fn change(&mut self, change: impl Fn(Projection, &mut Array2<f32>)) {
+        for (projection, matrix) in &mut self.matrices {
+            change(*projection, matrix);
+        }
     }
 }
 
@@ -62,7 +75,7 @@ pub struct Hidden {
 }
 
 /// A function that multiplies rows `[rows, in]` with the matrix of a projection, and returns `[rows, out]`.
-pub type Product<'a> = &'a mut dyn FnMut(Projection, &Array2<f32>) -> anyhow::Result<Array2<f32>>;
+pub type Product<'a> = &'a mut dyn FnMut(&Layer, Projection, &Array2<f32>) -> anyhow::Result<Array2<f32>>;
 
 /// Computes models of one architecture in fp32.
 pub struct Reference {
@@ -86,7 +99,7 @@ impl Reference {
         &self,
         weights: &dyn Weights,
         texts: &[Encoding],
-        multiplier: &mut Multiplier,
+        product: Product,
         on_layer: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Array2<f32>> {
         let mut groups = embedded(weights, texts)?;
@@ -94,8 +107,7 @@ impl Reference {
             let layer = Layer::read(weights, number)?;
             for hidden in &mut groups {
                 interrupt::check()?;
-                let mut product = |projection, rows: &Array2<f32>| multiplier.multiply(rows, &layer.matrices[&projection]);
-                self.forward(&layer, hidden, &mut product)?;
+                self.forward(&layer, hidden, product)?;
             }
             on_layer(number);
         }
@@ -109,21 +121,21 @@ impl Reference {
     pub fn forward(&self, layer: &Layer, hidden: &mut Hidden, product: Product) -> anyhow::Result<()> {
         let Architecture { head_dim, epsilon, .. } = self.architecture;
         let normed = normed(&hidden.rows, &layer.attention_norm, epsilon);
-        let mut query = product(Projection::Query, &normed)?;
-        let mut key = product(Projection::Key, &normed)?;
-        let value = product(Projection::Value, &normed)?;
+        let mut query = product(layer, Projection::Query, &normed)?;
+        let mut key = product(layer, Projection::Key, &normed)?;
+        let value = product(layer, Projection::Value, &normed)?;
         drop(normed);
         for (heads, gains) in [(&mut query, &layer.query_norm), (&mut key, &layer.key_norm)] {
             norm_parts(heads, head_dim, gains, epsilon);
             self.rotate_by_position(heads, &hidden.lengths);
         }
         let attended = self.attended(&query, &key, &value, &hidden.lengths);
-        hidden.rows += &product(Projection::Output, &attended)?;
+        hidden.rows += &product(layer, Projection::Output, &attended)?;
         let normed = self::normed(&hidden.rows, &layer.mlp_norm, epsilon);
-        let mut inner = product(Projection::Gate, &normed)?;
-        let up = product(Projection::Up, &normed)?;
+        let mut inner = product(layer, Projection::Gate, &normed)?;
+        let up = product(layer, Projection::Up, &normed)?;
         multiply_by_silu(&mut inner, &up);
-        hidden.rows += &product(Projection::Down, &inner)?;
+        hidden.rows += &product(layer, Projection::Down, &inner)?;
         Ok(())
     }
 

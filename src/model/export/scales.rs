@@ -1,13 +1,16 @@
 //! Chooses the scales inside a layer. Values are divided by them, and the matrix that reads the values is multiplied with them,
 //! so a dimension with large values moves a part of its size into the weights (SmoothQuant, arXiv:2211.10438).
 
-use ndarray::{Array2, ArrayView1, Axis, Slice};
+use ndarray::{Array1, Array2, ArrayView1, Axis, Slice};
 use rayon::prelude::*;
 
 use super::weights::{Architecture, Projection};
 
 /// The strengths to try. With 0 a scale is the inverse of the weights, with 1 it is the size of the activations.
 const STRENGTHS: [f32; 7] = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
+
+/// Numbers that are added side by side. The widths of models are multiples of it.
+const LANES: usize = 8;
 
 /// The smallest size of a dimension. A dimension of zeros has a scale too.
 const SIZE_MIN: f32 = 1e-12;
@@ -18,12 +21,11 @@ const GAIN_MIN: f32 = 0.98;
 /// The scales of one layer.
 pub struct Scales {
     /// Per dimension of the values, `[kv_heads * head_dim]`.
-    value: Vec<f32>,
+    value: Array1<f32>,
     /// Per dimension between the two products of the MLP, `[inner]`.
-    inner: Vec<f32>,
-    /// The dimensions of a head, and how many heads of queries read a head of values.
-    head_dim: usize,
-    group: usize,
+    inner: Array1<f32>,
+    /// The same per dimension of the weighted means of the values, `[heads * head_dim]`.
+    read_value: Array1<f32>,
 }
 
 impl Scales {
@@ -49,34 +51,23 @@ impl Scales {
         let spread = |scales: &[f32]| -> Vec<f32> {
             scales.chunks(head_dim).flat_map(|head| std::iter::repeat_n(head, group).flatten().copied()).collect()
         };
-        let value = search(attended, output, |scales| spread(&share(scales)));
-        Scales { value: share(&value), inner: search(inner, down, <[f32]>::to_vec), head_dim, group }
+        let read_value = search(attended, output, |scales| spread(&share(scales)));
+        Scales {
+            value: share(&read_value).into(),
+            inner: search(inner, down, <[f32]>::to_vec).into(),
+            read_value: read_value.into(),
+        }
     }
 
     /// Scales a matrix `[out, in]`.
     pub fn apply(&self, projection: Projection, matrix: &mut Array2<f32>) {
         match projection {
-            Projection::Value => divide_rows(matrix, &self.value),
-            Projection::Up => divide_rows(matrix, &self.inner),
-            Projection::Down => multiply_columns(matrix, |at| self.inner[at]),
-            Projection::Output => multiply_columns(matrix, |at| {
-                let (head, in_head) = (at / self.head_dim, at % self.head_dim);
-                self.value[head / self.group * self.head_dim + in_head]
-            }),
+            Projection::Value => *matrix /= &self.value.view().insert_axis(Axis(1)),
+            Projection::Up => *matrix /= &self.inner.view().insert_axis(Axis(1)),
+            Projection::Output => *matrix *= &self.read_value,
+            Projection::Down => *matrix *= &self.inner,
             Projection::Query | Projection::Key | Projection::Gate => {}
         }
-    }
-}
-
-fn divide_rows(matrix: &mut Array2<f32>, scales: &[f32]) {
-    for (mut row, scale) in matrix.rows_mut().into_iter().zip(scales) {
-        row /= *scale;
-    }
-}
-
-fn multiply_columns(matrix: &mut Array2<f32>, scale: impl Fn(usize) -> f32) {
-    for (at, mut column) in matrix.columns_mut().into_iter().enumerate() {
-        column *= scale(at);
     }
 }
 
@@ -117,25 +108,28 @@ fn search(rows: &Array2<f32>, matrix: &Array2<f32>, share: impl Fn(&[f32]) -> Ve
 /// the scaled matrix with one scale per output, up to a constant factor. Rounding errors are taken as independent and evenly
 /// distributed, so each has a variance of a twelfth of its squared step.
 fn expected_error(rows: &Array2<f32>, matrix: &Array2<f32>, scales: &[f32]) -> f32 {
-    #[allow(clippy::cast_precision_loss)] // Far fewer than 2²⁴ rows.
-    let tokens = rows.nrows() as f32;
-    let (mut steps, mut energy) = (0.0, 0.0);
-    for row in rows.axis_iter(Axis(0)) {
-        let (largest, squares) = row.iter().zip(scales).fold((0.0_f32, 0.0), |(largest, squares), (value, scale)| {
-            let value = value / scale;
-            (largest.max(value.abs()), squares + value * value)
-        });
-        steps += largest * largest / tokens;
-        energy += squares / tokens;
+    let inverse: Vec<f32> = scales.iter().map(|scale| 1.0 / scale).collect();
+    let sums = |matrix: &Array2<f32>, factors: &[f32]| {
+        let rows = matrix.as_slice().unwrap_or_default().chunks(factors.len());
+        rows.map(|row| sizes(row, factors)).fold((0.0, 0.0), |(steps, energy), (largest, squares)| {
+            (steps + largest * largest, energy + squares)
+        })
+    };
+    let (steps, energy) = sums(rows, &inverse);
+    let (weight_steps, weight_energy) = sums(matrix, scales);
+    (steps * weight_energy + energy * weight_steps) / rows.nrows() as f32
+}
+
+/// Returns the largest size and the sum of the squares of scaled numbers.
+fn sizes(values: &[f32], factors: &[f32]) -> (f32, f32) {
+    let (mut largest, mut squares) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    // The processor computes all lanes at once.
+    for (values, factors) in values.chunks_exact(LANES).zip(factors.chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            let value = (values[lane] * factors[lane]).abs();
+            largest[lane] = if value > largest[lane] { value } else { largest[lane] };
+            squares[lane] += value * value;
+        }
     }
-    let (mut weight_steps, mut weight_energy) = (0.0, 0.0);
-    for row in matrix.axis_iter(Axis(0)) {
-        let (largest, squares) = row.iter().zip(scales).fold((0.0_f32, 0.0), |(largest, squares), (value, scale)| {
-            let value = value * scale;
-            (largest.max(value.abs()), squares + value * value)
-        });
-        weight_steps += largest * largest;
-        weight_energy += squares;
-    }
-    steps * weight_energy + energy * weight_steps
+    (largest.into_iter().fold(0.0, f32::max), squares.iter().sum())
 }

@@ -15,6 +15,12 @@ const CALIBRATION_TOKENS_MAX: usize = 48;
 /// The most tokens that the check uses of one text.
 const CHECK_TOKENS_MAX: usize = 2048;
 
+/// The most tokens that the short check uses of one text. More than the tokens from which attention is computed in blocks.
+const SHORT_CHECK_TOKENS_MAX: usize = 256;
+
+/// The short check uses the first of so many texts.
+const SHORT_CHECK_STEP: usize = 10;
+
 #[derive(Deserialize)]
 struct Line {
     text: String,
@@ -34,6 +40,15 @@ pub fn calibration(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
 /// The tokenizer failed.
 pub fn check(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
     encoded(CHECK, CHECK_TOKENS_MAX, tokenizer)
+}
+
+/// Returns some of the check's texts, for exports whose only error can be a wrong graph.
+///
+/// # Errors
+/// The tokenizer failed.
+pub fn short_check(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
+    let texts = encoded(CHECK, SHORT_CHECK_TOKENS_MAX, tokenizer)?;
+    Ok(texts.into_iter().step_by(SHORT_CHECK_STEP).collect())
 }
 
 fn encoded(lines: &str, tokens_max: usize, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {

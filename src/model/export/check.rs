@@ -1,0 +1,93 @@
+//! Checks an export: compares its vectors of texts that it was not calibrated on with those of the model in fp32.
+
+use ndarray::Array2;
+use ort::environment::Environment;
+
+use super::emulate::{Rounded, rounded};
+use super::linear::Recipe;
+use super::multiply::Multiplier;
+use super::quality::Quality;
+use super::reference::Reference;
+use super::weights::Weights;
+use crate::interrupt;
+use crate::model::folder::ModelFolder;
+use crate::model::session::GraphSession;
+use crate::model::target::ExecutionTarget;
+use crate::text::tokenize::Encoding;
+use crate::vector::batch::{Batching, ChunkKey, plan};
+use crate::vector::embedding::Embedding;
+
+/// The most tokens per batch.
+const BATCH_TOKENS: usize = 1536;
+
+/// The texts of the check, and their vectors in fp32.
+pub struct Check {
+    texts: Vec<Encoding>,
+    /// `[texts, width]`
+    exact: Array2<f32>,
+}
+
+impl Check {
+    /// Computes the vectors of the texts in fp32.
+    ///
+    /// # Errors
+    /// The weights cannot be read, ONNX Runtime failed, or a signal has arrived.
+    pub fn new(
+        weights: &dyn Weights,
+        texts: Vec<Encoding>,
+        multiplier: &mut Multiplier,
+        on_layer: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<Self> {
+        let reference = Reference::new(weights.architecture());
+        let exact = reference.vectors(
+            weights,
+            &texts,
+            &mut |layer, projection, rows| multiplier.multiply(rows, layer.matrix(projection)),
+            on_layer,
+        )?;
+        Ok(Check { texts, exact })
+    }
+
+    /// Measures a graph on the CPU.
+    ///
+    /// # Errors
+    /// ONNX Runtime failed, or a signal has arrived.
+    pub fn of_graph(&self, environment: &Environment, folder: &ModelFolder, threads: usize) -> anyhow::Result<Quality> {
+        let mut session = GraphSession::load(environment, folder, ExecutionTarget::Cpu { threads }, None)?;
+        let chunks = self.texts.iter().enumerate();
+        let chunks = chunks.map(|(document, text)| (ChunkKey { document, chunk: 0 }, text.clone())).collect();
+        let mut vectors = Array2::zeros(self.exact.dim());
+        for batch in plan(chunks, Batching::Rounded, BATCH_TOKENS) {
+            interrupt::check()?;
+            let found = session.forward(&batch, None)?;
+            for (key, vector) in batch.keys().zip(found.rows()) {
+                let vector = Embedding::normalized(vector.iter().copied())?;
+                vectors.row_mut(key.document).iter_mut().zip(vector.values()).for_each(|(to, from)| *to = *from);
+            }
+        }
+        Ok(Quality::measure(&vectors, &self.exact))
+    }
+
+    /// Measures an 8-bit export as a processor with 8-bit dot products computes it.
+    ///
+    /// # Errors
+    /// The weights cannot be read, ONNX Runtime failed, or a signal has arrived.
+    pub fn of_rounded(
+        &self,
+        weights: &dyn Weights,
+        recipe: &Recipe,
+        multiplier: &mut Multiplier,
+        on_layer: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<Quality> {
+        let weights = Rounded::new(weights, recipe);
+        let mut product = |layer: &super::reference::Layer, projection, rows: &Array2<f32>| {
+            let matrix = layer.matrix(projection);
+            if weights.is_rounded(layer.number, projection) {
+                return multiplier.multiply(&rounded(rows), matrix);
+            }
+            multiplier.multiply(rows, matrix)
+        };
+        let vectors = Reference::new(weights.architecture()).vectors(&weights, &self.texts, &mut product, on_layer)?;
+        Ok(Quality::measure(&vectors, &self.exact))
+    }
+}
