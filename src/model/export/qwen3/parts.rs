@@ -10,7 +10,7 @@ const ROWS: usize = 4096;
 
 /// The graph under construction, and the weights in it.
 pub struct Parts<'a> {
-    pub graph: Graph,
+    pub graph: Graph<'a>,
     pub architecture: &'a Architecture,
     pub weights: &'a dyn Weights,
     pub recipe: &'a Recipe,
