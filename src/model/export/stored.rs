@@ -412,8 +412,8 @@ impl Qwen3Config {
         ];
         ensure!(
             sizes.iter().all(|size| (1..=SIZE_MAX).contains(size))
-                && head_dim % 2 == 0
-                && heads % self.num_key_value_heads == 0,
+                && head_dim.is_multiple_of(2)
+                && heads.is_multiple_of(self.num_key_value_heads),
             "the sizes of the model do not fit together; {NAME_ANOTHER}"
         );
         let rope_theta = self.rope_theta.or(self.rope_parameters.and_then(|rope| rope.rope_theta));
