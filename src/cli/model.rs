@@ -71,16 +71,18 @@ pub struct BundleArguments {
 
 /// Arguments of `model export`.
 #[derive(Debug, Args)]
+// The options are numbered from 1, so help lists the positional arguments, number 0, before them.
+#[command(next_display_order = 1)]
 pub struct ExportArguments {
     /// Folder with *.safetensors, config.json and tokenizer.json
-    #[arg(value_name = "SOURCE", help_heading = INPUT)]
+    #[arg(value_name = "SOURCE", help_heading = INPUT, display_order = 0)]
     pub source: PathBuf,
 
     /// Model folder to write to [default: SOURCE]
     ///
     /// The exports are onnx/model.onnx (fp32) and onnx/model_PRECISION.onnx, each with its weights beside it. An export that is
     /// there already is replaced.
-    #[arg(value_name = "DIR", help_heading = OUTPUT)]
+    #[arg(value_name = "DIR", help_heading = OUTPUT, display_order = 0)]
     pub folder: Option<PathBuf>,
 
     /// fp32, int8, q8, q4, f16, bf16 or plain
