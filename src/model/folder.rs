@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fingerprint::external_data;
+use super::prompts::Prompts;
 use crate::error::Usage;
 use crate::vector::pool::Pooling;
 
@@ -18,7 +19,7 @@ const DEFAULT_GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 
 /// The architecture of Qwen3-Embedding. This tool always uses last-token pooling for a model of this architecture, because some
 /// exports have a pooling file that wrongly names mean pooling.
-const QWEN3: &str = "qwen3";
+pub const QWEN3: &str = "qwen3";
 
 /// The file of sentence-transformers that says how hidden states are pooled.
 const POOLING: &str = "1_Pooling/config.json";
@@ -33,10 +34,13 @@ pub const CONFIG: &str = "config.json";
 pub const TOKENIZER: &str = "tokenizer.json";
 
 /// The files that this tool reads if a model has them.
-pub const SETTINGS: [&str; 3] = [POOLING, MODULES, SENTENCE];
+pub const SETTINGS: [&str; 4] = [POOLING, MODULES, SENTENCE, PROMPTS];
 
 /// The file of sentence-transformers that says how many tokens a text may have.
 const SENTENCE: &str = "sentence_bert_config.json";
+
+/// The file of sentence-transformers that has the prompts of the model.
+const PROMPTS: &str = "config_sentence_transformers.json";
 
 /// The fields of `config.json` that this tool uses.
 #[derive(Debug, Deserialize)]
@@ -165,6 +169,15 @@ impl ModelFolder {
         })
     }
 
+    /// Returns the prompts of the model.
+    ///
+    /// # Errors
+    /// The file of the prompts cannot be read or parsed.
+    pub fn prompts(&self) -> anyhow::Result<Prompts> {
+        let settings = self.optional(PROMPTS)?.map(|(_, settings)| settings);
+        Ok(Prompts::new(settings.as_ref(), self.is_qwen3()))
+    }
+
     /// Returns the path of the pooling file if the model is a Qwen3 model and the pooling file does not name last-token
     /// pooling. Such a pooling file is wrong.
     ///
@@ -223,6 +236,14 @@ impl ModelFolder {
     }
 }
 
+/// Returns the value of `model_type` in a config.json.
+///
+/// # Errors
+/// The file cannot be read or parsed.
+pub fn architecture(config: &Path) -> anyhow::Result<String> {
+    json(config).map(|config: Config| config.model_type)
+}
+
 /// Returns the folders to search for all files of a model except the graph: the folder of the graph and, if this folder is
 /// called `onnx`, its parent folder. Hub repositories have graphs in `onnx/`, and all other files in the parent folder.
 fn folders(onnx: &Path) -> Vec<PathBuf> {
@@ -257,7 +278,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     if metadata.is_file() {
         return match file {
             Some(_) => Err(Usage(format!(
-                "model {}: is a file, but --model-file chooses a graph in a folder; name the folder, or leave out --model-file",
+                "model {}: is a file, but --model-file and --precision choose a graph in a folder; name the folder, or leave out the option",
                 path.display()
             ))
             .into()),
@@ -273,7 +294,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
         return Ok(path.join(only));
     }
     let advice = if others.is_empty() {
-        "export the model to ONNX, or download an ONNX build of it".to_owned()
+        "name a folder with an ONNX file or with the *.safetensors of the model".to_owned()
     } else {
         format!("choose one with --model-file: {}", others.join(", "))
     };
@@ -281,7 +302,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
 }
 
 /// Returns the names of all graphs in a model folder, in the form that `--model-file` expects.
-fn graphs(folder: &Path) -> Vec<String> {
+pub fn graphs(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for prefix in ["", "onnx/"] {
         let entries = fs::read_dir(folder.join(prefix)).into_iter().flatten().flatten();

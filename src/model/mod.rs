@@ -1,9 +1,11 @@
 //! Turns the name or the folder of a model into an engine that is ready to embed.
 
 pub(crate) mod bundle; // makes a folder with this program and a model, for a machine without a network
+pub(crate) mod checkpoint; // finds a model's own weights, and identifies them
 mod cuda;
 mod device;
 pub(crate) mod export; // makes ONNX exports from a model's own repository
+pub(crate) mod export_cache; // keeps the exports of checkpoints
 mod feed;
 mod fingerprint;
 mod folder;
@@ -14,7 +16,9 @@ mod load;
 mod onnx;
 mod placement;
 mod precision;
+pub(crate) mod precision_choice; // chooses the precision of an export
 mod probe;
+pub(crate) mod prompts; // reads the words that are put before questions and documents
 mod runtime;
 mod session;
 mod target;
