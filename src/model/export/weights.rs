@@ -28,6 +28,33 @@ pub struct Architecture {
     pub rope_theta: f32,
 }
 
+impl Architecture {
+    /// Returns the dimensions of the queries of all heads.
+    pub fn query_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Returns the dimensions of the keys of all heads. Values have as many.
+    pub fn key_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
+    /// Returns the cosines and the sines of rotary position embeddings, each `[positions, head_dim / 2]` (RoFormer,
+    /// arXiv:2104.09864). As in transformers, frequencies and angles are rounded to 32 bits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // The rounding is meant.
+    pub fn rotary(&self) -> [Vec<f32>; 2] {
+        let exponents = (0..self.head_dim).step_by(2).map(|at| at as f32 / self.head_dim as f32);
+        let frequencies: Vec<f32> =
+            exponents.map(|exponent| 1.0 / f64::from(self.rope_theta).powf(exponent.into()) as f32).collect();
+        let angles: Vec<f64> = (0..self.positions)
+            .flat_map(|position| {
+                frequencies.iter().map(move |frequency| f64::from(position as f32 * frequency))
+            })
+            .collect();
+        [f64::cos, f64::sin].map(|function| angles.iter().map(|&angle| function(angle) as f32).collect())
+    }
+}
+
 /// The seven products of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Projection {
@@ -62,6 +89,23 @@ impl Projection {
             Projection::Gate => "mlp.gate_proj",
             Projection::Up => "mlp.up_proj",
             Projection::Down => "mlp.down_proj",
+        }
+    }
+
+    /// Returns the name in a layer, such as `layers.0.self_attn.q_proj`.
+    pub fn name_in(self, layer: usize) -> String {
+        format!("layers.{layer}.{}", self.name())
+    }
+
+    /// Returns the shape of the matrix: input dimensions and output dimensions.
+    pub fn shape(self, architecture: &Architecture) -> (usize, usize) {
+        let Architecture { width, inner, .. } = *architecture;
+        match self {
+            Projection::Query => (width, architecture.query_width()),
+            Projection::Key | Projection::Value => (width, architecture.key_width()),
+            Projection::Output => (architecture.query_width(), width),
+            Projection::Gate | Projection::Up => (width, inner),
+            Projection::Down => (inner, width),
         }
     }
 }

@@ -1,0 +1,147 @@
+//! Puts exports in place: a folder for unfinished exports, and a lock, since one run at a time exports into a model folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use rustix::fs::OFlags;
+use tempfile::TempDir;
+
+use super::event::{ExportEvent, OnExport};
+use crate::interrupt;
+use crate::storage::lock::{Lock, LockError};
+
+/// The folder of the graphs in a model folder, as in repositories of the hub.
+pub const GRAPHS: &str = "onnx";
+
+/// The name of the lock file in the folder of the graphs.
+const LOCK: &str = ".export.lock";
+
+/// The start of the name of a folder for unfinished exports.
+const UNFINISHED: &str = ".export-";
+
+/// How long a run waits before it tries again to take the lock.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+
+/// The folder for the unfinished exports of a run. Dropping the value removes the folder and releases the lock.
+pub struct Stage {
+    unfinished: TempDir,
+    /// The folder of the graphs.
+    folder: PathBuf,
+    _lock: Option<Lock>,
+}
+
+impl Stage {
+    /// Waits for the lock on a model folder, and removes the unfinished exports of killed runs.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written, or a signal has arrived.
+    pub fn open(folder: &Path, on_event: OnExport) -> anyhow::Result<Self> {
+        let graphs = folder.join(GRAPHS);
+        let not_writable = |e| anyhow!("{}: cannot be written: {e}; name another folder", graphs.display());
+        fs::create_dir_all(&graphs).map_err(not_writable)?;
+        let lock = take_lock(&graphs, on_event)?;
+        if lock.is_some() {
+            clean(&graphs).map_err(not_writable)?;
+        }
+        let unfinished =
+            tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&graphs).map_err(not_writable)?;
+        Ok(Stage { unfinished, folder: graphs, _lock: lock })
+    }
+
+    /// Returns the path of an unfinished file.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.unfinished.path().join(name)
+    }
+
+    /// Puts an export in place. The data file comes first, so that a graph in place always has its data. An old graph is removed
+    /// before its data file is replaced.
+    ///
+    /// # Errors
+    /// A file cannot be flushed or moved.
+    pub fn publish(&self, graph: &str, data: &str) -> anyhow::Result<()> {
+        let publish = || -> io::Result<()> {
+            File::open(self.path(graph))?.sync_all()?;
+            if let Err(e) = fs::remove_file(self.folder.join(graph))
+                && e.kind() != io::ErrorKind::NotFound
+            {
+                return Err(e);
+            }
+            for name in [data, graph] {
+                fs::rename(self.path(name), self.folder.join(name))?;
+            }
+            File::open(&self.folder)?.sync_all()
+        };
+        publish().map_err(|e| self.cannot_write(graph, &e))
+    }
+
+    /// Copies a file to a path in the model folder.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn copy(&self, from: &Path, to: &Path) -> anyhow::Result<()> {
+        let copy = || -> io::Result<()> {
+            let unfinished = self.path("copied");
+            fs::copy(from, &unfinished)?;
+            fs::create_dir_all(to.parent().unwrap_or(to))?;
+            fs::rename(&unfinished, to)
+        };
+        copy().map_err(|e| {
+            anyhow!(
+                "{}: cannot be copied to {}: {e}; check the disk and the permissions",
+                from.display(),
+                to.display()
+            )
+        })
+    }
+
+    /// Returns the error for a file that cannot be written.
+    pub fn cannot_write(&self, name: &str, e: &io::Error) -> anyhow::Error {
+        anyhow!(
+            "{}: cannot be written: {e}; make room or name another folder",
+            self.folder.join(name).display()
+        )
+    }
+}
+
+/// Takes the lock, or waits until the other run ends. Returns `None` if the file system has no locks.
+fn take_lock(graphs: &Path, on_event: OnExport) -> anyhow::Result<Option<Lock>> {
+    let mut is_told = false;
+    loop {
+        let mut options = OpenOptions::new();
+        // Opening must not follow a symlink: another user with access to the folder could have made a symlink with this name.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        match Lock::take(&graphs.join(LOCK), options) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(LockError::Held(holder)) => {
+                if !is_told {
+                    let folder = graphs.display();
+                    on_event(ExportEvent::Waiting(format!(
+                        "waiting for another run that exports into {folder} ({holder})"
+                    )));
+                    is_told = true;
+                }
+                interrupt::check()?;
+                thread::sleep(RETRY_EVERY);
+            }
+            Err(error) if error.is_unsupported() => return Ok(None),
+            Err(LockError::Failed(e)) => {
+                return Err(anyhow!("{}: cannot be written: {e}; name another folder", graphs.display()));
+            }
+        }
+    }
+}
+
+fn clean(graphs: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(graphs)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) && entry.path().is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
