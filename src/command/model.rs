@@ -9,10 +9,10 @@ use super::process::{Exit, listen, printed};
 use super::setup::locate::{self, DefaultGraph, download, repository};
 use crate::cli::{ExportArguments, ModelCommand, NamedModel};
 use crate::console::{DecimalBytes, LogFormat, Transfer};
-use crate::model::checkpoint::Checkpoint;
 use crate::model::export::{ExportEvent, export};
 use crate::model::export_cache::{CachedExport, ExportCache};
 use crate::model::hub::{CachedModel, Hub};
+use crate::model::weights_folder::WeightsFolder;
 use crate::model::{DeviceChoice, Precision, bundle, precision_choice};
 
 pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
@@ -41,10 +41,8 @@ fn pull(named: &NamedModel, format: LogFormat) -> anyhow::Result<PathBuf> {
     let hub = Hub::from_environment(false)?;
     let snapshot =
         download(Some(format), |on_progress| hub.pull(&repository, file(named).as_deref(), on_progress))?;
-    match Checkpoint::at(&snapshot)? {
-        Some(checkpoint) => {
-            locate::exported(&checkpoint, precision(named)?, &repository.to_string(), Some(format))
-        }
+    match WeightsFolder::at(&snapshot)? {
+        Some(weights) => locate::exported(&weights, precision(named)?, &repository.to_string(), Some(format)),
         None => Ok(snapshot),
     }
 }
@@ -60,9 +58,9 @@ fn find(named: &NamedModel) -> anyhow::Result<PathBuf> {
             file.as_deref().unwrap_or("the model")
         );
     };
-    let Some(checkpoint) = Checkpoint::at(&snapshot)? else { return Ok(snapshot) };
+    let Some(weights) = WeightsFolder::at(&snapshot)? else { return Ok(snapshot) };
     let precision = precision(named)?;
-    ExportCache::from_environment()?.find(&checkpoint, precision).with_context(|| {
+    ExportCache::from_environment()?.find(&weights, precision).with_context(|| {
         format!(
             "model {repository}: its export in {precision} is not in the cache; make it with `{pull} --precision {precision}`"
         )
@@ -91,8 +89,8 @@ fn list(out: &mut impl Write) -> anyhow::Result<io::Result<()>> {
             writeln!(out, "{id}@{revision}  {}  {}", DecimalBytes(bytes), files.join(", "))?;
             writeln!(out, "  {}", snapshot.display())?;
         }
-        for CachedExport { checkpoint, kind, folder, bytes } in exports {
-            let name = checkpoint.replacen("--", "/", 1);
+        for CachedExport { id, kind, folder, bytes } in exports {
+            let name = id.replacen("--", "/", 1);
             writeln!(out, "{name}  {}  export in {kind}", DecimalBytes(bytes))?;
             writeln!(out, "  {}", folder.display())?;
         }

@@ -1,29 +1,31 @@
-//! The cache of exports that this tool makes of checkpoints. Its folder is the one that Hugging Face's tools reserve for what
+//! The cache of exports that this tool makes of weights. Its folder is the one that Hugging Face's tools reserve for what
 //! programs make from models:
 //!
 //! ```text
-//! assets/qwen3-index/exports/OWNER--NAME@COMMIT/PRECISION-vFORMAT/  a model folder
+//! assets/qwen3-index/exports/OWNER--NAME@COMMIT/PRECISION-vVERSION/  a model folder
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
-use super::checkpoint::Checkpoint;
-use super::export::{OnExport, export};
+use super::export::{ExportEvent, OnExport, export};
 use super::folder::{CONFIG, TOKENIZER};
 use super::hub::{home, path_variable};
 use super::precision::Precision;
+use super::shared_lock;
+use super::weights_folder::WeightsFolder;
 
-/// The version of the exporter. Exports of another version are not used.
-const FORMAT: u32 = 1;
+/// The version of the exports. It is raised when the exporter makes other files of the same weights, so that old exports are not
+/// used any more.
+const VERSION: u32 = 1;
 
 /// An export in the cache.
 #[derive(Debug)]
 pub struct CachedExport {
-    /// The id of the checkpoint.
-    pub checkpoint: String,
+    /// The id of the folder with the weights.
+    pub id: String,
     /// The precision, and the version of the exporter.
     pub kind: String,
     /// The model folder.
@@ -48,48 +50,74 @@ impl ExportCache {
         Ok(ExportCache(assets.join(env!("CARGO_PKG_NAME")).join("exports")))
     }
 
-    /// Returns the model folder with the export of a checkpoint, if the cache has the export.
-    pub fn find(&self, checkpoint: &Checkpoint, precision: Precision) -> Option<PathBuf> {
-        let folder = self.folder(checkpoint, precision);
+    /// Returns the model folder with the export of weights, if the cache has the export.
+    pub fn find(&self, weights: &WeightsFolder, precision: Precision) -> Option<PathBuf> {
+        let folder = self.folder(weights, precision);
         let graph = Path::new("onnx").join(precision.file_name());
         let is_whole =
             [&graph, Path::new(CONFIG), Path::new(TOKENIZER)].iter().all(|name| folder.join(name).is_file());
         is_whole.then_some(folder)
     }
 
-    /// Returns the model folder with the export of a checkpoint, and makes the export if the cache does not have it.
+    /// Returns the model folder with the export of weights, and makes the export if the cache does not have it.
     ///
     /// # Errors
-    /// The checkpoint cannot be exported, or the cache cannot be written.
+    /// The model cannot be exported, or the cache cannot be written.
     pub fn get(
         &self,
-        checkpoint: &Checkpoint,
+        weights: &WeightsFolder,
         precision: Precision,
         on_event: OnExport,
     ) -> anyhow::Result<PathBuf> {
-        if let Some(folder) = self.find(checkpoint, precision) {
+        if let Some(folder) = self.find(weights, precision) {
             return Ok(folder);
         }
-        let folder = self.folder(checkpoint, precision);
-        export(&checkpoint.folder, &[precision], &folder, on_event)?;
+        let _lock = self.lock(weights, precision, on_event)?;
+        // Another run may have made the export while this run waited for the lock.
+        if let Some(folder) = self.find(weights, precision) {
+            return Ok(folder);
+        }
+        let folder = self.folder(weights, precision);
+        export(&weights.path, &[precision], &folder, on_event)?;
         Ok(folder)
     }
 
-    /// Returns all exports in the cache, sorted by checkpoint and precision.
+    /// Returns all exports in the cache, sorted by id and precision.
     pub fn list(&self) -> Vec<CachedExport> {
         let mut exports = Vec::new();
-        for (checkpoint, path) in subfolders(&self.0) {
+        for (id, path) in subfolders(&self.0) {
             for (kind, folder) in subfolders(&path) {
                 let bytes =
                     [folder.clone(), folder.join("onnx")].iter().map(|folder| file_bytes(folder)).sum();
-                exports.push(CachedExport { checkpoint: checkpoint.clone(), kind, folder, bytes });
+                exports.push(CachedExport { id: id.clone(), kind, folder, bytes });
             }
         }
         exports
     }
 
-    fn folder(&self, checkpoint: &Checkpoint, precision: Precision) -> PathBuf {
-        self.0.join(&checkpoint.id).join(format!("{precision}-v{FORMAT}"))
+    fn lock(
+        &self,
+        weights: &WeightsFolder,
+        precision: Precision,
+        on_event: OnExport,
+    ) -> anyhow::Result<File> {
+        let path = self.folder(weights, precision).with_added_extension("lock");
+        let tell = || {
+            on_event(ExportEvent::Waiting(format!(
+                "waiting for another run that exports to {precision} (lock {})",
+                path.display()
+            )));
+        };
+        shared_lock::lock(&path, tell).map_err(|e| {
+            anyhow!(
+                "{}: cannot be written: {e}; set HF_HOME to a folder that this user may write to",
+                path.display()
+            )
+        })
+    }
+
+    fn folder(&self, weights: &WeightsFolder, precision: Precision) -> PathBuf {
+        self.0.join(&weights.id).join(format!("{precision}-v{VERSION}"))
     }
 }
 

@@ -1,11 +1,10 @@
 //! Turns the name or the folder of a model into an engine that is ready to embed.
 
 pub(crate) mod bundle; // makes a folder with this program and a model, for a machine without a network
-pub(crate) mod checkpoint; // finds a model's own weights, and identifies them
 mod cuda;
 mod device;
 pub(crate) mod export; // makes ONNX exports from a model's own repository
-pub(crate) mod export_cache; // keeps the exports of checkpoints
+pub(crate) mod export_cache; // keeps the exports that this tool makes
 mod feed;
 mod fingerprint;
 mod folder;
@@ -21,7 +20,9 @@ mod probe;
 pub(crate) mod prompts; // reads the words that are put before questions and documents
 mod runtime;
 mod session;
+mod shared_lock; // lets only one program at a time change a part of a cache
 mod target;
+pub(crate) mod weights_folder; // finds a model's own weights, and identifies them
 mod workload;
 
 pub use device::{Device, DeviceChoice, DevicePrecision};

@@ -48,7 +48,7 @@ pub fn of_file(name: &str) -> Option<Precision> {
     Precision::ALL.into_iter().find(|precision| precision.file_name() == name)
 }
 
-/// Returns the precision to export a checkpoint in for a device. The weights of Qwen3-Embedding have 16 bits (bf16), which fp32
+/// Returns the precision to export weights in for a device. The weights of Qwen3-Embedding have 16 bits (bf16), which fp32
 /// represents exactly.
 pub fn suited(device: &DeviceChoice) -> Precision {
     let of_gpu = |gpu: Option<Gpu>| match gpu {

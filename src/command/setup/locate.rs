@@ -8,20 +8,20 @@ use anyhow::{Context, anyhow};
 use crate::cli::ModelArguments;
 use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::error::Usage;
-use crate::model::checkpoint::Checkpoint;
 use crate::model::export::{ExportEvent, OnExport};
 use crate::model::export_cache::ExportCache;
 use crate::model::hub::{self, Hub, OnProgress, Progress, Repository};
+use crate::model::weights_folder::WeightsFolder;
 use crate::model::{DeviceChoice, Model, Precision, bundle, precision_choice};
 
 /// The graph to use if the arguments name neither a file nor a precision.
 #[derive(Debug, Clone, Copy)]
 pub enum DefaultGraph<'a> {
-    /// The default of the model folder. A checkpoint is exported in a precision that suits the device.
+    /// The default of the model folder. A model with only its weights is exported in a precision that suits the device.
     OfModel,
     /// The graph that an index was made with. The model has to have it.
     OfIndex(&'a str),
-    /// The precision that the old output was made with, if the model is a checkpoint. So a night on which the GPU is missing
+    /// The precision that the old output was made with, if the model has only its weights. So a night on which the GPU is missing
     /// does not embed all texts again.
     OfOldOutput(&'a str),
 }
@@ -35,7 +35,7 @@ impl<'a> DefaultGraph<'a> {
         }
     }
 
-    /// Returns the precision to export a checkpoint in.
+    /// Returns the precision to export weights in.
     fn precision(self) -> Option<Precision> {
         match self {
             DefaultGraph::OfModel => None,
@@ -82,7 +82,7 @@ fn open_on(
         Some(path) if path.exists() => path,
         named => from_hub(named, arguments.offline, file.as_deref(), format)?,
     };
-    let Some(checkpoint) = Checkpoint::at(&path)? else {
+    let Some(weights) = WeightsFolder::at(&path)? else {
         return Model::open(&path, file.as_deref(), device);
     };
     let in_model = || format!("model {}", path.display());
@@ -91,7 +91,7 @@ fn open_on(
         None => default.precision().unwrap_or_else(|| precision_choice::suited(&device)),
     };
     let device = precision_choice::device_for(precision, device).with_context(in_model)?;
-    let folder = exported(&checkpoint, precision, &said(arguments), format)?;
+    let folder = exported(&weights, precision, &said(arguments), format)?;
     Model::open(&folder, Some(&precision.file_name()), device)
 }
 
@@ -114,7 +114,7 @@ fn from_hub(
     }
 }
 
-/// Returns the precision of the graph that the user named for a checkpoint.
+/// Returns the precision of the graph that the user named for a model with only its weights.
 ///
 /// # Errors
 /// No precision has this name of a graph.
@@ -125,19 +125,19 @@ pub fn precision_of(file: &str) -> anyhow::Result<Precision> {
     })
 }
 
-/// Returns the model folder with the export of a checkpoint. Makes the export if it is not in the cache. `name` is the name of
+/// Returns the model folder with the export of weights. Makes the export if it is not in the cache. `name` is the name of
 /// the model in messages.
 ///
 /// # Errors
-/// The checkpoint cannot be exported, or the cache cannot be written.
+/// The model cannot be exported, or the cache cannot be written.
 pub fn exported(
-    checkpoint: &Checkpoint,
+    weights: &WeightsFolder,
     precision: Precision,
     name: &str,
     format: Option<LogFormat>,
 ) -> anyhow::Result<PathBuf> {
     let cache = ExportCache::from_environment()?;
-    show_export(name, format, |on_event| cache.get(checkpoint, precision, on_event))
+    show_export(name, format, |on_event| cache.get(weights, precision, on_event))
 }
 
 /// Runs an export of the model `name`, and shows the progress unless `format` is `None`.

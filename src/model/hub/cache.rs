@@ -7,7 +7,7 @@
 //! .locks/models--OWNER--NAME/ETAG.lock       locked during the download
 //! ```
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use super::client::{Client, RemoteFile};
 use super::environment::{home, path_variable};
 use super::event::{OnProgress, Progress};
 use crate::digest::hex;
-use crate::model::checkpoint::is_weight_file;
+use crate::model::shared_lock;
 
 const PREFIX: &str = "models--";
 
@@ -139,7 +139,7 @@ impl Cache {
                 };
                 let mut found = names(|name| name.ends_with(".onnx"));
                 if found.is_empty() {
-                    found = names(is_weight_file);
+                    found = names(|name| name.ends_with(".safetensors"));
                 }
                 if found.is_empty() {
                     continue;
@@ -169,28 +169,17 @@ impl Cache {
         self.0.join(folder_name(id))
     }
 
-    /// Locks the download of a blob, and waits while another program holds the lock. The lock is released when the returned
-    /// file is closed or the process ends.
+    /// Locks the download of a blob. If the file system has no locks, two runs may damage each other's download, but the digest
+    /// shows the damage.
     fn lock(&self, id: &str, etag: &str, on_progress: OnProgress) -> anyhow::Result<File> {
-        let folder = self.0.join(".locks").join(folder_name(id));
-        fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{etag}.lock"));
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                on_progress(Progress::Waiting(format!(
-                    "waiting for another program that downloads this file (lock {})",
-                    path.display()
-                )));
-                file.lock()?;
-            }
-            // If the file system has no locks, the download starts without a lock. Two runs may then damage each other's
-            // download, but the digest shows the damage.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(e)) => return Err(e.into()),
-        }
-        Ok(file)
+        let path = self.0.join(".locks").join(folder_name(id)).join(format!("{etag}.lock"));
+        let tell = || {
+            on_progress(Progress::Waiting(format!(
+                "waiting for another program that downloads this file (lock {})",
+                path.display()
+            )));
+        };
+        Ok(shared_lock::lock(&path, tell)?)
     }
 }
 

@@ -8,9 +8,9 @@ use super::cache::{Cache, CachedModel};
 use super::client::{self, Client};
 use super::event::OnProgress;
 use super::repository::Repository;
-use crate::model::checkpoint::{self, WEIGHT_INDEX, is_complete, is_weight_file};
 use crate::model::fingerprint::external_data;
 use crate::model::folder::{CONFIG, QWEN3, SETTINGS, TOKENIZER, architecture, graph_names};
+use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
 
 /// The hub and the cache of downloaded models.
 pub struct Hub {
@@ -30,7 +30,7 @@ impl Hub {
     }
 
     /// Returns the snapshot of a model if all files of the model are in the cache. `file` chooses a graph of the repository. A
-    /// repository without any graph is a checkpoint, and needs its weights.
+    /// repository without any graph needs its weights.
     pub fn find(&self, repository: &Repository, file: Option<&str>) -> Option<PathBuf> {
         let snapshot = self.cache.snapshot(&repository.id, repository.revision())?;
         let is_there = |name: &str| snapshot.join(name).is_file();
@@ -94,12 +94,12 @@ impl Hub {
         let has = |name: &str| revision.files.iter().any(|file| file == name);
         let graph = graph_names(file).into_iter().find(|name| has(name));
         let has_graphs = revision.files.iter().any(|name| name.ends_with(".onnx"));
-        let weights: Vec<&String> = revision.files.iter().filter(|name| is_weight_file(name)).collect();
-        if graph.is_none() && (has_graphs || weights.is_empty()) {
+        let has_weights = has(WEIGHTS) || has(WEIGHTS_INDEX);
+        if graph.is_none() && (has_graphs || !has_weights) {
             return Err(no_graph(file, &revision.files));
         }
         let mut fetch = |name: &str| {
-            ensure!(has(name), "has no {name}, which the graph needs; name another repository");
+            ensure!(has(name), "has no {name}, which the model needs; name another repository");
             let remote = client.file(&repository.id, &revision.commit, name, on_progress)?;
             self.cache.fetch(&repository.id, &revision.commit, name, &client, &remote, on_progress)
         };
@@ -119,12 +119,13 @@ impl Hub {
                 fetch(&beside(&graph, &name))?;
             }
         } else {
-            // The index goes first, because it says which weight files belong to the model.
-            for name in [WEIGHT_INDEX].into_iter().chain(checkpoint::COPIED).filter(|name| has(name)) {
-                fetch(name)?;
+            if has(TOKENIZER_CONFIG) {
+                fetch(TOKENIZER_CONFIG)?;
             }
+            let weights =
+                if has(WEIGHTS) { [WEIGHTS.to_owned()].into() } else { indexed(&fetch(WEIGHTS_INDEX)?)? };
             for name in weights {
-                fetch(name)?;
+                fetch(&name)?;
             }
         }
         self.cache.set_revision(&repository.id, repository.revision(), &revision.commit)
@@ -149,7 +150,7 @@ fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
     anyhow!("has no {graph}; choose one with --model-file: {}", graphs.join(", "))
 }
 
-/// Checks that this tool can export a checkpoint, so that no weights are downloaded in vain.
+/// Checks that this tool can export the model, so that no weights are downloaded in vain.
 fn check_exportable(config: &Path) -> anyhow::Result<()> {
     let architecture = architecture(config)?;
     ensure!(

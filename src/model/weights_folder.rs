@@ -1,96 +1,93 @@
-//! A checkpoint: a folder with a model's own weights in safetensors and no ONNX file, as Qwen publishes its models. This tool
-//! exports the model to ONNX before using it.
+//! A folder with a model's own weights in safetensors and no ONNX file, as Qwen publishes its models. This tool exports such a
+//! model to ONNX before using it.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use serde::Deserialize;
 
-use super::folder::{CONFIG, SETTINGS, TOKENIZER, graphs};
+use super::folder::{CONFIG, SETTINGS, TOKENIZER, graphs, json};
 
-/// The file that names the weight files of a checkpoint with several.
-pub const WEIGHT_INDEX: &str = "model.safetensors.index.json";
+/// The file with the weights, if they are in one file.
+pub const WEIGHTS: &str = "model.safetensors";
 
-/// The weight file of a checkpoint with only one.
-const WEIGHTS: &str = "model.safetensors";
+/// The file that names the files with the weights, if there are several.
+pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
-/// The files of a checkpoint that are copied into exports for other programs, if the checkpoint has them.
-pub const COPIED: [&str; 1] = ["tokenizer_config.json"];
+/// The file that only other programs read. An export has a copy.
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// The start of the name of a repository's folder in the cache of Hugging Face's tools.
 const REPOSITORY: &str = "models--";
 
-/// Characters of the folder's name in [`Checkpoint::id`], at most.
+/// The most characters of the folder's name in [`WeightsFolder::id`].
 const NAME_CHARS_MAX: usize = 100;
 
-/// A folder with weights in safetensors.
+/// A folder with weights.
 #[derive(Debug)]
-pub struct Checkpoint {
-    pub folder: PathBuf,
+pub struct WeightsFolder {
+    pub path: PathBuf,
     /// Identifies the content of the folder. The id is a valid file name.
     pub id: String,
 }
 
-impl Checkpoint {
-    /// Returns the checkpoint in a folder. Returns `None` if `folder` is not a folder, has an ONNX file, or has no weights.
+impl WeightsFolder {
+    /// Returns the folder if it has weights and no ONNX file.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn at(folder: &Path) -> anyhow::Result<Option<Self>> {
-        if !is_checkpoint(folder) {
+    pub fn at(path: &Path) -> anyhow::Result<Option<Self>> {
+        if !has_only_weights(path) {
             return Ok(None);
         }
-        let id = id(folder).with_context(|| format!("model {}", folder.display()))?;
-        Ok(Some(Checkpoint { folder: folder.to_owned(), id }))
+        let id = id(path).with_context(|| format!("model {}", path.display()))?;
+        Ok(Some(WeightsFolder { path: path.to_owned(), id }))
     }
 }
 
-/// Returns whether a folder has weights and no ONNX file.
-fn is_checkpoint(folder: &Path) -> bool {
-    graphs(folder).is_empty() && !weights(folder).is_empty()
+fn has_only_weights(folder: &Path) -> bool {
+    let has = |name| folder.join(name).is_file();
+    (has(WEIGHTS) || has(WEIGHTS_INDEX)) && graphs(folder).is_empty()
 }
 
-/// Returns whether a folder is a checkpoint with all its weights.
+/// Returns whether a folder has no ONNX file and all its weights.
 pub fn is_complete(folder: &Path) -> bool {
-    let has_all = |names: BTreeSet<String>| names.iter().all(|name| folder.join(name).is_file());
-    is_checkpoint(folder) && indexed(folder).is_none_or(has_all)
+    has_only_weights(folder)
+        && weights_files(folder).is_ok_and(|names| names.iter().all(|name| folder.join(name).is_file()))
 }
 
-/// Returns whether a file of a repository has weights of a checkpoint. `name` is the path in the repository. Weights in
-/// subfolders belong to other modules or formats.
-pub fn is_weight_file(name: &str) -> bool {
-    name.ends_with(".safetensors") && !name.contains('/')
-}
-
-/// Returns the names of the weight files in a folder.
-pub fn weights(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = entries.filter(|entry| entry.path().is_file());
-    let names = files.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.filter(|name| is_weight_file(name)).collect();
-    names.sort();
-    names
-}
-
-/// Returns the names of the weight files that the index of a checkpoint names. Returns `None` if there is no index, or if the
-/// checkpoint has a single weight file too.
-fn indexed(folder: &Path) -> Option<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct WeightIndex {
-        weight_map: std::collections::HashMap<String, String>,
-    }
+/// Returns the names of the files with the weights.
+fn weights_files(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
     if folder.join(WEIGHTS).is_file() {
-        return None;
+        return Ok(BTreeSet::from([WEIGHTS.to_owned()]));
     }
-    let text = fs::read(folder.join(WEIGHT_INDEX)).ok()?;
-    let index: WeightIndex = serde_json::from_slice(&text).ok()?;
-    Some(index.weight_map.into_values().collect())
+    indexed(&folder.join(WEIGHTS_INDEX))
 }
 
-/// Returns the id of a checkpoint. In the cache of Hugging Face's tools, this is the repository and the commit. For any other
+/// Returns the names in a file that names the files with the weights.
+///
+/// # Errors
+/// The file cannot be read or parsed, or names a file in another folder.
+pub fn indexed(index: &Path) -> anyhow::Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct WeightsIndex {
+        weight_map: HashMap<String, String>,
+    }
+    let names: BTreeSet<String> =
+        json(index).map(|index: WeightsIndex| index.weight_map)?.into_values().collect();
+    for name in &names {
+        ensure!(
+            Path::new(name).file_name().is_some_and(|file| file == name.as_str()),
+            "{}: names {name}, which is in another folder; use a model from a source that you trust",
+            index.display()
+        );
+    }
+    Ok(names)
+}
+
+/// Returns the id of a folder with weights. In the cache of Hugging Face's tools, this is the repository and the commit. For any other
 /// folder, the id has a digest of the folder's path and of the names, lengths and times of change of its files, so that no weight
 /// is read.
 fn id(folder: &Path) -> anyhow::Result<String> {
@@ -100,8 +97,10 @@ fn id(folder: &Path) -> anyhow::Result<String> {
     }
     let mut digest = blake3::Hasher::new();
     digest.update(path.as_os_str().as_encoded_bytes());
-    let others = [CONFIG, TOKENIZER].into_iter().chain(SETTINGS).chain(COPIED).map(str::to_owned);
-    for name in weights(folder).into_iter().chain(others) {
+    let others = [WEIGHTS_INDEX, CONFIG, TOKENIZER, TOKENIZER_CONFIG].into_iter().chain(SETTINGS);
+    // The export says what is wrong with an index that cannot be read.
+    let weights = weights_files(folder).unwrap_or_default();
+    for name in weights.into_iter().chain(others.map(str::to_owned)) {
         let Ok(metadata) = path.join(&name).metadata() else { continue };
         digest.update(
             format!("\0{name} {} {} {}", metadata.len(), metadata.mtime(), metadata.mtime_nsec()).as_bytes(),
@@ -128,6 +127,7 @@ fn id_in_cache(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_id_of_a_snapshot_is_its_repository_and_commit() {
@@ -147,29 +147,31 @@ mod tests {
         let path = folder.path().join("My model");
         fs::create_dir(&path).unwrap();
         fs::write(path.join(WEIGHTS), "1").unwrap();
-        let before = Checkpoint::at(&path).unwrap().unwrap().id;
+        let before = WeightsFolder::at(&path).unwrap().unwrap().id;
         assert!(before.starts_with("My-model@"), "{before}");
-        assert_eq!(before, Checkpoint::at(&path).unwrap().unwrap().id);
+        assert_eq!(before, WeightsFolder::at(&path).unwrap().unwrap().id);
         fs::write(path.join("README.md"), "").unwrap();
-        assert_eq!(before, Checkpoint::at(&path).unwrap().unwrap().id);
+        assert_eq!(before, WeightsFolder::at(&path).unwrap().unwrap().id);
         fs::write(path.join(WEIGHTS), "12").unwrap();
-        assert_ne!(before, Checkpoint::at(&path).unwrap().unwrap().id);
+        assert_ne!(before, WeightsFolder::at(&path).unwrap().unwrap().id);
         fs::write(path.join("model.onnx"), "").unwrap();
-        assert!(Checkpoint::at(&path).unwrap().is_none());
+        assert!(WeightsFolder::at(&path).unwrap().is_none());
     }
 
     #[test]
-    fn a_checkpoint_is_complete_with_all_files_of_its_index() {
+    fn a_folder_is_complete_with_all_files_of_its_index() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         assert!(!is_complete(folder.path()));
         write(
-            WEIGHT_INDEX,
+            WEIGHTS_INDEX,
             r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "1.safetensors"}}"#,
         );
         write("1.safetensors", "");
         assert!(!is_complete(folder.path()));
         write("2.safetensors", "");
         assert!(is_complete(folder.path()));
+        write(WEIGHTS_INDEX, r#"{"weight_map": {"a": "../1.safetensors"}}"#);
+        assert!(!is_complete(folder.path()));
     }
 }
