@@ -110,7 +110,7 @@ impl ExportCache {
         };
         shared_lock::lock(&path, tell).map_err(|e| {
             anyhow!(
-                "{}: cannot be written: {e}; set HF_HOME to a folder that this user may write to",
+                "{}: cannot be written: {e}; set HF_ASSETS_CACHE to a folder that this user may write to",
                 path.display()
             )
         })

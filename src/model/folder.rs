@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub const QWEN3: &str = "qwen3";
 const POOLING: &str = "1_Pooling/config.json";
 
 /// The file of sentence-transformers that lists the modules of the model, such as pooling.
-const MODULES: &str = "modules.json";
+pub const MODULES: &str = "modules.json";
 
 /// The configuration file, which every model has.
 pub const CONFIG: &str = "config.json";
@@ -216,24 +216,31 @@ impl ModelFolder {
     /// Returns an error if the model has a module that this tool does not run. A Dense layer, for example, is not in the graph,
     /// and without this layer the vectors would be wrong.
     fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
-        let Some((path, modules)) = self.optional(MODULES)? else { return Ok(()) };
-        let modules = modules.as_array().into_iter().flatten();
-        for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
-            let name = kind.rsplit('.').next().unwrap_or(kind);
-            if !["Transformer", "Pooling", "Normalize"].contains(&name) {
-                bail!(
-                    "{}: the model has a `{name}` module, which this tool does not run, so its vectors would be wrong; use another model",
-                    path.display()
-                );
-            }
-        }
-        Ok(())
+        find(&self.folders, MODULES).map_or(Ok(()), |path| check_modules(&path))
     }
 
     /// Finds and reads an optional configuration file. Returns `None` if the model does not have the file.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
         find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
+}
+
+/// Checks that a modules.json names only modules that this tool runs.
+///
+/// # Errors
+/// The file names another module, or cannot be read or parsed.
+pub fn check_modules(path: &Path) -> anyhow::Result<()> {
+    let modules: Value = json(path)?;
+    let modules = modules.as_array().into_iter().flatten();
+    for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
+        let name = kind.rsplit('.').next().unwrap_or(kind);
+        ensure!(
+            ["Transformer", "Pooling", "Normalize"].contains(&name),
+            "{}: the model has a `{name}` module, which this tool does not run, so its vectors would be wrong; use another model",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Returns the value of `model_type` in a config.json.

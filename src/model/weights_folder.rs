@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, ensure};
 use serde::Deserialize;
 
-use super::folder::{CONFIG, SETTINGS, TOKENIZER, graphs, json};
+use super::folder::{CONFIG, MODULES, SETTINGS, TOKENIZER, check_modules, graphs, json};
 
 /// The file with the weights, if they are in one file.
 pub const WEIGHTS: &str = "model.safetensors";
@@ -37,10 +37,14 @@ impl WeightsFolder {
     /// Returns the folder if it has weights and no ONNX file.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or the model has a module that is in no export.
     pub fn at(path: &Path) -> anyhow::Result<Option<Self>> {
         if !has_only_weights(path) {
             return Ok(None);
+        }
+        let modules = path.join(MODULES);
+        if modules.is_file() {
+            check_modules(&modules)?;
         }
         let id = id(path).with_context(|| format!("model {}", path.display()))?;
         Ok(Some(WeightsFolder { path: path.to_owned(), id }))

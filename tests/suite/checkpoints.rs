@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::hub::{Behavior, COMMIT, HubServer, run};
-use crate::util::{Playground, Ran, cosine, jsonl, metadata, our_exports, repository, rows};
+use crate::util::{Playground, Ran, after, cosine, jsonl, metadata, our_exports, repository, rows};
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -53,7 +53,7 @@ fn playground() -> Playground {
 }
 
 /// Writes a folder with the weights of the tiny model.
-fn write_checkpoint(playground: &Playground, folder: &str) {
+pub fn write_checkpoint(playground: &Playground, folder: &str) {
     WANTED.iter().for_each(|name| playground.write(&format!("{folder}/{name}"), fixture(name)));
 }
 
@@ -263,13 +263,7 @@ fn the_next_run_makes_the_export_of_a_killed_run_anew() {
     write_checkpoint(&playground, "model");
     // The file size limit ends the run in the middle of the export, as a kill does.
     let arguments = ["build", "in.jsonl", "-o", "out.parquet", "--model", "model"];
-    let mut killed = Command::new("bash");
-    let limited = "ulimit -f 64; exec \"$0\" \"$@\"";
-    let normal = offline(&playground, &arguments);
-    killed.arg("-c").arg(limited).arg(normal.get_program()).args(normal.get_args());
-    killed.current_dir(playground.path(""));
-    killed.envs(normal.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    killed.env_remove("QWEN3_INDEX_MODEL");
+    let mut killed = after("ulimit -f 64", &offline(&playground, &arguments));
     let ran = playground.output(&mut killed, "");
     assert_ne!(ran.code, Some(0), "{}", ran.story);
     let ran = build(&playground, &["--model", "model"]).expect(0);
@@ -326,6 +320,16 @@ fn what_cannot_be_exported_or_run_is_named_in_one_line() {
         "has no ONNX graph, and this tool exports only models of the architecture qwen3, not bert",
     );
     assert_eq!(hub.downloads(), 1, "{:?}", hub.requests());
+    // An export would lack the layer after pooling.
+    let mut files = self::files(&WANTED);
+    files.insert("modules.json".to_owned(), br#"[{"type": "sentence_transformers.models.Dense"}]"#.to_vec());
+    let dense = HubServer::start(files);
+    refused(
+        run(&playground, &dense, &BUILD),
+        1,
+        "the model has a `Dense` module, which this tool does not run",
+    );
+    assert!(!dense.requests().iter().any(|request| request.contains(WEIGHTS)), "{:?}", dense.requests());
     let nothing = HubServer::start(self::files(&["tokenizer.json", "config.json"]));
     refused(run(&playground, &nothing, &BUILD), 1, "has no ONNX graph and no *.safetensors");
 

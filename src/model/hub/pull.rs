@@ -9,7 +9,9 @@ use super::client::{self, Client};
 use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
-use crate::model::folder::{CONFIG, QWEN3, SETTINGS, TOKENIZER, architecture, graph_names};
+use crate::model::folder::{
+    CONFIG, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
+};
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
 
 /// The hub and the cache of downloaded models.
@@ -111,7 +113,10 @@ impl Hub {
             }
         }
         for name in SETTINGS.into_iter().filter(|name| has(name)) {
-            fetch(name)?;
+            let path = fetch(name)?;
+            if name == MODULES && graph.is_none() {
+                check_modules(&path)?;
+            }
         }
         if let Some(graph) = graph {
             let path = fetch(&graph)?;
