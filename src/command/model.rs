@@ -104,7 +104,7 @@ fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogForm
     let folder = arguments.folder.as_ref().unwrap_or(&arguments.source);
     let mut shown = Transfer::new("exporting", Some(format));
     let mut print = Ok(());
-    let done = export(&arguments.source, &arguments.precision, folder, &mut |event| match event {
+    let done = export(&arguments.source, &arguments.precision, folder, true, &mut |event| match event {
         ExportEvent::Begun { precision, bytes } => shown.begin(&precision.file_name(), bytes),
         ExportEvent::Read(bytes) => shown.show(bytes),
         ExportEvent::Waiting(why) => shown.tell(&why),

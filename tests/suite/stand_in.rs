@@ -98,7 +98,7 @@ fn run(playground: &Playground, arguments: &[&str], settings: &[(&str, &str)]) -
 
 const BUILD: [&str; 5] = ["build", "in.jsonl", "-o", "out.parquet", "--rebuild"];
 
-/// Returns the options for an export of `scripts/export_onnx.py`.
+/// Returns the options for an export of `model export`.
 fn model(file: &str) -> [&str; 4] {
     ["--model", our_exports().to_str().unwrap(), "--model-file", file]
 }

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{Seek, SeekFrom, Write};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -16,6 +15,7 @@ use super::schema::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
+use super::stage::StagedFile;
 use crate::interrupt;
 
 /// The version of ONNX's operators. Version 23 is the first with `Attention` and `RotaryEmbedding`.
@@ -168,22 +168,22 @@ impl Tensor {
 }
 
 /// A graph under construction. Inside [`Graph::choose`], nodes are added to a branch; constants belong to the whole graph.
-pub struct Graph {
+pub struct Graph<'a> {
     /// The nodes of the whole graph, and of each branch that is under construction.
     nodes: Vec<Vec<NodeProto>>,
     initializers: Vec<TensorProto>,
     names: HashSet<String>,
     /// The number of nodes that have been named.
     count: usize,
-    data: DataFile,
+    data: DataFile<'a>,
 }
 
-impl Graph {
+impl<'a> Graph<'a> {
     /// Begins a graph, and creates its data file.
     ///
     /// # Errors
     /// The file cannot be created.
-    pub fn new(data: &Path) -> anyhow::Result<Self> {
+    pub fn new(data: &'a StagedFile) -> anyhow::Result<Self> {
         Ok(Graph {
             nodes: vec![Vec::new()],
             initializers: Vec::new(),
@@ -229,8 +229,8 @@ impl Graph {
     pub fn choose(
         &mut self,
         condition: &str,
-        then: impl FnOnce(&mut Graph) -> anyhow::Result<Vec<String>>,
-        otherwise: impl FnOnce(&mut Graph) -> anyhow::Result<Vec<String>>,
+        then: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
+        otherwise: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
     ) -> anyhow::Result<Vec<String>> {
         let then = self.branch("then", then)?;
         let otherwise = self.branch("else", otherwise)?;
@@ -245,7 +245,7 @@ impl Graph {
     fn branch(
         &mut self,
         name: &str,
-        build: impl FnOnce(&mut Graph) -> anyhow::Result<Vec<String>>,
+        build: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
     ) -> anyhow::Result<GraphProto> {
         self.nodes.push(Vec::new());
         let outputs = build(self)?;
@@ -306,7 +306,7 @@ impl Graph {
         let mut tensor = initializer(name, kind, shape);
         tensor.data_location = Some(DataLocation::External.into());
         tensor.external_data = vec![
-            entry("location", &self.data.name()),
+            entry("location", &self.data.staged.name()),
             entry("offset", &offset.to_string()),
             entry("length", &(self.data.length - offset).to_string()),
         ];
@@ -423,44 +423,34 @@ pub fn value_info(name: &str, kind: DataType, shape: &[Size]) -> ValueInfoProto 
 }
 
 /// The file with the large tensors.
-struct DataFile {
-    path: PathBuf,
+struct DataFile<'a> {
+    staged: &'a StagedFile,
     file: File,
     length: u64,
 }
 
-impl DataFile {
-    fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = File::create_new(path).map_err(|e| cannot_write(path, &e))?;
-        Ok(DataFile { path: path.to_owned(), file, length: 0 })
-    }
-
-    /// Returns the name by which the graph refers to the file.
-    fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+impl<'a> DataFile<'a> {
+    fn create(staged: &'a StagedFile) -> anyhow::Result<Self> {
+        let file = File::create(&staged.path).map_err(|e| staged.cannot_write(&e))?;
+        Ok(DataFile { staged, file, length: 0 })
     }
 
     /// Skips to the next page, and returns the place.
     fn align(&mut self) -> anyhow::Result<u64> {
         self.length = self.length.next_multiple_of(ALIGNMENT);
-        self.file.seek(SeekFrom::Start(self.length)).map_err(|e| cannot_write(&self.path, &e))?;
+        self.file.seek(SeekFrom::Start(self.length)).map_err(|e| self.staged.cannot_write(&e))?;
         Ok(self.length)
     }
 
     fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.file.write_all(bytes).map_err(|e| cannot_write(&self.path, &e))?;
+        self.file.write_all(bytes).map_err(|e| self.staged.cannot_write(&e))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
 
     /// Flushes the file to disk, and returns its length.
     fn finish(self) -> anyhow::Result<u64> {
-        self.file.sync_all().map_err(|e| cannot_write(&self.path, &e))?;
+        self.file.sync_all().map_err(|e| self.staged.cannot_write(&e))?;
         Ok(self.length)
     }
-}
-
-/// Returns the error for a file that cannot be written.
-pub fn cannot_write(path: &Path, e: &io::Error) -> anyhow::Error {
-    anyhow!("{}: cannot be written: {e}; make room or choose another folder", path.display())
 }

@@ -1,7 +1,6 @@
 //! Makes ONNX exports from a model's own repository, with the operators that ONNX Runtime runs fastest.
 
 mod builder; // builds an ONNX graph, node by node
-mod checkpoint; // reads config.json and the weights in safetensors
 mod event; // the events of an export
 mod float; // the types of floats
 mod linear; // the encodings of matrix products
@@ -11,18 +10,18 @@ mod qwen3; // the graph of Qwen3-Embedding
 #[allow(dead_code, missing_docs, clippy::all)] // An export has few of the messages.
 mod schema;
 mod stage; // puts exports in place
+mod stored; // reads config.json and the weights in safetensors
 mod weights; // the seam between the graph and the weights in it
 
-use std::fs;
 use std::path::Path;
 
 use prost::Message;
 
 use super::folder::{CONFIG, SETTINGS, TOKENIZER};
 use super::precision::Precision;
-use checkpoint::Checkpoint;
 use linear::Recipe;
-use stage::Stage;
+use stage::{Stage, StagedFile};
+use stored::StoredWeights;
 
 pub use event::{ExportEvent, OnExport};
 
@@ -31,7 +30,8 @@ const COPIED: [&str; 4] = [CONFIG, TOKENIZER, "tokenizer_config.json", "config_s
 
 /// Exports the model in the folder `source` in several precisions. The exports are `onnx/model.onnx` (fp32) and
 /// `onnx/model_PRECISION.onnx` in `folder`, each with its data file. The tokenizer and the configuration files are copied to
-/// `folder`, unless it is the source. An export in place is complete; it replaces an old one.
+/// `folder`, unless it is the source. An export in place is always complete. If an export is in place already, `replaces` says
+/// whether it is made again.
 ///
 /// Only one run at a time exports into a folder. Other runs wait.
 ///
@@ -41,9 +41,10 @@ pub fn export(
     source: &Path,
     precisions: &[Precision],
     folder: &Path,
+    replaces: bool,
     on_event: OnExport,
 ) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(source)?;
+    let weights = StoredWeights::open(source)?;
     let stage = Stage::open(folder, on_event)?;
     if !is_same(source, folder) {
         for name in COPIED.into_iter().chain(SETTINGS) {
@@ -53,9 +54,14 @@ pub fn export(
         }
     }
     for &precision in precisions {
-        let bytes = write(&checkpoint, precision, &stage, on_event)?;
-        let graph = precision.file_name();
-        stage.publish(&graph, &data_name(&graph))?;
+        let graph = stage.file(&precision.file_name());
+        if graph.is_in_place() && !replaces {
+            continue;
+        }
+        let data = stage.file(&format!("{}_data", precision.file_name()));
+        on_event(ExportEvent::Begun { precision, bytes: weights.bytes() });
+        let bytes = write(&weights, precision, &graph, &data, on_event)?;
+        stage.publish(&graph, &data)?;
         on_event(ExportEvent::Made { precision, bytes });
     }
     Ok(())
@@ -63,32 +69,24 @@ pub fn export(
 
 /// Writes the unfinished export of a precision, and returns the size of graph and data in bytes.
 fn write(
-    checkpoint: &Checkpoint,
+    weights: &StoredWeights,
     precision: Precision,
-    stage: &Stage,
+    graph: &StagedFile,
+    data: &StagedFile,
     on_event: OnExport,
 ) -> anyhow::Result<u64> {
-    let graph = precision.file_name();
-    let bytes = checkpoint.bytes();
-    on_event(ExportEvent::Begun { precision, bytes });
-    let (mut read, all) = (0, checkpoint.numbers());
+    let mut read = 0;
     let mut on_read = |numbers: usize| {
         read += numbers as u64;
-        on_event(ExportEvent::Read(bytes * read / all));
+        on_event(ExportEvent::Read(weights.bytes() * read / weights.numbers()));
     };
-    let data = stage.path(&data_name(&graph));
-    let (model, data_bytes) =
-        qwen3::build(checkpoint, precision, &Recipe::new(precision), &data, &mut on_read)?;
+    let (model, bytes) = qwen3::build(weights, precision, &Recipe::new(precision), data, &mut on_read)?;
     let encoded = model.encode_to_vec();
-    fs::write(stage.path(&graph), &encoded).map_err(|e| stage.cannot_write(&graph, &e))?;
-    Ok(data_bytes + encoded.len() as u64)
+    graph.write(&encoded)?;
+    Ok(bytes + encoded.len() as u64)
 }
 
-/// Returns the name of the file with the large tensors of a graph.
-fn data_name(graph: &str) -> String {
-    format!("{graph}_data")
-}
-
+/// Returns whether two paths lead to the same folder.
 fn is_same(one: &Path, other: &Path) -> bool {
     one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(one, other)| one == other)
 }

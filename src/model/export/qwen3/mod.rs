@@ -10,14 +10,13 @@ mod cuda;
 mod parts;
 mod plain;
 
-use std::path::Path;
-
 use serde_json::json;
 
 use super::builder::{Graph, Operator, Size, value_info};
 use super::linear::{Recipe, Rows, floats};
 use super::schema::ModelProto;
 use super::schema::tensor_proto::DataType;
+use super::stage::StagedFile;
 use super::weights::{Norm, Projection, Weights};
 use crate::model::precision::Precision;
 use cpu::Cpu;
@@ -43,7 +42,7 @@ pub fn build(
     weights: &dyn Weights,
     precision: Precision,
     recipe: &Recipe,
-    data: &Path,
+    data: &StagedFile,
     on_read: &mut dyn FnMut(usize),
 ) -> anyhow::Result<(ModelProto, u64)> {
     let architecture = weights.architecture();

@@ -10,7 +10,7 @@ const ROWS: usize = 4096;
 
 /// The graph under construction, and the weights in it.
 pub struct Parts<'a> {
-    pub graph: Graph,
+    pub graph: Graph<'a>,
     pub architecture: &'a Architecture,
     pub weights: &'a dyn Weights,
     pub recipe: &'a Recipe,
@@ -75,7 +75,8 @@ pub trait Engine {
         let operator = Operator::contrib("SkipSimplifiedLayerNormalization")
             .float("epsilon", parts.architecture.epsilon);
         let mut outputs = parts.graph.add_many(operator, &[hidden, delta, &weight], 4);
-        Ok((outputs.swap_remove(0), outputs.swap_remove(3)))
+        let sum = outputs.swap_remove(3);
+        Ok((outputs.swap_remove(0), sum))
     }
 
     /// Adds the activation of the MLP.

@@ -79,7 +79,7 @@ struct Rope {
 
 /// A model's own repository.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct StoredWeights {
     folder: PathBuf,
     architecture: Architecture,
     tensors: HashMap<String, StoredTensor>,
@@ -106,7 +106,7 @@ struct StoredTensor {
     shape: Vec<usize>,
 }
 
-impl Checkpoint {
+impl StoredWeights {
     /// Opens the weights files, and checks that the model can be exported: its architecture, and the type and shape of every
     /// tensor that an export reads.
     ///
@@ -119,7 +119,7 @@ impl Checkpoint {
             "{}: no {TOKENIZER} in it; {NAME_ANOTHER}",
             folder.display()
         );
-        let mut checkpoint = Checkpoint {
+        let mut stored = StoredWeights {
             folder: folder.to_owned(),
             architecture,
             tensors: HashMap::new(),
@@ -128,10 +128,10 @@ impl Checkpoint {
             numbers: 0,
         };
         for name in weights_files(folder)? {
-            checkpoint.add_file(folder.join(name))?;
+            stored.add_file(folder.join(name))?;
         }
-        checkpoint.check_tensors()?;
-        Ok(checkpoint)
+        stored.check_tensors()?;
+        Ok(stored)
     }
 
     /// Returns the size of all tensors that an export reads, in bytes.
@@ -223,7 +223,7 @@ impl Checkpoint {
     }
 }
 
-impl Weights for Checkpoint {
+impl Weights for StoredWeights {
     fn architecture(&self) -> &Architecture {
         &self.architecture
     }
