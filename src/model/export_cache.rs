@@ -5,16 +5,15 @@
 //! assets/qwen3-index/exports/OWNER--NAME@COMMIT/PRECISION-vVERSION/  a model folder
 //! ```
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 
-use super::export::{ExportEvent, OnExport, export};
+use super::export::{OnExport, export};
 use super::folder::{CONFIG, TOKENIZER};
 use super::hub::{home, path_variable};
 use super::precision::Precision;
-use super::shared_lock;
 use super::weights_folder::WeightsFolder;
 
 /// The version of the exports. It is raised when the exporter makes other files of the same weights, so that old exports are not
@@ -72,13 +71,9 @@ impl ExportCache {
         if let Some(folder) = self.find(weights, precision) {
             return Ok(folder);
         }
-        let _lock = self.lock(weights, precision, on_event)?;
-        // Another run may have made the export while this run waited for the lock.
-        if let Some(folder) = self.find(weights, precision) {
-            return Ok(folder);
-        }
         let folder = self.folder(weights, precision);
-        export(&weights.path, &[precision], &folder, on_event)?;
+        // Another run may have made the export in the meantime.
+        export(&weights.path, &[precision], &folder, false, on_event)?;
         Ok(folder)
     }
 
@@ -93,27 +88,6 @@ impl ExportCache {
             }
         }
         exports
-    }
-
-    fn lock(
-        &self,
-        weights: &WeightsFolder,
-        precision: Precision,
-        on_event: OnExport,
-    ) -> anyhow::Result<File> {
-        let path = self.folder(weights, precision).with_added_extension("lock");
-        let tell = || {
-            on_event(ExportEvent::Waiting(format!(
-                "waiting for another run that exports to {precision} (lock {})",
-                path.display()
-            )));
-        };
-        shared_lock::lock(&path, tell).map_err(|e| {
-            anyhow!(
-                "{}: cannot be written: {e}; set HF_ASSETS_CACHE to a folder that this user may write to",
-                path.display()
-            )
-        })
     }
 
     fn folder(&self, weights: &WeightsFolder, precision: Precision) -> PathBuf {

@@ -20,7 +20,6 @@ mod probe;
 pub(crate) mod prompts; // reads the words that are put before questions and documents
 mod runtime;
 mod session;
-mod shared_lock; // lets only one program at a time change a part of a cache
 mod target;
 pub(crate) mod weights_folder; // finds a model's own weights, and identifies them
 mod workload;

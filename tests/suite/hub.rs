@@ -470,7 +470,7 @@ fn failed_downloads_are_explained_in_one_line() {
     );
     refused(
         run(&playground, &hub, &["model", "where", "small/model"]),
-        &["model.onnx is not in the cache; download it with `qwen3-index model pull small/model`"],
+        &["the model is not in the cache; download it with `qwen3-index model pull small/model`"],
     );
     // The files that did arrive are not used as a model.
     hub.set(Behavior::Good);

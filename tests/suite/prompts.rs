@@ -64,19 +64,19 @@ fn documents_and_questions_get_the_prompts_of_the_model() {
 
 #[test]
 fn an_instruction_has_the_form_of_the_models_prompt() {
-    let plain = playground(&json!({"query": "", "document": ""}));
+    let of_query = |prompt: &str| playground(&json!({ "query": prompt, "document": "" }));
+    let question = |prompt: &str| embedded(&of_query(prompt), &["--query", "hello"]);
+    let plain = of_query("");
     // Harrier has a space more than Qwen3-Embedding.
-    let harrier = playground(&json!({"query": "Instruct: Search\nQuery: ", "document": ""}));
+    let harrier = of_query("Instruct: Search\nQuery: ");
     let find = ["--instruction", "Find it", "hello"];
-    assert_eq!(embedded(&plain, &find), embedded(&plain, &["Instruct: Find it\nQuery:hello"]));
-    assert_eq!(embedded(&harrier, &find), embedded(&plain, &["Instruct: Find it\nQuery: hello"]));
-    let question = embedded(&harrier, &["--query", "hello"]);
-    assert_eq!(question, embedded(&plain, &["Instruct: Search\nQuery: hello"]));
+    assert_eq!(embedded(&plain, &find), question("Instruct: Find it\nQuery:"));
+    assert_eq!(embedded(&harrier, &find), question("Instruct: Find it\nQuery: "));
+    assert_ne!(embedded(&plain, &find), embedded(&harrier, &find));
     // Without a prompt in the file, a Qwen3 model gets the one of Qwen3-Embedding.
-    let silent = playground(&json!({}));
     let default =
-        "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:hello";
-    assert_eq!(embedded(&silent, &["--query", "hello"]), embedded(&plain, &[default]));
+        "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:";
+    assert_eq!(embedded(&playground(&json!({})), &["--query", "hello"]), question(default));
 
     let build = ["build", "in.jsonl", "-o", "out.parquet", "--model", "model", "--instruction", "Find it"];
     for (playground, instruction, prompt) in [

@@ -7,7 +7,7 @@
 //! .locks/models--OWNER--NAME/ETAG.lock       locked during the download
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use super::client::{Client, RemoteFile};
 use super::environment::{home, path_variable};
 use super::event::{OnProgress, Progress};
 use crate::digest::hex;
-use crate::model::shared_lock;
+use crate::model::folder::{CONFIG, QWEN3, architecture};
 
 const PREFIX: &str = "models--";
 
@@ -118,7 +118,8 @@ impl Cache {
         Ok(folder.join("snapshots").join(commit))
     }
 
-    /// Returns the snapshots that have an ONNX file or weights in safetensors, sorted by repository and commit.
+    /// Returns the snapshots that have an ONNX file, or weights in safetensors that this tool can export, sorted by repository
+    /// and commit.
     ///
     /// # Errors
     /// A folder of the cache cannot be read.
@@ -138,7 +139,8 @@ impl Cache {
                     files.iter().map(|(name, _)| name.clone()).filter(|name| is_wanted(name)).collect()
                 };
                 let mut found = names(|name| name.ends_with(".onnx"));
-                if found.is_empty() {
+                // The cache may have models of all kinds, and this tool can export only one.
+                if found.is_empty() && architecture(&snapshot.join(CONFIG)).is_ok_and(|name| name == QWEN3) {
                     found = names(|name| name.ends_with(".safetensors"));
                 }
                 if found.is_empty() {
@@ -169,17 +171,28 @@ impl Cache {
         self.0.join(folder_name(id))
     }
 
-    /// Locks the download of a blob. If the file system has no locks, two runs may damage each other's download, but the digest
-    /// shows the damage.
+    /// Locks the download of a blob, and waits while another program holds the lock. The lock is released when the returned
+    /// file is closed or the process ends.
     fn lock(&self, id: &str, etag: &str, on_progress: OnProgress) -> anyhow::Result<File> {
-        let path = self.0.join(".locks").join(folder_name(id)).join(format!("{etag}.lock"));
-        let tell = || {
-            on_progress(Progress::Waiting(format!(
-                "waiting for another program that downloads this file (lock {})",
-                path.display()
-            )));
-        };
-        Ok(shared_lock::lock(&path, tell)?)
+        let folder = self.0.join(".locks").join(folder_name(id));
+        fs::create_dir_all(&folder)?;
+        let path = folder.join(format!("{etag}.lock"));
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                on_progress(Progress::Waiting(format!(
+                    "waiting for another program that downloads this file (lock {})",
+                    path.display()
+                )));
+                file.lock()?;
+            }
+            // If the file system has no locks, the download starts without a lock. Two runs may then damage each other's
+            // download, but the digest shows the damage.
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(e)) => return Err(e.into()),
+        }
+        Ok(file)
     }
 }
 

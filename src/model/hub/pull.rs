@@ -136,7 +136,7 @@ impl Hub {
         self.cache.set_revision(&repository.id, repository.revision(), &revision.commit)
     }
 
-    /// Returns each snapshot in the cache that has an ONNX file or weights in safetensors.
+    /// Returns each snapshot in the cache that has an ONNX file, or weights in safetensors that this tool can export.
     ///
     /// # Errors
     /// A folder of the cache cannot be read.
