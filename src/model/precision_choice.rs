@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use anyhow::anyhow;
+use anyhow::bail;
 
 use super::cuda::Gpu;
 use super::device::{Device, DeviceChoice};
@@ -76,12 +76,10 @@ pub fn device_for(precision: Precision, device: DeviceChoice) -> anyhow::Result<
     }
     match device {
         DeviceChoice::Only(Device::Cuda(_)) => Ok(device),
-        DeviceChoice::Only(Device::Cpu | Device::OpenVino) => {
-            Err(Usage("bf16 runs on CUDA only; use --precision fp32, or --device cuda".to_owned()).into())
-        }
+        DeviceChoice::Only(Device::Cpu | Device::OpenVino) => bail!("bf16 runs on a GPU only"),
         DeviceChoice::Auto => match usable_gpu() {
             Ok(_) => Ok(DeviceChoice::Only(Device::Cuda(vec![0]))),
-            Err(e) => Err(anyhow!("bf16 runs on CUDA only ({e:#}); use --precision fp32")),
+            Err(e) => bail!("bf16 runs on a GPU only ({e:#})"),
         },
     }
 }

@@ -234,9 +234,10 @@ fn a_folder_of_weights_is_exported_again_when_they_change() {
     let ran = run_offline(&playground, &["search", "out.parquet", "hello", "--model", &path]).expect(0);
     assert_eq!((ran.stderr.as_str(), exports(&playground).len()), ("", 1), "{}", ran.story);
 
+    // Another number, which is finite too.
     let mut weights = fixture(WEIGHTS);
     let last = weights.len() - 1;
-    weights[last] ^= 0x40;
+    weights[last - 1] ^= 0x20;
     playground.write("My model/model.safetensors", weights);
     let ran = build(&playground, &model).expect(0);
     ran.says("exporting My model to fp32, ").says("was made with other settings: the model");
@@ -315,7 +316,7 @@ fn what_cannot_be_exported_or_run_is_named_in_one_line() {
     files.insert("config.json".to_owned(), br#"{"model_type": "bert"}"#.to_vec());
     let hub = HubServer::start(files);
     refused(
-        run(&playground, &hub, &BUILD),
+        run(&self::playground(), &hub, &BUILD),
         1,
         "has no ONNX graph, and this tool exports only models of the architecture qwen3, not bert",
     );
@@ -325,18 +326,22 @@ fn what_cannot_be_exported_or_run_is_named_in_one_line() {
     files.insert("modules.json".to_owned(), br#"[{"type": "sentence_transformers.models.Dense"}]"#.to_vec());
     let dense = HubServer::start(files);
     refused(
-        run(&playground, &dense, &BUILD),
+        run(&self::playground(), &dense, &BUILD),
         1,
         "the model has a `Dense` module, which this tool does not run",
     );
     assert!(!dense.requests().iter().any(|request| request.contains(WEIGHTS)), "{:?}", dense.requests());
     let nothing = HubServer::start(self::files(&["tokenizer.json", "config.json"]));
-    refused(run(&playground, &nothing, &BUILD), 1, "has no ONNX graph and no *.safetensors");
+    refused(run(&self::playground(), &nothing, &BUILD), 1, "has no ONNX graph and no *.safetensors");
 
     write_checkpoint(&playground, "model");
     let model =
         |more: &[&str]| build(&playground, &[&["--model", "model", "--device", "cpu"], more].concat());
-    refused(model(&["--precision", "bf16"]), 2, "model model: bf16 runs on CUDA only");
+    refused(
+        model(&["--precision", "bf16"]),
+        1,
+        "model model: bf16 runs on a GPU only; use --precision fp32 or f16",
+    );
     refused(
         model(&["--model-file", "model_fp16.onnx"]),
         2,

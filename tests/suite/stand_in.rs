@@ -208,7 +208,14 @@ fn weights_are_exported_in_a_precision_that_suits_the_gpu() {
     build(&[], &[]).expect(0).says("model model (model_bf16.onnx), 64 dimensions, GPU 0 (CUDA), ");
     // A night without the GPU, or without enough memory on it, does not embed all texts again in fp32.
     let refused = build(&[], &[("STAND_IN_GPUS", "0")]).expect(1);
-    refused.says("model model: bf16 runs on CUDA only (there is no GPU 0").says("; use --precision fp32");
+    refused
+        .says("model model: bf16 runs on a GPU only (there is no GPU 0")
+        .says("; run again when the GPU is back, or");
+    let search = ["search", "out.parquet", "hello", "--model", "model", "--device", "cpu"];
+    let refused = run(&playground, &search, &[("HF_HOME", home.to_str().unwrap())]).expect(1);
+    refused.says(
+        "bf16 runs on a GPU only; search on a machine with a GPU, or build the index with --precision f16",
+    );
     build(&["--batch-tokens", "64", "--rebuild"], &[("STAND_IN_MIB", "1")])
         .expect(1)
         .says("not enough memory on the device");

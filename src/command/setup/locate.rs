@@ -42,6 +42,19 @@ impl<'a> DefaultGraph<'a> {
             DefaultGraph::OfIndex(file) | DefaultGraph::OfOldOutput(file) => precision_choice::of_file(file),
         }
     }
+
+    /// Says what to do if the device cannot run the precision.
+    fn advice(self) -> &'static str {
+        match self {
+            DefaultGraph::OfModel => "use --precision fp32 or f16",
+            DefaultGraph::OfIndex(_) => {
+                "search on a machine with a GPU, or build the index with --precision f16, which runs on both"
+            }
+            DefaultGraph::OfOldOutput(_) => {
+                "run again when the GPU is back, or embed all texts again with --precision fp32 or f16"
+            }
+        }
+    }
 }
 
 /// Finds the files of the model, downloads them from the hub, or exports the model.
@@ -85,12 +98,14 @@ fn open_on(
     let Some(weights) = WeightsFolder::at(&path)? else {
         return Model::open(&path, file.as_deref(), device);
     };
-    let in_model = || format!("model {}", path.display());
+    let in_model = || format!("model {}", said(arguments));
+    let default = if asked.is_some() { DefaultGraph::OfModel } else { default };
     let precision = match asked {
         Some(file) => precision_of(&file).with_context(in_model)?,
         None => default.precision().unwrap_or_else(|| precision_choice::suited(&device)),
     };
-    let device = precision_choice::device_for(precision, device).with_context(in_model)?;
+    let device = precision_choice::device_for(precision, device)
+        .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice()))?;
     let folder = exported(&weights, precision, &said(arguments), format)?;
     Model::open(&folder, Some(&precision.file_name()), device)
 }
