@@ -30,7 +30,7 @@ const KEPT: &str = "kept";
 pub(super) const PRESENT: &str = "present_key_values";
 
 /// The key of the description of the export, in the metadata of graphs that `model export` makes.
-const EXPORT: &str = "qwen3-index.export";
+pub(super) const EXPORT: &str = "qwen3-index.export";
 
 /// The description of an export. `model export` writes the description into the metadata of the graph.
 #[derive(Debug, Deserialize)]

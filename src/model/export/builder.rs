@@ -1,4 +1,5 @@
-//! Builds an ONNX graph, node by node. Large tensors are written to the data file at once and are not kept in memory.
+//! Builds an ONNX graph, node by node. Large tensors are written to the data file at once and are not kept in memory. Only this
+//! module and the generated schema use the crate prost.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -6,6 +7,7 @@ use std::io::{Seek, SeekFrom, Write};
 
 use anyhow::{Context, ensure};
 use half::{bf16, f16};
+use prost::Message;
 use rayon::prelude::*;
 
 use super::schema::attribute_proto::AttributeType;
@@ -332,7 +334,8 @@ impl<'a> Graph<'a> {
         self.constant(&format!("number_{value:?}"), Tensor::scalar(value as f32))
     }
 
-    /// Ends the graph. Flushes the data file to disk, and returns the model and the size of the data file in bytes.
+    /// Ends the graph. Flushes the data file to disk, and returns the bytes of the graph file and the size of the data file in
+    /// bytes.
     ///
     /// # Errors
     /// The data file cannot be flushed, or a branch is not complete.
@@ -342,7 +345,7 @@ impl<'a> Graph<'a> {
         inputs: Vec<ValueInfoProto>,
         outputs: Vec<ValueInfoProto>,
         metadata: &[(&str, String)],
-    ) -> anyhow::Result<(ModelProto, u64)> {
+    ) -> anyhow::Result<(Vec<u8>, u64)> {
         let bytes = self.data.finish()?;
         let node = self.nodes.pop().context("the graph has no nodes")?;
         ensure!(self.nodes.is_empty(), "a branch of the graph is not complete");
@@ -366,7 +369,7 @@ impl<'a> Graph<'a> {
             metadata_props: metadata.iter().map(|(key, value)| entry(key, value)).collect(),
             ..Default::default()
         };
-        Ok((model, bytes))
+        Ok((model.encode_to_vec(), bytes))
     }
 
     fn next_name(&mut self, kind: &str) -> String {

@@ -15,8 +15,6 @@ mod weights; // the seam between the graph and the weights in it
 
 use std::path::Path;
 
-use prost::Message;
-
 use super::folder::{CONFIG, SETTINGS, TOKENIZER};
 use super::precision::Precision;
 use linear::Recipe;
@@ -80,8 +78,7 @@ fn write(
         read += numbers as u64;
         on_event(ExportEvent::Read(weights.bytes() * read / weights.numbers()));
     };
-    let (model, bytes) = qwen3::build(weights, precision, &Recipe::new(precision), data, &mut on_read)?;
-    let encoded = model.encode_to_vec();
+    let (encoded, bytes) = qwen3::build(weights, precision, &Recipe::new(precision), data, &mut on_read)?;
     graph.write(&encoded)?;
     Ok(bytes + encoded.len() as u64)
 }
