@@ -164,7 +164,7 @@ fn the_tokenizer_gives_the_golden_ids() {
     for text in golden() {
         let mut tokenizer = Tokenizer::load(&path, Some("<|endoftext|>")).unwrap();
         if let Some(instruction) = &text.instruction {
-            tokenizer = tokenizer.with_instruction(instruction).unwrap();
+            tokenizer = tokenizer.with_prompt(&format!("Instruct: {instruction}\nQuery:")).unwrap();
         }
         assert_eq!(tokenizer.encode(&text.text).unwrap().ids(), text.ids, "{:?}", text.text);
     }
@@ -227,7 +227,8 @@ fn a_vector_has_the_same_bits_in_any_batch() {
 fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
     for Export(file, ..) in made_here() {
         let model = open(our_exports(), file);
-        let tokenizer = model.tokenizer.with_instruction("Find the rule that answers the question").unwrap();
+        let prompt = "Instruct: Find the rule that answers the question\nQuery:";
+        let tokenizer = model.tokenizer.with_prompt(prompt).unwrap();
         let golden: Vec<Golden> = golden()
             .into_iter()
             .map(|text| Golden { ids: tokenizer.encode(&text.text).unwrap().ids().to_vec(), ..text })

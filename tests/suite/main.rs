@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)] // Tests panic to fail, and print tables.
 
 mod bad_inputs;
+mod checkpoints;
 mod crashes;
 mod devices;
 mod doctor;
@@ -26,6 +27,7 @@ mod mixed;
 mod nights;
 mod objects;
 mod pipeline;
+mod prompts;
 mod qdrant;
 mod ray;
 mod readers;
