@@ -1,11 +1,13 @@
 //! The arguments of `eval`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
 use super::setup::ModelArguments;
 use super::style::{self, COMPARISON, INPUT, OUTPUT, TEXT};
+use crate::model::precision_choice::PrecisionChoice;
 
 pub const EXAMPLES: &str = "  \
   qwen3-index eval retrieval my-test
@@ -83,7 +85,7 @@ pub struct EvalRetrievalArguments {
     ///
     /// The index is a Parquet file that `build` wrote, a folder of such files, or a pattern such as 'parts/*.parquet'. If the rows
     /// are chunks, a document is as near to a question as its nearest chunk.
-    #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file"], help_heading = INPUT)]
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file", "compare_precision"], help_heading = INPUT)]
     pub index: Option<PathBuf>,
 
     /// Instruction to put before each question
@@ -121,6 +123,11 @@ pub struct SetupArguments {
     /// Compare with another ONNX file of the model
     #[arg(long, value_name = "NAME", help_heading = COMPARISON)]
     pub compare_model_file: Option<String>,
+
+    /// Compare with another precision of the model
+    #[arg(long, value_name = "PRECISION", value_parser = PrecisionChoice::from_str, conflicts_with = "compare_model_file",
+          help_heading = COMPARISON)]
+    pub compare_precision: Option<PrecisionChoice>,
 
     /// Compare with vectors of N dimensions
     #[arg(long, value_name = "N", help_heading = COMPARISON)]

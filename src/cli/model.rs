@@ -8,23 +8,24 @@ use clap::{Args, Subcommand};
 use super::setup::ModelArguments;
 use super::style::{self, INPUT, MODEL, OUTPUT};
 use crate::model::Precision;
+use crate::model::precision_choice::PrecisionChoice;
 
 pub const EXAMPLES: &str = "  \
-  qwen3-index model pull onnx-community/Qwen3-Embedding-0.6B-ONNX
+  qwen3-index model pull Qwen/Qwen3-Embedding-0.6B
   qwen3-index model bundle ./to-carry-over";
 
 const PULL: &str = "  \
-  qwen3-index model pull onnx-community/Qwen3-Embedding-0.6B-ONNX
-  qwen3-index model pull --model-file model_int8.onnx";
+  qwen3-index model pull --precision int8
+  qwen3-index model pull onnx-community/Qwen3-Embedding-0.6B-ONNX";
 
 const WHERE: &str = "  \
-  qwen3-index model where onnx-community/Qwen3-Embedding-0.6B-ONNX";
+  qwen3-index model where --precision int8";
 
 const BUNDLE: &str = "  \
   qwen3-index model bundle ./to-carry-over";
 
 const EXPORT: &str = "  \
-  qwen3-index model export ./Qwen3-Embedding-0.6B ./model --precision int8
+  qwen3-index model export Qwen/Qwen3-Embedding-0.6B ./model --precision int8
   qwen3-index build ./docs -o vectors.parquet --model ./model --model-file model_int8.onnx";
 
 /// The subcommands of `model`.
@@ -32,15 +33,16 @@ const EXPORT: &str = "  \
 pub enum ModelCommand {
     /// Download or update a model, and print its folder
     ///
-    /// The model goes into the cache that Hugging Face's own tools use. Only files that have changed are downloaded.
+    /// The model goes into the cache that Hugging Face's own tools use. Only files that have changed are downloaded. A model without
+    /// an ONNX file is exported, as `build` does, and the folder of the export is printed.
     #[command(after_help = style::examples(PULL))]
     Pull(NamedModel),
     /// Print the folder of a model that is in the cache
     ///
-    /// The command fails if a file of the model is missing in the cache.
+    /// The command fails if a file of the model, or its export, is missing in the cache.
     #[command(after_help = style::examples(WHERE))]
     Where(NamedModel),
-    /// List the models in the cache that have an ONNX file
+    /// List the models in the cache, and their exports
     List,
     /// Make a folder for a machine without a network
     ///
@@ -71,16 +73,21 @@ pub struct BundleArguments {
 
 /// Arguments of `model export`.
 #[derive(Debug, Args)]
+// The options are numbered from 1, so help lists the positional arguments, number 0, before them.
+#[command(next_display_order = 1)]
 pub struct ExportArguments {
-    /// Folder with *.safetensors, config.json and tokenizer.json
-    #[arg(value_name = "SOURCE", help_heading = INPUT)]
+    /// Folder with the model's own weights, or hub name
+    ///
+    /// The folder holds model.safetensors, config.json and tokenizer.json. A name on the Hugging Face hub is written owner/name or
+    /// owner/name@revision.
+    #[arg(value_name = "SOURCE", help_heading = INPUT, display_order = 0)]
     pub source: PathBuf,
 
     /// Model folder to write to [default: SOURCE]
     ///
     /// The exports are onnx/model.onnx (fp32) and onnx/model_PRECISION.onnx, each with its weights beside it. An export that is
-    /// there already is replaced.
-    #[arg(value_name = "DIR", help_heading = OUTPUT)]
+    /// there already is replaced. If SOURCE is a hub name, DIR is required.
+    #[arg(value_name = "DIR", help_heading = OUTPUT, display_order = 0)]
     pub folder: Option<PathBuf>,
 
     /// fp32, int8, q8, q4, f16, bf16 or plain
@@ -100,11 +107,19 @@ pub struct ExportArguments {
 pub struct NamedModel {
     /// Name on the Hugging Face hub
     ///
-    /// The name is written owner/name or owner/name@revision. The default is onnx-community/Qwen3-Embedding-0.6B-ONNX.
+    /// The name is written owner/name or owner/name@revision. The default is Qwen/Qwen3-Embedding-0.6B.
     #[arg(value_name = "NAME", env = "QWEN3_INDEX_MODEL", display_order = 0)]
     pub name: Option<String>,
 
     /// ONNX file of the model [default: model.onnx]
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
+
+    /// auto, fp32, int8, q8, q4, f16, bf16 or plain
+    ///
+    /// The precision that the model's own weights are exported in, or the file of an ONNX export. `auto` is the one that `build`
+    /// would use on this machine.
+    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = PrecisionChoice::from_str,
+          conflicts_with = "model_file")]
+    pub precision: PrecisionChoice,
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::style::{INPUT, LIMITS, MODEL, TEXT};
 use crate::model::DeviceChoice;
+use crate::model::precision_choice::PrecisionChoice;
 use crate::shard::Shard;
 
 /// The model, and the device that runs it.
@@ -15,9 +16,10 @@ use crate::shard::Shard;
 pub struct ModelArguments {
     /// Folder, file or hub name
     ///
-    /// A folder holds an ONNX export with its tokenizer.json and config.json. A file is an .onnx file in such a folder. A name on the
-    /// Hugging Face hub is written owner/name or owner/name@revision. The default is the folder `model` beside this program if
-    /// there is one, otherwise onnx-community/Qwen3-Embedding-0.6B-ONNX from the hub.
+    /// A folder holds an ONNX export, or the model's own weights (*.safetensors), with tokenizer.json and config.json. A file is an
+    /// .onnx file in such a folder. A name on the Hugging Face hub is written owner/name or owner/name@revision. Weights are exported
+    /// to ONNX once, in the first run. The default is the folder `model` beside this program if there is one, otherwise
+    /// Qwen/Qwen3-Embedding-0.6B from the hub.
     #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL")]
     pub model: Option<PathBuf>,
 
@@ -26,6 +28,15 @@ pub struct ModelArguments {
     /// If `search` or `eval retrieval --index` is run without this option, it uses the file that the index was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
+
+    /// auto, fp32, int8, q8, q4, f16, bf16 or plain
+    ///
+    /// The precision that the model's own weights are exported in, or the file of an ONNX export: model.onnx for fp32, otherwise
+    /// model_PRECISION.onnx. `auto` is fp32 on a CPU, and bf16 on a GPU (f16 on one without bfloat16), but the precision of the
+    /// index if there is one already. With ONNX files, `auto` is the file of --model-file.
+    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = PrecisionChoice::from_str,
+          conflicts_with = "model_file")]
+    pub precision: PrecisionChoice,
 
     /// Download nothing
     ///

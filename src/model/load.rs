@@ -177,7 +177,7 @@ impl Model {
 
     fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
         let min_cosine = match (device, session.export().map(|export| export.variant.as_str())) {
-            // Only exports of `scripts/export_onnx.py` name their precision. Most other exports that run on a GPU have 16 bits.
+            // Only exports of `model export` name their precision. Most other exports that run on a GPU have 16 bits.
             (_, Some("bf16")) | (Device::Cuda(_), None) => probe::MIN_COSINE_BF16,
             (Device::OpenVino, _) | (_, Some("f16")) => probe::MIN_COSINE_16_BITS,
             _ => probe::MIN_COSINE,
@@ -197,7 +197,7 @@ impl Model {
         let placement = session.placement(CUDA)?;
         if let Some(heavy) = placement.heavy_elsewhere() {
             bail!(
-                "model {}: CUDA has no kernel for {heavy}, which would run on the CPU; use an export like those of `scripts/export_onnx.py --variant f16`",
+                "model {}: CUDA has no kernel for {heavy}, which would run on the CPU; use an export like those of `qwen3-index model export --precision f16`",
                 self.folder.onnx.display()
             );
         }

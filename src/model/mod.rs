@@ -4,6 +4,7 @@ pub(crate) mod bundle; // makes a folder with this program and a model, for a ma
 mod cuda;
 mod device;
 pub(crate) mod export; // makes ONNX exports from a model's own repository
+pub(crate) mod export_cache; // keeps the exports that this tool makes
 mod feed;
 mod fingerprint;
 mod folder;
@@ -14,10 +15,13 @@ mod load;
 mod onnx;
 mod placement;
 mod precision;
+pub(crate) mod precision_choice; // chooses the precision of an export
 mod probe;
+pub(crate) mod prompts; // reads the words that are put before questions and documents
 mod runtime;
 mod session;
 mod target;
+pub(crate) mod weights_folder; // finds a model's own weights, and identifies them
 mod workload;
 
 pub use device::{Device, DeviceChoice, DevicePrecision};
@@ -29,4 +33,4 @@ pub use onnx::OnnxEmbedder;
 pub use placement::Placement;
 pub use precision::Precision;
 pub use probe::Probe;
-pub use workload::{Resources, Workload};
+pub use workload::{Resources, Workload, default_threads};

@@ -111,7 +111,7 @@ impl ExecutionTarget {
             }
             // A message of OpenVINO begins with a long list of places in the source code of OpenVINO.
             ExecutionTarget::OpenVino { .. } => anyhow!(
-                "{}; OpenVINO runs standard operators only: use an export like those of `scripts/export_onnx.py --variant plain`",
+                "{}; OpenVINO runs standard operators only: use an export like those of `qwen3-index model export --precision plain`",
                 message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
             ),
         }

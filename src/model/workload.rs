@@ -1,5 +1,8 @@
 //! The resources that a model may use, and a description of the texts that the model will embed.
 
+use std::num::NonZeroUsize;
+use std::thread;
+
 /// The resources of the machine that a model may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Resources {
@@ -18,4 +21,11 @@ pub struct Workload {
     pub batch_tokens: Option<usize>,
     /// Token ids that every text begins with.
     pub prefix: Vec<u32>,
+}
+
+/// Returns how many threads an operator uses on a CPU: one per core, because a second thread per core does not make the model
+/// faster. A container may allow fewer cores than the machine has.
+pub fn default_threads() -> usize {
+    let allowed = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    allowed.min(num_cpus::get_physical())
 }

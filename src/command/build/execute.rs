@@ -131,8 +131,9 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     reporter.info(&format!("model {name}, {dimensions} dimensions, {}{cpu_reason}", loaded.device()));
     if loaded.shares_prefix() {
         let tokens = counted(model.workload.prefix.len() as u64, "token");
+        let prompt = if plan.metadata.fingerprint.instruction.is_some() { "instruction" } else { "prompt" };
         reporter.info(&format!(
-            "the instruction has {tokens}, which are the same in every text and are computed only once"
+            "the {prompt} has {tokens}, which are the same in every text and are computed only once"
         ));
     }
     Ok(loaded)

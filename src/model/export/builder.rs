@@ -1,12 +1,13 @@
-//! Builds an ONNX graph, node by node. Large tensors are written to the data file at once and are not kept in memory.
+//! Builds an ONNX graph, node by node. Large tensors are written to the data file at once and are not kept in memory. Only this
+//! module and the generated schema use the crate prost.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{Seek, SeekFrom, Write};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use half::{bf16, f16};
+use prost::Message;
 use rayon::prelude::*;
 
 use super::schema::attribute_proto::AttributeType;
@@ -16,6 +17,7 @@ use super::schema::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
+use super::stage::StagedFile;
 use crate::interrupt;
 
 /// The version of ONNX's operators. Version 23 is the first with `Attention` and `RotaryEmbedding`.
@@ -169,22 +171,22 @@ impl Tensor {
 }
 
 /// A graph under construction. Inside [`Graph::choose`], nodes are added to a branch; constants belong to the whole graph.
-pub struct Graph {
+pub struct Graph<'a> {
     /// The nodes of the whole graph, and of each branch that is under construction.
     nodes: Vec<Vec<NodeProto>>,
     initializers: Vec<TensorProto>,
     names: HashSet<String>,
     /// The number of nodes that have been named.
     count: usize,
-    data: DataFile,
+    data: DataFile<'a>,
 }
 
-impl Graph {
+impl<'a> Graph<'a> {
     /// Begins a graph, and creates its data file.
     ///
     /// # Errors
     /// The file cannot be created.
-    pub fn new(data: &Path) -> anyhow::Result<Self> {
+    pub fn new(data: &'a StagedFile) -> anyhow::Result<Self> {
         Ok(Graph {
             nodes: vec![Vec::new()],
             initializers: Vec::new(),
@@ -230,8 +232,8 @@ impl Graph {
     pub fn choose(
         &mut self,
         condition: &str,
-        then: impl FnOnce(&mut Graph) -> anyhow::Result<Vec<String>>,
-        otherwise: impl FnOnce(&mut Graph) -> anyhow::Result<Vec<String>>,
+        then: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
+        otherwise: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
     ) -> anyhow::Result<Vec<String>> {
         let then = self.branch("then", then)?;
         let otherwise = self.branch("else", otherwise)?;
@@ -246,7 +248,7 @@ impl Graph {
     fn branch(
         &mut self,
         name: &str,
-        build: impl FnOnce(&mut Graph) -> anyhow::Result<Vec<String>>,
+        build: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
     ) -> anyhow::Result<GraphProto> {
         self.nodes.push(Vec::new());
         let outputs = build(self)?;
@@ -307,7 +309,7 @@ impl Graph {
         let mut tensor = initializer(name, kind, shape);
         tensor.data_location = Some(DataLocation::External.into());
         tensor.external_data = vec![
-            entry("location", &self.data.name()),
+            entry("location", &self.data.staged.name()),
             entry("offset", &offset.to_string()),
             entry("length", &(self.data.length - offset).to_string()),
         ];
@@ -333,7 +335,8 @@ impl Graph {
         self.constant(&format!("number_{value:?}"), Tensor::scalar(value as f32))
     }
 
-    /// Ends the graph. Flushes the data file to disk, and returns the model and the size of the data file in bytes.
+    /// Ends the graph. Flushes the data file to disk, and returns the bytes of the graph file and the size of the data file in
+    /// bytes.
     ///
     /// # Errors
     /// The data file cannot be flushed, or a branch is not complete.
@@ -343,7 +346,7 @@ impl Graph {
         inputs: Vec<ValueInfoProto>,
         outputs: Vec<ValueInfoProto>,
         metadata: &[(&str, String)],
-    ) -> anyhow::Result<(ModelProto, u64)> {
+    ) -> anyhow::Result<(Vec<u8>, u64)> {
         let bytes = self.data.finish()?;
         let node = self.nodes.pop().context("the graph has no nodes")?;
         ensure!(self.nodes.is_empty(), "a branch of the graph is not complete");
@@ -355,7 +358,7 @@ impl Graph {
             output: outputs,
             ..Default::default()
         };
-        Ok((model(graph, metadata), bytes))
+        Ok((model(graph, metadata).encode_to_vec(), bytes))
     }
 
     fn next_name(&mut self, kind: &str) -> String {
@@ -426,44 +429,34 @@ pub fn value_info(name: &str, kind: DataType, shape: &[Size]) -> ValueInfoProto 
 }
 
 /// The file with the large tensors.
-struct DataFile {
-    path: PathBuf,
+struct DataFile<'a> {
+    staged: &'a StagedFile,
     file: File,
     length: u64,
 }
 
-impl DataFile {
-    fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = File::create_new(path).map_err(|e| cannot_write(path, &e))?;
-        Ok(DataFile { path: path.to_owned(), file, length: 0 })
-    }
-
-    /// Returns the name by which the graph refers to the file.
-    fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+impl<'a> DataFile<'a> {
+    fn create(staged: &'a StagedFile) -> anyhow::Result<Self> {
+        let file = File::create(&staged.path).map_err(|e| staged.cannot_write(&e))?;
+        Ok(DataFile { staged, file, length: 0 })
     }
 
     /// Skips to the next page, and returns the place.
     fn align(&mut self) -> anyhow::Result<u64> {
         self.length = self.length.next_multiple_of(ALIGNMENT);
-        self.file.seek(SeekFrom::Start(self.length)).map_err(|e| cannot_write(&self.path, &e))?;
+        self.file.seek(SeekFrom::Start(self.length)).map_err(|e| self.staged.cannot_write(&e))?;
         Ok(self.length)
     }
 
     fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.file.write_all(bytes).map_err(|e| cannot_write(&self.path, &e))?;
+        self.file.write_all(bytes).map_err(|e| self.staged.cannot_write(&e))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
 
     /// Flushes the file to disk, and returns its length.
     fn finish(self) -> anyhow::Result<u64> {
-        self.file.sync_all().map_err(|e| cannot_write(&self.path, &e))?;
+        self.file.sync_all().map_err(|e| self.staged.cannot_write(&e))?;
         Ok(self.length)
     }
-}
-
-/// Returns the error for a file that cannot be written.
-pub fn cannot_write(path: &Path, e: &io::Error) -> anyhow::Error {
-    anyhow!("{}: cannot be written: {e}; make room or choose another folder", path.display())
 }

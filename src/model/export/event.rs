@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::quality::Quality;
+use super::check::Quality;
+use crate::console::DecimalBytes;
 use crate::model::precision::Precision;
 
 /// A step of an export. Each step reads all weights once, layer by layer.
@@ -52,5 +53,20 @@ impl fmt::Display for Step {
             Step::Writing(precision) => f.write_str(&precision.file_name()),
             Step::Check(precision) => write!(f, "check of {precision}"),
         }
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Made { precision, bytes, quality, kept } = self;
+        write!(f, "{precision:5}  {:>7}", DecimalBytes(*bytes).to_string())?;
+        match quality {
+            Some(quality) => write!(f, "  {quality}")?,
+            None => f.write_str("  not checked, because only a GPU computes in this precision")?,
+        }
+        if *kept > 0.0 {
+            write!(f, ", {:.1} % of the weights in fp32", 100.0 * kept)?;
+        }
+        Ok(())
     }
 }

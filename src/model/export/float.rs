@@ -63,11 +63,3 @@ fn converted<T: Copy + Default + Send>(values: &[f32], number: impl Fn(f32) -> T
     });
     halves
 }
-
-/// Rounds a number to the nearest integer, ties to even. The number has to be smaller than 2²². Unlike `round_ties_even`, this
-/// function needs no call of a library on processors without SSE 4.1, so many numbers are rounded at once.
-pub fn nearest(value: f32) -> f32 {
-    /// 1.5 · 2²³. From 2²³ on, floats have no digits after the point.
-    const SHIFT: f32 = 12_582_912.0;
-    (value + SHIFT) - SHIFT
-}

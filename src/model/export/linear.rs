@@ -8,8 +8,8 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::builder::{Graph, Operator, Tensor};
-use super::float::{FloatKind, nearest};
-use super::calibrate::Noise;
+use super::float::FloatKind;
+use super::condition::Noise;
 use super::weights::{Architecture, Projection};
 use crate::model::precision::Precision;
 
@@ -31,7 +31,7 @@ const TRANSPOSED: usize = 16;
 
 /// How a product is stored and computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+pub enum ProductEncoding {
     /// Weights and activations are floats.
     Floats(FloatKind),
     /// Weights have this many bits, with one scale per block of 32 weights. The operator rounds the activations to 8 bits, in
@@ -49,7 +49,7 @@ pub struct Recipe {
     pub embeddings: FloatKind,
     /// The type of the activations between the products.
     pub activations: FloatKind,
-    products: Encoding,
+    products: ProductEncoding,
     /// The products that stay in fp32, by layer.
     kept: HashSet<(usize, Projection)>,
 }
@@ -60,7 +60,7 @@ impl Recipe {
         let floats = |kind| Recipe {
             embeddings: kind,
             activations: kind,
-            products: Encoding::Floats(kind),
+            products: ProductEncoding::Floats(kind),
             kept: HashSet::new(),
         };
         let quantized =
@@ -69,25 +69,26 @@ impl Recipe {
             Precision::Fp32 | Precision::Plain => floats(FloatKind::F32),
             Precision::F16 => floats(FloatKind::F16),
             Precision::Bf16 => floats(FloatKind::Bf16),
-            Precision::Int8 => quantized(Encoding::Tokens),
-            Precision::Q8 => quantized(Encoding::Blocks { bits: 8 }),
-            Precision::Q4 => quantized(Encoding::Blocks { bits: 4 }),
+            Precision::Int8 => quantized(ProductEncoding::Tokens),
+            Precision::Q8 => quantized(ProductEncoding::Blocks { bits: 8 }),
+            Precision::Q4 => quantized(ProductEncoding::Blocks { bits: 4 }),
         }
     }
 
     /// Returns the encoding of a product.
-    pub fn encoding(&self, layer: usize, projection: Projection) -> Encoding {
-        if self.kept.contains(&(layer, projection)) { Encoding::Floats(FloatKind::F32) } else { self.products }
+    pub fn encoding(&self, layer: usize, projection: Projection) -> ProductEncoding {
+        let is_kept = self.kept.contains(&(layer, projection));
+        if is_kept { ProductEncoding::Floats(FloatKind::F32) } else { self.products }
     }
 
     /// Returns whether the export has products in 8 or 4 bits.
     pub fn is_quantized(&self) -> bool {
-        !matches!(self.products, Encoding::Floats(_))
+        !matches!(self.products, ProductEncoding::Floats(_))
     }
 
     /// Keeps groups of products in fp32, if the other products are in 8 bits with a scale per column.
     pub fn keep(&mut self, groups: Vec<Noise>) {
-        if self.products == Encoding::Tokens {
+        if self.products == ProductEncoding::Tokens {
             for Noise { layer, group, .. } in groups {
                 self.kept.extend(group.projections().iter().map(|&projection| (layer, projection)));
             }
@@ -175,19 +176,19 @@ pub fn multiply(
     rows: &mut Rows,
     name: &str,
     weight: &Array2<f32>,
-    encoding: Encoding,
+    encoding: ProductEncoding,
 ) -> anyhow::Result<Product> {
     match encoding {
-        Encoding::Floats(kind) => {
+        ProductEncoding::Floats(kind) => {
             let weight = graph.constant(name, floats(weight, kind))?;
             let values = graph.add("MatMul", &[&rows.values, &weight]);
             Ok(Product { values, factor: rows.factor.clone() })
         }
-        Encoding::Blocks { bits } => {
+        ProductEncoding::Blocks { bits } => {
             let values = multiply_blocks(graph, &rows.values, name, weight, bits)?;
             Ok(Product { values, factor: rows.factor.clone() })
         }
-        Encoding::Tokens => {
+        ProductEncoding::Tokens => {
             let rows = rows.quantized(graph)?;
             let values = multiply_tokens(graph, &rows.values, name, weight)?;
             Ok(Product { values, factor: Some(rows.factor.clone()) })
@@ -264,8 +265,7 @@ pub fn floats(weight: &Array2<f32>, kind: FloatKind) -> Tensor {
 pub fn quantize_columns(weight: &Array2<f32>) -> (Vec<i8>, Vec<f32>) {
     let (columns, inner) = (columns(weight), weight.nrows());
     let scales: Vec<f32> = columns.par_chunks(inner).map(|column| scale(column, LARGEST)).collect();
-    let quantized =
-        transposed(&columns, inner, |column, value| nearest(value / scales[column]) as i8);
+    let quantized = transposed(&columns, inner, |column, value| nearest(value / scales[column]) as i8);
     (quantized, scales)
 }
 
@@ -303,6 +303,14 @@ fn columns(weight: &Array2<f32>) -> Cow<'_, [f32]> {
         Some(columns) => Cow::Borrowed(columns),
         None => Cow::Owned(weight.t().iter().copied().collect()),
     }
+}
+
+/// Rounds to the nearest integer, and halves to even, for numbers below 2^22. Compilers turn these two additions into vector
+/// instructions on every processor, but not `round_ties_even`.
+pub fn nearest(value: f32) -> f32 {
+    /// 1.5 * 2^23. Floats of this size have no fraction.
+    const NO_FRACTION: f32 = 12_582_912.0;
+    value + NO_FRACTION - NO_FRACTION
 }
 
 /// Returns the scale by which the largest of some numbers becomes `largest`.

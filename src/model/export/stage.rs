@@ -1,7 +1,7 @@
 //! Puts exports in place: a folder for unfinished exports, and a lock, since one run at a time exports into a model folder.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::storage::lock::{Lock, LockError};
 
 /// The folder of the graphs in a model folder, as in repositories of the hub.
-pub const GRAPHS: &str = "onnx";
+const GRAPHS: &str = "onnx";
 
 /// The name of the lock file in the folder of the graphs.
 const LOCK: &str = ".export.lock";
@@ -33,6 +33,12 @@ pub struct Stage {
     /// The folder of the graphs.
     folder: PathBuf,
     _lock: Option<Lock>,
+}
+
+/// An unfinished file, and the place where it will be put.
+pub struct StagedFile {
+    pub path: PathBuf,
+    place: PathBuf,
 }
 
 impl Stage {
@@ -53,9 +59,9 @@ impl Stage {
         Ok(Stage { unfinished, folder: graphs, _lock: lock })
     }
 
-    /// Returns the path of an unfinished file.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.unfinished.path().join(name)
+    /// Returns a file that will be put in place under `name`.
+    pub fn file(&self, name: &str) -> StagedFile {
+        StagedFile { path: self.unfinished.path().join(name), place: self.folder.join(name) }
     }
 
     /// Puts an export in place. The data file comes first, so that a graph in place always has its data. An old graph is removed
@@ -63,20 +69,16 @@ impl Stage {
     ///
     /// # Errors
     /// A file cannot be flushed or moved.
-    pub fn publish(&self, graph: &str, data: &str) -> anyhow::Result<()> {
+    pub fn publish(&self, graph: &StagedFile, data: &StagedFile) -> anyhow::Result<()> {
         let publish = || -> io::Result<()> {
-            File::open(self.path(graph))?.sync_all()?;
-            if let Err(e) = fs::remove_file(self.folder.join(graph))
-                && e.kind() != io::ErrorKind::NotFound
-            {
-                return Err(e);
+            if graph.place.exists() {
+                fs::remove_file(&graph.place)?;
             }
-            for name in [data, graph] {
-                fs::rename(self.path(name), self.folder.join(name))?;
-            }
+            fs::rename(&data.path, &data.place)?;
+            fs::rename(&graph.path, &graph.place)?;
             File::open(&self.folder)?.sync_all()
         };
-        publish().map_err(|e| self.cannot_write(graph, &e))
+        publish().map_err(|e| graph.cannot_write(&e))
     }
 
     /// Copies a file to a path in the model folder.
@@ -85,7 +87,7 @@ impl Stage {
     /// The file cannot be read or written.
     pub fn copy(&self, from: &Path, to: &Path) -> anyhow::Result<()> {
         let copy = || -> io::Result<()> {
-            let unfinished = self.path("copied");
+            let unfinished = self.unfinished.path().join("copied");
             fs::copy(from, &unfinished)?;
             fs::create_dir_all(to.parent().unwrap_or(to))?;
             fs::rename(&unfinished, to)
@@ -98,13 +100,35 @@ impl Stage {
             )
         })
     }
+}
+
+impl StagedFile {
+    /// Returns whether a file is in place already.
+    pub fn is_in_place(&self) -> bool {
+        self.place.is_file()
+    }
+
+    /// Writes the whole file, and flushes it to disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        let write = || {
+            let mut file = File::create(&self.path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().map_err(|e| self.cannot_write(&e))
+    }
+
+    /// Returns the name of the file.
+    pub fn name(&self) -> String {
+        self.place.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
 
     /// Returns the error for a file that cannot be written.
-    pub fn cannot_write(&self, name: &str, e: &io::Error) -> anyhow::Error {
-        anyhow!(
-            "{}: cannot be written: {e}; make room or name another folder",
-            self.folder.join(name).display()
-        )
+    pub fn cannot_write(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!("{}: cannot be written: {e}; make room or name another folder", self.place.display())
     }
 }
 

@@ -9,6 +9,8 @@ mod proxy;
 mod pull;
 mod repository;
 
+pub use cache::CachedModel;
+pub use environment::{home, path_variable};
 pub use event::{OnProgress, Progress};
 pub use pull::Hub;
 pub use repository::{DEFAULT, Repository};

@@ -1,6 +1,6 @@
 //! The graph for ONNX Runtime's CPU kernels. Keys and values may stand before the texts. Only attention sees padding.
 
-use super::parts::{Engine, Parts, Side, mask, numbers, tokens_of_texts};
+use super::decoder::{Decoder, Dialect, Side, mask, numbers, tokens_of_texts};
 use crate::model::export::builder::{Graph, Operator, Size, Tensor, value_info};
 use crate::model::export::linear::{Product, Rows};
 use crate::model::export::schema::ValueInfoProto;
@@ -14,7 +14,7 @@ const BLOCKED_FROM: i64 = 192;
 /// The number of blocks of queries in a long text.
 const BLOCKS: usize = 4;
 
-/// The engine for CPUs.
+/// The operators of ONNX Runtime's CPU kernels.
 pub struct Cpu {
     architecture: Architecture,
     /// The keys and values that the graph returns, two tensors per layer.
@@ -27,36 +27,42 @@ impl Cpu {
     }
 }
 
-impl Engine for Cpu {
+impl Dialect for Cpu {
     const UNPADS: bool = true;
 
-    fn shapes(&mut self, parts: &mut Parts) -> anyhow::Result<()> {
-        places(&mut parts.graph)?;
-        parts.shapes(Self::UNPADS)?;
-        self.positions(&mut parts.graph)?;
-        masks(&mut parts.graph)
+    fn shapes(&mut self, decoder: &mut Decoder) -> anyhow::Result<()> {
+        places(&mut decoder.graph)?;
+        decoder.shapes(Self::UNPADS)?;
+        self.positions(&mut decoder.graph)?;
+        masks(&mut decoder.graph)
     }
 
     /// Returns `[1, rows, heads * head_dim]`.
-    fn heads(&self, parts: &mut Parts, rows: &Product, layer: usize, side: Side) -> anyhow::Result<String> {
+    fn heads(
+        &self,
+        decoder: &mut Decoder,
+        rows: &Product,
+        layer: usize,
+        side: Side,
+    ) -> anyhow::Result<String> {
         let count = side.heads(&self.architecture) as i64;
         let head_dim = self.architecture.head_dim as i64;
-        let shape = parts.graph.integers(&[-1, count, head_dim])?;
-        let normed = self.normed_heads(parts, rows, layer, side, &shape)?;
-        let shape = parts.graph.integers(&[1, -1, count * head_dim])?;
-        let heads = parts.graph.add("Reshape", &[&normed, &shape]);
-        rotated(parts, &heads, side, "positions")
+        let shape = decoder.graph.integers(&[-1, count, head_dim])?;
+        let normed = self.normed_heads(decoder, rows, layer, side, &shape)?;
+        let shape = decoder.graph.integers(&[1, -1, count * head_dim])?;
+        let heads = decoder.graph.add("Reshape", &[&normed, &shape]);
+        rotated(decoder, &heads, side, "positions")
     }
 
     fn attend(
         &mut self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         query: &str,
         key: &str,
         value: &str,
         layer: usize,
     ) -> anyhow::Result<String> {
-        let graph = &mut parts.graph;
+        let graph = &mut decoder.graph;
         let value = &self.keep(graph, key, value)?;
         let tensors = [
             (query, self.architecture.heads),
@@ -82,7 +88,7 @@ impl Engine for Cpu {
 
     fn attend_ends(
         &mut self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         normed: &str,
         _rows: &mut Rows,
         key: &str,
@@ -90,14 +96,14 @@ impl Engine for Cpu {
         layer: usize,
     ) -> anyhow::Result<String> {
         let Architecture { heads, kv_heads, head_dim, .. } = self.architecture;
-        let value = &self.keep(&mut parts.graph, key, value)?;
-        let mut rows = Rows::new(parts.graph.add("Gather", &[normed, "ends"]));
-        let shape = parts.graph.integers(&[-1, 1, heads as i64, head_dim as i64])?;
-        let query = parts.product(&mut rows, layer, Projection::Query)?;
-        let query = self.normed_heads(parts, &query, layer, Side::Query, &shape)?;
-        let query = parts.graph.add("Reshape", &[&query, "flat_end"]);
-        let query = rotated(parts, &query, Side::Query, "end_positions")?;
-        let graph = &mut parts.graph;
+        let value = &self.keep(&mut decoder.graph, key, value)?;
+        let mut rows = Rows::new(decoder.graph.add("Gather", &[normed, "ends"]));
+        let shape = decoder.graph.integers(&[-1, 1, heads as i64, head_dim as i64])?;
+        let query = decoder.product(&mut rows, layer, Projection::Query)?;
+        let query = self.normed_heads(decoder, &query, layer, Side::Query, &shape)?;
+        let query = decoder.graph.add("Reshape", &[&query, "flat_end"]);
+        let query = rotated(decoder, &query, Side::Query, "end_positions")?;
+        let graph = &mut decoder.graph;
         let seen = [key, value];
         let seen = graph.choose(
             "is_padded",
@@ -342,11 +348,11 @@ fn name_scalar(graph: &mut Graph, name: &str, value: &str) {
 }
 
 /// Turns heads by their positions.
-fn rotated(parts: &mut Parts, heads: &str, side: Side, positions: &str) -> anyhow::Result<String> {
-    let [cosines, sines] = parts.rotary()?;
-    let count = side.heads(parts.architecture) as i64;
+fn rotated(decoder: &mut Decoder, heads: &str, side: Side, positions: &str) -> anyhow::Result<String> {
+    let [cosines, sines] = decoder.rotary()?;
+    let count = side.heads(decoder.architecture) as i64;
     let operator = Operator::onnx("RotaryEmbedding").int("num_heads", count);
-    Ok(parts.graph.add(operator, &[heads, &cosines, &sines, positions]))
+    Ok(decoder.graph.add(operator, &[heads, &cosines, &sines, positions]))
 }
 
 /// `[1, batch * tokens, …]` to `[batch, tokens, …]`.

@@ -1,24 +1,24 @@
 //! The graph in operators of the oldest ONNX versions, in the patterns that engines such as OpenVINO look for.
 
-use super::parts::{Engine, Parts, Side, mask, numbers};
+use super::decoder::{Decoder, Dialect, Side, mask, numbers};
 use crate::model::export::builder::{Graph, Operator, Tensor};
 use crate::model::export::linear::Product;
 use crate::model::export::weights::{Architecture, Norm};
 
-/// The engine for standard operators.
+/// Standard operators only.
 pub struct Plain;
 
-impl Engine for Plain {
-    fn shapes(&mut self, parts: &mut Parts) -> anyhow::Result<()> {
-        parts.shapes(Self::UNPADS)?;
-        let Architecture { heads, kv_heads, head_dim, .. } = *parts.architecture;
-        let tables = parts.architecture.rotary();
-        let graph = &mut parts.graph;
+impl Dialect for Plain {
+    fn shapes(&mut self, decoder: &mut Decoder) -> anyhow::Result<()> {
+        decoder.shapes(Self::UNPADS)?;
+        let Architecture { heads, kv_heads, head_dim, .. } = *decoder.architecture;
+        let tables = decoder.architecture.rotary();
+        let graph = &mut decoder.graph;
         let (zero, one) = (graph.integers(&[0])?, graph.integers(&[1])?);
         for (name, table) in ["cosines", "sines"].into_iter().zip(tables) {
             // Both halves of a head have the same angles.
             let whole: Vec<f32> = table.chunks(head_dim / 2).flat_map(|half| [half, half].concat()).collect();
-            let shape = [parts.architecture.positions, head_dim];
+            let shape = [decoder.architecture.positions, head_dim];
             let table = graph.constant(name, Tensor::new(&shape, &whole))?;
             graph.name(&format!("{name}_here"), "Slice", &[&table, &zero, "tokens", &zero]);
         }
@@ -35,13 +35,13 @@ impl Engine for Plain {
         Ok(())
     }
 
-    fn norm(&self, parts: &mut Parts, rows: &str, norm: Norm) -> anyhow::Result<String> {
-        let weight = parts.norm_weight(norm)?;
-        let graph = &mut parts.graph;
+    fn norm(&self, decoder: &mut Decoder, rows: &str, norm: Norm) -> anyhow::Result<String> {
+        let weight = decoder.norm_weight(norm)?;
+        let graph = &mut decoder.graph;
         let (two, axis) = (graph.number(2.0)?, graph.integers(&[-1])?);
         let squares = graph.add("Pow", &[rows, &two]);
         let mean = graph.add("ReduceMean", &[&squares, &axis]);
-        let epsilon = graph.number(parts.architecture.epsilon.into())?;
+        let epsilon = graph.number(decoder.architecture.epsilon.into())?;
         let sum = graph.add("Add", &[&mean, &epsilon]);
         let root = graph.add("Sqrt", &[&sum]);
         let one = graph.number(1.0)?;
@@ -52,26 +52,32 @@ impl Engine for Plain {
 
     fn add_and_norm(
         &self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         hidden: &str,
         delta: &str,
         norm: Norm,
     ) -> anyhow::Result<(String, String)> {
-        let hidden = parts.graph.add("Add", &[hidden, delta]);
-        Ok((self.norm(parts, &hidden, norm)?, hidden))
+        let hidden = decoder.graph.add("Add", &[hidden, delta]);
+        Ok((self.norm(decoder, &hidden, norm)?, hidden))
     }
 
-    fn silu(&self, parts: &mut Parts, rows: &str) -> anyhow::Result<String> {
-        let sigmoid = parts.graph.add("Sigmoid", &[rows]);
-        Ok(parts.graph.add("Mul", &[rows, &sigmoid]))
+    fn silu(&self, decoder: &mut Decoder, rows: &str) -> anyhow::Result<String> {
+        let sigmoid = decoder.graph.add("Sigmoid", &[rows]);
+        Ok(decoder.graph.add("Mul", &[rows, &sigmoid]))
     }
 
     /// Returns `[batch, heads, tokens, head_dim]`.
-    fn heads(&self, parts: &mut Parts, rows: &Product, layer: usize, side: Side) -> anyhow::Result<String> {
-        let half = (parts.architecture.head_dim / 2) as i64;
-        let count = side.heads(parts.architecture);
-        let normed = self.normed_heads(parts, rows, layer, side, &format!("split_{count}"))?;
-        let graph = &mut parts.graph;
+    fn heads(
+        &self,
+        decoder: &mut Decoder,
+        rows: &Product,
+        layer: usize,
+        side: Side,
+    ) -> anyhow::Result<String> {
+        let half = (decoder.architecture.head_dim / 2) as i64;
+        let count = side.heads(decoder.architecture);
+        let normed = self.normed_heads(decoder, rows, layer, side, &format!("split_{count}"))?;
+        let graph = &mut decoder.graph;
         let heads = transposed(graph, &normed, &[0, 2, 1, 3]);
         let halves = graph.integers(&[half, half])?;
         let halves = graph.add_many(Operator::onnx("Split").int("axis", -1), &[&heads, &halves], 2);
@@ -84,14 +90,14 @@ impl Engine for Plain {
 
     fn attend(
         &mut self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         query: &str,
         key: &str,
         value: &str,
         _layer: usize,
     ) -> anyhow::Result<String> {
-        let Architecture { kv_heads, head_dim, .. } = *parts.architecture;
-        let graph = &mut parts.graph;
+        let Architecture { kv_heads, head_dim, .. } = *decoder.architecture;
+        let graph = &mut decoder.graph;
         let value = graph.add("Reshape", &[value, &format!("split_{kv_heads}")]);
         let value = transposed(graph, &value, &[0, 2, 1, 3]);
         let (key, value) = (repeated(graph, key)?, repeated(graph, &value)?);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
 
-use super::weights::{Architecture, Norm, Projection, Weights};
+use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
 use crate::interrupt;
 use crate::text::tokenize::Encoding;
 

@@ -1,4 +1,4 @@
-//! What the graphs of all engines have in common, and the seam for what differs.
+//! The decoder under construction: what the graphs of all engines have in common, and the seam for what differs.
 
 use crate::model::export::builder::{Graph, Operator, Tensor};
 use crate::model::export::linear::{Product, Recipe, Rows, multiply};
@@ -9,8 +9,8 @@ use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
 const ROWS: usize = 4096;
 
 /// The graph under construction, and the weights in it.
-pub struct Parts<'a> {
-    pub graph: Graph,
+pub struct Decoder<'a> {
+    pub graph: Graph<'a>,
     pub architecture: &'a Architecture,
     pub weights: &'a dyn Weights,
     pub recipe: &'a Recipe,
@@ -42,73 +42,79 @@ impl Side {
     }
 }
 
-/// What differs from engine to engine. Rows are `[batch * tokens, …]`, or fewer if the graph removes padding, from the
+/// The operators of an engine: what its graph does not have in common with the graphs of other engines. Rows are `[batch * tokens, …]`, or fewer if the graph removes padding, from the
 /// embeddings to the attention of the last layer.
-pub trait Engine {
+pub trait Dialect {
     /// Whether the graph removes padding before its matrix products.
     const UNPADS: bool = false;
 
     /// Adds what does not change from layer to layer.
-    fn shapes(&mut self, parts: &mut Parts) -> anyhow::Result<()> {
-        parts.shapes(Self::UNPADS)
+    fn shapes(&mut self, decoder: &mut Decoder) -> anyhow::Result<()> {
+        decoder.shapes(Self::UNPADS)
     }
 
     /// Adds RMSNorm over the last axis.
-    fn norm(&self, parts: &mut Parts, rows: &str, norm: Norm) -> anyhow::Result<String> {
-        let weight = parts.norm_weight(norm)?;
+    fn norm(&self, decoder: &mut Decoder, rows: &str, norm: Norm) -> anyhow::Result<String> {
+        let weight = decoder.norm_weight(norm)?;
         // ONNX Runtime has had this operator, in the domain of ONNX, for longer than ONNX has had RMSNormalization.
         let operator = Operator::onnx("SimplifiedLayerNormalization")
             .int("axis", -1)
-            .float("epsilon", parts.architecture.epsilon);
-        Ok(parts.graph.add(operator, &[rows, &weight]))
+            .float("epsilon", decoder.architecture.epsilon);
+        Ok(decoder.graph.add(operator, &[rows, &weight]))
     }
 
     /// Adds the sum of two tensors. Returns the norm of the sum, and the sum.
     fn add_and_norm(
         &self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         hidden: &str,
         delta: &str,
         norm: Norm,
     ) -> anyhow::Result<(String, String)> {
-        let weight = parts.norm_weight(norm)?;
+        let weight = decoder.norm_weight(norm)?;
         let operator = Operator::contrib("SkipSimplifiedLayerNormalization")
-            .float("epsilon", parts.architecture.epsilon);
-        let mut outputs = parts.graph.add_many(operator, &[hidden, delta, &weight], 4);
+            .float("epsilon", decoder.architecture.epsilon);
+        let mut outputs = decoder.graph.add_many(operator, &[hidden, delta, &weight], 4);
         let sum = outputs.swap_remove(3);
         Ok((outputs.swap_remove(0), sum))
     }
 
     /// Adds the activation of the MLP.
-    fn silu(&self, parts: &mut Parts, rows: &str) -> anyhow::Result<String> {
-        Ok(parts.graph.add(Operator::contrib("QuickGelu").float("alpha", 1.0), &[rows]))
+    fn silu(&self, decoder: &mut Decoder, rows: &str) -> anyhow::Result<String> {
+        Ok(decoder.graph.add(Operator::contrib("QuickGelu").float("alpha", 1.0), &[rows]))
     }
 
     /// Splits rows into heads of the shape `shape`, and normalizes each head.
     fn normed_heads(
         &self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         rows: &Product,
         layer: usize,
         side: Side,
         shape: &str,
     ) -> anyhow::Result<String> {
         // The norm removes the factors of the rows.
-        let split = parts.graph.add("Reshape", &[rows.unscaled(), shape]);
-        self.norm(parts, &split, side.norm(layer))
+        let split = decoder.graph.add("Reshape", &[rows.unscaled(), shape]);
+        self.norm(decoder, &split, side.norm(layer))
     }
 
     /// Adds queries or keys, with a norm per head.
-    fn heads(&self, parts: &mut Parts, rows: &Product, layer: usize, side: Side) -> anyhow::Result<String> {
-        let count = side.heads(parts.architecture);
-        let normed = self.normed_heads(parts, rows, layer, side, &format!("split_{count}"))?;
-        Ok(parts.graph.add("Reshape", &[&normed, &format!("flat_{count}")]))
+    fn heads(
+        &self,
+        decoder: &mut Decoder,
+        rows: &Product,
+        layer: usize,
+        side: Side,
+    ) -> anyhow::Result<String> {
+        let count = side.heads(decoder.architecture);
+        let normed = self.normed_heads(decoder, rows, layer, side, &format!("split_{count}"))?;
+        Ok(decoder.graph.add("Reshape", &[&normed, &format!("flat_{count}")]))
     }
 
     /// Adds attention.
     fn attend(
         &mut self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         query: &str,
         key: &str,
         value: &str,
@@ -119,24 +125,24 @@ pub trait Engine {
     /// `rows`.
     fn attend_ends(
         &mut self,
-        parts: &mut Parts,
+        decoder: &mut Decoder,
         _normed: &str,
         rows: &mut Rows,
         key: &str,
         value: &str,
         layer: usize,
     ) -> anyhow::Result<String> {
-        let query = self.query(parts, rows, layer)?;
-        let attended = self.attend(parts, &query, key, value, layer)?;
-        let shape = parts.graph.integers(&[-1, parts.architecture.query_width() as i64])?;
-        let rows = parts.graph.add("Reshape", &[&attended, &shape]);
-        Ok(parts.graph.add("Gather", &[&rows, "ends"]))
+        let query = self.query(decoder, rows, layer)?;
+        let attended = self.attend(decoder, &query, key, value, layer)?;
+        let shape = decoder.graph.integers(&[-1, decoder.architecture.query_width() as i64])?;
+        let rows = decoder.graph.add("Reshape", &[&attended, &shape]);
+        Ok(decoder.graph.add("Gather", &[&rows, "ends"]))
     }
 
     /// Adds the queries of a layer.
-    fn query(&self, parts: &mut Parts, rows: &mut Rows, layer: usize) -> anyhow::Result<String> {
-        let product = parts.product(rows, layer, Projection::Query)?;
-        self.heads(parts, &product, layer, Side::Query)
+    fn query(&self, decoder: &mut Decoder, rows: &mut Rows, layer: usize) -> anyhow::Result<String> {
+        let product = decoder.product(rows, layer, Projection::Query)?;
+        self.heads(decoder, &product, layer, Side::Query)
     }
 
     /// Returns the inputs and the outputs that not every graph has.
@@ -145,7 +151,7 @@ pub trait Engine {
     }
 }
 
-impl Parts<'_> {
+impl Decoder<'_> {
     /// Adds the number of texts and of tokens, the places of the end tokens, and the shapes of heads.
     pub fn shapes(&mut self, unpads: bool) -> anyhow::Result<()> {
         let graph = &mut self.graph;

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use ndarray::{Array2, Axis};
+use prost::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::schema::StringStringEntryProto;
+use crate::model::export::schema::{ModelProto, StringStringEntryProto};
 use crate::model::precision::Precision;
 
 /// The key of the quality in the metadata of an export.
@@ -57,9 +58,12 @@ impl Quality {
         }
     }
 
-    /// Returns the entry of the metadata of an export.
-    pub fn metadata(&self) -> StringStringEntryProto {
-        StringStringEntryProto { key: Some(KEY.to_owned()), value: Some(json!(self).to_string()) }
+    /// Appends the quality to the metadata of an encoded model. In protobuf, the fields of two messages that stand one after the
+    /// other are those of one message.
+    pub fn append_to(&self, model: &mut Vec<u8>) {
+        let entry = StringStringEntryProto { key: Some(KEY.to_owned()), value: Some(json!(self).to_string()) };
+        let addition = ModelProto { metadata_props: vec![entry], ..Default::default() };
+        model.extend(addition.encode_to_vec());
     }
 
     /// Returns whether an export of this quality may be used.
@@ -71,8 +75,12 @@ impl Quality {
 
 impl fmt::Display for Quality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Quality { min, percentile_1, mean, neighbors, .. } = self;
-        write!(f, "{min:.5}  {percentile_1:.5}  {mean:.5}  {neighbors:.3}")
+        let Quality { texts, min, percentile_1, mean, neighbors } = self;
+        write!(
+            f,
+            "cosine to fp32: mean {mean:.5}, 1 % below {percentile_1:.5}, lowest {min:.5}; {:.1} % of nearest neighbors kept ({texts} texts)",
+            100.0 * neighbors
+        )
     }
 }
 

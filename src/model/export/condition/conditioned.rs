@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2};
 
 use super::rotation::Rotation;
 use super::scales::Scales;
-use super::weights::{Architecture, Norm, Projection, Weights};
+use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
 
 /// The changed weights of a model.
 pub struct Conditioned<'a> {

@@ -6,9 +6,8 @@ use std::ops::Range;
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::float::nearest;
-use super::linear::{Encoding, Recipe};
-use super::weights::{Architecture, Norm, Projection, Weights};
+use crate::model::export::linear::{ProductEncoding, Recipe, nearest};
+use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
 
 /// The largest 8-bit number.
 const LARGEST: f32 = 127.0;
@@ -26,7 +25,7 @@ impl<'a> Rounded<'a> {
 
     /// Returns whether a product is in 8 bits.
     pub fn is_rounded(&self, layer: usize, projection: Projection) -> bool {
-        self.recipe.encoding(layer, projection) == Encoding::Tokens
+        self.recipe.encoding(layer, projection) == ProductEncoding::Tokens
     }
 }
 

@@ -8,9 +8,9 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use prost::Message;
 
-use super::builder::{Operator, Size, model, value_info};
-use super::schema::GraphProto;
-use super::schema::tensor_proto::DataType;
+use crate::model::export::builder::{Operator, Size, model, value_info};
+use crate::model::export::schema::GraphProto;
+use crate::model::export::schema::tensor_proto::DataType;
 
 /// Multiplies matrices.
 pub struct Multiplier {

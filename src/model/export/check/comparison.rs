@@ -4,12 +4,12 @@ use ndarray::Array2;
 use ort::environment::Environment;
 
 use super::emulate::{Rounded, rounded};
-use super::linear::Recipe;
 use super::multiply::Multiplier;
 use super::quality::Quality;
-use super::reference::Reference;
-use super::weights::Weights;
+use super::reference::{Layer, Reference};
 use crate::interrupt;
+use crate::model::export::linear::Recipe;
+use crate::model::export::weights::Weights;
 use crate::model::folder::ModelFolder;
 use crate::model::session::GraphSession;
 use crate::model::target::ExecutionTarget;
@@ -21,13 +21,13 @@ use crate::vector::embedding::Embedding;
 const BATCH_TOKENS: usize = 1536;
 
 /// The texts of the check, and their vectors in fp32.
-pub struct Check {
+pub struct Comparison {
     texts: Vec<Encoding>,
     /// `[texts, width]`
     exact: Array2<f32>,
 }
 
-impl Check {
+impl Comparison {
     /// Computes the vectors of the texts in fp32.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Check {
             &mut |layer, projection, rows| multiplier.multiply(rows, layer.matrix(projection)),
             on_layer,
         )?;
-        Ok(Check { texts, exact })
+        Ok(Comparison { texts, exact })
     }
 
     /// Measures a graph on the CPU.
@@ -80,7 +80,7 @@ impl Check {
         on_layer: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Quality> {
         let weights = Rounded::new(weights, recipe);
-        let mut product = |layer: &super::reference::Layer, projection, rows: &Array2<f32>| {
+        let mut product = |layer: &Layer, projection, rows: &Array2<f32>| {
             let matrix = layer.matrix(projection);
             if weights.is_rounded(layer.number, projection) {
                 return multiplier.multiply(&rounded(rows), matrix);

@@ -6,50 +6,17 @@ use std::collections::HashMap;
 use ndarray::{Array2, Axis, concatenate};
 
 use super::conditioned::Conditioned;
-use super::emulate::rounded;
-use super::multiply::Multiplier;
-use super::reference::{Hidden, Layer, Reference, embedded};
+use super::noise::{Group, Noise};
 use super::scales::Scales;
-use super::weights::{Projection, Weights};
 use crate::interrupt;
+use crate::model::export::check::emulate::rounded;
+use crate::model::export::check::multiply::Multiplier;
+use crate::model::export::check::reference::{Hidden, Layer, Reference, embedded};
+use crate::model::export::weights::{Projection, Weights};
 use crate::text::tokenize::Encoding;
 
 /// Tokens of the sample that is run once more per group of products, in 8 bits.
 const SAMPLE_TOKENS: usize = 640;
-
-/// The products that read the same rows. They are in 8 bits together, or in fp32 together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Group {
-    Attention,
-    Output,
-    Mlp,
-    Down,
-}
-
-impl Group {
-    pub const ALL: [Group; 4] = [Group::Attention, Group::Output, Group::Mlp, Group::Down];
-
-    /// Returns the products of the group.
-    pub fn projections(self) -> &'static [Projection] {
-        match self {
-            Group::Attention => &[Projection::Query, Projection::Key, Projection::Value],
-            Group::Output => &[Projection::Output],
-            Group::Mlp => &[Projection::Gate, Projection::Up],
-            Group::Down => &[Projection::Down],
-        }
-    }
-}
-
-/// How much a group of products would change the hidden states if it were in 8 bits.
-#[derive(Debug, Clone, Copy)]
-pub struct Noise {
-    pub layer: usize,
-    pub group: Group,
-    /// The square of the change, relative to the square of the hidden state after the layer, as a mean over tokens.
-    pub relative: f64,
-    /// Weights of the group.
-    pub weights: usize,
-}
 
 /// Runs calibration texts through the model. Returns the weights with the scales, and the noise of each group of products.
 ///

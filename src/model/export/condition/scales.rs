@@ -4,7 +4,7 @@
 use ndarray::{Array1, Array2, ArrayView1, Axis, Slice};
 use rayon::prelude::*;
 
-use super::weights::{Architecture, Projection};
+use crate::model::export::weights::{Architecture, Projection};
 
 /// The strengths to try. With 0 a scale is the inverse of the weights, with 1 it is the size of the activations.
 const STRENGTHS: [f32; 7] = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
