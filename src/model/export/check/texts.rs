@@ -10,10 +10,19 @@ const CALIBRATION: &str = include_str!("calibration.jsonl");
 const CHECK: &str = include_str!("check.jsonl");
 
 /// The most tokens that calibration uses of one text.
-const CALIBRATION_TOKENS_MAX: usize = 48;
+const CALIBRATION_TOKENS_MAX: usize = 32;
 
-/// The most tokens that the check uses of one text.
-const CHECK_TOKENS_MAX: usize = 2048;
+/// The most tokens that the check uses of most texts, so that it takes a minute and not three.
+const CHECK_TOKENS_MAX: usize = 64;
+
+/// The most tokens that the check uses of every [`LONG_STEP`]th text.
+const LONG_CHECK_TOKENS_MAX: usize = 2048;
+
+/// One of so many texts is used whole, beginning with the text [`LONG_FIRST`].
+const LONG_STEP: usize = 8;
+
+/// The number of the first text that is used whole.
+const LONG_FIRST: usize = 1;
 
 /// The most tokens that the short check uses of one text. More than the tokens from which attention is computed in blocks.
 const SHORT_CHECK_TOKENS_MAX: usize = 256;
@@ -31,7 +40,7 @@ struct Line {
 /// # Errors
 /// The tokenizer failed.
 pub fn calibration(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
-    encoded(CALIBRATION, CALIBRATION_TOKENS_MAX, tokenizer)
+    encoded(CALIBRATION, tokenizer, |_| CALIBRATION_TOKENS_MAX)
 }
 
 /// Returns the token ids of the check's texts.
@@ -39,7 +48,8 @@ pub fn calibration(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
 /// # Errors
 /// The tokenizer failed.
 pub fn check(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
-    encoded(CHECK, CHECK_TOKENS_MAX, tokenizer)
+    let is_long = |number| number % LONG_STEP == LONG_FIRST;
+    encoded(CHECK, tokenizer, |number| if is_long(number) { LONG_CHECK_TOKENS_MAX } else { CHECK_TOKENS_MAX })
 }
 
 /// Returns some of the check's texts, for exports whose only error can be a wrong graph.
@@ -47,18 +57,23 @@ pub fn check(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
 /// # Errors
 /// The tokenizer failed.
 pub fn short_check(tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
-    let texts = encoded(CHECK, SHORT_CHECK_TOKENS_MAX, tokenizer)?;
+    let texts = encoded(CHECK, tokenizer, |_| SHORT_CHECK_TOKENS_MAX)?;
     Ok(texts.into_iter().step_by(SHORT_CHECK_STEP).collect())
 }
 
-fn encoded(lines: &str, tokens_max: usize, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Encoding>> {
-    let encode = |line: &str| {
+/// Returns the token ids of texts, one per line. Texts are truncated: `tokens_max` returns the most tokens of a text by its number.
+fn encoded(
+    lines: &str,
+    tokenizer: &Tokenizer,
+    tokens_max: impl Fn(usize) -> usize,
+) -> anyhow::Result<Vec<Encoding>> {
+    let encode = |(number, line): (usize, &str)| {
         let Line { text } = serde_json::from_str(line).context("a built-in text")?;
         let encoding = tokenizer.encode(&text)?;
         let ids = encoding.ids();
         // The end token stays.
-        let kept = ids.len().min(tokens_max) - 1;
+        let kept = ids.len().min(tokens_max(number)) - 1;
         Ok(Encoding::new([&ids[..kept], &ids[ids.len() - 1..]].concat()))
     };
-    lines.lines().map(encode).collect()
+    lines.lines().enumerate().map(encode).collect()
 }

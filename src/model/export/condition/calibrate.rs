@@ -16,7 +16,7 @@ use crate::model::export::weights::{Projection, Weights};
 use crate::text::tokenize::Encoding;
 
 /// Tokens of the sample that is run once more per group of products, in 8 bits.
-const SAMPLE_TOKENS: usize = 640;
+const SAMPLE_TOKENS: usize = 512;
 
 /// Runs calibration texts through the model. Returns the weights with the scales, and the noise of each group of products.
 ///
@@ -74,6 +74,7 @@ pub fn calibrate<'a>(
                 relative += relative_change(&hidden.rows, &exact.rows) / samples as f64;
             }
             let weights = matrices.values().map(Array2::len).sum();
+            if std::env::var_os("DBG").is_some() { eprintln!("NOISE {number} {group:?} {relative:.6}"); }
             noise.push(Noise { layer: number, group, relative, weights });
         }
         on_layer(number);
