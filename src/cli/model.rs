@@ -25,7 +25,7 @@ const BUNDLE: &str = "  \
   qwen3-index model bundle ./to-carry-over";
 
 const EXPORT: &str = "  \
-  qwen3-index model export ./Qwen3-Embedding-0.6B ./model --precision int8
+  qwen3-index model export Qwen/Qwen3-Embedding-0.6B ./model --precision int8
   qwen3-index build ./docs -o vectors.parquet --model ./model --model-file model_int8.onnx";
 
 /// The subcommands of `model`.
@@ -73,16 +73,21 @@ pub struct BundleArguments {
 
 /// Arguments of `model export`.
 #[derive(Debug, Args)]
+// The options are numbered from 1, so help lists the positional arguments, number 0, before them.
+#[command(next_display_order = 1)]
 pub struct ExportArguments {
-    /// Folder with *.safetensors, config.json and tokenizer.json
-    #[arg(value_name = "SOURCE", help_heading = INPUT)]
+    /// Folder with the model's own weights, or hub name
+    ///
+    /// The folder holds model.safetensors, config.json and tokenizer.json. A name on the Hugging Face hub is written owner/name or
+    /// owner/name@revision.
+    #[arg(value_name = "SOURCE", help_heading = INPUT, display_order = 0)]
     pub source: PathBuf,
 
     /// Model folder to write to [default: SOURCE]
     ///
     /// The exports are onnx/model.onnx (fp32) and onnx/model_PRECISION.onnx, each with its weights beside it. An export that is
-    /// there already is replaced.
-    #[arg(value_name = "DIR", help_heading = OUTPUT)]
+    /// there already is replaced. If SOURCE is a hub name, DIR is required.
+    #[arg(value_name = "DIR", help_heading = OUTPUT, display_order = 0)]
     pub folder: Option<PathBuf>,
 
     /// fp32, int8, q8, q4, f16, bf16 or plain

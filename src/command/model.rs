@@ -9,6 +9,7 @@ use super::process::{Exit, listen, printed};
 use super::setup::locate::{self, DefaultGraph, download, repository};
 use crate::cli::{ExportArguments, ModelCommand, NamedModel};
 use crate::console::{DecimalBytes, LogFormat, Transfer};
+use crate::error::Usage;
 use crate::model::export::{ExportEvent, export};
 use crate::model::export_cache::{CachedExport, ExportCache};
 use crate::model::hub::{CachedModel, Hub};
@@ -101,10 +102,14 @@ fn list(out: &mut impl Write) -> anyhow::Result<io::Result<()>> {
 
 /// Exports a model, and prints one line per precision: its name, its size and its file.
 fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogFormat) -> anyhow::Result<()> {
-    let folder = arguments.folder.as_ref().unwrap_or(&arguments.source);
+    let ExportArguments { source, precision, folder } = arguments;
+    let folder = folder.as_ref().or(Some(source).filter(|source| source.exists())).ok_or_else(|| {
+        Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
+    })?;
+    let source = locate::source(source, format)?;
     let mut shown = Transfer::new("exporting", Some(format));
     let mut print = Ok(());
-    let done = export(&arguments.source, &arguments.precision, folder, true, &mut |event| match event {
+    let done = export(&source, precision, folder, true, &mut |event| match event {
         ExportEvent::Begun { precision, bytes } => shown.begin(&precision.file_name(), bytes),
         ExportEvent::Read(bytes) => shown.show(bytes),
         ExportEvent::Waiting(why) => shown.tell(&why),

@@ -63,7 +63,10 @@ pub fn is_complete(folder: &Path) -> bool {
 }
 
 /// Returns the names of the files with the weights.
-fn weights_files(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
+///
+/// # Errors
+/// The errors of [`indexed`].
+pub fn weights_files(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
     if folder.join(WEIGHTS).is_file() {
         return Ok(BTreeSet::from([WEIGHTS.to_owned()]));
     }

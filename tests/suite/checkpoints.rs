@@ -401,3 +401,17 @@ fn setups_of_two_precisions_are_compared() {
     let page: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert!(page.to_string().contains("model_q8.onnx") && page.to_string().contains("/model.onnx"), "{page}");
 }
+
+#[test]
+fn a_model_of_the_hub_is_exported_into_a_folder() {
+    let (playground, hub) = (playground(), hub());
+    run(&playground, &hub, &["model", "export", "small/model", "--precision", "q8"])
+        .expect(2)
+        .says("small/model: is no folder here; name the folder to write to, DIR, too");
+    let ran = run(&playground, &hub, &["model", "export", "small/model", "out", "--precision", "fp32,q8"])
+        .expect(0);
+    ran.says("downloading model.safetensors, ").says("exporting model.onnx, ");
+    assert!(ran.stdout.ends_with("out/onnx/model_q8.onnx\n"), "{}", ran.story);
+    build(&playground, &["--model", "out"]).expect(0);
+    assert_vectors(&playground, EXACT);
+}

@@ -314,7 +314,7 @@ fn models_that_cannot_be_exported_are_refused_in_one_line() {
                 let map = json!({"weight_map": {"norm.weight": "model-00001-of-00001.safetensors"}});
                 playground.write("model/model.safetensors.index.json", map.to_string());
             },
-            "names model-00001-of-00001.safetensors, which is not in the folder",
+            "model/model-00001-of-00001.safetensors: is missing; download the model again",
         ),
         (
             |playground| configure(playground, "model", "model_type", json!("bert")),

@@ -110,6 +110,19 @@ fn open_on(
     Model::open(&folder, Some(&precision.file_name()), device)
 }
 
+/// Returns the folder with the weights to export: a folder here, or the snapshot of a model on the hub, which is downloaded if
+/// the cache does not have it.
+///
+/// # Errors
+/// The model is neither here nor on the hub, or cannot be downloaded.
+pub fn source(named: &Path, format: LogFormat) -> anyhow::Result<PathBuf> {
+    if named.exists() {
+        return Ok(named.to_owned());
+    }
+    let repository = repository(named.to_str()).map_err(|Usage(why)| anyhow!(why))?;
+    download(Some(format), |tell| Hub::from_environment(false)?.get(&repository, None, tell))
+}
+
 /// Returns the snapshot of a model, and downloads the model if the cache does not have it.
 fn from_hub(
     named: Option<PathBuf>,

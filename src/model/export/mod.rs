@@ -17,6 +17,7 @@ use std::path::Path;
 
 use super::folder::{CONFIG, SETTINGS, TOKENIZER};
 use super::precision::Precision;
+use super::weights_folder::TOKENIZER_CONFIG;
 use linear::Recipe;
 use stage::{Stage, StagedFile};
 use stored::StoredWeights;
@@ -24,7 +25,7 @@ use stored::StoredWeights;
 pub use event::{ExportEvent, OnExport};
 
 /// The files that are copied beside an export, with those of [`SETTINGS`].
-const COPIED: [&str; 4] = [CONFIG, TOKENIZER, "tokenizer_config.json", "config_sentence_transformers.json"];
+const COPIED: [&str; 3] = [CONFIG, TOKENIZER, TOKENIZER_CONFIG];
 
 /// Exports the model in the folder `source` in several precisions. The exports are `onnx/model.onnx` (fp32) and
 /// `onnx/model_PRECISION.onnx` in `folder`, each with its data file. The tokenizer and the configuration files are copied to

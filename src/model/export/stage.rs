@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::storage::lock::{Lock, LockError};
 
 /// The folder of the graphs in a model folder, as in repositories of the hub.
-pub const GRAPHS: &str = "onnx";
+const GRAPHS: &str = "onnx";
 
 /// The name of the lock file in the folder of the graphs.
 const LOCK: &str = ".export.lock";

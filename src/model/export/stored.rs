@@ -2,8 +2,8 @@
 //!
 //! Each tensor is read from its place in the file when it is asked for, so memory holds one tensor at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -18,13 +18,8 @@ use serde_json::Value;
 
 use super::float::FloatKind;
 use super::weights::{Architecture, Norm, Projection, Weights};
-use crate::model::folder::{CONFIG, TOKENIZER};
-
-/// The name of a weights file if a model has one.
-const WEIGHTS: &str = "model.safetensors";
-
-/// The name of the file that lists the weights files if a model has several.
-const INDEX: &str = "model.safetensors.index.json";
+use crate::model::folder::{CONFIG, MODULES, TOKENIZER, check_modules, json};
+use crate::model::weights_folder::{WEIGHTS, WEIGHTS_INDEX, weights_files};
 
 /// The name of the embedding matrix in the checkpoint.
 const EMBEDDINGS: &str = "embed_tokens.weight";
@@ -114,11 +109,16 @@ impl StoredWeights {
     /// The folder has no checkpoint, the model has another architecture, or a tensor is missing or has another type or shape.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let architecture = read_config(folder)?;
+        let has = |name| folder.join(name).is_file();
+        ensure!(has(TOKENIZER), "{}: no {TOKENIZER} in it; {NAME_ANOTHER}", folder.display());
         ensure!(
-            folder.join(TOKENIZER).is_file(),
-            "{}: no {TOKENIZER} in it; {NAME_ANOTHER}",
+            has(WEIGHTS) || has(WEIGHTS_INDEX),
+            "{}: neither {WEIGHTS} nor {WEIGHTS_INDEX} is in it; {NAME_ANOTHER}",
             folder.display()
         );
+        if has(MODULES) {
+            check_modules(&folder.join(MODULES))?;
+        }
         let mut stored = StoredWeights {
             folder: folder.to_owned(),
             architecture,
@@ -128,7 +128,9 @@ impl StoredWeights {
             numbers: 0,
         };
         for name in weights_files(folder)? {
-            stored.add_file(folder.join(name))?;
+            let path = folder.join(name);
+            ensure!(path.is_file(), "{}: is missing; download the model again", path.display());
+            stored.add_file(path)?;
         }
         stored.check_tensors()?;
         Ok(stored)
@@ -338,36 +340,11 @@ fn shapes(architecture: &Architecture) -> BTreeMap<String, Vec<usize>> {
     shapes
 }
 
-/// Returns the names of the weights files in a folder.
-fn weights_files(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    if folder.join(WEIGHTS).is_file() {
-        return Ok(BTreeSet::from([WEIGHTS.to_owned()]));
-    }
-    let path = folder.join(INDEX);
-    ensure!(path.is_file(), "{}: neither {WEIGHTS} nor {INDEX} is in it; {NAME_ANOTHER}", folder.display());
-    let index: Index = read_json(&path)?;
-    let files: BTreeSet<String> = index.weight_map.into_values().collect();
-    for name in &files {
-        // A name with folders in it could be a file outside the repository.
-        let is_plain = Path::new(name).file_name().is_some_and(|file| file == name.as_str());
-        ensure!(
-            is_plain && folder.join(name).is_file(),
-            "{}: names {name}, which is not in the folder; download the model again",
-            path.display()
-        );
-    }
-    Ok(files)
-}
-
 /// Reads `config.json`, and checks that the model has the architecture of Qwen3-Embedding.
 fn read_config(folder: &Path) -> anyhow::Result<Architecture> {
     let path = folder.join(CONFIG);
     ensure!(path.is_file(), "{}: no {CONFIG} in it; {NAME_ANOTHER}", folder.display());
-    let json: Value = read_json(&path)?;
+    let json: Value = json(&path)?;
     let kind = json.get("model_type").and_then(Value::as_str).unwrap_or("missing");
     ensure!(
         kind == "qwen3",
@@ -412,8 +389,8 @@ impl Qwen3Config {
         ];
         ensure!(
             sizes.iter().all(|size| (1..=SIZE_MAX).contains(size))
-                && head_dim % 2 == 0
-                && heads % self.num_key_value_heads == 0,
+                && head_dim.is_multiple_of(2)
+                && heads.is_multiple_of(self.num_key_value_heads),
             "the sizes of the model do not fit together; {NAME_ANOTHER}"
         );
         let rope_theta = self.rope_theta.or(self.rope_parameters.and_then(|rope| rope.rope_theta));
@@ -432,11 +409,4 @@ impl Qwen3Config {
             })?,
         })
     }
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))?;
-    serde_json::from_str(&text)
-        .map_err(|e| anyhow!("{}: cannot be parsed: {e}; {NAME_ANOTHER}", path.display()))
 }

@@ -46,12 +46,14 @@ impl Architecture {
         let exponents = (0..self.head_dim).step_by(2).map(|at| at as f32 / self.head_dim as f32);
         let frequencies: Vec<f32> =
             exponents.map(|exponent| 1.0 / f64::from(self.rope_theta).powf(exponent.into()) as f32).collect();
-        let angles: Vec<f64> = (0..self.positions)
-            .flat_map(|position| {
-                frequencies.iter().map(move |frequency| f64::from(position as f32 * frequency))
-            })
-            .collect();
-        [f64::cos, f64::sin].map(|function| angles.iter().map(|&angle| function(angle) as f32).collect())
+        [f64::cos, f64::sin].map(|function| {
+            let of = |position: usize| {
+                frequencies
+                    .iter()
+                    .map(move |frequency| function(f64::from(position as f32 * frequency)) as f32)
+            };
+            (0..self.positions).flat_map(of).collect()
+        })
     }
 }
 

@@ -34,8 +34,8 @@ const MADE_WITH: &str = "qwen3-index.made-with";
 /// The name of the output with the vectors.
 const OUTPUT: &str = "sentence_embedding";
 
-/// Builds the graph of a precision, and writes the data file. Returns the bytes of the graph
-/// file and the size of the data file in bytes.
+/// Builds the graph of a precision, and writes the data file. Returns the bytes of the graph file and the size of the data file
+/// in bytes.
 ///
 /// # Errors
 /// A matrix cannot be read, or the data file cannot be written.
