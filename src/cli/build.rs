@@ -42,7 +42,7 @@ pub struct BuildArguments {
     /// Instruction to put before each text
     ///
     /// The model gets `Instruct: TEXT\nQuery:` and then the text. Qwen3-Embedding expects an instruction for queries, not for
-    /// documents.
+    /// documents. Without this option, the model's own prompt for documents is used, if it has one.
     #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 

@@ -28,7 +28,7 @@ pub struct EmbedArguments {
 
     /// Embed the texts as questions, not as documents
     ///
-    /// Puts an instruction before each text: the retrieval instruction that Qwen3-Embedding was trained with.
+    /// Puts the model's own prompt for questions before each text; for Qwen3-Embedding, this is a retrieval instruction.
     #[arg(long, help_heading = TEXT)]
     pub query: bool,
 

@@ -60,7 +60,8 @@ pub struct EvalPairsArguments {
 
     /// Instruction to put before both texts
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Without this option, the model gets only the text.
+    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Without this option, texts are embedded as `build` embeds
+    /// documents.
     #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 
@@ -90,8 +91,8 @@ pub struct EvalRetrievalArguments {
 
     /// Instruction to put before each question
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the retrieval instruction that Qwen3-Embedding
-    /// was trained with.
+    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the model's own prompt for questions; for
+    /// Qwen3-Embedding, this is a retrieval instruction.
     #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 

@@ -43,8 +43,8 @@ pub struct SearchArguments {
 
     /// Instruction to put before the question
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the retrieval instruction that Qwen3-Embedding
-    /// was trained with.
+    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the model's own prompt for questions; for
+    /// Qwen3-Embedding, this is a retrieval instruction.
     #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 

@@ -39,7 +39,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let parts = Parts::open(slice::from_ref(&arguments.index))?;
     let questions = Questions::open(arguments)?;
     let started = Instant::now();
-    let graph = DefaultGraph::OfIndex(&parts.metadata().model_file);
+    let graph = DefaultGraph::Index(&parts.metadata().model_file);
     let model = locate::open_on_one(&arguments.model, graph, format)?;
     check_model(&model, &parts)?;
     let prompt = prompt(&model, arguments.instruction.as_deref(), arguments.no_instruction)?;

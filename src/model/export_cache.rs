@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::export::{OnExport, export};
 use super::folder::{CONFIG, TOKENIZER};
@@ -72,6 +72,12 @@ impl ExportCache {
             return Ok(folder);
         }
         let folder = self.folder(weights, precision);
+        fs::create_dir_all(&folder).map_err(|e| {
+            anyhow!(
+                "cache of exports {}: cannot be written: {e}; set HF_ASSETS_CACHE to a folder that this user may write to",
+                self.0.display()
+            )
+        })?;
         // Another run may have made the export in the meantime.
         export(&weights.path, &[precision], &folder, false, on_event)?;
         Ok(folder)

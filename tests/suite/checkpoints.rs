@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -256,6 +257,21 @@ fn two_runs_at_once_export_once() {
     assert_eq!(one.stdout, other.stdout);
     let made = |ran: &Ran| ran.stderr.matches("later runs use this export").count();
     assert_eq!(made(&one) + made(&other), 1, "{}{}", one.story, other.story);
+
+    // The test holds the lock that an export holds, and then lets the waiting run go on.
+    let export = exports(&playground).remove(0);
+    let onnx = playground.path("hf/assets/qwen3-index/exports").join(export).join("onnx");
+    fs::remove_file(onnx.join("model.onnx")).unwrap();
+    let lock = fs::File::create(onnx.join(".export.lock")).unwrap();
+    lock.lock().unwrap();
+    let waited = thread::scope(|scope| {
+        let waiting = scope.spawn(run);
+        thread::sleep(Duration::from_secs(2));
+        drop(lock);
+        waiting.join().unwrap()
+    });
+    waited.says("waiting for another run that exports into ").says("later runs use this export");
+    assert_eq!(waited.stdout, one.stdout);
 }
 
 #[test]
@@ -346,6 +362,13 @@ fn what_cannot_be_exported_or_run_is_named_in_one_line() {
         model(&["--model-file", "model_fp16.onnx"]),
         2,
         "has no model_fp16.onnx: it has weights in safetensors only",
+    );
+    let mut no_cache = offline(&playground, &["embed", "hello", "--model", "model"]);
+    no_cache.env("HF_ASSETS_CACHE", playground.path("in.jsonl"));
+    refused(
+        playground.output(&mut no_cache, ""),
+        1,
+        "cannot be written: Not a directory (os error 20); set HF_ASSETS_CACHE",
     );
     fs::remove_file(playground.path("model/model.safetensors")).unwrap();
     refused(model(&[]), 1, "name a folder with an ONNX file or with the *.safetensors of the model");

@@ -62,7 +62,7 @@ fn build(
     let documents = BuildInputs::new(arguments, stores)?;
     let mut session = Session::open(arguments, stores, reporter)?;
     let before = session.old_graph().filter(|_| !arguments.rebuild);
-    let graph = before.as_deref().map_or(DefaultGraph::OfModel, DefaultGraph::OfOldOutput);
+    let graph = before.as_deref().map_or(DefaultGraph::Model, DefaultGraph::OldOutput);
     let model = locate::open(&arguments.model, graph, reporter.format())?;
     let started = Instant::now();
     if session.place.is_taken() {

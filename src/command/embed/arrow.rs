@@ -21,7 +21,7 @@ use crate::text::tokenize::Encoding;
 use crate::vector::texts::{PreparedText, Preparer, TextEmbedder};
 
 pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
-    let model = locate::open_on_one(&arguments.model, DefaultGraph::OfModel, format)?;
+    let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
     let prompt = prompt(arguments, &model, format)?;
     let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;

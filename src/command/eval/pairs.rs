@@ -21,7 +21,7 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
             Usage("--fields: name three fields, as in --fields sentence1,sentence2,score".into()).into()
         );
     };
-    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), DefaultGraph::OfModel, format)?;
+    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), DefaultGraph::Model, format)?;
     let pairs = eval::pairs(&arguments.file, fields, &inputs::this_program()?)?;
     let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
     ensure!(

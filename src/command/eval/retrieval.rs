@@ -113,8 +113,8 @@ impl Corpus {
 
     fn graph(&self) -> DefaultGraph<'_> {
         match self {
-            Corpus::Texts(_) => DefaultGraph::OfModel,
-            Corpus::Index(parts) => DefaultGraph::OfIndex(&parts.metadata().model_file),
+            Corpus::Texts(_) => DefaultGraph::Model,
+            Corpus::Index(parts) => DefaultGraph::Index(&parts.metadata().model_file),
         }
     }
 

@@ -18,39 +18,39 @@ use crate::model::{DeviceChoice, Model, Precision, bundle, precision_choice};
 #[derive(Debug, Clone, Copy)]
 pub enum DefaultGraph<'a> {
     /// The default of the model folder. A model with only its weights is exported in a precision that suits the device.
-    OfModel,
+    Model,
     /// The graph that an index was made with. The model has to have it.
-    OfIndex(&'a str),
+    Index(&'a str),
     /// The precision that the old output was made with, if the model has only its weights. So a night on which the GPU is missing
     /// does not embed all texts again.
-    OfOldOutput(&'a str),
+    OldOutput(&'a str),
 }
 
 impl<'a> DefaultGraph<'a> {
     /// Returns the name of the graph to use if the model has ONNX files.
     fn in_folder(self) -> Option<&'a str> {
         match self {
-            DefaultGraph::OfModel | DefaultGraph::OfOldOutput(_) => None,
-            DefaultGraph::OfIndex(file) => Some(file),
+            DefaultGraph::Model | DefaultGraph::OldOutput(_) => None,
+            DefaultGraph::Index(file) => Some(file),
         }
     }
 
     /// Returns the precision to export weights in.
     fn precision(self) -> Option<Precision> {
         match self {
-            DefaultGraph::OfModel => None,
-            DefaultGraph::OfIndex(file) | DefaultGraph::OfOldOutput(file) => precision_choice::of_file(file),
+            DefaultGraph::Model => None,
+            DefaultGraph::Index(file) | DefaultGraph::OldOutput(file) => precision_choice::of_file(file),
         }
     }
 
     /// Says what to do if the device cannot run the precision.
     fn advice(self) -> &'static str {
         match self {
-            DefaultGraph::OfModel => "use --precision fp32 or f16",
-            DefaultGraph::OfIndex(_) => {
+            DefaultGraph::Model => "use --precision fp32 or f16",
+            DefaultGraph::Index(_) => {
                 "search on a machine with a GPU, or build the index with --precision f16, which runs on both"
             }
-            DefaultGraph::OfOldOutput(_) => {
+            DefaultGraph::OldOutput(_) => {
                 "run again when the GPU is back, or embed all texts again with --precision fp32 or f16"
             }
         }
@@ -99,7 +99,7 @@ fn open_on(
         return Model::open(&path, file.as_deref(), device);
     };
     let in_model = || format!("model {}", said(arguments));
-    let default = if asked.is_some() { DefaultGraph::OfModel } else { default };
+    let default = if asked.is_some() { DefaultGraph::Model } else { default };
     let precision = match asked {
         Some(file) => precision_of(&file).with_context(in_model)?,
         None => default.precision().unwrap_or_else(|| precision_choice::suited(&device)),
