@@ -21,6 +21,13 @@ pub struct DoctorArguments {
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
+    /// Compare the vectors of 200 built-in texts with those in fp32
+    ///
+    /// The texts are in ten languages and in code. The vectors in fp32 come from the model's own weights, or from the export
+    /// `model.onnx` beside the export in use. The comparison takes about a minute.
+    #[arg(long, help_heading = OUTPUT)]
+    pub quality: bool,
+
     #[command(flatten)]
     #[allow(missing_docs)]
     pub model: ModelArguments,

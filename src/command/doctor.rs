@@ -15,7 +15,10 @@ use super::terminal::Screen;
 use crate::cli::DoctorArguments;
 use crate::console::{DecimalBytes, HumanCount, LogFormat, counted, shown, tokens_per_second};
 use crate::model::prompts::{RETRIEVAL, instruct};
-use crate::model::{LoadedModel, Model, ModelFolder, Workload, external_data, load_runtime, providers};
+use crate::model::export::{self, Quality};
+use crate::model::{
+    Device, DeviceChoice, LoadedModel, Model, ModelFolder, Precision, Workload, external_data, load_runtime, providers,
+};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, embed};
@@ -48,6 +51,9 @@ const SIMILARITY_TOLERANCE: f64 = 0.001;
 /// Quantization can explain a difference of at most this much between the similarities and the model card. With 8 bits,
 /// similarities differ by a few hundredths.
 const SIMILARITY_BROKEN: f64 = 0.05;
+
+/// The lowest mean cosine to the vectors in fp32 that is not worth a warning.
+const QUALITY_MIN: f64 = 0.995;
 
 /// The first bytes of a Git LFS pointer file.
 const LFS: &[u8] = b"version https://git-lfs";
@@ -109,10 +115,15 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
     findings.runtime(loaded.library);
     let cpu_reason = loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({reason})"));
     findings.ok("device", format!("{}{cpu_reason}", loaded.device()));
-    findings.graph(&loaded);
+    findings.graph(&model, &loaded);
     findings.batching(&loaded);
     if let Err(error) = findings.reference(&model, &mut loaded) {
         findings.failure("reference", &error);
+    }
+    if arguments.quality
+        && let Err(error) = findings.quality(arguments, &model, &mut loaded, format)
+    {
+        findings.failure("quality", &error);
     }
     if let Err(error) = findings.speed(&mut loaded, max_tokens) {
         findings.failure("speed", &error);
@@ -200,14 +211,16 @@ impl Findings {
         }
     }
 
-    fn graph(&mut self, loaded: &LoadedModel) {
+    fn graph(&mut self, model: &Model, loaded: &LoadedModel) {
         let Some(embedder) = loaded.embedders.first() else { return };
         let variant = embedder
             .export()
             .map_or(String::new(), |export| format!("; this tool's {} variant", export.variant));
         let (inputs, output) = (embedder.inputs().join(", "), embedder.output());
         let width = HumanCount(embedder.width() as u64);
-        self.ok("graph", format!("inputs {inputs}; output {output}, {width} dimensions{variant}"));
+        let quality = Quality::stored_in(&model.folder.onnx);
+        let quality = quality.map_or(String::new(), |quality| format!("; when it was exported, {quality}"));
+        self.ok("graph", format!("inputs {inputs}; output {output}, {width} dimensions{variant}{quality}"));
     }
 
     fn batching(&mut self, loaded: &LoadedModel) {
@@ -253,6 +266,37 @@ impl Findings {
                 "reference",
                 format!("{detail}; this is normal for a fine-tuned model, but for Qwen3-Embedding-0.6B itself, use another export"),
             ),
+        }
+        Ok(())
+    }
+
+    /// Compares the vectors of the built-in texts with those in fp32: of the model's weights, or of the fp32 export beside the
+    /// export in use.
+    fn quality(
+        &mut self,
+        arguments: &DoctorArguments,
+        model: &Model,
+        loaded: &mut LoadedModel,
+        format: LogFormat,
+    ) -> anyhow::Result<()> {
+        let embedder = loaded.embedders.first_mut().context("the model has no device")?;
+        let forward = |batch: &Batch| embedder.forward(batch);
+        let fp32 = model.folder.onnx.with_file_name(Precision::Fp32.file_name());
+        let quality = if let Some(weights) = locate::weights(&arguments.model, format)? {
+            export::measure(&weights.path, &model.tokenizer, forward)?
+        } else if fp32 != model.folder.onnx && fp32.is_file() {
+            let exact = Model::open(&fp32, None, DeviceChoice::Only(Device::Cpu))?;
+            let workload = Workload { max_tokens: SPEED_TOKENS, batch_tokens: None, prefix: Vec::new() };
+            let mut exact = exact.load(&model::resources(&arguments.model), &workload)?;
+            let exact = exact.embedders.first_mut().context("the model has no device")?;
+            export::measure_against(|batch| exact.forward(batch), &model.tokenizer, forward)?
+        } else {
+            self.warn("quality", format!("no weights in fp32 to compare with: neither the model's own repository nor {}", fp32.display()));
+            return Ok(());
+        };
+        match quality.mean >= QUALITY_MIN {
+            true => self.ok("quality", quality.to_string()),
+            false => self.warn("quality", format!("{quality}; use another export of the model")),
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl InspectPage<'_> {
     }
 
     fn print_source(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
-        let Metadata { tool, model_file, fingerprint, shard, .. } = self.metadata;
+        let Metadata { tool, model_file, quality, fingerprint, shard, .. } = self.metadata;
         let mut line = |text: String| screen.write(out, "", INDENT, &text);
         let files = match self.files.as_slice() {
             [file] => shown(file),
@@ -109,6 +109,9 @@ impl InspectPage<'_> {
         let weights: String = fingerprint.model.weights.chars().take(DIGITS).collect();
         let architecture = &fingerprint.model.architecture;
         line(format!("made by {tool} with {model_file} ({architecture}, weights {weights}…)"))?;
+        if let Some(quality) = quality {
+            line(format!("{quality}"))?;
+        }
         let quoted = |text: &String| format!("{text:?}");
         let before = match (&fingerprint.instruction, &fingerprint.prompt) {
             (instruction, None) => {

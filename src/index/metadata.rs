@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelFingerprint;
+use crate::model::export::Quality;
 use crate::shard::Shard;
 
 /// Whether a row of an index file is a document or a chunk.
@@ -75,6 +76,10 @@ pub struct Metadata {
     pub tool: String,
     /// File name of the model's graph, for people who read the metadata. The fingerprint identifies the model.
     pub model_file: String,
+    /// How close the vectors of the model are to those of its weights in fp32, as measured when the model was exported. `None` if
+    /// this tool did not export the model, or did not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
     /// All settings that the vectors depend on.
     pub fingerprint: Fingerprint,
     /// Number of documents that could not be read, so that their rows were copied from an older file. These documents are at the

@@ -110,6 +110,18 @@ fn open_on(
     Model::open(&folder, Some(&precision.file_name()), device)
 }
 
+/// Returns the folder with the model's own weights, if the model has only its weights.
+///
+/// # Errors
+/// The model does not exist, or cannot be downloaded.
+pub fn weights(arguments: &ModelArguments, format: LogFormat) -> anyhow::Result<Option<WeightsFolder>> {
+    let path = match named(arguments) {
+        Some(path) if path.exists() => path,
+        named => from_hub(named, arguments.offline, None, Some(format))?,
+    };
+    WeightsFolder::at(&path)
+}
+
 /// Returns the folder with the weights to export: a folder here, or the snapshot of a model on the hub, which is downloaded if
 /// the cache does not have it.
 ///

@@ -7,6 +7,7 @@ use crate::command::process::TOOL;
 use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::Usage;
 use crate::index::{Fingerprint, Metadata, RowKind};
+use crate::model::export::Quality;
 use crate::model::{Model, ModelFingerprint, Resources, Workload, default_threads, prompts};
 use crate::source::extract;
 use crate::text::tokenize::Tokenizer;
@@ -79,7 +80,8 @@ pub fn fingerprint(
 /// Returns the metadata of an index that is not a shard.
 pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
     let model_file = model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Metadata { tool: TOOL.to_owned(), model_file, fingerprint, stale: 0, shard: None }
+    let quality = Quality::stored_in(&model.folder.onnx);
+    Metadata { tool: TOOL.to_owned(), model_file, quality, fingerprint, stale: 0, shard: None }
 }
 
 /// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same prompt.

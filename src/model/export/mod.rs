@@ -18,15 +18,19 @@ mod weights; // the seam between the graph and the weights in it
 use std::path::Path;
 
 use anyhow::ensure;
+use ndarray::Array2;
 use ort::environment::Environment;
 
 use super::device::{Device, has_dot_products};
 use super::folder::{CONFIG, END_TOKEN, ModelFolder, SETTINGS, TOKENIZER};
 use super::precision::Precision;
 use super::runtime;
+use super::session::GraphSession;
+use super::target::ExecutionTarget;
 use super::weights_folder::TOKENIZER_CONFIG;
 use super::workload::default_threads;
 use crate::text::tokenize::Tokenizer;
+use crate::vector::batch::Batch;
 use check::Comparison;
 use check::multiply::Multiplier;
 use check::texts;
@@ -178,8 +182,38 @@ impl<'a> Exporter<'a> {
             return comparison.of_rounded(*weights, recipe, &mut self.multiplier, &mut on_layer).map(Some);
         }
         let folder = ModelFolder::with_graph(graph.path.clone(), self.folder)?;
-        comparison.of_graph(self.environment, &folder, default_threads()).map(Some)
+        let target = ExecutionTarget::Cpu { threads: default_threads() };
+        let mut session = GraphSession::load(self.environment, &folder, target, None)?;
+        comparison.measure(|batch| session.forward(batch, None)).map(Some)
     }
+}
+
+/// Measures an embedder against the weights in the folder `source`, in fp32. `forward` returns the vectors of a batch,
+/// `[texts, width]`.
+///
+/// # Errors
+/// The weights cannot be read, ONNX Runtime failed, or a signal has arrived.
+pub fn measure(
+    source: &Path,
+    tokenizer: &Tokenizer,
+    forward: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
+) -> anyhow::Result<Quality> {
+    let weights = StoredWeights::open(source)?;
+    let environment = &runtime::load(&Device::Cpu, &runtime::find(&Device::Cpu)?)?.environment;
+    let mut multiplier = Multiplier::new(environment, default_threads())?;
+    Comparison::new(&weights, texts::check(tokenizer)?, &mut multiplier, &mut |_| ())?.measure(forward)
+}
+
+/// Measures an embedder against another embedder. Both functions return the vectors of a batch, `[texts, width]`.
+///
+/// # Errors
+/// The errors of the functions, or a signal has arrived.
+pub fn measure_against(
+    exact: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
+    tokenizer: &Tokenizer,
+    forward: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
+) -> anyhow::Result<Quality> {
+    Comparison::with(texts::check(tokenizer)?, exact)?.measure(forward)
 }
 
 /// Begins a step, and returns a function that shows how many layers are done.

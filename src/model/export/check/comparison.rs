@@ -1,7 +1,6 @@
 //! Checks an export: compares its vectors of texts that it was not calibrated on with those of the model in fp32.
 
 use ndarray::Array2;
-use ort::environment::Environment;
 
 use super::emulate::{Rounded, rounded};
 use super::multiply::Multiplier;
@@ -10,11 +9,8 @@ use super::reference::{Layer, Reference};
 use crate::interrupt;
 use crate::model::export::linear::Recipe;
 use crate::model::export::weights::Weights;
-use crate::model::folder::ModelFolder;
-use crate::model::session::GraphSession;
-use crate::model::target::ExecutionTarget;
 use crate::text::tokenize::Encoding;
-use crate::vector::batch::{Batching, ChunkKey, plan};
+use crate::vector::batch::{Batch, Batching, ChunkKey, plan};
 use crate::vector::embedding::Embedding;
 
 /// The most tokens per batch.
@@ -48,24 +44,27 @@ impl Comparison {
         Ok(Comparison { texts, exact })
     }
 
-    /// Measures a graph on the CPU.
+    /// Takes the vectors of another embedder for those in fp32. `forward` returns the vectors of a batch, `[texts, width]`.
     ///
     /// # Errors
-    /// ONNX Runtime failed, or a signal has arrived.
-    pub fn of_graph(&self, environment: &Environment, folder: &ModelFolder, threads: usize) -> anyhow::Result<Quality> {
-        let mut session = GraphSession::load(environment, folder, ExecutionTarget::Cpu { threads }, None)?;
-        let chunks = self.texts.iter().enumerate();
-        let chunks = chunks.map(|(document, text)| (ChunkKey { document, chunk: 0 }, text.clone())).collect();
-        let mut vectors = Array2::zeros(self.exact.dim());
-        for batch in plan(chunks, Batching::Rounded, BATCH_TOKENS) {
-            interrupt::check()?;
-            let found = session.forward(&batch, None)?;
-            for (key, vector) in batch.keys().zip(found.rows()) {
-                let vector = Embedding::normalized(vector.iter().copied())?;
-                vectors.row_mut(key.document).iter_mut().zip(vector.values()).for_each(|(to, from)| *to = *from);
-            }
-        }
-        Ok(Quality::measure(&vectors, &self.exact))
+    /// The errors of `forward`, or a signal has arrived.
+    pub fn with(
+        texts: Vec<Encoding>,
+        forward: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
+    ) -> anyhow::Result<Self> {
+        let exact = vectors(&texts, forward)?;
+        Ok(Comparison { texts, exact })
+    }
+
+    /// Measures an embedder. `forward` returns the vectors of a batch, `[texts, width]`.
+    ///
+    /// # Errors
+    /// The errors of `forward`, or a signal has arrived.
+    pub fn measure(
+        &self,
+        forward: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
+    ) -> anyhow::Result<Quality> {
+        Ok(Quality::measure(&vectors(&self.texts, forward)?, &self.exact))
     }
 
     /// Measures an 8-bit export as a processor with 8-bit dot products computes it.
@@ -90,4 +89,22 @@ impl Comparison {
         let vectors = Reference::new(weights.architecture()).vectors(&weights, &self.texts, &mut product, on_layer)?;
         Ok(Quality::measure(&vectors, &self.exact))
     }
+}
+
+/// Returns the vectors of texts, `[texts, width]`, L2-normalized.
+fn vectors(
+    texts: &[Encoding],
+    mut forward: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
+) -> anyhow::Result<Array2<f32>> {
+    let chunks = texts.iter().enumerate();
+    let chunks = chunks.map(|(document, text)| (ChunkKey { document, chunk: 0 }, text.clone())).collect();
+    let mut found = vec![Vec::new(); texts.len()];
+    for batch in plan(chunks, Batching::Rounded, BATCH_TOKENS) {
+        interrupt::check()?;
+        for (key, vector) in batch.keys().zip(forward(&batch)?.rows()) {
+            found[key.document] = Embedding::normalized(vector.iter().copied())?.into_values().into_vec();
+        }
+    }
+    let width = found.first().map_or(0, Vec::len);
+    Ok(Array2::from_shape_vec((texts.len(), width), found.concat())?)
 }

@@ -1,6 +1,8 @@
 //! Measures how far the vectors of an export are from those of the model in fp32, on texts that the export was not calibrated on.
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
 
 use ndarray::{Array2, Axis};
 use prost::Message;
@@ -11,9 +13,13 @@ use crate::model::export::schema::{ModelProto, StringStringEntryProto};
 use crate::model::precision::Precision;
 
 /// The key of the quality in the metadata of an export.
-pub const KEY: &str = "qwen3-index.quality";
+const KEY: &str = "qwen3-index.quality";
 
-/// How many nearest neighbours of each text are compared.
+/// The largest graph that is searched for metadata, in bytes. The graphs of exports are much smaller, because their weights are
+/// in another file.
+const GRAPH_BYTES_MAX: u64 = 64 << 20;
+
+/// How many nearest neighbors of each text are compared.
 const NEIGHBORS: usize = 10;
 
 /// How close the vectors of an export are to those in fp32.
@@ -27,7 +33,7 @@ pub struct Quality {
     pub percentile_1: f64,
     /// The mean of the cosines.
     pub mean: f64,
-    /// The share of the ten nearest neighbours of a text in fp32 that are among its ten nearest in the export: a mean over texts.
+    /// The share of the ten nearest neighbors of a text in fp32 that are among its ten nearest in the export: a mean over texts.
     pub neighbors: f64,
 }
 
@@ -56,6 +62,15 @@ impl Quality {
             mean: cosines.iter().sum::<f64>() / texts as f64,
             neighbors: overlaps.sum::<f64>() / texts as f64,
         }
+    }
+
+    /// Reads the quality from the metadata of a graph. Returns `None` if the graph has none.
+    pub fn stored_in(graph: &Path) -> Option<Self> {
+        let length = fs::metadata(graph).ok()?.len();
+        let bytes = (length <= GRAPH_BYTES_MAX).then(|| fs::read(graph).ok())??;
+        let entries = ModelProto::decode(&*bytes).ok()?.metadata_props;
+        let entry = entries.into_iter().find(|entry| entry.key.as_deref() == Some(KEY))?;
+        serde_json::from_str(&entry.value?).ok()
     }
 
     /// Appends the quality to the metadata of an encoded model. In protobuf, the fields of two messages that stand one after the
@@ -98,7 +113,7 @@ fn bound(precision: Precision) -> Bound {
     Bound { min, mean }
 }
 
-/// Returns the nearest neighbours of each vector among the other vectors, by their indexes.
+/// Returns the nearest neighbors of each vector among the other vectors, by their indexes.
 fn nearest(vectors: &Array2<f32>) -> Vec<Vec<usize>> {
     let similarities = vectors.dot(&vectors.t());
     let of_text = |(text, row): (usize, ndarray::ArrayView1<f32>)| {

@@ -74,7 +74,6 @@ pub fn calibrate<'a>(
                 relative += relative_change(&hidden.rows, &exact.rows) / samples as f64;
             }
             let weights = matrices.values().map(Array2::len).sum();
-            if std::env::var_os("DBG").is_some() { eprintln!("NOISE {number} {group:?} {relative:.6}"); }
             noise.push(Noise { layer: number, group, relative, weights });
         }
         on_layer(number);

@@ -5,7 +5,7 @@ use crate::model::export::weights::Projection;
 
 /// The most noise that the products in 8 bits may add together: the square of the change of a vector, relative to its length. Half
 /// of it is the expected distance of the cosine from 1.
-const NOISE_MAX: f64 = 0.003;
+const NOISE_MAX: f64 = 0.0015;
 
 /// The products that read the same rows. They are in 8 bits together, or in fp32 together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
