@@ -124,14 +124,14 @@ impl<'a> Exporter<'a> {
         let texts = if is_quantized { texts::check } else { texts::short_check };
         let texts = texts(&self.tokenizer)?;
         let mut on_layer = progress(self.stored, Step::Reference, on_event);
-        Comparison::new(self.stored, texts, &mut self.multiplier, &mut on_layer)
+        Comparison::new(self.stored, texts, &mut |rows, matrix| self.multiplier.multiply(rows, matrix), &mut on_layer)
     }
 
     /// Changes the weights so that 8 bits hold them.
     fn conditioned(&mut self, on_event: OnExport) -> anyhow::Result<(Conditioned<'a>, Vec<Noise>)> {
         let texts = texts::calibration(&self.tokenizer)?;
         let mut on_layer = progress(self.stored, Step::Calibration, on_event);
-        calibrate(self.stored, &texts, &mut self.multiplier, &mut on_layer)
+        calibrate(self.stored, &texts, &mut |rows, matrix| self.multiplier.multiply(rows, matrix), &mut on_layer)
     }
 
     /// Writes an export, checks it, and puts it in place.
@@ -179,7 +179,7 @@ impl<'a> Exporter<'a> {
         }
         let mut on_layer = progress(self.stored, Step::Check(*precision), on_event);
         if *precision == Precision::Int8 && !has_dot_products() {
-            return comparison.of_rounded(*weights, recipe, &mut self.multiplier, &mut on_layer).map(Some);
+            return comparison.of_rounded(*weights, recipe, &mut |rows, matrix| self.multiplier.multiply(rows, matrix), &mut on_layer).map(Some);
         }
         let folder = ModelFolder::with_graph(graph.path.clone(), self.folder)?;
         let target = ExecutionTarget::Cpu { threads: default_threads() };
@@ -201,7 +201,8 @@ pub fn measure(
     let weights = StoredWeights::open(source)?;
     let environment = &runtime::load(&Device::Cpu, &runtime::find(&Device::Cpu)?)?.environment;
     let mut multiplier = Multiplier::new(environment, default_threads())?;
-    Comparison::new(&weights, texts::check(tokenizer)?, &mut multiplier, &mut |_| ())?.measure(forward)
+    Comparison::new(&weights, texts::check(tokenizer)?, &mut |rows, matrix| multiplier.multiply(rows, matrix), &mut |_| ())?
+        .measure(forward)
 }
 
 /// Measures an embedder against another embedder. Both functions return the vectors of a batch, `[texts, width]`.

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use super::emulate::{Rounded, rounded};
-use super::multiply::Multiplier;
+use super::multiply::Multiply;
 use super::quality::Quality;
 use super::reference::{Layer, Reference};
 use crate::interrupt;
@@ -31,14 +31,14 @@ impl Comparison {
     pub fn new(
         weights: &dyn Weights,
         texts: Vec<Encoding>,
-        multiplier: &mut Multiplier,
+        multiply: Multiply,
         on_layer: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Self> {
         let reference = Reference::new(weights.architecture());
         let exact = reference.vectors(
             weights,
             &texts,
-            &mut |layer, projection, rows| multiplier.multiply(rows, layer.matrix(projection)),
+            &mut |layer, projection, rows| multiply(rows, layer.matrix(projection)),
             on_layer,
         )?;
         Ok(Comparison { texts, exact })
@@ -75,16 +75,16 @@ impl Comparison {
         &self,
         weights: &dyn Weights,
         recipe: &Recipe,
-        multiplier: &mut Multiplier,
+        multiply: Multiply,
         on_layer: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Quality> {
         let weights = Rounded::new(weights, recipe);
         let mut product = |layer: &Layer, projection, rows: &Array2<f32>| {
             let matrix = layer.matrix(projection);
             if weights.is_rounded(layer.number, projection) {
-                return multiplier.multiply(&rounded(rows), matrix);
+                return multiply(&rounded(rows), matrix);
             }
-            multiplier.multiply(rows, matrix)
+            multiply(rows, matrix)
         };
         let vectors = Reference::new(weights.architecture()).vectors(&weights, &self.texts, &mut product, on_layer)?;
         Ok(Quality::measure(&vectors, &self.exact))

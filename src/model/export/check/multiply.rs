@@ -12,7 +12,10 @@ use crate::model::export::builder::{Operator, Size, model, value_info};
 use crate::model::export::schema::GraphProto;
 use crate::model::export::schema::tensor_proto::DataType;
 
-/// Multiplies matrices.
+/// Multiplies rows `[rows, in]` with a matrix `[out, in]`, and returns `[rows, out]`.
+pub type Multiply<'a> = &'a mut dyn FnMut(&Array2<f32>, &Array2<f32>) -> anyhow::Result<Array2<f32>>;
+
+/// Multiplies matrices with ONNX Runtime.
 pub struct Multiplier {
     session: Session,
 }

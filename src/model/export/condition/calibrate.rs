@@ -10,7 +10,7 @@ use super::noise::{Group, Noise};
 use super::scales::Scales;
 use crate::interrupt;
 use crate::model::export::check::emulate::rounded;
-use crate::model::export::check::multiply::Multiplier;
+use crate::model::export::check::multiply::Multiply;
 use crate::model::export::check::reference::{Hidden, Layer, Reference, embedded};
 use crate::model::export::weights::{Projection, Weights};
 use crate::text::tokenize::Encoding;
@@ -25,7 +25,7 @@ const SAMPLE_TOKENS: usize = 512;
 pub fn calibrate<'a>(
     base: &'a dyn Weights,
     texts: &[Encoding],
-    multiplier: &mut Multiplier,
+    multiply: Multiply,
     on_layer: &mut dyn FnMut(usize),
 ) -> anyhow::Result<(Conditioned<'a>, Vec<Noise>)> {
     let mut weights = Conditioned::new(base);
@@ -46,7 +46,7 @@ pub fn calibrate<'a>(
                 if matches!(projection, Projection::Output | Projection::Down) {
                     read.entry(projection).or_default().push(rows.clone());
                 }
-                multiplier.multiply(rows, layer.matrix(projection))
+                multiply(rows, layer.matrix(projection))
             };
             reference.forward(&layer, hidden, &mut product)?;
         }
@@ -67,8 +67,8 @@ pub fn calibrate<'a>(
             for (before, exact) in before.iter().zip(&groups) {
                 let mut hidden = before.clone();
                 let mut product = |layer: &Layer, projection, rows: &Array2<f32>| match matrices.get(&projection) {
-                    Some(matrix) => multiplier.multiply(&rounded(rows), matrix),
-                    None => multiplier.multiply(rows, layer.matrix(projection)),
+                    Some(matrix) => multiply(&rounded(rows), matrix),
+                    None => multiply(rows, layer.matrix(projection)),
                 };
                 reference.forward(&layer, &mut hidden, &mut product)?;
                 relative += relative_change(&hidden.rows, &exact.rows) / samples as f64;
