@@ -298,7 +298,7 @@ fn a_second_run_waits_for_the_first() {
 #[test]
 fn models_that_cannot_be_exported_are_refused_in_one_line() {
     type Spoil = fn(&Playground);
-    let cases: [(Spoil, &str); 19] = [
+    let cases: [(Spoil, &str); 20] = [
         (
             |playground| fs::remove_file(playground.path("model/config.json")).unwrap(),
             "model: no config.json in it; name the folder of the model's own repository",
@@ -393,6 +393,13 @@ fn models_that_cannot_be_exported_are_refused_in_one_line() {
                 checkpoint(playground, "model", &tensors);
             },
             "layers.0.mlp.up_proj.weight has the type I8, so the model is quantized",
+        ),
+        (
+            |playground| {
+                let modules = json!([{"type": "sentence_transformers.models.Dense"}]);
+                playground.write("model/modules.json", modules.to_string());
+            },
+            "the model has a `Dense` module, which this tool does not run",
         ),
         (
             |playground| playground.write("model/model.safetensors", "nothing of the kind, but many words"),
