@@ -126,7 +126,7 @@ pub struct SetupArguments {
     pub compare_model_file: Option<String>,
 
     /// Compare with another precision of the model
-    #[arg(long, value_name = "PRECISION", value_parser = PrecisionChoice::from_str, conflicts_with = "compare_model_file",
+    #[arg(long, value_name = "NAME", value_parser = PrecisionChoice::from_str, conflicts_with = "compare_model_file",
           help_heading = COMPARISON)]
     pub compare_precision: Option<PrecisionChoice>,
 

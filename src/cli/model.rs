@@ -115,11 +115,11 @@ pub struct NamedModel {
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 
-    /// auto, fp32, int8, q8, q4, f16, bf16 or plain
+    /// fp32, int8, q8, q4, f16, bf16, plain
     ///
     /// The precision that the model's own weights are exported in, or the file of an ONNX export. `auto` is the one that `build`
     /// would use on this machine.
-    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = PrecisionChoice::from_str,
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = PrecisionChoice::from_str,
           conflicts_with = "model_file")]
     pub precision: PrecisionChoice,
 }

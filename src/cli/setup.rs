@@ -29,12 +29,12 @@ pub struct ModelArguments {
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 
-    /// auto, fp32, int8, q8, q4, f16, bf16 or plain
+    /// fp32, int8, q8, q4, f16, bf16, plain
     ///
     /// The precision that the model's own weights are exported in, or the file of an ONNX export: model.onnx for fp32, otherwise
     /// model_PRECISION.onnx. `auto` is fp32 on a CPU, and bf16 on a GPU (f16 on one without bfloat16), but the precision of the
     /// index if there is one already. With ONNX files, `auto` is the file of --model-file.
-    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = PrecisionChoice::from_str,
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = PrecisionChoice::from_str,
           conflicts_with = "model_file")]
     pub precision: PrecisionChoice,
 
