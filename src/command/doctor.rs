@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use serde::Serialize;
 
+use super::advice::explained_run;
 use super::process::{Exit, printed};
 use super::setup::model::{self, RETRIEVAL};
 use super::terminal::Screen;
@@ -105,7 +106,8 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
         Err(error) => return findings.not_loaded(arguments, &error),
     };
     findings.runtime(loaded.library);
-    let cpu_reason = loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({reason})"));
+    let cpu_reason =
+        loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({})", explained_run(reason.error())));
     findings.ok("device", format!("{}{cpu_reason}", loaded.device()));
     findings.graph(&loaded);
     findings.batching(&loaded);
@@ -131,7 +133,7 @@ impl Findings {
     }
 
     fn failure(&mut self, what: &'static str, error: &anyhow::Error) {
-        self.add(what, Verdict::Failure, format!("{error:#}"));
+        self.add(what, Verdict::Failure, explained_run(error));
     }
 
     /// Returns the names of the findings with this verdict, in the order of the checks.

@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fingerprint::external_data;
-use crate::error::Usage;
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -54,6 +53,22 @@ struct Config {
     vocab_size: Option<usize>,
 }
 
+/// The error for a folder or a repository without the graph to use.
+#[derive(Debug, thiserror::Error)]
+#[error("has no {graph}")]
+pub struct GraphMissing {
+    graph: String,
+    /// The graphs that the folder or the repository has.
+    pub others: Vec<String>,
+}
+
+impl GraphMissing {
+    /// Makes the error. `file` is the graph that the user named.
+    pub(super) fn new(file: Option<&str>, others: Vec<String>) -> Self {
+        GraphMissing { graph: file.unwrap_or("model.onnx").to_owned(), others }
+    }
+}
+
 /// The paths of a model's files, and the content of its `config.json`.
 #[derive(Debug)]
 pub struct ModelFolder {
@@ -68,7 +83,7 @@ pub struct ModelFolder {
 
 impl ModelFolder {
     /// Finds the files of a model and reads `config.json`. `path` is a model folder or a graph. If `path` is a folder, `file`
-    /// may choose a graph in the folder.
+    /// may choose a graph in the folder; otherwise, `file` has no effect.
     ///
     /// # Errors
     /// A file is missing or cannot be parsed.
@@ -249,20 +264,10 @@ pub fn graph_names(file: Option<&str>) -> Vec<String> {
 
 fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     let metadata = fs::metadata(path).map_err(|e| {
-        anyhow!(
-            "model {}: cannot be read: {e}; name a model folder or an .onnx file with --model",
-            path.display()
-        )
+        anyhow!("model {}: cannot be read: {e}; name a model folder or an .onnx file", path.display())
     })?;
     if metadata.is_file() {
-        return match file {
-            Some(_) => Err(Usage(format!(
-                "model {}: is a file, but --model-file chooses a graph in a folder; name the folder, or leave out --model-file",
-                path.display()
-            ))
-            .into()),
-            None => Ok(path.to_owned()),
-        };
+        return Ok(path.to_owned());
     }
     let candidates = graph_names(file).into_iter().map(|name| path.join(name));
     if let Some(found) = candidates.into_iter().find(|candidate| candidate.is_file()) {
@@ -272,12 +277,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     if let ([only], None) = (others.as_slice(), file) {
         return Ok(path.join(only));
     }
-    let advice = if others.is_empty() {
-        "export the model to ONNX, or download an ONNX build of it".to_owned()
-    } else {
-        format!("choose one with --model-file: {}", others.join(", "))
-    };
-    bail!("model {}: no {}; {advice}", path.display(), file.unwrap_or("model.onnx"))
+    Err(GraphMissing::new(file, others)).with_context(|| format!("model {}", path.display()))
 }
 
 /// Returns the names of all graphs in a model folder, in the form that `--model-file` expects.

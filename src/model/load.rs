@@ -10,7 +10,7 @@ use ort::environment::Environment;
 use tempfile::TempDir;
 
 use super::cuda::Gpu;
-use super::device::{self, Device, DeviceChoice, Precision};
+use super::device::{self, Device, DeviceChoice, DeviceError, Precision};
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
@@ -110,8 +110,8 @@ impl Model {
     fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
         // The GPU is opened before any library is loaded. So on a machine without a GPU, the error names the missing GPU, and
         // not a missing library that only a GPU requires.
-        Gpu::open(0).map_err(|error| CpuReason::NoGpu(format!("{error:#}")))?;
-        self.load_on_found_gpu(resources, workload).map_err(|error| CpuReason::Unusable(format!("{error:#}")))
+        Gpu::open(0).map_err(CpuReason::NoGpu)?;
+        self.load_on_found_gpu(resources, workload).map_err(CpuReason::Unusable)
     }
 
     fn load_on_found_gpu(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
@@ -197,7 +197,7 @@ impl Model {
         let placement = session.placement(CUDA)?;
         if let Some(heavy) = placement.heavy_elsewhere() {
             bail!(
-                "model {}: CUDA has no kernel for {heavy}, which would run on the CPU; use an export like those of `scripts/export_onnx.py --variant f16`",
+                "model {}: CUDA has no kernel for {heavy}, which would run on the CPU; use an export like the f16 variant of `scripts/export_onnx.py`",
                 self.folder.onnx.display()
             );
         }
@@ -237,7 +237,7 @@ fn targets(device: &Device, resources: &Resources) -> anyhow::Result<Vec<Executi
         Device::OpenVino => Ok(vec![ExecutionTarget::OpenVino { threads }]),
         Device::Cuda(numbers) => {
             let target = |&number| {
-                let gpu = Gpu::open(number).map_err(|e| anyhow!("{e:#}; use --device cpu"))?;
+                let gpu = Gpu::open(number).map_err(|e| DeviceError::NoGpu(format!("{e:#}")))?;
                 Ok(ExecutionTarget::Cuda { gpu, number, memory_max })
             };
             numbers.iter().map(target).collect()
@@ -279,14 +279,21 @@ pub struct LoadedModel {
 }
 
 /// The reason why `--device auto` chose the CPU.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum CpuReason {
     /// There is no GPU, or no driver for the GPU.
-    #[error("{0}")]
-    NoGpu(String),
+    NoGpu(anyhow::Error),
     /// The GPU cannot run the model.
-    #[error("{0}")]
-    Unusable(String),
+    Unusable(anyhow::Error),
+}
+
+impl CpuReason {
+    /// Returns the error of the GPU.
+    pub fn error(&self) -> &anyhow::Error {
+        match self {
+            CpuReason::NoGpu(error) | CpuReason::Unusable(error) => error,
+        }
+    }
 }
 
 impl LoadedModel {

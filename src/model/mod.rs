@@ -18,12 +18,13 @@ mod session;
 mod target;
 mod workload;
 
-pub use device::{Device, DeviceChoice, Precision};
+pub use device::{Device, DeviceChoice, DeviceError, Precision};
 pub use fingerprint::{ModelFingerprint, external_data};
-pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
+pub use folder::{CONFIG, GraphMissing, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use installed::{load_runtime, providers};
 pub use load::{CpuReason, LoadedModel, Model};
 pub use onnx::OnnxEmbedder;
 pub use placement::Placement;
 pub use probe::Probe;
+pub use session::BatchError;
 pub use workload::{Resources, Workload};

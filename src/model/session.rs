@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use ndarray::Array2;
 use ort::environment::Environment;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
@@ -19,6 +19,16 @@ use crate::vector::pool::Pooling;
 
 /// The option that makes ONNX Runtime free its unused memory at the end of a run. The value of the option names the devices.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
+
+/// The error of ONNX Runtime on a batch.
+#[derive(Debug, thiserror::Error)]
+#[error("model {model}: failed on {texts} texts of {tokens} tokens: {cause}")]
+pub struct BatchError {
+    model: String,
+    texts: usize,
+    tokens: usize,
+    cause: String,
+}
 
 /// A loaded graph. The caller decides which texts share a batch.
 pub(super) struct GraphSession {
@@ -75,11 +85,8 @@ impl GraphSession {
                 return OutOfMemory.into();
             }
             let (texts, tokens) = (batch.len(), batch.padded_tokens() / batch.len());
-            anyhow!(
-                "model {}: failed on {texts} texts of {tokens} tokens: {}; try another export of the model, or lower --batch-tokens and --max-tokens",
-                self.path.display(),
-                one_line(&format!("{e:#}"))
-            )
+            let (model, cause) = (self.path.display().to_string(), one_line(&format!("{e:#}")));
+            BatchError { model, texts, tokens, cause }.into()
         })
     }
 

@@ -25,6 +25,25 @@ pub(super) struct Stale<'a> {
     pub rows: Vec<u32>,
 }
 
+/// The reason why the new index may not replace the old output.
+#[derive(Debug, thiserror::Error)]
+pub enum TooFewDocuments {
+    /// A root contains no documents, but the old output has documents.
+    #[error("input {root}: contains no documents, but the old output does")]
+    NoneInRoot {
+        /// The name of the root.
+        root: String,
+    },
+    /// More than half of the documents of the old output are gone.
+    #[error("{removed} of the {documents} documents of the old output are gone")]
+    MostGone {
+        /// How many documents are gone.
+        removed: usize,
+        /// How many documents the old output has.
+        documents: u32,
+    },
+}
+
 impl<'a> Account<'a> {
     pub fn new(job: &'a Job, reporter: &'a Reporter, tally: &'a mut Tally) -> Self {
         let missing = |old: &'a Old| {
@@ -53,20 +72,19 @@ impl<'a> Account<'a> {
             }
             PreparedDocument::Failed(failure) => {
                 self.tally.seen += 1;
-                self.lose(&failure)?;
+                let failure = failure.tolerated()?;
+                self.lose(&failure);
                 self.fail(&failure);
             }
             PreparedDocument::Unassigned(failure) => {
                 self.tally.unassigned += 1;
-                self.lose(&failure)?;
+                let failure = failure.tolerated()?;
+                self.lose(&failure);
                 self.reporter.failed(&failure);
             }
             PreparedDocument::LeftOut(why) => *self.tally.left_out.entry(why).or_default() += 1,
             PreparedDocument::Nothing(root) => {
-                ensure!(
-                    !self.job.has_output || self.job.allow_empty,
-                    "input {root}: contains no documents, but the old output does; check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
-                );
+                ensure!(!self.job.has_output || self.job.allow_empty, TooFewDocuments::NoneInRoot { root });
                 self.reporter.warn(&format!("input {root}: contains no documents"));
             }
         }
@@ -112,7 +130,7 @@ impl<'a> Account<'a> {
         let is_empty = self.job.allow_empty && tally.seen == 0;
         ensure!(
             removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
-            "{removed} of the {documents} documents of the old output are gone; check the inputs, or allow this with --allow-shrink (the old output is untouched)"
+            TooFewDocuments::MostGone { removed, documents }
         );
         tally.stale = stale.len() as u64;
         tally.gone = removed as u64;
@@ -125,15 +143,13 @@ impl<'a> Account<'a> {
         self.reporter.failed(failure);
     }
 
-    fn lose(&mut self, failure: &Failure) -> anyhow::Result<()> {
-        ensure!(!failure.cause.ends_the_run(), "{}: {}", failure.place, failure.cause);
+    fn lose(&mut self, failure: &Failure) {
         match (&failure.lost, &mut self.old) {
             (Lost::Document(id), _) => self.mark(Digest::of(id.as_bytes()), Missing::unreadable),
             (Lost::Below(path), Some((_, missing))) => missing.lost(Some(path)),
             (Lost::Unknown, Some((_, missing))) => missing.lost(None),
             (Lost::Nothing, _) | (_, None) => {}
         }
-        Ok(())
     }
 
     /// Calls `mark` for the document of the old file that has this id, if the old file has such a document.

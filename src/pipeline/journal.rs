@@ -254,7 +254,7 @@ impl Stored {
 }
 
 fn next(count: u32) -> io::Result<u32> {
-    let full = || io::Error::other("it holds no more than 2^32 vectors, so build in shards with --shard");
+    let full = || io::Error::other("it holds no more than 2^32 vectors, so build in shards");
     count.checked_add(1).ok_or_else(full)
 }
 

@@ -332,7 +332,7 @@ impl<'a> Run<'a> {
         self.reporter.embedded(tokens);
         if let Some(tokens) = batch_limit {
             self.reporter.warn(&format!(
-                "not enough device memory for batches of this size: from now on they have at most {tokens} tokens, as with --batch-tokens {tokens}"
+                "not enough device memory for batches of this size: from now on they have at most {tokens} tokens"
             ));
         }
         Ok(())

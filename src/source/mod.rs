@@ -23,7 +23,7 @@ mod worker;
 pub use decode::Charset;
 pub use document::{Document, LeftOut, Limits, Origin};
 pub use fields::Fields;
-pub use filter::Filter;
+pub use filter::{Filter, PatternError, PatternList};
 pub use found::Found;
 pub use raw::{Raw, RawFile, Reading};
 pub use roots::Roots;

@@ -12,6 +12,7 @@ use super::report::{BuildOutcome, RowCounts};
 use super::session::Session;
 use super::summary;
 use crate::cli::BuildArguments;
+use crate::command::advice::explained_run;
 use crate::command::process::Exit;
 use crate::console::{HumanCount, Phase, Reporter, counted};
 use crate::index::{IndexWriter, Written};
@@ -125,7 +126,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     }
     let dimensions = HumanCount(plan.job.dim as u64);
     let cpu_reason = match loaded.cpu_reason() {
-        Some(reason @ CpuReason::Unusable(_)) => format!(" ({reason})"),
+        Some(CpuReason::Unusable(error)) => format!(" ({})", explained_run(error)),
         Some(CpuReason::NoGpu(_)) | None => String::new(),
     };
     reporter.info(&format!("model {name}, {dimensions} dimensions, {}{cpu_reason}", loaded.device()));

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use serde_json::Value;
 
 use crate::cli::ModelArguments;
@@ -13,7 +13,7 @@ use crate::command::process::TOOL;
 use crate::console::{Level, LogFormat, Transfer, eprint_line};
 use crate::error::Usage;
 use crate::index::{Fingerprint, Metadata, RowKind};
-use crate::model::hub::{self, Hub, OnProgress, Progress, Repository};
+use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository};
 use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Workload, bundle};
 use crate::source::extract;
 use crate::text::tokenize::Tokenizer;
@@ -58,11 +58,18 @@ fn open_on(
     let is_graph = named.as_deref().is_some_and(Path::is_file);
     let file = arguments.model_file.as_deref().or(file.filter(|_| !is_graph));
     let path = match named {
+        Some(path) if is_graph && arguments.model_file.is_some() => {
+            return Err(Usage(format!(
+                "model {}: is a file, but --model-file chooses a graph in a folder; name the folder, or leave out --model-file",
+                path.display()
+            ))
+            .into());
+        }
         Some(path) if path.exists() => path,
         _ => {
             let name = named.as_ref().map(|path| path.to_string_lossy());
-            // The exit code is 1, not 2, because the same arguments succeed once the folder exists.
-            let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
+            // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
+            let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
             let got = transfer(format, |tell| {
                 Hub::from_environment(arguments.offline)?.get(&repository, file, tell)
             });
@@ -107,7 +114,8 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
     if let Some(path) = name.filter(|name| Path::new(name).exists()) {
         return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
     }
-    name.unwrap_or(hub::DEFAULT).parse()
+    let parsed = name.unwrap_or(hub::DEFAULT).parse();
+    parsed.map_err(|e: NotARepository| Usage(format!("{e}; name a model of the hub")))
 }
 
 /// Runs a download, and shows the progress unless `format` is `None`.

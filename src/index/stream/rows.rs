@@ -103,7 +103,7 @@ impl<R: Read> RowStream<R> {
 fn metadata(schema: &Schema) -> anyhow::Result<Metadata> {
     let key = Metadata::KEY;
     let json = schema.metadata().get(key).with_context(|| {
-        format!("does not say which model made its vectors; keep `{key}` of the schema's metadata, as `embed --arrow` wrote it")
+        format!("does not say which model made its vectors; keep `{key}` of the schema's metadata, as `embed` wrote it")
     })?;
     let metadata: Metadata = serde_json::from_str(json).with_context(|| {
         format!("`{key}` of the schema's metadata was written by another version of this tool; embed and pack with the same version")
@@ -121,7 +121,7 @@ impl RowColumns {
         let columns = (id, text, vector, schema.index_of(ERROR).ok());
         let (Some(id), Some(text), Some(vector), error) = columns else {
             let missing = COLUMNS.iter().find(|name| schema.index_of(name).is_err()).copied();
-            bail!("has no column `{}`; keep it, as `embed --arrow` wrote it", missing.unwrap_or_default());
+            bail!("has no column `{}`; keep it, as `embed` wrote it", missing.unwrap_or_default());
         };
         let kind = |column: usize| schema.field(column).data_type();
         for column in [id, text].into_iter().chain(error) {

@@ -49,9 +49,7 @@ impl Cache {
     pub fn from_environment() -> anyhow::Result<Self> {
         let path = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_variable);
         let path = path.or_else(|| Some(home()?.join("hub")));
-        Ok(Cache(path.context(
-            "HOME is not set, so there is no cache for models; set HF_HOME, or name a folder with --model",
-        )?))
+        Ok(Cache(path.context("HOME is not set, so there is no cache for models; set HF_HOME")?))
     }
 
     pub fn path(&self) -> &Path {

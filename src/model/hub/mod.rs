@@ -4,11 +4,13 @@
 mod cache;
 mod client;
 mod environment;
+mod error;
 mod event;
 mod proxy;
 mod pull;
 mod repository;
 
+pub use error::HubError;
 pub use event::{OnProgress, Progress};
 pub use pull::Hub;
-pub use repository::{DEFAULT, Repository};
+pub use repository::{DEFAULT, NotARepository, Repository};

@@ -6,10 +6,11 @@ use anyhow::{Context, anyhow, bail, ensure};
 
 use super::cache::{Cache, CachedModel};
 use super::client::{self, Client};
+use super::error::HubError;
 use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
-use crate::model::folder::{CONFIG, SETTINGS, TOKENIZER, graph_names};
+use crate::model::folder::{CONFIG, GraphMissing, SETTINGS, TOKENIZER, graph_names};
 
 /// The hub and the cache of downloaded models.
 pub struct Hub {
@@ -73,7 +74,7 @@ impl Hub {
     ) -> anyhow::Result<PathBuf> {
         ensure!(
             !self.is_offline,
-            "model {repository}: cannot be downloaded, because HF_HUB_OFFLINE is set; unset the variable"
+            HubError::Offline { repository: repository.clone(), by_environment: client::is_offline() }
         );
         self.download(repository, file, on_progress).with_context(|| format!("model {repository}"))
     }
@@ -120,12 +121,11 @@ impl Hub {
 
 /// Returns the error for a repository without a graph to use. `file` is the graph that the user named.
 fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
-    let graphs: Vec<&str> = files.iter().map(String::as_str).filter(|name| name.ends_with(".onnx")).collect();
+    let graphs: Vec<String> = files.iter().filter(|name| name.ends_with(".onnx")).cloned().collect();
     if graphs.is_empty() {
         return anyhow!("has no ONNX graph; name a repository with an ONNX export");
     }
-    let graph = file.unwrap_or("model.onnx");
-    anyhow!("has no {graph}; choose one with --model-file: {}", graphs.join(", "))
+    GraphMissing::new(file, graphs).into()
 }
 
 /// Returns the path of the file `name` in the folder of the graph. Both paths are relative to the repository.

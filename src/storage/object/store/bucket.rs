@@ -165,7 +165,7 @@ impl Store {
     }
 
     pub(super) fn error(&self, url: &Url, error: &Error) -> StoreError {
-        errors::store_error(self.scheme, url, error)
+        errors::store_error(url, error)
     }
 }
 
