@@ -177,7 +177,7 @@ fn of_hub(error: &HubError) -> Advice {
         HubError::Offline { by_environment: true, .. } => "unset HF_HUB_OFFLINE".into(),
         HubError::Offline { by_environment: false, .. } => "leave out --offline".into(),
         HubError::Unreachable { proxy_variable, .. } => format!(
-            "check the network, {proxy_variable} and HF_ENDPOINT, or copy the model and name its folder with --model; with --offline, a run does not try to reach the hub"
+            "check the network, {proxy_variable} and HF_ENDPOINT, or copy the model and name its folder with --model; a run with --offline does not ask the hub"
         )
         .into(),
     }
@@ -192,4 +192,28 @@ fn of_layout(error: &LayoutError) -> Advice {
         }
     }
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_found_behind_contexts_and_errors_of_readers() {
+        let error = || StoreError {
+            url: "s3://bucket/a".to_owned(),
+            cause: RequestFailure::NoBucket,
+            credentials: "KEY",
+        };
+        let advised = "the bucket does not exist; check its name, its region and --endpoint";
+        let read = anyhow::Error::new(io::Error::from(error())).context("output");
+        assert_eq!(explained_run(&read), format!("output: s3://bucket/a: {advised}"));
+        let of_document = || DocumentError::RestNotRead(DocumentError::Object(error()).into());
+        let why = "the bucket does not exist (the rest of the file is not read)";
+        let advised = format!("{why}; check its name, its region and --endpoint");
+        assert_eq!(explained(&of_document()), advised);
+        let ended = anyhow::Error::new(of_document()).context("s3://bucket/a:2");
+        assert_eq!(explained_run(&ended), format!("s3://bucket/a:2: {advised}"));
+        assert_eq!(explained_run(&anyhow::anyhow!("no advice").context("here")), "here: no advice");
+    }
 }
