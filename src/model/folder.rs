@@ -95,7 +95,7 @@ impl ModelFolder {
         &self.config.model_type
     }
 
-    /// Tells whether the model has the architecture of Qwen3-Embedding.
+    /// Returns whether the model has the architecture of Qwen3-Embedding.
     pub fn is_qwen3(&self) -> bool {
         self.config.model_type == QWEN3
     }
@@ -176,7 +176,7 @@ impl ModelFolder {
         Ok(stray.map(|(path, _)| path))
     }
 
-    /// Tells whether the model has the architecture, hidden size, number of layers and vocabulary size of Qwen3-Embedding-0.6B.
+    /// Returns whether the model has the architecture, hidden size, number of layers and vocabulary size of Qwen3-Embedding-0.6B.
     pub fn has_shape_of_0_6b(&self) -> bool {
         let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
         self.is_qwen3()

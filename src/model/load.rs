@@ -250,8 +250,9 @@ fn profile_folder() -> anyhow::Result<TempDir> {
         .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with free space"))
 }
 
-/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] where rounded lengths save time. A graph may remove the padding
-/// again; OpenVINO is a sixth faster at multiples of 16 tokens; and on a GPU, padding costs less time than small batches.
+/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] if rounded lengths save time. There are three cases: the graph
+/// removes the padding again; or the device is OpenVINO, which is a sixth faster at multiples of 16 tokens; or the device is a
+/// GPU, on which padding costs less time than small batches.
 fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
     let removes_padding = session.export().is_some_and(|export| export.unpads);
     match probe.batching() {
@@ -308,7 +309,7 @@ impl LoadedModel {
         self.cpu_reason.as_ref()
     }
 
-    /// Tells whether the keys and values of the workload's prefix are computed only once, for all texts.
+    /// Returns whether the keys and values of the workload's prefix are computed only once, for all texts.
     pub fn shares_prefix(&self) -> bool {
         self.embedders.iter().all(OnnxEmbedder::shares_prefix)
     }

@@ -117,7 +117,7 @@ fn shortened(text: &Encoding, tokens: usize) -> Encoding {
     Encoding::new([&start[..tokens.max(1) - 1], end].concat())
 }
 
-/// Embeds the texts in one batch, and compares their vectors with the vectors in `alone`, which come from batches of one.
+/// Embeds the texts in one batch, and compares their vectors with the vectors in `alone`, which were made in batches of one text.
 fn effect(
     session: &mut GraphSession,
     texts: &[Encoding],

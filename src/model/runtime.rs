@@ -148,7 +148,7 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
 }
 
-/// Tells whether a file of a Python package is a library or a license.
+/// Returns whether a file of a Python package is a library or a license.
 fn is_library_or_license(name: &OsStr) -> bool {
     ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
 }

@@ -120,7 +120,7 @@ impl GraphSession {
         Ok(())
     }
 
-    /// Ends the profile, and reads from it how many nodes of the graph ran on `provider`, and how many ran elsewhere.
+    /// Ends the profile. Reads from the profile how many nodes of the graph ran on `provider`, and how many ran elsewhere.
     ///
     /// # Errors
     /// The session was loaded without a profile, or the profile cannot be read.

@@ -6,8 +6,8 @@ use super::step::WindowState;
 use crate::text::tokenize::Encoding;
 use crate::vector::batch::ChunkKey;
 
-/// Limit on the tokens in a window: enough to find texts of equal length for a batch. A larger window would delay the rows, since
-/// rows are written window by window.
+/// Limit on the tokens in a window. The limit is large enough to find texts of equal length for a batch. A larger window would
+/// delay the rows, because rows are written window by window.
 const TOKENS: usize = 64 << 10;
 
 /// Limit on the documents in a window.

@@ -12,8 +12,8 @@ use crate::error::DocumentError;
 /// A character encoding. The type is renamed here, because `tokenize::Encoding` is a list of token ids.
 pub use encoding_rs::{Encoding as Charset, UTF_8};
 
-/// The first bytes and the names of some binary formats. Files of other binary formats are recognized by their control
-/// characters, but files of these formats may have no control characters near their start.
+/// The first bytes and the names of some binary formats. Most binary files are recognized by their control characters, but
+/// files of these formats may have no control characters near their start.
 const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"\xd0\xcf\x11\xe0", "an old Office document or one with a password"),
     (b"%PDF-", "PDF"),
@@ -23,8 +23,8 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
 ];
 
-/// Size of the start of a stream, in bytes. The encoding of the stream and the separator of a CSV file are detected from the
-/// start.
+/// Number of bytes at the start of a stream that are used to detect the encoding of the stream and the separator of a CSV
+/// file.
 pub const START_BYTES: u64 = 64 << 10;
 
 /// A text and its original encoding. The encoding is `None` for UTF-8.
@@ -195,8 +195,8 @@ pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
         let behind = &start[memmem::find(&start, name.as_bytes())? + name.len()..];
         let behind = behind.strip_prefix(b"\"").or(behind.strip_prefix(b"'")).unwrap_or(behind);
         let label = behind.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).next()?;
-        // If the declaration can be read as ASCII, the page is not in UTF-16. The encoding x-user-defined is for binary
-        // data.
+        // If the declaration can be read as ASCII, the page is not in UTF-16. The encoding x-user-defined represents binary
+        // data and not text.
         Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
     })
 }

@@ -124,7 +124,7 @@ impl Roots {
     }
 
     /// Returns the total size of all files below the roots, in bytes, for the progress bar. Returns `None` if a root is
-    /// standard input. Walks the folders without opening any file.
+    /// standard input. This function walks the folders, but opens no files.
     pub fn total_bytes(&self) -> Option<u64> {
         let of_entry = |entry| if let Entry::File(file) = entry { file.size } else { 0 };
         self.roots

@@ -96,7 +96,7 @@ impl Place {
         &self.path
     }
 
-    /// Tells whether a file was there when the place was checked.
+    /// Returns whether a file was there when the place was checked.
     pub fn is_taken(&self) -> bool {
         self.old.is_some()
     }
@@ -117,7 +117,7 @@ impl Place {
         options
     }
 
-    /// Makes a temporary file in the same folder, since a rename is atomic only within one file system. Dropping the
+    /// Makes a temporary file in the same folder, because a rename is atomic only within one file system. Dropping the
     /// [`NamedTempFile`] removes the file. Users who may not read the old file may not read the temporary file either.
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl Place {
             .map_err(|e| anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.name))
     }
 
-    /// Checks that the old file is still there and unchanged, or that there is still no file.
+    /// Checks that the old file has not been changed or removed. If there was no old file, checks that there is still no file.
     ///
     /// # Errors
     /// Another program replaced, removed or made the file.
@@ -313,7 +313,7 @@ fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
 }
 
-/// Returns the first and the last `count` bytes of a file.
+/// Returns the first `count` bytes and the final `count` bytes of a file.
 fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     let mut file = File::open(path)?;
     let from_end = file.metadata()?.len().saturating_sub(count as u64);
@@ -324,7 +324,7 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     Ok(ends)
 }
 
-/// Tells whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.
+/// Returns whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
     let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
     random.is_some_and(|random| random.len() == RANDOM_CHARS && random.iter().all(u8::is_ascii_alphanumeric))

@@ -349,7 +349,7 @@ fn office() -> Vec<Bad> {
         bad("xml-bytes.docx", package(document, &[document_xml(CHINESE).as_bytes(), b"\xff"].concat()), NO_DOCX),
         bad("xml-empty.docx", package(document, b""), NO_DOCX),
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
-        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it holds no text document;"),
+        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it contains no text document;"),
         bad("ole.docx", ole(), "not Word (DOCX) but an old Office document or one with a password;"),
         bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),

@@ -87,7 +87,7 @@ impl Url {
         }
     }
 
-    /// Tells whether the URL can only be a prefix, because it ends in `/` or names a whole bucket.
+    /// Returns whether the URL can only be a prefix, because it ends in `/` or names a whole bucket.
     pub fn is_prefix(&self) -> bool {
         self.is_prefix
     }

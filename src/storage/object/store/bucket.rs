@@ -19,8 +19,9 @@ use super::errors;
 use crate::error::StoreError;
 use crate::interrupt::{self, Interrupted};
 
-/// The size of a block in bytes. One request reads one block. A single request for a whole object would stay open while
-/// documents are embedded, and the server would cut the connection. A larger file is uploaded in parts of at least this size.
+/// The size of a block in bytes. One request reads one block. A single request for a whole object would stay open while documents
+/// are embedded, and the server would cut the connection. A file that is larger than a block is uploaded in parts of at least
+/// this size.
 pub const BLOCK_BYTES: u64 = 8 << 20;
 
 /// The most simultaneous requests for blocks of one object.
@@ -58,9 +59,9 @@ pub struct Backend {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     None,
-    /// The put of a whole object.
+    /// Only a request that puts a whole object.
     Put,
-    /// The put of a whole object, and the request that completes an upload in parts.
+    /// A request that puts a whole object, and a request that completes an upload in parts.
     PutAndParts,
 }
 
