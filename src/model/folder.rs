@@ -209,7 +209,7 @@ impl ModelFolder {
             let name = kind.rsplit('.').next().unwrap_or(kind);
             if !["Transformer", "Pooling", "Normalize"].contains(&name) {
                 bail!(
-                    "{}: the model has a `{name}` module, which this tool does not run, so its vectors would be wrong; use another model",
+                    "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
                     path.display()
                 );
             }

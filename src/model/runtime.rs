@@ -59,7 +59,7 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
     // The library may be from another package that `pip install` has installed over the library for this device.
     ensure!(
         device.is_built_in()?,
-        "{}: was not built for {device}, although {} is beside it, so another package has replaced it; run `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
+        "{}: was not built for {device}, although {} is in the same folder, so another package has replaced this file; run `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
         library.display(),
         device.provider_library().unwrap_or_default(),
         device.package()
@@ -124,7 +124,7 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     };
     ensure!(
         !SYSTEM.iter().any(|system| folder == Path::new(system)),
-        "{}: is a folder of the system with many libraries, and a bundle must contain only ONNX Runtime; {}",
+        "{}: is a system folder with many libraries, but a bundle must contain only ONNX Runtime; {}",
         folder.display(),
         device.advice()
     );

@@ -158,7 +158,7 @@ impl Place {
     /// Returns the message for a file that could be read earlier in this run, but not any more.
     pub fn cannot_read_again(&self) -> String {
         format!(
-            "{}: could be read earlier in this run, but not any more; check the disk and run again",
+            "{}: could be read earlier in this run, but cannot be read any more; check the disk and run again",
             self.name
         )
     }
@@ -253,7 +253,7 @@ impl Place {
         };
         ensure!(
             is_unchanged,
-            "{}: another program wrote or removed it during this run, so this run did not replace it; run again to replace it",
+            "{}: another program wrote or removed this file during the run, so the run did not replace the file; run again to replace it",
             self.name
         );
         Ok(())

@@ -156,7 +156,7 @@ fn each_broken_setup_is_named() {
         "model",
         1,
         "failure",
-        &["model_external.onnx_data: holds weights of ", "download this file too"],
+        &["model_external.onnx_data: contains weights of ", "download this file too"],
     );
     playground.write(
         "model/onnx/model.onnx",

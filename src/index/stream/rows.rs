@@ -151,7 +151,7 @@ impl RowColumns {
             );
             ensure!(
                 !name.is_empty() && !taken.contains(&name.to_lowercase()),
-                "the name of its column `{name}` is empty or taken; rename it, or leave it out"
+                "the name of its column `{name}` is empty or already used; rename the column, or leave it out"
             );
             taken.push(name.to_lowercase());
             kept.push((name.clone(), column));

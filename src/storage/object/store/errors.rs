@@ -152,7 +152,7 @@ pub fn store_error(scheme: Scheme, url: &Url, error: &Error) -> StoreError {
 pub fn changed(url: &Url) -> StoreError {
     StoreError {
         url: url.to_string(),
-        cause: "another program wrote or removed it during this run; run again".to_owned(),
+        cause: "another program wrote or removed the object during this run; run again".to_owned(),
         affects_whole_store: false,
     }
 }
