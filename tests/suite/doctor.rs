@@ -127,7 +127,7 @@ fn each_broken_setup_is_named() {
         "tokenizer",
         0,
         "warning",
-        &["does not append <|endoftext|>", "this tool appends it"],
+        &["does not append <|endoftext|>", "this tool appends the token"],
     );
     playground.write("model/tokenizer.json", tokenizer.replace("<|endoftext|>", "<|other|>"));
     check(&mut doctor(&[]), "model", 1, "failure", &["no token <|endoftext|>"]);
