@@ -147,7 +147,8 @@ fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
     Ok(pass)
 }
 
-/// Rounds a length to a 32-bit float, which takes half the memory and is as precise as the vectors.
+/// Rounds a length to a 32-bit float. A 32-bit float needs half the memory of a 64-bit float, and is as precise as the numbers of
+/// the vectors.
 #[allow(clippy::cast_possible_truncation)]
 fn rounded(length: f64) -> f32 {
     length as f32

@@ -35,7 +35,7 @@ pub struct Parts {
 
 impl Parts {
     /// Opens index files. Each name is a file, a folder, or a pattern such as `parts/*.parquet`. For a folder, this function
-    /// opens the `.parquet` files in the folder. For a pattern, it opens the files that match.
+    /// opens the `.parquet` files in the folder. For a pattern, this function opens the files that match.
     ///
     /// # Errors
     /// A file is missing, damaged or not an index; the model, dimensions, instruction or kind of rows of a file

@@ -1,5 +1,5 @@
-//! Finds the graph and the tokenizer of a model in a local folder with the layout of a hub repository, and reads the pooling and
-//! the maximum length of a text from the configuration files.
+//! Finds the graph and the tokenizer of a model in a local folder with the layout of a hub repository. Reads the pooling and the
+//! maximum length of a text from the configuration files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -159,7 +159,7 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // If this tool was installed from a wheel, it depends on the ONNX Runtime of the same Python environment. So this
+    // If this tool was installed from a wheel, the tool depends on the ONNX Runtime of the same Python environment. So this
     // environment is searched before all other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);

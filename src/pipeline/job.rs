@@ -55,8 +55,8 @@ pub struct Engine<'a> {
     pub journal: &'a mut Journal,
     /// The function that receives the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
-    /// Counts of documents. The build updates them while it runs.
+    /// Counts of documents. The build updates the counts while it runs.
     pub documents: &'a mut Tally,
-    /// Counts of the model's work. The build updates them while it runs.
+    /// Counts of the model's work. The build updates the counts while it runs.
     pub work: &'a mut Work,
 }

@@ -109,7 +109,7 @@ impl Queue {
         }
     }
 
-    /// Waits for the batches that devices work on, drops the batches that no device has taken, and returns the outcomes that have
+    /// Waits for the batches that devices work on, and drops the batches that no device has taken. Returns the outcomes that have
     /// not been received.
     pub fn stop(mut self) -> Vec<Outcome> {
         self.join();

@@ -31,8 +31,8 @@ pub struct Missing {
     fates: Vec<Fate>,
     /// For each document, whether the text of one of its rows is in the new file, under any id.
     has_moved: Vec<bool>,
-    /// Number of documents at the start of the old file that are in the order of the inputs. All documents after them were stale
-    /// in the old file already.
+    /// Number of documents at the start of the old file that are in the order of the inputs. All later documents were stale in
+    /// the old file already.
     ordered: u32,
     /// The ranges of documents that failures may hide if these failures name no document. A range lies between the documents that
     /// were found directly before and directly after a failure.

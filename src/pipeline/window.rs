@@ -20,7 +20,8 @@ const BYTES: usize = 64 << 20;
 /// enlarged.
 const BATCHES: usize = 32;
 
-/// The limits of a window. A window is full when it reaches any of the limits. Then batches of its chunks are planned.
+/// The limits of a window. A window that reaches one of the limits is full. Then batches are planned for the chunks in the
+/// window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowSize {
     pub tokens: usize,

@@ -148,7 +148,7 @@ impl Place {
         )
     }
 
-    /// Returns the error for a file that does not contain what was written to it.
+    /// Returns the error for a file from which other bytes are read back than were written.
     pub fn not_as_written(&self, why: &dyn fmt::Display) -> anyhow::Error {
         self.cannot_write(&format!(
             "the file that was read back differs from the file that was written ({why}); check the disk"

@@ -32,7 +32,7 @@ const SKIPPED: [&str; 19] = [
 /// An element with one of these values of the attribute `role` is a menu or a control, and is skipped.
 const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "toolbar"];
 
-/// Elements that have a line break before and after them according to the rendering section of the HTML standard
+/// Elements with a line break before and after the element, according to the rendering section of the HTML standard
 /// (<https://html.spec.whatwg.org/#flow-content-3>).
 #[rustfmt::skip]
 const BLOCKS: [&str; 38] = [

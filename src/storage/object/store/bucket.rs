@@ -1,4 +1,4 @@
-//! A bucket, and the requests that read from it. Each call blocks until the store answers or the run is interrupted.
+//! A bucket, and the requests that read from the bucket. Each call blocks until the store answers or the run is interrupted.
 
 use std::fmt;
 use std::pin::pin;
