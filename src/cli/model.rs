@@ -38,8 +38,9 @@ pub enum ModelCommand {
     List,
     /// Make a folder that works on a machine without a network
     ///
-    /// The folder contains this program, ONNX Runtime and a model. Copy the folder to the other machine, and run `sha256sum -c
-    /// SHA256SUMS` in the folder to check the copy. The program in the folder needs no options to find the runtime and the model.
+    /// The folder contains this program, ONNX Runtime and a model. Copy the folder to the other machine, and run
+    /// `sha256sum -c SHA256SUMS` in the folder to check the copy. The program in the folder needs no options to find the runtime
+    /// and the model.
     #[command(after_help = style::examples(BUNDLE))]
     Bundle(Box<BundleArguments>),
 }

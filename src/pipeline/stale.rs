@@ -90,7 +90,7 @@ impl Missing {
         }
     }
 
-    /// Marks a document that was found, but could not be embedded.
+    /// Marks a document as failed: the document was found, but could not be embedded.
     pub fn failed(&mut self, document: u32) {
         self.fates[document as usize] = Fate::Failed;
     }

@@ -40,7 +40,7 @@ pub struct Tally {
 /// The wording of a summary.
 #[derive(Debug, Clone, Copy)]
 pub struct TallyWording {
-    /// Whether the run is a dry run, which only says how many documents it would embed.
+    /// Whether the run is a dry run. A dry run only says how many documents a real run would embed.
     pub is_dry: bool,
     /// The source of the vectors of reused documents.
     pub reused: Reused,

@@ -26,7 +26,7 @@ use crate::storage::object::{Listing, Stores, Url};
 /// The root with this name is standard input. Standard input is read as JSON Lines.
 const STDIN: &str = "-";
 
-/// A root that has passed its checks.
+/// A root that has been checked.
 #[derive(Debug)]
 enum Root {
     Stdin,

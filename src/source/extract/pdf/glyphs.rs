@@ -42,7 +42,7 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// Returns which of the four text directions is nearest to `direction`.
+    /// Returns the text direction that is nearest to `direction`.
     fn of(direction: Vec2) -> Self {
         if direction.x.abs() >= direction.y.abs() {
             if direction.x >= 0.0 { Self::Right } else { Self::Left }
