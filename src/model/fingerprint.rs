@@ -16,9 +16,9 @@ use crate::vector::pool::Pooling;
 /// Bytes per read of a file.
 const BLOCK: usize = 1 << 20;
 
-/// The bytes directly before the name of an external data file in an ONNX file. They are the start of a protobuf
-/// `StringStringEntryProto` with the key `location`. A search for these bytes finds the names in subgraphs too, and needs no
-/// parser for the format.
+/// The bytes in an ONNX file that precede the length and the name of an external data file. These bytes are the start of a
+/// protobuf `StringStringEntryProto` with the key `location`. A search for these bytes finds the names in subgraphs too, and
+/// needs no parser for the format.
 const LOCATION: &[u8] = b"\x0a\x08location\x12";
 
 /// The length of the longest path that Linux accepts, in bytes.

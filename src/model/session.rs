@@ -25,8 +25,8 @@ pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
     output: GraphOutput,
-    /// The options of every run. They select the output that vectors are read from, so that ONNX Runtime does not compute other
-    /// outputs, such as caches.
+    /// The options of every run. The options select the output that vectors are read from, so that ONNX Runtime does not compute
+    /// other outputs, such as caches.
     options: RunOptions<HasSelectedOutputs>,
     export: Option<Export>,
     path: PathBuf,

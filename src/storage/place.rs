@@ -148,7 +148,7 @@ impl Place {
         )
     }
 
-    /// Returns the error for a file from which other bytes are read back than were written.
+    /// Returns the error for a written file that has other content when it is read again.
     pub fn not_as_written(&self, why: &dyn fmt::Display) -> anyhow::Error {
         self.cannot_write(&format!(
             "the file that was read back differs from the file that was written ({why}); check the disk"
@@ -204,7 +204,7 @@ impl Place {
         self.backup_path()
     }
 
-    /// Returns the first path of `NAME.damaged`, `NAME.damaged-2` and so on at which no file exists yet.
+    /// Returns the first unused path in the series `NAME.damaged`, `NAME.damaged-2` and so on.
     fn backup_path(&self) -> PathBuf {
         let path = |number: u32| {
             let mut path = self.path.clone().into_os_string();
