@@ -94,7 +94,7 @@ pub struct BuildArguments {
 
     /// Print what a run would embed; write nothing
     ///
-    /// The run reads and counts the documents, and estimates the time to embed them.
+    /// A dry run reads and counts the documents, and estimates the time to embed them.
     #[arg(long, conflicts_with = "delta", help_heading = OUTPUT)]
     pub dry_run: bool,
 

@@ -106,10 +106,10 @@ pub struct EvalRetrievalArguments {
 /// The models, dimensions and instructions to measure on one test set.
 #[derive(Debug, Args)]
 pub struct SetupArguments {
-    /// Numbers of dimensions to measure [default: all of the model]
+    /// Vector lengths to measure with [default: the model's full length]
     ///
-    /// For each N, the vectors are truncated to their first N dimensions and L2-normalized again, and the results are printed. N
-    /// is at least 32 and at most the number of dimensions of the model.
+    /// N is a number of dimensions. For each N, the vectors are truncated to their first N dimensions and L2-normalized again, and the results are printed.
+    /// N is at least 32 and at most the number of dimensions of the model.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = COMPARISON)]
     pub dims: Vec<usize>,
 

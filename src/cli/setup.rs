@@ -24,13 +24,13 @@ pub struct ModelArguments {
 
     /// ONNX file of the model [default: model.onnx]
     ///
-    /// Without this option, `search` and `eval retrieval --index` use the ONNX file that the index was made with.
+    /// A command that reads an index uses the ONNX file that the index was made with, unless this option names another.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 
-    /// Download nothing
+    /// Do not download the model
     ///
-    /// A model of the hub must already be in the cache.
+    /// If MODEL is a name on the Hugging Face hub, the model must already be in the cache.
     #[arg(long)]
     pub offline: bool,
 

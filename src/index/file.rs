@@ -40,7 +40,7 @@ pub enum Reusable {
     Nothing,
     /// Only the vectors, which may have to be truncated. The new file will have a different fingerprint.
     Vectors,
-    /// The whole file, if no row changes. The new file would have the same fingerprint.
+    /// The whole file, if no row changes. The settings are the same, so the new file has the same fingerprint.
     File,
 }
 

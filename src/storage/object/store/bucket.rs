@@ -55,7 +55,8 @@ pub struct Backend {
     pub conditions: Conditions,
 }
 
-/// The kinds of writes that a store can refuse if the object has changed since the run found it.
+/// The kinds of conditional writes that a store supports. A conditional write fails if the object has changed since the run
+/// found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     None,
