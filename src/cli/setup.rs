@@ -24,7 +24,7 @@ pub struct ModelArguments {
 
     /// ONNX file of the model [default: model.onnx]
     ///
-    /// A command that reads an index uses the ONNX file that the index was made with, unless this option names another.
+    /// Without this option, `search` and `eval retrieval --index` use the ONNX file that the index was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 
