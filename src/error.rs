@@ -47,13 +47,13 @@ pub enum DocumentError {
         values: u64,
     },
     /// A symlink points to a folder that contains the symlink.
-    #[error("the symlink leads back to {ancestor}, which contains it")]
+    #[error("the symlink points to {ancestor}, which contains the symlink")]
     LinkLoop {
         /// The folder that the symlink points to.
         ancestor: String,
     },
     /// A line of a JSON Lines file is not valid UTF-8. JSON must be UTF-8.
-    #[error("not UTF-8, as JSON must be (the first invalid byte is at offset {offset} of the line)")]
+    #[error("not UTF-8, but JSON must be UTF-8 (the first invalid byte is at offset {offset} of the line)")]
     NotUtf8 {
         /// The offset of the first invalid byte in the line.
         offset: usize,
@@ -166,7 +166,7 @@ pub enum ContentError {
         max: u64,
     },
     /// The compressed content expands to more bytes than allowed.
-    #[error("expands to more than {max} times its size")]
+    #[error("expands to more than {max} times its compressed size")]
     Expands {
         /// The limit, as a multiple of the compressed size.
         max: u64,
@@ -191,7 +191,7 @@ pub enum ContentError {
     #[error("is an index that this tool made")]
     OwnIndex,
     /// A quoted value has no closing quote, or the closing quote is followed by more text.
-    #[error("a quoted value has no closing quote, or has text after it")]
+    #[error("a quoted value has no closing quote, or has text after the closing quote")]
     Quotes,
     /// The file is encrypted.
     #[error("needs a password")]
@@ -292,7 +292,7 @@ pub enum RequestFailure {
         whole_store: bool,
     },
     /// The current version of the object differs from the version that the request asked for.
-    #[error("another program wrote or removed it during this run")]
+    #[error("another program wrote or removed the object during this run")]
     Changed,
     /// A listing contains a key that is not a valid path.
     #[error("{0}")]

@@ -26,19 +26,19 @@ const BUNDLE: &str = "  \
 pub enum ModelCommand {
     /// Download or update a model, and print its folder
     ///
-    /// The model goes into the cache that Hugging Face's own tools use. Only files that have changed are downloaded.
+    /// The model is stored in the cache that Hugging Face's own tools use. Only new and changed files are downloaded.
     #[command(after_help = style::examples(PULL))]
     Pull(NamedModel),
     /// Print the folder of a model that is in the cache
     ///
-    /// The command fails if a file of the model is missing in the cache.
+    /// The command fails if the cache lacks a file of the model.
     #[command(after_help = style::examples(WHERE))]
     Where(NamedModel),
     /// List the models in the cache that have an ONNX file
     List,
-    /// Make a folder for a machine without a network
+    /// Make a folder that works on a machine without a network
     ///
-    /// The folder holds this program, ONNX Runtime and a model. Copy the folder to the other machine, and run
+    /// The folder contains this program, ONNX Runtime and a model. Copy the folder to the other machine, and run
     /// `sha256sum -c SHA256SUMS` in the folder to check the copy. The program in the folder needs no options to find the runtime
     /// and the model.
     #[command(after_help = style::examples(BUNDLE))]

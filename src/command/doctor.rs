@@ -159,7 +159,7 @@ impl Findings {
         match (model.folder.end_token(), model.tokenizer.appends_end_token()) {
             (Some(end), false) => self.warn(
                 "tokenizer",
-                format!("{path}: does not append {end}, which must end each text; this tool appends it, but other programs will not; use the tokenizer.json of the model's own repository"),
+                format!("{path}: does not append {end}, which must end each text; this tool appends the token, but other programs will not; use the tokenizer.json of the model's own repository"),
             ),
             (Some(end), true) => self.ok("tokenizer", format!("{path}: {ids} tokens, ends each text with {end}")),
             (None, _) => self.ok("tokenizer", format!("{path}: {ids} tokens")),
@@ -171,7 +171,7 @@ impl Findings {
             Ok((pooling, None)) => self.ok("pooling", pooling.to_string()),
             Ok((pooling, Some(path))) => self.warn(
                 "pooling",
-                format!("{pooling}; {} names another pooling, which is wrong for {}; this tool ignores that file, but other programs will use it", path.display(), folder.architecture()),
+                format!("{pooling}; {} names another pooling, which is wrong for {}; this tool ignores that file, but other programs will use the file", path.display(), folder.architecture()),
             ),
             Err(error) => self.failure("pooling", &error),
         }
@@ -240,7 +240,7 @@ impl Findings {
         let off = hello[0].values().iter().zip(HELLO.1).map(|(here, there)| (here - there).abs());
         let off = off.fold(0.0, f32::max);
         let detail = format!(
-            "similarities differ from the model card by at most {worst:.4}; the first dimensions for {:?} differ from fp32 by at most {off:.4}",
+            "similarities differ from the model card by at most {worst:.4}; the first numbers of the vector of {:?} differ from fp32 by at most {off:.4}",
             HELLO.0
         );
         match worst {
@@ -332,7 +332,7 @@ fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
         let path = folder.onnx.with_file_name(&name);
         let data = path.metadata().map_err(|e| {
             anyhow!(
-                "{}: holds weights of {graph} and cannot be read: {e}; download this file too",
+                "{}: contains weights of {graph}, but cannot be read: {e}; download this file too",
                 path.display()
             )
         })?;

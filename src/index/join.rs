@@ -27,7 +27,7 @@ use crate::interrupt;
 use crate::shard::Shard;
 use crate::storage::place::Place;
 
-/// An error names at most this many missing shards.
+/// Limit on the missing shards that an error names.
 const MISSING_NAMED: usize = 10;
 
 /// Index files that fit together, in the order in which [`Shards::join`] joins them.

@@ -85,7 +85,7 @@ pub struct Metadata {
     /// All settings that the vectors depend on.
     pub fingerprint: Fingerprint,
     /// Number of documents that could not be read, so that their rows were copied from an older file. These documents are at the
-    /// end of the file. In a merged file, they are at the end of each part.
+    /// end of the file. In a merged file, these documents are at the end of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
     /// The shard that the documents belong to; `None` if the file is not a shard.

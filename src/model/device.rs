@@ -49,7 +49,7 @@ pub enum DeviceError {
     },
     /// Another package has replaced the library of ONNX Runtime for the device.
     #[error(
-        "{library}: was not built for {device}, although {provider} is beside it, so another package has replaced it"
+        "{library}: was not built for {device}, although {provider} is in the same folder, so another package has replaced this file"
     )]
     Replaced {
         /// The device.
@@ -146,7 +146,7 @@ impl Device {
         }
     }
 
-    /// Tells whether the loaded ONNX Runtime was built for the device.
+    /// Returns whether the loaded ONNX Runtime was built for the device.
     pub(super) fn is_built_in(&self) -> ort::Result<bool> {
         match self {
             Device::Cpu => Ok(true),
@@ -198,7 +198,7 @@ fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
-/// Tells whether the processor has an instruction that adds up 8-bit products in 32 bits. On an x86 processor without this
+/// Returns whether the processor has an instruction that adds up 8-bit products in 32 bits. On an x86 processor without this
 /// instruction, ONNX Runtime adds pairs of products in 16 bits, and large sums are cut off at the limit of 16 bits.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn has_int8_dot_products() -> bool {

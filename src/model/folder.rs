@@ -1,5 +1,5 @@
-//! Finds the graph and the tokenizer of a model in a local folder with the layout of a hub repository, and reads the pooling and
-//! the maximum length of a text from the configuration files.
+//! Finds the graph and the tokenizer of a model in a local folder with the layout of a hub repository. Reads the pooling and the
+//! maximum length of a text from the configuration files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl ModelFolder {
         &self.config.model_type
     }
 
-    /// Tells whether the model has the architecture of Qwen3-Embedding.
+    /// Returns whether the model has the architecture of Qwen3-Embedding.
     pub fn is_qwen3(&self) -> bool {
         self.config.model_type == QWEN3
     }
@@ -191,7 +191,7 @@ impl ModelFolder {
         Ok(stray.map(|(path, _)| path))
     }
 
-    /// Tells whether the model has the architecture, hidden size, number of layers and vocabulary size of Qwen3-Embedding-0.6B.
+    /// Returns whether the model has the architecture, hidden size, number of layers and vocabulary size of Qwen3-Embedding-0.6B.
     pub fn has_shape_of_0_6b(&self) -> bool {
         let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
         self.is_qwen3()
@@ -224,7 +224,7 @@ impl ModelFolder {
             let name = kind.rsplit('.').next().unwrap_or(kind);
             if !["Transformer", "Pooling", "Normalize"].contains(&name) {
                 bail!(
-                    "{}: the model has a `{name}` module, which this tool does not run, so its vectors would be wrong; use another model",
+                    "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
                     path.display()
                 );
             }

@@ -28,7 +28,7 @@ use crate::vector::pool::Pooling;
 /// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
 
-/// A model that is ready to be loaded. Its files have been found and its tokenizer has been loaded, but its graph has not been
+/// A model that is ready to be loaded. The files have been found and the tokenizer has been loaded, but the graph has not been
 /// loaded yet.
 pub struct Model {
     /// The files of the model.
@@ -36,7 +36,7 @@ pub struct Model {
     /// The tokenizer, without an instruction.
     pub tokenizer: Tokenizer,
     device: DeviceChoice,
-    /// The digest of the weights; empty until it is computed.
+    /// The digest of the weights; empty until the digest is computed.
     weights: OnceLock<String>,
 }
 
@@ -250,8 +250,9 @@ fn profile_folder() -> anyhow::Result<TempDir> {
         .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with free space"))
 }
 
-/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] where rounded lengths save time. A graph may remove the padding
-/// again; OpenVINO is a sixth faster at multiples of 16 tokens; and on a GPU, padding costs less time than small batches.
+/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] if rounded lengths save time. There are three cases. The graph
+/// removes the padding again. Or the device is OpenVINO, which is a sixth faster at multiples of 16 tokens. Or the device is a
+/// GPU: there, padding costs less time than small batches.
 fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
     let removes_padding = session.export().is_some_and(|export| export.unpads);
     match probe.batching() {
@@ -315,7 +316,7 @@ impl LoadedModel {
         self.cpu_reason.as_ref()
     }
 
-    /// Tells whether the keys and values of the workload's prefix are computed only once, for all texts.
+    /// Returns whether the keys and values of the workload's prefix are computed only once, for all texts.
     pub fn shares_prefix(&self) -> bool {
         self.embedders.iter().all(OnnxEmbedder::shares_prefix)
     }

@@ -124,7 +124,7 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     ensure!(
         !SYSTEM.iter().any(|system| folder == Path::new(system)),
         device.unusable(format!(
-            "{}: is a folder of the system with many libraries, and a bundle must contain only ONNX Runtime",
+            "{}: is a system folder with many libraries, but a bundle must contain only ONNX Runtime",
             folder.display()
         ))
     );
@@ -148,7 +148,7 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
 }
 
-/// Tells whether a file of a Python package is a library or a license.
+/// Returns whether a file of a Python package is a library or a license.
 fn is_library_or_license(name: &OsStr) -> bool {
     ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
 }
@@ -159,7 +159,7 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // If this tool was installed from a wheel, it depends on the ONNX Runtime of the same Python environment. So this
+    // If this tool was installed from a wheel, the tool depends on the ONNX Runtime of the same Python environment. So this
     // environment is searched before all other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);

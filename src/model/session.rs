@@ -35,8 +35,8 @@ pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
     output: GraphOutput,
-    /// The options of every run. They select the output that vectors are read from, so that ONNX Runtime does not compute other
-    /// outputs, such as caches.
+    /// The options of every run. The options select the output that vectors are read from, so that ONNX Runtime does not compute
+    /// other outputs, such as caches.
     options: RunOptions<HasSelectedOutputs>,
     export: Option<Export>,
     path: PathBuf,
@@ -127,7 +127,7 @@ impl GraphSession {
         Ok(())
     }
 
-    /// Ends the profile, and reads from it how many nodes of the graph ran on `provider`, and how many ran elsewhere.
+    /// Ends the profile. Reads from the profile how many nodes of the graph ran on `provider`, and how many ran elsewhere.
     ///
     /// # Errors
     /// The session was loaded without a profile, or the profile cannot be read.

@@ -53,8 +53,8 @@ impl<'a> Account<'a> {
         Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
     }
 
-    /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if it has a
-    /// text.
+    /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if the outcome
+    /// is a document with a text.
     ///
     /// # Errors
     /// A store cannot be reached any more, or a root contains no documents and the settings do not allow this.
@@ -152,7 +152,7 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// Calls `mark` for the document of the old file that has this id, if the old file has such a document.
+    /// Calls `mark` for the document of the old file with this id. Does nothing if the old file has no such document.
     fn mark(&mut self, id: Digest, mark: fn(&mut Missing, u32)) {
         if let Some((old, missing)) = &mut self.old
             && let Some(document) = old.file.document(id)

@@ -133,7 +133,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     if loaded.shares_prefix() {
         let tokens = counted(model.workload.prefix.len() as u64, "token");
         reporter.info(&format!(
-            "the instruction has {tokens}, which are the same in every text and are computed only once"
+            "every text begins with the instruction ({tokens}), so the instruction is computed only once"
         ));
     }
     Ok(loaded)

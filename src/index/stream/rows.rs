@@ -18,7 +18,7 @@ use crate::index::row::{Row, RowId, Vector};
 use crate::index::schema::{COLUMNS, vector_dim};
 use crate::vector::embedding::Embedding;
 
-/// How much the length of a vector may differ from 1.
+/// Largest accepted difference between the length of a vector and 1.
 const LENGTH_TOLERANCE: f64 = 1e-3;
 
 /// Reads a stream of rows with vectors. `embed --arrow` writes such a stream.
@@ -27,7 +27,7 @@ pub struct RowStream<R: Read> {
     metadata: Metadata,
     columns: RowColumns,
     seen: HashSet<Digest>,
-    /// Number of rows read so far. If a row has no id, a message gives this number instead.
+    /// Number of rows read so far. A message about a row without an id contains this number.
     rows: u64,
 }
 
@@ -151,7 +151,7 @@ impl RowColumns {
             );
             ensure!(
                 !name.is_empty() && !taken.contains(&name.to_lowercase()),
-                "the name of its column `{name}` is empty or taken; rename it, or leave it out"
+                "the name of its column `{name}` is empty or already used; rename the column, or leave it out"
             );
             taken.push(name.to_lowercase());
             kept.push((name.clone(), column));

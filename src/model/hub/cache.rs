@@ -220,7 +220,7 @@ fn download(
     )
 }
 
-/// Tells whether the digest of a file equals the ETag. The ETag of a large file is the file's SHA-256, and the ETag of a small
+/// Returns whether the digest of a file equals the ETag. The ETag of a large file is the file's SHA-256, and the ETag of a small
 /// file is the SHA-1 that git computes for a blob. Returns `true` if the ETag is not a digest, because then the digest of the
 /// file cannot be checked.
 fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {

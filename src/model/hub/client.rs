@@ -80,7 +80,7 @@ enum RequestError {
     Permanent(anyhow::Error),
 }
 
-/// Tells whether `HF_HUB_OFFLINE` is on. Hugging Face's tools accept the same values.
+/// Returns whether `HF_HUB_OFFLINE` is on. Hugging Face's tools accept the same values.
 pub fn is_offline() -> bool {
     let value = env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
     ["1", "ON", "YES", "TRUE"].contains(&value.as_str())
@@ -302,8 +302,8 @@ impl Client {
     }
 }
 
-/// Calls `attempt`, and calls it again after each transient error. Waits for the next pause of [`PAUSES_SECONDS`] before each
-/// retry, and gives up when no pause is left. After an attempt that made progress, the next pause is the first pause again.
+/// Calls `attempt`, and repeats the call after each transient error. Waits for the next pause of [`PAUSES_SECONDS`] before each
+/// retry, and gives up when no pause is left. After an attempt that made progress, the pauses start again with the first pause.
 fn retry<T>(
     on_progress: OnProgress,
     mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,

@@ -93,12 +93,13 @@ pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
     sources(error).last().unwrap_or(error).to_string()
 }
 
-/// Tells whether the bucket exists, but the object does not.
+/// Returns whether an error means that the bucket exists but the object does not.
 pub fn is_missing_object(error: &Error) -> bool {
     RequestFailure::of(error) == RequestFailure::NoObject
 }
 
-/// Tells whether the connection was cut. An HTTP error of the kind `Unknown` means instead that `Connection` has given up.
+/// Returns whether an error means that the connection was cut. An HTTP error of the kind `Unknown` means instead that
+/// `Connection` has given up.
 pub fn is_cut(error: &Error) -> bool {
     let http = sources(error).find_map(|source| source.downcast_ref::<HttpError>());
     http.is_some_and(|http| http.kind() != HttpErrorKind::Unknown)
