@@ -43,7 +43,7 @@ pub struct EmbedArguments {
     ///
     /// The stream on standard input must have a column `text`. The stream on standard output has the same rows, with vectors.
     /// While the model embeds one batch, the command reads the next batch. It reads no further batch until the vectors of the
-    /// first batch are written.
+    /// current batch are written.
     #[arg(long, conflicts_with_all = ["texts", "format"], help_heading = INPUT)]
     pub arrow: bool,
 

@@ -24,7 +24,7 @@ pub struct ModelArguments {
 
     /// ONNX file of the model [default: model.onnx]
     ///
-    /// Without this option, `search` and `eval retrieval --index` use the ONNX file that the index was made with.
+    /// In `search` and `eval retrieval --index`, the default is the ONNX file that the index was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 

@@ -106,7 +106,7 @@ impl Tally {
         line += &format!(", {} empty, {} failed", HumanCount(self.empty), HumanCount(self.failed));
         if self.unassigned > 0 {
             let failures = counted(self.unassigned, "failure");
-            line += &format!("; {failures} without a document id");
+            line += &format!("; {failures} with no known document");
         }
         if self.stale > 0 {
             line += &format!("; {} kept from the previous run", HumanCount(self.stale));
@@ -193,6 +193,9 @@ mod tests {
         (tally.stale, tally.unassigned) = (1, 1);
         let line = tally.to_string();
         assert!(line.contains(", 2,315 reused, "), "{line}");
-        assert!(line.contains("; 1 failure without a document id; 1 kept from the previous run; "), "{line}");
+        assert!(
+            line.contains("; 1 failure with no known document; 1 kept from the previous run; "),
+            "{line}"
+        );
     }
 }

@@ -11,8 +11,8 @@ use crate::error::{RequestFailure, StoreError};
 /// The error codes with which the stores report a missing bucket.
 const NO_BUCKET_CODES: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
 
-/// The servers inside a cloud that give a machine its credentials. object_store asks these servers if the environment has no
-/// credentials.
+/// The servers inside a cloud that give a machine its credentials. If the environment has no credentials, object_store requests
+/// them from these servers.
 const CREDENTIAL_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 
 impl RequestFailure {
