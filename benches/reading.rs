@@ -228,6 +228,7 @@ fn fingerprint() -> Fingerprint {
         model: ModelFingerprint { width: WIDTH, ..ModelFingerprint::default() },
         dim: WIDTH,
         instruction: None,
+        prompt: None,
         max_tokens: MAX_TOKENS,
         rows: RowKind::Documents,
         extraction: 0,

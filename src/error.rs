@@ -312,7 +312,7 @@ pub enum RequestFailure {
 }
 
 impl RequestFailure {
-    /// Tells whether requests for other objects of the store would fail too.
+    /// Returns whether requests for other objects of the store would fail too.
     pub fn affects_whole_store(&self) -> bool {
         match self {
             RequestFailure::Denied { whole_store, .. } => *whole_store,

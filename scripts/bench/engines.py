@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures the cost of Ray and of the Arrow streams: `build` beside `read | embed --arrow | pack` and ray_build.py.
 
-    scripts/bench/tokenizer && scripts/packages export ray && cargo build --release --locked
-    PYTHONPATH=target/python/ray:target/python/export scripts/bench/engines.py
+    scripts/bench/tokenizer && scripts/packages bench ray && cargo build --release --locked
+    PYTHONPATH=target/python/ray:target/python/bench scripts/bench/engines.py
 
 The model has the real shape, 28 layers in 8 bits, and random weights. All three embed the same passages in turns, with one
 process that embeds on all cores. Prints a Markdown table. Takes half an hour on two cores. Run nothing else meanwhile,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures shards and `qwen3-index merge` beside a single build, a plain copy, DuckDB and pyarrow, on the same rows.
 
-    scripts/packages readers export && cargo build --release --locked
-    PYTHONPATH=target/python/readers:target/python/export scripts/bench/merge.py [ROWS] [WIDTH] [SHARDS] [ROUNDS]
+    scripts/packages readers bench && cargo build --release --locked
+    PYTHONPATH=target/python/readers:target/python/bench scripts/bench/merge.py [ROWS] [WIDTH] [SHARDS] [ROUNDS]
 
 The documents are short rows of JSON Lines, and the model takes next to no time (`scripts/bench/cheap_model.py`), so the figures
 show all of a build except the model. The contenders that join files take turns, and flush their output to disk.

@@ -43,7 +43,7 @@ The texts have 5 to 30 tokens, and the instruction 30 more. The columns are seco
 ## What is measured
 
 - The model has the shape and the vocabulary size of Qwen3-Embedding-0.6B, with random weights, which do not change
-  speed. This tool reads exports by `scripts/export_onnx.py`.
+  speed. This tool reads exports by `qwen3-index model export`.
 - The passages are sentences of `fixtures/corpus` in random order, a third each in English, Chinese and Japanese. Their
   lengths are log-uniform: as many have 5 to 10 tokens as 500 to 1,000. All contenders get the same passages in the same
   order.

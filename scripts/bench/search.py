@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures `qwen3-index search` over many rows beside DuckDB and NumPy, on the same file.
 
-    scripts/packages readers export && cargo build --release --locked
-    PYTHONPATH=target/python/readers:target/python/export scripts/bench/search.py [ROWS] [WIDTH] [ROUNDS]
+    scripts/packages readers bench && cargo build --release --locked
+    PYTHONPATH=target/python/readers:target/python/bench scripts/bench/search.py [ROWS] [WIDTH] [ROUNDS]
 
 The rows are random L2-normalized vectors, with the metadata of an index that the tool has built with a model that takes
 next to no time (`scripts/bench/cheap_model.py`). All contenders take turns, and the file is in the page cache. A search over

@@ -89,25 +89,26 @@ def run(command, **options):
     return subprocess.run([str(part) for part in command], check=True, **options)
 
 
-def make(folder, script, *arguments):
-    """Makes a folder by a script. Makes it again if the script, its arguments or the weights have changed."""
-    digests = [hashlib.sha256((SCRIPTS / name).read_bytes()).hexdigest() for name in (script, "bench/random_model.py")]
+def make(folder, program, *arguments):
+    """Makes a folder by a script or by the tool. Makes it again if the program, its arguments or the weights have changed."""
+    programs = (program, SCRIPTS / "bench/random_model.py")
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in programs]
     made_by = [*digests, *(str(argument).removeprefix(f"{ROOT}/") for argument in arguments)]
     stamp = folder / "made-by.json"
     if stamp.exists() and json.loads(stamp.read_text()) == made_by:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    run([sys.executable, SCRIPTS / script, *arguments], stdout=sys.stderr)
+    run([*([] if program == TOOL else [sys.executable]), program, *arguments], stdout=sys.stderr)
     stamp.write_text(json.dumps(made_by))
 
 
-def make_model(folder, tokenizer, layers, variants, kinds):
+def make_model(folder, tokenizer, layers, precisions, kinds):
     source = folder / "source"
     tiny = ["--tiny"] if tokenizer == TINY_TOKENIZER else []
-    make(source, "bench/random_model.py", tokenizer, source, "--layers", layers, *tiny)
-    make(folder / "ours", "export_onnx.py", source, folder / "ours", "--variant", *variants)
+    make(source, SCRIPTS / "bench/random_model.py", tokenizer, source, "--layers", layers, *tiny)
+    make(folder / "ours", TOOL, "model", "export", source, folder / "ours", "--precision", *precisions)
     for kind in kinds:
-        make(folder / kind, "bench/exports.py", kind, source, folder / kind)
+        make(folder / kind, SCRIPTS / "bench/exports.py", kind, source, folder / kind)
 
 
 # --- Measuring.
@@ -313,7 +314,7 @@ def ratios(mixed, many, seconds, starts, weights):
 
 def quick(threads):
     model = CACHE / "tiny"
-    # Without 8-bit dot products, 8-bit products overflow, and the int8 export is refused.
+    # Without 8-bit dot products, 8-bit products overflow, and the vectors of the int8 export are wrong.
     has_int8 = platform.machine() != "x86_64" or "vnni" in Path("/proc/cpuinfo").read_text()
     contenders = NEED_NO_TORCH if has_int8 else [FP32, LIMIT_FP32]
     make_model(model, TINY_TOKENIZER, 2, ["fp32", "int8"] if has_int8 else ["fp32"], [])

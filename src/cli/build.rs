@@ -42,7 +42,8 @@ pub struct BuildArguments {
     /// Instruction to put before each text
     ///
     /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the text to embed. Qwen3-Embedding expects
-    /// an instruction for queries, not for documents.
+    /// an instruction for queries, not for documents. Without this option, the model's own prompt for documents is used, if it
+    /// has one.
     #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 

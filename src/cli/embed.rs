@@ -29,7 +29,8 @@ pub struct EmbedArguments {
 
     /// Embed the texts as questions, not as documents
     ///
-    /// The command puts an instruction before each text. This is the retrieval instruction that Qwen3-Embedding was trained with.
+    /// The command puts the model's own prompt for questions before each text. For Qwen3-Embedding, this is a retrieval
+    /// instruction.
     #[arg(long, help_heading = TEXT)]
     pub query: bool,
 

@@ -1,11 +1,13 @@
 //! The arguments of `eval`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
 use super::setup::ModelArguments;
 use super::style::{self, COMPARISON, INPUT, OUTPUT, TEXT};
+use crate::model::precision_choice::PrecisionChoice;
 
 pub const EXAMPLES: &str = "  \
   qwen3-index eval retrieval my-test
@@ -58,8 +60,8 @@ pub struct EvalPairsArguments {
 
     /// Instruction to put before both texts
     ///
-    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the text to embed. Without this option, the
-    /// model gets only the text to embed.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the text to embed. Without this option,
+    /// texts are embedded as `build` embeds documents.
     #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 
@@ -84,13 +86,13 @@ pub struct EvalRetrievalArguments {
     ///
     /// The index is a Parquet file that `build` wrote, a folder of such files, or a pattern such as 'parts/*.parquet'. If the
     /// rows of the index are chunks, each document is ranked by its nearest chunk.
-    #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file"], help_heading = INPUT)]
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file", "compare_precision"], help_heading = INPUT)]
     pub index: Option<PathBuf>,
 
     /// Instruction to put before each question
     ///
-    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the question. The default is the retrieval
-    /// instruction that Qwen3-Embedding was trained with.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the question. The default is the model's own
+    /// prompt for questions. For Qwen3-Embedding, this is a retrieval instruction.
     #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 
@@ -123,6 +125,11 @@ pub struct SetupArguments {
     /// Compare with another ONNX file of the model
     #[arg(long, value_name = "NAME", help_heading = COMPARISON)]
     pub compare_model_file: Option<String>,
+
+    /// Compare with another precision of the model
+    #[arg(long, value_name = "NAME", value_parser = PrecisionChoice::from_str, conflicts_with = "compare_model_file",
+          help_heading = COMPARISON)]
+    pub compare_precision: Option<PrecisionChoice>,
 
     /// Compare with vectors of N dimensions
     #[arg(long, value_name = "N", help_heading = COMPARISON)]

@@ -30,7 +30,7 @@ pub use embed::{EmbedArguments, VectorFormat};
 pub use eval::{EvalCommand, EvalPairsArguments, EvalRetrievalArguments, SetupArguments};
 pub use inspect::InspectArguments;
 pub use merge::MergeArguments;
-pub use model::{BundleArguments, ModelCommand, NamedModel};
+pub use model::{BundleArguments, ExportArguments, ModelCommand, NamedModel};
 pub use pack::PackArguments;
 pub use read::ReadArguments;
 pub use search::SearchArguments;
@@ -180,7 +180,7 @@ pub enum Command {
     #[command(after_help = style::examples(doctor::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(doctor::EXAMPLES, doctor::EXIT_CODES))]
     Doctor(Box<DoctorArguments>),
-    /// Download, find and bundle models
+    /// Download, find, bundle and export models
     #[command(subcommand, after_help = style::examples(model::EXAMPLES))]
     Model(ModelCommand),
     /// Print a shell completion script

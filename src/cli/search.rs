@@ -43,8 +43,8 @@ pub struct SearchArguments {
 
     /// Instruction to put before the question
     ///
-    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the question. The default is the retrieval
-    /// instruction that Qwen3-Embedding was trained with.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the question. The default is the model's own
+    /// prompt for questions. For Qwen3-Embedding, this is a retrieval instruction.
     #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::style::{INPUT, LIMITS, MODEL, TEXT};
 use crate::model::DeviceChoice;
+use crate::model::precision_choice::PrecisionChoice;
 use crate::shard::Shard;
 
 /// The model, and the device that runs it.
@@ -15,10 +16,10 @@ use crate::shard::Shard;
 pub struct ModelArguments {
     /// Folder, file or hub name
     ///
-    /// The folder of a model contains an ONNX file, tokenizer.json and config.json. Instead of the folder, you can name an .onnx
-    /// file in such a folder. A name on the Hugging Face hub is written owner/name or owner/name@revision. The default is the
-    /// folder `model` beside this program. If there is no such folder, the default is onnx-community/Qwen3-Embedding-0.6B-ONNX
-    /// from the hub.
+    /// The folder of a model contains an ONNX file or the model's own weights (*.safetensors), and tokenizer.json and config.json.
+    /// Weights are exported to ONNX once, in the first run. Instead of the folder, you can name an .onnx file in such a folder. A
+    /// name on the Hugging Face hub is written owner/name or owner/name@revision. The default is the folder `model` beside this
+    /// program. If there is no such folder, the default is Qwen/Qwen3-Embedding-0.6B from the hub.
     #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL")]
     pub model: Option<PathBuf>,
 
@@ -27,6 +28,15 @@ pub struct ModelArguments {
     /// In `search` and `eval retrieval --index`, the default is the ONNX file that the index was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
+
+    /// fp32, int8, q8, q4, f16, bf16, plain
+    ///
+    /// The precision that the model's own weights are exported in, or the file of an ONNX export: model.onnx for fp32, otherwise
+    /// model_PRECISION.onnx. `auto` is fp32 on a CPU, and bf16 on a GPU (f16 on one without bfloat16), but the precision of the
+    /// index if there is one already. With ONNX files, `auto` is the file of --model-file.
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = PrecisionChoice::from_str,
+          conflicts_with = "model_file")]
+    pub precision: PrecisionChoice,
 
     /// Do not download the model
     ///

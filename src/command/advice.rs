@@ -149,6 +149,9 @@ fn of_device(error: &DeviceError) -> Advice {
         }
         DeviceError::NoGpu(_) => "use --device cpu".into(),
         DeviceError::NoBfloat16 => "leave out --device".into(),
+        DeviceError::NoOperator { fitting, .. } => {
+            format!("use an export like those of `qwen3-index model export --precision {fitting}`").into()
+        }
     }
 }
 
@@ -167,7 +170,7 @@ fn installation(device: &Device) -> &'static str {
 
 fn of_missing_graph(error: &GraphMissing) -> Advice {
     match &error.others[..] {
-        [] => "export the model to ONNX, or download an ONNX build of it".into(),
+        [] => "name a folder with an ONNX file or with the *.safetensors of the model".into(),
         others => format!("choose one with --model-file: {}", others.join(", ")).into(),
     }
 }

@@ -10,10 +10,12 @@ use serde::Serialize;
 
 use super::advice::explained_run;
 use super::process::{Exit, printed};
-use super::setup::model::{self, RETRIEVAL};
+use super::setup::locate::{self, DefaultGraph};
+use super::setup::model;
 use super::terminal::Screen;
 use crate::cli::DoctorArguments;
 use crate::console::{DecimalBytes, HumanCount, LogFormat, counted, shown, tokens_per_second};
+use crate::model::prompts::{RETRIEVAL, instruct};
 use crate::model::{LoadedModel, Model, ModelFolder, Workload, external_data, load_runtime, providers};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
@@ -83,7 +85,7 @@ pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exi
 
 /// Runs the checks. After a failed check, skips only the checks that depend on it.
 fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findings) {
-    let model = match model::open(&arguments.model, None, Some(format)) {
+    let model = match locate::open(&arguments.model, DefaultGraph::Model, Some(format)) {
         Ok(model) => model,
         Err(error) => {
             findings.failure("model", &error);
@@ -230,7 +232,7 @@ impl Findings {
             self.ok("reference", "no published values for this model".to_owned());
             return Ok(());
         }
-        let questions = vectors(loaded, &model.tokenizer.with_instruction(RETRIEVAL)?, &QUESTIONS)?;
+        let questions = vectors(loaded, &model.tokenizer.with_prompt(&instruct(RETRIEVAL))?, &QUESTIONS)?;
         let documents = vectors(loaded, &model.tokenizer, &DOCUMENTS)?;
         let similarity = |(question, document): (usize, usize)| {
             (questions[question].cosine(&documents[document]) - SIMILARITIES[question][document]).abs()

@@ -109,10 +109,15 @@ impl InspectPage<'_> {
         let weights: String = fingerprint.model.weights.chars().take(DIGITS).collect();
         let architecture = &fingerprint.model.architecture;
         line(format!("made by {tool} with {model_file} ({architecture}, weights {weights}…)"))?;
-        let instruction =
-            fingerprint.instruction.as_ref().map_or("none".to_owned(), |text| format!("{text:?}"));
+        let quoted = |text: &String| format!("{text:?}");
+        let before = match (&fingerprint.instruction, &fingerprint.prompt) {
+            (instruction, None) => {
+                format!("instruction: {}", instruction.as_ref().map_or("none".to_owned(), quoted))
+            }
+            (_, Some(prompt)) => format!("prompt: {}", quoted(prompt)),
+        };
         let max_tokens = HumanCount(fingerprint.max_tokens as u64);
-        line(format!("instruction: {instruction}; at most {max_tokens} tokens per chunk"))?;
+        line(format!("{before}; at most {max_tokens} tokens per chunk"))?;
         if !self.kept.is_empty() {
             line(format!("kept columns: {}", shown(&self.kept.join(", "))))?;
         }

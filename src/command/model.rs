@@ -1,53 +1,126 @@
-//! `model`: downloads, finds, lists and bundles models. The cache is shared with Hugging Face's own tools.
+//! `model`: downloads, finds, lists, bundles and exports models. The cache is shared with Hugging Face's own tools.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
 
 use super::process::{Exit, listen, printed};
-use super::setup::model::{self, repository, transfer};
-use crate::cli::{ModelCommand, NamedModel};
-use crate::console::{DecimalBytes, LogFormat};
-use crate::model::bundle;
-use crate::model::hub::Hub;
+use super::setup::locate::{self, DefaultGraph, download, repository};
+use crate::cli::{ExportArguments, ModelCommand, NamedModel};
+use crate::console::{DecimalBytes, LogFormat, Transfer};
+use crate::error::Usage;
+use crate::model::export::{ExportEvent, export};
+use crate::model::export_cache::{CachedExport, ExportCache};
+use crate::model::hub::{CachedModel, Hub};
+use crate::model::weights_folder::WeightsFolder;
+use crate::model::{DeviceChoice, Precision, bundle, precision_choice};
 
 pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     match command {
-        ModelCommand::Pull(NamedModel { name, model_file }) => {
-            let repository = repository(name.as_deref())?;
-            let snapshot = transfer(Some(format), |on_progress| {
-                Hub::from_environment(false)?.pull(&repository, model_file.as_deref(), on_progress)
-            })?;
-            printed(writeln!(out, "{}", snapshot.display()))?;
-        }
-        ModelCommand::Where(NamedModel { name, model_file }) => {
-            let repository = repository(name.as_deref())?;
-            let Some(snapshot) = Hub::from_environment(true)?.find(&repository, model_file.as_deref()) else {
-                anyhow::bail!(
-                    "model {repository}: {} is not in the cache; download it with `qwen3-index model pull {repository}`",
-                    model_file.as_deref().unwrap_or("model.onnx")
-                );
-            };
-            printed(writeln!(out, "{}", snapshot.display()))?;
-        }
+        ModelCommand::Pull(named) => printed(writeln!(out, "{}", pull(&named, format)?.display()))?,
+        ModelCommand::Where(named) => printed(writeln!(out, "{}", find(&named)?.display()))?,
         ModelCommand::Bundle(arguments) => {
-            let model = model::open(&arguments.model, None, Some(format))?;
+            let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?;
             listen(format)?;
             let bytes = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
         }
-        ModelCommand::List => {
-            for model in Hub::from_environment(true)?.list()? {
-                let revision =
-                    if model.revisions.is_empty() { model.commit } else { model.revisions.join(", ") };
-                let (bytes, graphs) = (DecimalBytes(model.bytes), model.graphs.join(", "));
-                printed(writeln!(
-                    out,
-                    "{}@{revision}  {bytes}  {graphs}\n  {}",
-                    model.id,
-                    model.snapshot.display()
-                ))?;
-            }
+        ModelCommand::Export(arguments) => {
+            listen(format)?;
+            export_all(&arguments, &mut out, format)?;
         }
+        ModelCommand::List => printed(list(&mut out)?)?,
     }
     Ok(Exit::Done)
+}
+
+/// Downloads a model, exports it if it has only its weights, and returns the model folder.
+fn pull(named: &NamedModel, format: LogFormat) -> anyhow::Result<PathBuf> {
+    let repository = repository(named.name.as_deref())?;
+    let hub = Hub::from_environment(false)?;
+    let snapshot =
+        download(Some(format), |on_progress| hub.pull(&repository, file(named).as_deref(), on_progress))?;
+    match WeightsFolder::at(&snapshot)? {
+        Some(weights) => locate::exported(&weights, precision(named)?, &repository.to_string(), Some(format)),
+        None => Ok(snapshot),
+    }
+}
+
+/// Returns the model folder of a model in the cache.
+fn find(named: &NamedModel) -> anyhow::Result<PathBuf> {
+    let repository = repository(named.name.as_deref())?;
+    let file = file(named);
+    let pull = format!("qwen3-index model pull {repository}");
+    let Some(snapshot) = Hub::from_environment(true)?.find(&repository, file.as_deref()) else {
+        bail!(
+            "model {repository}: {} is not in the cache; download it with `{pull}`",
+            file.as_deref().unwrap_or("the model")
+        );
+    };
+    let Some(weights) = WeightsFolder::at(&snapshot)? else { return Ok(snapshot) };
+    let precision = precision(named)?;
+    ExportCache::from_environment()?.find(&weights, precision).with_context(|| {
+        format!(
+            "model {repository}: its export in {precision} is not in the cache; make it with `{pull} --precision {precision}`"
+        )
+    })
+}
+
+/// Returns the name of the graph that the user chose.
+fn file(named: &NamedModel) -> Option<String> {
+    named.model_file.clone().or_else(|| named.precision.file_name())
+}
+
+/// Returns the precision that a model with only its weights is exported in.
+fn precision(named: &NamedModel) -> anyhow::Result<Precision> {
+    match file(named) {
+        Some(file) => locate::precision_of(&file),
+        None => Ok(precision_choice::suited(&DeviceChoice::Auto)),
+    }
+}
+
+/// Prints the models in the cache and the exports that this tool has made of them.
+fn list(out: &mut impl Write) -> anyhow::Result<io::Result<()>> {
+    let (models, exports) = (Hub::from_environment(true)?.list()?, ExportCache::from_environment()?.list());
+    let print = || {
+        for CachedModel { id, revisions, commit, snapshot, files, bytes } in models {
+            let revision = if revisions.is_empty() { commit } else { revisions.join(", ") };
+            writeln!(out, "{id}@{revision}  {}  {}", DecimalBytes(bytes), files.join(", "))?;
+            writeln!(out, "  {}", snapshot.display())?;
+        }
+        for CachedExport { id, kind, folder, bytes } in exports {
+            let name = id.replacen("--", "/", 1);
+            writeln!(out, "{name}  {}  export in {kind}", DecimalBytes(bytes))?;
+            writeln!(out, "  {}", folder.display())?;
+        }
+        Ok(())
+    };
+    Ok(print())
+}
+
+/// Exports a model, and prints one line per precision: its name, its size and its file.
+fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogFormat) -> anyhow::Result<()> {
+    let ExportArguments { source, precision, folder } = arguments;
+    let folder = folder.as_ref().or(Some(source).filter(|source| source.exists())).ok_or_else(|| {
+        Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
+    })?;
+    let source = locate::source(source, format)?;
+    let mut shown = Transfer::new("exporting", Some(format));
+    let mut print = Ok(());
+    let done = export(&source, precision, folder, true, &mut |event| match event {
+        ExportEvent::Begun { precision, bytes } => shown.begin(&precision.file_name(), bytes),
+        ExportEvent::Read(bytes) => shown.show(bytes),
+        ExportEvent::Waiting(why) => shown.tell(&why),
+        ExportEvent::Made { precision, bytes } => {
+            shown.finish();
+            let path = folder.join("onnx").join(precision.file_name());
+            print =
+                writeln!(out, "{precision:5}  {:>7}  {}", DecimalBytes(bytes).to_string(), path.display());
+        }
+    });
+    shown.finish();
+    done?;
+    printed(print)
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::lines::InputLines;
 use super::process::{Exit, printed};
+use super::setup::locate::{self, DefaultGraph};
 use super::setup::model;
 use super::terminal::Screen;
 use crate::cli::SearchArguments;
@@ -38,10 +39,11 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let parts = Parts::open(slice::from_ref(&arguments.index))?;
     let questions = Questions::open(arguments)?;
     let started = Instant::now();
-    let model = model::open_on_one(&arguments.model, Some(&parts.metadata().model_file), format)?;
+    let graph = DefaultGraph::Index(&parts.metadata().model_file);
+    let model = locate::open_on_one(&arguments.model, graph, format)?;
     check_model(&model, &parts)?;
-    let instruction = instruction(&model, arguments.instruction.as_deref(), arguments.no_instruction);
-    let tokenizer = model::tokenizer(&model, instruction)?;
+    let prompt = prompt(&model, arguments.instruction.as_deref(), arguments.no_instruction)?;
+    let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let tokens_max = tokens_max(&model)?;
     let (max_tokens, batch_tokens) = match &questions {
         Questions::Known(questions) => {
@@ -180,19 +182,15 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     ))
 }
 
-/// Returns the instruction to put before questions. This is `named` or, without `named`, the default instruction of the
-/// model. Returns `None` if `is_none` is true.
-pub fn instruction<'a>(model: &Model, named: Option<&'a str>, is_none: bool) -> Option<&'a str> {
-    named.or_else(|| model::query_instruction(model)).filter(|_| !is_none)
+/// Returns the words to put before questions: the instruction of the user, or else the model's own prompt. Returns an empty
+/// string if `is_none` is true.
+pub fn prompt(model: &Model, instruction: Option<&str>, is_none: bool) -> anyhow::Result<String> {
+    if is_none { Ok(String::new()) } else { model::query_prompt(model, instruction) }
 }
 
 /// Returns the tokenizer for questions, and the number of tokens of the longest question.
-pub fn tokenizer(
-    questions: &[String],
-    model: &Model,
-    instruction: Option<&str>,
-) -> anyhow::Result<(Tokenizer, usize)> {
-    let tokenizer = model::tokenizer(model, instruction)?;
+pub fn tokenizer(questions: &[String], model: &Model, prompt: &str) -> anyhow::Result<(Tokenizer, usize)> {
+    let tokenizer = model.tokenizer.with_prompt(prompt)?;
     let max_tokens = longest(questions, &tokenizer, tokens_max(model)?)?;
     Ok((tokenizer, max_tokens))
 }

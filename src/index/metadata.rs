@@ -36,6 +36,10 @@ pub struct Fingerprint {
     pub dim: usize,
     /// The instruction that is put before each text; `None` if there is no instruction.
     pub instruction: Option<String>,
+    /// The words that are put before each text; `None` if there are no words, or if they are `Instruct: INSTRUCTION`, a line end
+    /// and `Query:`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// Limit on the tokens of a chunk, end token included.
     pub max_tokens: usize,
     /// Whether a row is a document or a chunk.
@@ -66,6 +70,7 @@ impl Fingerprint {
         differ(old.precision != new.precision, "the precision of the device".into());
         differ(self.dim < wanted.dim, format!("the dimensions ({} before, now {})", self.dim, wanted.dim));
         differ(self.instruction != wanted.instruction, "the instruction".into());
+        differ(self.prompt != wanted.prompt, "the prompt before each text".into());
         let (before, now) = (self.max_tokens, wanted.max_tokens);
         differ(before != now, format!("the tokens per chunk ({before} before, now {now})"));
         let (before, now) = (self.rows, wanted.rows);

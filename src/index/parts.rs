@@ -282,7 +282,7 @@ fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if !first.model.is_same_model(&other.model) {
         return Some("its vectors were made with another model".to_owned());
     }
-    if first.instruction != other.instruction {
+    if (&first.instruction, &first.prompt) != (&other.instruction, &other.prompt) {
         return Some("its texts were embedded with another instruction".to_owned());
     }
     match other.rows {

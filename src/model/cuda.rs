@@ -40,6 +40,12 @@ impl Gpu {
     pub fn name(&self) -> String {
         self.0.name().unwrap_or_else(|_| "GPU".to_owned())
     }
+
+    /// Returns whether the GPU computes in bfloat16: compute capability 8.0 (Ampere) or higher. Returns `true` if the driver does
+    /// not say.
+    pub fn has_bf16(&self) -> bool {
+        self.0.compute_capability().map_or(true, |(major, _)| major >= 8)
+    }
 }
 
 fn driver_error(error: DriverError) -> anyhow::Error {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use ort::ep::{self, ExecutionProvider};
 use serde::{Deserialize, Serialize};
 
+use super::precision::Precision;
 use crate::error::Usage;
 
 /// A device that runs a graph.
@@ -31,7 +32,7 @@ pub enum DeviceChoice {
 /// A precision that a device computes in, even if the graph has another precision. Vectors depend on this precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum DevicePrecision {
     /// bfloat16: 8 bits of exponent, 7 bits of fraction.
     Bf16,
 }
@@ -68,6 +69,14 @@ pub enum DeviceError {
     /// The processor has no instructions for bfloat16.
     #[error("device openvino: this processor has no bfloat16 (AVX-512 BF16)")]
     NoBfloat16,
+    /// The device cannot run an operator of the graph.
+    #[error("{cause}")]
+    NoOperator {
+        /// The operator, or the message of ONNX Runtime.
+        cause: String,
+        /// A precision whose exports have only operators that the device can run.
+        fitting: Precision,
+    },
 }
 
 impl FromStr for DeviceChoice {
@@ -109,7 +118,7 @@ impl DeviceChoice {
     }
 
     /// Returns the precision that the device computes in, if it differs from the precision of the graph.
-    pub fn precision(&self) -> Option<Precision> {
+    pub fn precision(&self) -> Option<DevicePrecision> {
         match self {
             DeviceChoice::Auto => None,
             DeviceChoice::Only(device) => device.precision(),
@@ -119,10 +128,10 @@ impl DeviceChoice {
 
 impl Device {
     /// Returns the precision that the device computes in, if it differs from the precision of the graph.
-    pub fn precision(&self) -> Option<Precision> {
+    pub fn precision(&self) -> Option<DevicePrecision> {
         match self {
             Device::Cpu | Device::Cuda(_) => None,
-            Device::OpenVino => Some(Precision::Bf16),
+            Device::OpenVino => Some(DevicePrecision::Bf16),
         }
     }
 

@@ -10,7 +10,7 @@ use anyhow::{anyhow, bail};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use super::device::Precision;
+use super::device::DevicePrecision;
 use crate::vector::pool::Pooling;
 
 /// Bytes per read of a file.
@@ -43,7 +43,7 @@ pub struct ModelFingerprint {
     pub width: usize,
     /// The precision that the device computes in, if it differs from the precision of the graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub precision: Option<Precision>,
+    pub precision: Option<DevicePrecision>,
 }
 
 impl ModelFingerprint {

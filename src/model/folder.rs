@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fingerprint::external_data;
+use super::prompts::Prompts;
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -17,13 +18,13 @@ const DEFAULT_GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 
 /// The architecture of Qwen3-Embedding. This tool always uses last-token pooling for a model of this architecture, because some
 /// exports have a pooling file that wrongly names mean pooling.
-const QWEN3: &str = "qwen3";
+pub const QWEN3: &str = "qwen3";
 
 /// The file of sentence-transformers that says how hidden states are pooled.
 const POOLING: &str = "1_Pooling/config.json";
 
 /// The file of sentence-transformers that lists the modules of the model, such as pooling.
-const MODULES: &str = "modules.json";
+pub const MODULES: &str = "modules.json";
 
 /// The configuration file, which every model has.
 pub const CONFIG: &str = "config.json";
@@ -32,10 +33,13 @@ pub const CONFIG: &str = "config.json";
 pub const TOKENIZER: &str = "tokenizer.json";
 
 /// The files that this tool reads if a model has them.
-pub const SETTINGS: [&str; 3] = [POOLING, MODULES, SENTENCE];
+pub const SETTINGS: [&str; 4] = [POOLING, MODULES, SENTENCE, PROMPTS];
 
 /// The file of sentence-transformers that says how many tokens a text may have.
 const SENTENCE: &str = "sentence_bert_config.json";
+
+/// The file of sentence-transformers that has the prompts of the model.
+const PROMPTS: &str = "config_sentence_transformers.json";
 
 /// The fields of `config.json` that this tool uses.
 #[derive(Debug, Deserialize)]
@@ -180,6 +184,15 @@ impl ModelFolder {
         })
     }
 
+    /// Returns the prompts of the model.
+    ///
+    /// # Errors
+    /// The file of the prompts cannot be read or parsed.
+    pub fn prompts(&self) -> anyhow::Result<Prompts> {
+        let settings = self.optional(PROMPTS)?.map(|(_, settings)| settings);
+        Ok(Prompts::new(settings.as_ref(), self.is_qwen3()))
+    }
+
     /// Returns the path of the pooling file if the model is a Qwen3 model and the pooling file does not name last-token
     /// pooling. Such a pooling file is wrong.
     ///
@@ -218,24 +231,39 @@ impl ModelFolder {
     /// Returns an error if the model has a module that this tool does not run. A Dense layer, for example, is not in the graph,
     /// and without this layer the vectors would be wrong.
     fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
-        let Some((path, modules)) = self.optional(MODULES)? else { return Ok(()) };
-        let modules = modules.as_array().into_iter().flatten();
-        for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
-            let name = kind.rsplit('.').next().unwrap_or(kind);
-            if !["Transformer", "Pooling", "Normalize"].contains(&name) {
-                bail!(
-                    "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
-                    path.display()
-                );
-            }
-        }
-        Ok(())
+        find(&self.folders, MODULES).map_or(Ok(()), |path| check_modules(&path))
     }
 
     /// Finds and reads an optional configuration file. Returns `None` if the model does not have the file.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
         find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
+}
+
+/// Checks that a modules.json names only modules that this tool runs.
+///
+/// # Errors
+/// The file names another module, or cannot be read or parsed.
+pub fn check_modules(path: &Path) -> anyhow::Result<()> {
+    let modules: Value = json(path)?;
+    let modules = modules.as_array().into_iter().flatten();
+    for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
+        let name = kind.rsplit('.').next().unwrap_or(kind);
+        ensure!(
+            ["Transformer", "Pooling", "Normalize"].contains(&name),
+            "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Returns the value of `model_type` in a config.json.
+///
+/// # Errors
+/// The file cannot be read or parsed.
+pub fn architecture(config: &Path) -> anyhow::Result<String> {
+    json(config).map(|config: Config| config.model_type)
 }
 
 /// Returns the folders to search for all files of a model except the graph: the folder of the graph and, if this folder is
@@ -281,7 +309,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
 }
 
 /// Returns the names of all graphs in a model folder, in the form that `--model-file` expects.
-fn graphs(folder: &Path) -> Vec<String> {
+pub fn graphs(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for prefix in ["", "onnx/"] {
         let entries = fs::read_dir(folder.join(prefix)).into_iter().flatten().flatten();
@@ -292,7 +320,11 @@ fn graphs(folder: &Path) -> Vec<String> {
     names
 }
 
-fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+/// Reads a JSON file of a model.
+///
+/// # Errors
+/// The file cannot be read or parsed.
+pub fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text = fs::read_to_string(path)
         .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))?;
     serde_json::from_str(&text).map_err(|e| {

@@ -19,23 +19,23 @@ const HIDDEN_STATES: [&str; 3] = ["last_hidden_state", "token_embeddings", "hidd
 /// is made for classification in BERT.
 const POOLED: &str = "sentence_embedding";
 
-/// The name of the input for the keys and values of a prefix, in graphs that `scripts/export_onnx.py` makes.
+/// The name of the input for the keys and values of a prefix, in graphs that `model export` makes.
 const PAST: &str = "past_key_values";
 
 /// The name of the input that says for how many tokens the graph returns keys and values, in graphs that
-/// `scripts/export_onnx.py` makes.
+/// `model export` makes.
 const KEPT: &str = "kept";
 
-/// The name of the output with keys and values, in graphs that `scripts/export_onnx.py` makes.
+/// The name of the output with keys and values, in graphs that `model export` makes.
 pub(super) const PRESENT: &str = "present_key_values";
 
-/// The key of the description of the export, in the metadata of graphs that `scripts/export_onnx.py` makes.
-const EXPORT: &str = "qwen3-index.export";
+/// The key of the description of the export, in the metadata of graphs that `model export` makes.
+pub(super) const EXPORT: &str = "qwen3-index.export";
 
-/// The description of an export. `scripts/export_onnx.py` writes the description into the metadata of the graph.
+/// The description of an export. `model export` writes the description into the metadata of the graph.
 #[derive(Debug, Deserialize)]
 pub struct Export {
-    /// The value of the script's option `--variant`.
+    /// The name of the precision.
     pub variant: String,
     /// `true` if the graph removes padding before its matrix products, so that padding costs little time.
     pub unpads: bool,
@@ -76,7 +76,7 @@ pub(super) struct GraphOutput {
     pub pooling: Option<Pooling>,
 }
 
-/// Returns the description of the export from the metadata, if `scripts/export_onnx.py` made the graph.
+/// Returns the description of the export from the metadata, if `model export` made the graph.
 ///
 /// # Errors
 /// ONNX Runtime cannot read the metadata.

@@ -10,11 +10,12 @@ use ort::environment::Environment;
 use tempfile::TempDir;
 
 use super::cuda::Gpu;
-use super::device::{self, Device, DeviceChoice, DeviceError, Precision};
+use super::device::{self, Device, DeviceChoice, DeviceError, DevicePrecision};
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
 use super::placement::Placement;
+use super::precision::Precision;
 use super::probe::{self, Probe};
 use super::runtime;
 use super::session::GraphSession;
@@ -177,7 +178,7 @@ impl Model {
 
     fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
         let min_cosine = match (device, session.export().map(|export| export.variant.as_str())) {
-            // Only exports of `scripts/export_onnx.py` name their precision. Most other exports that run on a GPU have 16 bits.
+            // Only exports of `model export` name their precision. Most other exports that run on a GPU have 16 bits.
             (_, Some("bf16")) | (Device::Cuda(_), None) => probe::MIN_COSINE_BF16,
             (Device::OpenVino, _) | (_, Some("f16")) => probe::MIN_COSINE_16_BITS,
             _ => probe::MIN_COSINE,
@@ -196,10 +197,9 @@ impl Model {
         }
         let placement = session.placement(CUDA)?;
         if let Some(heavy) = placement.heavy_elsewhere() {
-            bail!(
-                "model {}: CUDA has no kernel for {heavy}, which would run on the CPU; use an export like the f16 variant of `scripts/export_onnx.py`",
-                self.folder.onnx.display()
-            );
+            let onnx = self.folder.onnx.display();
+            let cause = format!("model {onnx}: CUDA has no kernel for {heavy}, which would run on the CPU");
+            bail!(DeviceError::NoOperator { cause, fitting: Precision::F16 });
         }
         Ok(Some(placement))
     }
@@ -209,7 +209,7 @@ impl Model {
         weights: String,
         pooling: Option<Pooling>,
         width: usize,
-        precision: Option<Precision>,
+        precision: Option<DevicePrecision>,
     ) -> anyhow::Result<ModelFingerprint> {
         Ok(ModelFingerprint {
             architecture: self.folder.architecture().to_owned(),

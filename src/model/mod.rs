@@ -3,6 +3,8 @@
 pub(crate) mod bundle; // makes a folder with this program and a model, for a machine without a network
 mod cuda;
 mod device;
+pub(crate) mod export; // makes ONNX exports from a model's own repository
+pub(crate) mod export_cache; // keeps the exports that this tool makes
 mod feed;
 mod fingerprint;
 mod folder;
@@ -12,19 +14,24 @@ mod installed;
 mod load;
 mod onnx;
 mod placement;
+mod precision;
+pub(crate) mod precision_choice; // chooses the precision of an export
 mod probe;
+pub(crate) mod prompts; // reads the words that are put before questions and documents
 mod runtime;
 mod session;
 mod target;
+pub(crate) mod weights_folder; // finds a model's own weights, and identifies them
 mod workload;
 
-pub use device::{Device, DeviceChoice, DeviceError, Precision};
+pub use device::{Device, DeviceChoice, DeviceError, DevicePrecision};
 pub use fingerprint::{ModelFingerprint, external_data};
 pub use folder::{CONFIG, GraphMissing, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use installed::{load_runtime, providers};
 pub use load::{CpuReason, LoadedModel, Model};
 pub use onnx::OnnxEmbedder;
 pub use placement::Placement;
+pub use precision::Precision;
 pub use probe::Probe;
 pub use session::BatchError;
 pub use workload::{Resources, Workload};

@@ -54,7 +54,7 @@ impl OnnxEmbedder {
         self.session.output()
     }
 
-    /// Returns the description of the export, if `scripts/export_onnx.py` made the graph.
+    /// Returns the description of the export, if `model export` made the graph.
     pub fn export(&self) -> Option<&Export> {
         self.session.export()
     }

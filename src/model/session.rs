@@ -160,7 +160,7 @@ impl GraphSession {
         self.output.pooling
     }
 
-    /// Returns the description of the export, if `scripts/export_onnx.py` made the graph.
+    /// Returns the description of the export, if `model export` made the graph.
     pub fn export(&self) -> Option<&Export> {
         self.export.as_ref()
     }

@@ -11,6 +11,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::cuda::Gpu;
 use super::device::{Device, DeviceError};
+use super::precision::Precision;
 use crate::vector::embedder::OutOfMemory;
 
 /// Words in error messages of ONNX Runtime and of CUDA's libraries. A message that contains any of these words reports that
@@ -108,10 +109,12 @@ impl ExecutionTarget {
                 anyhow!("{message}; check that the ONNX file is complete and its data files are beside it")
             }
             // A message of OpenVINO begins with a long list of places in the source code of OpenVINO.
-            ExecutionTarget::OpenVino { .. } => anyhow!(
-                "{}; OpenVINO runs standard operators only: use an export like the plain variant of `scripts/export_onnx.py`",
-                message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
-            ),
+            ExecutionTarget::OpenVino { .. } => {
+                let reason =
+                    message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason);
+                let cause = format!("{reason}; OpenVINO runs standard operators only");
+                DeviceError::NoOperator { cause, fitting: Precision::Plain }.into()
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::console::now;
 
 /// How long a process waits before it reads the line of the process that holds the lock. The holder writes the line only after
@@ -34,6 +36,14 @@ pub enum LockError {
     /// The folder of the lock file cannot be written, or the file system has no locks.
     #[error(transparent)]
     Failed(#[from] io::Error),
+}
+
+impl LockError {
+    /// Returns whether the file system has no locks.
+    pub fn is_unsupported(&self) -> bool {
+        let LockError::Failed(e) = self else { return false };
+        e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
+    }
 }
 
 impl Lock {

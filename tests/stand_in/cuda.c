@@ -7,6 +7,7 @@
 //
 //     STAND_IN_GPUS     number of GPUs (default 1)
 //     STAND_IN_MIB      memory per GPU in MiB (default 8192)
+//     STAND_IN_MAJOR    major number of the compute capability (default 9)
 //     STAND_IN_ERROR    what cuInit returns (default 0, success)
 //     STAND_IN_OLD      1 for a driver too old for CUDA 13
 //     STAND_IN_RESULTS  a file to write at the end: one line per GPU with the number of results copied from it
@@ -43,7 +44,7 @@ static int attribute(int which) {
     case 10: return 32;          // threads per warp
     case 16: return 132;         // multiprocessors
     case 39: return 2048;        // threads per multiprocessor
-    case 75: return 9;           // major version
+    case 75: return (int)setting("STAND_IN_MAJOR", 9);  // major version
     case 76: return 0;           // minor version
     case 81: return 228 << 10;   // shared memory per multiprocessor
     case 97: return 227 << 10;   // shared memory per block, opt-in

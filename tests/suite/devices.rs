@@ -87,5 +87,5 @@ fn openvino_computes_in_bfloat16_and_runs_the_whole_graph_or_none() {
     fp32.says("because the old output was made with other settings: --device");
 
     let not_plain = playground.run(&[&arguments[..], &PLAIN[..2]].concat()).expect(1);
-    not_plain.says("does not support the following ONNX operations: Attention").says("--variant plain");
+    not_plain.says("does not support the following ONNX operations: Attention").says("--precision plain");
 }

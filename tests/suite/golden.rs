@@ -11,8 +11,8 @@ use qwen3_index::vector::embedder::{Embedder, embed};
 use serde::Deserialize;
 
 use crate::util::{
-    Golden, Playground, cosine, golden, has_dot_products, json_lines, jsonl, our_exports, python, repository,
-    rows, shuffled,
+    Golden, Playground, cosine, golden, has_dot_products, json_lines, jsonl, our_exports, repository, rows,
+    shuffled,
 };
 
 /// An export of `fixtures/qwen3-tiny`, the texts that may share a batch, and the minimum cosine.
@@ -43,7 +43,7 @@ const EXPORTS: [Export; 16] = [
     Export("model_nbits.onnx", Batching::AnyLengths, 0.999),
 ];
 
-/// Exports of the same weights by `scripts/export_onnx.py`.
+/// Exports of the same weights by `model export`.
 const OUR_EXPORTS: [Export; 6] = [
     Export("model.onnx", Batching::AnyLengths, FLOAT),
     Export("model_plain.onnx", Batching::AnyLengths, FLOAT),
@@ -164,7 +164,7 @@ fn the_tokenizer_gives_the_golden_ids() {
     for text in golden() {
         let mut tokenizer = Tokenizer::load(&path, Some("<|endoftext|>")).unwrap();
         if let Some(instruction) = &text.instruction {
-            tokenizer = tokenizer.with_instruction(instruction).unwrap();
+            tokenizer = tokenizer.with_prompt(&format!("Instruct: {instruction}\nQuery:")).unwrap();
         }
         assert_eq!(tokenizer.encode(&text.text).unwrap().ids(), text.ids, "{:?}", text.text);
     }
@@ -189,7 +189,7 @@ fn instructions_give_the_golden_vectors() {
     }
 }
 
-/// Texts of several lengths share batches with the exports of `scripts/export_onnx.py`, and their vectors have the same bits
+/// Texts of several lengths share batches with the exports of `model export`, and their vectors have the same bits
 /// as without batches.
 #[test]
 fn a_vector_has_the_same_bits_in_any_batch() {
@@ -227,7 +227,8 @@ fn a_vector_has_the_same_bits_in_any_batch() {
 fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
     for Export(file, ..) in made_here() {
         let model = open(our_exports(), file);
-        let tokenizer = model.tokenizer.with_instruction("Find the rule that answers the question").unwrap();
+        let prompt = "Instruct: Find the rule that answers the question\nQuery:";
+        let tokenizer = model.tokenizer.with_prompt(prompt).unwrap();
         let golden: Vec<Golden> = golden()
             .into_iter()
             .map(|text| Golden { ids: tokenizer.encode(&text.text).unwrap().ids().to_vec(), ..text })
@@ -255,25 +256,6 @@ fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
         let alone = embedder.forward(&batch(&other[1..])).unwrap();
         let mixed = embedder.forward(&batch(&other)).unwrap();
         assert!(cosine(alone.row(0).as_slice().unwrap(), mixed.row(1).as_slice().unwrap()) > FLOAT, "{file}");
-    }
-}
-
-#[test]
-fn models_that_cannot_be_exported_are_refused_in_one_line() {
-    let playground = Playground::new();
-    fs::create_dir(playground.path("no-weights")).unwrap();
-    fs::copy(repository("fixtures/qwen3-tiny/config.json"), playground.path("no-weights/config.json"))
-        .unwrap();
-    for (source, says) in [
-        (playground.path("nothing"), "no config.json"),
-        (playground.path("no-weights"), "no *.safetensors"),
-        (repository("fixtures/bert-tiny"), "model_type is bert, not qwen3"),
-    ] {
-        let script = repository("scripts/export_onnx.py");
-        let output = python("export").arg(script).arg(source).arg(playground.path("out")).output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(says) && stderr.lines().count() == 1, "{stderr}");
     }
 }
 

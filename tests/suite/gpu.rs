@@ -115,7 +115,7 @@ fn a_graph_that_would_run_on_the_cpu_is_refused() {
     playground.write("in.jsonl", jsonl(["hello"]));
     let int8 = ["--model-file", "model_int8.onnx"];
     let ran = run(&playground, &[&CUDA[..], &int8].concat()).expect(1);
-    ran.says("CUDA has no kernel for").says("MatMulIntegerToFloat").says("--variant f16");
+    ran.says("CUDA has no kernel for").says("MatMulIntegerToFloat").says("--precision f16");
     run(&playground, &int8).expect(0).says(" dimensions, CPU, ").says("MatMulIntegerToFloat");
     run(&playground, &["--device", "cuda:99"]).expect(1).says("there is no GPU 99");
 }

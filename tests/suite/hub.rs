@@ -16,12 +16,12 @@ use sha2::Sha256;
 
 use crate::util::{self, Playground, Ran, jsonl, repository};
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "hf_secret";
 
 /// How the server behaves.
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Behavior {
+pub enum Behavior {
     #[default]
     Good,
     /// Closes each connection after this many bytes of a file.
@@ -38,7 +38,7 @@ enum Behavior {
     NoRanges,
 }
 
-struct HubServer {
+pub struct HubServer {
     url: String,
     state: Arc<Mutex<State>>,
 }
@@ -56,7 +56,7 @@ struct State {
 
 impl HubServer {
     /// Serves the repository `small/model` with these files.
-    fn start(files: HashMap<String, Vec<u8>>) -> Self {
+    pub fn start(files: HashMap<String, Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State { files, ..State::default() }));
@@ -87,18 +87,18 @@ impl HubServer {
         HubServer::start(files)
     }
 
-    fn set(&self, behavior: Behavior) {
+    pub fn set(&self, behavior: Behavior) {
         let mut state = self.state.lock().unwrap();
         state.behavior = behavior;
         state.requests.clear();
         state.times.clear();
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.clone()
     }
 
-    fn downloads(&self) -> usize {
+    pub fn downloads(&self) -> usize {
         self.requests().iter().filter(|request| request.starts_with("GET /small")).count()
     }
 }
@@ -197,7 +197,7 @@ fn answer(state: &State, request: &Request) -> Answer {
     let name = name.and_then(|path| path.split_once('/'));
     let name = name.filter(|(revision, _)| ["main", COMMIT].contains(revision)).map(|(_, name)| name);
     let Some(file) = name.and_then(|name| state.files.get(name)) else { return error("404 Not Found") };
-    let is_large = name.is_some_and(|name| name.contains("onnx"));
+    let is_large = name.is_some_and(|name| name.contains("onnx") || name.contains("safetensors"));
     let etag = if is_large {
         hex(&Sha256::digest(file))
     } else {
@@ -233,13 +233,20 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Returns a command of the binary with an empty cache and this hub.
-fn command(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Command {
+pub fn command(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Command {
     let mut command = playground.command(arguments);
     command
         .env_remove("QWEN3_INDEX_MODEL")
         .env("HF_HOME", playground.path("hf"))
         .env("HF_ENDPOINT", &hub.url);
-    for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
+    for name in [
+        "HF_TOKEN",
+        "HF_TOKEN_PATH",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "HF_ASSETS_CACHE",
+        "HF_HUB_OFFLINE",
+    ] {
         command.env_remove(name);
     }
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
@@ -248,7 +255,7 @@ fn command(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Comm
     command
 }
 
-fn run(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Ran {
+pub fn run(playground: &Playground, hub: &HubServer, arguments: &[&str]) -> Ran {
     playground.output(&mut command(playground, hub, arguments), "")
 }
 
@@ -463,7 +470,7 @@ fn failed_downloads_are_explained_in_one_line() {
     );
     refused(
         run(&playground, &hub, &["model", "where", "small/model"]),
-        &["model.onnx is not in the cache; download it with `qwen3-index model pull small/model`"],
+        &["the model is not in the cache; download it with `qwen3-index model pull small/model`"],
     );
     // The files that did arrive are not used as a model.
     hub.set(Behavior::Good);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)] // Tests panic to fail, and print tables.
 
 mod bad_inputs;
+mod checkpoints;
 mod crashes;
 mod devices;
 mod doctor;
@@ -10,6 +11,7 @@ mod documents;
 mod embed;
 mod errors;
 mod eval;
+mod export;
 mod fuzz;
 mod golden;
 mod gpu;
@@ -25,10 +27,12 @@ mod mixed;
 mod nights;
 mod objects;
 mod pipeline;
+mod prompts;
 mod qdrant;
 mod ray;
 mod readers;
 mod recipes;
+mod schema;
 mod screen;
 mod screens;
 mod screens_build;

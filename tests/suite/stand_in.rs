@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::checkpoints::write_checkpoint;
 use crate::util::{Playground, Ran, cpu_library, jsonl, our_exports, python, repository, rows};
 
 /// The two file names of the driver's library.
@@ -97,7 +98,7 @@ fn run(playground: &Playground, arguments: &[&str], settings: &[(&str, &str)]) -
 
 const BUILD: [&str; 5] = ["build", "in.jsonl", "-o", "out.parquet", "--rebuild"];
 
-/// Returns the options for an export of `scripts/export_onnx.py`.
+/// Returns the options for an export of `model export`.
 fn model(file: &str) -> [&str; 4] {
     ["--model", our_exports().to_str().unwrap(), "--model-file", file]
 }
@@ -192,6 +193,35 @@ fn a_model_that_is_too_large_is_refused_in_one_line() {
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.story);
     let auto = build(&playground, &[], &[("STAND_IN_MIB", "1")]).expect(0);
     auto.says(" dimensions, CPU, ").says("not enough memory on the device");
+}
+
+#[test]
+fn weights_are_exported_in_a_precision_that_suits_the_gpu() {
+    let playground = Playground::new();
+    documents(&playground, 5);
+    write_checkpoint(&playground, "model");
+    let home = playground.path("hf");
+    let build = |more: &[&str], settings: &[(&str, &str)]| {
+        let arguments = [&["build", "in.jsonl", "-o", "out.parquet", "--model", "model"], more].concat();
+        run(&playground, &arguments, &[&[("HF_HOME", home.to_str().unwrap())], settings].concat())
+    };
+    build(&[], &[]).expect(0).says("model model (model_bf16.onnx), 64 dimensions, GPU 0 (CUDA), ");
+    // A night without the GPU, or without enough memory on it, does not embed all texts again in fp32.
+    let refused = build(&[], &[("STAND_IN_GPUS", "0")]).expect(1);
+    refused
+        .says("model model: bf16 runs on a GPU only (there is no GPU 0")
+        .says("; run again when the GPU is back, or");
+    let search = ["search", "out.parquet", "hello", "--model", "model", "--device", "cpu"];
+    let refused = run(&playground, &search, &[("HF_HOME", home.to_str().unwrap())]).expect(1);
+    refused.says(
+        "bf16 runs on a GPU only; search on a machine with a GPU, or build the index with --precision f16",
+    );
+    build(&["--batch-tokens", "64", "--rebuild"], &[("STAND_IN_MIB", "1")])
+        .expect(1)
+        .says("not enough memory on the device");
+    // A GPU before Ampere has no bfloat16.
+    let old = build(&["--rebuild"], &[("STAND_IN_MAJOR", "7")]).expect(0);
+    old.says("model model (model_f16.onnx), 64 dimensions, GPU 0 (CUDA), ");
 }
 
 #[test]

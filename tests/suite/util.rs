@@ -28,14 +28,14 @@ pub fn python(packages: &str) -> Command {
     python
 }
 
-/// Returns a folder with the exports that `scripts/export_onnx.py` makes of `fixtures/qwen3-tiny`, once per run of the tests.
+/// Returns a folder with the exports that `model export` makes of `fixtures/qwen3-tiny`, once per run of the tests.
 pub fn our_exports() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exports");
-        let mut command = python("export");
-        command.arg(repository("scripts/export_onnx.py")).arg(repository("fixtures/qwen3-tiny")).arg(&folder);
-        command.args(["--variant", "fp32", "plain", "f16", "bf16", "q8", "q4"]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qwen3-index"));
+        command.args(["model", "export"]).arg(repository("fixtures/qwen3-tiny")).arg(&folder);
+        command.args(["--precision", "fp32", "plain", "f16", "bf16", "q8", "q4"]);
         if has_dot_products() {
             command.arg("int8");
         } else {
@@ -48,8 +48,7 @@ pub fn our_exports() -> &'static Path {
     })
 }
 
-/// Returns whether the processor has 8-bit dot products. Without them ONNX Runtime's 8-bit products overflow, and
-/// `scripts/export_onnx.py` refuses the int8 export that it has made.
+/// Returns whether the processor has 8-bit dot products. Without them ONNX Runtime's 8-bit products overflow.
 pub fn has_dot_products() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");

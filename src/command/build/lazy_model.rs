@@ -4,7 +4,7 @@
 use std::mem;
 
 use crate::cli::BuildArguments;
-use crate::command::setup::model;
+use crate::command::setup::{locate, model};
 use crate::console::{Phase, Reporter};
 use crate::model::{LoadedModel, Model, ModelFingerprint, Resources, Workload};
 use crate::text::tokenize::Tokenizer;
@@ -14,7 +14,9 @@ pub struct LazyModel {
     /// The name of the model in messages.
     pub name: String,
     pub model: Model,
-    /// The model's tokenizer, with the instruction.
+    /// The words that are put before each text.
+    pub prompt: String,
+    /// The model's tokenizer, with the prompt.
     pub tokenizer: Tokenizer,
     pub workload: Workload,
     resources: Resources,
@@ -41,7 +43,12 @@ impl LazyModel {
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
         let resources = model::resources(&arguments.model);
-        let tokenizer = model::tokenizer(&model, arguments.instruction.as_deref())?;
+        let instruction = arguments.instruction.as_deref();
+        let prompt = model::document_prompt(&model, instruction)?;
+        if let Some(message) = model::about_prompt(&prompt, instruction) {
+            reporter.info(&message);
+        }
+        let tokenizer = model.tokenizer.with_prompt(&prompt)?;
         let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
         let workload = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
@@ -54,8 +61,8 @@ impl LazyModel {
                 ModelState::Loaded(Box::new(model.load(&resources, &workload)?))
             }
         };
-        let name = model::name(&arguments.model, &model);
-        Ok(LazyModel { name, model, tokenizer, workload, resources, state })
+        let name = locate::name(&arguments.model, &model);
+        Ok(LazyModel { name, model, prompt, tokenizer, workload, resources, state })
     }
 
     /// Returns the fingerprint of the model's files.

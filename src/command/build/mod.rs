@@ -13,7 +13,8 @@ use std::time::Instant;
 use crate::cli::BuildArguments;
 use crate::command::advice::{explained, explained_run};
 use crate::command::process::{Exit, listen};
-use crate::command::setup::{model, output};
+use crate::command::setup::locate::{self, DefaultGraph};
+use crate::command::setup::output;
 use crate::console::{LogFormat, Phase, Reporter, now};
 use crate::index::IndexFile;
 use crate::storage::object::Stores;
@@ -60,8 +61,9 @@ fn build(
 ) -> anyhow::Result<Exit> {
     let documents = BuildInputs::new(arguments, stores)?;
     let mut session = Session::open(arguments, stores, reporter)?;
-    let model = model::open(&arguments.model, None, reporter.format())?;
-
+    let before = session.old_graph().filter(|_| !arguments.rebuild);
+    let graph = before.as_deref().map_or(DefaultGraph::Model, DefaultGraph::OldOutput);
+    let model = locate::open(&arguments.model, graph, reporter.format())?;
     let started = Instant::now();
     if session.place.is_taken() {
         reporter.enter(Phase::ReadingOldIndex);

@@ -84,8 +84,7 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
     let of_model = model.fingerprint().clone();
     let dim = model::dim(arguments.dim, of_model.width)?;
     let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
-    let instruction = arguments.instruction.as_deref();
-    Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, instruction, rows))
+    Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, &model.prompt, rows))
 }
 
 /// Compares the fingerprint in the old index with the fingerprint of this run, and decides which vectors can be reused.

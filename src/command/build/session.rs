@@ -6,7 +6,7 @@ use crate::cli::BuildArguments;
 use crate::command::setup::output;
 use crate::command::setup::target::Target;
 use crate::console::{LogFormat, Reporter};
-use crate::index::{DELTA, INDEX, IndexFile, IndexFileError, Metadata};
+use crate::index::{DELTA, INDEX, IndexFile, IndexFileError, Metadata, Part};
 use crate::storage::lock::Lock;
 use crate::storage::object::Stores;
 use crate::storage::place::Place;
@@ -56,6 +56,13 @@ impl Session {
     /// output is an object.
     pub fn was_left(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.was_left)
+    }
+
+    /// Returns the file name of the graph that the index of the previous run was made with. Returns `None` if there is no such
+    /// index; [`Session::read_old`] says why.
+    pub fn old_graph(&self) -> Option<String> {
+        let part = Part::open(self.place.path()).ok()?;
+        part.metadata().map(|metadata| metadata.model_file.clone())
     }
 
     /// Reads the index of the previous run. Returns `None` if there is no index, or if the index is damaged. A damaged index

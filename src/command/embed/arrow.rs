@@ -6,10 +6,11 @@ use std::io;
 use anyhow::Context;
 use rayon::prelude::*;
 
-use super::instruction;
+use super::prompt;
 use crate::cli::EmbedArguments;
 use crate::command::advice::explained;
 use crate::command::process::{Exit, printed};
+use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::model;
 use crate::console::LogFormat;
 use crate::error::DocumentError;
@@ -20,14 +21,14 @@ use crate::text::tokenize::Encoding;
 use crate::vector::texts::{PreparedText, Preparer, TextEmbedder};
 
 pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
-    let model = model::open_on_one(&arguments.model, None, format)?;
-    let instruction = instruction(arguments, &model);
-    let tokenizer = model::tokenizer(&model, instruction)?;
+    let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
+    let prompt = prompt(arguments, &model, format)?;
+    let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     let texts = model::workload(&tokenizer, max_tokens)?;
     let (mut embedder, known) =
         model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
-    let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, instruction, RowKind::Documents);
+    let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, &prompt, RowKind::Documents);
     let mut stream = TextStream::open(io::stdin()).context("standard input")?;
     let mut output = printed(stream.answer(io::stdout(), &model::metadata(&model, fingerprint)))?;
     let preparer = embedder.preparer().clone();

@@ -7,13 +7,15 @@ use std::io::{self, BufWriter, Stdout, Write};
 
 use anyhow::Context;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::{EmbedArguments, VectorFormat};
 use crate::command::advice::explained;
 use crate::command::lines::InputLines;
 use crate::command::process::{Exit, printed};
+use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::model;
-use crate::console::LogFormat;
+use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::DocumentError;
 use crate::index::VectorStream;
 use crate::model::Model;
@@ -43,17 +45,25 @@ pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit>
 }
 
 fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<TextEmbedder> {
-    let model = model::open_on_one(&arguments.model, None, format)?;
-    let tokenizer = model::tokenizer(&model, instruction(arguments, &model))?;
+    let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
+    let tokenizer = model.tokenizer.with_prompt(&prompt(arguments, &model, format)?)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     let texts = model::workload(&tokenizer, max_tokens)?;
     let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     Ok(loaded.0)
 }
 
-fn instruction<'a>(arguments: &'a EmbedArguments, model: &Model) -> Option<&'a str> {
-    let of_query = model::query_instruction(model).filter(|_| arguments.query);
-    arguments.instruction.as_deref().or(of_query)
+/// Returns the words to put before each text, and prints a message if they are the model's own prompt for documents.
+fn prompt(arguments: &EmbedArguments, model: &Model, format: LogFormat) -> anyhow::Result<String> {
+    if arguments.query {
+        return model::query_prompt(model, None);
+    }
+    let instruction = arguments.instruction.as_deref();
+    let prompt = model::document_prompt(model, instruction)?;
+    if let Some(message) = model::about_prompt(&prompt, instruction) {
+        eprint_line(format, Level::Info, &message, Value::Null);
+    }
+    Ok(prompt)
 }
 
 /// Writes vectors to standard output in one of the formats.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::page::Setup;
 use crate::cli::{ModelArguments, SetupArguments};
+use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::model;
 use crate::console::LogFormat;
 use crate::error::Usage;
 use crate::model::Model;
+use crate::model::precision_choice::PrecisionChoice;
 
 /// A model, and the set-ups that use it.
 pub struct Group {
@@ -24,15 +26,15 @@ pub struct Variant {
 }
 
 /// Returns the set-ups to measure, in the order of the options. In a comparison, the second set-up differs from the first
-/// only in the `--compare-…` options. If no option names an ONNX file, this function uses `file`.
+/// only in the `--compare-…` options. If no option names a graph, this function uses `graph`.
 pub fn groups(
     setups: &SetupArguments,
     instruction: Option<&str>,
-    file: Option<&str>,
+    graph: DefaultGraph,
     format: LogFormat,
 ) -> anyhow::Result<Vec<Group>> {
     let group = |arguments: ModelArguments, variants| {
-        anyhow::Ok(Group { model: model::open_on_one(&arguments, file, format)?, arguments, variants })
+        anyhow::Ok(Group { model: locate::open_on_one(&arguments, graph, format)?, arguments, variants })
     };
     let variant = |dim| Variant { dim, instruction: instruction.map(str::to_owned) };
     let mut variants: Vec<Variant> = setups.dims.iter().map(|&dim| variant(Some(dim))).collect();
@@ -52,7 +54,7 @@ pub fn groups(
         dim: setups.compare_dim.or(first.dim),
         instruction: setups.compare_instruction.as_ref().or(first.instruction.as_ref()).cloned(),
     };
-    if setups.compare_model.is_none() && setups.compare_model_file.is_none() {
+    if !compares_models(setups) {
         variants.push(other);
         return Ok(vec![group(arguments, variants)?]);
     }
@@ -60,16 +62,22 @@ pub fn groups(
     if let Some(path) = &setups.compare_model {
         arguments.model = Some(path.clone());
     }
-    arguments.model_file = setups.compare_model_file.as_ref().or(arguments.model_file.as_ref()).cloned();
+    if let Some(file) = &setups.compare_model_file {
+        (arguments.model_file, arguments.precision) = (Some(file.clone()), PrecisionChoice::Auto);
+    }
+    if let Some(precision) = setups.compare_precision {
+        (arguments.model_file, arguments.precision) = (None, precision);
+    }
     Ok(vec![first, group(arguments, vec![other])?])
 }
 
 pub fn is_comparison(setups: &SetupArguments) -> bool {
-    let SetupArguments { compare_model, compare_model_file, compare_dim, compare_instruction, .. } = setups;
-    compare_model.is_some()
-        || compare_model_file.is_some()
-        || compare_dim.is_some()
-        || compare_instruction.is_some()
+    compares_models(setups) || setups.compare_dim.is_some() || setups.compare_instruction.is_some()
+}
+
+fn compares_models(setups: &SetupArguments) -> bool {
+    let SetupArguments { compare_model, compare_model_file, compare_precision, .. } = setups;
+    compare_model.is_some() || compare_model_file.is_some() || compare_precision.is_some()
 }
 
 impl Variant {

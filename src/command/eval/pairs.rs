@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use super::groups::{Group, groups, is_comparison, languages, setup};
 use super::page::{EvalPage, Measured, PAIRS, Values};
 use crate::cli::EvalPairsArguments;
+use crate::command::setup::locate::DefaultGraph;
 use crate::command::setup::{inputs, model};
 use crate::console::LogFormat;
 use crate::error::{NoVector, Usage};
@@ -20,7 +21,7 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
             Usage("--fields: name three fields, as in --fields sentence1,sentence2,score".into()).into()
         );
     };
-    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), None, format)?;
+    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), DefaultGraph::Model, format)?;
     let pairs = eval::pairs(&arguments.file, fields, &inputs::this_program()?)?;
     let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
     ensure!(
@@ -67,7 +68,8 @@ fn embed(
 ) -> anyhow::Result<Vec<Embedding>> {
     // Uses the default limit on tokens, so that long texts are split into the same chunks as by `build` without
     // `--max-tokens`.
-    let tokenizer = model::tokenizer(&group.model, instruction)?;
+    let prompt = model::document_prompt(&group.model, instruction)?;
+    let tokenizer = group.model.tokenizer.with_prompt(&prompt)?;
     let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
     let texts = model::workload(&tokenizer, max_tokens)?;
     let (mut embedder, _) = model::load(&group.arguments, &group.model, tokenizer, &texts, None, format)?;

@@ -10,11 +10,12 @@ use super::groups::{Group, Variant, groups, is_comparison, languages, setup};
 use super::page::{EvalPage, Measured, QUESTIONS, Values};
 use crate::cli::EvalRetrievalArguments;
 use crate::command::search;
+use crate::command::setup::locate::DefaultGraph;
 use crate::command::setup::{inputs, model};
 use crate::console::{LogFormat, Phase, Reporter};
 use crate::eval::{self, CorpusEntry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Parts};
-use crate::model::Model;
+use crate::model::{Model, prompts};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
@@ -32,7 +33,7 @@ pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow:
         Some(index) => Corpus::Index(Box::new(Parts::open(std::slice::from_ref(index))?)),
         None => Corpus::Texts(eval::corpus(&file("corpus.jsonl"), &program)?),
     };
-    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), corpus.model_file(), format)?;
+    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), corpus.graph(), format)?;
     check_judgments(&judgments, &questions, &corpus)
         .with_context(|| file("qrels/test.tsv").display().to_string())?;
 
@@ -110,10 +111,10 @@ impl Corpus {
         Ok(ids)
     }
 
-    fn model_file(&self) -> Option<&str> {
+    fn graph(&self) -> DefaultGraph<'_> {
         match self {
-            Corpus::Texts(_) => None,
-            Corpus::Index(parts) => Some(&parts.metadata().model_file),
+            Corpus::Texts(_) => DefaultGraph::Model,
+            Corpus::Index(parts) => DefaultGraph::Index(&parts.metadata().model_file),
         }
     }
 
@@ -129,7 +130,7 @@ impl Corpus {
     /// documents of an index already have vectors.
     fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
         match self {
-            Corpus::Texts(_) => model::max_tokens(None, model, &model.tokenizer),
+            Corpus::Texts(_) => model::max_tokens(None, model, &document_tokenizer(model)?),
             Corpus::Index(_) => Ok(0),
         }
     }
@@ -154,7 +155,7 @@ impl Corpus {
                 });
             }
         };
-        let mut embedder = embedder.with_tokenizer(model.tokenizer.clone(), self.max_tokens(model)?);
+        let mut embedder = embedder.with_tokenizer(document_tokenizer(model)?, self.max_tokens(model)?);
         let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
         let reporter = Reporter::new(false, format);
         reporter.enter(Phase::Embedding);
@@ -165,6 +166,10 @@ impl Corpus {
         reporter.finish();
         offered
     }
+}
+
+fn document_tokenizer(model: &Model) -> anyhow::Result<Tokenizer> {
+    model.tokenizer.with_prompt(&model::document_prompt(model, None)?)
 }
 
 fn offer_texts(
@@ -213,9 +218,9 @@ fn truncate(vectors: ArrayView2<f32>, dim: usize) -> anyhow::Result<Array2<f32>>
     Ok(Array2::from_shape_vec((vectors.nrows(), dim), values)?)
 }
 
-/// The set-ups that share an instruction for questions.
+/// The set-ups that share a prompt for questions.
 struct Asked<'a> {
-    instruction: Option<&'a str>,
+    prompt: String,
     tokenizer: Tokenizer,
     /// The number of tokens of the longest question.
     max_tokens: usize,
@@ -245,12 +250,12 @@ fn rank(
     let all = model::workload(&tokenizer, longest)?;
     let (mut embedder, _) = model::load(arguments, model, tokenizer, &all, width, format)?;
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
-    for Asked { instruction, tokenizer, max_tokens, variants } in asked {
+    for Asked { prompt, tokenizer, max_tokens, variants } in asked {
         embedder = embedder.with_tokenizer(tokenizer, max_tokens);
         let vectors = search::embed(&texts, &mut embedder)?;
         for variant in variants {
             let dim = variant.dim(vectors.ncols())?;
-            setups.push(setup(model, dim, instruction.map(str::to_owned)));
+            setups.push(setup(model, dim, shown_prompt(&prompt)));
             rankings.push(Rankings::new(truncate(vectors.view(), dim)?));
         }
     }
@@ -274,11 +279,17 @@ fn by_instruction<'a>(
     let is_same = |one: &Variant, other: &Variant| one.instruction == other.instruction;
     let groups = variants.chunk_by(is_same).map(|variants| {
         let named = variants[0].instruction.as_deref();
-        let instruction = search::instruction(model, named, no_instruction && named.is_none());
-        let (tokenizer, max_tokens) = search::tokenizer(questions, model, instruction)?;
-        Ok(Asked { instruction, tokenizer, max_tokens, variants })
+        let prompt = search::prompt(model, named, no_instruction && named.is_none())?;
+        let (tokenizer, max_tokens) = search::tokenizer(questions, model, &prompt)?;
+        Ok(Asked { prompt, tokenizer, max_tokens, variants })
     });
     groups.collect()
+}
+
+/// Returns the instruction in a prompt, or the whole prompt if it has another form. Returns `None` for an empty prompt.
+fn shown_prompt(prompt: &str) -> Option<String> {
+    let shown = prompts::instruction_in(prompt).unwrap_or(prompt);
+    (!shown.is_empty()).then(|| shown.to_owned())
 }
 
 /// Returns the metrics of [`QUESTIONS`] for one question. `judged` maps the id of each judged document to the relevance of

@@ -1,20 +1,16 @@
 //! Turns the arguments about the model into the model, its limits and its fingerprint.
 
-use std::env;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::Context;
 use serde_json::Value;
 
 use crate::cli::ModelArguments;
 use crate::command::process::TOOL;
-use crate::console::{Level, LogFormat, Transfer, eprint_line};
+use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::Usage;
 use crate::index::{Fingerprint, Metadata, RowKind};
-use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository};
-use crate::model::{DeviceChoice, Model, ModelFingerprint, Resources, Workload, bundle};
+use crate::model::{Model, ModelFingerprint, Resources, Workload, prompts};
 use crate::source::extract;
 use crate::text::tokenize::Tokenizer;
 use crate::text::{chunk, clean};
@@ -27,109 +23,6 @@ const MAX_TOKENS: usize = 2048;
 /// The smallest number of dimensions that Qwen3-Embedding was trained for.
 pub const DIM_MIN: usize = 32;
 
-/// The default instruction for questions, from Qwen3-Embedding's model card.
-pub const RETRIEVAL: &str = "Given a web search query, retrieve relevant passages that answer the query";
-
-/// Finds the files of the model, or downloads them from the hub. If the user names no ONNX file, this function uses `file`.
-pub fn open(
-    arguments: &ModelArguments,
-    file: Option<&str>,
-    format: Option<LogFormat>,
-) -> anyhow::Result<Model> {
-    open_on(arguments, arguments.device.clone(), file, format)
-}
-
-/// Opens the model as [`open`] does, but on one device only, because a few texts do not keep several devices busy.
-pub fn open_on_one(
-    arguments: &ModelArguments,
-    file: Option<&str>,
-    format: LogFormat,
-) -> anyhow::Result<Model> {
-    open_on(arguments, arguments.device.clone().first(), file, Some(format))
-}
-
-fn open_on(
-    arguments: &ModelArguments,
-    device: DeviceChoice,
-    file: Option<&str>,
-    format: Option<LogFormat>,
-) -> anyhow::Result<Model> {
-    let named = named(arguments);
-    let is_graph = named.as_deref().is_some_and(Path::is_file);
-    let file = arguments.model_file.as_deref().or(file.filter(|_| !is_graph));
-    let path = match named {
-        Some(path) if is_graph && arguments.model_file.is_some() => {
-            return Err(Usage(format!(
-                "model {}: is a file, but --model-file chooses a graph in a folder; name the folder, or leave out --model-file",
-                path.display()
-            ))
-            .into());
-        }
-        Some(path) if path.exists() => path,
-        _ => {
-            let name = named.as_ref().map(|path| path.to_string_lossy());
-            // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
-            let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
-            let got = transfer(format, |tell| {
-                Hub::from_environment(arguments.offline)?.get(&repository, file, tell)
-            });
-            match name {
-                Some(name) => got.with_context(|| {
-                    format!(
-                        "--model {name}: is not a local folder or file, and cannot be fetched from the hub"
-                    )
-                })?,
-                None => got?,
-            }
-        }
-    };
-    Model::open(&path, file, device)
-}
-
-/// Returns the name of a model in messages: the path of the ONNX file, or the name on the hub and the name of the ONNX file.
-pub fn name(arguments: &ModelArguments, model: &Model) -> String {
-    let onnx = &model.folder.onnx;
-    let named = named(arguments);
-    if named.as_deref().is_some_and(Path::exists) {
-        return onnx.display().to_string();
-    }
-    let repository = named.map_or(hub::DEFAULT.to_owned(), |path| path.display().to_string());
-    format!("{repository} ({})", onnx.file_name().unwrap_or_default().display())
-}
-
-/// Returns the path or the hub name in the arguments. Without this argument, returns the model folder beside this program, if
-/// any.
-fn named(arguments: &ModelArguments) -> Option<PathBuf> {
-    arguments.model.clone().or_else(beside)
-}
-
-/// Returns the model folder beside this program, which exists if the program is part of a bundle.
-fn beside() -> Option<PathBuf> {
-    let folder = env::current_exe().ok()?.parent()?.join(bundle::MODEL);
-    folder.is_dir().then_some(folder)
-}
-
-/// Parses a model's name on the hub. Without a name, returns the default model.
-pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
-    if let Some(path) = name.filter(|name| Path::new(name).exists()) {
-        return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
-    }
-    let parsed = name.unwrap_or(hub::DEFAULT).parse();
-    parsed.map_err(|e: NotARepository| Usage(format!("{e}; name a model of the hub")))
-}
-
-/// Runs a download, and shows the progress unless `format` is `None`.
-pub fn transfer<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T) -> T {
-    let mut shown = Transfer::new("downloading", format);
-    let got = get(&mut |event| match event {
-        Progress::File { name, bytes } => shown.begin(name, bytes),
-        Progress::Bytes(bytes) => shown.show(bytes),
-        Progress::Waiting(why) => shown.tell(&why),
-    });
-    shown.finish();
-    got
-}
-
 pub fn resources(arguments: &ModelArguments) -> Resources {
     // Uses at most one thread per core, because a second thread per core does not make the model faster. A container may
     // allow fewer cores than the machine has.
@@ -140,27 +33,47 @@ pub fn resources(arguments: &ModelArguments) -> Resources {
     }
 }
 
-/// Returns the model's tokenizer. If an instruction is given, the tokenizer puts it before every text.
-pub fn tokenizer(model: &Model, instruction: Option<&str>) -> anyhow::Result<Tokenizer> {
-    match instruction {
-        Some(instruction) => model.tokenizer.with_instruction(instruction),
-        None => Ok(model.tokenizer.clone()),
-    }
+/// Returns the words to put before each document: the instruction of the user, or else the model's own prompt.
+///
+/// # Errors
+/// The file with the model's prompts cannot be read.
+pub fn document_prompt(model: &Model, instruction: Option<&str>) -> anyhow::Result<String> {
+    let prompts = model.folder.prompts()?;
+    Ok(instruction.map_or_else(|| prompts.document.clone(), |text| prompts.with_instruction(text)))
+}
+
+/// Returns the words to put before each question: the instruction of the user, or else the model's own prompt.
+///
+/// # Errors
+/// The file with the model's prompts cannot be read.
+pub fn query_prompt(model: &Model, instruction: Option<&str>) -> anyhow::Result<String> {
+    let prompts = model.folder.prompts()?;
+    Ok(instruction.map_or_else(|| prompts.query.clone(), |text| prompts.with_instruction(text)))
+}
+
+/// Returns the message about a prompt that the model's own files put before each document. Returns `None` if there is no prompt,
+/// or if the prompt is an instruction of the user.
+pub fn about_prompt(prompt: &str, instruction: Option<&str>) -> Option<String> {
+    let is_of_model = !prompt.is_empty() && instruction.is_none();
+    is_of_model.then(|| format!("the model's own prompt {prompt:?} is put before each document"))
 }
 
 /// Returns the fingerprint of an index: everything that the vectors depend on. For extraction, cleaning and chunking, the
-/// fingerprint has the versions of this program's rules.
+/// fingerprint has the versions of this program's rules. `prompt` is what is put before each text.
 pub fn fingerprint(
     model: ModelFingerprint,
     dim: usize,
     max_tokens: usize,
-    instruction: Option<&str>,
+    prompt: &str,
     rows: RowKind,
 ) -> Fingerprint {
+    let instruction = prompts::instruction_in(prompt);
+    let is_other = instruction.is_none() && !prompt.is_empty();
     Fingerprint {
         model,
         dim,
         instruction: instruction.map(str::to_owned),
+        prompt: is_other.then(|| prompt.to_owned()),
         max_tokens,
         rows,
         extraction: extract::VERSION,
@@ -175,7 +88,7 @@ pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
     Metadata { tool: TOOL.to_owned(), model_file, fingerprint, stale: 0, shard: None }
 }
 
-/// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same instruction.
+/// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same prompt.
 pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
     Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()? })
 }
@@ -197,12 +110,6 @@ pub fn load(
     let dim = dim(asked, loaded.fingerprint.width)?;
     let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
     Ok((TextEmbedder::new(embedder, tokenizer, texts.max_tokens, dim), loaded.fingerprint))
-}
-
-/// Returns the default instruction for questions. Returns `None` for architectures that were not trained with this
-/// instruction.
-pub fn query_instruction(model: &Model) -> Option<&'static str> {
-    model.folder.is_qwen3().then_some(RETRIEVAL)
 }
 
 pub fn dim(asked: Option<usize>, width: usize) -> Result<usize, Usage> {
@@ -236,7 +143,7 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
     Ok(max_tokens)
 }
 
-/// Returns the smallest limit on tokens per chunk: room for the instruction, the special tokens and some text.
+/// Returns the smallest limit on tokens per chunk: room for the prompt, the special tokens and some text.
 pub fn least_tokens(tokenizer: &Tokenizer) -> usize {
     tokenizer.overhead() + chunk::ROOM_MIN
 }

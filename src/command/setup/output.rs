@@ -1,10 +1,8 @@
 //! Checks the place of a new index: no other run may write there, and no other file there may be lost.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure};
-use rustix::io::Errno;
 
 use crate::console::HumanCount;
 use crate::error::Usage;
@@ -44,19 +42,15 @@ pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> 
             place.clean()?;
             Ok(Some(lock))
         }
-        Err(LockError::Failed(e)) if has_no_locks(&e) => {
+        Err(error) if error.is_unsupported() => {
             warn(&format!(
-                "{place}: is on a file system without locks ({e}); make sure that no other run writes this output"
+                "{place}: is on a file system without locks ({error}); make sure that no other run writes this output"
             ));
             Ok(None)
         }
         Err(LockError::Failed(e)) => Err(place.not_writable(&e)),
         Err(held) => Err(anyhow::Error::new(held).context(place.to_string())),
     }
-}
-
-fn has_no_locks(e: &io::Error) -> bool {
-    e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(Errno::NOLCK.raw_os_error())
 }
 
 /// Takes the lock on the place at `path` and opens the old index there, if any. The old index must not be a shard.

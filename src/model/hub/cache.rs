@@ -20,6 +20,7 @@ use super::client::{Client, RemoteFile};
 use super::environment::{home, path_variable};
 use super::event::{OnProgress, Progress};
 use crate::digest::hex;
+use crate::model::folder::{CONFIG, QWEN3, architecture};
 
 const PREFIX: &str = "models--";
 
@@ -33,8 +34,8 @@ pub struct CachedModel {
     pub commit: String,
     /// The folder of the snapshot.
     pub snapshot: PathBuf,
-    /// The paths of the ONNX files, relative to the snapshot.
-    pub graphs: Vec<String>,
+    /// The paths of the ONNX files, relative to the snapshot. In a snapshot without ONNX files, the names of the weight files.
+    pub files: Vec<String>,
     /// The total size of the files in the snapshot, in bytes.
     pub bytes: u64,
 }
@@ -115,7 +116,8 @@ impl Cache {
         Ok(folder.join("snapshots").join(commit))
     }
 
-    /// Returns the snapshots that have an ONNX file, sorted by repository and commit.
+    /// Returns the snapshots that have an ONNX file, or weights in safetensors that this tool can export, sorted by repository
+    /// and commit.
     ///
     /// # Errors
     /// A folder of the cache cannot be read.
@@ -131,18 +133,22 @@ impl Cache {
             };
             for (commit, snapshot) in entries(&folder.join("snapshots"))? {
                 let files = files(&snapshot, "")?;
-                let graphs: Vec<String> = files
-                    .iter()
-                    .map(|(name, _)| name.clone())
-                    .filter(|name| name.ends_with(".onnx"))
-                    .collect();
-                if graphs.is_empty() {
+                let names = |is_wanted: fn(&str) -> bool| -> Vec<String> {
+                    files.iter().map(|(name, _)| name.clone()).filter(|name| is_wanted(name)).collect()
+                };
+                let mut found = names(|name| name.ends_with(".onnx"));
+                // The cache may have models of all kinds, and this tool can export only one.
+                if found.is_empty() && architecture(&snapshot.join(CONFIG)).is_ok_and(|name| name == QWEN3) {
+                    found = names(|name| name.ends_with(".safetensors"));
+                }
+                if found.is_empty() {
                     continue;
                 }
                 let revisions =
                     refs.iter().filter(|(name, _)| points_to(name, &commit)).map(|(name, _)| name.clone());
                 let (revisions, bytes) = (revisions.collect(), files.iter().map(|(_, bytes)| bytes).sum());
-                models.push(CachedModel { id: id.clone(), revisions, commit, snapshot, graphs, bytes });
+                let id = id.clone();
+                models.push(CachedModel { id, revisions, commit, snapshot, files: found, bytes });
             }
         }
         Ok(models)

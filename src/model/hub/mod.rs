@@ -10,6 +10,8 @@ mod proxy;
 mod pull;
 mod repository;
 
+pub use cache::CachedModel;
+pub use environment::{home, path_variable};
 pub use error::HubError;
 pub use event::{OnProgress, Progress};
 pub use pull::Hub;

@@ -1,6 +1,6 @@
 //! Finds the files of a model in the cache, or downloads them from the hub. Returns the folder of a snapshot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
@@ -10,7 +10,10 @@ use super::error::HubError;
 use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
-use crate::model::folder::{CONFIG, GraphMissing, SETTINGS, TOKENIZER, graph_names};
+use crate::model::folder::{
+    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
+};
+use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
 
 /// The hub and the cache of downloaded models.
 pub struct Hub {
@@ -29,15 +32,19 @@ impl Hub {
         Ok(Hub { cache: Cache::from_environment()?, is_offline: is_offline || client::is_offline() })
     }
 
-    /// Returns the snapshot of a model if all files of the model are in the cache. `file` chooses a graph of the repository.
+    /// Returns the snapshot of a model if all files of the model are in the cache. `file` chooses a graph of the repository. A
+    /// repository without any graph needs its weights.
     pub fn find(&self, repository: &Repository, file: Option<&str>) -> Option<PathBuf> {
         let snapshot = self.cache.snapshot(&repository.id, repository.revision())?;
         let is_there = |name: &str| snapshot.join(name).is_file();
-        let graph = graph_names(file).into_iter().find(|name| is_there(name))?;
-        let data = external_data(&snapshot.join(&graph)).ok()?;
-        let are_there = [CONFIG, TOKENIZER].into_iter().all(is_there)
-            && data.iter().all(|name| is_there(&beside(&graph, name)));
-        are_there.then_some(snapshot)
+        let has_model = match graph_names(file).into_iter().find(|name| is_there(name)) {
+            Some(graph) => {
+                let data = external_data(&snapshot.join(&graph)).ok()?;
+                data.iter().all(|name| is_there(&beside(&graph, name)))
+            }
+            None => is_complete(&snapshot),
+        };
+        (has_model && [CONFIG, TOKENIZER].into_iter().all(is_there)).then_some(snapshot)
     }
 
     /// Returns the snapshot of a model, and downloads the model if it is not in the cache. If the model is in the cache, this
@@ -88,29 +95,49 @@ impl Hub {
         let client = Client::from_environment()?;
         let revision = client.revision(&repository.id, repository.revision(), on_progress)?;
         let has = |name: &str| revision.files.iter().any(|file| file == name);
-        let Some(graph) = graph_names(file).into_iter().find(|name| has(name)) else {
+        let graph = graph_names(file).into_iter().find(|name| has(name));
+        let has_graphs = revision.files.iter().any(|name| name.ends_with(".onnx"));
+        let has_weights = has(WEIGHTS) || has(WEIGHTS_INDEX);
+        if graph.is_none() && (has_graphs || !has_weights) {
             return Err(no_graph(file, &revision.files));
-        };
+        }
         let mut fetch = |name: &str| {
-            ensure!(has(name), "has no {name}, which the graph needs; name another repository");
+            ensure!(has(name), "has no {name}, which the model needs; name another repository");
             let remote = client.file(&repository.id, &revision.commit, name, on_progress)?;
             self.cache.fetch(&repository.id, &revision.commit, name, &client, &remote, on_progress)
         };
         for name in [CONFIG, TOKENIZER] {
             ensure!(has(name), "has no {name}; name a repository of an embedding model");
-            fetch(name)?;
+            let path = fetch(name)?;
+            if name == CONFIG && graph.is_none() {
+                check_exportable(&path)?;
+            }
         }
         for name in SETTINGS.into_iter().filter(|name| has(name)) {
-            fetch(name)?;
+            let path = fetch(name)?;
+            if name == MODULES && graph.is_none() {
+                check_modules(&path)?;
+            }
         }
-        let path = fetch(&graph)?;
-        for name in external_data(&path)? {
-            fetch(&beside(&graph, &name))?;
+        if let Some(graph) = graph {
+            let path = fetch(&graph)?;
+            for name in external_data(&path)? {
+                fetch(&beside(&graph, &name))?;
+            }
+        } else {
+            if has(TOKENIZER_CONFIG) {
+                fetch(TOKENIZER_CONFIG)?;
+            }
+            let weights =
+                if has(WEIGHTS) { [WEIGHTS.to_owned()].into() } else { indexed(&fetch(WEIGHTS_INDEX)?)? };
+            for name in weights {
+                fetch(&name)?;
+            }
         }
         self.cache.set_revision(&repository.id, repository.revision(), &revision.commit)
     }
 
-    /// Returns each snapshot in the cache that has an ONNX file.
+    /// Returns each snapshot in the cache that has an ONNX file, or weights in safetensors that this tool can export.
     ///
     /// # Errors
     /// A folder of the cache cannot be read.
@@ -123,9 +150,19 @@ impl Hub {
 fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
     let graphs: Vec<String> = files.iter().filter(|name| name.ends_with(".onnx")).cloned().collect();
     if graphs.is_empty() {
-        return anyhow!("has no ONNX graph; name a repository with an ONNX export");
+        return anyhow!("has no ONNX graph and no *.safetensors; name a repository of an embedding model");
     }
     GraphMissing::new(file, graphs).into()
+}
+
+/// Checks that this tool can export the model, so that no weights are downloaded in vain.
+fn check_exportable(config: &Path) -> anyhow::Result<()> {
+    let architecture = architecture(config)?;
+    ensure!(
+        architecture == QWEN3,
+        "has no ONNX graph, and this tool exports only models of the architecture {QWEN3}, not {architecture}; name a repository with an ONNX export"
+    );
+    Ok(())
 }
 
 /// Returns the path of the file `name` in the folder of the graph. Both paths are relative to the repository.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The repository to use if the user names no model.
-pub const DEFAULT: &str = "onnx-community/Qwen3-Embedding-0.6B-ONNX";
+pub const DEFAULT: &str = "Qwen/Qwen3-Embedding-0.6B";
 
 /// The revision to use if the user names no revision.
 const DEFAULT_REVISION: &str = "main";

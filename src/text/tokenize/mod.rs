@@ -36,19 +36,19 @@ impl Encoding {
     }
 }
 
-/// A tokenizer with the instruction and the end token that it adds to every text.
+/// A tokenizer with the prompt and the end token that it adds to every text.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
     /// A faster tokenizer for most texts. `None` if `tokenizer.json` splits texts in another way than Qwen's
     /// `tokenizer.json`.
     words: Option<Arc<WordTokenizer>>,
-    /// The instruction to put before every text; empty for no instruction.
+    /// The prompt to put before every text; empty for no prompt.
     prefix: String,
     /// The id of the end token to append; `None` if `tokenizer.json` already appends the end token, or if the model needs no
     /// end token.
     end: Option<u32>,
-    /// The number of tokens that instruction, start token and end token add to each text.
+    /// The number of tokens that prompt, start token and end token add to each text.
     overhead: usize,
 }
 
@@ -87,19 +87,17 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Returns a tokenizer that puts the instruction before every text, in the form that Qwen3-Embedding was trained with
-    /// (`get_detailed_instruct` of its model card).
+    /// Returns a tokenizer that puts `prompt` before every text.
     ///
     /// # Errors
-    /// The instruction cannot be tokenized.
-    pub fn with_instruction(&self, instruction: &str) -> anyhow::Result<Self> {
-        let prefix = format!("Instruct: {instruction}\nQuery:");
-        let mut tokenizer = Tokenizer { prefix, ..self.clone() };
+    /// The prompt cannot be tokenized.
+    pub fn with_prompt(&self, prompt: &str) -> anyhow::Result<Self> {
+        let mut tokenizer = Tokenizer { prefix: prompt.to_owned(), ..self.clone() };
         tokenizer.measure_overhead()?;
         Ok(tokenizer)
     }
 
-    /// Encodes the text with the instruction before it and special tokens around it.
+    /// Encodes the text with the prompt before it and special tokens around it.
     ///
     /// # Errors
     /// The text cannot be tokenized, or the tokenizer returns no tokens.
@@ -119,7 +117,7 @@ impl Tokenizer {
         Ok(Encoding(ids))
     }
 
-    /// Counts the tokens of the text, without instruction and special tokens.
+    /// Counts the tokens of the text, without prompt and special tokens.
     ///
     /// # Errors
     /// The text cannot be tokenized.
@@ -140,16 +138,16 @@ impl Tokenizer {
         self.end.is_none()
     }
 
-    /// Returns the number of tokens that instruction, start token and end token add to each text.
+    /// Returns the number of tokens that prompt, start token and end token add to each text.
     pub fn overhead(&self) -> usize {
         self.overhead
     }
 
-    /// Returns the token ids that every encoding begins with: the ids of the instruction without the final id. The final id
-    /// is left out, because the tokenizer may merge the final token of the instruction with the start of the text.
+    /// Returns the token ids that every encoding begins with: the ids of the prompt without the final id. The final id is
+    /// left out, because the tokenizer may merge the final token of the prompt with the start of the text.
     ///
     /// # Errors
-    /// The instruction cannot be tokenized.
+    /// The prompt cannot be tokenized.
     pub fn prefix_ids(&self) -> Result<Vec<u32>, DocumentError> {
         let mut ids = encode(&self.inner, &self.prefix, false)?;
         ids.pop();
@@ -161,8 +159,7 @@ impl Tokenizer {
     }
 
     fn measure_overhead(&mut self) -> anyhow::Result<()> {
-        let prefix =
-            encode(&self.inner, &self.prefix, true).map_err(|e| Usage(format!("instruction: {e}")))?;
+        let prefix = encode(&self.inner, &self.prefix, true).map_err(|e| Usage(format!("prompt: {e}")))?;
         self.overhead = prefix.len() + usize::from(self.end.is_some());
         Ok(())
     }

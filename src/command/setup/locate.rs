@@ -1,0 +1,244 @@
+//! Finds the files of the model in a folder, in the cache or on the hub, and exports a model that has only its weights.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+
+use crate::cli::ModelArguments;
+use crate::console::{DecimalBytes, LogFormat, Transfer};
+use crate::error::Usage;
+use crate::model::export::{ExportEvent, OnExport};
+use crate::model::export_cache::ExportCache;
+use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository};
+use crate::model::weights_folder::WeightsFolder;
+use crate::model::{DeviceChoice, Model, Precision, bundle, precision_choice};
+
+/// The graph to use if the arguments name neither a file nor a precision.
+#[derive(Debug, Clone, Copy)]
+pub enum DefaultGraph<'a> {
+    /// The default of the model folder. A model with only its weights is exported in a precision that suits the device.
+    Model,
+    /// The graph that an index was made with. The model has to have it.
+    Index(&'a str),
+    /// The precision that the old output was made with, if the model has only its weights. So a night on which the GPU is missing
+    /// does not embed all texts again.
+    OldOutput(&'a str),
+}
+
+impl<'a> DefaultGraph<'a> {
+    /// Returns the name of the graph to use if the model has ONNX files.
+    fn in_folder(self) -> Option<&'a str> {
+        match self {
+            DefaultGraph::Model | DefaultGraph::OldOutput(_) => None,
+            DefaultGraph::Index(file) => Some(file),
+        }
+    }
+
+    /// Returns the precision to export weights in.
+    fn precision(self) -> Option<Precision> {
+        match self {
+            DefaultGraph::Model => None,
+            DefaultGraph::Index(file) | DefaultGraph::OldOutput(file) => precision_choice::of_file(file),
+        }
+    }
+
+    /// Says what to do if the device cannot run the precision.
+    fn advice(self) -> &'static str {
+        match self {
+            DefaultGraph::Model => "use --precision fp32 or f16",
+            DefaultGraph::Index(_) => {
+                "search on a machine with a GPU, or build the index with --precision f16, which runs on both"
+            }
+            DefaultGraph::OldOutput(_) => {
+                "run again when the GPU is back, or embed all texts again with --precision fp32 or f16"
+            }
+        }
+    }
+}
+
+/// Finds the files of the model, downloads them from the hub, or exports the model.
+///
+/// # Errors
+/// The model does not exist, or a file cannot be read, downloaded or written.
+pub fn open(
+    arguments: &ModelArguments,
+    default: DefaultGraph,
+    format: Option<LogFormat>,
+) -> anyhow::Result<Model> {
+    open_on(arguments, arguments.device.clone(), default, format)
+}
+
+/// Opens the model as [`open`] does, but on one device only, because a few texts do not keep several devices busy.
+///
+/// # Errors
+/// The errors of [`open`].
+pub fn open_on_one(
+    arguments: &ModelArguments,
+    default: DefaultGraph,
+    format: LogFormat,
+) -> anyhow::Result<Model> {
+    open_on(arguments, arguments.device.clone().first(), default, Some(format))
+}
+
+fn open_on(
+    arguments: &ModelArguments,
+    device: DeviceChoice,
+    default: DefaultGraph,
+    format: Option<LogFormat>,
+) -> anyhow::Result<Model> {
+    let named = named(arguments);
+    let is_graph = named.as_deref().is_some_and(Path::is_file);
+    let asked = arguments.model_file.clone().or_else(|| arguments.precision.file_name());
+    let file = asked.clone().or_else(|| default.in_folder().filter(|_| !is_graph).map(str::to_owned));
+    let path = match named {
+        Some(path) if is_graph && asked.is_some() => {
+            return Err(Usage(format!(
+                "model {}: is a file, but --model-file and --precision choose a graph in a folder; name the folder, or leave out the option",
+                path.display()
+            ))
+            .into());
+        }
+        Some(path) if path.exists() => path,
+        named => from_hub(named, arguments.offline, file.as_deref(), format)?,
+    };
+    let Some(weights) = WeightsFolder::at(&path)? else {
+        return Model::open(&path, file.as_deref(), device);
+    };
+    let in_model = || format!("model {}", said(arguments));
+    let default = if asked.is_some() { DefaultGraph::Model } else { default };
+    let precision = match asked {
+        Some(file) => precision_of(&file).with_context(in_model)?,
+        None => default.precision().unwrap_or_else(|| precision_choice::suited(&device)),
+    };
+    let device = precision_choice::device_for(precision, device)
+        .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice()))?;
+    let folder = exported(&weights, precision, &said(arguments), format)?;
+    Model::open(&folder, Some(&precision.file_name()), device)
+}
+
+/// Returns the folder with the weights to export: a folder here, or the snapshot of a model on the hub, which is downloaded if
+/// the cache does not have it.
+///
+/// # Errors
+/// The model is neither here nor on the hub, or cannot be downloaded.
+pub fn source(named: &Path, format: LogFormat) -> anyhow::Result<PathBuf> {
+    if named.exists() {
+        return Ok(named.to_owned());
+    }
+    let repository = repository(named.to_str()).map_err(|Usage(why)| anyhow!(why))?;
+    download(Some(format), |tell| Hub::from_environment(false)?.get(&repository, None, tell))
+}
+
+/// Returns the snapshot of a model, and downloads the model if the cache does not have it.
+fn from_hub(
+    named: Option<PathBuf>,
+    is_offline: bool,
+    file: Option<&str>,
+    format: Option<LogFormat>,
+) -> anyhow::Result<PathBuf> {
+    let name = named.as_ref().map(|path| path.to_string_lossy());
+    // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
+    let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
+    let got = download(format, |tell| Hub::from_environment(is_offline)?.get(&repository, file, tell));
+    match name {
+        Some(name) => got.with_context(|| {
+            format!("--model {name}: is not a local folder or file, and cannot be fetched from the hub")
+        }),
+        None => got,
+    }
+}
+
+/// Returns the precision of the graph that the user named for a model with only its weights.
+///
+/// # Errors
+/// No precision has this name of a graph.
+pub fn precision_of(file: &str) -> anyhow::Result<Precision> {
+    precision_choice::of_file(file).ok_or_else(|| {
+        Usage(format!("has no {file}: it has weights in safetensors only; choose a --precision instead"))
+            .into()
+    })
+}
+
+/// Returns the model folder with the export of weights. Makes the export if it is not in the cache. `name` is the name of
+/// the model in messages.
+///
+/// # Errors
+/// The model cannot be exported, or the cache cannot be written.
+pub fn exported(
+    weights: &WeightsFolder,
+    precision: Precision,
+    name: &str,
+    format: Option<LogFormat>,
+) -> anyhow::Result<PathBuf> {
+    let cache = ExportCache::from_environment()?;
+    show_export(name, format, |on_event| cache.get(weights, precision, on_event))
+}
+
+/// Runs an export of the model `name`, and shows the progress unless `format` is `None`.
+fn show_export<T>(name: &str, format: Option<LogFormat>, make: impl FnOnce(OnExport) -> T) -> T {
+    let mut shown = Transfer::new("exporting", format);
+    let made = make(&mut |event| match event {
+        ExportEvent::Begun { precision, bytes } => shown.begin(&format!("{name} to {precision}"), bytes),
+        ExportEvent::Read(bytes) => shown.show(bytes),
+        ExportEvent::Waiting(why) => shown.tell(&why),
+        ExportEvent::Made { precision, bytes } => {
+            shown.tell(&format!(
+                "exported {name} to {precision}, {}; later runs use this export",
+                DecimalBytes(bytes)
+            ));
+        }
+    });
+    shown.finish();
+    made
+}
+
+/// Returns the name of a model in messages: the path of the ONNX file, or what the user named and the name of the ONNX file.
+pub fn name(arguments: &ModelArguments, model: &Model) -> String {
+    let onnx = &model.folder.onnx;
+    if named(arguments).is_some_and(|path| path.exists() && onnx.starts_with(path)) {
+        return onnx.display().to_string();
+    }
+    format!("{} ({})", said(arguments), onnx.file_name().unwrap_or_default().display())
+}
+
+/// Returns the model as the user named it.
+fn said(arguments: &ModelArguments) -> String {
+    named(arguments).map_or(hub::DEFAULT.to_owned(), |path| path.display().to_string())
+}
+
+/// Returns the path or the hub name in the arguments. Without this argument, returns the model folder beside this program, if
+/// any.
+fn named(arguments: &ModelArguments) -> Option<PathBuf> {
+    arguments.model.clone().or_else(beside)
+}
+
+/// Returns the model folder beside this program, which exists if the program is part of a bundle.
+fn beside() -> Option<PathBuf> {
+    let folder = env::current_exe().ok()?.parent()?.join(bundle::MODEL);
+    folder.is_dir().then_some(folder)
+}
+
+/// Parses a model's name on the hub. Without a name, returns the default model.
+///
+/// # Errors
+/// The name is a path that exists, or is not a name on the hub.
+pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
+    if let Some(path) = name.filter(|name| Path::new(name).exists()) {
+        return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
+    }
+    let parsed = name.unwrap_or(hub::DEFAULT).parse();
+    parsed.map_err(|e: NotARepository| Usage(format!("{e}; name a model of the hub")))
+}
+
+/// Runs a download, and shows the progress unless `format` is `None`.
+pub fn download<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T) -> T {
+    let mut shown = Transfer::new("downloading", format);
+    let got = get(&mut |event| match event {
+        Progress::File { name, bytes } => shown.begin(name, bytes),
+        Progress::Bytes(bytes) => shown.show(bytes),
+        Progress::Waiting(why) => shown.tell(&why),
+    });
+    shown.finish();
+    got
+}
