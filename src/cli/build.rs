@@ -68,8 +68,7 @@ pub struct BuildArguments {
 
     /// Accept inputs that are missing or empty
     ///
-    /// Without this option, the run stops if an input is missing. The run also stops if an input has no documents but the old
-    /// output has documents.
+    /// Without this option, the run stops if an input is missing, or if an input has no documents but the old output has some.
     #[arg(long, help_heading = NIGHTLY)]
     pub allow_empty: bool,
 

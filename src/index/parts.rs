@@ -194,7 +194,12 @@ impl Parts {
             found.extend(here.into_iter().map(|row| RowAt { part: at, row }).zip(read));
         }
         let place = |row: &RowAt| found.binary_search_by_key(row, |(at, _)| *at);
-        let row = |row| Ok(found[place(row).map_err(|_| anyhow!("a row that was read is there"))?].1.clone());
+        let row = |row| {
+            Ok(found[place(row)
+                .map_err(|_| anyhow!("a requested row was not read, which is an error of this program"))?]
+            .1
+            .clone())
+        };
         rows.iter().map(row).collect()
     }
 }

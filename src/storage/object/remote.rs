@@ -155,7 +155,7 @@ impl RemoteOutput {
     /// Uploads the local file, unless it is already a copy of the object.
     ///
     /// # Errors
-    /// Another program wrote the object during this run; the object cannot be written. After an error, the object is unchanged,
+    /// Another program wrote the object during this run, or the object cannot be written. After an error, the object is unchanged,
     /// unless another program wrote the object.
     pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         if self.is_copy(place) {

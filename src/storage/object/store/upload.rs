@@ -53,7 +53,7 @@ impl Store {
     /// Uploads a file to replace the version `found` of an object. Returns the new version.
     ///
     /// # Errors
-    /// Another program wrote the object; the object cannot be written. After an error, the object is unchanged, unless another
+    /// Another program wrote the object after this run found it, or the object cannot be written. After an error, the object is unchanged, unless another
     /// program wrote the object.
     pub fn upload(
         &self,
