@@ -65,7 +65,7 @@ const CASES: &[Case] = &[
         set_up: |p| p.write("m/readme", ""),
         arguments: &["build", "a.txt", "-o", "out.parquet", "--model", "m"],
         code: 1,
-        says: &["model m", "no model.onnx", "export the model"],
+        says: &["model m", "no model.onnx", "name a folder with an ONNX file or with the"],
     },
     Case {
         name: "--model-file with a file",
