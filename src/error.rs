@@ -1,8 +1,8 @@
-//! The errors of documents, of wrong command lines and of object storage.
+//! The errors of documents, of wrong command lines and of object storage. `Display` says what is wrong and where.
 //!
 //! The error of a document usually does not end the run: the pipeline passes on the error in place of the document, and the
-//! run prints the error and counts it. The `Display` text names the cause. `command/advice.rs` adds what to do, with the
-//! names of options. An error that ends the run is an [`anyhow::Error`].
+//! run prints the error and counts it. An error that ends the run is an [`anyhow::Error`]. `command/advice.rs` adds what to do
+//! to both, with the names of options.
 
 use std::io;
 
@@ -47,13 +47,13 @@ pub enum DocumentError {
         values: u64,
     },
     /// A symlink points to a folder that contains the symlink.
-    #[error("the symlink leads back to {ancestor}, which contains it")]
+    #[error("the symlink points to {ancestor}, which contains the symlink")]
     LinkLoop {
         /// The folder that the symlink points to.
         ancestor: String,
     },
     /// A line of a JSON Lines file is not valid UTF-8. JSON must be UTF-8.
-    #[error("not UTF-8, as JSON must be (the first invalid byte is at offset {offset} of the line)")]
+    #[error("not UTF-8, but JSON must be UTF-8 (the first invalid byte is at offset {offset} of the line)")]
     NotUtf8 {
         /// The offset of the first invalid byte in the line.
         offset: usize,
@@ -137,7 +137,7 @@ impl DocumentError {
     /// Returns `true` if the run has to end, because the error affects a whole object store.
     pub fn ends_the_run(&self) -> bool {
         match self {
-            DocumentError::Object(error) => error.affects_whole_store,
+            DocumentError::Object(error) => error.cause.affects_whole_store(),
             DocumentError::RestNotRead(cause) => cause.ends_the_run(),
             _ => false,
         }
@@ -166,7 +166,7 @@ pub enum ContentError {
         max: u64,
     },
     /// The compressed content expands to more bytes than allowed.
-    #[error("expands to more than {max} times its size")]
+    #[error("expands to more than {max} times its compressed size")]
     Expands {
         /// The limit, as a multiple of the compressed size.
         max: u64,
@@ -191,7 +191,7 @@ pub enum ContentError {
     #[error("is an index that this tool made")]
     OwnIndex,
     /// A quoted value has no closing quote, or the closing quote is followed by more text.
-    #[error("a quoted value has no closing quote, or has text after it")]
+    #[error("a quoted value has no closing quote, or has text after the closing quote")]
     Quotes,
     /// The file is encrypted.
     #[error("needs a password")]
@@ -231,6 +231,19 @@ pub struct Failure {
     pub lost: Lost,
 }
 
+impl Failure {
+    /// Returns the failure if the run can go on.
+    ///
+    /// # Errors
+    /// The failure affects a whole object store, so it ends the run.
+    pub fn tolerated(self) -> anyhow::Result<Self> {
+        if self.cause.ends_the_run() {
+            return Err(anyhow::Error::new(self.cause).context(self.place));
+        }
+        Ok(self)
+    }
+}
+
 /// The documents that have no row because of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
@@ -255,10 +268,61 @@ pub struct Usage(pub String);
 pub struct StoreError {
     /// The URL of the object or of the prefix.
     pub url: String,
-    /// The cause, and what to do.
-    pub cause: String,
-    /// Whether requests for other objects of the store would fail too.
-    pub affects_whole_store: bool,
+    /// The cause.
+    pub cause: RequestFailure,
+    /// The environment variables with the credentials of the store.
+    pub credentials: &'static str,
+}
+
+/// The reason why a request to object storage failed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFailure {
+    /// There is no bucket of this name.
+    #[error("the bucket does not exist")]
+    NoBucket,
+    /// The bucket has no object of this name.
+    #[error("does not exist")]
+    NoObject,
+    /// The store denied access.
+    #[error("access denied ({reason})")]
+    Denied {
+        /// The error code or the status of the answer.
+        reason: String,
+        /// Whether the store would deny access to other objects too.
+        whole_store: bool,
+    },
+    /// The current version of the object differs from the version that the request asked for.
+    #[error("another program wrote or removed the object during this run")]
+    Changed,
+    /// A listing contains a key that is not a valid path.
+    #[error("{0}")]
+    InvalidKey(String),
+    /// The environment has no credentials, and the cloud gives none to this machine.
+    #[error("no credentials")]
+    NoCredentials,
+    /// The settings in the environment cannot be used.
+    #[error("{0}")]
+    Settings(String),
+    /// The store cannot be reached, or answers with another error.
+    #[error("{reason}")]
+    Other {
+        /// The error code or the status of the answer, or the error of the connection.
+        reason: String,
+    },
+}
+
+impl RequestFailure {
+    /// Returns whether requests for other objects of the store would fail too.
+    pub fn affects_whole_store(&self) -> bool {
+        match self {
+            RequestFailure::Denied { whole_store, .. } => *whole_store,
+            RequestFailure::NoBucket
+            | RequestFailure::NoCredentials
+            | RequestFailure::Settings(_)
+            | RequestFailure::Other { .. } => true,
+            RequestFailure::NoObject | RequestFailure::Changed | RequestFailure::InvalidKey(_) => false,
+        }
+    }
 }
 
 impl From<StoreError> for io::Error {

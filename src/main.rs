@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use qwen3_index::cli::Cli;
-use qwen3_index::command::{self, Exit};
+use qwen3_index::command::{self, Exit, explained_run};
 use qwen3_index::console::{Level, eprint_line};
 
 fn main() -> ExitCode {
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let exit = Exit::of(&error);
             let details = serde_json::json!({"exit_code": exit as u8});
-            eprint_line(format, Level::Error, &format!("{error:#}"), details);
+            eprint_line(format, Level::Error, &explained_run(&error), details);
             exit.into()
         }
     }

@@ -32,7 +32,7 @@ pub struct BuildArguments {
     #[arg(short, long, value_name = "OUT.parquet", help_heading = OUTPUT)]
     pub output: PathBuf,
 
-    /// Dimensions of a vector [default: all]
+    /// Dimensions per vector [default: all]
     ///
     /// Each vector is truncated to its first N dimensions and L2-normalized again. N is at least 32 and at most the number of
     /// dimensions of the model.
@@ -41,21 +41,22 @@ pub struct BuildArguments {
 
     /// Instruction to put before each text
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Qwen3-Embedding expects an instruction for queries, not for
-    /// documents. Without this option, the model's own prompt for documents is used, if it has one.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the text to embed. Qwen3-Embedding expects
+    /// an instruction for queries, not for documents. Without this option, the model's own prompt for documents is used, if it
+    /// has one.
     #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 
-    /// Tokens per chunk [default: 2048]
+    /// Maximum tokens per chunk [default: 2048]
     ///
-    /// A text with more tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of its
-    /// chunks, unless --chunks is given. N includes the end token. The default is smaller if the model takes fewer tokens.
+    /// A text with more than N tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of
+    /// the chunks, unless --chunks is given. N includes the end token. The default is smaller if the model accepts fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
 
-    /// Write one row per chunk, not per document
+    /// Write one row per chunk, not one per document
     ///
-    /// The ids of the rows are `doc#0`, `doc#1` and so on.
+    /// If the id of a document is `doc`, the ids of its rows are `doc#0`, `doc#1` and so on.
     #[arg(long, help_heading = OUTPUT)]
     pub chunks: bool,
 
@@ -67,7 +68,7 @@ pub struct BuildArguments {
 
     /// Accept inputs that are missing or empty
     ///
-    /// Without this option, the run stops if an input is missing, or has no documents although the old output has documents.
+    /// Without this option, the run stops if an input is missing, or if an input has no documents but the old output has some.
     #[arg(long, help_heading = NIGHTLY)]
     pub allow_empty: bool,
 
@@ -79,20 +80,21 @@ pub struct BuildArguments {
 
     /// Write the changes to a second Parquet file
     ///
-    /// The file has the columns id, op (added, changed or removed), text and vector. FILE may be the URL of an object.
+    /// The file has one row for each row that was added, changed or removed since the old output was written. The columns are id,
+    /// op (added, changed or removed), text and vector. FILE may be the URL of an object.
     #[arg(long, value_name = "FILE.parquet", help_heading = NIGHTLY)]
     pub delta: Option<PathBuf>,
 
     /// Write a report to a JSON file
     ///
-    /// The report has the counts, times and failures of the run. It is written even if the run fails. FILE may be the URL of an
-    /// object.
+    /// The report has the counts, times and failures of the run. The report is written even if the run fails. FILE may be the URL
+    /// of an object.
     #[arg(long, value_name = "FILE.json", help_heading = NIGHTLY)]
     pub report: Option<PathBuf>,
 
     /// Print what a run would embed; write nothing
     ///
-    /// The run reads and counts the documents, and estimates the time to embed them.
+    /// A dry run reads and counts the documents, and estimates the time to embed them.
     #[arg(long, conflicts_with = "delta", help_heading = OUTPUT)]
     pub dry_run: bool,
 
@@ -100,11 +102,11 @@ pub struct BuildArguments {
     #[allow(missing_docs)]
     pub model: ModelArguments,
 
-    /// Tokens per batch [default: 1536, more on a GPU]
+    /// Maximum tokens per batch [default: 1536, more on a GPU]
     ///
-    /// The model processes the texts of a batch together. N is at most 131072. The default on a GPU is as many tokens as fit into
-    /// the GPU's memory, at most 32768.
-    // With more tokens, the widest layers would have more elements than CUDA kernels can index with 31 bits.
+    /// The model processes the texts of a batch together. N is at most 131072. On a GPU, the default is the number of tokens that
+    /// fit into the memory of the GPU, but not more than 32768.
+    // With more than 131072 tokens, the widest layers would have more elements than CUDA kernels can index with 31 bits.
     #[arg(long, value_name = "N", help_heading = MODEL, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=131_072))]
     pub batch_tokens: Option<u32>,

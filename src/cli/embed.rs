@@ -22,48 +22,51 @@ pub const EXIT_CODES: &str = "  \
 pub struct EmbedArguments {
     /// Texts to embed [default: the lines of stdin]
     ///
-    /// The vector of each line is printed before the next line has to arrive, so another program can send one line at a time.
+    /// Each line of stdin is answered without waiting for the next line, so another program can send one line at a time. Only
+    /// with --format npy, all vectors are written at the end.
     #[arg(value_name = "TEXT", help_heading = INPUT, display_order = 0)]
     pub texts: Vec<String>,
 
     /// Embed the texts as questions, not as documents
     ///
-    /// Puts the model's own prompt for questions before each text; for Qwen3-Embedding, this is a retrieval instruction.
+    /// The command puts the model's own prompt for questions before each text. For Qwen3-Embedding, this is a retrieval
+    /// instruction.
     #[arg(long, help_heading = TEXT)]
     pub query: bool,
 
     /// Instruction to put before each text
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the text.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the text to embed.
     #[arg(long, value_name = "TEXT", conflicts_with = "query", help_heading = TEXT)]
     pub instruction: Option<String>,
 
     /// Read and write Arrow IPC streams
     ///
     /// The stream on standard input must have a column `text`. The stream on standard output has the same rows, with vectors.
-    /// At most two more batches are read before the vectors of a batch are written.
+    /// While the model embeds one batch, the command reads the next batch. It reads no further batch until the vectors of the
+    /// current batch are written.
     #[arg(long, conflicts_with_all = ["texts", "format"], help_heading = INPUT)]
     pub arrow: bool,
 
     /// Output format: jsonl, npy or arrow
     ///
-    /// jsonl: one object per text, with text and vector, or text and error. npy: one NumPy array of shape [texts, dimensions].
-    /// arrow: an Arrow IPC stream with the columns text and vector.
+    /// jsonl is one JSON object per text, with the text and its vector, or with the text and an error. npy is one NumPy array of
+    /// shape [texts, dimensions]. arrow is an Arrow IPC stream with the columns text and vector.
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", hide_possible_values = true, help_heading = OUTPUT,
           value_parser = PossibleValuesParser::new(["jsonl", "npy", "arrow"]).map(|name| vector_format(&name)))]
     pub format: VectorFormat,
 
-    /// Dimensions of a vector [default: all]
+    /// Dimensions per vector [default: all]
     ///
     /// Each vector is truncated to its first N dimensions and L2-normalized again. N is at least 32 and at most the number of
     /// dimensions of the model.
     #[arg(long, value_name = "N", help_heading = OUTPUT)]
     pub dim: Option<usize>,
 
-    /// Tokens per chunk [default: 2048]
+    /// Maximum tokens per chunk [default: 2048]
     ///
-    /// A text with more tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of its
-    /// chunks. N includes the end token. The default is smaller if the model takes fewer tokens.
+    /// A text with more than N tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of
+    /// the chunks. N includes the end token. The default is smaller if the model accepts fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
 

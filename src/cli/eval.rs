@@ -25,12 +25,12 @@ const RETRIEVAL: &str = "  \
 /// Kinds of test sets.
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
-    /// Compare the similarity of pairs of texts with known scores
+    /// Check how well vectors predict the known scores of text pairs
     ///
-    /// Prints the correlation (Spearman, Pearson) of the scores with the cosine similarity of the vectors.
+    /// Prints the correlation (Spearman, Pearson) between the scores and the cosine similarities of the vectors.
     #[command(after_help = style::examples(PAIRS))]
     Pairs(EvalPairsArguments),
-    /// Search for the known answers to questions
+    /// Check how well a search finds the known answers to questions
     ///
     /// Prints nDCG@10, Recall@10 and MRR.
     #[command(after_help = style::examples(RETRIEVAL))]
@@ -42,13 +42,13 @@ pub enum EvalCommand {
 // The options are numbered from 1, so help lists the positional argument, number 0, before them.
 #[command(next_display_order = 1)]
 pub struct EvalPairsArguments {
-    /// Pairs as JSON Lines, CSV, TSV or Parquet
+    /// File of text pairs: JSON Lines, CSV, TSV or Parquet
     ///
-    /// If the file has a field `language` or `lang`, figures for each language are printed too.
+    /// If the pairs have a field `language` or `lang`, the results are also printed for each language.
     #[arg(value_name = "FILE", help_heading = INPUT, display_order = 0)]
     pub file: PathBuf,
 
-    /// Fields of the two texts and the score
+    /// Names of the fields with the two texts and the score
     #[arg(
         long,
         value_name = "A,B,SCORE",
@@ -60,8 +60,8 @@ pub struct EvalPairsArguments {
 
     /// Instruction to put before both texts
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the text. Without this option, texts are embedded as `build` embeds
-    /// documents.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the text to embed. Without this option,
+    /// texts are embedded as `build` embeds documents.
     #[arg(long, value_name = "TEXT", help_heading = TEXT)]
     pub instruction: Option<String>,
 
@@ -77,26 +77,26 @@ pub struct EvalPairsArguments {
 pub struct EvalRetrievalArguments {
     /// Folder with a test set in the format of BEIR
     ///
-    /// The folder has queries.jsonl, corpus.jsonl and qrels/test.tsv. If questions have a field `language` or `lang`, figures for
-    /// each language are printed too.
+    /// The folder has queries.jsonl, corpus.jsonl and qrels/test.tsv. If the questions have a field `language` or `lang`, the
+    /// results are also printed for each language.
     #[arg(value_name = "DIR", help_heading = INPUT, display_order = 0)]
     pub folder: PathBuf,
 
     /// Search this index instead of corpus.jsonl
     ///
-    /// The index is a Parquet file that `build` wrote, a folder of such files, or a pattern such as 'parts/*.parquet'. If the rows
-    /// are chunks, a document is as near to a question as its nearest chunk.
+    /// The index is a Parquet file that `build` wrote, a folder of such files, or a pattern such as 'parts/*.parquet'. If the
+    /// rows of the index are chunks, each document is ranked by its nearest chunk.
     #[arg(long, value_name = "INDEX", conflicts_with_all = ["compare_model", "compare_model_file", "compare_precision"], help_heading = INPUT)]
     pub index: Option<PathBuf>,
 
     /// Instruction to put before each question
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the model's own prompt for questions; for
-    /// Qwen3-Embedding, this is a retrieval instruction.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the question. The default is the model's own
+    /// prompt for questions. For Qwen3-Embedding, this is a retrieval instruction.
     #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 
-    /// Put no instruction before questions
+    /// Put no instruction before the questions
     #[arg(long, help_heading = TEXT)]
     pub no_instruction: bool,
 
@@ -105,19 +105,20 @@ pub struct EvalRetrievalArguments {
     pub setups: SetupArguments,
 }
 
-/// The set-ups to measure on one test set.
+/// The models, dimensions and instructions to measure on one test set.
 #[derive(Debug, Args)]
 pub struct SetupArguments {
-    /// Dimensions to measure [default: all of the model]
+    /// Vector lengths to measure with [default: the model's full length]
     ///
-    /// Vectors are truncated to their first N dimensions and L2-normalized again. N is at least 32 and at most the number of
-    /// dimensions of the model. The figures are printed for each N.
+    /// N is a number of dimensions. For each N, the vectors are truncated to their first N dimensions and L2-normalized again, and the results are printed.
+    /// N is at least 32 and at most the number of dimensions of the model.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = COMPARISON)]
     pub dims: Vec<usize>,
 
     /// Compare with another model
     ///
-    /// The output has the difference of each figure with its 95 % confidence interval.
+    /// For each result, the command prints the difference between the two models and the 95 % confidence interval of the
+    /// difference.
     #[arg(long, value_name = "MODEL", help_heading = COMPARISON)]
     pub compare_model: Option<PathBuf>,
 
@@ -140,7 +141,8 @@ pub struct SetupArguments {
 
     /// Print a JSON object
     ///
-    /// The object also has the figures of every single question or pair.
+    /// The object also has the result for each single item of the test set: for each pair in `eval pairs`, for each question in
+    /// `eval retrieval`.
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 

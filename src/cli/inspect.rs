@@ -12,21 +12,22 @@ pub const EXAMPLES: &str = "  \
 
 pub const EXIT_CODES: &str = "  \
   0    done
-  1    failed, or --verify found a damaged row
+  1    failed, or --verify found a problem
   2    wrong usage";
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// Parquet files, folders of them, or patterns
+    /// Parquet files, folders of Parquet files, or patterns
     ///
-    /// `build`, `merge` and `pack` write such files. A pattern looks like 'parts/*.parquet'.
+    /// The files must have been written by `build`, `merge` or `pack`. A pattern names several files, such as 'parts/*.parquet'.
     #[arg(required = true, value_name = "INDEX", help_heading = INPUT)]
     pub index: Vec<PathBuf>,
 
-    /// Check the rows, and print the damaged ones
+    /// Check the files, and print all problems
     ///
-    /// The exit code is 1 if a row is damaged.
+    /// The command reports duplicate ids, invalid vectors, empty texts, and files that have changed since they were written. The
+    /// exit code is 1 if there is a problem.
     #[arg(long, help_heading = OUTPUT)]
     pub verify: bool,
 

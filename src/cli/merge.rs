@@ -20,10 +20,10 @@ pub const EXIT_CODES: &str = "  \
 /// Arguments of `merge`.
 #[derive(Debug, Args)]
 pub struct MergeArguments {
-    /// Parquet files, folders of them, or patterns
+    /// Parquet files, folders of Parquet files, or patterns
     ///
-    /// `build` writes such files. A pattern looks like 'parts/*.parquet'. Shards are joined in the order of their numbers, and other
-    /// files in the order of the arguments.
+    /// The files must have been written by `build`. A pattern names several files, such as 'parts/*.parquet'. Shards are joined in the
+    /// order of their shard numbers. Other files are joined in the order of the arguments.
     #[arg(required = true, value_name = "PART", help_heading = INPUT)]
     pub parts: Vec<PathBuf>,
 

@@ -58,7 +58,7 @@ const MAN: &str = "  \
 /// Embed folders of documents into one Parquet file, and search it, offline
 #[derive(Debug, Parser)]
 #[command(name = "qwen3-index", version, propagate_version = true, max_term_width = 100, styles = style::STYLES)]
-// clap would list its own two flags first. These two are listed last.
+// clap lists its own flags for help and version first. The two flags here replace them and are listed last.
 #[command(disable_help_flag = true, disable_version_flag = true, args = [help_flag(), version_flag()])]
 #[command(after_help = style::examples(EXAMPLES))]
 #[command(after_long_help = style::examples_and_exit_codes(EXAMPLES, EXIT_CODES))]
@@ -67,9 +67,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Messages on stderr: text or json
+    /// Message format: text or json
     ///
-    /// With json, each message is one JSON object on one line.
+    /// The option applies to messages on stderr. With json, each message is one JSON object on one line.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true,
           help_heading = style::LOGGING, display_order = 900,
           value_parser = PossibleValuesParser::new(["text", "json"]).map(|name| log_format(&name)))]
@@ -77,12 +77,13 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Returns the arguments of this process. If they ask for help or are wrong, prints the help or the error, and exits.
+    /// Returns the arguments of this process. If the arguments ask for help or are wrong, prints the help or the error, and
+    /// exits.
     pub fn from_command_line() -> Self {
         Self::try_parse().unwrap_or_else(|mut error| {
             typo::explain(&mut error);
             if error.use_stderr() {
-                // Every message begins with this name. There is no place to report that stderr is closed.
+                // Every message begins with the name of the program. If stderr is closed, there is no place to report the error.
                 let _ = io::stderr().write_all(b"qwen3-index: ");
             }
             error.exit()
@@ -134,21 +135,21 @@ fn log_format(name: &str) -> LogFormat {
 pub enum Command {
     /// Embed documents into a Parquet file
     ///
-    /// The file has the columns id, text and vector. The next run updates the file: it embeds only texts that are new or have
+    /// The file has the columns id, text and vector. The next run updates the file, and embeds only texts that are new or have
     /// changed.
     #[command(after_help = style::examples(build::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(build::EXAMPLES, build::EXIT_CODES))]
     Build(Box<BuildArguments>),
-    /// Join Parquet files of `build` into one
+    /// Join the Parquet files of several builds into one file
     ///
-    /// The files are the shards of `build --shard`, or other files that were built with the same settings.
+    /// The files are shards of `build --shard`, or other files that were built with the same settings.
     #[command(after_help = style::examples(merge::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(merge::EXAMPLES, merge::EXIT_CODES))]
     Merge(MergeArguments),
     /// Write the texts of documents as an Arrow stream
     ///
-    /// Writes an Arrow IPC stream to standard output, for `embed --arrow`. The stream has the columns id, text and error (the reason
-    /// why a document could not be read), and one column of strings per --keep.
+    /// Writes an Arrow IPC stream to standard output. `embed --arrow` can read the stream. The stream has the columns id, text
+    /// and error (the reason why a document could not be read), and one column of strings per --keep.
     #[command(after_help = style::examples(read::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(read::EXAMPLES, read::EXIT_CODES))]
     Read(Box<ReadArguments>),
@@ -166,7 +167,7 @@ pub enum Command {
     #[command(after_help = style::examples(embed::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(embed::EXAMPLES, embed::EXIT_CODES))]
     Embed(Box<EmbedArguments>),
-    /// Describe an index, and check its rows
+    /// Describe an index, and check its files
     #[command(after_help = style::examples(inspect::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(inspect::EXAMPLES, inspect::EXIT_CODES))]
     Inspect(InspectArguments),
@@ -179,7 +180,7 @@ pub enum Command {
     #[command(after_help = style::examples(doctor::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(doctor::EXAMPLES, doctor::EXIT_CODES))]
     Doctor(Box<DoctorArguments>),
-    /// Download, find and bundle models
+    /// Download, find, bundle and export models
     #[command(subcommand, after_help = style::examples(model::EXAMPLES))]
     Model(ModelCommand),
     /// Print a shell completion script

@@ -33,20 +33,20 @@ const EXPORT: &str = "  \
 pub enum ModelCommand {
     /// Download or update a model, and print its folder
     ///
-    /// The model goes into the cache that Hugging Face's own tools use. Only files that have changed are downloaded. A model without
-    /// an ONNX file is exported, as `build` does, and the folder of the export is printed.
+    /// The model is stored in the cache that Hugging Face's own tools use. Only new and changed files are downloaded. If the
+    /// model has no ONNX file, the command exports the model, as `build` does, and prints the folder of the export.
     #[command(after_help = style::examples(PULL))]
     Pull(NamedModel),
     /// Print the folder of a model that is in the cache
     ///
-    /// The command fails if a file of the model, or its export, is missing in the cache.
+    /// The command fails if the cache lacks a file of the model, or its export.
     #[command(after_help = style::examples(WHERE))]
     Where(NamedModel),
     /// List the models in the cache, and their exports
     List,
-    /// Make a folder for a machine without a network
+    /// Make a folder that works on a machine without a network
     ///
-    /// The folder holds this program, ONNX Runtime and a model. Copy the folder to the other machine, and run
+    /// The folder contains this program, ONNX Runtime and a model. Copy the folder to the other machine, and run
     /// `sha256sum -c SHA256SUMS` in the folder to check the copy. The program in the folder needs no options to find the runtime
     /// and the model.
     #[command(after_help = style::examples(BUNDLE))]
@@ -78,15 +78,15 @@ pub struct BundleArguments {
 pub struct ExportArguments {
     /// Folder with the model's own weights, or hub name
     ///
-    /// The folder holds model.safetensors, config.json and tokenizer.json. A name on the Hugging Face hub is written owner/name or
-    /// owner/name@revision.
+    /// The folder contains model.safetensors, config.json and tokenizer.json. A name on the Hugging Face hub is written
+    /// owner/name or owner/name@revision.
     #[arg(value_name = "SOURCE", help_heading = INPUT, display_order = 0)]
     pub source: PathBuf,
 
     /// Model folder to write to [default: SOURCE]
     ///
-    /// The exports are onnx/model.onnx (fp32) and onnx/model_PRECISION.onnx, each with its weights beside it. An export that is
-    /// there already is replaced. If SOURCE is a hub name, DIR is required.
+    /// The exports are onnx/model.onnx (fp32) and onnx/model_PRECISION.onnx, each with its weights beside it. An export that
+    /// is already there is replaced. If SOURCE is a hub name, DIR is required.
     #[arg(value_name = "DIR", help_heading = OUTPUT, display_order = 0)]
     pub folder: Option<PathBuf>,
 

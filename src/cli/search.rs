@@ -16,13 +16,13 @@ pub const EXAMPLES: &str = "  \
 // The options are numbered from 1, so help lists the positional arguments, number 0, before them.
 #[command(next_display_order = 1)]
 pub struct SearchArguments {
-    /// Parquet file, a folder of them, or a pattern
+    /// Parquet file, folder of Parquet files, or pattern
     ///
-    /// `build`, `merge` and `pack` write such files. A pattern looks like 'parts/*.parquet'.
+    /// The files must have been written by `build`, `merge` or `pack`. A pattern names several files, such as 'parts/*.parquet'.
     #[arg(value_name = "INDEX", help_heading = INPUT, display_order = 0)]
     pub index: PathBuf,
 
-    /// Text to search for
+    /// Question or other text to search for
     #[arg(required_unless_present = "questions", conflicts_with = "questions", help_heading = INPUT, display_order = 0)]
     pub question: Option<String>,
 
@@ -37,14 +37,14 @@ pub struct SearchArguments {
 
     /// Show only the nearest chunk of each document
     ///
-    /// This option changes only the hits of an index that was built with --chunks.
+    /// This option has an effect only on an index that was built with --chunks.
     #[arg(long, help_heading = OUTPUT)]
     pub by_document: bool,
 
     /// Instruction to put before the question
     ///
-    /// The model gets `Instruct: TEXT\nQuery:` and then the question. The default is the model's own prompt for questions; for
-    /// Qwen3-Embedding, this is a retrieval instruction.
+    /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the question. The default is the model's own
+    /// prompt for questions. For Qwen3-Embedding, this is a retrieval instruction.
     #[arg(long, value_name = "TEXT", conflicts_with = "no_instruction", help_heading = TEXT)]
     pub instruction: Option<String>,
 
@@ -54,7 +54,7 @@ pub struct SearchArguments {
 
     /// Print one JSON object per question
     ///
-    /// The object has the whole text of each row.
+    /// The object has the whole text of each row that was found.
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 

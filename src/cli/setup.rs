@@ -16,16 +16,16 @@ use crate::shard::Shard;
 pub struct ModelArguments {
     /// Folder, file or hub name
     ///
-    /// A folder holds an ONNX export, or the model's own weights (*.safetensors), with tokenizer.json and config.json. A file is an
-    /// .onnx file in such a folder. A name on the Hugging Face hub is written owner/name or owner/name@revision. Weights are exported
-    /// to ONNX once, in the first run. The default is the folder `model` beside this program if there is one, otherwise
-    /// Qwen/Qwen3-Embedding-0.6B from the hub.
+    /// The folder of a model contains an ONNX file or the model's own weights (*.safetensors), and tokenizer.json and config.json.
+    /// Weights are exported to ONNX once, in the first run. Instead of the folder, you can name an .onnx file in such a folder. A
+    /// name on the Hugging Face hub is written owner/name or owner/name@revision. The default is the folder `model` beside this
+    /// program. If there is no such folder, the default is Qwen/Qwen3-Embedding-0.6B from the hub.
     #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL")]
     pub model: Option<PathBuf>,
 
     /// ONNX file of the model [default: model.onnx]
     ///
-    /// If `search` or `eval retrieval --index` is run without this option, it uses the file that the index was made with.
+    /// In `search` and `eval retrieval --index`, the default is the ONNX file that the index was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 
@@ -38,17 +38,17 @@ pub struct ModelArguments {
           conflicts_with = "model_file")]
     pub precision: PrecisionChoice,
 
-    /// Download nothing
+    /// Do not download the model
     ///
-    /// A model of the hub must already be in the cache.
+    /// If MODEL is a name on the Hugging Face hub, the model must already be in the cache.
     #[arg(long)]
     pub offline: bool,
 
     /// auto, cpu, cuda, cuda:N or openvino
     ///
     /// `auto` uses the first NVIDIA GPU, or the CPU if that GPU cannot be used. `cuda:1` uses the second GPU. `cuda:0,1` uses the
-    /// first two GPUs, but only in `build`. `openvino` computes on the CPU in bfloat16. If a named device cannot be used, the run
-    /// fails.
+    /// first two GPUs; only `build` can use more than one GPU. `openvino` computes on the CPU in bfloat16. If you name a device
+    /// that cannot be used, the command fails.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
     pub device: DeviceChoice,
 
@@ -71,14 +71,14 @@ pub struct ReadingArguments {
     /// Folders, files, URLs, or - for JSON Lines on stdin
     ///
     /// Text, Markdown, HTML, PDF and DOCX files are one document each. JSON Lines, CSV, TSV and Parquet files have one document
-    /// per row. Every format but Parquet may be compressed as .gz or .zst. A URL (s3://bucket/path, gs:// or az://) names one
-    /// object, or every object below a prefix.
+    /// per row. Files of every format except Parquet may be compressed (.gz or .zst). A URL (s3://bucket/path, gs:// or az://)
+    /// names one object, or every object below a prefix.
     #[arg(required = true, value_name = "INPUT", help_heading = INPUT, display_order = 0)]
     pub inputs: Vec<PathBuf>,
 
     /// Address of the object storage, such as http://localhost:9000
     ///
-    /// The default is the provider's own address. For s3://, AWS_ENDPOINT_URL sets another default.
+    /// The default is the provider's own address. For s3://, the environment variable AWS_ENDPOINT_URL sets another default.
     #[arg(long, value_name = "URL", help_heading = INPUT, hide_short_help = true)]
     pub endpoint: Option<String>,
 
@@ -102,17 +102,17 @@ pub struct ReadingArguments {
     #[arg(long, value_name = "FIELD", help_heading = TEXT)]
     pub keep: Vec<String>,
 
-    /// Read only matching files of a folder
+    /// In folders, read only files that match GLOB
     ///
-    /// Patterns have the syntax of .gitignore. A matching file is read even if its file extension is unknown. Repeat the option to
-    /// give several patterns.
+    /// GLOB is a pattern with the syntax of .gitignore. A file that matches is read even if its file extension is unknown. Repeat
+    /// the option to give several patterns.
     #[arg(long, value_name = "GLOB", help_heading = INPUT)]
     pub include: Vec<String>,
 
-    /// Skip matching files and folders
+    /// In folders, skip files and folders that match GLOB
     ///
-    /// Patterns have the syntax of .gitignore. Repeat the option to give several patterns. A file .qwen3ignore at the top of an
-    /// input folder can list patterns for that folder.
+    /// GLOB is a pattern with the syntax of .gitignore. Repeat the option to give several patterns. A file .qwen3ignore at the
+    /// top of an input folder can list patterns for that folder.
     #[arg(long, value_name = "GLOB", help_heading = INPUT)]
     pub exclude: Vec<String>,
 
@@ -126,7 +126,8 @@ pub struct ReadingArguments {
 
     /// Character encoding of files [default: detected]
     ///
-    /// The encoding of text, Markdown, HTML, CSV and TSV files. Examples: gb18030, windows-1252.
+    /// This option applies to text, Markdown, HTML, CSV and TSV files. NAME is the name of an encoding, such as gb18030 or
+    /// windows-1252.
     #[arg(long, value_name = "NAME", help_heading = TEXT)]
     pub encoding: Option<String>,
 
@@ -144,14 +145,15 @@ pub struct ReadingArguments {
 
     /// Largest ratio of decompressed to compressed size
     ///
-    /// The limit applies only to files with more than 16 MiB of decompressed data.
+    /// The limit applies only to compressed files with more than 16 MiB of decompressed data.
     #[arg(long, value_name = "N", default_value = "100", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_expansion: u64,
 
     /// Read only share I of N (I: 0 to N - 1)
     ///
-    /// The share of a document depends only on the document's id, so N jobs can divide the work without any communication.
+    /// The id of a document alone decides which share the document belongs to, so N jobs can divide the work without
+    /// communication.
     #[arg(long, value_name = "I/N", value_parser = Shard::from_str, help_heading = INPUT)]
     pub shard: Option<Shard>,
 }

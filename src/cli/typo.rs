@@ -3,8 +3,8 @@
 use clap::Error;
 use clap::error::{ContextKind, ContextValue};
 
-/// Replaces the suggestion and the usage in clap's error with the tip for the wrong word, if [`tip`] has one. clap suggests
-/// the name with the most similar letters, such as `inspect` for `index`.
+/// If [`tip`] has a tip for the wrong word, replaces the suggestion and the usage in clap's error with this tip. clap itself
+/// suggests the name with the most similar letters, such as `inspect` for `index`.
 pub fn explain(error: &mut Error) {
     let word = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].map(|kind| error.get(kind));
     let Some(ContextValue::String(word)) = word.into_iter().flatten().next() else { return };
@@ -20,7 +20,7 @@ fn tip(word: &str) -> Option<&'static str> {
         "query" | "ask" => "use 'search' to ask an index a question",
         "index" | "update" => "use 'build' to make an index, and to update it",
         "--chunk-size" => "use '--max-tokens' to set the tokens per chunk",
-        "-v" => "use '-V' to print the version; there is no option for more messages, '-q' prints fewer",
+        "-v" => "use '-V' to print the version; '-q' prints fewer messages, and no option prints more",
         _ => return None,
     })
 }

@@ -1,20 +1,90 @@
-//! Adds advice to the errors of documents: what the user can do. The advice names command-line options.
+//! Adds advice to errors: what the user can do. The advice names command-line options. The layers below report errors as types
+//! whose `Display` says what is wrong and where.
 
-use crate::error::{ContentError, DocumentError, FieldRole, NoVector};
+use std::borrow::Cow;
+use std::error::Error;
+use std::io;
+
+use crate::error::{ContentError, DocumentError, FieldRole, NoVector, RequestFailure, StoreError};
+use crate::eval::{Layout, LayoutError};
+use crate::index::{JoinError, TooManyRows};
+use crate::model::hub::{HubError, NotARepository};
+use crate::model::{BatchError, Device, DeviceError, GraphMissing};
+use crate::pipeline::TooFewDocuments;
+use crate::vector::embedder::OutOfMemory;
+
+const INSTALL_CUDA: &str =
+    "install ONNX Runtime, CUDA 13 and cuDNN 9 with `scripts/setup cuda`, or use --device cpu";
+
+type Advice = Cow<'static, str>;
 
 /// Returns the error message of a document, followed by the advice, in one line.
 pub fn explained(error: &DocumentError) -> String {
-    match advice(error) {
-        Some(advice) => format!("{error}; {advice}"),
-        None => error.to_string(),
+    joined(error.to_string(), of_document(error))
+}
+
+/// Returns the message of the error that ends the run, followed by the advice, in one line.
+pub fn explained_run(error: &anyhow::Error) -> String {
+    joined(format!("{error:#}"), error.chain().find_map(of_cause))
+}
+
+fn joined(message: String, advice: Option<Advice>) -> String {
+    match advice {
+        Some(advice) => format!("{message}; {advice}"),
+        None => message,
     }
 }
 
-fn advice(error: &DocumentError) -> Option<&'static str> {
-    Some(match error {
+/// Returns the advice for one error of a chain.
+fn of_cause(cause: &(dyn Error + 'static)) -> Option<Advice> {
+    if let Some(error) = cause.downcast_ref::<io::Error>() {
+        return of_cause(error.get_ref()?);
+    }
+    None.or_else(|| cause.downcast_ref().and_then(of_document))
+        .or_else(|| cause.downcast_ref().and_then(of_store))
+        .or_else(|| cause.downcast_ref().map(of_device))
+        .or_else(|| cause.downcast_ref().map(of_missing_graph))
+        .or_else(|| cause.downcast_ref().map(of_hub))
+        .or_else(|| cause.downcast_ref().map(of_layout))
+        .or_else(|| of_plain(cause).map(Into::into))
+}
+
+/// Returns the advice for an error that needs nothing but its type or variant.
+fn of_plain(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    if cause.is::<NotARepository>() {
+        return Some("name another model with --model");
+    }
+    if cause.is::<OutOfMemory>() {
+        return Some("free memory, raise --gpu-memory, use a smaller export (f16), or use --device cpu");
+    }
+    if cause.is::<BatchError>() {
+        return Some("try another export of the model, or lower --batch-tokens and --max-tokens");
+    }
+    if cause.is::<TooManyRows>() {
+        return Some("make several files with --shard, and search their folder instead of merging them");
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(match error {
+            JoinError::OtherKeptColumns { .. } => "build it again with the same --keep",
+            JoinError::MissingShards { .. } => "build them with --shard, or name their files",
+        });
+    }
+    cause.downcast_ref().map(|error| match error {
+        TooFewDocuments::NoneInRoot { .. } => {
+            "check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
+        }
+        TooFewDocuments::MostGone { .. } => {
+            "check the inputs, or allow this with --allow-shrink (the old output is untouched)"
+        }
+    })
+}
+
+fn of_document(error: &DocumentError) -> Option<Advice> {
+    let advice = match error {
         DocumentError::Unreadable(_) => "check that it exists and that this user may read it",
-        DocumentError::RestNotRead(cause) => return advice(cause),
-        DocumentError::Content(error) => return of_content(error),
+        DocumentError::Object(error) => return of_store(error),
+        DocumentError::RestNotRead(cause) => return of_document(cause),
+        DocumentError::Content(error) => of_content(error),
         DocumentError::TooSlow { .. } => "raise --max-document-seconds, or skip it with --exclude",
         DocumentError::Crashed { .. } => "it may be damaged: save it again, or skip it with --exclude",
         DocumentError::NoWorker(_) => "check the limits on processes and memory",
@@ -30,12 +100,13 @@ fn advice(error: &DocumentError) -> Option<&'static str> {
         DocumentError::DuplicateId { .. } => "give each document a different id",
         DocumentError::NoVector(NoVector::NotFinite) => "try an fp32 export of the model",
         DocumentError::NoVector(NoVector::OutOfMemory { .. }) => "lower --max-tokens, or free memory",
-        DocumentError::Object(_) | DocumentError::Empty | DocumentError::Tokenizer(_) => return None,
-    })
+        DocumentError::Empty | DocumentError::Tokenizer(_) => return None,
+    };
+    Some(advice.into())
 }
 
-fn of_content(error: &ContentError) -> Option<&'static str> {
-    Some(match error {
+fn of_content(error: &ContentError) -> &'static str {
+    match error {
         ContentError::TooLarge { .. } => "raise --max-document-mib, or split it",
         ContentError::Expands { .. } => "raise --max-expansion if you trust the file",
         ContentError::Damaged { .. } => "open it and save it again, or skip it with --exclude",
@@ -46,5 +117,106 @@ fn of_content(error: &ContentError) -> Option<&'static str> {
         ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",
         ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",
+    }
+}
+
+fn of_store(error: &StoreError) -> Option<Advice> {
+    let credentials = error.credentials;
+    Some(match &error.cause {
+        RequestFailure::NoBucket => "check its name, its region and --endpoint".into(),
+        RequestFailure::NoObject => return None,
+        RequestFailure::Denied { .. } => {
+            format!("check {credentials}, and what these credentials may do").into()
+        }
+        RequestFailure::Changed => "run again".into(),
+        RequestFailure::InvalidKey(_) => "rename the object".into(),
+        RequestFailure::NoCredentials => format!("set {credentials}").into(),
+        RequestFailure::Settings(_) => format!("check {credentials}").into(),
+        RequestFailure::Other { .. } => format!("check the network, --endpoint and {credentials}").into(),
     })
+}
+
+fn of_device(error: &DeviceError) -> Advice {
+    match error {
+        DeviceError::Runtime { device, .. } => installation(device).into(),
+        DeviceError::Replaced { device, .. } => format!(
+            "run `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
+            device.package()
+        )
+        .into(),
+        DeviceError::Cuda(_) => {
+            format!("check that the NVIDIA driver has version 580 or newer; {INSTALL_CUDA}").into()
+        }
+        DeviceError::NoGpu(_) => "use --device cpu".into(),
+        DeviceError::NoBfloat16 => "leave out --device".into(),
+        DeviceError::NoOperator { fitting, .. } => {
+            format!("use an export like those of `qwen3-index model export --precision {fitting}`").into()
+        }
+    }
+}
+
+/// Says how to install ONNX Runtime for a device.
+fn installation(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => {
+            "install ONNX Runtime with `scripts/setup` or `pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to the library"
+        }
+        Device::OpenVino => {
+            "install ONNX Runtime with `scripts/setup openvino` or `pip install --upgrade onnxruntime-openvino`, or set ORT_DYLIB_PATH to the library"
+        }
+        Device::Cuda(_) => INSTALL_CUDA,
+    }
+}
+
+fn of_missing_graph(error: &GraphMissing) -> Advice {
+    match &error.others[..] {
+        [] => "name a folder with an ONNX file or with the *.safetensors of the model".into(),
+        others => format!("choose one with --model-file: {}", others.join(", ")).into(),
+    }
+}
+
+fn of_hub(error: &HubError) -> Advice {
+    match error {
+        HubError::Offline { by_environment: true, .. } => "unset HF_HUB_OFFLINE".into(),
+        HubError::Offline { by_environment: false, .. } => "leave out --offline".into(),
+        HubError::Unreachable { proxy_variable, .. } => format!(
+            "check the network, {proxy_variable} and HF_ENDPOINT, or copy the model and name its folder with --model; a run with --offline does not ask the hub"
+        )
+        .into(),
+    }
+}
+
+fn of_layout(error: &LayoutError) -> Advice {
+    match error.layout {
+        Layout::Pairs => "name the columns of texts and score with --fields A,B,SCORE",
+        Layout::Entries => "each line must be an object like {\"_id\": \"1\", \"text\": \"…\"}",
+        Layout::Judgments => {
+            "the first line must name the columns query-id, corpus-id and score, with tabs between them"
+        }
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_found_behind_contexts_and_errors_of_readers() {
+        let error = || StoreError {
+            url: "s3://bucket/a".to_owned(),
+            cause: RequestFailure::NoBucket,
+            credentials: "KEY",
+        };
+        let advised = "the bucket does not exist; check its name, its region and --endpoint";
+        let read = anyhow::Error::new(io::Error::from(error())).context("output");
+        assert_eq!(explained_run(&read), format!("output: s3://bucket/a: {advised}"));
+        let of_document = || DocumentError::RestNotRead(DocumentError::Object(error()).into());
+        let why = "the bucket does not exist (the rest of the file is not read)";
+        let advised = format!("{why}; check its name, its region and --endpoint");
+        assert_eq!(explained(&of_document()), advised);
+        let ended = anyhow::Error::new(of_document()).context("s3://bucket/a:2");
+        assert_eq!(explained_run(&ended), format!("s3://bucket/a:2: {advised}"));
+        assert_eq!(explained_run(&anyhow::anyhow!("no advice").context("here")), "here: no advice");
+    }
 }

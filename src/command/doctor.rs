@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use serde::Serialize;
 
+use super::advice::explained_run;
 use super::process::{Exit, printed};
 use super::setup::locate::{self, DefaultGraph};
 use super::setup::model;
@@ -113,7 +114,8 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
         Err(error) => return findings.not_loaded(arguments, &error),
     };
     findings.runtime(loaded.library);
-    let cpu_reason = loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({reason})"));
+    let cpu_reason =
+        loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({})", explained_run(reason.error())));
     findings.ok("device", format!("{}{cpu_reason}", loaded.device()));
     findings.graph(&model, &loaded);
     findings.batching(&loaded);
@@ -144,7 +146,7 @@ impl Findings {
     }
 
     fn failure(&mut self, what: &'static str, error: &anyhow::Error) {
-        self.add(what, Verdict::Failure, format!("{error:#}"));
+        self.add(what, Verdict::Failure, explained_run(error));
     }
 
     /// Returns the names of the findings with this verdict, in the order of the checks.
@@ -170,7 +172,7 @@ impl Findings {
         match (model.folder.end_token(), model.tokenizer.appends_end_token()) {
             (Some(end), false) => self.warn(
                 "tokenizer",
-                format!("{path}: does not append {end}, which must end each text; this tool appends it, but other programs will not; use the tokenizer.json of the model's own repository"),
+                format!("{path}: does not append {end}, which must end each text; this tool appends the token, but other programs will not; use the tokenizer.json of the model's own repository"),
             ),
             (Some(end), true) => self.ok("tokenizer", format!("{path}: {ids} tokens, ends each text with {end}")),
             (None, _) => self.ok("tokenizer", format!("{path}: {ids} tokens")),
@@ -182,7 +184,7 @@ impl Findings {
             Ok((pooling, None)) => self.ok("pooling", pooling.to_string()),
             Ok((pooling, Some(path))) => self.warn(
                 "pooling",
-                format!("{pooling}; {} names another pooling, which is wrong for {}; this tool ignores that file, but other programs will use it", path.display(), folder.architecture()),
+                format!("{pooling}; {} names another pooling, which is wrong for {}; this tool ignores that file, but other programs will use the file", path.display(), folder.architecture()),
             ),
             Err(error) => self.failure("pooling", &error),
         }
@@ -253,7 +255,7 @@ impl Findings {
         let off = hello[0].values().iter().zip(HELLO.1).map(|(here, there)| (here - there).abs());
         let off = off.fold(0.0, f32::max);
         let detail = format!(
-            "similarities differ from the model card by at most {worst:.4}; the first dimensions for {:?} differ from fp32 by at most {off:.4}",
+            "similarities differ from the model card by at most {worst:.4}; the first numbers of the vector of {:?} differ from fp32 by at most {off:.4}",
             HELLO.0
         );
         match worst {
@@ -376,7 +378,7 @@ fn bytes(folder: &ModelFolder) -> anyhow::Result<u64> {
         let path = folder.onnx.with_file_name(&name);
         let data = path.metadata().map_err(|e| {
             anyhow!(
-                "{}: holds weights of {graph} and cannot be read: {e}; download this file too",
+                "{}: contains weights of {graph}, but cannot be read: {e}; download this file too",
                 path.display()
             )
         })?;

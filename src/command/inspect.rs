@@ -126,7 +126,9 @@ impl InspectPage<'_> {
         }
         if self.stale > 0 {
             let documents = counted(self.stale.into(), "document");
-            line(format!("stale: {documents} could not be read in the last run, so an older row was kept"))?;
+            line(format!(
+                "stale: {documents} could not be read in the latest run, so rows of an earlier run were kept"
+            ))?;
         }
         Ok(())
     }

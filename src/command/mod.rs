@@ -25,12 +25,13 @@ use crate::cli::{Cli, Command};
 use crate::source;
 use process::{NobodyReads, printed};
 
+pub use advice::explained_run;
 pub use process::Exit;
 
 /// Runs the subcommand.
 ///
 /// # Errors
-/// The error that ended the run. Its message is one line: file, cause, what to do.
+/// The error that ended the run. [`explained_run`] makes its message: one line with file, cause and what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let result = match cli.command {
         Command::Build(arguments) => build::run(&arguments, cli.log_format),

@@ -3,8 +3,6 @@
 use std::io::{self, Stdout};
 use std::sync::Arc;
 
-use anyhow::ensure;
-
 use super::advice::explained;
 use super::process::{Exit, printed};
 use super::setup::inputs;
@@ -12,7 +10,7 @@ use crate::cli::ReadArguments;
 use crate::console::{LogFormat, Reporter};
 use crate::error::{DocumentError, Failure, Lost};
 use crate::index::{DocumentStream, ERROR};
-use crate::pipeline::{self, Tally};
+use crate::pipeline::{self, ReadDocument, Tally};
 use crate::storage::object::Stores;
 
 pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -25,11 +23,11 @@ pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit>
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
     while let Some(group) = groups.take()? {
         for item in group {
-            if let pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) =
-                &item
-            {
-                ensure!(!failure.cause.ends_the_run(), "{}: {}", failure.place, failure.cause);
-            }
+            let item = match item {
+                ReadDocument::Failed(failure) => ReadDocument::Failed(failure.tolerated()?),
+                ReadDocument::Unassigned(failure) => ReadDocument::Unassigned(failure.tolerated()?),
+                item => item,
+            };
             printed(write(item, &mut output, &mut documents, &reporter))?;
         }
     }
@@ -39,30 +37,30 @@ pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit>
 }
 
 fn write(
-    item: pipeline::ReadDocument,
+    item: ReadDocument,
     output: &mut DocumentStream<Stdout>,
     documents: &mut Tally,
     reporter: &Reporter,
 ) -> io::Result<()> {
     match item {
-        pipeline::ReadDocument::Document(document, _) => {
+        ReadDocument::Document(document, _) => {
             documents.found(document.encoding);
             documents.empty += u64::from(document.text.is_empty());
             output.push(&document.id, &document.text, &document.kept)
         }
         // An unassigned failure has no known id, so every shard writes a row for this failure. A program that joins the
         // streams of several shards has to drop the duplicate rows.
-        pipeline::ReadDocument::Failed(failure) | pipeline::ReadDocument::Unassigned(failure) => {
+        ReadDocument::Failed(failure) | ReadDocument::Unassigned(failure) => {
             documents.found(None);
             documents.failed += 1;
             reporter.failed(&failure);
             output.push_failed(name(&failure), &explained(&failure.cause))
         }
-        pipeline::ReadDocument::LeftOut(why) => {
+        ReadDocument::LeftOut(why) => {
             *documents.left_out.entry(why).or_default() += 1;
             Ok(())
         }
-        pipeline::ReadDocument::Nothing(root) => {
+        ReadDocument::Nothing(root) => {
             reporter.warn(&format!("input {root}: has no documents"));
             Ok(())
         }

@@ -218,7 +218,7 @@ fn longest(questions: &[String], tokenizer: &Tokenizer, tokens_max: usize) -> an
         let tokens = tokenizer.encode(question).with_context(|| named(question))?.len();
         ensure!(
             tokens <= tokens_max,
-            "{}: has {tokens} tokens, the model takes at most {tokens_max}; shorten the question",
+            "{}: has {tokens} tokens, but the model accepts at most {tokens_max}; shorten the question",
             named(question)
         );
         longest = longest.max(tokens);

@@ -145,7 +145,7 @@ impl Reporter {
     /// Writes that a document could not be read, so the index keeps the document's row from the previous run. Stores the id
     /// for the report.
     pub fn stale(&self, id: &str) {
-        let message = format!("{id}: cannot be read now; keeps its row of the last run");
+        let message = format!("{id}: cannot be read now; its row from the previous run is kept");
         self.print(Level::Stale, &message, json!({"id": id}));
         push(lock(&self.stale), id.to_owned());
     }

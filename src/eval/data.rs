@@ -49,12 +49,38 @@ pub struct Question {
 /// id of the document.
 pub type Judgments = HashMap<String, HashMap<String, i64>>;
 
-/// The file and the columns to read, and the advice for a missing column.
+/// What a file of a test set holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Pairs of texts with a score.
+    Pairs,
+    /// Questions or documents with an id.
+    Entries,
+    /// Judgments of documents.
+    Judgments,
+}
+
+/// The error for a file that is empty, or that lacks a value which its layout needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct LayoutError {
+    /// The layout that was expected.
+    pub layout: Layout,
+    cause: String,
+}
+
+impl Layout {
+    fn error(self, cause: String) -> anyhow::Error {
+        LayoutError { layout: self, cause }.into()
+    }
+}
+
+/// The file and the columns to read.
 struct TestRows<'a> {
     file: &'a Path,
     text: &'a [&'a str],
     keep: &'a [&'a str],
-    expected: &'a str,
+    layout: Layout,
     program: &'a Path,
 }
 
@@ -66,11 +92,11 @@ struct TestRows<'a> {
 pub fn pairs(file: &Path, fields: &[String; 3], program: &Path) -> anyhow::Result<Vec<Pair>> {
     let [first, second, score] = fields.each_ref().map(String::as_str);
     let keep = [first, second, score, LANGUAGE[0], LANGUAGE[1]];
-    let expected = "name the columns of texts and score with --fields A,B,SCORE";
+    let layout = Layout::Pairs;
     let mut pairs = Vec::new();
-    TestRows { file, text: &[first, second], keep: &keep, expected, program }.each(|row| {
+    TestRows { file, text: &[first, second], keep: &keep, layout, program }.each(|row| {
         let text = |name: &str, value: &Value| match value.as_str().map(clean) {
-            None => Err(anyhow!("no field `{name}`; {expected}")),
+            None => Err(layout.error(format!("no field `{name}`"))),
             Some(text) if text.is_empty() => Err(anyhow!("field `{name}` is empty; remove the pair")),
             Some(text) => Ok(text),
         };
@@ -80,7 +106,7 @@ pub fn pairs(file: &Path, fields: &[String; 3], program: &Path) -> anyhow::Resul
         let texts = [text(first, of_first)?, text(second, of_second)?];
         let score = number(of_score)
             .filter(|score: &f64| score.is_finite())
-            .with_context(|| format!("field `{score}` is {of_score}, not a number; {expected}"))?;
+            .ok_or_else(|| layout.error(format!("field `{score}` is {of_score}, not a number")))?;
         pairs.push(Pair { texts, score, language: language(languages), place: row.place() });
         Ok(())
     })?;
@@ -120,11 +146,13 @@ fn entries(
     program: &Path,
     mut take: impl FnMut(CorpusEntry, Option<String>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let expected = "each line must be an object like {\"_id\": \"1\", \"text\": \"…\"}";
+    let layout = Layout::Entries;
     let mut seen = HashSet::new();
-    TestRows { file, text, keep: &["_id", LANGUAGE[0], LANGUAGE[1]], expected, program }.each(|row| {
+    TestRows { file, text, keep: &["_id", LANGUAGE[0], LANGUAGE[1]], layout, program }.each(|row| {
         let [id, languages @ ..] = &*row.kept else { unreachable!("a row has the columns asked for") };
-        ensure!(!id.is_null(), "no field `_id`; {expected}");
+        if id.is_null() {
+            return Err(layout.error("no field `_id`".to_owned()));
+        }
         ensure!(
             seen.insert(row.id.clone()),
             "the id `{}` is used twice; give each line a different id",
@@ -140,17 +168,16 @@ fn entries(
 /// The file cannot be read or is empty, lacks a column, has a score that is not a whole number, or judges a document twice.
 pub fn judgments(file: &Path, program: &Path) -> anyhow::Result<Judgments> {
     let keep @ [query_id, corpus_id, _] = ["query-id", "corpus-id", "score"];
-    let expected =
-        "the first line must name the columns query-id, corpus-id and score, with tabs between them";
+    let layout = Layout::Judgments;
     let mut judged = Judgments::new();
-    TestRows { file, text: &[corpus_id], keep: &keep, expected, program }.each(|row| {
+    TestRows { file, text: &[corpus_id], keep: &keep, layout, program }.each(|row| {
         let [question, document, score] = &*row.kept else { unreachable!("a row has the columns asked for") };
         let id = |name: &str, value: &Value| {
-            value.as_str().map(str::to_owned).with_context(|| format!("no {name}; {expected}"))
+            value.as_str().map(str::to_owned).ok_or_else(|| layout.error(format!("no {name}")))
         };
         let (question, document) = (id(query_id, question)?, id(corpus_id, document)?);
         let relevance =
-            number(score).with_context(|| format!("the score is {score}, not a whole number; {expected}"))?;
+            number(score).ok_or_else(|| layout.error(format!("the score is {score}, not a whole number")))?;
         let before = judged.entry(question.clone()).or_default().insert(document.clone(), relevance);
         ensure!(
             before.is_none(),
@@ -184,7 +211,7 @@ impl TestRows<'_> {
                     take(row).context(place)?;
                 }
                 Found::Failed(failure) => return Err(self.failed(failure)),
-                Found::Nothing(name) => bail!("{name}: is empty; {}", self.expected),
+                Found::Nothing(name) => return Err(self.layout.error(format!("{name}: is empty"))),
                 Found::LeftOut(_) => {}
             }
         }
@@ -199,7 +226,7 @@ impl TestRows<'_> {
                 | DocumentError::Content(ContentError::ColumnMissing { .. })
         );
         if has_other_fields {
-            anyhow!("{place}: {cause}; {}", self.expected)
+            self.layout.error(format!("{place}: {cause}"))
         } else {
             anyhow!("{place}: {cause}")
         }

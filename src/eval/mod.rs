@@ -6,6 +6,8 @@ mod metrics;
 mod rankings;
 
 pub use bootstrap::{Interval, interval};
-pub use data::{CorpusEntry, Judgments, Pair, Question, corpus, judgments, pairs, questions};
+pub use data::{
+    CorpusEntry, Judgments, Layout, LayoutError, Pair, Question, corpus, judgments, pairs, questions,
+};
 pub use metrics::{K, ndcg, pearson, recall, reciprocal_rank, spearman};
 pub use rankings::Rankings;

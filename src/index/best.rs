@@ -30,8 +30,8 @@ impl<T: Ranked> Best<T> {
         Best { most, items: Vec::new(), is_full: false }
     }
 
-    /// Returns the worst item that the latest sort kept; `None` until a sort has kept `most` items. An item that is not better
-    /// than the worst item need not be offered.
+    /// Returns the worst item that the latest sort kept; `None` until a sort has kept `most` items. Only an item that is better
+    /// than this item can still be selected.
     pub fn worst(&self) -> Option<&T> {
         self.items[..if self.is_full { self.most } else { 0 }].last()
     }

@@ -61,7 +61,8 @@ impl Changes {
 }
 
 /// Writes a delta with one row per change and puts the delta in place. The columns are `id`, [`OPERATION`], and the other columns
-/// of the new file. In a removed row, these other columns are null. Returns the warning of [`Place::publish`], if there is one.
+/// of the new file. If a row was removed, these other columns are null. Returns the warning of [`Place::publish`], if there is
+/// one.
 ///
 /// # Errors
 /// The delta cannot be written, or an index file cannot be read.
@@ -98,7 +99,7 @@ pub fn write_delta(
     place.publish(file)
 }
 
-/// Whether the file at `place` is a delta, and applying this delta to an older index file results in `file`.
+/// Returns whether the file at `place` is a delta that turns an older index file into `file`.
 pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
     let footer = || ArrowReaderMetadata::load(&File::open(place.path()).ok()?, Default::default()).ok();
     footer().and_then(|footer| entry(&footer, TO)).is_some_and(|to| to == file.content())

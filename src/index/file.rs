@@ -20,9 +20,9 @@ use super::row_batch::floats;
 use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
 
-/// How many times a row group may be read for its vectors, averaged over all row groups. A build that needs the vectors in the
-/// order of the file reads each row group about ten times. A build that exceeds the limit needs the vectors in another order.
-/// Then all vectors are copied to a [`FlatVectors`], which is fast in any order.
+/// Limit on the reads of a row group for its vectors, averaged over all row groups. A build that needs the vectors in the order
+/// of the file reads each row group about ten times. A build that exceeds the limit needs the vectors in another order. Then all
+/// vectors are copied to a [`FlatVectors`], which is fast in any order.
 const READS_PER_GROUP_MAX: usize = 16;
 
 /// The index file at the output path when a run begins, and how much of this file the run can reuse.
@@ -40,13 +40,13 @@ pub enum Reusable {
     Nothing,
     /// Only the vectors, which may have to be truncated. The new file will have a different fingerprint.
     Vectors,
-    /// The whole file, if no row changes. The new file would have the same fingerprint.
+    /// The whole file, if no row changes. The settings are the same, so the new file has the same fingerprint.
     File,
 }
 
 impl Old {
-    /// Whether the vectors of the old file can be reused. If so, each text has the same vector in the old file and in the new
-    /// file, apart from truncation.
+    /// Returns whether the vectors of the old file can be reused. If so, each text has the same vector in the old file and in the
+    /// new file, apart from truncation.
     pub fn has_vectors(&self) -> bool {
         self.reusable != Reusable::Nothing
     }
@@ -60,7 +60,7 @@ struct DocumentStart {
 }
 
 /// An index file that was read whole. An `IndexFile` needs 20 bytes of memory per row and 24 bytes per document. If there are
-/// kept columns, it needs 8 more bytes per row.
+/// kept columns, an `IndexFile` needs 8 more bytes per row.
 pub struct IndexFile {
     part: Part,
     dim: usize,
@@ -70,7 +70,7 @@ pub struct IndexFile {
     documents: Vec<DocumentStart>,
     by_text: OnceLock<Vec<u32>>,
     by_id: OnceLock<Vec<u32>>,
-    /// Number of reads of a row group for its vectors. If a row group is read twice, both reads are counted.
+    /// Number of times that a row group was read for its vectors, added up over all row groups.
     groups_read: AtomicUsize,
     /// A temporary file with all vectors. The file is written when the reads exceed [`READS_PER_GROUP_MAX`].
     flat: OnceLock<FlatVectors>,
@@ -152,14 +152,14 @@ impl IndexFile {
 
     /// Returns the index of the document that a row belongs to.
     pub fn document_of(&self, row: u32) -> u32 {
-        // Document 0 starts at row 0. So the index of a document is how many of the other documents start at or before the
-        // given row.
+        // Document 0 starts at row 0. So the index of the document is the number of documents after document 0 that start at or
+        // before the given row.
         let others = self.documents.get(1..).unwrap_or_default();
         number(others.partition_point(|start| start.row <= row))
     }
 
-    /// Whether a row has the text and the kept values with these digests. If the file has no kept columns, only the text is
-    /// compared.
+    /// Returns whether a row has the text and the kept values with these digests. If the file has no kept columns, only the text
+    /// is compared.
     pub fn is_row(&self, row: u32, text: Digest, kept: Option<u64>) -> bool {
         self.texts[row as usize] == text && self.kept_digest(row).is_none_or(|there| Some(there) == kept)
     }
@@ -178,13 +178,13 @@ impl IndexFile {
         (0..self.documents()).map(|at| (self.documents[at as usize].id, self.rows_of(at)))
     }
 
-    /// Whether the kept columns have these names and types.
+    /// Returns whether the kept columns have these names and types.
     pub fn keeps(&self, columns: &[KeptColumn]) -> bool {
         let expected = schema(self.dim, columns);
         self.fields() == expected.fields()
     }
 
-    /// Whether the kept columns have these names.
+    /// Returns whether the kept columns have these names.
     pub fn keeps_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> bool {
         self.part.kept_names().into_iter().eq(names)
     }

@@ -12,8 +12,8 @@ use super::part::Part;
 use super::row_batch::floats;
 use super::schema::VECTOR;
 
-/// A temporary file with the vectors of an index file as plain floats. The system removes the temporary file when it is closed.
-/// In the Parquet file, reading a single vector means reading a whole page.
+/// A temporary file with the vectors of an index file as plain floats. The system removes the temporary file when the file is
+/// closed. In the Parquet file, reading a single vector means reading a whole page.
 pub struct FlatVectors {
     file: File,
     dim: usize,

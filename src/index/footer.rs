@@ -24,7 +24,7 @@ pub fn entry(footer: &ArrowReaderMetadata, key: &str) -> Option<String> {
     entries.iter().find(|entry| entry.key == key)?.value.clone()
 }
 
-/// Whether a file that this tool wrote is a delta.
+/// Returns whether a file that this tool wrote is a delta.
 pub fn is_delta(footer: &ArrowReaderMetadata) -> bool {
     entry(footer, TO).is_some()
 }

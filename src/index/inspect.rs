@@ -1,5 +1,5 @@
-//! Reads an index, and returns figures about its rows and a list of problems. Needs 40 bytes of memory per row, and memory for
-//! the vectors of a sample of rows.
+//! Reads an index, and returns figures about its rows and a list of problems. The function `inspect` needs 40 bytes of memory per
+//! row, and memory for the vectors of a sample of rows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,8 @@ use super::schema::COLUMNS;
 use super::search::{Neighbor, Search, nearest};
 use crate::digest::Digest;
 
-/// How much the length of a vector may differ from 1. Rounding 1,024 numbers to 32-bit floats changes the length by about 1e-7.
+/// Largest accepted difference between the length of a vector and 1. Rounding 1,024 numbers to 32-bit floats changes the length
+/// by about 1e-7.
 const LENGTH_TOLERANCE: f64 = 1e-4;
 
 /// Limit on the rows in the sample. For each row in the sample, [`inspect`] searches for the nearest other row.
@@ -35,7 +36,7 @@ pub struct Figures {
     pub bytes: u64,
     /// Lengths of the texts in characters.
     pub characters: Spread,
-    /// For each n, how many texts have 2^n to 2^(n+1) - 1 characters.
+    /// For each n, the number of texts with 2^n to 2^(n+1) - 1 characters.
     pub characters_log2: BTreeMap<u32, u64>,
     /// Euclidean lengths of the vectors.
     pub vector_length: Spread,
@@ -62,7 +63,7 @@ pub struct NearestFigures {
     pub sample: usize,
     /// Cosines between each row in the sample and its nearest other row.
     pub cosine: Spread,
-    /// For each n, how many cosines are at least n / 10 and less than (n + 1) / 10. A cosine of 1 is counted for n = 9.
+    /// For each n, the number of cosines that are at least n / 10 and less than (n + 1) / 10. A cosine of 1 is counted for n = 9.
     pub cosine_tenths: BTreeMap<i32, u64>,
     /// Number of rows in the sample that have a near-duplicate: another row at a cosine of at least [`NEAR_DUPLICATE`].
     pub near_duplicates: u64,
@@ -146,7 +147,8 @@ fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
     Ok(pass)
 }
 
-/// Rounds a length to a 32-bit float, which takes half the memory and is as precise as the vectors.
+/// Rounds a length to a 32-bit float. A 32-bit float needs half the memory of a 64-bit float, and is as precise as the numbers of
+/// the vectors.
 #[allow(clippy::cast_possible_truncation)]
 fn rounded(length: f64) -> f32 {
     length as f32

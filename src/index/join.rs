@@ -27,7 +27,7 @@ use crate::interrupt;
 use crate::shard::Shard;
 use crate::storage::place::Place;
 
-/// An error names at most this many missing shards.
+/// Limit on the missing shards that an error names.
 const MISSING_NAMED: usize = 10;
 
 /// Index files that fit together, in the order in which [`Shards::join`] joins them.
@@ -173,6 +173,33 @@ pub struct Joined {
     pub warning: Option<String>,
 }
 
+/// The reason why parts do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// A part has other kept columns than the first part.
+    #[error("part {part}: has other kept columns ({columns}) than {first} ({of_first})")]
+    OtherKeptColumns {
+        /// The path of the part.
+        part: String,
+        /// The kept columns of the part.
+        columns: String,
+        /// The path of the first part.
+        first: String,
+        /// The kept columns of the first part.
+        of_first: String,
+    },
+    /// Shards of the build are missing.
+    #[error("missing shards: {named} ({missing} of {count})")]
+    MissingShards {
+        /// The first missing shards.
+        named: String,
+        /// How many shards are missing.
+        missing: usize,
+        /// The number of shards of the build.
+        count: u32,
+    },
+}
+
 fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
     anyhow!("part {}: is damaged ({why:#}); build it again", path.display())
 }
@@ -194,9 +221,12 @@ fn check_settings(parts: &Parts) -> anyhow::Result<()> {
         let own = part.kept_names();
         ensure!(
             own == *kept,
-            "part {path}: has other kept columns ({}) than {first} ({}); build it again with the same --keep",
-            own.join(", "),
-            kept.join(", ")
+            JoinError::OtherKeptColumns {
+                part: path.to_string(),
+                columns: own.join(", "),
+                first: first.to_string(),
+                of_first: kept.join(", "),
+            }
         );
     }
     Ok(())
@@ -229,12 +259,8 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
     let missing = count as usize - there.len();
     let named = (0..count).filter(|at| !there.contains_key(at)).take(MISSING_NAMED);
     let named: Vec<String> = named.map(|at| format!("{at}/{count}")).collect();
-    ensure!(
-        missing == 0,
-        "missing shards: {}{} ({missing} of {count}); build them with --shard, or name their files",
-        named.join(", "),
-        if missing > MISSING_NAMED { ", …" } else { "" }
-    );
+    let more = if missing > MISSING_NAMED { ", …" } else { "" };
+    ensure!(missing == 0, JoinError::MissingShards { named: named.join(", ") + more, missing, count });
     Ok(())
 }
 

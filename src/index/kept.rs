@@ -89,7 +89,7 @@ impl KeptColumn {
         &self.name
     }
 
-    /// Whether all values so far are null.
+    /// Returns whether all values so far are null.
     pub fn is_empty(&self) -> bool {
         self.kind == KeptType::Null
     }
@@ -153,7 +153,7 @@ pub fn digest(values: &[Value]) -> (u64, usize) {
     (u64::from_le_bytes([a, b, c, d, e, f, g, h]), bytes)
 }
 
-/// Whether this tool writes kept columns of this type.
+/// Returns whether this tool writes kept columns of this type.
 pub fn is_known(kind: &DataType) -> bool {
     matches!(kind, DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Utf8)
 }

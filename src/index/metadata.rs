@@ -1,5 +1,7 @@
 //! The metadata of an index file: the settings that the vectors depend on, and the version of the tool that made the file.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelFingerprint;
@@ -14,6 +16,15 @@ pub enum RowKind {
     Documents,
     /// The row is a chunk. The id of the row is the document's id, `#`, and the chunk number, which starts at 0.
     Chunks,
+}
+
+impl fmt::Display for RowKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RowKind::Documents => "documents",
+            RowKind::Chunks => "chunks",
+        })
+    }
 }
 
 /// All settings that the vectors of a file depend on. If two files have equal fingerprints, equal texts have equal vectors.
@@ -57,13 +68,14 @@ impl Fingerprint {
         differ(old.weights != new.weights || old.architecture != new.architecture, "the model".into());
         differ(old.tokenizer != new.tokenizer, "the tokenizer".into());
         differ(old.pooling != new.pooling, "the pooling".into());
-        differ(old.precision != new.precision, "--device".into());
-        differ(self.dim < wanted.dim, format!("--dim ({} before, now {})", self.dim, wanted.dim));
-        differ(self.instruction != wanted.instruction, "--instruction".into());
+        differ(old.precision != new.precision, "the precision of the device".into());
+        differ(self.dim < wanted.dim, format!("the dimensions ({} before, now {})", self.dim, wanted.dim));
+        differ(self.instruction != wanted.instruction, "the instruction".into());
         differ(self.prompt != wanted.prompt, "the prompt before each text".into());
         let (before, now) = (self.max_tokens, wanted.max_tokens);
-        differ(before != now, format!("--max-tokens ({before} before, now {now})"));
-        differ(self.rows != wanted.rows, "--chunks".into());
+        differ(before != now, format!("the tokens per chunk ({before} before, now {now})"));
+        let (before, now) = (self.rows, wanted.rows);
+        differ(before != now, format!("the rows ({before} before, now {now})"));
         differ(self.chunking != wanted.chunking, "the rules for splitting long texts into chunks".into());
         parts
     }
@@ -83,7 +95,7 @@ pub struct Metadata {
     /// All settings that the vectors depend on.
     pub fingerprint: Fingerprint,
     /// Number of documents that could not be read, so that their rows were copied from an older file. These documents are at the
-    /// end of the file. In a merged file, they are at the end of each part.
+    /// end of the file. In a merged file, these documents are at the end of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
     /// The shard that the documents belong to; `None` if the file is not a shard.

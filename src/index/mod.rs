@@ -26,12 +26,13 @@ mod writer;
 
 pub use delta::{Changes, OPERATION, write_delta};
 pub use file::{IndexFile, Old, Reusable};
-pub use join::{Joined, Shards};
+pub use join::{JoinError, Joined, Shards};
 pub use metadata::{Fingerprint, Metadata, RowKind};
 pub use part::{IndexFileError, Part};
 pub use parts::{Parts, RowAt};
 pub use row::{Row, RowId, Vector};
 pub use row_batch::RowBatch;
+pub use row_count::TooManyRows;
 pub use schema::{COLUMNS, DELTA, INDEX};
 
 pub use stream::{

@@ -53,7 +53,7 @@ pub struct Part {
     metadata: Option<Metadata>,
     kind: RowKind,
     content: String,
-    /// For each row group, how many rows that row group and all row groups before it have together.
+    /// For each row group, the total number of rows in this row group and all earlier row groups.
     group_ends: Vec<u32>,
 }
 
@@ -115,7 +115,7 @@ impl Part {
         self.footer.schema().fields()
     }
 
-    /// Whether the file has the columns `id`, `text`, and `vector` with `dim` dimensions.
+    /// Returns whether the file has the columns `id`, `text`, and `vector` with `dim` dimensions.
     pub(super) fn has_columns(&self, dim: usize) -> bool {
         let is_text =
             |name| self.fields().find(name).is_some_and(|(_, field)| *field.data_type() == DataType::Utf8);

@@ -28,14 +28,14 @@ pub struct RowAt {
 /// One or more index files that were made with the same model, dimensions, instruction and kind of rows.
 pub struct Parts {
     parts: Vec<(PathBuf, Part)>,
-    /// For each file, how many rows that file and all files before it have together.
+    /// For each file, the total number of rows in this file and all earlier files.
     ends: Vec<u64>,
     metadata: Metadata,
 }
 
 impl Parts {
     /// Opens index files. Each name is a file, a folder, or a pattern such as `parts/*.parquet`. For a folder, this function
-    /// opens the `.parquet` files in the folder. For a pattern, it opens the files that match.
+    /// opens the `.parquet` files in the folder. For a pattern, this function opens the files that match.
     ///
     /// # Errors
     /// A file is missing, damaged or not an index; the model, dimensions, instruction or kind of rows of a file
@@ -194,7 +194,12 @@ impl Parts {
             found.extend(here.into_iter().map(|row| RowAt { part: at, row }).zip(read));
         }
         let place = |row: &RowAt| found.binary_search_by_key(row, |(at, _)| *at);
-        let row = |row| Ok(found[place(row).map_err(|_| anyhow!("a row that was read is there"))?].1.clone());
+        let row = |row| {
+            Ok(found[place(row)
+                .map_err(|_| anyhow!("a requested row was not read, which is an error of this program"))?]
+            .1
+            .clone())
+        };
         rows.iter().map(row).collect()
     }
 }
@@ -236,7 +241,7 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Whether a path in a folder is opened as an index. Only `.parquet` files are opened, and no hidden files.
+/// Returns whether a path in a folder is opened as an index. Only `.parquet` files are opened, and no hidden files.
 fn is_part(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");
@@ -246,7 +251,7 @@ fn is_part(path: &Path) -> bool {
 /// Opens an index file. Returns `None` for a delta that was found in a folder, because a folder may contain both an index and a
 /// delta.
 fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
-    ensure!(!path.is_dir(), "is a folder; name the folder itself, or files in it");
+    ensure!(!path.is_dir(), "is a folder; name this folder without a pattern, or name files in the folder");
     File::open(path).map_err(|e| anyhow!("cannot be opened: {e}; check the path"))?;
     let opened = Part::open(path);
     if is_in_folder && matches!(opened, Err(IndexFileError::Delta)) {
@@ -273,7 +278,8 @@ fn known(part: &Part) -> anyhow::Result<&Metadata> {
     part.metadata().context("was made by another version of this tool; build it again")
 }
 
-/// Compares the settings of two files. Returns the reason that one search cannot cover both files; `None` if it can cover both.
+/// Compares the settings of two files. Returns the reason that one search cannot cover both files; `None` if one search can cover
+/// both files.
 fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if first.dim != other.dim {
         return Some(format!("its vectors have {} dimensions instead of {}", other.dim, first.dim));

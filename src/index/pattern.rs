@@ -21,7 +21,7 @@ enum PatternPart {
     Folders,
 }
 
-/// Whether a name contains a character that has a special meaning in a pattern.
+/// Returns whether a name contains a character that has a special meaning in a pattern.
 pub fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }

@@ -34,7 +34,7 @@ impl RowBatch {
     /// # Errors
     /// The column is missing, has another type, or contains a null.
     pub fn vectors(&self) -> anyhow::Result<ArrayView2<'_, f32>> {
-        let column = self.batch.column_by_name(VECTOR).context("it has no column vector")?;
+        let column = self.batch.column_by_name(VECTOR).context("it has no column `vector`")?;
         let vectors = column.as_fixed_size_list_opt().context("its column vector has no vectors")?;
         let floats = floats(&self.batch)?;
         ensure!(vectors.null_count() + vectors.values().null_count() == 0, "a vector is null");
@@ -66,9 +66,10 @@ impl RowBatch {
     }
 
     fn strings(&self, name: &str) -> anyhow::Result<impl Iterator<Item = &str>> {
-        let column = self.batch.column_by_name(name).with_context(|| format!("it has no column {name}"))?;
-        let strings =
-            column.as_string_opt::<i32>().with_context(|| format!("its column {name} is not text"))?;
+        let column = self.batch.column_by_name(name).with_context(|| format!("it has no column `{name}`"))?;
+        let strings = column
+            .as_string_opt::<i32>()
+            .with_context(|| format!("its column `{name}` does not have the type string"))?;
         ensure!(strings.null_count() == 0, "its column {name} has a null");
         Ok(strings.iter().flatten())
     }

@@ -2,10 +2,7 @@
 
 /// The error for more rows than 32 bits can count. Row numbers have 32 bits so that the lookup tables of a large file stay small.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[error(
-    "more than 4,294,967,295 rows do not fit into one file; \
-     make several files with --shard, and search their folder instead of merging them"
-)]
+#[error("more than 4,294,967,295 rows do not fit into one file")]
 pub struct TooManyRows;
 
 /// Converts a row count to 32 bits.
@@ -29,12 +26,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_rows_than_fit_into_a_file_are_refused_with_what_helps() {
+    fn more_rows_than_fit_into_a_file_are_refused() {
         assert_eq!(row_count(u64::from(u32::MAX)), Ok(u32::MAX));
         assert_eq!(add_rows(u32::MAX - 2, 2), Ok(u32::MAX));
         assert_eq!(row_count(1u64 << 32), Err(TooManyRows));
         assert_eq!(add_rows(u32::MAX - 2, 3), Err(TooManyRows));
-        let message = add_rows(0, 1 << 32).unwrap_err().to_string();
-        assert!(message.contains("4,294,967,295 rows") && message.contains("--shard"), "{message}");
+        assert_eq!(add_rows(0, 1 << 32), Err(TooManyRows));
     }
 }

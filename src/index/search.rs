@@ -19,7 +19,7 @@ pub struct Neighbor {
     pub score: f32,
     /// The position of the row.
     pub row: RowAt,
-    /// The digest of the document's id if [`Search::by_document`] is set, else `None`.
+    /// The digest of the document's id; `None` if [`Search::by_document`] is not set.
     document: Option<Digest>,
 }
 
@@ -35,7 +35,7 @@ impl Ranked for Neighbor {
     }
 }
 
-/// Decides which rows to find for each question.
+/// The settings of a search.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     /// Limit on the rows per question.

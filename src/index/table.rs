@@ -19,8 +19,8 @@ use super::metadata::Metadata;
 use super::row::RowId;
 use super::schema::{VECTOR, element, list_length, schema};
 
-/// Limit on the rows per row group. The vectors of a full row group take 16 MiB with 1,024 dimensions: enough for a fast scan,
-/// and small enough to buffer.
+/// Limit on the rows per row group. With 1,024 dimensions, the vectors of a full row group have 16 MiB. This is large enough for
+/// a fast scan, and small enough to buffer.
 const ROW_GROUP_ROWS: usize = 4096;
 
 /// A row group is complete when its strings and vectors have at least this many bytes.

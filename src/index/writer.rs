@@ -1,7 +1,8 @@
 //! Writes rows to an index file and puts the file in place.
 //!
-//! The new file is written beside the old file, flushed to disk, read again for a check, and renamed over the old file. Nothing
-//! is written until a row differs from the old file, so a run without changes leaves the old file untouched.
+//! The new file is written beside the old file, flushed to disk, read again for a check, and renamed over the old file. The new
+//! file is not started until a row differs from the row at the same position in the old file, so a run without changes leaves the
+//! old file untouched.
 
 use anyhow::Context;
 
@@ -158,7 +159,8 @@ impl<'a> IndexWriter<'a> {
             && file.is_row(self.rows, text, Some(kept::digest(&row.kept).0))
     }
 
-    /// Whether no new file is needed: the old file has exactly the pushed rows, the same columns and the same metadata.
+    /// Returns whether the old file has exactly the pushed rows, and the columns and metadata that a new file would have. If so,
+    /// no new file is written.
     fn is_complete(&self, old: &IndexFile) -> bool {
         let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
         is_same

@@ -41,7 +41,7 @@ impl Gpu {
         self.0.name().unwrap_or_else(|_| "GPU".to_owned())
     }
 
-    /// Tells whether the GPU computes in bfloat16: compute capability 8.0 (Ampere) or higher. Returns `true` if the driver does
+    /// Returns whether the GPU computes in bfloat16: compute capability 8.0 (Ampere) or higher. Returns `true` if the driver does
     /// not say.
     pub fn has_bf16(&self) -> bool {
         self.0.compute_capability().map_or(true, |(major, _)| major >= 8)
@@ -54,15 +54,15 @@ fn driver_error(error: DriverError) -> anyhow::Error {
     anyhow!("the NVIDIA driver reports: {words}")
 }
 
-/// Returns the folders that may hold the libraries of CUDA: the folder of ONNX Runtime, and the folders in [`PACKAGES`].
+/// Returns the folders that may contain the libraries of CUDA: the folder of ONNX Runtime, and the folders in [`PACKAGES`].
 pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
     let beside = onnx_runtime.parent().unwrap_or(Path::new("."));
     let packages = PACKAGES.map(|package| beside.join(package));
     [beside.to_owned()].into_iter().chain(packages.into_iter().filter(|folder| folder.is_dir())).collect()
 }
 
-/// Loads the libraries of CUDA and cuDNN from [`folders`], so that ONNX Runtime finds them. If no folder has them, ONNX Runtime
-/// uses the libraries of the system.
+/// Loads the libraries of CUDA and cuDNN from [`folders`], so that ONNX Runtime finds them. If no folder has these libraries,
+/// ONNX Runtime uses the libraries of the system.
 ///
 /// # Errors
 /// A folder has the first library of CUDA or cuDNN, but lacks another library; or a library cannot be loaded.

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::ensure;
 use ort::ep::{self, ExecutionProvider};
 use serde::{Deserialize, Serialize};
 
+use super::precision::Precision;
 use crate::error::Usage;
 
 /// A device that runs a graph.
@@ -35,6 +35,48 @@ pub enum DeviceChoice {
 pub enum DevicePrecision {
     /// bfloat16: 8 bits of exponent, 7 bits of fraction.
     Bf16,
+}
+
+/// The reason why a device cannot run a model.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// ONNX Runtime is missing, or cannot be used on the device.
+    #[error("{cause}")]
+    Runtime {
+        /// The device.
+        device: Device,
+        /// What is missing or wrong.
+        cause: String,
+    },
+    /// Another package has replaced the library of ONNX Runtime for the device.
+    #[error(
+        "{library}: was not built for {device}, although {provider} is in the same folder, so another package has replaced this file"
+    )]
+    Replaced {
+        /// The device.
+        device: Device,
+        /// The path of the library.
+        library: String,
+        /// The file name of the execution provider's library.
+        provider: &'static str,
+    },
+    /// CUDA cannot be started.
+    #[error("{0}")]
+    Cuda(String),
+    /// There is no GPU with the device number, or no driver for it.
+    #[error("{0}")]
+    NoGpu(String),
+    /// The processor has no instructions for bfloat16.
+    #[error("device openvino: this processor has no bfloat16 (AVX-512 BF16)")]
+    NoBfloat16,
+    /// The device cannot run an operator of the graph.
+    #[error("{cause}")]
+    NoOperator {
+        /// The operator, or the message of ONNX Runtime.
+        cause: String,
+        /// A precision whose exports have only operators that the device can run.
+        fitting: Precision,
+    },
 }
 
 impl FromStr for DeviceChoice {
@@ -113,7 +155,7 @@ impl Device {
         }
     }
 
-    /// Tells whether the loaded ONNX Runtime was built for the device.
+    /// Returns whether the loaded ONNX Runtime was built for the device.
     pub(super) fn is_built_in(&self) -> ort::Result<bool> {
         match self {
             Device::Cpu => Ok(true),
@@ -124,7 +166,7 @@ impl Device {
 
     /// Returns the PyPI package with ONNX Runtime for the device. All these packages install files of the same names, so
     /// installing one package replaces the files of another.
-    pub(super) fn package(&self) -> &'static str {
+    pub fn package(&self) -> &'static str {
         match self {
             Device::Cpu => "onnxruntime",
             Device::OpenVino => "onnxruntime-openvino",
@@ -132,19 +174,9 @@ impl Device {
         }
     }
 
-    /// Says how to install ONNX Runtime for the device.
-    pub(super) fn advice(&self) -> &'static str {
-        match self {
-            Device::Cpu => {
-                "install ONNX Runtime with `scripts/setup` or `pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to the library"
-            }
-            Device::OpenVino => {
-                "install ONNX Runtime with `scripts/setup openvino` or `pip install --upgrade onnxruntime-openvino`, or set ORT_DYLIB_PATH to the library"
-            }
-            Device::Cuda(_) => {
-                "install ONNX Runtime, CUDA 13 and cuDNN 9 with `scripts/setup cuda`, or use --device cpu"
-            }
-        }
+    /// Returns the error for ONNX Runtime that is missing or cannot be used on the device.
+    pub(super) fn unusable(&self, cause: String) -> DeviceError {
+        DeviceError::Runtime { device: self.clone(), cause }
     }
 
     /// Checks that the processor supports the device.
@@ -152,12 +184,8 @@ impl Device {
     /// # Errors
     /// The device is OpenVINO, and the processor has no instructions for bfloat16. On such a processor, OpenVINO would silently
     /// compute in fp32.
-    pub(super) fn check_processor(&self) -> anyhow::Result<()> {
-        ensure!(
-            *self != Device::OpenVino || has_bf16(),
-            "--device openvino: this processor has no bfloat16 (AVX-512 BF16); leave out --device"
-        );
-        Ok(())
+    pub(super) fn check_processor(&self) -> Result<(), DeviceError> {
+        if *self == Device::OpenVino && !has_bf16() { Err(DeviceError::NoBfloat16) } else { Ok(()) }
     }
 }
 
@@ -188,7 +216,7 @@ fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
-/// Tells whether the processor has an instruction that adds up 8-bit products in 32 bits. On an x86 processor without this
+/// Returns whether the processor has an instruction that adds up 8-bit products in 32 bits. On an x86 processor without this
 /// instruction, ONNX Runtime adds pairs of products in 16 bits, and large sums are cut off at the limit of 16 bits.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn has_int8_dot_products() -> bool {

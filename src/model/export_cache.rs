@@ -44,7 +44,7 @@ impl ExportCache {
     pub fn from_environment() -> anyhow::Result<Self> {
         let assets = path_variable("HF_ASSETS_CACHE").or_else(|| Some(home()?.join("assets")));
         let assets = assets.context(
-            "HOME is not set, so there is no cache for exports; set HF_HOME, or name a folder with an ONNX file with --model",
+            "HOME is not set, so there is no cache for exports; set HF_HOME, or name a model folder that has an ONNX file",
         )?;
         Ok(ExportCache(assets.join(env!("CARGO_PKG_NAME")).join("exports")))
     }

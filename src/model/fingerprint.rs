@@ -16,15 +16,15 @@ use crate::vector::pool::Pooling;
 /// Bytes per read of a file.
 const BLOCK: usize = 1 << 20;
 
-/// The bytes directly before the name of an external data file in an ONNX file. They are the start of a protobuf
-/// `StringStringEntryProto` with the key `location`. A search for these bytes finds the names in subgraphs too, and needs no
-/// parser for the format.
+/// The bytes in an ONNX file that precede the length and the name of an external data file. These bytes are the start of a
+/// protobuf `StringStringEntryProto` with the key `location`. A search for these bytes finds the names in subgraphs too, and
+/// needs no parser for the format.
 const LOCATION: &[u8] = b"\x0a\x08location\x12";
 
 /// The length of the longest path that Linux accepts, in bytes.
 const NAME_BYTES_MAX: usize = 4096;
 
-/// The length of a protobuf varint that can hold [`NAME_BYTES_MAX`], in bytes.
+/// The length of a protobuf varint that can represent [`NAME_BYTES_MAX`], in bytes.
 const VARINT_BYTES: usize = 2;
 
 /// The fingerprint of a model, which is a part of the fingerprint of an index.
@@ -47,7 +47,7 @@ pub struct ModelFingerprint {
 }
 
 impl ModelFingerprint {
-    /// Tells whether vectors of this model can be compared with vectors of `other`. The two fingerprints may differ only in the
+    /// Returns whether vectors of this model can be compared with vectors of `other`. The two fingerprints may differ only in the
     /// precision.
     pub fn is_same_model(&self, other: &ModelFingerprint) -> bool {
         *self == ModelFingerprint { precision: self.precision, ..other.clone() }

@@ -1,5 +1,5 @@
-//! Finds the graph and the tokenizer of a model in a local folder with the layout of a hub repository, and reads the pooling and
-//! the maximum length of a text from the configuration files.
+//! Finds the graph and the tokenizer of a model in a local folder with the layout of a hub repository. Reads the pooling and the
+//! maximum length of a text from the configuration files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::fingerprint::external_data;
 use super::prompts::Prompts;
-use crate::error::Usage;
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -61,6 +60,22 @@ struct Config {
     vocab_size: Option<usize>,
 }
 
+/// The error for a folder or a repository without the graph to use.
+#[derive(Debug, thiserror::Error)]
+#[error("has no {graph}")]
+pub struct GraphMissing {
+    graph: String,
+    /// The graphs that the folder or the repository has.
+    pub others: Vec<String>,
+}
+
+impl GraphMissing {
+    /// Makes the error. `file` is the graph that the user named.
+    pub(super) fn new(file: Option<&str>, others: Vec<String>) -> Self {
+        GraphMissing { graph: file.unwrap_or("model.onnx").to_owned(), others }
+    }
+}
+
 /// The paths of a model's files, and the content of its `config.json`.
 #[derive(Debug)]
 pub struct ModelFolder {
@@ -75,7 +90,7 @@ pub struct ModelFolder {
 
 impl ModelFolder {
     /// Finds the files of a model and reads `config.json`. `path` is a model folder or a graph. If `path` is a folder, `file`
-    /// may choose a graph in the folder.
+    /// may choose a graph in the folder; otherwise, `file` has no effect.
     ///
     /// # Errors
     /// A file is missing or cannot be parsed.
@@ -114,7 +129,7 @@ impl ModelFolder {
         &self.config.model_type
     }
 
-    /// Tells whether the model has the architecture of Qwen3-Embedding.
+    /// Returns whether the model has the architecture of Qwen3-Embedding.
     pub fn is_qwen3(&self) -> bool {
         self.config.model_type == QWEN3
     }
@@ -204,7 +219,7 @@ impl ModelFolder {
         Ok(stray.map(|(path, _)| path))
     }
 
-    /// Tells whether the model has the architecture, hidden size, number of layers and vocabulary size of Qwen3-Embedding-0.6B.
+    /// Returns whether the model has the architecture, hidden size, number of layers and vocabulary size of Qwen3-Embedding-0.6B.
     pub fn has_shape_of_0_6b(&self) -> bool {
         let Config { hidden_size, num_hidden_layers, vocab_size, .. } = self.config;
         self.is_qwen3()
@@ -251,7 +266,7 @@ pub fn check_modules(path: &Path) -> anyhow::Result<()> {
         let name = kind.rsplit('.').next().unwrap_or(kind);
         ensure!(
             ["Transformer", "Pooling", "Normalize"].contains(&name),
-            "{}: the model has a `{name}` module, which this tool does not run, so its vectors would be wrong; use another model",
+            "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
             path.display()
         );
     }
@@ -292,20 +307,10 @@ pub fn graph_names(file: Option<&str>) -> Vec<String> {
 
 fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     let metadata = fs::metadata(path).map_err(|e| {
-        anyhow!(
-            "model {}: cannot be read: {e}; name a model folder or an .onnx file with --model",
-            path.display()
-        )
+        anyhow!("model {}: cannot be read: {e}; name a model folder or an .onnx file", path.display())
     })?;
     if metadata.is_file() {
-        return match file {
-            Some(_) => Err(Usage(format!(
-                "model {}: is a file, but --model-file and --precision choose a graph in a folder; name the folder, or leave out the option",
-                path.display()
-            ))
-            .into()),
-            None => Ok(path.to_owned()),
-        };
+        return Ok(path.to_owned());
     }
     let candidates = graph_names(file).into_iter().map(|name| path.join(name));
     if let Some(found) = candidates.into_iter().find(|candidate| candidate.is_file()) {
@@ -315,12 +320,7 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     if let ([only], None) = (others.as_slice(), file) {
         return Ok(path.join(only));
     }
-    let advice = if others.is_empty() {
-        "name a folder with an ONNX file or with the *.safetensors of the model".to_owned()
-    } else {
-        format!("choose one with --model-file: {}", others.join(", "))
-    };
-    bail!("model {}: no {}; {advice}", path.display(), file.unwrap_or("model.onnx"))
+    Err(GraphMissing::new(file, others)).with_context(|| format!("model {}", path.display()))
 }
 
 /// Returns the names of all graphs in a model folder, in the form that `--model-file` expects.

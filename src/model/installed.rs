@@ -28,9 +28,7 @@ pub fn load_runtime(choice: &DeviceChoice) -> anyhow::Result<&'static Path> {
     // If an earlier call loaded the library for another device, `load` returns that library.
     ensure!(
         device.is_built_in()?,
-        "{}: was not built for {device}; {}",
-        runtime.library.display(),
-        device.advice()
+        device.unusable(format!("{}: was not built for {device}", runtime.library.display()))
     );
     Ok(&runtime.library)
 }

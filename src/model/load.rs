@@ -10,11 +10,12 @@ use ort::environment::Environment;
 use tempfile::TempDir;
 
 use super::cuda::Gpu;
-use super::device::{self, Device, DeviceChoice, DevicePrecision};
+use super::device::{self, Device, DeviceChoice, DeviceError, DevicePrecision};
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
 use super::placement::Placement;
+use super::precision::Precision;
 use super::probe::{self, Probe};
 use super::runtime;
 use super::session::GraphSession;
@@ -28,7 +29,7 @@ use crate::vector::pool::Pooling;
 /// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
 
-/// A model that is ready to be loaded. Its files have been found and its tokenizer has been loaded, but its graph has not been
+/// A model that is ready to be loaded. The files have been found and the tokenizer has been loaded, but the graph has not been
 /// loaded yet.
 pub struct Model {
     /// The files of the model.
@@ -36,7 +37,7 @@ pub struct Model {
     /// The tokenizer, without an instruction.
     pub tokenizer: Tokenizer,
     device: DeviceChoice,
-    /// The digest of the weights; empty until it is computed.
+    /// The digest of the weights; empty until the digest is computed.
     weights: OnceLock<String>,
 }
 
@@ -110,8 +111,8 @@ impl Model {
     fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
         // The GPU is opened before any library is loaded. So on a machine without a GPU, the error names the missing GPU, and
         // not a missing library that only a GPU requires.
-        Gpu::open(0).map_err(|error| CpuReason::NoGpu(format!("{error:#}")))?;
-        self.load_on_found_gpu(resources, workload).map_err(|error| CpuReason::Unusable(format!("{error:#}")))
+        Gpu::open(0).map_err(CpuReason::NoGpu)?;
+        self.load_on_found_gpu(resources, workload).map_err(CpuReason::Unusable)
     }
 
     fn load_on_found_gpu(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
@@ -196,10 +197,9 @@ impl Model {
         }
         let placement = session.placement(CUDA)?;
         if let Some(heavy) = placement.heavy_elsewhere() {
-            bail!(
-                "model {}: CUDA has no kernel for {heavy}, which would run on the CPU; use an export like those of `qwen3-index model export --precision f16`",
-                self.folder.onnx.display()
-            );
+            let onnx = self.folder.onnx.display();
+            let cause = format!("model {onnx}: CUDA has no kernel for {heavy}, which would run on the CPU");
+            bail!(DeviceError::NoOperator { cause, fitting: Precision::F16 });
         }
         Ok(Some(placement))
     }
@@ -237,7 +237,7 @@ fn targets(device: &Device, resources: &Resources) -> anyhow::Result<Vec<Executi
         Device::OpenVino => Ok(vec![ExecutionTarget::OpenVino { threads }]),
         Device::Cuda(numbers) => {
             let target = |&number| {
-                let gpu = Gpu::open(number).map_err(|e| anyhow!("{e:#}; use --device cpu"))?;
+                let gpu = Gpu::open(number).map_err(|e| DeviceError::NoGpu(format!("{e:#}")))?;
                 Ok(ExecutionTarget::Cuda { gpu, number, memory_max })
             };
             numbers.iter().map(target).collect()
@@ -250,8 +250,9 @@ fn profile_folder() -> anyhow::Result<TempDir> {
         .map_err(|e| anyhow!("no temporary folder can be made: {e}; set TMPDIR to a folder with free space"))
 }
 
-/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] where rounded lengths save time. A graph may remove the padding
-/// again; OpenVINO is a sixth faster at multiples of 16 tokens; and on a GPU, padding costs less time than small batches.
+/// Replaces [`Batching::AnyLengths`] by [`Batching::Rounded`] if rounded lengths save time. There are three cases. The graph
+/// removes the padding again. Or the device is OpenVINO, which is a sixth faster at multiples of 16 tokens. Or the device is a
+/// GPU: there, padding costs less time than small batches.
 fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching {
     let removes_padding = session.export().is_some_and(|export| export.unpads);
     match probe.batching() {
@@ -279,14 +280,21 @@ pub struct LoadedModel {
 }
 
 /// The reason why `--device auto` chose the CPU.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum CpuReason {
     /// There is no GPU, or no driver for the GPU.
-    #[error("{0}")]
-    NoGpu(String),
+    NoGpu(anyhow::Error),
     /// The GPU cannot run the model.
-    #[error("{0}")]
-    Unusable(String),
+    Unusable(anyhow::Error),
+}
+
+impl CpuReason {
+    /// Returns the error of the GPU.
+    pub fn error(&self) -> &anyhow::Error {
+        match self {
+            CpuReason::NoGpu(error) | CpuReason::Unusable(error) => error,
+        }
+    }
 }
 
 impl LoadedModel {
@@ -308,7 +316,7 @@ impl LoadedModel {
         self.cpu_reason.as_ref()
     }
 
-    /// Tells whether the keys and values of the workload's prefix are computed only once, for all texts.
+    /// Returns whether the keys and values of the workload's prefix are computed only once, for all texts.
     pub fn shares_prefix(&self) -> bool {
         self.embedders.iter().all(OnnxEmbedder::shares_prefix)
     }

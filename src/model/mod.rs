@@ -24,13 +24,14 @@ mod target;
 pub(crate) mod weights_folder; // finds a model's own weights, and identifies them
 mod workload;
 
-pub use device::{Device, DeviceChoice, DevicePrecision};
+pub use device::{Device, DeviceChoice, DeviceError, DevicePrecision};
 pub use fingerprint::{ModelFingerprint, external_data};
-pub use folder::{CONFIG, ModelFolder, SETTINGS, TOKENIZER, graph_names};
+pub use folder::{CONFIG, GraphMissing, ModelFolder, SETTINGS, TOKENIZER, graph_names};
 pub use installed::{load_runtime, providers};
 pub use load::{CpuReason, LoadedModel, Model};
 pub use onnx::OnnxEmbedder;
 pub use placement::Placement;
 pub use precision::Precision;
 pub use probe::Probe;
+pub use session::BatchError;
 pub use workload::{Resources, Workload, default_threads};

@@ -59,7 +59,7 @@ impl OnnxEmbedder {
         self.session.export()
     }
 
-    /// Tells whether the keys and values of the workload's prefix are computed only once, for all texts.
+    /// Returns whether the keys and values of the workload's prefix are computed only once, for all texts.
     pub(super) fn shares_prefix(&self) -> bool {
         self.prefix.is_some()
     }
@@ -106,7 +106,7 @@ fn largest_batch(session: &mut GraphSession, workload: &Workload) -> anyhow::Res
     Ok(texts * max_tokens)
 }
 
-/// Tells whether a batch of `texts` texts, with `tokens` tokens each, fits into memory.
+/// Returns whether a batch of `texts` texts, with `tokens` tokens each, fits into memory.
 fn fits(session: &mut GraphSession, texts: usize, tokens: usize) -> anyhow::Result<bool> {
     let key = ChunkKey { document: 0, chunk: 0 };
     let batch = Batch::new(vec![(key, Encoding::new(vec![0; tokens])); texts]);

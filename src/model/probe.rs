@@ -39,7 +39,7 @@ const TOKENS_MAX: usize = 24;
 pub enum BatchEffect {
     /// Each text has the same vector in the batch as in a batch of one.
     Unchanged,
-    /// A text has another vector in the batch than in a batch of one.
+    /// At least one text has different vectors in the batch and in a batch of one.
     Changed {
         /// The lowest cosine of any text in the batch. Each cosine compares the vector of a text in the batch with the vector
         /// of the same text in a batch of one.
@@ -87,8 +87,8 @@ impl Probe {
 }
 
 /// Embeds two texts of equal length and a shorter text: first each text in a batch of one, then the texts together. Treats two
-/// vectors as equal if their cosine is at least `min_cosine`. There are only three texts, because each run of the graph reads
-/// all weights.
+/// vectors as equal if their cosine is at least `min_cosine`. There are only three texts, because each run of the graph reads all
+/// weights, which is slow.
 ///
 /// # Errors
 /// The model fails on a batch of one text, or the vector of a text is not finite.
@@ -117,7 +117,7 @@ fn shortened(text: &Encoding, tokens: usize) -> Encoding {
     Encoding::new([&start[..tokens.max(1) - 1], end].concat())
 }
 
-/// Embeds the texts in one batch, and compares their vectors with the vectors in `alone`, which come from batches of one.
+/// Embeds the texts in one batch, and compares their vectors with the vectors in `alone`, which were made in batches of one text.
 fn effect(
     session: &mut GraphSession,
     texts: &[Encoding],

@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
 use super::cuda;
-use super::device::Device;
+use super::device::{Device, DeviceError};
 
 /// The folders of the system in which a dynamic linker searches for libraries.
 const SYSTEM: [&str; 6] = [
@@ -43,26 +43,27 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
         return Ok(runtime);
     }
     if let Device::Cuda(_) = device {
-        cuda::load_libraries(library).map_err(|e| anyhow!("{e}; {}", device.advice()))?;
+        cuda::load_libraries(library).map_err(|e| device.unusable(e.to_string()))?;
     }
     let environment = ort::init_from(library)
         .map_err(|e| {
-            anyhow!("{e}; ONNX Runtime 1.{} or newer is required: {}", ort::MINOR_VERSION, device.advice())
+            device.unusable(format!("{e}; ONNX Runtime 1.{} or newer is required", ort::MINOR_VERSION))
         })?
         .with_name("qwen3-index")
         .with_telemetry(false)
         .build()
-        .map_err(|e| anyhow!("ONNX Runtime {}: cannot start: {e}; {}", library.display(), device.advice()))?;
+        .map_err(|e| device.unusable(format!("ONNX Runtime {}: cannot start: {e}", library.display())))?;
     // ONNX Runtime's warnings help only authors of exporters, and this tool reports errors itself.
     environment.set_log_level(LogLevel::Fatal);
     let runtime = RUNTIME.get_or_init(|| Runtime { environment, library: library.to_owned() });
     // The library may be from another package that `pip install` has installed over the library for this device.
     ensure!(
         device.is_built_in()?,
-        "{}: was not built for {device}, although {} is beside it, so another package has replaced it; run `pip uninstall onnxruntime`, then `pip install --force-reinstall --no-deps {}`",
-        library.display(),
-        device.provider_library().unwrap_or_default(),
-        device.package()
+        DeviceError::Replaced {
+            device: device.clone(),
+            library: library.display().to_string(),
+            provider: device.provider_library().unwrap_or_default(),
+        }
     );
     Ok(runtime)
 }
@@ -77,16 +78,13 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         if !path.is_file() {
-            bail!("ORT_DYLIB_PATH names {}, which is not a file; {}", path.display(), device.advice());
+            bail!(device.unusable(format!("ORT_DYLIB_PATH names {}, which is not a file", path.display())));
         }
         if let Some(library) = device.provider_library()
             && !path.with_file_name(library).is_file()
         {
-            bail!(
-                "{}: was not built for {device}: no {library} beside it; {}",
-                path.display(),
-                device.advice()
-            );
+            let cause = format!("{}: was not built for {device}: no {library} beside it", path.display());
+            bail!(device.unusable(cause));
         }
         return Ok(path);
     }
@@ -94,10 +92,11 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     let is_for_device =
         |folder: &Path| device.provider_library().is_none_or(|library| folder.join(library).is_file());
     let mut fitting = folders.iter().filter(|folder| is_for_device(folder));
-    fitting.find_map(|folder| library_in(folder)).with_context(|| {
+    fitting.find_map(|folder| library_in(folder)).ok_or_else(|| {
         let searched: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let library = device.provider_library().unwrap_or(PREFIX);
-        format!("ONNX Runtime is not installed: no {library} in {}; {}", searched.join(", "), device.advice())
+        let cause = format!("ONNX Runtime is not installed: no {library} in {}", searched.join(", "));
+        device.unusable(cause).into()
     })
 }
 
@@ -124,9 +123,10 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     };
     ensure!(
         !SYSTEM.iter().any(|system| folder == Path::new(system)),
-        "{}: is a folder of the system with many libraries, and a bundle must contain only ONNX Runtime; {}",
-        folder.display(),
-        device.advice()
+        device.unusable(format!(
+            "{}: is a system folder with many libraries, but a bundle must contain only ONNX Runtime",
+            folder.display()
+        ))
     );
     let folders = match device {
         Device::Cuda(_) => cuda::folders(&library),
@@ -148,7 +148,7 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     Ok(libraries.into_iter().map(|(name, path)| (path, name)).collect())
 }
 
-/// Tells whether a file of a Python package is a library or a license.
+/// Returns whether a file of a Python package is a library or a license.
 fn is_library_or_license(name: &OsStr) -> bool {
     ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
 }
@@ -159,7 +159,7 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     let mut above = program.ancestors().skip(1);
     folders.extend(above.next().map(Path::to_owned));
-    // If this tool was installed from a wheel, it depends on the ONNX Runtime of the same Python environment. So this
+    // If this tool was installed from a wheel, the tool depends on the ONNX Runtime of the same Python environment. So this
     // environment is searched before all other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
     let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use ndarray::Array2;
 use ort::environment::Environment;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
@@ -20,13 +20,23 @@ use crate::vector::pool::Pooling;
 /// The option that makes ONNX Runtime free its unused memory at the end of a run. The value of the option names the devices.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
 
+/// The error of ONNX Runtime on a batch.
+#[derive(Debug, thiserror::Error)]
+#[error("model {model}: failed on {texts} texts of {tokens} tokens: {cause}")]
+pub struct BatchError {
+    model: String,
+    texts: usize,
+    tokens: usize,
+    cause: String,
+}
+
 /// A loaded graph. The caller decides which texts share a batch.
 pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
     output: GraphOutput,
-    /// The options of every run. They select the output that vectors are read from, so that ONNX Runtime does not compute other
-    /// outputs, such as caches.
+    /// The options of every run. The options select the output that vectors are read from, so that ONNX Runtime does not compute
+    /// other outputs, such as caches.
     options: RunOptions<HasSelectedOutputs>,
     export: Option<Export>,
     path: PathBuf,
@@ -75,11 +85,8 @@ impl GraphSession {
                 return OutOfMemory.into();
             }
             let (texts, tokens) = (batch.len(), batch.padded_tokens() / batch.len());
-            anyhow!(
-                "model {}: failed on {texts} texts of {tokens} tokens: {}; try another export of the model, or lower --batch-tokens and --max-tokens",
-                self.path.display(),
-                one_line(&format!("{e:#}"))
-            )
+            let (model, cause) = (self.path.display().to_string(), one_line(&format!("{e:#}")));
+            BatchError { model, texts, tokens, cause }.into()
         })
     }
 
@@ -120,7 +127,7 @@ impl GraphSession {
         Ok(())
     }
 
-    /// Ends the profile, and reads from it how many nodes of the graph ran on `provider`, and how many ran elsewhere.
+    /// Ends the profile. Reads from the profile how many nodes of the graph ran on `provider`, and how many ran elsewhere.
     ///
     /// # Errors
     /// The session was loaded without a profile, or the profile cannot be read.

@@ -10,7 +10,8 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::cuda::Gpu;
-use super::device::Device;
+use super::device::{Device, DeviceError};
+use super::precision::Precision;
 use crate::vector::embedder::OutOfMemory;
 
 /// Words in error messages of ONNX Runtime and of CUDA's libraries. A message that contains any of these words reports that
@@ -86,40 +87,36 @@ impl ExecutionTarget {
         match self {
             ExecutionTarget::Cpu { .. } => Ok(builder),
             ExecutionTarget::OpenVino { threads } => openvino(builder, *threads).map_err(|e| {
-                anyhow!(
-                    "{}; this ONNX Runtime lacks OpenVINO or a part of it: {}",
-                    one_line(&e.to_string()),
-                    Device::OpenVino.advice()
-                )
+                let message = one_line(&e.to_string());
+                let cause = format!("{message}; this ONNX Runtime lacks OpenVINO or a part of it");
+                Device::OpenVino.unusable(cause).into()
             }),
             ExecutionTarget::Cuda { number, memory_max, .. } => cuda(builder, *number, *memory_max)
-                .map_err(|e| anyhow!("{}; {}", one_line(&e.to_string()), cuda_advice(*number))),
+                .map_err(|e| DeviceError::Cuda(one_line(&e.to_string())).into()),
         }
     }
 
-    /// Turns an error from loading a graph into one line with advice.
+    /// Turns an error from loading a graph into one line.
     fn explain(&self, error: ort::Error) -> anyhow::Error {
         let error = anyhow::Error::from(error);
         let message = one_line(&error.to_string());
         match self {
             ExecutionTarget::Cuda { .. } if is_out_of_memory(&error) => OutOfMemory.into(),
-            ExecutionTarget::Cuda { number, .. } if error.to_string().contains(CUDA_CALL) => {
-                anyhow!("{message}; {}", cuda_advice(*number))
+            ExecutionTarget::Cuda { .. } if error.to_string().contains(CUDA_CALL) => {
+                DeviceError::Cuda(message).into()
             }
             ExecutionTarget::Cpu { .. } | ExecutionTarget::Cuda { .. } => {
                 anyhow!("{message}; check that the ONNX file is complete and its data files are beside it")
             }
             // A message of OpenVINO begins with a long list of places in the source code of OpenVINO.
-            ExecutionTarget::OpenVino { .. } => anyhow!(
-                "{}; OpenVINO runs standard operators only: use an export like those of `qwen3-index model export --precision plain`",
-                message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason)
-            ),
+            ExecutionTarget::OpenVino { .. } => {
+                let reason =
+                    message.rsplit_once("GeneralFailure: ").map_or(message.as_str(), |(_, reason)| reason);
+                let cause = format!("{reason}; OpenVINO runs standard operators only");
+                DeviceError::NoOperator { cause, fitting: Precision::Plain }.into()
+            }
         }
     }
-}
-
-fn cuda_advice(number: usize) -> String {
-    format!("check that the NVIDIA driver has version 580 or newer; {}", Device::Cuda(vec![number]).advice())
 }
 
 /// Makes OpenVINO run the whole graph. Loading fails if OpenVINO cannot run a node.

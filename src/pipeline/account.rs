@@ -25,6 +25,25 @@ pub(super) struct Stale<'a> {
     pub rows: Vec<u32>,
 }
 
+/// The reason why the new index may not replace the old output.
+#[derive(Debug, thiserror::Error)]
+pub enum TooFewDocuments {
+    /// A root contains no documents, but the old output has documents.
+    #[error("input {root}: contains no documents, but the old output does")]
+    NoneInRoot {
+        /// The name of the root.
+        root: String,
+    },
+    /// More than half of the documents of the old output are gone.
+    #[error("{removed} of the {documents} documents of the old output are gone")]
+    MostGone {
+        /// How many documents are gone.
+        removed: usize,
+        /// How many documents the old output has.
+        documents: u32,
+    },
+}
+
 impl<'a> Account<'a> {
     pub fn new(job: &'a Job, reporter: &'a Reporter, tally: &'a mut Tally) -> Self {
         let missing = |old: &'a Old| {
@@ -34,8 +53,8 @@ impl<'a> Account<'a> {
         Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
     }
 
-    /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if it has a
-    /// text.
+    /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if the outcome
+    /// is a document with a text.
     ///
     /// # Errors
     /// A store cannot be reached any more, or a root contains no documents and the settings do not allow this.
@@ -53,20 +72,19 @@ impl<'a> Account<'a> {
             }
             PreparedDocument::Failed(failure) => {
                 self.tally.seen += 1;
-                self.lose(&failure)?;
+                let failure = failure.tolerated()?;
+                self.lose(&failure);
                 self.fail(&failure);
             }
             PreparedDocument::Unassigned(failure) => {
                 self.tally.unassigned += 1;
-                self.lose(&failure)?;
+                let failure = failure.tolerated()?;
+                self.lose(&failure);
                 self.reporter.failed(&failure);
             }
             PreparedDocument::LeftOut(why) => *self.tally.left_out.entry(why).or_default() += 1,
             PreparedDocument::Nothing(root) => {
-                ensure!(
-                    !self.job.has_output || self.job.allow_empty,
-                    "input {root}: contains no documents, but the old output does; check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
-                );
+                ensure!(!self.job.has_output || self.job.allow_empty, TooFewDocuments::NoneInRoot { root });
                 self.reporter.warn(&format!("input {root}: contains no documents"));
             }
         }
@@ -112,7 +130,7 @@ impl<'a> Account<'a> {
         let is_empty = self.job.allow_empty && tally.seen == 0;
         ensure!(
             removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
-            "{removed} of the {documents} documents of the old output are gone; check the inputs, or allow this with --allow-shrink (the old output is untouched)"
+            TooFewDocuments::MostGone { removed, documents }
         );
         tally.stale = stale.len() as u64;
         tally.gone = removed as u64;
@@ -125,18 +143,16 @@ impl<'a> Account<'a> {
         self.reporter.failed(failure);
     }
 
-    fn lose(&mut self, failure: &Failure) -> anyhow::Result<()> {
-        ensure!(!failure.cause.ends_the_run(), "{}: {}", failure.place, failure.cause);
+    fn lose(&mut self, failure: &Failure) {
         match (&failure.lost, &mut self.old) {
             (Lost::Document(id), _) => self.mark(Digest::of(id.as_bytes()), Missing::unreadable),
             (Lost::Below(path), Some((_, missing))) => missing.lost(Some(path)),
             (Lost::Unknown, Some((_, missing))) => missing.lost(None),
             (Lost::Nothing, _) | (_, None) => {}
         }
-        Ok(())
     }
 
-    /// Calls `mark` for the document of the old file that has this id, if the old file has such a document.
+    /// Calls `mark` for the document of the old file with this id. Does nothing if the old file has no such document.
     fn mark(&mut self, id: Digest, mark: fn(&mut Missing, u32)) {
         if let Some((old, missing)) = &mut self.old
             && let Some(document) = old.file.document(id)

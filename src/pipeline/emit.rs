@@ -9,7 +9,7 @@ use crate::index::{Row, RowId, RowKind, Vector};
 use crate::source::Document;
 use crate::vector::mean::mean;
 
-/// Limit on the stale rows that are read from the old file and written at a time.
+/// Limit on the stale rows that are held in memory at a time, between reading them from the old file and writing them.
 const STALE_ROWS: usize = 1024;
 
 /// Counts a document and returns its rows. If the rows cannot be made, this function counts and reports a failure, and returns no
@@ -31,7 +31,7 @@ pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account)
 }
 
 /// Makes one row with the mean of the chunks' vectors, or one row per chunk. If a chunk failed, the whole document fails: the
-/// mean of the remaining chunks would be the vector of another text.
+/// mean of the remaining chunks would not be the vector of the document's text.
 fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Row>, NoVector> {
     let Document { id, text, kept, .. } = document;
     let row = |chunk, text, vector| {

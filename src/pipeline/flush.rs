@@ -1,5 +1,5 @@
 //! Writes to a file. A thread flushes the file to disk every few seconds. If this process dies, all written bytes survive. If the
-//! power fails, only the flushed bytes survive.
+//! power fails, only the bytes that were flushed before survive.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -21,7 +21,7 @@ use crate::text::clean::clean;
 /// Limit on the documents per group. The documents of a group are read in parallel.
 const GROUP_DOCUMENTS: usize = 256;
 
-/// A group is complete when its documents have at least this many bytes. [`Raw::size`] returns the bytes of a document.
+/// A group is complete when its documents have at least this many bytes, as counted by [`Raw::size`].
 const GROUP_BYTES: u64 = 4 << 20;
 
 /// Limit on the groups that wait to be read.
@@ -42,7 +42,7 @@ pub enum ReadDocument {
     Document(Document, Digest),
     /// A failure to read a file, folder or row.
     Failed(Failure),
-    /// A failure that names no document, if this is not the first shard. In the first shard, such a failure is `Failed`.
+    /// A failure that names no document, in a shard after the first shard. In the first shard, such a failure is `Failed`.
     Unassigned(Failure),
     /// A file or folder that was skipped.
     LeftOut(LeftOut),
@@ -116,8 +116,8 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-/// Reads one item that was found. Returns `None` for a document of another shard. If this is not the first shard, returns `None`
-/// for a skipped file, and [`ReadDocument::Unassigned`] for a failure that names no document.
+/// Reads one item that was found. Returns `None` for a document of another shard. In every shard after the first shard, returns
+/// `None` for a skipped file, and [`ReadDocument::Unassigned`] for a failure that names no document.
 pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<ReadDocument> {
     let is_first = inputs.shard.is_none_or(|shard| shard.index() == 0);
     match found {
@@ -157,14 +157,14 @@ impl Inputs<'_> {
     }
 }
 
-/// The ids of all documents so far. Used to find duplicate ids. An id takes 24 bytes: 16 for the digest of the id, and 8 for
-/// the origin of the first document with this id.
+/// The ids of all documents so far, to find duplicate ids. The entry of an id has 24 bytes: 16 for the digest of the id, and 8
+/// for the origin of the first document with this id.
 pub(super) struct SeenIds {
     places: HashMap<Digest, FirstUse>,
     files: Vec<Arc<Path>>,
 }
 
-/// The origin of a document in 8 bytes. Stored for the first document with each id.
+/// The origin of the first document with an id, in 8 bytes.
 #[derive(Clone, Copy)]
 struct FirstUse {
     /// An index into [`SeenIds::files`].

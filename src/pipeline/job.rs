@@ -27,7 +27,7 @@ pub struct Job {
     pub dim: usize,
     /// The shard that this build reads; `None` to read all documents.
     pub shard: Option<Shard>,
-    /// The index file at the output path when the run begins, if there is one.
+    /// The index file that is at the output path when the run begins; `None` if there is no file.
     pub old: Option<Old>,
     /// Whether to embed every document again, even if the old file has a vector for the document's text.
     pub is_rebuild: bool,
@@ -47,7 +47,7 @@ impl Job {
     }
 }
 
-/// The model, the journal, the sink and the counts that the calling thread works with.
+/// The parts of a build that only the calling thread uses: the model, the journal, the sink and the counts.
 pub struct Engine<'a> {
     /// Loads the model for each device. The run calls this function when a chunk needs the model for the first time.
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
@@ -55,8 +55,8 @@ pub struct Engine<'a> {
     pub journal: &'a mut Journal,
     /// The function that receives the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
-    /// Counts of documents. The build updates them while it runs.
+    /// Counts of documents. The build updates the counts while it runs.
     pub documents: &'a mut Tally,
-    /// Counts of the model's work. The build updates them while it runs.
+    /// Counts of the model's work. The build updates the counts while it runs.
     pub work: &'a mut Work,
 }

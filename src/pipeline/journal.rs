@@ -2,8 +2,8 @@
 //! instead of making them again.
 //!
 //! The first line of the file is JSON and identifies the model. Records of equal length follow. Each record contains the digest
-//! of a chunk's token ids, the vector before truncation, and a checksum. If a checksum is wrong, the machine stopped while the
-//! record was being written. The next run removes that record and all records after it.
+//! of a chunk's token ids, the vector before truncation, and a checksum. A wrong checksum means that the machine stopped while
+//! the record was being written. The next run removes that record and all records after it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -43,8 +43,8 @@ impl Header {
         Header { format: 1, model, rebuild }
     }
 
-    /// Whether a run with the header `now` can use the vectors of a journal with this header. A run with `--rebuild` does not use
-    /// the vectors of a run without `--rebuild`.
+    /// Returns whether a run with the header `now` can use the vectors of a journal with this header. A run with `--rebuild` does
+    /// not use the vectors of a run without `--rebuild`.
     fn serves(&self, now: &Header) -> bool {
         (self.format, &self.model) == (now.format, &now.model) && (self.rebuild || !now.rebuild)
     }
@@ -57,7 +57,7 @@ pub struct Journal {
     width: usize,
     /// The file to read vectors from; `None` if no file has vectors that this run can use.
     stored: Option<Stored>,
-    /// Maps the digest of a chunk's token ids to the index of the record in the file. An entry needs 24 to 48 bytes.
+    /// Maps the digest of a chunk's token ids to the index of the chunk's record in the file. An entry needs 24 to 48 bytes.
     records: HashMap<Digest, u32>,
     /// Number of records in the file. Two records may have the same digest.
     count: u32,
@@ -117,7 +117,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Returns the number of vectors in the journal that interrupted runs have made.
+    /// Returns how many vectors of the journal were made by interrupted runs.
     pub fn resumed(&self) -> usize {
         self.resumed
     }
@@ -254,7 +254,7 @@ impl Stored {
 }
 
 fn next(count: u32) -> io::Result<u32> {
-    let full = || io::Error::other("it holds no more than 2^32 vectors, so build in shards with --shard");
+    let full = || io::Error::other("it has room for at most 2^32 vectors, so build in shards");
     count.checked_add(1).ok_or_else(full)
 }
 

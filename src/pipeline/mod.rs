@@ -32,6 +32,7 @@ mod step; // decides the next step of the run
 mod tally;
 mod window; // collects chunks until batches are planned
 
+pub use account::TooFewDocuments;
 pub use ahead::Ahead;
 pub use intake::{ReadDocument, read};
 pub use job::{Engine, Job};

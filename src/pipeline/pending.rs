@@ -11,13 +11,14 @@ use crate::source::Document;
 use crate::vector::batch::ChunkKey;
 use crate::vector::embedding::Embedding;
 
-/// The documents that have been added, but not yet removed because an earlier document still lacks a vector.
+/// The documents that have been added and not yet removed. A document is removed only when this document and all earlier
+/// documents have all their vectors.
 #[derive(Default)]
 pub(super) struct Pending {
     documents: VecDeque<PendingDocument>,
     /// Number of documents that have been removed. This is also the document number of the first document in `documents`.
     gone: usize,
-    /// The chunks that wait for a vector of the model, by the digest of their token ids.
+    /// The chunks that wait for a vector of the model, keyed by the digest of their token ids.
     waiting: HashMap<Digest, Vec<ChunkKey>>,
 }
 
@@ -81,7 +82,7 @@ impl Pending {
         waiting.len() == 1
     }
 
-    /// Whether a chunk waits for the vector of the token ids with this digest.
+    /// Returns whether a chunk waits for the vector of the token ids with this digest.
     pub fn is_awaited(&self, digest: &Digest) -> bool {
         self.waiting.contains_key(digest)
     }
@@ -104,7 +105,7 @@ impl Pending {
     pub fn fill(&mut self, key: ChunkKey, vector: Result<Embedding, NoVector>) -> usize {
         let mut completed = 0;
         let waiting = self.waiting.remove(&self.digest(key)).unwrap_or_default();
-        // `repeat_n` copies the vector for each waiting chunk. For the final chunk, it returns the vector itself.
+        // `repeat_n` copies the vector for each waiting chunk except the final chunk, which receives the vector itself.
         let vectors = iter::repeat_n(vector.map(Vector::New), waiting.len());
         for (key, vector) in waiting.into_iter().zip(vectors) {
             let PendingVectors::Chunks { chunks, missing } =
@@ -121,7 +122,7 @@ impl Pending {
         completed
     }
 
-    /// Whether the first document has all its vectors.
+    /// Returns whether the first document has all its vectors.
     pub fn is_first_ready(&self) -> bool {
         self.documents.front().is_some_and(PendingDocument::has_all_vectors)
     }

@@ -65,7 +65,7 @@ pub(super) enum PreparedDocument {
     /// A document with a text that is empty after cleaning. Contains the digest of the document's id.
     Empty(Digest),
     Failed(Failure),
-    /// A failure that names no document, if this is not the first shard.
+    /// A failure that names no document, in a shard after the first shard.
     Unassigned(Failure),
     LeftOut(LeftOut),
     /// A root that contains no documents.

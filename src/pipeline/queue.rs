@@ -10,8 +10,8 @@ use super::step::Devices;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedded, Embedder, FallbackEmbedder};
 
-/// Limit on the batches in flight per device. While the device works on one batch, a second batch is ready, so that the
-/// device need not wait.
+/// Limit on the batches in flight per device. While the device works on one batch, a second batch is ready, so that the device
+/// never waits for a batch.
 const BATCHES_PER_DEVICE: usize = 2;
 
 /// The result of embedding a batch.
@@ -109,7 +109,7 @@ impl Queue {
         }
     }
 
-    /// Waits for the batches that devices work on, drops the batches that no device has taken, and returns the outcomes that have
+    /// Waits for the batches that devices work on, and drops the batches that no device has taken. Returns the outcomes that have
     /// not been received.
     pub fn stop(mut self) -> Vec<Outcome> {
         self.join();

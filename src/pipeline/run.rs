@@ -36,20 +36,21 @@ const QUEUE_GROUPS: usize = 2;
 /// How often to check for an interrupt while waiting.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// Limit on the documents per write while devices work. Compressing the rows of a whole window can take longer than the devices
-/// need for the batches that they have.
+/// Limit on the documents per write while devices work. Without this limit, compressing the rows of a whole window could take
+/// longer than the devices need for their batches, and the devices would wait.
 const EMITTED_DOCUMENTS: usize = 1024;
 
 /// How long a dry run uses the model to measure the speed.
 const TRIAL: Duration = Duration::from_secs(3);
 
-/// Builds an index: takes every document below the roots through all stages. The sink receives the rows in the order in which
+/// Builds an index: passes every document below the roots through all stages. The sink receives the rows in the order in which
 /// the documents were found. After all other rows, the sink receives the stale rows: rows of the old file for documents that
 /// cannot be read in this run.
 ///
 /// # Errors
 /// The engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
-/// are gone, and the settings do not allow this. The failure of a single document is not an error. It is counted and reported.
+/// are gone, and the settings do not allow this. The failure of a single document is not an error: the run counts and reports the
+/// failure, and continues.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
     let (sender, groups) = bounded(QUEUE_GROUPS);
     let producer = {
@@ -162,8 +163,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for the devices after an error. Writes the vectors that they have made to the journal, so that the next run need not
-    /// make these vectors again.
+    /// Waits for the devices after an error, and writes their vectors to the journal, so that the next run need not make these
+    /// vectors again.
     fn stop(&mut self) {
         for outcome in self.queue.take().map_or_else(Vec::new, Queue::stop) {
             for (key, vector) in outcome.embedded.into_iter().flatten() {
@@ -207,8 +208,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Adds a document to the window. Looks for the vectors of its chunks, and lets the chunks without a vector wait for the
-    /// model.
+    /// Adds a document to the window. Looks for the vectors of the document's chunks, and lets the chunks without a vector wait
+    /// for the model.
     fn add(&mut self, ready: Ready) -> anyhow::Result<()> {
         self.window.add_document(ready.tokens(), ready.bytes());
         let Ready { document, id, content } = ready;
@@ -250,7 +251,7 @@ impl<'a> Run<'a> {
         Ok(found.map(Vector::New))
     }
 
-    /// Whether a dry run has already planned and completed a chunk with these token ids. The journal does not have the
+    /// Returns whether a dry run has already planned and completed a chunk with these token ids. The journal does not have the
     /// vector, because a dry run writes no vectors to the journal.
     fn is_done_dry(&self, digest: &Digest) -> bool {
         self.planned.contains(digest) && !self.pending.is_awaited(digest)
@@ -332,13 +333,13 @@ impl<'a> Run<'a> {
         self.reporter.embedded(tokens);
         if let Some(tokens) = batch_limit {
             self.reporter.warn(&format!(
-                "not enough device memory for batches of this size: from now on they have at most {tokens} tokens, as with --batch-tokens {tokens}"
+                "not enough device memory for a batch of this size: from now on, a batch has at most {tokens} tokens"
             ));
         }
         Ok(())
     }
 
-    /// Writes a vector to the journal, so that no later run has to make it again.
+    /// Writes a vector to the journal, so that no later run has to make the vector again.
     fn keep(&mut self, key: ChunkKey, vector: &Embedding) -> anyhow::Result<()> {
         if self.job.is_dry {
             return Ok(());

@@ -1,11 +1,12 @@
 //! Finds the documents of the old file that stay in the index because they cannot be read in this run. Does no I/O. Documents are
 //! identified by their number in the old file.
 //!
-//! Most failures name their document. Some failures do not: an unreadable folder hides the names of its documents, and a line
-//! that is not JSON hides the id of its document. In the old file, the documents are in the order of the inputs. So a failure
-//! without a name may hide the documents between the two documents that were found directly before and directly after the
-//! failure. If the documents are in another order now, the failure may hide every unseen document. The stale documents at the
-//! end of the old file are not in the order of the inputs, so every failure without a name may hide them.
+//! Most failures name their document. Some failures name no document: an unreadable folder hides the names of its documents, and
+//! a line that is not JSON hides the id of its document. In the old file, the documents are in the order of the inputs. So a
+//! failure that names no document may hide the documents between the two documents that were found directly before and directly
+//! after the failure. If the documents are in another order now, the failure may hide every unseen document. The stale documents
+//! at the end of the old file are not in the order of the inputs, so every failure that names no document may hide these
+//! documents.
 
 use std::ops::Range;
 use std::slice;
@@ -30,15 +31,16 @@ pub struct Missing {
     fates: Vec<Fate>,
     /// For each document, whether the text of one of its rows is in the new file, under any id.
     has_moved: Vec<bool>,
-    /// Number of documents at the start of the old file that are in the order of the inputs. All documents after them were stale
-    /// in the old file already.
+    /// Number of documents at the start of the old file that are in the order of the inputs. All later documents were stale in
+    /// the old file already.
     ordered: u32,
-    /// The ranges of documents that failures without a name may hide. A range lies between the documents that were found directly
-    /// before and directly after a failure.
+    /// The ranges of documents that failures may hide if these failures name no document. A range lies between the documents that
+    /// were found directly before and directly after a failure.
     gaps: Vec<Range<u32>>,
-    /// Whether there was a failure without a name since the latest document, so that the next document ends a gap.
+    /// Whether a failure that names no document has occurred since the latest document. If so, the next document ends a gap.
     is_gap_open: bool,
-    /// Paths of failures without a name. The ids of the documents that such a failure hides begin with the failure's path.
+    /// Paths of failures that name no document. The ids of the documents that such a failure hides begin with the path of the
+    /// failure.
     below: Vec<Box<str>>,
     /// The document number of the latest document, plus 1.
     after: u32,
@@ -88,7 +90,7 @@ impl Missing {
         }
     }
 
-    /// Marks a document that was found, but could not be embedded.
+    /// Marks a document as failed: the document was found, but could not be embedded.
     pub fn failed(&mut self, document: u32) {
         self.fates[document as usize] = Fate::Failed;
     }
@@ -125,7 +127,8 @@ impl Missing {
         Ok((0..count).filter(|&document| is_stale[document as usize]).collect())
     }
 
-    /// Returns the number of documents that were removed from the inputs: they are not in the new file, and not in `stale`.
+    /// Returns the number of documents that were removed from the inputs. Such a document is not in the new file and not in
+    /// `stale`.
     pub fn removed(&self, stale: &[u32]) -> usize {
         let fates = self.fates.iter().zip(&self.has_moved);
         let missing = fates.filter(|(fate, has_moved)| **fate != Fate::Found && !**has_moved).count();
@@ -149,7 +152,7 @@ impl Missing {
     }
 }
 
-/// Whether an id is the path, or the id of a file or row below the path. If a row has no id in the input, its id is
+/// Returns whether an id is the path, or the id of a file or row below the path. If a row has no id in the input, its id is
 /// `FILE:NUMBER`.
 fn is_below(id: &str, path: &str) -> bool {
     id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))

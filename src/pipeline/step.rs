@@ -58,7 +58,7 @@ pub(super) enum Step {
     /// Move documents that have arrived into the window, until the window is full.
     Fill,
     /// Write rows that are ready. If no device is working, write all such rows, otherwise the rows of a limited number of
-    /// documents. If a group or an outcome has arrived, then receive it, without waiting.
+    /// documents. Then receive a group or an outcome if one has arrived, without waiting.
     Emit,
     /// Wait for a group of documents or for vectors.
     Wait(Awaited),

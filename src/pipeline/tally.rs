@@ -24,10 +24,10 @@ pub struct Tally {
     pub empty: u64,
     /// Documents that could not be read or embedded. Each failure is printed on stderr.
     pub failed: u64,
-    /// Failures that name no document, if this is not the first shard. Such a failure may hide documents of this shard. In the
+    /// Failures that name no document, in a shard after the first shard. Such a failure may hide documents of the shard. In the
     /// first shard, such failures are counted as `failed`.
     pub unassigned: u64,
-    /// Documents that could not be read, so that their rows were copied from the old output.
+    /// Documents whose rows were copied from the old output, because the documents could not be read.
     pub stale: u64,
     /// Documents of the old output that are gone: neither the id nor the text is in the inputs any more.
     pub gone: u64,
@@ -40,7 +40,7 @@ pub struct Tally {
 /// The wording of a summary.
 #[derive(Debug, Clone, Copy)]
 pub struct TallyWording {
-    /// Whether the run is a dry run, which only says how many documents it would embed.
+    /// Whether the run is a dry run. A dry run only says how many documents a real run would embed.
     pub is_dry: bool,
     /// The source of the vectors of reused documents.
     pub reused: Reused,
@@ -106,10 +106,10 @@ impl Tally {
         line += &format!(", {} empty, {} failed", HumanCount(self.empty), HumanCount(self.failed));
         if self.unassigned > 0 {
             let failures = counted(self.unassigned, "failure");
-            line += &format!("; {failures} without a document id");
+            line += &format!("; {failures} with no known document");
         }
         if self.stale > 0 {
-            line += &format!("; {} kept from the last run", HumanCount(self.stale));
+            line += &format!("; {} kept from the previous run", HumanCount(self.stale));
         }
         line + &self.asides()
     }
@@ -141,12 +141,12 @@ impl Tally {
         list("decoded", decoded.collect()) + &list("skipped", skipped.collect())
     }
 
-    /// Whether there were failures, including failures that name no document.
+    /// Returns whether there were failures, including failures that name no document.
     pub fn have_failures(&self) -> bool {
         self.failed + self.unassigned > 0
     }
 
-    /// Whether the counts of embedded, reused, empty and failed documents add up to the number of found documents.
+    /// Returns whether the counts of embedded, reused, empty and failed documents add up to the number of found documents.
     pub fn add_up(&self) -> bool {
         self.seen == self.embedded + self.reused + self.empty + self.failed
     }
@@ -193,6 +193,9 @@ mod tests {
         (tally.stale, tally.unassigned) = (1, 1);
         let line = tally.to_string();
         assert!(line.contains(", 2,315 reused, "), "{line}");
-        assert!(line.contains("; 1 failure without a document id; 1 kept from the last run; "), "{line}");
+        assert!(
+            line.contains("; 1 failure with no known document; 1 kept from the previous run; "),
+            "{line}"
+        );
     }
 }

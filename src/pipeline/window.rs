@@ -6,8 +6,8 @@ use super::step::WindowState;
 use crate::text::tokenize::Encoding;
 use crate::vector::batch::ChunkKey;
 
-/// Limit on the tokens in a window: enough to find texts of equal length for a batch. A larger window would delay the rows, since
-/// rows are written window by window.
+/// Limit on the tokens in a window. The limit is large enough to find texts of equal length for a batch. A larger window would
+/// delay the rows, because rows are written window by window.
 const TOKENS: usize = 64 << 10;
 
 /// Limit on the documents in a window.
@@ -20,7 +20,8 @@ const BYTES: usize = 64 << 20;
 /// enlarged.
 const BATCHES: usize = 32;
 
-/// The limits of a window. A window is full when it reaches any of the limits. Then batches of its chunks are planned.
+/// The limits of a window. A window that reaches one of the limits is full. Then batches are planned for the chunks in the
+/// window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowSize {
     pub tokens: usize,

@@ -12,8 +12,8 @@ use crate::error::DocumentError;
 /// A character encoding. The type is renamed here, because `tokenize::Encoding` is a list of token ids.
 pub use encoding_rs::{Encoding as Charset, UTF_8};
 
-/// The first bytes and the names of some binary formats. Files of other binary formats are recognized by their control
-/// characters, but files of these formats may have no control characters near their start.
+/// The first bytes and the names of some binary formats. Most binary files are recognized by their control characters, but
+/// files of these formats may have no control characters near their start.
 const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"\xd0\xcf\x11\xe0", "an old Office document or one with a password"),
     (b"%PDF-", "PDF"),
@@ -23,8 +23,8 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
 ];
 
-/// Size of the start of a stream, in bytes. The encoding of the stream and the separator of a CSV file are detected from the
-/// start.
+/// Number of bytes at the start of a stream that are used to detect the encoding of the stream and the separator of a CSV
+/// file.
 pub const START_BYTES: u64 = 64 << 10;
 
 /// A text and its original encoding. The encoding is `None` for UTF-8.
@@ -118,8 +118,8 @@ pub fn stream(
     Ok((Box::new(decoder), Some(encoding.name())))
 }
 
-/// Decodes a stream of JSON Lines while it is read. If the stream starts with the byte order mark of UTF-16, the encoding is
-/// UTF-16. Otherwise the encoding is UTF-8.
+/// Decodes a stream of JSON Lines while the stream is read. If the stream starts with the byte order mark of UTF-16, the
+/// encoding is UTF-16. Otherwise the encoding is UTF-8.
 ///
 /// If the stream starts with neither `{` nor a byte order mark, zero bytes near its start mean binary data, and the whole
 /// stream is refused. If the stream starts with `{`, only the lines with zero bytes fail.
@@ -138,8 +138,8 @@ pub fn json_stream(
     stream(reader, Some(UTF_8))
 }
 
-/// Reads the first [`START_BYTES`] bytes of a stream. Returns these bytes, and a stream that returns them again before the
-/// rest. If reading fails after some bytes, the returned stream also fails after these bytes.
+/// Reads the first [`START_BYTES`] bytes of a stream. Returns these bytes, and a stream that returns these bytes again,
+/// followed by the rest of the stream. If reading fails after some bytes, the returned stream also fails after these bytes.
 pub fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut start = Vec::new();
     let read = reader.by_ref().take(START_BYTES).read_to_end(&mut start);
@@ -195,8 +195,8 @@ pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
         let behind = &start[memmem::find(&start, name.as_bytes())? + name.len()..];
         let behind = behind.strip_prefix(b"\"").or(behind.strip_prefix(b"'")).unwrap_or(behind);
         let label = behind.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).next()?;
-        // If the declaration can be read as ASCII, the page is not in UTF-16. The encoding x-user-defined is for binary
-        // data.
+        // If the declaration can be read as ASCII, the page is not in UTF-16. The encoding x-user-defined represents binary
+        // data and not text.
         Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
     })
 }
@@ -267,13 +267,14 @@ pub fn has_c1_control(text: &str) -> bool {
     text.contains(|c| matches!(c, '\u{80}'..='\u{9F}'))
 }
 
-/// Returns whether a text was decoded with an encoding for Chinese, Japanese or Korean although its bytes are more likely in
+/// Returns whether a text was decoded with an encoding for Chinese, Japanese or Korean although the text is more likely in
 /// a single-byte encoding.
 ///
 /// In Chinese, Japanese and Korean, wide characters usually follow each other. In the encodings of many other languages, a
 /// degree sign or an accented letter is one byte. This byte and the next byte may decode as one wide character between
 /// narrow characters, usually a rare character. The characters of `STAND_ALONE` are an exception: in Chinese, Japanese and
-/// Korean, they often lie between narrow characters, because they follow the numbers in dates, amounts and counts.
+/// Korean, these characters often lie between narrow characters, because they follow the numbers in dates, amounts and
+/// counts.
 fn has_only_lone_symbols(text: &str) -> bool {
     const STAND_ALONE: &str =
         "年月日時时分秒元円天个個人名号號点點件回台本枚頁页章万億亿週周歳岁米年년월일원명개회";

@@ -1,4 +1,4 @@
-//! The types for a document, for the place of a document, for the limits on documents, and for the reasons why files are
+//! The types for documents, for the places of documents, for the limits on documents, and for the reasons why files are
 //! skipped.
 
 use std::path::Path;

@@ -7,8 +7,6 @@ use std::path::Path;
 use anyhow::anyhow;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::error::Usage;
-
 /// Name of a file of patterns at the top of a root. Files and folders that match a pattern are skipped.
 pub const IGNORE_FILE: &str = ".qwen3ignore";
 
@@ -18,16 +16,12 @@ pub const IGNORE_FILE: &str = ".qwen3ignore";
 pub struct Patterns(Gitignore);
 
 impl Patterns {
-    fn from_option(option: &str, globs: &[String]) -> Result<Self, Usage> {
+    fn of_list(list: PatternList, globs: &[String]) -> Result<Self, PatternError> {
         let mut builder = builder();
         for glob in globs {
-            builder.add_line(None, glob).map_err(|e| {
-                Usage(format!("{option} {glob}: not a valid pattern ({e}); write it as in .gitignore"))
-            })?;
+            builder.add_line(None, glob).map_err(|e| PatternError::new(list, glob, &e))?;
         }
-        let patterns = builder.build().map_err(|e| {
-            Usage(format!("{option}: the patterns cannot be used ({e}); write them as in .gitignore"))
-        })?;
+        let patterns = builder.build().map_err(|e| PatternError::new(list, &globs.join(" "), &e))?;
         Ok(Patterns(patterns))
     }
 
@@ -72,6 +66,31 @@ fn unusable(file: &dyn Display, error: &ignore::Error) -> anyhow::Error {
     anyhow!("{file}: cannot be read as patterns ({error}); write them as in .gitignore")
 }
 
+/// A list of patterns in a [`Filter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatternList {
+    /// The patterns of the files to read.
+    Include,
+    /// The patterns of the files and folders to skip.
+    Exclude,
+}
+
+/// The error for a pattern that is not valid.
+#[derive(Debug, thiserror::Error)]
+#[error("{pattern}: not a valid pattern ({cause})")]
+pub struct PatternError {
+    /// The list that has the pattern.
+    pub list: PatternList,
+    pattern: String,
+    cause: String,
+}
+
+impl PatternError {
+    fn new(list: PatternList, pattern: &str, cause: &ignore::Error) -> Self {
+        PatternError { list, pattern: pattern.to_owned(), cause: cause.to_string() }
+    }
+}
+
 /// Returns a builder of patterns for paths relative to a root. An unclosed bracket in a pattern is an error, because the
 /// bracket is more likely a typing mistake than part of a file name.
 fn builder() -> GitignoreBuilder {
@@ -95,11 +114,16 @@ impl Filter {
     /// Parses the patterns of the options `--include` and `--exclude`. If `include` is empty, every file is included.
     ///
     /// # Errors
-    /// [`Usage`] for a pattern that is not valid.
-    pub fn new(include: &[String], exclude: &[String], hidden: bool, follow: bool) -> Result<Self, Usage> {
-        let include =
-            if include.is_empty() { None } else { Some(Patterns::from_option("--include", include)?) };
-        Ok(Filter { include, exclude: Patterns::from_option("--exclude", exclude)?, hidden, follow })
+    /// A pattern is not valid.
+    pub fn new(
+        include: &[String],
+        exclude: &[String],
+        hidden: bool,
+        follow: bool,
+    ) -> Result<Self, PatternError> {
+        let has_include = !include.is_empty();
+        let include = has_include.then(|| Patterns::of_list(PatternList::Include, include)).transpose()?;
+        Ok(Filter { include, exclude: Patterns::of_list(PatternList::Exclude, exclude)?, hidden, follow })
     }
 
     /// Returns whether an `--exclude` pattern or a pattern in `of_root` excludes a path. `of_root` contains the patterns of

@@ -13,6 +13,6 @@ pub enum Found {
     Failed(Failure),
     /// A file or folder that is skipped, with the reason.
     LeftOut(LeftOut),
-    /// The name of a root below which no document was found and no failure occurred. No other result of this root follows.
+    /// The name of a root below which no document was found and no failure occurred. This is the final result of the root.
     Nothing(String),
 }

@@ -1,7 +1,7 @@
 //! Finds the documents in the user's inputs and reads them. Every run finds the documents in the same order.
 //!
-//! [`Roots::documents`] finds the documents. This is fast, so one thread finds all documents. [`Raw::read`] reads one
-//! document. This is slow, so the caller reads documents on several threads.
+//! [`Roots::documents`] finds the documents. Finding documents is fast, so one thread finds all documents. [`Raw::read`]
+//! reads one document. Reading is slow, so the caller reads documents on several threads.
 
 mod decode;
 mod document;
@@ -23,7 +23,7 @@ mod worker;
 pub use decode::Charset;
 pub use document::{Document, LeftOut, Limits, Origin};
 pub use fields::Fields;
-pub use filter::Filter;
+pub use filter::{Filter, PatternError, PatternList};
 pub use found::Found;
 pub use raw::{Raw, RawFile, Reading};
 pub use roots::Roots;

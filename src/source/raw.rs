@@ -17,7 +17,7 @@ use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
 use crate::storage::object::Reader;
 
-/// Assumed ratio of the decompressed size of a text to its compressed size. Most texts have a lower ratio.
+/// Assumed ratio of the decompressed size of a text to the compressed size. The ratio of most texts is lower.
 const LIKELY_EXPANSION: u64 = 20;
 
 /// A document that has been found but has not been read yet.
@@ -85,7 +85,7 @@ impl Raw {
         }
     }
 
-    /// Returns how many bytes of the file are read for this document, counted before decompression. The progress bar shows
+    /// Returns how many bytes of a file are read for this document, counted before decompression. The progress bar shows
     /// the sum over all documents.
     pub fn progress(&self) -> u64 {
         match self {

@@ -26,7 +26,7 @@ use crate::storage::object::{Listing, Stores, Url};
 /// The root with this name is standard input. Standard input is read as JSON Lines.
 const STDIN: &str = "-";
 
-/// A root that has passed its checks.
+/// A root that has been checked.
 #[derive(Debug)]
 enum Root {
     Stdin,
@@ -124,7 +124,7 @@ impl Roots {
     }
 
     /// Returns the total size of all files below the roots, in bytes, for the progress bar. Returns `None` if a root is
-    /// standard input. Walks the folders without opening any file.
+    /// standard input. This function walks the folders, but opens no files.
     pub fn total_bytes(&self) -> Option<u64> {
         let of_entry = |entry| if let Entry::File(file) = entry { file.size } else { 0 };
         self.roots

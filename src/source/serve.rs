@@ -17,7 +17,7 @@ use crate::interrupt;
 
 /// Maximum number of rows per answer.
 const SENT_ROWS: usize = 256;
-/// Size of the rows in an answer, in bytes. Once an answer has reached this size, no more rows are added to the answer.
+/// Size at which an answer is complete, in bytes of rows. No more rows are added to a complete answer.
 const SENT_BYTES: usize = 64 << 10;
 
 /// Answers requests until standard input ends.
@@ -116,7 +116,7 @@ fn limit_resources() -> io::Result<()> {
     Ok(limit(Resource::Core, 0)?)
 }
 
-/// Limits the processor time that this process may use after this call to `seconds`.
+/// Limits the processor time of this process: after this call, the process may use about `seconds` more seconds.
 fn limit_seconds(seconds: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;

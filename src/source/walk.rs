@@ -147,8 +147,8 @@ pub struct Listed<'a> {
     listing: &'a Listing,
     rules: Rules<'a>,
     at: usize,
-    /// The folder of the latest object that was listed. The path of the folder ends in `/`. The rules do not skip this
-    /// folder or its parents, so these folders are not checked again.
+    /// The folder of the latest listed object. The path of the folder ends in `/`. The rules do not skip this folder or the
+    /// folders above this folder, so these folders are not checked again.
     folder: &'a str,
 }
 

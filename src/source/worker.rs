@@ -32,8 +32,8 @@ const SUBCOMMAND: &str = "worker";
 /// the page.
 pub const MEMORY_MAX: u64 = 2 << 30;
 
-/// Maximum number of answers per worker that have arrived and have not been received yet. This maximum is small because an
-/// answer may be as large as a document.
+/// Maximum number of answers per worker that wait in the channel. The maximum is small, because an answer may be as large
+/// as a document.
 const QUEUE_ANSWERS: usize = 1;
 
 /// A request to a worker.
@@ -110,8 +110,8 @@ impl Workers {
     ) -> Result<(Worker, Response<T>), DocumentError> {
         let mut worker = self.start()?;
         let mut asked = worker.ask(request, content);
-        // Ctrl-C sends a signal to all processes of the run. The signal ends a worker that has just started and does not
-        // ignore the signal yet.
+        // Ctrl-C sends a signal to all processes of the run. A worker that has just started does not ignore the signal yet,
+        // so the signal ends the worker.
         if matches!(asked, Err(DocumentError::Crashed { .. })) && worker.was_told_to_end() {
             worker = self.start()?;
             asked = worker.ask(request, content);
@@ -185,7 +185,7 @@ impl Worker {
 
     /// Returns whether SIGINT or SIGTERM ended the worker. These signals ask the whole run to end.
     fn was_told_to_end(&mut self) -> bool {
-        // `kill` has no effect on a process that has ended.
+        // If the worker has already ended, `kill` has no effect on the exit status.
         let _ = self.child.kill();
         let signal = self.child.wait().ok().and_then(|status| status.signal());
         signal.is_some_and(|signal| [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal))

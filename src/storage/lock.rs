@@ -53,8 +53,8 @@ impl Lock {
         self.is_left = true;
     }
 
-    /// Makes the lock file at `path` with `options` and locks it. If another process holds the lock, this function fails, and
-    /// does not wait until the other process releases the lock.
+    /// Makes the lock file at `path` with `options`, and locks the file. If another process holds the lock, this function fails,
+    /// and does not wait until the other process releases the lock.
     ///
     /// # Errors
     /// Another process holds the lock, or the lock file cannot be made or locked.

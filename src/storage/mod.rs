@@ -1,4 +1,4 @@
-//! Where bytes are stored: locks, files and objects.
+//! Stores bytes: locks an output, replaces files, and reads and writes objects.
 
 pub(crate) mod lock; // allows only one run at a time per output
 pub(crate) mod object; // reads, lists and writes objects in object storage

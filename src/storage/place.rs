@@ -96,7 +96,7 @@ impl Place {
         &self.path
     }
 
-    /// Tells whether a file was there when the place was checked.
+    /// Returns whether a file was there when the place was checked.
     pub fn is_taken(&self) -> bool {
         self.old.is_some()
     }
@@ -117,7 +117,7 @@ impl Place {
         options
     }
 
-    /// Makes a temporary file in the same folder, since a rename is atomic only within one file system. Dropping the
+    /// Makes a temporary file in the same folder, because a rename is atomic only within one file system. Dropping the
     /// [`NamedTempFile`] removes the file. Users who may not read the old file may not read the temporary file either.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Place {
         )
     }
 
-    /// Returns the error for a file that does not contain what was written to it.
+    /// Returns the error for a written file that has other content when it is read again.
     pub fn not_as_written(&self, why: &dyn fmt::Display) -> anyhow::Error {
         self.cannot_write(&format!(
             "the file that was read back differs from the file that was written ({why}); check the disk"
@@ -158,7 +158,7 @@ impl Place {
     /// Returns the message for a file that could be read earlier in this run, but not any more.
     pub fn cannot_read_again(&self) -> String {
         format!(
-            "{}: could be read earlier in this run, but not any more; check the disk and run again",
+            "{}: could be read earlier in this run, but cannot be read any more; check the disk and run again",
             self.name
         )
     }
@@ -204,7 +204,7 @@ impl Place {
         self.backup_path()
     }
 
-    /// Returns the first path of `NAME.damaged`, `NAME.damaged-2` and so on at which no file exists yet.
+    /// Returns the first unused path in the series `NAME.damaged`, `NAME.damaged-2` and so on.
     fn backup_path(&self) -> PathBuf {
         let path = |number: u32| {
             let mut path = self.path.clone().into_os_string();
@@ -241,7 +241,7 @@ impl Place {
             .map_err(|e| anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.name))
     }
 
-    /// Checks that the old file is still there and unchanged, or that there is still no file.
+    /// Checks that the old file has not been changed or removed. If there was no old file, checks that there is still no file.
     ///
     /// # Errors
     /// Another program replaced, removed or made the file.
@@ -253,7 +253,7 @@ impl Place {
         };
         ensure!(
             is_unchanged,
-            "{}: another program wrote or removed it during this run, so this run did not replace it; run again to replace it",
+            "{}: another program wrote or removed this file during the run, so the run did not replace the file; run again to replace it",
             self.name
         );
         Ok(())
@@ -313,7 +313,7 @@ fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
 }
 
-/// Returns the first and the last `count` bytes of a file.
+/// Returns the first `count` bytes and the final `count` bytes of a file.
 fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     let mut file = File::open(path)?;
     let from_end = file.metadata()?.len().saturating_sub(count as u64);
@@ -324,7 +324,7 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     Ok(ends)
 }
 
-/// Tells whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.
+/// Returns whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
     let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
     random.is_some_and(|random| random.len() == RANDOM_CHARS && random.iter().all(u8::is_ascii_alphanumeric))

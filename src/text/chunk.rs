@@ -172,7 +172,7 @@ fn nearest_space(text: &str, near: usize, wanted: fn(&str) -> bool) -> Option<us
     spaces.filter(|&at| wanted(&text[at + 1..])).min_by_key(|&at| at.abs_diff(near))
 }
 
-/// Tells whether a text starts with a Markdown heading, list item or table row.
+/// Returns whether a text starts with a Markdown heading, list item or table row.
 fn starts_block(text: &str) -> bool {
     let text = match text.trim_start_matches('#') {
         title if title.len() < text.len() => title,

@@ -50,13 +50,13 @@ fn plain_len(bytes: &[u8]) -> usize {
     at
 }
 
-/// Tells whether a character separates words.
+/// Returns whether a character separates words.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1C}'..='\u{1F}')
 }
 
-/// Tells whether [`clean`] removes a character: a soft hyphen, zero-width space, zero-width non-joiner, zero-width joiner,
-/// word joiner, byte order mark or control character (Cc).
+/// Returns whether [`clean`] removes a character: a soft hyphen, zero-width space, zero-width non-joiner, zero-width joiner, word
+/// joiner, byte order mark or control character (Cc).
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{200B}' | '\u{200C}' | '\u{200D}' | '\u{2060}' | '\u{FEFF}') || c.is_control()
 }

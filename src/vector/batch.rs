@@ -92,7 +92,7 @@ impl Batch {
         self.chunks.iter().map(|(_, encoding)| encoding.len()).sum()
     }
 
-    /// Tells whether every chunk begins with these ids and has at least one id after them.
+    /// Returns whether every chunk begins with these ids and has at least one id after them.
     pub fn all_begin_with(&self, ids: &[u32]) -> bool {
         self.chunks.iter().all(|(_, encoding)| encoding.len() > ids.len() && encoding.ids().starts_with(ids))
     }

@@ -28,9 +28,7 @@ pub trait Embedder: Send {
 
 /// The device has too little memory for a batch or a model.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "not enough memory on the device; free memory, raise --gpu-memory, use a smaller export (f16), or use --device cpu"
-)]
+#[error("not enough memory on the device")]
 pub struct OutOfMemory;
 
 /// The key of a chunk, together with the vector of the chunk or the reason why the chunk has no vector.

@@ -225,8 +225,8 @@ fn json_lines() -> Vec<Bad> {
         bad("quotes.jsonl", "{'text':'one'}", "not a JSON object: key must be a string").row(1),
         bad("comment.jsonl", r#"{"text":"one"} // two"#, "not a JSON object: trailing characters").row(1),
         bad("mark-inside.jsonl", "{\"text\":\u{FEFF}\"one\"}", "not a JSON object: ").row(1),
-        bad("bytes.jsonl", b"{\"text\":\"a\"}\n{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, as JSON must be (the first invalid byte is at offset 6 of the line)").row(2).good(&[(":1", "a"), (":3", "b")]),
-        bad("bytes-first.jsonl", b"{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, as JSON must be (the first invalid byte is at offset 6 of the line)").row(1).good(&[(":2", "b")]),
+        bad("bytes.jsonl", b"{\"text\":\"a\"}\n{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, but JSON must be UTF-8 (the first invalid byte is at offset 6 of the line)").row(2).good(&[(":1", "a"), (":3", "b")]),
+        bad("bytes-first.jsonl", b"{\"n\":\"\xe9\"}\n{\"text\":\"b\"}", "not UTF-8, but JSON must be UTF-8 (the first invalid byte is at offset 6 of the line)").row(1).good(&[(":2", "b")]),
         bad("nul.jsonl", b"{\"text\":\"a\"}\n\0\0\0\0\n{\"text\":\"b\"}", "not a JSON object: expected value").row(2).good(&[(":1", "a"), (":3", "b")]),
         bad("utf16-surrogate.jsonl", patched(utf16.clone(), utf16.len() - 8, b"\x00\xd8"), "cannot be decoded as UTF-16LE").row(2).good(&[(":1", "a")]),
         bad("utf16-odd.jsonl", cut(&utf16, 1), "cannot be decoded as UTF-16LE;").row(2).good(&[(":1", "a")]),
@@ -349,9 +349,9 @@ fn office() -> Vec<Bad> {
         bad("xml-bytes.docx", package(document, &[document_xml(CHINESE).as_bytes(), b"\xff"].concat()), NO_DOCX),
         bad("xml-empty.docx", package(document, b""), NO_DOCX),
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
-        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it holds no text document;"),
+        bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it contains no text document;"),
         bad("ole.docx", ole(), "not Word (DOCX) but an old Office document or one with a password;"),
-        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
+        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its compressed size;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),
         bad("external.docx", package(document, external.as_bytes()), NO_DOCX),
     ]
@@ -621,7 +621,7 @@ fn an_encoding_that_was_named_and_does_not_fit_is_said() {
         bad(
             "gbk.jsonl",
             [b"{\"text\":\"", &gbk[..], b"\"}"].concat(),
-            "not UTF-8, as JSON must be (the first invalid byte is at offset 11 of the line)",
+            "not UTF-8, but JSON must be UTF-8 (the first invalid byte is at offset 11 of the line)",
         )
         .row(1),
     ];
@@ -766,7 +766,8 @@ fn what_expands_is_read_where_that_is_allowed() {
         zstd(format!("{{\"text\":\"one\"}}\n{white}\n{{\"text\":\"two\"}}").as_bytes()),
     );
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    let says = "expands to more than 100 times its size; raise --max-expansion if you trust the file";
+    let says =
+        "expands to more than 100 times its compressed size; raise --max-expansion if you trust the file";
     ran.says(&format!("failed: docs/a.docx: {says}")).says(&format!("failed: docs/b.txt.gz: {says}"));
     ran.says(&format!(
         "failed: docs/c.jsonl.zst:2: {}",
@@ -807,7 +808,7 @@ fn links_that_lead_nowhere_or_back_are_said() {
         bad("broken", "", "cannot be read: "),
         bad("broken.txt", "", "cannot be read: "),
         bad("itself.txt", "", "cannot be read: "),
-        bad("sub/deep/back", "", "the symlink leads back to docs/sub, which contains it;"),
+        bad("sub/deep/back", "", "the symlink points to docs/sub, which contains the symlink;"),
     ];
     let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--follow"]).expect(3);
     expect_none(&complaints(&ran, &table));

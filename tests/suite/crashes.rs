@@ -1162,7 +1162,7 @@ fn an_output_that_another_program_changes_during_the_run_is_not_replaced() {
         meddle(&out, &theirs);
         let before = fs::read(&out).ok();
         let ran = running.release().expect(1);
-        let says = "output out.parquet: another program wrote or removed it during this run, so this run did not replace it";
+        let says = "output out.parquet: another program wrote or removed this file during the run, so the run did not replace the file";
         assert!(error_of(&ran).contains(says), "{what}{}", ran.story);
         assert!(fs::read(&out).ok() == before, "{what}: the run has changed the output");
         assert_eq!(records(&playground.path(JOURNAL)), COUNT, "{what}: vectors are lost");

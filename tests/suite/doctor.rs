@@ -127,7 +127,7 @@ fn each_broken_setup_is_named() {
         "tokenizer",
         0,
         "warning",
-        &["does not append <|endoftext|>", "this tool appends it"],
+        &["does not append <|endoftext|>", "this tool appends the token"],
     );
     playground.write("model/tokenizer.json", tokenizer.replace("<|endoftext|>", "<|other|>"));
     check(&mut doctor(&[]), "model", 1, "failure", &["no token <|endoftext|>"]);
@@ -156,7 +156,7 @@ fn each_broken_setup_is_named() {
         "model",
         1,
         "failure",
-        &["model_external.onnx_data: holds weights of ", "download this file too"],
+        &["model_external.onnx_data: contains weights of ", "download this file too"],
     );
     playground.write(
         "model/onnx/model.onnx",

@@ -224,7 +224,7 @@ fn patterns_and_options_say_what_the_walk_takes() {
     let (got, ran) = ids(3, &["--follow"]);
     assert_eq!(ran.stderr.matches("failed: ").count(), 1, "{}", ran.story);
     assert_eq!(got, "a.md b.txt drafts/d.md sub/drafts/e.md sub/f.md sub/link/i.md");
-    ran.says("failed: docs/sub/loop: the symlink leads back to docs, which contains it;");
+    ran.says("failed: docs/sub/loop: the symlink points to docs, which contains the symlink;");
     let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--exclude", "a[b"]).expect(2);
     ran.says("--exclude a[b: ").says(".gitignore");
     playground.write("docs/.qwen3ignore", "a[b");

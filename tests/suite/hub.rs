@@ -497,8 +497,22 @@ fn failed_downloads_are_explained_in_one_line() {
     let mut nobody = command(&playground, &hub, &BUILD);
     refused(
         playground.output(nobody.env("HF_ENDPOINT", "http://127.0.0.1:9"), ""),
-        &["http://127.0.0.1:9 cannot be reached", "--model"],
+        &["http://127.0.0.1:9 cannot be reached", "--model", "--offline"],
     );
+    // Without a network, no name has an address.
+    let mut no_network = command(&playground, &hub, &BUILD);
+    let ran = playground.output(no_network.env("HF_ENDPOINT", "http://hub.invalid"), "");
+    assert!(!ran.stderr.contains("trying again"), "{}", ran.story);
+    refused(ran, &["http://hub.invalid cannot be reached", "check the network", "--offline"]);
+    let mut offline = command(&playground, &hub, &["model", "pull", "small/model"]);
+    refused(
+        playground.output(offline.env("HF_HUB_OFFLINE", "1"), ""),
+        &["model small/model: cannot be downloaded, because this run is offline; unset HF_HUB_OFFLINE"],
+    );
+    for command in ["pull", "where"] {
+        let ran = run(&playground, &hub, &["model", command, "small"]).expect(2);
+        ran.says("neither a file or folder here nor a name on the hub (owner/name); name a model of the hub");
+    }
     run(&playground, &hub, &["build", "in.jsonl", "-o", "out.parquet", "--model", "./nothing/here"])
         .expect(1)
         .says("is neither a file or folder here nor a name on the hub");

@@ -1,5 +1,5 @@
-//! The rule of `ARCHITECTURE.md`: a module imports from the layers below its own, files do not import each other in
-//! circles, and a type's name has one meaning.
+//! The rules of `ARCHITECTURE.md`: a module imports from the layers below its own, files do not import each other in
+//! circles, a type's name has one meaning, and only `cli` and `command` name options.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -26,16 +26,10 @@ const ROOT_FILES_MAX: usize = 8;
 
 type Module = Vec<String>;
 
-/// Returns every module below `src` but the two that only name others and a generated one, with its code without tests and comments.
-fn modules() -> BTreeMap<Module, String> {
-    let files = WalkDir::new("src").into_iter().map(|entry| entry.unwrap().into_path());
-    let is_code = |path: &PathBuf| {
-        path.extension().is_some_and(|end| end == "rs")
-            && !["src/lib.rs", "src/main.rs", "src/storage/object/absent.rs", "src/model/export/schema.rs"]
-                .map(Path::new)
-                .contains(&&**path)
-    };
-    let module = |path: PathBuf| {
+/// Returns every file below `src`, with its code without tests and comments.
+fn files() -> impl Iterator<Item = (PathBuf, String)> {
+    let paths = WalkDir::new("src").into_iter().map(|entry| entry.unwrap().into_path());
+    let with_code = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let code: String = code
@@ -43,10 +37,20 @@ fn modules() -> BTreeMap<Module, String> {
             .filter(|line| !line.trim_start().starts_with("//"))
             .map(|line| format!("{line}\n"))
             .collect();
+        (path, code)
+    };
+    paths.filter(|path| path.extension().is_some_and(|end| end == "rs")).map(with_code)
+}
+
+/// Returns every module below `src` but the two that only name others and a generated one, with its code without tests and comments.
+fn modules() -> BTreeMap<Module, String> {
+    let others = ["src/lib.rs", "src/main.rs", "src/storage/object/absent.rs", "src/model/export/schema.rs"]
+        .map(Path::new);
+    let module = |(path, code): (PathBuf, String)| {
         let name = path.with_extension("").strip_prefix("src").unwrap().to_str().unwrap().to_owned();
         (name.trim_end_matches("/mod").split('/').map(str::to_owned).collect(), code)
     };
-    files.filter(is_code).map(module).collect()
+    files().filter(|(path, _)| !others.contains(&&**path)).map(module).collect()
 }
 
 /// Returns the modules that a module names by `crate::` and `super::`, and those below a folder that its `mod.rs` shows.
@@ -138,4 +142,23 @@ fn a_name_of_a_type_has_one_meaning() {
     let mut twice: Vec<_> = places.into_iter().filter(|(_, places)| places.len() > 1).collect();
     twice.sort();
     assert!(twice.is_empty(), "{twice:?}");
+}
+
+/// The layers below do not know the command line. `command/advice.rs` adds advice that names options to their errors.
+#[test]
+fn only_cli_and_command_name_options() {
+    let literal = Regex::new(r#""((?:[^"\\]|\\(?s:.))*)""#).unwrap();
+    let option = Regex::new(r"--[a-z]").unwrap();
+    let mut named = Vec::new();
+    for (path, code) in
+        files().filter(|(path, _)| !["src/cli", "src/command"].iter().any(|at| path.starts_with(at)))
+    {
+        // A quote as a character begins no literal.
+        let code = code.replace("'\"'", "' '");
+        let literals = literal.captures_iter(&code).map(|found| found[1].to_owned());
+        named.extend(
+            literals.filter(|text| option.is_match(text)).map(|text| format!("{}: {text}", path.display())),
+        );
+    }
+    assert!(named.is_empty(), "options are named below `command`:\n{}", named.join("\n"));
 }

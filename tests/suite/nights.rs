@@ -494,12 +494,12 @@ fn other_settings_are_named_and_every_text_is_embedded_again() {
     playground.write("docs.jsonl", jsonl(SENTENCES));
     let (inputs, all) = (&["docs.jsonl"], SENTENCES.len() as u64);
     for (before, now, says) in [
-        (&["--dim", "40"][..], &[][..], "--dim (40 before, now 64)"),
-        (&[], &["--max-tokens", "30"], "--max-tokens (2048 before, now 30)"),
-        (&[], &["--instruction", "Find it"], "other settings: --instruction"),
-        (&["--instruction", "Find it"], &["--instruction", "Find that"], "other settings: --instruction"),
-        (&[], &["--chunks"], "other settings: --chunks"),
-        (&["--chunks"], &["--dim", "40"], "other settings: --chunks"),
+        (&["--dim", "40"][..], &[][..], "other settings: the dimensions (40 before, now 64)"),
+        (&[], &["--max-tokens", "30"], "other settings: the tokens per chunk (2048 before, now 30)"),
+        (&[], &["--instruction", "Find it"], "other settings: the instruction"),
+        (&["--instruction", "Find it"], &["--instruction", "Find that"], "other settings: the instruction"),
+        (&[], &["--chunks"], "other settings: the rows (documents before, now chunks)"),
+        (&["--chunks"], &["--dim", "40"], "other settings: the rows (chunks before, now documents)"),
         (&[], &["--model-file", "model_f16.onnx"], "other settings: the model"),
     ] {
         let _ = fs::remove_file(playground.path(OUT));

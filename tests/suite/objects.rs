@@ -521,7 +521,9 @@ fn rows_of_an_object_that_changes_while_it_is_read_are_not_mixed() {
         Fate::Passes
     });
     let ran = bucket.build(&[&bucket.url("docs.jsonl"), "-o", "out.parquet"]).expect(3);
-    ran.says("another program wrote or removed it during this run; run again");
+    ran.says(
+        "another program wrote or removed the object during this run (the rest of the file is not read); run again",
+    );
     let texts = ids_and_texts(&bucket.playground.path("out.parquet"));
     assert_eq!(texts, [("0".to_owned(), "One.".to_owned())]);
 }
@@ -619,7 +621,9 @@ fn the_slower_of_two_writers_fails_and_does_not_overwrite() {
         let etag = bucket.etag("out.parquet");
         bucket.line.let_go();
         let ran = ended(child, Some(1));
-        ran.says(&format!("error: {out}: another program wrote or removed it during this run; run again"));
+        ran.says(&format!(
+            "error: {out}: another program wrote or removed the object during this run; run again"
+        ));
         assert_eq!((bucket.etag("out.parquet"), bucket.uploads()), (etag, 0), "{at}: {}", ran.story);
         bucket.line.set(|_| Fate::Passes);
         let again = [&[docs.as_str(), "-o", &out], &KEEP[..]].concat();

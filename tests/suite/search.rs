@@ -294,7 +294,10 @@ fn files_and_questions_that_cannot_be_searched_are_refused_in_one_line() {
     playground.write("questions.txt", &long);
     let ran = search(&["out.parquet", "--questions", "questions.txt"]);
     assert!(ran.stderr.len() < 500, "{}", ran.story);
-    refused(ran, &["question \"word word", " tokens, the model takes at most ", "; shorten the question"]);
+    refused(
+        ran,
+        &["question \"word word", " tokens, but the model accepts at most ", "; shorten the question"],
+    );
     search(&["out.parquet"]).expect(2);
     search(&["out.parquet", "x", "--questions", "questions.txt"]).expect(2);
 }

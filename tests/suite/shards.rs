@@ -234,7 +234,7 @@ fn parts_that_do_not_fit_together_are_refused_by_name() {
     );
     refused(
         &[p0, "cut.parquet", p2, p3],
-        "part cut.parquet: was built with other settings than parts/0.parquet (--max-tokens (100 before",
+        "part cut.parquet: was built with other settings than parts/0.parquet (the tokens per chunk (100 before",
     );
     refused(
         &[p0, "keeps.parquet", p2, p3],

@@ -172,7 +172,7 @@ fn too_little_memory_makes_batches_smaller_before_documents_fail() {
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     let too_large = [&CUDA[..], &["--batch-tokens", "131072"]].concat();
     let ran = build(&playground, &too_large, &[("STAND_IN_MIB", "24")]).expect(0);
-    ran.says("not enough device memory for batches of this size: from now on they have at most ");
+    ran.says("not enough device memory for a batch of this size: from now on, a batch has at most ");
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
 
     // A text that does not fit alone fails. The old output has a row for it, so the test removes that output.

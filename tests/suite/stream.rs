@@ -470,7 +470,7 @@ fn wrong_streams_are_refused_in_one_line() {
         (with("id", ids()), "its column `id` is Int64"),
         (with("vector", Arc::new(half)), "expected fixed_size_list<float32>[64]"),
         (with("tags", list), "its column `tags` is List"),
-        (with("Text", ids()), "the name of its column `Text` is empty or taken"),
+        (with("Text", ids()), "the name of its column `Text` is empty or already used"),
         (with("id", Arc::new(StringArray::from(vec![None::<&str>]))), "row 1: has no id"),
     ];
     for (bytes, says) in of_pack {

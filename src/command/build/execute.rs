@@ -12,6 +12,7 @@ use super::report::{BuildOutcome, RowCounts};
 use super::session::Session;
 use super::summary;
 use crate::cli::BuildArguments;
+use crate::command::advice::explained_run;
 use crate::command::process::Exit;
 use crate::console::{HumanCount, Phase, Reporter, counted};
 use crate::index::{IndexWriter, Written};
@@ -125,7 +126,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     }
     let dimensions = HumanCount(plan.job.dim as u64);
     let cpu_reason = match loaded.cpu_reason() {
-        Some(reason @ CpuReason::Unusable(_)) => format!(" ({reason})"),
+        Some(CpuReason::Unusable(error)) => format!(" ({})", explained_run(error)),
         Some(CpuReason::NoGpu(_)) | None => String::new(),
     };
     reporter.info(&format!("model {name}, {dimensions} dimensions, {}{cpu_reason}", loaded.device()));
@@ -133,7 +134,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
         let tokens = counted(model.workload.prefix.len() as u64, "token");
         let prompt = if plan.metadata.fingerprint.instruction.is_some() { "instruction" } else { "prompt" };
         reporter.info(&format!(
-            "the {prompt} has {tokens}, which are the same in every text and are computed only once"
+            "every text begins with the {prompt} ({tokens}), so the {prompt} is computed only once"
         ));
     }
     Ok(loaded)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::BuildArguments;
-use crate::command::advice::explained;
+use crate::command::advice::{explained, explained_run};
 use crate::command::process::{Exit, listen};
 use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::output;
@@ -47,7 +47,7 @@ pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit
         let report = Report::new(arguments, &started, &outcome, &result, &reporter);
         // A report that cannot be written does not change the exit code of the run.
         if let Err(e) = file.write(&report, &reporter) {
-            reporter.warn(&format!("{e:#}"));
+            reporter.warn(&explained_run(&e));
         }
     }
     result

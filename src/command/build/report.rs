@@ -6,6 +6,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use crate::cli::BuildArguments;
+use crate::command::advice::explained_run;
 use crate::command::process::{Exit, TOOL};
 use crate::command::setup::target::Target;
 use crate::console::{NamedFailure, Reporter};
@@ -110,7 +111,7 @@ impl<'a> Report<'a> {
             shard: arguments.reading.shard,
             dry_run: arguments.dry_run,
             exit_code: result.as_ref().map_or_else(Exit::of, |&exit| exit) as u8,
-            error: result.as_ref().err().map(|e| format!("{e:#}")),
+            error: result.as_ref().err().map(explained_run),
             documents,
             work,
             tokens_per_second: work.tokens_per_second(),

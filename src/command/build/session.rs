@@ -93,7 +93,7 @@ impl Session {
                 let will = if arguments.dry_run { "would be" } else { "will be" };
                 let delta = if arguments.delta.is_some() { "; the delta has all rows" } else { "" };
                 reporter.warn(&format!(
-                    "{place}: is damaged ({e:#}); all texts are embedded again{delta}, and the file {will} kept as {kept}"
+                    "{place}: is damaged ({e:#}); all texts are embedded again{delta}, and the damaged file {will} kept as {kept}"
                 ));
                 Ok(None)
             }

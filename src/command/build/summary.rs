@@ -65,7 +65,7 @@ fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter)
             " ({added} added, {changed} changed, {removed} removed), {} in {output}",
             DecimalBytes(written.bytes)
         ),
-        false => write!(line, ", as before: {output} is left as it was"),
+        false => write!(line, ", as before: {output} is unchanged"),
     };
     format!("{line}; took {}", human_elapsed(reporter.elapsed()))
 }

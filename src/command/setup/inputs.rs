@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::cli::ReadingArguments;
 use crate::error::Usage;
 use crate::index::COLUMNS;
-use crate::source::{Charset, Fields, Filter, Limits, Reading, Roots, Workers};
+use crate::source::{Charset, Fields, Filter, Limits, PatternError, PatternList, Reading, Roots, Workers};
 use crate::storage::object::Stores;
 
 /// Returns the roots of the documents. Checks that all inputs exist, unless `may_be_missing` is true.
@@ -18,7 +18,16 @@ pub fn roots(
     stores: &mut Stores,
 ) -> anyhow::Result<Roots> {
     let ReadingArguments { inputs, include, exclude, hidden, follow, .. } = arguments;
-    Roots::anywhere(inputs, Filter::new(include, exclude, *hidden, *follow)?, may_be_missing, stores)
+    let filter = Filter::new(include, exclude, *hidden, *follow).map_err(|e| bad_pattern(&e))?;
+    Roots::anywhere(inputs, filter, may_be_missing, stores)
+}
+
+fn bad_pattern(error: &PatternError) -> Usage {
+    let option = match error.list {
+        PatternList::Include => "--include",
+        PatternList::Exclude => "--exclude",
+    };
+    Usage(format!("{option} {error}; write it as in .gitignore"))
 }
 
 /// Returns the settings for reading documents. `more` is the name of an additional column of the output. No kept column may

@@ -10,7 +10,7 @@ use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::error::Usage;
 use crate::model::export::{ExportEvent, Made, OnExport};
 use crate::model::export_cache::ExportCache;
-use crate::model::hub::{self, Hub, OnProgress, Progress, Repository};
+use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository};
 use crate::model::weights_folder::WeightsFolder;
 use crate::model::{DeviceChoice, Model, Precision, bundle, precision_choice};
 
@@ -92,6 +92,13 @@ fn open_on(
     let asked = arguments.model_file.clone().or_else(|| arguments.precision.file_name());
     let file = asked.clone().or_else(|| default.in_folder().filter(|_| !is_graph).map(str::to_owned));
     let path = match named {
+        Some(path) if is_graph && asked.is_some() => {
+            return Err(Usage(format!(
+                "model {}: is a file, but --model-file and --precision choose a graph in a folder; name the folder, or leave out the option",
+                path.display()
+            ))
+            .into());
+        }
         Some(path) if path.exists() => path,
         named => from_hub(named, arguments.offline, file.as_deref(), format)?,
     };
@@ -143,8 +150,8 @@ fn from_hub(
     format: Option<LogFormat>,
 ) -> anyhow::Result<PathBuf> {
     let name = named.as_ref().map(|path| path.to_string_lossy());
-    // The exit code is 1, not 2, because the same arguments succeed once the folder exists.
-    let repository = repository(name.as_deref()).map_err(|Usage(why)| anyhow!(why))?;
+    // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
+    let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
     let got = download(format, |tell| Hub::from_environment(is_offline)?.get(&repository, file, tell));
     match name {
         Some(name) => got.with_context(|| {
@@ -232,7 +239,8 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
     if let Some(path) = name.filter(|name| Path::new(name).exists()) {
         return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
     }
-    name.unwrap_or(hub::DEFAULT).parse()
+    let parsed = name.unwrap_or(hub::DEFAULT).parse();
+    parsed.map_err(|e: NotARepository| Usage(format!("{e}; name a model of the hub")))
 }
 
 /// Runs a download, and shows the progress unless `format` is `None`.

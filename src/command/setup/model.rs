@@ -124,7 +124,7 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
     let least = least_tokens(tokenizer);
     if max_tokens > most {
         return Err(Usage(format!(
-            "--max-tokens {max_tokens}: is too large; the model takes at most {most} tokens"
+            "--max-tokens {max_tokens}: is too large; the model accepts at most {most} tokens"
         ))
         .into());
     }

@@ -44,8 +44,7 @@ impl<R: Read> IpcReader<R> {
     pub fn open(input: R) -> anyhow::Result<Self> {
         let mut input = BufReader::new(input);
         let mut start = Vec::new();
-        // If the input has another format, the Arrow reader would take the first bytes for a length, and wait for that many
-        // bytes.
+        // If the input has another format, the Arrow reader would read the first bytes as a length, and wait for that many bytes.
         input.by_ref().take(MARKER.len() as u64).read_to_end(&mut start)?;
         ensure!(
             !start.is_empty(),
@@ -111,7 +110,7 @@ impl<'a> Strings<'a> {
         }
     }
 
-    /// Whether a type is one of Arrow's types for strings. Arrow's null type is not a type for strings.
+    /// Returns whether a type is one of Arrow's types for strings. Arrow's null type is not a type for strings.
     pub fn has(kind: &DataType) -> bool {
         matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
     }

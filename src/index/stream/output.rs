@@ -11,7 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 /// The column with the error of each row that could not be read or embedded.
 pub const ERROR: &str = "error";
 
-/// Writes an Arrow IPC stream. Flushes the schema and each batch immediately, so that the reader need not wait for them.
+/// Writes an Arrow IPC stream. Flushes the schema and each batch immediately, so that the reader of the stream need not wait.
 pub struct IpcWriter<W: Write>(StreamWriter<BufWriter<W>>);
 
 impl<W: Write> IpcWriter<W> {

@@ -18,7 +18,7 @@ use crate::index::row::{Row, RowId, Vector};
 use crate::index::schema::{COLUMNS, vector_dim};
 use crate::vector::embedding::Embedding;
 
-/// How much the length of a vector may differ from 1.
+/// Largest accepted difference between the length of a vector and 1.
 const LENGTH_TOLERANCE: f64 = 1e-3;
 
 /// Reads a stream of rows with vectors. `embed --arrow` writes such a stream.
@@ -27,7 +27,7 @@ pub struct RowStream<R: Read> {
     metadata: Metadata,
     columns: RowColumns,
     seen: HashSet<Digest>,
-    /// Number of rows read so far. If a row has no id, a message gives this number instead.
+    /// Number of rows read so far. A message about a row without an id contains this number.
     rows: u64,
 }
 
@@ -103,7 +103,7 @@ impl<R: Read> RowStream<R> {
 fn metadata(schema: &Schema) -> anyhow::Result<Metadata> {
     let key = Metadata::KEY;
     let json = schema.metadata().get(key).with_context(|| {
-        format!("does not say which model made its vectors; keep `{key}` of the schema's metadata, as `embed --arrow` wrote it")
+        format!("does not say which model made its vectors; keep `{key}` of the schema's metadata, as `embed` wrote it")
     })?;
     let metadata: Metadata = serde_json::from_str(json).with_context(|| {
         format!("`{key}` of the schema's metadata was written by another version of this tool; embed and pack with the same version")
@@ -121,7 +121,7 @@ impl RowColumns {
         let columns = (id, text, vector, schema.index_of(ERROR).ok());
         let (Some(id), Some(text), Some(vector), error) = columns else {
             let missing = COLUMNS.iter().find(|name| schema.index_of(name).is_err()).copied();
-            bail!("has no column `{}`; keep it, as `embed --arrow` wrote it", missing.unwrap_or_default());
+            bail!("has no column `{}`; keep it, as `embed` wrote it", missing.unwrap_or_default());
         };
         let kind = |column: usize| schema.field(column).data_type();
         for column in [id, text].into_iter().chain(error) {
@@ -151,7 +151,7 @@ impl RowColumns {
             );
             ensure!(
                 !name.is_empty() && !taken.contains(&name.to_lowercase()),
-                "the name of its column `{name}` is empty or taken; rename it, or leave it out"
+                "the name of its column `{name}` is empty or already used; rename the column, or leave it out"
             );
             taken.push(name.to_lowercase());
             kept.push((name.clone(), column));

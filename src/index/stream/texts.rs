@@ -101,7 +101,7 @@ pub struct TextBatch {
     columns: TextColumns,
 }
 
-/// A row as it was read from the stream.
+/// A row of the input stream.
 #[derive(Debug, Clone, Copy)]
 pub struct TextRow<'a> {
     /// The text; empty for a null.

@@ -50,9 +50,7 @@ impl Cache {
     pub fn from_environment() -> anyhow::Result<Self> {
         let path = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_variable);
         let path = path.or_else(|| Some(home()?.join("hub")));
-        Ok(Cache(path.context(
-            "HOME is not set, so there is no cache for models; set HF_HOME, or name a folder with --model",
-        )?))
+        Ok(Cache(path.context("HOME is not set, so there is no cache for models; set HF_HOME")?))
     }
 
     pub fn path(&self) -> &Path {
@@ -228,7 +226,7 @@ fn download(
     )
 }
 
-/// Tells whether the digest of a file equals the ETag. The ETag of a large file is the file's SHA-256, and the ETag of a small
+/// Returns whether the digest of a file equals the ETag. The ETag of a large file is the file's SHA-256, and the ETag of a small
 /// file is the SHA-1 that git computes for a blob. Returns `true` if the ETag is not a digest, because then the digest of the
 /// file cannot be checked.
 fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {

@@ -15,6 +15,7 @@ use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder};
 
 use super::environment::{home, path_variable};
+use super::error::HubError;
 use super::event::{OnProgress, Progress};
 use super::proxy::EndpointProxy;
 
@@ -31,6 +32,9 @@ const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 
 /// The longest pause before a retry, in seconds, even if the server names a longer pause.
 const PAUSE_MAX_SECONDS: u64 = 300;
+
+/// The beginning of the standard library's error for a host name that has no address.
+const NO_ADDRESS: &str = "failed to lookup address information";
 
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
@@ -66,6 +70,8 @@ enum RequestError {
     /// A retry may succeed.
     Transient {
         cause: String,
+        /// The environment variable that names the proxy, if the server sent no response.
+        unreachable_by: Option<&'static str>,
         /// The pause before the retry, in seconds, if the server names a pause.
         retry_after: Option<u64>,
         /// `true` if this attempt received bytes that no earlier attempt had received.
@@ -74,7 +80,7 @@ enum RequestError {
     Permanent(anyhow::Error),
 }
 
-/// Tells whether `HF_HUB_OFFLINE` is on. Hugging Face's tools accept the same values.
+/// Returns whether `HF_HUB_OFFLINE` is on. Hugging Face's tools accept the same values.
 pub fn is_offline() -> bool {
     let value = env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
     ["1", "ON", "YES", "TRUE"].contains(&value.as_str())
@@ -231,7 +237,12 @@ impl Client {
         }
         match done == remote.bytes {
             true => Ok(()),
-            false => Err(RequestError::Transient { cause, retry_after: None, has_progressed: done > before }),
+            false => Err(RequestError::Transient {
+                cause,
+                unreachable_by: None,
+                retry_after: None,
+                has_progressed: done > before,
+            }),
         }
     }
 
@@ -252,7 +263,7 @@ impl Client {
         Err(match status.as_u16() {
             408 | 429 | 500.. => {
                 let cause = format!("{} answered {status}", self.endpoint);
-                RequestError::Transient { cause, retry_after, has_progressed: false }
+                RequestError::Transient { cause, unreachable_by: None, retry_after, has_progressed: false }
             }
             401 | 403 => RequestError::Permanent(anyhow!(
                 "{url}: {status}: the model does not exist, or needs a token; check the name, accept the model's terms on its page, and set HF_TOKEN"
@@ -265,49 +276,56 @@ impl Client {
     }
 
     /// Returns the error for a request that got no response. A refused connection is a permanent error, because no server
-    /// listens at the address.
+    /// listens at the address. A host without an address is a permanent error, because most often there is no network.
     fn unreachable(&self, error: &ureq::Error) -> RequestError {
         let is_transient = match error {
             ureq::Error::Timeout(_) => true,
-            ureq::Error::Io(e) => e.kind() != io::ErrorKind::ConnectionRefused,
+            ureq::Error::Io(e) => {
+                e.kind() != io::ErrorKind::ConnectionRefused && !e.to_string().starts_with(NO_ADDRESS)
+            }
             _ => false,
         };
         let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_for_endpoint);
         let through = proxy.map_or(String::new(), |proxy| format!(" through {proxy}"));
         let cause = format!("{} cannot be reached{through}: {error}", self.endpoint);
+        let proxy_variable = proxy.map_or("HTTPS_PROXY", |proxy| proxy.variable);
         if is_transient {
-            return RequestError::Transient { cause, retry_after: None, has_progressed: false };
+            let unreachable_by = Some(proxy_variable);
+            return RequestError::Transient {
+                cause,
+                unreachable_by,
+                retry_after: None,
+                has_progressed: false,
+            };
         }
-        RequestError::Permanent(anyhow!(
-            "{cause}; check the network, {} and HF_ENDPOINT, or copy the model and name its folder with --model",
-            proxy.map_or("HTTPS_PROXY", |proxy| proxy.variable)
-        ))
+        RequestError::Permanent(HubError::Unreachable { cause, proxy_variable }.into())
     }
 }
 
-/// Calls `attempt`, and calls it again after each transient error. Waits for the next pause of [`PAUSES_SECONDS`] before each
-/// retry, and gives up when no pause is left. After an attempt that made progress, the next pause is the first pause again.
+/// Calls `attempt`, and repeats the call after each transient error. Waits for the next pause of [`PAUSES_SECONDS`] before each
+/// retry, and gives up when no pause is left. After an attempt that made progress, the pauses start again with the first pause.
 fn retry<T>(
     on_progress: OnProgress,
     mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,
 ) -> anyhow::Result<T> {
     let mut pauses = PAUSES_SECONDS.into_iter();
     loop {
-        let (cause, retry_after) = match attempt(on_progress) {
+        let (cause, unreachable_by, retry_after) = match attempt(on_progress) {
             Ok(done) => return Ok(done),
             Err(RequestError::Permanent(error)) => return Err(error),
-            Err(RequestError::Transient { cause, retry_after, has_progressed }) => {
+            Err(RequestError::Transient { cause, unreachable_by, retry_after, has_progressed }) => {
                 if has_progressed {
                     pauses = PAUSES_SECONDS.into_iter();
                 }
-                (cause, retry_after)
+                (cause, unreachable_by, retry_after)
             }
         };
         let Some(pause) = pauses.next() else {
-            bail!(
-                "{cause} ({} attempts); run again later, the downloaded part is kept",
-                PAUSES_SECONDS.len() + 1
-            )
+            let cause = format!("{cause} ({} attempts)", PAUSES_SECONDS.len() + 1);
+            match unreachable_by {
+                Some(proxy_variable) => bail!(HubError::Unreachable { cause, proxy_variable }),
+                None => bail!("{cause}; run again later, the downloaded part is kept"),
+            }
         };
         let pause = retry_after.unwrap_or(pause).min(PAUSE_MAX_SECONDS);
         on_progress(Progress::Waiting(format!("{cause}; trying again in {pause} s")));

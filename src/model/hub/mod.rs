@@ -4,6 +4,7 @@
 mod cache;
 mod client;
 mod environment;
+mod error;
 mod event;
 mod proxy;
 mod pull;
@@ -11,6 +12,7 @@ mod repository;
 
 pub use cache::CachedModel;
 pub use environment::{home, path_variable};
+pub use error::HubError;
 pub use event::{OnProgress, Progress};
 pub use pull::Hub;
-pub use repository::{DEFAULT, Repository};
+pub use repository::{DEFAULT, NotARepository, Repository};

@@ -6,11 +6,12 @@ use anyhow::{Context, anyhow, bail, ensure};
 
 use super::cache::{Cache, CachedModel};
 use super::client::{self, Client};
+use super::error::HubError;
 use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
 use crate::model::folder::{
-    CONFIG, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
+    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
 };
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
 
@@ -80,7 +81,7 @@ impl Hub {
     ) -> anyhow::Result<PathBuf> {
         ensure!(
             !self.is_offline,
-            "model {repository}: cannot be downloaded, because HF_HUB_OFFLINE is set; unset the variable"
+            HubError::Offline { repository: repository.clone(), by_environment: client::is_offline() }
         );
         self.download(repository, file, on_progress).with_context(|| format!("model {repository}"))
     }
@@ -147,12 +148,11 @@ impl Hub {
 
 /// Returns the error for a repository without a graph to use. `file` is the graph that the user named.
 fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
-    let graphs: Vec<&str> = files.iter().map(String::as_str).filter(|name| name.ends_with(".onnx")).collect();
+    let graphs: Vec<String> = files.iter().filter(|name| name.ends_with(".onnx")).cloned().collect();
     if graphs.is_empty() {
         return anyhow!("has no ONNX graph and no *.safetensors; name a repository of an embedding model");
     }
-    let graph = file.unwrap_or("model.onnx");
-    anyhow!("has no {graph}; choose one with --model-file: {}", graphs.join(", "))
+    GraphMissing::new(file, graphs).into()
 }
 
 /// Checks that this tool can export the model, so that no weights are downloaded in vain.

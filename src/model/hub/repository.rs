@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::Usage;
-
 /// The repository to use if the user names no model.
 pub const DEFAULT: &str = "Qwen/Qwen3-Embedding-0.6B";
 
@@ -18,6 +16,11 @@ pub struct Repository {
     revision: Option<String>,
 }
 
+/// The error for a text that is not the name of a repository.
+#[derive(Debug, thiserror::Error)]
+#[error("model {0}: is neither a file or folder here nor a name on the hub (owner/name)")]
+pub struct NotARepository(pub String);
+
 impl Repository {
     pub(super) fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or(DEFAULT_REVISION)
@@ -25,9 +28,9 @@ impl Repository {
 }
 
 impl FromStr for Repository {
-    type Err = Usage;
+    type Err = NotARepository;
 
-    fn from_str(text: &str) -> Result<Self, Usage> {
+    fn from_str(text: &str) -> Result<Self, NotARepository> {
         let (id, revision) = match text.split_once('@') {
             Some((id, revision)) => (id, Some(revision)),
             None => (text, None),
@@ -45,9 +48,7 @@ impl FromStr for Repository {
         if is_id && revision.is_none_or(is_revision) {
             return Ok(Repository { id: id.to_owned(), revision: revision.map(str::to_owned) });
         }
-        Err(Usage(format!(
-            "model {text}: is neither a file or folder here nor a name on the hub (owner/name); name another model with --model"
-        )))
+        Err(NotARepository(text.to_owned()))
     }
 }
 

@@ -34,7 +34,7 @@ pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
     let mut package =
         Package { archive: ZipArchive::new(Cursor::new(bytes)).map_err(not_a_package)?, limits };
     let of_package = package.related("")?;
-    let main = of_package.get("officeDocument").ok_or_else(|| unreadable("it holds no document"))?;
+    let main = of_package.get("officeDocument").ok_or_else(|| unreadable("it contains no document"))?;
     let of_main = package.related(main)?;
     let mut part = |name: Option<&String>| name.map_or(Ok(None), |name| package.part(name));
     if of_main.contains_key("aFChunk") {
@@ -52,7 +52,7 @@ pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
         let xml = parse(name, &xml)?;
         let root = xml.root_element();
         if !matches!(root.tag_name().name(), "document" | "footnotes" | "endnotes") {
-            return Err(unreadable("it holds no text document"));
+            return Err(unreadable("it contains no text document"));
         }
         write_text(root, &styles, &mut text);
     }
@@ -146,7 +146,7 @@ struct Style {
 }
 
 impl Style {
-    /// Returns the style that the properties describe. If the properties do not set a value, the value of `base` is used.
+    /// Returns the style that the properties describe. If the properties do not set a value, the value in `base` is used.
     fn of(properties: Option<Node>, base: Style) -> Style {
         let property = |name| properties.and_then(|properties| child(properties, name));
         let level = property("outlineLvl").and_then(|level| value(level)?.parse::<usize>().ok());

@@ -32,7 +32,7 @@ const SKIPPED: [&str; 19] = [
 /// An element with one of these values of the attribute `role` is a menu or a control, and is skipped.
 const SKIPPED_ROLES: [&str; 5] = ["navigation", "menu", "menubar", "search", "toolbar"];
 
-/// Elements that have a line break before and after them according to the rendering section of the HTML standard
+/// Elements with a line break before and after the element, according to the rendering section of the HTML standard
 /// (<https://html.spec.whatwg.org/#flow-content-3>).
 #[rustfmt::skip]
 const BLOCKS: [&str; 38] = [
@@ -45,8 +45,8 @@ const BLOCKS: [&str; 38] = [
 /// The namespace of XHTML.
 const XHTML: &str = "http://www.w3.org/1999/xhtml";
 
-/// Elements in which the text of a button is kept. In a list of questions, each question may be a button that shows the
-/// answer.
+/// If a button is inside one of these elements, the text of the button is kept. In a list of questions, each question may
+/// be a button that shows the answer.
 const TITLES: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary"];
 
 /// Returns the title and the main content of a page, without scripts, styles, menus, controls and hidden elements.
@@ -74,7 +74,7 @@ pub fn fragment(source: &str) -> String {
 pub fn xhtml(source: &str) -> String {
     let dom = xml5ever::driver::parse_document(RcDom::default(), Default::default()).one(source);
     let is_page = child(&dom.document, "html").is_some();
-    // The parser repairs wrong nesting. It reports the repair only in the text of an error.
+    // The parser repairs wrong nesting. Only the text of an error reports the repair.
     let is_nested = !dom.errors.borrow().iter().any(|error| error.contains("match tag"));
     if is_page && is_nested {
         return text(&dom);

@@ -13,8 +13,8 @@ use crate::source::document::Limits;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
 
-/// Version of the extraction rules. It is part of the fingerprint of an index, because vectors depend on the rules. Increase
-/// the version with every change to the text that an extractor returns.
+/// Version of the extraction rules. The version is part of the fingerprint of an index, because vectors depend on the
+/// rules. Increase the version with every change to the text that an extractor returns.
 pub const VERSION: u32 = 2;
 
 /// The result of extraction.

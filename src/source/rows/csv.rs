@@ -157,9 +157,9 @@ fn declared_separator(start: &[u8]) -> Option<(u8, usize)> {
     Some((separator, start.len() - behind.len() + ends))
 }
 
-/// Returns whether the values in a tab-separated file are quoted. Some programs never quote values in such files, and a
-/// quote is then an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file is read
-/// without quoting.
+/// Returns whether the values in a tab-separated file may be quoted. Some programs never quote values in such files, so a
+/// quote in a value is an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file
+/// is read without quoting.
 fn is_quoted(start: &[u8], separator: u8) -> bool {
     let mut quotes = Quotes::new(separator);
     let is_wrong = quotes.first_wrong(start).is_some();
@@ -199,7 +199,7 @@ struct Quotes {
     began_in_quotes: bool,
 }
 
-/// The place within a value that the check of the quotes has reached.
+/// The state of the quote check: the part of a value that the next byte belongs to.
 #[derive(Clone, Copy)]
 enum QuoteState {
     ValueStart,
@@ -250,8 +250,8 @@ impl Quotes {
     }
 }
 
-/// A reader that fails at quotes that break the rules, and at a record that is larger than the limit. Without this reader,
-/// the crate `csv` would read everything after an unclosed quote as one value.
+/// A reader that fails if quotes break the rules, or if a record is larger than the limit. Without this reader, the crate
+/// `csv` would read everything after an unclosed quote as one value.
 struct Bounded {
     inner: Box<dyn Read + Send>,
     /// `None` for a file without quoting.
@@ -270,7 +270,8 @@ impl Read for Bounded {
         }
         let mut read = self.inner.read(buffer)?;
         if let Some(quotes) = &mut self.quotes {
-            // The bytes before the wrong byte are returned before the error, so that the rows in these bytes are read.
+            // First only the bytes before the wrong byte are returned, so that the rows in these bytes are read. The next
+            // read fails.
             if let Some(wrong) = quotes.first_wrong(&buffer[..read]) {
                 (read, self.is_wrong) = (wrong, true);
             }

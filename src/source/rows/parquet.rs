@@ -45,7 +45,7 @@ impl ParquetRows {
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
         // A worker has no credentials for object storage, so the worker reads a temporary copy of an object. The copy is
-        // deleted as soon as the worker has opened it.
+        // deleted as soon as the worker has opened the copy.
         let fetched = location.fetch()?;
         let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
         // This process opens the file too, because a worker cannot report an error of the operating system.

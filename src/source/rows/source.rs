@@ -19,7 +19,7 @@ pub struct Source {
     pub encoding: Option<&'static str>,
     /// How many bytes of the file have been read so far, counted before decompression.
     pub consumed: Arc<AtomicU64>,
-    /// The part of `consumed` that earlier rows have reported as their progress, in bytes.
+    /// The sum of the progress of all earlier rows, in bytes.
     reported: u64,
 }
 

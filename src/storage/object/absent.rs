@@ -15,7 +15,7 @@ pub enum Store {}
 impl Store {
     pub fn open(url: &Url, _: Option<&str>, _: Arc<Reporter>) -> anyhow::Result<Self> {
         Err(Usage(format!(
-            "{url}: this program was built without object storage; build it with `--features object-storage`, or copy the files to a folder"
+            "{url}: this program was built without object storage; build it with the Cargo feature `object-storage`, or copy the files to a folder"
         ))
         .into())
     }

@@ -22,8 +22,8 @@ use crate::error::Usage;
 use crate::interrupt;
 use crate::storage::place::{FileKind, Place};
 
-/// The ends of the file names of the two notes. The note `copy` identifies the version of the object that the local file is a
-/// copy of. The note `upload` has the id of an upload that has begun.
+/// The names of the two notes. The file name of a note ends in the name of the note. The note `copy` identifies the version of
+/// the object that the local file is a copy of. The note `upload` has the id of an upload that has begun.
 const COPY: &str = "copy";
 const UPLOAD: &str = "upload";
 
@@ -155,7 +155,7 @@ impl RemoteOutput {
     /// Uploads the local file, unless it is already a copy of the object.
     ///
     /// # Errors
-    /// Another program wrote the object during this run; the object cannot be written. After an error, the object is unchanged,
+    /// Another program wrote the object during this run, or the object cannot be written. After an error, the object is unchanged,
     /// unless another program wrote the object.
     pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         if self.is_copy(place) {
@@ -188,7 +188,7 @@ impl RemoteOutput {
         Ok(fs::remove_file(&note)?)
     }
 
-    /// Tells whether the local file is a copy of the version that [`RemoteOutput::look`] found, according to the note `copy`.
+    /// Returns whether the local file is a copy of the version that [`RemoteOutput::look`] found, according to the note `copy`.
     fn is_copy(&self, place: &Place) -> bool {
         let noted =
             fs::read(place.sibling(COPY)).ok().and_then(|text| serde_json::from_slice::<Copy>(&text).ok());

@@ -117,7 +117,7 @@ impl Listing {
         self.objects.len()
     }
 
-    /// Tells whether there are no objects.
+    /// Returns whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }

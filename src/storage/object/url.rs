@@ -74,12 +74,12 @@ impl Url {
         )))
     }
 
-    /// Returns the last part of the key.
+    /// Returns the final part of the key, after the last `/`.
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Returns the URL without the last part of the key, as text.
+    /// Returns the URL without the final part of the key, as text.
     pub fn parent(&self) -> String {
         match self.key.rsplit_once('/') {
             Some((parent, _)) => format!("{}/{parent}", self.bucket),
@@ -87,7 +87,7 @@ impl Url {
         }
     }
 
-    /// Tells whether the URL can only be a prefix, because it ends in `/` or names a whole bucket.
+    /// Returns whether the URL can only be a prefix, because it ends in `/` or names a whole bucket.
     pub fn is_prefix(&self) -> bool {
         self.is_prefix
     }

@@ -133,7 +133,7 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
-    /// Tells whether `tokenizer.json` itself appends the end token. Also returns `true` if the model needs no end token.
+    /// Returns whether `tokenizer.json` itself appends the end token. Also returns `true` if the model needs no end token.
     pub fn appends_end_token(&self) -> bool {
         self.end.is_none()
     }

@@ -66,7 +66,7 @@ impl WordTokenizer {
         })
     }
 
-    /// Tells whether the text can be encoded word by word: NFC leaves the text unchanged, and the text has no added token.
+    /// Returns whether the text can be encoded word by word: NFC leaves the text unchanged, and the text has no added token.
     pub fn can_encode(&self, text: &str) -> bool {
         is_composed(text) && !self.added.is_match(text)
     }
@@ -200,7 +200,7 @@ mod tests {
     static TOKENIZER: LazyLock<tokenizers::Tokenizer> = LazyLock::new(|| load("qwen3-tiny"));
     static WORDS: LazyLock<WordTokenizer> = LazyLock::new(|| WordTokenizer::new(&TOKENIZER).unwrap());
 
-    /// Tells whether the text can be encoded word by word. If so, asserts that the ids are equal to the ids from the crate
+    /// Returns whether the text can be encoded word by word. If so, asserts that the ids are equal to the ids from the crate
     /// `tokenizers`.
     fn check(text: &str) -> bool {
         let can_encode = WORDS.can_encode(text);

@@ -5,7 +5,7 @@
 const OVERLAP: f64 = 0.15;
 
 /// Joins `next` with the last character of `text` if one of them is a letter and the other is an accent that overlaps the
-/// letter. `text` then ends in the letter and a combining mark, whichever glyph was drawn first. Returns whether the two
+/// letter. `text` then ends in the letter and a combining mark, even if the accent was drawn first. Returns whether the two
 /// characters were joined. `overlap` is the overlap of the two glyphs, in ems.
 pub fn compose(text: &mut String, next: &str, overlap: f64) -> bool {
     let mut chars = next.chars();

@@ -18,8 +18,8 @@ use crate::source::decode::Charset;
 /// Units of glyph space per em.
 const EM: f64 = 1000.0;
 
-/// A drawn glyph. The axes are rotated with the text: `along` grows in the direction of reading, and `down` grows from line
-/// to line. Lengths are in units of the displayed page.
+/// A drawn glyph. The axes are rotated with the text: `along` grows in the direction of reading, and `down` grows from one
+/// line to the next line. Lengths are in units of the displayed page.
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub text: String,
@@ -42,7 +42,7 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// Returns which of the four text directions is nearest to `direction`.
+    /// Returns the text direction that is nearest to `direction`.
     fn of(direction: Vec2) -> Self {
         if direction.x.abs() >= direction.y.abs() {
             if direction.x >= 0.0 { Self::Right } else { Self::Left }
@@ -89,7 +89,7 @@ pub fn collect<'a>(
     collector.drawn
 }
 
-/// Receives the drawing commands of a page.
+/// Receives the drawing commands of a page, and collects the glyphs.
 struct Collector<'a> {
     drawn: Drawn,
     /// The displayed part of the page.
@@ -132,7 +132,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Returns whether no earlier glyph has the same text at nearly the same position.
+    /// Remembers the text and the position of a glyph. Returns whether no earlier glyph has the same text at nearly the
+    /// same position.
     //
     // The casts saturate. Positions beyond the range of `i32` lie outside of every page.
     #[allow(clippy::cast_possible_truncation)]
@@ -186,14 +187,14 @@ fn place(
     if !(size.is_finite() && size > 0.01 && origin.is_finite() && right.hypot() > 0.0) {
         return None;
     }
-    // A page without area has a damaged page box. No glyph of such a page is treated as outside of the page.
+    // A page without area has a damaged page box, so the positions of the glyphs are not checked.
     if shown.area() > 1.0 && !shown.inflate(2.0, size).contains(origin) {
         return None;
     }
     let (turn, origin, advance) = match mode {
         WritingMode::Horizontal => (Turn::of(right), origin, width(glyph) / EM * size * stretch),
-        // The transform gives the origin for horizontal writing. In vertical writing, positions are measured along the
-        // middle of the column: half a width to the right of that origin and one ascent above it.
+        // The transform maps (0, 0) to the origin for horizontal writing. In vertical writing, the position of a glyph is a
+        // point on the middle line of the column: 0.5 em to the right of this origin, and 0.88 em above this origin.
         WritingMode::Vertical => (Turn::of(-up), transform * Point::new(EM * 0.5, EM * 0.88), size),
     };
     let (along, down) = turn.axes(origin);
@@ -202,8 +203,9 @@ fn place(
 
 /// Returns the horizontal scaling of a run of glyphs, relative to the vertical scaling.
 ///
-/// hayro-interpret scales each glyph of a substitute font separately, and this scaling does not change the advance.
-/// Therefore the result is 1 unless the run has at least three glyphs and all of them have the same scaling.
+/// hayro-interpret scales each glyph of a substitute font separately, and this scaling does not change the advance. Such a
+/// scaling must not be returned. Therefore the result is 1 if the run has fewer than three glyphs, or if the scalings of
+/// the glyphs differ.
 fn run_stretch(run: &GlyphRun<'_, '_>, transform: Affine) -> f64 {
     let ratio = |m: Affine| {
         let [a, b, c, d, ..] = (transform * m).as_coeffs();

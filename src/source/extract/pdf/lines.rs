@@ -1,25 +1,27 @@
-//! Groups glyphs into lines, in drawing order. Nearly every program draws text in reading order.
+//! Groups glyphs into lines, in drawing order. Drawing order is nearly always reading order.
 
 use unicode_normalization::UnicodeNormalization;
 
 use super::glyphs::{Placed, Turn};
 use super::{accents, rtl};
 
-/// Minimum gap between two characters that means a space, in ems. This minimum is for scripts with spaces.
+/// Maximum gap between two characters of one word, in ems, in scripts that separate words by spaces. A wider gap is a
+/// space.
 const WORD_GAP: f64 = 0.12;
-/// Minimum gap that means a space between an East Asian character and any other character, in ems. Without a space, the two
-/// characters are set a quarter of an em apart.
+/// Maximum gap without a space between an East Asian character and a character of another script, in ems. Two such
+/// characters are usually set a quarter of an em apart, without a space between them.
 const MIXED_GAP: f64 = 0.35;
-/// Minimum gap that means a space between two East Asian characters, in ems. Narrower gaps are not spaces, because
-/// characters may be spread to fill a line.
+/// Maximum gap without a space between two East Asian characters, in ems. The maximum is large, because the characters of a
+/// line may be spread to fill the line.
 const CJK_GAP: f64 = 0.6;
 /// Minimum gap between two segments of a line, in ems. Segments are cells of a table or columns of a page.
 const SEGMENT_GAP: f64 = 1.6;
-/// Maximum distance of a glyph from the baseline of its line, in ems. The maximum is large enough for subscripts and
-/// superscripts, which belong to the line.
+/// Maximum distance of a glyph from the baseline of its line, in ems. The maximum is large enough to keep subscripts and
+/// superscripts in the line.
 const BASELINE_SLACK: f64 = 0.5;
 
-/// A segment of a line: the text up to the next wide gap. Positions and lengths are in units of the displayed page.
+/// A segment of a line: the text between two gaps of at least `SEGMENT_GAP`. Positions and lengths are in units of the
+/// displayed page.
 #[derive(Debug, Clone)]
 pub struct Line {
     pub text: String,
@@ -42,7 +44,7 @@ impl Line {
         }
     }
 
-    /// Returns whether text with this direction, position and size lies on the row of this line.
+    /// Returns whether text with this direction, position and size lies on nearly the same baseline as this segment.
     pub fn same_row(&self, turn: Turn, down: f64, size: f64) -> bool {
         self.turn == turn && (self.down - down).abs() < BASELINE_SLACK * self.size.max(size)
     }

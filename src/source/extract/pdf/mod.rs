@@ -20,9 +20,9 @@ use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::format::{DocumentFormat, damaged, other_format};
 
-/// Number of glyphs without a character that are always tolerated, per page and per file. Ornaments and symbols have no
-/// character. Above this number, a file fails if more than half of the glyphs on one page, or more than a third of the
-/// glyphs in the whole file, have no character.
+/// Number of glyphs without a known character that are always tolerated, per page and per file. Ornaments and symbols often
+/// have no known character. Above this number, a file fails if more than half of the glyphs on one page, or more than a
+/// third of the glyphs in the whole file, have no known character.
 const UNMAPPED_TOLERATED: usize = 20;
 
 /// Returns the text of all pages in reading order, one line per paragraph. The text is never empty.

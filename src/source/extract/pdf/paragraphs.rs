@@ -14,9 +14,9 @@ const INDENT: f64 = 4.0;
 /// The current paragraph, to which lines are added.
 struct Open<'a> {
     last: &'a Line,
-    /// Positions at which the segments of the latest row begin.
+    /// Start positions of the segments of the latest row.
     starts: Vec<f64>,
-    /// The furthest position at which a row of the paragraph ends.
+    /// The largest end position of the rows of the paragraph so far.
     edge: f64,
     /// Whether the latest row begins with the mark of a list item.
     has_mark: bool,
@@ -68,8 +68,8 @@ impl<'a> Open<'a> {
         !aligned && (next.start > from + right * em || next.start < from - left * em)
     }
 
-    /// Returns whether the latest row has room for the first word of `next`. If there is room, the paragraph ended with that
-    /// row.
+    /// Returns whether the latest row has room for the first word of `next`. If there is room, `next` begins a new
+    /// paragraph.
     fn ended_early(&self, next: &Line) -> bool {
         let room = self.edge.max(next.end) - self.last.end;
         room > first_word_width(next) + 0.5 * next.size
@@ -140,8 +140,8 @@ fn end_line(text: &mut String) {
 
 /// Prepares `text` for the next row of the same paragraph: removes the hyphen at the end of `text`, or adds a space.
 ///
-/// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. A hyphen that
-/// belongs to the word looks the same at a line end and is removed too.
+/// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. At a line end,
+/// a hyphen that belongs to the word looks the same, so it is removed too.
 fn join(text: &mut String, next: &str) {
     if is_hyphenated(text, next) {
         text.pop();

@@ -1,5 +1,5 @@
-//! Puts lines of right-to-left scripts into reading order. Such lines are drawn from left to right. No other module uses
-//! unicode-bidi.
+//! Puts lines of right-to-left scripts into reading order. PDF files draw such lines from left to right. No other module
+//! uses unicode-bidi.
 
 use unicode_bidi::{BidiClass, BidiInfo, Level, bidi_class};
 
@@ -28,7 +28,7 @@ pub fn logical(line: &str) -> Option<String> {
     Some(text)
 }
 
-/// Returns the opposite bracket of a bracket. Returns any other character unchanged.
+/// Returns the matching bracket of a bracket. Returns any other character unchanged.
 fn mirrored(c: char) -> char {
     const PAIRS: &str = "()[]{}<>«»";
     match PAIRS.chars().position(|bracket| bracket == c) {

@@ -1,4 +1,4 @@
-//! A bucket, and the requests that read from it. Each call blocks until the store answers or the run is interrupted.
+//! A bucket, and the requests that read from the bucket. Each call blocks until the store answers or the run is interrupted.
 
 use std::fmt;
 use std::pin::pin;
@@ -19,8 +19,9 @@ use super::errors;
 use crate::error::StoreError;
 use crate::interrupt::{self, Interrupted};
 
-/// The size of a block in bytes. One request reads one block. A single request for a whole object would stay open while
-/// documents are embedded, and the server would cut the connection. A larger file is uploaded in parts of at least this size.
+/// The size of a block in bytes. One request reads one block. A single request for a whole object would stay open while documents
+/// are embedded, and the server would cut the connection. A file that is larger than a block is uploaded in parts of at least
+/// this size.
 pub const BLOCK_BYTES: u64 = 8 << 20;
 
 /// The most simultaneous requests for blocks of one object.
@@ -54,13 +55,14 @@ pub struct Backend {
     pub conditions: Conditions,
 }
 
-/// The kinds of writes that a store can refuse if the object has changed since the run found it.
+/// The kinds of conditional writes that a store supports. A conditional write fails if the object has changed since the run
+/// found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     None,
-    /// The put of a whole object.
+    /// Only a request that puts a whole object.
     Put,
-    /// The put of a whole object, and the request that completes an upload in parts.
+    /// A request that puts a whole object, and a request that completes an upload in parts.
     PutAndParts,
 }
 
@@ -165,7 +167,7 @@ impl Store {
     }
 
     pub(super) fn error(&self, url: &Url, error: &Error) -> StoreError {
-        errors::store_error(self.scheme, url, error)
+        errors::store_error(url, error)
     }
 }
 

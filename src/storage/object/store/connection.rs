@@ -74,7 +74,7 @@ impl Connection {
         (health.has_answered, health.failing_since) = (true, None);
     }
 
-    /// Records a failure, and tells whether the request must give up. All requests share one time limit, since they all wait
+    /// Records a failure, and returns whether the request must give up. All requests share one time limit, since they all wait
     /// for the same store.
     fn gives_up(&self, failure: &str, has_answered: bool) -> bool {
         let mut health = lock(&self.health);
@@ -150,7 +150,7 @@ impl HttpService for Service {
     }
 }
 
-/// Tells whether object_store retries a request after an answer with this status.
+/// Returns whether object_store retries a request after an answer with this status.
 fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..)
 }

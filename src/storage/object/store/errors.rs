@@ -1,4 +1,4 @@
-//! Turns the errors of object_store into [`StoreError`]s, which say why a request failed and what to do.
+//! Turns the errors of object_store into [`StoreError`]s, which say why a request failed.
 
 use std::error::Error as StdError;
 
@@ -6,38 +6,17 @@ use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::super::url::{Scheme, Url};
-use crate::error::StoreError;
+use crate::error::{RequestFailure, StoreError};
 
 /// The error codes with which the stores report a missing bucket.
 const NO_BUCKET_CODES: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
 
-/// The servers inside a cloud that give a machine its credentials. object_store asks these servers if the environment has no
-/// credentials.
+/// The servers inside a cloud that give a machine its credentials. If the environment has no credentials, object_store requests
+/// them from these servers.
 const CREDENTIAL_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 
-/// The reason why a request failed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum RequestFailure {
-    NoBucket,
-    NoObject,
-    /// The store denied access. `reason` is the error code or the status of the answer.
-    Denied {
-        reason: String,
-        whole_store: bool,
-    },
-    /// The current version of the object differs from the version that the request asked for.
-    Changed,
-    /// A listing contains a key that is not a valid path.
-    InvalidKey(String),
-    /// The environment has no credentials, and the cloud gives none to this machine.
-    NoCredentials,
-    Other {
-        reason: String,
-    },
-}
-
 impl RequestFailure {
-    pub fn of(error: &Error) -> Self {
+    pub(super) fn of(error: &Error) -> Self {
         let answer = sources(error).find_map(|source| ErrorAnswer::parse(&source.to_string()));
         let host = sources(error).find_map(|source| host_of_request(&source.to_string()));
         if host.is_some_and(|host| CREDENTIAL_HOSTS.contains(&&*host)) {
@@ -114,52 +93,35 @@ pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
     sources(error).last().unwrap_or(error).to_string()
 }
 
-/// Tells whether the bucket exists, but the object does not.
+/// Returns whether an error means that the bucket exists but the object does not.
 pub fn is_missing_object(error: &Error) -> bool {
     RequestFailure::of(error) == RequestFailure::NoObject
 }
 
-/// Tells whether the connection was cut. An HTTP error of the kind `Unknown` means instead that `Connection` has given up.
+/// Returns whether an error means that the connection was cut. An HTTP error of the kind `Unknown` means instead that
+/// `Connection` has given up.
 pub fn is_cut(error: &Error) -> bool {
     let http = sources(error).find_map(|source| source.downcast_ref::<HttpError>());
     http.is_some_and(|http| http.kind() != HttpErrorKind::Unknown)
 }
 
-/// Returns the error that the user sees after a failed request.
-pub fn store_error(scheme: Scheme, url: &Url, error: &Error) -> StoreError {
-    let variables = credential_variables(scheme);
-    let (cause, affects_whole_store) = match RequestFailure::of(error) {
-        RequestFailure::NoBucket => {
-            ("the bucket does not exist; check its name, its region and --endpoint".to_owned(), true)
-        }
-        RequestFailure::NoObject => ("does not exist".to_owned(), false),
-        RequestFailure::Denied { reason, whole_store } => (
-            format!("access denied ({reason}); check {variables}, and what these credentials may do"),
-            whole_store,
-        ),
-        RequestFailure::Changed => return changed(url),
-        RequestFailure::InvalidKey(why) => (format!("{why}; rename the object"), false),
-        RequestFailure::NoCredentials => (format!("no credentials; set {variables}"), true),
-        RequestFailure::Other { reason } => {
-            (format!("{reason}; check the network, --endpoint and {variables}"), true)
-        }
-    };
-    StoreError { url: url.to_string(), cause, affects_whole_store }
+/// Returns the error of a failed request.
+pub fn store_error(url: &Url, error: &Error) -> StoreError {
+    of_url(url, RequestFailure::of(error))
 }
 
 /// Returns the error for an object that has changed since the run found it.
 pub fn changed(url: &Url) -> StoreError {
-    StoreError {
-        url: url.to_string(),
-        cause: "another program wrote or removed it during this run; run again".to_owned(),
-        affects_whole_store: false,
-    }
+    of_url(url, RequestFailure::Changed)
 }
 
 /// Returns the error for settings that object_store refuses.
 pub fn not_opened(url: &Url, error: &Error) -> StoreError {
-    let cause = format!("{}; check {}", root_cause(error), credential_variables(url.scheme));
-    StoreError { url: url.to_string(), cause, affects_whole_store: true }
+    of_url(url, RequestFailure::Settings(root_cause(error)))
+}
+
+fn of_url(url: &Url, cause: RequestFailure) -> StoreError {
+    StoreError { url: url.to_string(), cause, credentials: credential_variables(url.scheme) }
 }
 
 /// Returns the environment variables with the credentials of a store. The store's own tools use the same names.

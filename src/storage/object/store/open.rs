@@ -20,8 +20,8 @@ use crate::error::Usage;
 /// [`PATIENCE`] first.
 const RETRIES_MAX: usize = 1000;
 
-/// Time limits and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole
-/// request, so it leaves time for a slow request.
+/// Time limits and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole request,
+/// so the limit is long enough for a slow request.
 const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
     (ClientConfigKey::ConnectTimeout, "10s"),
     (ClientConfigKey::ReadTimeout, "120s"),
@@ -115,7 +115,7 @@ fn open_azure(
 fn check_endpoints(endpoint: Option<&str>, scheme: Scheme) -> Result<(), Usage> {
     let variables = if scheme == Scheme::S3 { &S3_ENDPOINT_VARIABLES[..] } else { &[] };
     let from_env = variables.iter().filter_map(|&name| Some((name, env::var(name).ok()?)));
-    let option = endpoint.map(|value| ("--endpoint", value.to_owned()));
+    let option = endpoint.map(|value| ("endpoint", value.to_owned()));
     for (name, value) in option.into_iter().chain(from_env) {
         if !value.starts_with("http://") && !value.starts_with("https://") {
             return Err(Usage(format!(

@@ -20,8 +20,9 @@ use object_store::{ClientOptions, Error, HeaderValue, ObjectStore, ObjectStoreEx
 use super::super::url::{Scheme, Url, Version};
 use super::bucket::{Backend, Conditions, Store};
 use super::connection::{Connection, Service};
-use super::errors::{self, RequestFailure};
+use super::errors;
 use crate::console::{LogFormat, Reporter};
+use crate::error::RequestFailure;
 
 type Answered = Result<HttpResponse, HttpError>;
 

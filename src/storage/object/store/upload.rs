@@ -1,5 +1,5 @@
-//! Uploads a file to replace an object, in one request or in parts. Other programs see an object that is uploaded in parts only
-//! after the upload is complete. An upload fails if the object has changed since the run found it.
+//! Uploads a file to replace an object, in one request or in parts. If an object is uploaded in parts, other programs see the new
+//! object only after the upload is complete. An upload fails if the object has changed since the run found it.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -30,8 +30,7 @@ const PARTS_MAX: u64 = 10_000;
 /// The time limit for removing the parts of a failed upload from the store.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The attribute of an object that holds the digest of the uploaded file. Azure requires that the name of an attribute is an
-/// identifier.
+/// The attribute of an object for the digest of the uploaded file. Azure requires that the name of an attribute is an identifier.
 const DIGEST: Attribute = Attribute::Metadata(Cow::Borrowed("qwen3index"));
 
 /// A file to upload.
@@ -54,7 +53,7 @@ impl Store {
     /// Uploads a file to replace the version `found` of an object. Returns the new version.
     ///
     /// # Errors
-    /// Another program wrote the object; the object cannot be written. After an error, the object is unchanged, unless another
+    /// Another program wrote the object after this run found it, or the object cannot be written. After an error, the object is unchanged, unless another
     /// program wrote the object.
     pub fn upload(
         &self,
@@ -162,7 +161,7 @@ impl Store {
         }
     }
 
-    /// Completes an upload: makes the store join the parts to an object. Returns the ETag if the store sends an ETag.
+    /// Completes an upload: the store joins the parts into one object. Returns the ETag if the store sends an ETag.
     pub(super) fn complete_upload(
         &self,
         url: &Url,
@@ -189,14 +188,13 @@ impl Store {
         }
     }
 
-    /// Fails if the object has changed since the run found it. If a store does not support conditions, the run makes no other
-    /// check.
+    /// Fails if the object has changed since the run found it. If the store does not support conditions, there is no other check.
     fn check_unchanged(&self, url: &Url, found: Option<&Version>) -> anyhow::Result<()> {
         ensure!(self.head(url)?.as_ref() == found, errors::changed(url));
         Ok(())
     }
 
-    /// Tells whether the attribute of the object holds this digest.
+    /// Returns whether the attribute of the object contains this digest.
     fn has_digest(&self, url: &Url, digest: &str) -> bool {
         let key = Path::from(url);
         let head = GetOptions { head: true, ..GetOptions::default() };

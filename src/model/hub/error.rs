@@ -1,0 +1,24 @@
+//! The reasons why the hub gives no model, if the advice depends on them.
+
+use super::repository::Repository;
+
+/// The reason why nothing is downloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// Downloads are forbidden.
+    #[error("model {repository}: cannot be downloaded, because this run is offline")]
+    Offline {
+        /// The model.
+        repository: Repository,
+        /// Whether the environment forbids downloads.
+        by_environment: bool,
+    },
+    /// The hub sends no response.
+    #[error("{cause}")]
+    Unreachable {
+        /// The endpoint and the error of the connection.
+        cause: String,
+        /// The environment variable that names the proxy.
+        proxy_variable: &'static str,
+    },
+}
