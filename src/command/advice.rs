@@ -149,6 +149,7 @@ fn of_device(error: &DeviceError) -> Advice {
         }
         DeviceError::NoGpu(_) => "use --device cpu".into(),
         DeviceError::NoBfloat16 => "leave out --device".into(),
+        DeviceError::NoDotProducts => "use --precision fp32 or q8".into(),
         DeviceError::NoOperator { fitting, .. } => {
             format!("use an export like those of `qwen3-index model export --precision {fitting}`").into()
         }

@@ -69,6 +69,9 @@ pub enum DeviceError {
     /// The processor has no instructions for bfloat16.
     #[error("device openvino: this processor has no bfloat16 (AVX-512 BF16)")]
     NoBfloat16,
+    /// The processor has no 8-bit dot products, so ONNX Runtime would compute wrong vectors with an int8 export.
+    #[error("this processor has no 8-bit dot products (VNNI), and without them the vectors of int8 would be wrong")]
+    NoDotProducts,
     /// The device cannot run an operator of the graph.
     #[error("{cause}")]
     NoOperator {

@@ -10,7 +10,7 @@ use ort::environment::Environment;
 use tempfile::TempDir;
 
 use super::cuda::Gpu;
-use super::device::{self, Device, DeviceChoice, DeviceError, DevicePrecision};
+use super::device::{self, Device, DeviceChoice, DeviceError, DevicePrecision, has_dot_products};
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
@@ -140,6 +140,11 @@ impl Model {
         let (mut sessions, weights) =
             self.load_sessions(&runtime.environment, targets, profiles.as_ref().map(TempDir::path))?;
         let first = sessions.first_mut().context("no device to load the model on")?;
+        let is_int8 = first.export().is_some_and(|export| export.variant == Precision::Int8.name());
+        if is_int8 && *device == Device::Cpu && !has_dot_products() {
+            let error = anyhow::Error::from(DeviceError::NoDotProducts);
+            return Err(error.context(format!("model {}", self.folder.onnx.display())));
+        }
         let probe = self.probe(first, device)?;
         let placement = self.check_placement(first)?;
         let fingerprint = self.fingerprint(weights, first.pooling(), first.width(), device.precision())?;

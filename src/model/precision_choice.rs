@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::bail;
 
 use super::cuda::Gpu;
-use super::device::{Device, DeviceChoice};
+use super::device::{Device, DeviceChoice, DeviceError, has_dot_products};
 use super::precision::Precision;
 use super::runtime;
 use crate::error::Usage;
@@ -69,8 +69,11 @@ pub fn suited(device: &DeviceChoice) -> Precision {
 /// Returns the device to run a graph on. ONNX Runtime runs bf16 only on a GPU, so `auto` becomes the first GPU for bf16.
 ///
 /// # Errors
-/// The precision is bf16, and the device is a CPU.
+/// The precision is bf16, and the device is a CPU; or the precision is int8, and the processor has no 8-bit dot products.
 pub fn device_for(precision: Precision, device: DeviceChoice) -> anyhow::Result<DeviceChoice> {
+    if precision == Precision::Int8 && !has_dot_products() {
+        bail!(DeviceError::NoDotProducts);
+    }
     if precision != Precision::Bf16 {
         return Ok(device);
     }
