@@ -13,7 +13,7 @@ const CHECK: &str = include_str!("check.jsonl");
 const CALIBRATION_TOKENS_MAX: usize = 32;
 
 /// The most tokens that the check uses of most texts, so that it takes a minute and not three.
-const CHECK_TOKENS_MAX: usize = 64;
+const CHECK_TOKENS_MAX: usize = 32;
 
 /// The most tokens that the check uses of every [`LONG_STEP`]th text.
 const LONG_CHECK_TOKENS_MAX: usize = 2048;
