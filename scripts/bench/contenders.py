@@ -130,25 +130,26 @@ def limit_graph(path):
 
     graph = onnx.load(path, load_external_data=False).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = [node for node in graph.node if node.op_type.startswith("MatMul") and node.input[1] in weights]
+    products = [node for node in graph.node if node.op_type.startswith("MatMul")]
+    nodes = [node for node in products if node.input[1] in weights and node.input[1].startswith("layers.")]
     begin, end = (onnx.numpy_helper.from_array(np.array([at, at]), f"at_{at}") for at in (0, 1))
     constants = {begin.name: begin, end.name: end}
-    inputs, corners, made = {}, [], []
+    inputs, infos, corners, made = {}, {}, [], []
     for number, node in enumerate(nodes):
         inner, outer = weights[node.input[1]].dims
         rows = "ends" if is_of_ends(node, nodes[-1]) else "tokens"
         constants |= {name: weights[name] for name in node.input if name in weights}
-        node.input[0], node.output[0] = f"{rows}_{inner}", f"product_{number}"
+        # An 8-bit export has some products in fp32.
+        kind = onnx.TensorProto.UINT8 if node.op_type == "MatMulIntegerToFloat" else onnx.TensorProto.FLOAT
+        node.input[0], node.output[0] = f"{rows}_{inner}_{kind}", f"product_{number}"
+        infos[node.input[0]] = helper.make_tensor_value_info(node.input[0], kind, [rows, inner])
         inputs.setdefault(node.input[0], [rows, inner, 0])[2] += outer
         # The output takes a corner of each product, so that ONNX Runtime computes all of them and copies none.
         corners.append(f"corner_{number}")
         made += [node, helper.make_node("Slice", [node.output[0], begin.name, end.name], corners[-1:])]
     made.append(helper.make_node("Concat", corners, ["corners"], axis=0))
-    kind = onnx.TensorProto.UINT8 if nodes[0].op_type == "MatMulIntegerToFloat" else onnx.TensorProto.FLOAT
-    info = helper.make_tensor_value_info
-    infos = [info(name, kind, [rows, inner]) for name, (rows, inner, _) in inputs.items()]
-    outputs = [info("corners", onnx.TensorProto.FLOAT, None)]
-    graph = helper.make_graph(made, "limit", infos, outputs, list(constants.values()))
+    outputs = [helper.make_tensor_value_info("corners", onnx.TensorProto.FLOAT, None)]
+    graph = helper.make_graph(made, "limit", list(infos.values()), outputs, list(constants.values()))
     opsets = [helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)]
     limit = path.with_name(f"limit_{path.name}")
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), limit)

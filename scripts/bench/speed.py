@@ -83,6 +83,9 @@ ALL = [TORCH_FP32, TORCH_BF16, ONNX, OPENVINO, FASTEMBED, FP32, INT8, BF16, TORC
 
 # --- Models.
 
+# The largest gain of the outlier channels in the random weights. Trained decoders have such channels.
+GAIN = 1000
+
 
 def run(command, **options):
     print("+", *command, file=sys.stderr, flush=True)
@@ -105,7 +108,7 @@ def make(folder, program, *arguments):
 def make_model(folder, tokenizer, layers, precisions, kinds):
     source = folder / "source"
     tiny = ["--tiny"] if tokenizer == TINY_TOKENIZER else []
-    make(source, SCRIPTS / "bench/random_model.py", tokenizer, source, "--layers", layers, *tiny)
+    make(source, SCRIPTS / "bench/random_model.py", tokenizer, source, "--layers", layers, "--gain", GAIN, *tiny)
     make(folder / "ours", TOOL, "model", "export", source, folder / "ours", "--precision", *precisions)
     for kind in kinds:
         make(folder / kind, SCRIPTS / "bench/exports.py", kind, source, folder / kind)
