@@ -190,8 +190,14 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
     let fingerprint = fingerprint();
     let header = Header::new(fingerprint.model.clone(), true);
     let mut journal = Journal::open(&scratch.join("journal"), &header, OpenOptions::new()).unwrap();
-    let metadata =
-        Metadata { tool: String::new(), model_file: String::new(), fingerprint, stale: 0, shard: None };
+    let metadata = Metadata {
+        tool: String::new(),
+        model_file: String::new(),
+        quality: None,
+        fingerprint,
+        stale: 0,
+        shard: None,
+    };
     let mut writer = IndexWriter::new(&place, None, metadata, &[]);
     let (mut documents, mut work) = (Tally::default(), Work::default());
     let engine = Engine {

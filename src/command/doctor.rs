@@ -15,10 +15,11 @@ use super::setup::model;
 use super::terminal::Screen;
 use crate::cli::DoctorArguments;
 use crate::console::{DecimalBytes, HumanCount, LogFormat, counted, shown, tokens_per_second};
-use crate::model::prompts::{RETRIEVAL, instruct};
 use crate::model::export::{self, Quality};
+use crate::model::prompts::{RETRIEVAL, instruct};
 use crate::model::{
-    Device, DeviceChoice, LoadedModel, Model, ModelFolder, Precision, Workload, external_data, load_runtime, providers,
+    Device, DeviceChoice, LoadedModel, Model, ModelFolder, Precision, Workload, external_data, load_runtime,
+    providers,
 };
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
@@ -293,7 +294,13 @@ impl Findings {
             let exact = exact.embedders.first_mut().context("the model has no device")?;
             export::measure_against(|batch| exact.forward(batch), &model.tokenizer, forward)?
         } else {
-            self.warn("quality", format!("no weights in fp32 to compare with: neither the model's own repository nor {}", fp32.display()));
+            self.warn(
+                "quality",
+                format!(
+                    "no weights in fp32 to compare with: neither the model's own repository nor {}",
+                    fp32.display()
+                ),
+            );
             return Ok(());
         };
         match quality.mean >= QUALITY_MIN {

@@ -10,7 +10,7 @@ use super::setup::locate::{self, DefaultGraph, download, repository};
 use crate::cli::{ExportArguments, ModelCommand, NamedModel};
 use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::error::Usage;
-use crate::model::export::{ExportEvent, export};
+use crate::model::export::{FinishedExport, export};
 use crate::model::export_cache::{CachedExport, ExportCache};
 use crate::model::hub::{CachedModel, Hub};
 use crate::model::weights_folder::WeightsFolder;
@@ -106,20 +106,18 @@ fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogForm
     let folder = folder.as_ref().or(Some(source).filter(|source| source.exists())).ok_or_else(|| {
         Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
     })?;
-    let source = locate::source(source, format)?;
-    let mut shown = Transfer::new("exporting", Some(format));
+    let weights = locate::source(source, format)?;
     let mut print = Ok(());
-    let done = export(&source, precision, folder, true, &mut |event| match event {
-        ExportEvent::Begun { step, bytes } => shown.begin(&step.to_string(), bytes),
-        ExportEvent::Read(bytes) => shown.show(bytes),
-        ExportEvent::Waiting(why) => shown.tell(&why),
-        ExportEvent::Made(made) => {
-            shown.finish();
-            let path = folder.join("onnx").join(made.precision.file_name());
-            print = writeln!(out, "{made}  {}", path.display());
-        }
+    let on_made = |shown: &Transfer, made: FinishedExport| {
+        // The bar would be on the line that is printed.
+        shown.finish();
+        let path = folder.join("onnx").join(made.precision.file_name());
+        print = writeln!(out, "{made}  {}", path.display());
+    };
+    let name = source.display().to_string();
+    let done = locate::show_export(&name, Some(format), on_made, |on_event| {
+        export(&weights, precision, folder, true, on_event)
     });
-    shown.finish();
     done?;
     printed(print)
 }

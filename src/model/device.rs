@@ -70,7 +70,9 @@ pub enum DeviceError {
     #[error("device openvino: this processor has no bfloat16 (AVX-512 BF16)")]
     NoBfloat16,
     /// The processor has no 8-bit dot products, so ONNX Runtime would compute wrong vectors with an int8 export.
-    #[error("this processor has no 8-bit dot products (VNNI), and without them the vectors of int8 would be wrong")]
+    #[error(
+        "this processor has no 8-bit dot products (VNNI), and without them the vectors of int8 would be wrong"
+    )]
     NoDotProducts,
     /// The device cannot run an operator of the graph.
     #[error("{cause}")]
@@ -205,8 +207,8 @@ impl fmt::Display for Device {
     }
 }
 
-/// Returns whether the processor has 8-bit dot products. On an x86 processor without them, ONNX Runtime adds pairs of 8-bit
-/// products in 16 bits, and the sums overflow.
+/// Returns whether the processor has an instruction that adds up 8-bit products in 32 bits. On an x86 processor without this
+/// instruction, ONNX Runtime adds pairs of products in 16 bits, and large sums are cut off at the limit of 16 bits.
 pub fn has_dot_products() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");
@@ -219,21 +221,9 @@ fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
-/// Returns whether the processor has an instruction that adds up 8-bit products in 32 bits. On an x86 processor without this
-/// instruction, ONNX Runtime adds pairs of products in 16 bits, and large sums are cut off at the limit of 16 bits.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn has_int8_dot_products() -> bool {
-    std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni")
-}
-
 #[cfg(not(target_arch = "x86_64"))]
 fn has_bf16() -> bool {
     false
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn has_int8_dot_products() -> bool {
-    true
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ort::environment::Environment;
 use tempfile::TempDir;
 
 use super::cuda::Gpu;
-use super::device::{self, Device, DeviceChoice, DeviceError, DevicePrecision, has_dot_products};
+use super::device::{Device, DeviceChoice, DeviceError, DevicePrecision, has_dot_products};
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
@@ -326,15 +326,8 @@ impl LoadedModel {
         self.embedders.iter().all(OnnxEmbedder::shares_prefix)
     }
 
-    /// Returns a warning with advice if vectors may be wrong or batches are slow.
+    /// Returns a warning with advice if batches are slow.
     pub fn warning(&self) -> Option<String> {
-        let export = self.embedders.first().and_then(OnnxEmbedder::export);
-        let is_int8 = export.is_some_and(|export| export.variant == "int8");
-        if is_int8 && !device::has_int8_dot_products() {
-            return Some(
-                "8-bit products can overflow on this processor, which has no VNNI, so vectors may be wrong; use the fp32 or q8 variant".to_owned(),
-            );
-        }
         (self.probe.batching() == Batching::Alone).then(|| {
             format!(
                 "{}, so each batch has one text only, which is slow for short texts; use another export (fp32, or int8 quantized per token)",

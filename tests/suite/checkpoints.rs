@@ -108,7 +108,7 @@ fn kind(precision: &str) -> String {
 fn weights_are_downloaded_and_exported_once() {
     let (playground, hub) = (playground(), hub());
     let ran = run(&playground, &hub, &BUILD).expect(0);
-    ran.says("downloading model.safetensors, ").says("exporting small/model to fp32, ");
+    ran.says("downloading model.safetensors, ").says("exporting small/model: model.onnx, ");
     ran.says("model small/model (model.onnx), 64 dimensions, CPU");
     assert_eq!(hub.downloads(), WANTED.len(), "only what is needed: {:?}", hub.requests());
     assert_vectors(&playground, EXACT);
@@ -120,7 +120,9 @@ fn weights_are_downloaded_and_exported_once() {
         assert!(!ran.stderr.contains("export"), "{}", ran.story);
     }
     let q8 = ["--precision", "q8", "--offline", "--rebuild"];
-    run(&playground, &hub, &[&BUILD[..], &q8].concat()).expect(0).says("exporting small/model to q8, ");
+    run(&playground, &hub, &[&BUILD[..], &q8].concat())
+        .expect(0)
+        .says("exporting small/model: model_q8.onnx, ");
     assert_vectors(&playground, 0.99);
     let exports = exports(&playground);
     assert!(exports.len() == 2 && exports[0].starts_with(&kind("fp32")), "{exports:?}");
@@ -227,7 +229,7 @@ fn a_folder_of_weights_is_exported_again_when_they_change() {
     write_checkpoint(&playground, "My model");
     let model = ["--model", "My model"];
     let ran = build(&playground, &model).expect(0);
-    ran.says("exporting My model to fp32, ").says("model My model (model.onnx), 64 dimensions");
+    ran.says("exporting My model: model.onnx, ").says("model My model (model.onnx), 64 dimensions");
     assert_vectors(&playground, EXACT);
     build(&playground, &model).expect(0).says("3 reused");
     // A search takes the model by any path to it.
@@ -241,7 +243,7 @@ fn a_folder_of_weights_is_exported_again_when_they_change() {
     weights[last - 1] ^= 0x20;
     playground.write("My model/model.safetensors", weights);
     let ran = build(&playground, &model).expect(0);
-    ran.says("exporting My model to fp32, ").says("was made with other settings: the model");
+    ran.says("exporting My model: model.onnx, ").says("was made with other settings: the model");
     assert_eq!(exports(&playground).len(), 2);
 }
 
@@ -284,7 +286,7 @@ fn the_next_run_makes_the_export_of_a_killed_run_anew() {
     let ran = playground.output(&mut killed, "");
     assert_ne!(ran.code, Some(0), "{}", ran.story);
     let ran = build(&playground, &["--model", "model"]).expect(0);
-    ran.says("exporting model to fp32, ").says("later runs use this export");
+    ran.says("exporting model: model.onnx, ").says("later runs use this export");
     assert_vectors(&playground, EXACT);
     let [export] = &exports(&playground)[..] else { panic!("{:?}", exports(&playground)) };
     let onnx = playground.path("hf/assets/qwen3-index/exports").join(export).join("onnx");
@@ -410,7 +412,7 @@ fn a_model_of_the_hub_is_exported_into_a_folder() {
         .says("small/model: is no folder here; name the folder to write to, DIR, too");
     let ran = run(&playground, &hub, &["model", "export", "small/model", "out", "--precision", "fp32,q8"])
         .expect(0);
-    ran.says("downloading model.safetensors, ").says("exporting model.onnx, ");
+    ran.says("downloading model.safetensors, ").says("exporting small/model: model.onnx, ");
     assert!(ran.stdout.ends_with("out/onnx/model_q8.onnx\n"), "{}", ran.story);
     build(&playground, &["--model", "out"]).expect(0);
     assert_vectors(&playground, EXACT);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use serde_json::{Value, json};
 
 use crate::util::{Playground, Ran, limited, repository};
 
-const TINY: &str = "fixtures/qwen3-tiny";
+pub const TINY: &str = "fixtures/qwen3-tiny";
 
 /// The start of the name of a folder for unfinished exports, and the lock file.
 const UNFINISHED: &str = ".export-";
 const LOCK: &str = ".export.lock";
 
-const ALL: &str = "fp32,int8,q8,q4,f16,bf16,plain";
+pub const ALL: &str = "fp32,int8,q8,q4,f16,bf16,plain";
 
 /// A tensor of a checkpoint.
 #[derive(Clone)]
-struct Stored {
-    kind: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub struct Stored {
+    pub kind: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: Vec<u8>,
 }
 
 impl Stored {
@@ -46,10 +46,10 @@ impl Stored {
     }
 }
 
-type Tensors = BTreeMap<String, Stored>;
+pub type Tensors = BTreeMap<String, Stored>;
 
 /// Returns the tensors of the tiny model, which are f32, by their names in the checkpoint.
-fn tiny() -> Tensors {
+pub fn tiny() -> Tensors {
     let bytes = fs::read(repository(TINY).join("model.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let stored = |tensor: TensorView| Stored {
@@ -69,8 +69,13 @@ fn write(path: &Path, tensors: &Tensors) {
 
 /// Makes the folder `name` with the settings and the tokenizer of the tiny model.
 fn checkpoint(playground: &Playground, name: &str, tensors: &Tensors) {
+    checkpoint_like(TINY, playground, name, tensors);
+}
+
+/// Makes the folder `name` with the settings and the tokenizer of the model `fixture`.
+pub fn checkpoint_like(fixture: &str, playground: &Playground, name: &str, tensors: &Tensors) {
     for file in ["config.json", "tokenizer.json", "1_Pooling/config.json"] {
-        playground.write(&format!("{name}/{file}"), fs::read(repository(TINY).join(file)).unwrap());
+        playground.write(&format!("{name}/{file}"), fs::read(repository(fixture).join(file)).unwrap());
     }
     write(&playground.path(name).join("model.safetensors"), tensors);
 }
@@ -83,12 +88,12 @@ fn configure(playground: &Playground, name: &str, field: &str, value: Value) {
     fs::write(path, config.to_string()).unwrap();
 }
 
-fn export(playground: &Playground, source: &str, target: &str, precision: &str) -> Ran {
+pub fn export(playground: &Playground, source: &str, target: &str, precision: &str) -> Ran {
     playground.run(&["model", "export", source, target, "--precision", precision])
 }
 
 /// Returns the files in the folder of the graphs by name.
-fn graphs(playground: &Playground, target: &str) -> BTreeMap<String, Vec<u8>> {
+pub fn graphs(playground: &Playground, target: &str) -> BTreeMap<String, Vec<u8>> {
     let entries =
         fs::read_dir(playground.path(target).join("onnx")).into_iter().flatten().map(Result::unwrap);
     let read = |entry: fs::DirEntry| {
@@ -194,7 +199,8 @@ fn the_base_of_the_frequencies_is_read_from_rope_parameters_too() {
     assert!(graphs(&playground, "old") == graphs(&playground, "new"));
 }
 
-/// Makes a checkpoint that takes a second or so to export. Most of its embeddings are a hole in the file.
+/// Makes a checkpoint that takes some seconds to export. Most of its embeddings, after those of the tokenizer's tokens, are a hole
+/// in the file.
 fn large(playground: &Playground) {
     const ROWS: usize = 400_000;
     let mut tensors = tiny();
@@ -210,7 +216,7 @@ fn large(playground: &Playground) {
     header["model.embed_tokens.weight"] =
         json!({"dtype": "F32", "shape": [ROWS, rows.shape[1]], "data_offsets": [data.len(), end]});
     let header = header.to_string();
-    let all = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat();
+    let all = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data, &rows.bytes].concat();
     fs::write(&path, all).unwrap();
     File::options().write(true).open(&path).unwrap().set_len((8 + header.len() + end) as u64).unwrap();
 }
@@ -220,6 +226,15 @@ fn leftovers(playground: &Playground, target: &str) -> Vec<String> {
     graphs(playground, target).into_keys().filter(|name| name.starts_with('.')).collect()
 }
 
+/// Returns the data files in the folders of unfinished runs.
+fn unfinished_data(playground: &Playground, target: &str) -> Vec<PathBuf> {
+    let folders = leftovers(playground, target).into_iter().filter(|name| name.starts_with(UNFINISHED));
+    let files = folders.flat_map(|folder| {
+        fs::read_dir(playground.path(target).join("onnx").join(folder)).into_iter().flatten().flatten()
+    });
+    files.map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with("_data")).collect()
+}
+
 #[test]
 fn a_killed_export_leaves_nothing_half_made_and_the_next_run_cleans_up() {
     let playground = Playground::new();
@@ -227,19 +242,18 @@ fn a_killed_export_leaves_nothing_half_made_and_the_next_run_cleans_up() {
     export(&playground, "large", "whole", "q8,f16").expect(0);
     let whole = graphs(&playground, "whole");
     for (signal, code) in [(Signal::KILL, None), (Signal::TERM, Some(143)), (Signal::KILL, None)] {
+        let old = unfinished_data(&playground, "out");
         let mut child = playground
             .command(&["model", "export", "large", "out", "--precision", "q8,f16"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let is_unfinished = |playground: &Playground| {
-            leftovers(playground, "out").iter().any(|name| name.starts_with(UNFINISHED))
-        };
-        while !is_unfinished(&playground) && child.try_wait().unwrap().is_none() {
+        // The data file of this run, not one of the leftovers of the last run.
+        let is_writing = || unfinished_data(&playground, "out").iter().any(|path| !old.contains(path));
+        while !is_writing() && child.try_wait().unwrap().is_none() {
             thread::sleep(Duration::from_millis(1));
         }
-        // The new run has removed the leftovers of the last one; its own folder has its data file soon.
         thread::sleep(Duration::from_millis(100));
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), code);

@@ -29,6 +29,7 @@ mod objects;
 mod pipeline;
 mod prompts;
 mod qdrant;
+mod quality;
 mod ray;
 mod readers;
 mod recipes;

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use crate::cli::ModelArguments;
 use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::error::Usage;
-use crate::model::export::{ExportEvent, Made, OnExport};
+use crate::model::export::{ExportEvent, FinishedExport, OnExport};
 use crate::model::export_cache::ExportCache;
 use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository};
 use crate::model::weights_folder::WeightsFolder;
@@ -44,8 +44,16 @@ impl<'a> DefaultGraph<'a> {
     }
 
     /// Says what to do if the device cannot run the precision.
-    fn advice(self) -> &'static str {
+    fn advice(self, precision: Precision) -> &'static str {
+        let is_int8 = precision == Precision::Int8;
         match self {
+            DefaultGraph::Model if is_int8 => "use --precision fp32 or q8",
+            DefaultGraph::Index(_) if is_int8 => {
+                "search on another machine, or build the index with --precision fp32 or q8"
+            }
+            DefaultGraph::OldOutput(_) if is_int8 => {
+                "run on another machine, or embed all texts again with --precision fp32 or q8"
+            }
             DefaultGraph::Model => "use --precision fp32 or f16",
             DefaultGraph::Index(_) => {
                 "search on a machine with a GPU, or build the index with --precision f16, which runs on both"
@@ -112,7 +120,7 @@ fn open_on(
         None => default.precision().unwrap_or_else(|| precision_choice::suited(&device)),
     };
     let device = precision_choice::device_for(precision, device)
-        .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice()))?;
+        .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice(precision)))?;
     let folder = exported(&weights, precision, &said(arguments), format)?;
     Model::open(&folder, Some(&precision.file_name()), device)
 }
@@ -184,22 +192,29 @@ pub fn exported(
     format: Option<LogFormat>,
 ) -> anyhow::Result<PathBuf> {
     let cache = ExportCache::from_environment()?;
-    show_export(name, format, |on_event| cache.get(weights, precision, on_event))
+    let on_made = |shown: &Transfer, made: FinishedExport| {
+        let FinishedExport { precision, bytes, quality, .. } = made;
+        let quality = quality.map_or(String::new(), |quality| format!("; {quality}"));
+        let bytes = DecimalBytes(bytes);
+        shown.tell(&format!("exported {name} to {precision}, {bytes}{quality}; later runs use this export"));
+    };
+    show_export(name, format, on_made, |on_event| cache.get(weights, precision, on_event))
 }
 
-/// Runs an export of the model `name`, and shows the progress unless `format` is `None`.
-fn show_export<T>(name: &str, format: Option<LogFormat>, make: impl FnOnce(OnExport) -> T) -> T {
+/// Runs an export of the model `name`, and shows the progress unless `format` is `None`. Calls `on_made` for each export that is
+/// in place.
+pub fn show_export<T>(
+    name: &str,
+    format: Option<LogFormat>,
+    mut on_made: impl FnMut(&Transfer, FinishedExport),
+    make: impl FnOnce(OnExport) -> T,
+) -> T {
     let mut shown = Transfer::new("exporting", format);
     let made = make(&mut |event| match event {
         ExportEvent::Begun { step, bytes } => shown.begin(&format!("{name}: {step}"), bytes),
         ExportEvent::Read(bytes) => shown.show(bytes),
         ExportEvent::Waiting(why) => shown.tell(&why),
-        ExportEvent::Made(Made { precision, bytes, .. }) => {
-            shown.tell(&format!(
-                "exported {name} to {precision}, {}; later runs use this export",
-                DecimalBytes(bytes)
-            ));
-        }
+        ExportEvent::Made(made) => on_made(&shown, made),
     });
     shown.finish();
     made

@@ -380,8 +380,10 @@ impl<'a> Graph<'a> {
 
 /// Returns a model with a graph and metadata.
 pub fn model(graph: GraphProto, metadata: &[(&str, String)]) -> ModelProto {
-    let opset =
-        |domain: &str, version| OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) };
+    let opset = |domain: &str, version| OperatorSetIdProto {
+        domain: Some(domain.to_owned()),
+        version: Some(version),
+    };
     ModelProto {
         ir_version: Some(IR_VERSION),
         opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],

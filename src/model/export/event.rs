@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::check::Quality;
+use super::check::quality::Quality;
 use crate::console::DecimalBytes;
 use crate::model::precision::Precision;
 
 /// A step of an export. Each step reads all weights once, layer by layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum ExportStep {
     /// Computes the vectors of the check's texts in fp32.
     Reference,
     /// Chooses the scales, and measures the noise of each product.
@@ -22,17 +22,17 @@ pub enum Step {
 /// An event of an export.
 pub enum ExportEvent {
     /// A step begins. It reads this many bytes of weights.
-    Begun { step: Step, bytes: u64 },
+    Begun { step: ExportStep, bytes: u64 },
     /// How many bytes of the weights the step has read.
     Read(u64),
     /// The export in a precision is in place.
-    Made(Made),
+    Made(FinishedExport),
     /// The export waits for another run. The text gives the reason.
     Waiting(String),
 }
 
 /// An export that is in place.
-pub struct Made {
+pub struct FinishedExport {
     pub precision: Precision,
     /// The size of graph and data together.
     pub bytes: u64,
@@ -45,20 +45,20 @@ pub struct Made {
 /// The callback that receives the events of an export.
 pub type OnExport<'a> = &'a mut dyn FnMut(ExportEvent);
 
-impl fmt::Display for Step {
+impl fmt::Display for ExportStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Reference => f.write_str("vectors in fp32"),
-            Step::Calibration => f.write_str("calibration"),
-            Step::Writing(precision) => f.write_str(&precision.file_name()),
-            Step::Check(precision) => write!(f, "check of {precision}"),
+            ExportStep::Reference => f.write_str("vectors in fp32"),
+            ExportStep::Calibration => f.write_str("calibration"),
+            ExportStep::Writing(precision) => f.write_str(&precision.file_name()),
+            ExportStep::Check(precision) => write!(f, "check of {precision}"),
         }
     }
 }
 
-impl fmt::Display for Made {
+impl fmt::Display for FinishedExport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Made { precision, bytes, quality, kept } = self;
+        let FinishedExport { precision, bytes, quality, kept } = self;
         write!(f, "{precision:5}  {:>7}", DecimalBytes(*bytes).to_string())?;
         match quality {
             Some(quality) => write!(f, "  {quality}")?,

@@ -9,7 +9,6 @@ use rayon::prelude::*;
 
 use super::builder::{Graph, Operator, Tensor};
 use super::float::FloatKind;
-use super::condition::Noise;
 use super::weights::{Architecture, Projection};
 use crate::model::precision::Precision;
 
@@ -21,7 +20,7 @@ const BLOCK: usize = 32;
 const ZERO_POINT: u8 = 128;
 
 /// The largest 8-bit weight, and the largest distance of an 8-bit activation from the zero point.
-const LARGEST: f32 = 127.0;
+pub const LARGEST: f32 = 127.0;
 
 /// The smallest scale of a row of activations, times [`LARGEST`]. A row of zeros has a scale too.
 const MAGNITUDE_MIN: f64 = 1e-30;
@@ -63,8 +62,7 @@ impl Recipe {
             products: ProductEncoding::Floats(kind),
             kept: HashSet::new(),
         };
-        let quantized =
-            |products| Recipe { products, embeddings: FloatKind::F16, ..floats(FloatKind::F32) };
+        let quantized = |products| Recipe { products, embeddings: FloatKind::F16, ..floats(FloatKind::F32) };
         match precision {
             Precision::Fp32 | Precision::Plain => floats(FloatKind::F32),
             Precision::F16 => floats(FloatKind::F16),
@@ -86,12 +84,10 @@ impl Recipe {
         !matches!(self.products, ProductEncoding::Floats(_))
     }
 
-    /// Keeps groups of products in fp32, if the other products are in 8 bits with a scale per column.
-    pub fn keep(&mut self, groups: Vec<Noise>) {
+    /// Keeps products in fp32, if the other products are in 8 bits with a scale per column.
+    pub fn keep(&mut self, products: HashSet<(usize, Projection)>) {
         if self.products == ProductEncoding::Tokens {
-            for Noise { layer, group, .. } in groups {
-                self.kept.extend(group.projections().iter().map(|&projection| (layer, projection)));
-            }
+            self.kept = products;
         }
     }
 
@@ -314,7 +310,7 @@ pub fn nearest(value: f32) -> f32 {
 }
 
 /// Returns the scale by which the largest of some numbers becomes `largest`.
-fn scale(values: &[f32], largest: f32) -> f32 {
+pub fn scale(values: &[f32], largest: f32) -> f32 {
     values.iter().copied().map(f32::abs).fold(f32::MIN_POSITIVE, f32::max) / largest
 }
 

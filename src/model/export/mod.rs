@@ -17,7 +17,7 @@ mod weights; // the seam between the graph and the weights in it
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use ndarray::Array2;
 use ort::environment::Environment;
 
@@ -41,7 +41,7 @@ use stored::StoredWeights;
 use weights::Weights;
 
 pub use check::Quality;
-pub use event::{ExportEvent, Made, OnExport, Step};
+pub use event::{ExportEvent, ExportStep, FinishedExport, OnExport};
 
 /// The files that are copied beside an export, with those of [`SETTINGS`].
 const COPIED: [&str; 3] = [CONFIG, TOKENIZER, TOKENIZER_CONFIG];
@@ -84,18 +84,18 @@ pub fn export(
         let mut recipe = Recipe::new(precision);
         let weights: &dyn Weights = match &conditioned {
             Some((conditioned, noise)) if recipe.is_quantized() => {
-                recipe.keep(kept_in_fp32(noise.clone()));
+                recipe.keep(kept_in_fp32(noise));
                 conditioned
             }
             _ => &weights,
         };
-        exporter.export(&Export { precision, recipe, weights }, &comparison, on_event)?;
+        exporter.export(&PlannedExport { precision, recipe, weights }, &comparison, on_event)?;
     }
     Ok(())
 }
 
 /// An export that is to be made.
-struct Export<'a> {
+struct PlannedExport<'a> {
     precision: Precision,
     recipe: Recipe,
     weights: &'a dyn Weights,
@@ -123,24 +123,29 @@ impl<'a> Exporter<'a> {
     fn comparison(&mut self, is_quantized: bool, on_event: OnExport) -> anyhow::Result<Comparison> {
         let texts = if is_quantized { texts::check } else { texts::short_check };
         let texts = texts(&self.tokenizer)?;
-        let mut on_layer = progress(self.stored, Step::Reference, on_event);
-        Comparison::new(self.stored, texts, &mut |rows, matrix| self.multiplier.multiply(rows, matrix), &mut on_layer)
+        let mut on_layer = progress(self.stored, ExportStep::Reference, on_event);
+        Comparison::new(self.stored, texts, &mut self.multiplier, &mut on_layer)
     }
 
     /// Changes the weights so that 8 bits hold them.
     fn conditioned(&mut self, on_event: OnExport) -> anyhow::Result<(Conditioned<'a>, Vec<Noise>)> {
         let texts = texts::calibration(&self.tokenizer)?;
-        let mut on_layer = progress(self.stored, Step::Calibration, on_event);
-        calibrate(self.stored, &texts, &mut |rows, matrix| self.multiplier.multiply(rows, matrix), &mut on_layer)
+        let mut on_layer = progress(self.stored, ExportStep::Calibration, on_event);
+        calibrate(self.stored, &texts, &mut self.multiplier, &mut on_layer)
     }
 
     /// Writes an export, checks it, and puts it in place.
-    fn export(&mut self, export: &Export, comparison: &Comparison, on_event: OnExport) -> anyhow::Result<()> {
-        let Export { precision, recipe, weights } = export;
+    fn export(
+        &mut self,
+        export: &PlannedExport,
+        comparison: &Comparison,
+        on_event: OnExport,
+    ) -> anyhow::Result<()> {
+        let PlannedExport { precision, recipe, weights } = export;
         let graph = self.stage.file(&precision.file_name());
         let data = self.stage.file(&format!("{}_data", precision.file_name()));
         let (bytes, numbers) = (self.stored.bytes(), self.stored.numbers());
-        on_event(ExportEvent::Begun { step: Step::Writing(*precision), bytes });
+        on_event(ExportEvent::Begun { step: ExportStep::Writing(*precision), bytes });
         let mut read = 0;
         let mut on_read = |count: usize| {
             read += count as u64;
@@ -148,38 +153,43 @@ impl<'a> Exporter<'a> {
         };
         let (mut encoded, data_bytes) = qwen3::build(*weights, *precision, recipe, &data, &mut on_read)?;
         graph.write(&encoded)?;
-        let quality = self.quality(export, &graph, comparison, on_event)?;
+        let cannot_check =
+            || format!("model {}: its export in {precision} cannot be checked", self.folder.display());
+        let quality = self.quality(export, &graph, comparison, on_event).with_context(cannot_check)?;
         if let Some(quality) = quality {
             ensure!(
                 quality.is_enough(*precision),
                 "model {}: an export in {precision} would be too far from fp32, so it is not put in place: {quality}; use another precision",
                 self.folder.display()
             );
-            quality.append_to(&mut encoded);
-            graph.write(&encoded)?;
+            // Other exports have the same bytes on every machine, and the fingerprint of an index has a digest of all bytes.
+            if recipe.is_quantized() {
+                quality.append_to(&mut encoded);
+                graph.write(&encoded)?;
+            }
         }
         self.stage.publish(&graph, &data)?;
         let kept = recipe.kept_weights(self.stored.architecture());
         let bytes = data_bytes + encoded.len() as u64;
-        on_event(ExportEvent::Made(Made { precision: *precision, bytes, quality, kept }));
+        on_event(ExportEvent::Made(FinishedExport { precision: *precision, bytes, quality, kept }));
         Ok(())
     }
 
     /// Measures an unfinished export. Returns `None` if ONNX Runtime computes this precision only on a GPU.
     fn quality(
         &mut self,
-        export: &Export,
+        export: &PlannedExport,
         graph: &StagedFile,
         comparison: &Comparison,
         on_event: OnExport,
     ) -> anyhow::Result<Option<Quality>> {
-        let Export { precision, recipe, weights } = export;
+        let PlannedExport { precision, recipe, weights } = export;
         if *precision == Precision::Bf16 {
             return Ok(None);
         }
-        let mut on_layer = progress(self.stored, Step::Check(*precision), on_event);
+        let mut on_layer = progress(self.stored, ExportStep::Check(*precision), on_event);
         if *precision == Precision::Int8 && !has_dot_products() {
-            return comparison.of_rounded(*weights, recipe, &mut |rows, matrix| self.multiplier.multiply(rows, matrix), &mut on_layer).map(Some);
+            return comparison.of_rounded(*weights, recipe, &mut self.multiplier, &mut on_layer).map(Some);
         }
         let folder = ModelFolder::with_graph(graph.path.clone(), self.folder)?;
         let target = ExecutionTarget::Cpu { threads: default_threads() };
@@ -201,8 +211,7 @@ pub fn measure(
     let weights = StoredWeights::open(source)?;
     let environment = &runtime::load(&Device::Cpu, &runtime::find(&Device::Cpu)?)?.environment;
     let mut multiplier = Multiplier::new(environment, default_threads())?;
-    Comparison::new(&weights, texts::check(tokenizer)?, &mut |rows, matrix| multiplier.multiply(rows, matrix), &mut |_| ())?
-        .measure(forward)
+    Comparison::new(&weights, texts::check(tokenizer)?, &mut multiplier, &mut |_| ())?.measure(forward)
 }
 
 /// Measures an embedder against another embedder. Both functions return the vectors of a batch, `[texts, width]`.
@@ -218,7 +227,7 @@ pub fn measure_against(
 }
 
 /// Begins a step, and returns a function that shows how many layers are done.
-fn progress<'a>(weights: &StoredWeights, step: Step, on_event: OnExport<'a>) -> impl FnMut(usize) + 'a {
+fn progress<'a>(weights: &StoredWeights, step: ExportStep, on_event: OnExport<'a>) -> impl FnMut(usize) + 'a {
     let (bytes, layers) = (weights.bytes(), weights.architecture().layers as u64);
     on_event(ExportEvent::Begun { step, bytes });
     move |layer| on_event(ExportEvent::Read(bytes * (layer as u64 + 1) / layers))

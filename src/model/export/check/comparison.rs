@@ -31,14 +31,14 @@ impl Comparison {
     pub fn new(
         weights: &dyn Weights,
         texts: Vec<Encoding>,
-        multiply: Multiply,
+        multiplier: &mut dyn Multiply,
         on_layer: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Self> {
         let reference = Reference::new(weights.architecture());
         let exact = reference.vectors(
             weights,
             &texts,
-            &mut |layer, projection, rows| multiply(rows, layer.matrix(projection)),
+            &mut |layer, projection, rows| multiplier.multiply(rows, layer.matrix(projection)),
             on_layer,
         )?;
         Ok(Comparison { texts, exact })
@@ -75,18 +75,19 @@ impl Comparison {
         &self,
         weights: &dyn Weights,
         recipe: &Recipe,
-        multiply: Multiply,
+        multiplier: &mut dyn Multiply,
         on_layer: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Quality> {
         let weights = Rounded::new(weights, recipe);
         let mut product = |layer: &Layer, projection, rows: &Array2<f32>| {
             let matrix = layer.matrix(projection);
             if weights.is_rounded(layer.number, projection) {
-                return multiply(&rounded(rows), matrix);
+                return multiplier.multiply(&rounded(rows), matrix);
             }
-            multiply(rows, matrix)
+            multiplier.multiply(rows, matrix)
         };
-        let vectors = Reference::new(weights.architecture()).vectors(&weights, &self.texts, &mut product, on_layer)?;
+        let vectors =
+            Reference::new(weights.architecture()).vectors(&weights, &self.texts, &mut product, on_layer)?;
         Ok(Quality::measure(&vectors, &self.exact))
     }
 }

@@ -1,16 +1,13 @@
-//! Computes an 8-bit export in fp32: matrices and rows are rounded as the export rounds them. So an export can be checked on a
-//! processor that cannot run it.
+//! Computes an 8-bit export in fp32: matrices and rows are rounded as the export rounds them, so that an export can be checked on
+//! a processor that cannot run it.
 
 use std::ops::Range;
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use crate::model::export::linear::{ProductEncoding, Recipe, nearest};
+use crate::model::export::linear::{LARGEST, ProductEncoding, Recipe, nearest, scale};
 use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
-
-/// The largest 8-bit number.
-const LARGEST: f32 = 127.0;
 
 /// Weights after their matrices were rounded to 8 bits, where the recipe says so.
 pub struct Rounded<'a> {
@@ -61,7 +58,7 @@ pub fn rounded(matrix: &Array2<f32>) -> Array2<f32> {
     let length = matrix.ncols();
     if let Some(values) = matrix.as_slice_mut() {
         values.par_chunks_mut(length).for_each(|row| {
-            let scale = row.iter().fold(f32::MIN_POSITIVE, |a, b| a.max(b.abs())) / LARGEST;
+            let scale = scale(row, LARGEST);
             for value in row {
                 *value = nearest(*value / scale) * scale;
             }

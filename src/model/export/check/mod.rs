@@ -3,7 +3,7 @@
 mod comparison; // compares an export with fp32 on the built-in texts
 pub mod emulate; // computes an 8-bit export in fp32
 pub mod multiply; // multiplies matrices with ONNX Runtime
-mod quality; // the cosines and the neighbors
+pub mod quality; // the cosines and the neighbors
 pub mod reference; // computes the model in fp32, layer by layer
 pub mod texts; // the built-in texts
 

@@ -12,8 +12,14 @@ use crate::model::export::builder::{Operator, Size, model, value_info};
 use crate::model::export::schema::GraphProto;
 use crate::model::export::schema::tensor_proto::DataType;
 
-/// Multiplies rows `[rows, in]` with a matrix `[out, in]`, and returns `[rows, out]`.
-pub type Multiply<'a> = &'a mut dyn FnMut(&Array2<f32>, &Array2<f32>) -> anyhow::Result<Array2<f32>>;
+/// Multiplies matrices in fp32.
+pub trait Multiply {
+    /// Multiplies rows `[rows, in]` with a matrix `[out, in]`, and returns `[rows, out]`.
+    ///
+    /// # Errors
+    /// ONNX Runtime failed.
+    fn multiply(&mut self, rows: &Array2<f32>, matrix: &Array2<f32>) -> anyhow::Result<Array2<f32>>;
+}
 
 /// Multiplies matrices with ONNX Runtime.
 pub struct Multiplier {
@@ -26,8 +32,14 @@ impl Multiplier {
     /// # Errors
     /// ONNX Runtime failed.
     pub fn new(environment: &Environment, threads: usize) -> anyhow::Result<Self> {
-        let info = |name: &'static str, first, second| value_info(name, DataType::Float, &[Size::Named(first), Size::Named(second)]);
-        let node = Operator::onnx("Gemm").int("transB", 1).node(&["rows", "matrix"], vec!["product".to_owned()], "product".to_owned());
+        let info = |name: &'static str, first, second| {
+            value_info(name, DataType::Float, &[Size::Named(first), Size::Named(second)])
+        };
+        let node = Operator::onnx("Gemm").int("transB", 1).node(
+            &["rows", "matrix"],
+            vec!["product".to_owned()],
+            "product".to_owned(),
+        );
         let graph = GraphProto {
             node: vec![node],
             name: Some("product".to_owned()),
@@ -44,12 +56,10 @@ impl Multiplier {
         let session = load()?;
         Ok(Multiplier { session })
     }
+}
 
-    /// Multiplies rows `[rows, in]` with a matrix `[out, in]`, and returns `[rows, out]`.
-    ///
-    /// # Errors
-    /// ONNX Runtime failed.
-    pub fn multiply(&mut self, rows: &Array2<f32>, matrix: &Array2<f32>) -> anyhow::Result<Array2<f32>> {
+impl Multiply for Multiplier {
+    fn multiply(&mut self, rows: &Array2<f32>, matrix: &Array2<f32>) -> anyhow::Result<Array2<f32>> {
         let mut outputs = self.session.run(inputs! {
             "rows" => TensorRef::from_array_view(rows)?,
             "matrix" => TensorRef::from_array_view(matrix)?,

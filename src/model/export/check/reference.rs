@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
 
-use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
 use crate::interrupt;
+use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
 use crate::text::tokenize::Encoding;
 
-/// The most tokens that go through a layer together, unless one text has more. Limits memory to some 100 MB.
+/// The most tokens that go through a layer together, unless one text has more. They take about 100 MB.
 const TOKENS_MAX: usize = 4096;
 
 /// Queries per block of attention. A block is multiplied only with the keys up to its end.
@@ -75,7 +75,8 @@ pub struct Hidden {
 }
 
 /// A function that multiplies rows `[rows, in]` with the matrix of a projection, and returns `[rows, out]`.
-pub type Product<'a> = &'a mut dyn FnMut(&Layer, Projection, &Array2<f32>) -> anyhow::Result<Array2<f32>>;
+pub type LayerProduct<'a> =
+    &'a mut dyn FnMut(&Layer, Projection, &Array2<f32>) -> anyhow::Result<Array2<f32>>;
 
 /// Computes models of one architecture in fp32.
 pub struct Reference {
@@ -91,6 +92,10 @@ impl Reference {
         Reference { architecture: architecture.clone(), cosines, sines }
     }
 
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
     /// Returns the vectors of texts, `[texts, width]`, L2-normalized.
     ///
     /// # Errors
@@ -99,7 +104,7 @@ impl Reference {
         &self,
         weights: &dyn Weights,
         texts: &[Encoding],
-        product: Product,
+        product: LayerProduct,
         on_layer: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Array2<f32>> {
         let mut groups = embedded(weights, texts)?;
@@ -118,7 +123,7 @@ impl Reference {
     ///
     /// # Errors
     /// The errors of `product`.
-    pub fn forward(&self, layer: &Layer, hidden: &mut Hidden, product: Product) -> anyhow::Result<()> {
+    pub fn forward(&self, layer: &Layer, hidden: &mut Hidden, product: LayerProduct) -> anyhow::Result<()> {
         let Architecture { head_dim, epsilon, .. } = self.architecture;
         let normed = normed(&hidden.rows, &layer.attention_norm, epsilon);
         let mut query = product(layer, Projection::Query, &normed)?;
@@ -182,7 +187,13 @@ impl Reference {
     }
 
     /// Returns the weighted means of the values, `[tokens, heads * head_dim]`.
-    fn attended(&self, query: &Array2<f32>, key: &Array2<f32>, value: &Array2<f32>, lengths: &[usize]) -> Array2<f32> {
+    fn attended(
+        &self,
+        query: &Array2<f32>,
+        key: &Array2<f32>,
+        value: &Array2<f32>,
+        lengths: &[usize],
+    ) -> Array2<f32> {
         let Architecture { heads, kv_heads, head_dim, .. } = self.architecture;
         let mut attended = Array2::zeros(query.dim());
         let mut parts = Vec::new();
@@ -267,7 +278,11 @@ fn attention_weights(queries: ArrayView2<f32>, keys: ArrayView2<f32>, first: usi
 /// Applies SiLU to the gates, and multiplies them with the other product of the MLP.
 fn multiply_by_silu(gate: &mut Array2<f32>, up: &Array2<f32>) {
     let (Some(gates), Some(ups)) = (gate.as_slice_mut(), up.as_slice()) else { return };
-    gates.par_iter_mut().with_min_len(PER_THREAD).zip(ups).for_each(|(gate, up)| *gate *= up / (1.0 + (-*gate).exp()));
+    gates
+        .par_iter_mut()
+        .with_min_len(PER_THREAD)
+        .zip(ups)
+        .for_each(|(gate, up)| *gate *= up / (1.0 + (-*gate).exp()));
 }
 
 /// Returns the RMSNorm of each row (arXiv:1910.07467).
@@ -281,7 +296,8 @@ fn normed(rows: &Array2<f32>, gains: &[f32], epsilon: f32) -> Array2<f32> {
 fn norm_parts(rows: &mut Array2<f32>, length: usize, gains: &[f32], epsilon: f32) {
     let Some(values) = rows.as_slice_mut() else { return };
     values.par_chunks_mut(length).for_each(|part| {
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // Rounding to 32 bits is meant.
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+        // Rounding to 32 bits is meant.
         let factor = {
             let squares: f64 = part.iter().map(|&x| f64::from(x).powi(2)).sum();
             (1.0 / (squares / part.len() as f64 + f64::from(epsilon)).sqrt()) as f32

@@ -15,23 +15,21 @@ const CALIBRATION_TOKENS_MAX: usize = 32;
 /// The most tokens that the check uses of most texts, so that it takes a minute and not three.
 const CHECK_TOKENS_MAX: usize = 32;
 
-/// The most tokens that the check uses of every [`LONG_STEP`]th text.
-const LONG_CHECK_TOKENS_MAX: usize = 2048;
-
-/// One of so many texts is used whole, beginning with the text [`LONG_FIRST`].
+/// The check uses more of every eighth text, from the second text on.
 const LONG_STEP: usize = 8;
-
-/// The number of the first text that is used whole.
 const LONG_FIRST: usize = 1;
 
-/// The most tokens that the short check uses of one text. More than the tokens from which attention is computed in blocks.
+/// The most tokens that the check uses of these texts.
+const LONG_CHECK_TOKENS_MAX: usize = 2048;
+
+/// The most tokens that the short check uses of one text. The graphs compute attention in blocks from fewer tokens on.
 const SHORT_CHECK_TOKENS_MAX: usize = 256;
 
-/// The short check uses the first of so many texts.
+/// The short check uses every tenth text.
 const SHORT_CHECK_STEP: usize = 10;
 
 #[derive(Deserialize)]
-struct Line {
+struct BuiltInText {
     text: String,
 }
 
@@ -68,7 +66,7 @@ fn encoded(
     tokens_max: impl Fn(usize) -> usize,
 ) -> anyhow::Result<Vec<Encoding>> {
     let encode = |(number, line): (usize, &str)| {
-        let Line { text } = serde_json::from_str(line).context("a built-in text")?;
+        let BuiltInText { text } = serde_json::from_str(line).context("a built-in text")?;
         let encoding = tokenizer.encode(&text)?;
         let ids = encoding.ids();
         // The end token stays.

@@ -9,8 +9,6 @@ mod scales; // the scales inside a layer
 pub use calibrate::calibrate;
 pub use conditioned::Conditioned;
 pub use noise::{Noise, kept_in_fp32};
-#[cfg(test)]
-use noise::Group;
 
 #[cfg(test)]
 mod tests {
@@ -18,9 +16,11 @@ mod tests {
 
     use ndarray::Array2;
 
+    use super::noise::ProductGroup;
     use super::*;
     use crate::model::export::check::emulate::{Rounded, rounded};
-    use crate::model::export::check::reference::Reference;
+    use crate::model::export::check::multiply::Multiply;
+    use crate::model::export::check::reference::{Layer, Reference};
     use crate::model::export::linear::Recipe;
     use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
     use crate::model::precision::Precision;
@@ -72,7 +72,8 @@ mod tests {
         }
 
         fn norm(&self, norm: Norm) -> anyhow::Result<Vec<f32>> {
-            let width = if matches!(norm, Norm::Query(_) | Norm::Key(_)) { self.0.head_dim } else { self.0.width };
+            let width =
+                if matches!(norm, Norm::Query(_) | Norm::Key(_)) { self.0.head_dim } else { self.0.width };
             let mut gains = vec![1.0; width];
             if let Norm::Attention(layer) | Norm::Mlp(layer) = norm {
                 gains[7 + layer] = GAIN;
@@ -109,20 +110,23 @@ mod tests {
     }
 
     fn texts() -> Vec<Encoding> {
-        (0..12_u32).map(|text| Encoding::new((0..8 + text).map(|at| (text * 17 + at * at) % 64).collect())).collect()
+        (0..12_u32)
+            .map(|text| Encoding::new((0..8 + text).map(|at| (text * 17 + at * at) % 64).collect()))
+            .collect()
     }
 
-    #[allow(clippy::unnecessary_wraps)] // The type of the callback has errors.
-    fn multiply(rows: &Array2<f32>, matrix: &Array2<f32>) -> anyhow::Result<Array2<f32>> {
-        Ok(rows.dot(&matrix.t()))
+    struct PlainMultiplier;
+
+    impl Multiply for PlainMultiplier {
+        fn multiply(&mut self, rows: &Array2<f32>, matrix: &Array2<f32>) -> anyhow::Result<Array2<f32>> {
+            Ok(rows.dot(&matrix.t()))
+        }
     }
 
     fn vectors(weights: &dyn Weights, is_rounded: impl Fn(Projection) -> bool) -> Array2<f32> {
-        let mut product = |layer: &crate::model::export::check::reference::Layer, projection, rows: &Array2<f32>| {
-            match is_rounded(projection) {
-                true => multiply(&rounded(rows), layer.matrix(projection)),
-                false => multiply(rows, layer.matrix(projection)),
-            }
+        let mut product = |layer: &Layer, projection, rows: &Array2<f32>| match is_rounded(projection) {
+            true => PlainMultiplier.multiply(&rounded(rows), layer.matrix(projection)),
+            false => PlainMultiplier.multiply(rows, layer.matrix(projection)),
         };
         Reference::new(weights.architecture()).vectors(weights, &texts(), &mut product, &mut |_| ()).unwrap()
     }
@@ -135,7 +139,7 @@ mod tests {
     fn conditioned_weights_compute_the_same_and_bear_8_bits() {
         let planted = Planted::new();
         let exact = vectors(&planted, |_| false);
-        let (conditioned, noise) = calibrate(&planted, &texts(), &mut multiply, &mut |_| ()).unwrap();
+        let (conditioned, noise) = calibrate(&planted, &texts(), &mut PlainMultiplier, &mut |_| ()).unwrap();
         assert!(lowest_cosine(&vectors(&conditioned, |_| false), &exact) > 0.9999);
 
         let recipe = Recipe::new(Precision::Int8);
@@ -145,7 +149,7 @@ mod tests {
         assert!(bearing > 0.99, "{bearing}");
 
         // Each group of products was measured in each layer.
-        assert_eq!(noise.len(), 3 * Group::ALL.len());
+        assert_eq!(noise.len(), 3 * ProductGroup::ALL.len());
         assert!(noise.iter().all(|noise| noise.relative > 0.0 && noise.relative < 0.01), "{noise:?}");
     }
 }

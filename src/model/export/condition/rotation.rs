@@ -100,7 +100,8 @@ mod tests {
         for width in [64, 96, 320, 2560] {
             let matrix = Rotation::new(width).matrix();
             let product = matrix.dot(&matrix.t());
-            let distance = (&product - &Array2::<f32>::eye(width)).iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+            let distance =
+                (&product - &Array2::<f32>::eye(width)).iter().fold(0.0, |a: f32, b| a.max(b.abs()));
             assert!(distance < 1e-5, "{width}: {distance}");
             let largest = matrix.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
             #[allow(clippy::cast_precision_loss)]

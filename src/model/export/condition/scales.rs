@@ -4,6 +4,7 @@
 use ndarray::{Array1, Array2, ArrayView1, Axis, Slice};
 use rayon::prelude::*;
 
+use crate::model::export::check::reference::Layer;
 use crate::model::export::weights::{Architecture, Projection};
 
 /// The strengths to try. With 0 a scale is the inverse of the weights, with 1 it is the size of the activations.
@@ -15,8 +16,8 @@ const LANES: usize = 8;
 /// The smallest size of a dimension. A dimension of zeros has a scale too.
 const SIZE_MIN: f32 = 1e-12;
 
-/// By which factor the expected error has to shrink for scales to be used.
-const GAIN_MIN: f32 = 0.98;
+/// The most that scales may leave of the expected error without scales. With more, no scales are used.
+const ERROR_SHARE_MAX: f32 = 0.98;
 
 /// The scales of one layer.
 pub struct Scales {
@@ -29,13 +30,12 @@ pub struct Scales {
 }
 
 impl Scales {
-    /// Chooses scales from activations that the matrices `[out, in]` read.
+    /// Chooses the scales of a layer. `attended` and `inner` are the rows that the products `Output` and `Down` read.
     pub fn choose(
         architecture: &Architecture,
+        layer: &Layer,
         attended: &Array2<f32>,
-        output: &Array2<f32>,
         inner: &Array2<f32>,
-        down: &Array2<f32>,
     ) -> Self {
         let (head_dim, group) = (architecture.head_dim, architecture.heads / architecture.kv_heads);
         // The heads of queries that read the same values share their scales: the geometric mean.
@@ -49,12 +49,15 @@ impl Scales {
             heads.flat_map(|heads| (0..head_dim).map(move |at| mean(heads, at))).collect()
         };
         let spread = |scales: &[f32]| -> Vec<f32> {
-            scales.chunks(head_dim).flat_map(|head| std::iter::repeat_n(head, group).flatten().copied()).collect()
+            scales
+                .chunks(head_dim)
+                .flat_map(|head| std::iter::repeat_n(head, group).flatten().copied())
+                .collect()
         };
-        let read_value = search(attended, output, |scales| spread(&share(scales)));
+        let read_value = search(attended, layer.matrix(Projection::Output), |scales| spread(&share(scales)));
         Scales {
             value: share(&read_value).into(),
-            inner: search(inner, down, <[f32]>::to_vec).into(),
+            inner: search(inner, layer.matrix(Projection::Down), <[f32]>::to_vec).into(),
             read_value: read_value.into(),
         }
     }
@@ -78,9 +81,13 @@ fn search(rows: &Array2<f32>, matrix: &Array2<f32>, share: impl Fn(&[f32]) -> Ve
     let (fitted, tested) = (every_second(0), every_second(1).to_owned());
     let largest = |column: ArrayView1<f32>| column.fold(SIZE_MIN, |a, b| a.max(b.abs()));
     #[allow(clippy::cast_precision_loss)] // Far fewer than 2²⁴ rows.
-    let root_mean_square = |column: ArrayView1<f32>| (column.dot(&column) / column.len() as f32).sqrt().max(SIZE_MIN);
+    let root_mean_square =
+        |column: ArrayView1<f32>| (column.dot(&column) / column.len() as f32).sqrt().max(SIZE_MIN);
     let sizes: [(Vec<f32>, Vec<f32>); 2] = [
-        (fitted.columns().into_iter().map(largest).collect(), matrix.columns().into_iter().map(largest).collect()),
+        (
+            fitted.columns().into_iter().map(largest).collect(),
+            matrix.columns().into_iter().map(largest).collect(),
+        ),
         (
             fitted.columns().into_iter().map(root_mean_square).collect(),
             matrix.columns().into_iter().map(root_mean_square).collect(),
@@ -99,7 +106,7 @@ fn search(rows: &Array2<f32>, matrix: &Array2<f32>, share: impl Fn(&[f32]) -> Ve
     });
     let best = candidates.min_by(|(one, _), (other, _)| one.total_cmp(other));
     match best {
-        Some((error, scales)) if error < GAIN_MIN * expected_error(&tested, matrix, &none) => scales,
+        Some((error, scales)) if error < ERROR_SHARE_MAX * expected_error(&tested, matrix, &none) => scales,
         _ => none,
     }
 }
