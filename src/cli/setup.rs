@@ -44,6 +44,12 @@ pub struct ModelArguments {
     #[arg(long)]
     pub offline: bool,
 
+    /// Hash the files of the model, even if they seem unchanged
+    ///
+    /// The digest of a model is remembered from run to run, until the size, a time or the inode of one of its files changes.
+    #[arg(long, hide_short_help = true)]
+    pub rehash: bool,
+
     /// auto, cpu, cuda, cuda:N or openvino
     ///
     /// `auto` uses the first NVIDIA GPU, or the CPU if that GPU cannot be used. `cuda:1` uses the second GPU. `cuda:0,1` uses the

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::cuda::Gpu;
 use super::device::{self, Device, DeviceChoice, DeviceError, DevicePrecision};
+use super::digests::RememberedDigests;
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
@@ -39,6 +40,8 @@ pub struct Model {
     device: DeviceChoice,
     /// The digest of the weights; empty until the digest is computed.
     weights: OnceLock<String>,
+    /// The digests of earlier runs.
+    remembered: RememberedDigests,
 }
 
 impl Model {
@@ -59,7 +62,14 @@ impl Model {
             "tokenizer {}: has {tokens} tokens, but the model has {vocabulary}; use the tokenizer.json from the model's own repository",
             folder.tokenizer.display()
         );
-        Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
+        let remembered = RememberedDigests::of_user();
+        Ok(Model { folder, tokenizer, device, weights: OnceLock::new(), remembered })
+    }
+
+    /// Makes the model compute the digest of its weights, even if the files have not changed since an earlier run.
+    #[must_use]
+    pub fn with_new_digest(self) -> Self {
+        Model { remembered: RememberedDigests::none(), ..self }
     }
 
     /// Returns the files of ONNX Runtime for the device of this model. Each pair is the path of a file, and the relative path
@@ -225,7 +235,7 @@ impl Model {
         if let Some(weights) = self.weights.get() {
             return Ok(weights.clone());
         }
-        let weights = fingerprint::weights(&self.folder.onnx)?;
+        let weights = fingerprint::weights(&self.folder.onnx, &self.remembered)?;
         Ok(self.weights.get_or_init(|| weights).clone())
     }
 }

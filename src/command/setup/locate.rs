@@ -103,7 +103,7 @@ fn open_on(
         named => from_hub(named, arguments.offline, file.as_deref(), format)?,
     };
     let Some(weights) = WeightsFolder::at(&path)? else {
-        return Model::open(&path, file.as_deref(), device);
+        return opened(arguments, &path, file.as_deref(), device);
     };
     let in_model = || format!("model {}", said(arguments));
     let default = if asked.is_some() { DefaultGraph::Model } else { default };
@@ -114,7 +114,17 @@ fn open_on(
     let device = precision_choice::device_for(precision, device)
         .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice()))?;
     let folder = exported(&weights, precision, &said(arguments), format)?;
-    Model::open(&folder, Some(&precision.file_name()), device)
+    opened(arguments, &folder, Some(&precision.file_name()), device)
+}
+
+fn opened(
+    arguments: &ModelArguments,
+    path: &Path,
+    file: Option<&str>,
+    device: DeviceChoice,
+) -> anyhow::Result<Model> {
+    let model = Model::open(path, file, device)?;
+    Ok(if arguments.rehash { model.with_new_digest() } else { model })
 }
 
 /// Returns the folder with the weights to export: a folder here, or the snapshot of a model on the hub, which is downloaded if
