@@ -102,7 +102,7 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
     if !has_files {
         return findings.runtime_alone(arguments);
     }
-    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new() };
+    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new(), is_one_text: false };
     let mut loaded = match model.load(&model::resources(&arguments.model), &texts) {
         Ok(loaded) => loaded,
         Err(error) => return findings.not_loaded(arguments, &error),
@@ -214,7 +214,8 @@ impl Findings {
 
     fn batching(&mut self, loaded: &LoadedModel) {
         let Some(embedder) = loaded.embedders.first() else { return };
-        let how = match loaded.probe.batching() {
+        let batching = loaded.probe.map_or(Batching::Alone, |probe| probe.batching());
+        let how = match batching {
             Batching::Rounded | Batching::AnyLengths => "batches of texts of any length",
             Batching::EqualLengths => "batches of texts of equal length",
             Batching::Alone => "batches of one text",
