@@ -410,6 +410,52 @@ fn a_missing_runtime_is_reported_with_the_searched_places_and_what_to_do() {
     }
 }
 
+/// Whoever may write into the current folder could run code as this user.
+#[test]
+fn no_relative_folder_of_the_environment_has_the_runtime() {
+    let playground = Playground::new();
+    playground.write("here/a.txt", "text");
+    fs::copy(env!("CARGO_BIN_EXE_qwen3-index"), playground.path("tool")).unwrap();
+    for place in [
+        ".",
+        "qwen3-index/lib",
+        "data/qwen3-index/lib",
+        ".local/share/qwen3-index/lib",
+        "lib/python3.12/site-packages/onnxruntime/capi",
+        ".local/lib/python3.12/site-packages/onnxruntime/capi",
+    ] {
+        playground.write(&format!("here/{place}/libonnxruntime.so"), "no library");
+    }
+    playground.write("here/bin/python3", "");
+    for (name, value) in [
+        ("VIRTUAL_ENV", ""),
+        ("VIRTUAL_ENV", "."),
+        ("CONDA_PREFIX", ""),
+        ("CONDA_PREFIX", "../here"),
+        ("PATH", "bin"),
+        ("PATH", "./bin:/usr/bin"),
+        ("LD_LIBRARY_PATH", "."),
+        ("LD_LIBRARY_PATH", ":qwen3-index/lib"),
+        ("XDG_DATA_HOME", "data"),
+        ("XDG_DATA_HOME", "."),
+        ("HOME", ""),
+        ("HOME", "."),
+    ] {
+        let mut command = Command::new(playground.path("tool"));
+        command.args(["build", "a.txt", "-o", "out.parquet", "--model"]);
+        command.arg(repository("fixtures/qwen3-tiny")).current_dir(playground.path("here"));
+        let ran = playground.output(command.env_clear().env(name, value), "");
+        check_error(&ran, 1, &["ONNX Runtime is not installed"], &format!("{name}={value}"));
+    }
+    // No model comes from such a folder either.
+    for (name, value) in [("HOME", "."), ("XDG_CACHE_HOME", "cache"), ("XDG_CACHE_HOME", ".")] {
+        let mut command = Command::new(playground.path("tool"));
+        command.args(["model", "list"]).current_dir(playground.path("here"));
+        let ran = playground.output(command.env_clear().env(name, value), "");
+        check_error(&ran, 1, &["there is no cache for models", "HF_HOME"], &format!("{name}={value}"));
+    }
+}
+
 #[test]
 fn help_of_build_has_an_example_and_wrong_arguments_are_usage_errors() {
     let playground = Playground::new();
