@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 
+use crate::console::without_secrets;
 use crate::error::{ContentError, DocumentError, FieldRole, NoVector, RequestFailure, StoreError};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
@@ -18,20 +19,21 @@ const INSTALL_CUDA: &str =
 
 type Advice = Cow<'static, str>;
 
-/// Returns the error message of a document, followed by the advice, in one line.
+/// Returns the error message of a document, followed by the advice, in one line without secrets.
 pub fn explained(error: &DocumentError) -> String {
     joined(error.to_string(), of_document(error))
 }
 
-/// Returns the message of the error that ends the run, followed by the advice, in one line.
+/// Returns the message of the error that ends the run, followed by the advice, in one line without secrets.
 pub fn explained_run(error: &anyhow::Error) -> String {
     joined(format!("{error:#}"), error.chain().find_map(of_cause))
 }
 
 fn joined(message: String, advice: Option<Advice>) -> String {
+    let message = without_secrets(&message);
     match advice {
         Some(advice) => format!("{message}; {advice}"),
-        None => message,
+        None => message.into_owned(),
     }
 }
 

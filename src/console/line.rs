@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::number::now;
+use super::secret::without_secrets;
 
 /// The most characters in a message. Longer messages are truncated, because an error may quote a whole document.
 const LINE_MAX: usize = 1000;
@@ -91,7 +92,9 @@ fn json_line(level: Level, message: &str, details: Value) -> String {
     Value::Object(line).to_string()
 }
 
+/// Returns a message without secrets and control characters, and with at most [`LINE_MAX`] characters.
 fn shortened(message: &str) -> String {
+    let message = &*without_secrets(message);
     let start: String = message.chars().take(LINE_MAX).collect();
     let is_longer = start.len() < message.len();
     let mut shown = shown(&start);

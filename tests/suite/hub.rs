@@ -70,7 +70,7 @@ impl HubServer {
         HubServer { url, state }
     }
 
-    fn with_tiny_model() -> Self {
+    pub fn with_tiny_model() -> Self {
         let mut files = HashMap::new();
         for name in [
             "config.json",
@@ -85,6 +85,10 @@ impl HubServer {
         files.insert("onnx/model_external.onnx_data".to_owned(), data);
         files.insert("README.md".to_owned(), b"not wanted".to_vec());
         HubServer::start(files)
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     pub fn set(&self, behavior: Behavior) {
