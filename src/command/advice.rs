@@ -75,6 +75,9 @@ fn of_plain(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         TooFewDocuments::NoneInRoot { .. } => {
             "check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
         }
+        TooFewDocuments::NoneYet { .. } => {
+            "check that it is mounted and filled, check --include, --exclude and .qwen3ignore, or allow an empty index with --allow-empty"
+        }
         TooFewDocuments::MostGone { .. } => {
             "check the inputs, or allow this with --allow-shrink (the old output is untouched)"
         }

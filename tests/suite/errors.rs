@@ -279,6 +279,20 @@ const CASES: &[Case] = &[
         says: &["output nope/out.parquet", "folder must exist"],
     },
     Case {
+        name: "no folder for the report",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--report", "nope/report.json"],
+        code: 1,
+        says: &["--report nope/report.json", "folder must exist"],
+    },
+    Case {
+        name: "a folder for the delta that cannot be written",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--delta", "/proc/delta.parquet"],
+        code: 1,
+        says: &["--delta /proc/delta.parquet", "writable"],
+    },
+    Case {
         name: "an output folder that cannot be written",
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "/proc/out.parquet"],

@@ -145,6 +145,7 @@ impl ReportFile {
         let Some(path) = &arguments.report else { return Ok(None) };
         let target = Target::new("--report", path, &REPORT, stores)?.look()?;
         let place = target.place()?;
+        place.check_writable()?;
         Ok(Some(ReportFile { target, place }))
     }
 
