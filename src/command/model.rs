@@ -23,12 +23,12 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
         ModelCommand::Where(named) => printed(writeln!(out, "{}", find(&named)?.display()))?,
         ModelCommand::Bundle(arguments) => {
             let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?;
-            listen(format)?;
+            listen(format, "the next run starts from scratch")?;
             let bytes = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
         }
         ModelCommand::Export(arguments) => {
-            listen(format)?;
+            listen(format, "finished exports are kept; run again for the others")?;
             export_all(&arguments, &mut out, format)?;
         }
         ModelCommand::List => printed(list(&mut out)?)?,

@@ -52,13 +52,19 @@ impl Level {
     }
 }
 
-/// Returns the text with control characters escaped, so that a file name cannot control the terminal.
+/// Returns the text with control characters escaped, so that a file name cannot control the terminal. Line separators and the
+/// characters that change the direction of writing are escaped too, so that a name cannot look like another name.
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if c.is_control() || is_layout(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
+}
+
+/// Returns whether a character separates lines or paragraphs (U+2028, U+2029) or has the property Bidi_Control of Unicode.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes one line to stderr. In the text format, the line has the name of the tool and the message. In the JSON format, the

@@ -342,6 +342,7 @@ fn check_error(ran: &Ran, code: i32, says: &[&str], name: &str) {
     }
 }
 
+/// The limit sends SIGXFSZ too, which ends a process that does not handle it.
 #[test]
 fn a_full_disk_leaves_the_old_output() {
     let playground = Playground::new();
@@ -353,6 +354,16 @@ fn a_full_disk_leaves_the_old_output() {
     check_error(&ran, 1, &[".out.parquet.journal", "File too large", "make room"], "full disk");
     assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), OLD.as_bytes());
     assert_eq!(playground.listing(), [".out.parquet.journal", "in.jsonl", "out.parquet"]);
+}
+
+/// Such characters reorder or break the lines of a terminal.
+#[test]
+fn directions_and_line_separators_in_names_are_shown_escaped() {
+    let playground = Playground::new();
+    let name = "a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f\u{2029}g\u{85}.md";
+    let ran = playground.run(&["build", name, "-o", "out.parquet"]).expect(1);
+    let shown = r"a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f\u{2029}g\u{85}.md";
+    check_error(&ran, 1, &[shown], "characters");
 }
 
 /// A producer that never closes its output must not delay the error.
