@@ -103,9 +103,10 @@ fn list(out: &mut impl Write) -> anyhow::Result<io::Result<()>> {
 /// Exports a model, and prints one line per precision: its name, its size and its file.
 fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogFormat) -> anyhow::Result<()> {
     let ExportArguments { source, precision, folder } = arguments;
-    let folder = folder.as_ref().or(Some(source).filter(|source| source.exists())).ok_or_else(|| {
-        Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
-    })?;
+    let folder =
+        folder.as_ref().or(Some(source).filter(|source| locate::is_here(source))).ok_or_else(|| {
+            Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
+        })?;
     let source = locate::source(source, format)?;
     let mut shown = Transfer::new("exporting", Some(format));
     let mut print = Ok(());
