@@ -7,7 +7,6 @@
 //!
 //! An error of the cache is never an error of the run: the files are hashed then.
 
-use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
@@ -15,6 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+
+use crate::environment::folder;
 
 /// How old the last change of a file must be for its digest to be remembered. A file system may give two changes in quick succession
 /// the same time.
@@ -50,8 +51,7 @@ struct Remembered {
 impl RememberedDigests {
     /// Returns the digests in the user's cache. If the environment names no cache, no digest is remembered.
     pub fn of_user() -> Self {
-        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
         RememberedDigests(cache.map(|cache| cache.join(env!("CARGO_PKG_NAME")).join("digests")))
     }
 
