@@ -1,11 +1,13 @@
-//! Ends a run on Ctrl-C (SIGINT) or SIGTERM. Only this module uses signal-hook.
+//! Ends a run on Ctrl-C (SIGINT) or SIGTERM, and keeps a limit on file sizes from ending it. Only this module uses signal-hook.
 
 use std::io;
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 /// How long a run may take to stop after the first signal. The run finishes its current batch before it stops.
@@ -20,15 +22,23 @@ const NO_SIGNAL: i32 = 0;
 /// The signal number of the latest signal, or [`NO_SIGNAL`].
 static RECEIVED: AtomicI32 = AtomicI32::new(NO_SIGNAL);
 
+/// What an interrupted run leaves and what to do, in words. [`listen`] sets it.
+static CONSEQUENCE: OnceLock<&str> = OnceLock::new();
+
 /// The error of a run that a signal has stopped.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; finished work is kept, and the next run resumes")]
+#[error("interrupted; {consequence}")]
 pub struct Interrupted {
     /// The signal number, such as 2 for SIGINT.
     pub signal: i32,
+    consequence: &'static str,
 }
 
 impl Interrupted {
+    fn by(signal: i32) -> Self {
+        Interrupted { signal, consequence: CONSEQUENCE.get().copied().unwrap_or("run again") }
+    }
+
     /// Returns whether the signal was SIGTERM.
     pub fn is_terminated(&self) -> bool {
         self.signal == SIGTERM
@@ -37,15 +47,19 @@ impl Interrupted {
 
 /// Starts to handle SIGINT and SIGTERM. After the first signal, [`check`] returns an error. At a second signal, or if the run
 /// has not stopped after [`GRACE_PERIOD`], the handler calls `tell` to write a message and ends the process. Files on disk
-/// stay usable.
+/// stay usable. `consequence` says in the message what the run leaves and what to do.
 ///
 /// # Errors
 /// The system cannot install the signal handler or start the thread.
-pub fn listen(tell: impl Fn(Interrupted) + Send + Copy + 'static) -> io::Result<()> {
+pub fn listen(
+    consequence: &'static str,
+    tell: impl Fn(Interrupted) + Send + Copy + 'static,
+) -> io::Result<()> {
+    CONSEQUENCE.get_or_init(|| consequence);
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let end = move |signal| -> () {
         // Calls `tell` in a separate thread, because writing to stderr may block forever.
-        thread::spawn(move || tell(Interrupted { signal }));
+        thread::spawn(move || tell(Interrupted::by(signal)));
         thread::sleep(MESSAGE_PERIOD);
         // This exit skips the exit handlers, because threads of ONNX Runtime are still running.
         signal_hook::low_level::exit(128 + signal)
@@ -73,6 +87,16 @@ pub fn ignore() -> io::Result<()> {
     Signals::new([SIGINT, SIGTERM]).map(std::mem::forget)
 }
 
+/// Makes a write beyond the limit on file sizes (RLIMIT_FSIZE) fail with an error. By default, SIGXFSZ ends the process without a
+/// message.
+///
+/// # Errors
+/// The system cannot install the signal handler.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // A handler that does nothing. Unlike an ignored signal, it is reset in programs that this process starts.
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
 /// Returns an error once a signal has asked the run to stop.
 ///
 /// # Errors
@@ -80,6 +104,6 @@ pub fn ignore() -> io::Result<()> {
 pub fn check() -> Result<(), Interrupted> {
     match RECEIVED.load(Relaxed) {
         NO_SIGNAL => Ok(()),
-        signal => Err(Interrupted { signal }),
+        signal => Err(Interrupted::by(signal)),
     }
 }

@@ -22,5 +22,6 @@ pub mod text; // cleans, chunks and tokenizes texts
 pub mod console; // writes messages and progress to stderr
 pub mod digest; // identifies texts, ids and token ids by a hash
 pub mod error; // defines the errors of documents
+mod environment; // reads paths from environment variables
 mod interrupt; // ends a run on Ctrl-C
 mod shard; // divides the documents between jobs

@@ -68,7 +68,7 @@ pub struct BuildArguments {
 
     /// Accept inputs that are missing or empty
     ///
-    /// Without this option, the run stops if an input is missing, or if an input has no documents but the old output has some.
+    /// Without this option, the run stops if an input is missing or has no documents.
     #[arg(long, help_heading = NIGHTLY)]
     pub allow_empty: bool,
 

@@ -80,7 +80,7 @@ pub struct ExportArguments {
     /// Folder with the model's own weights, or hub name
     ///
     /// The folder contains model.safetensors, config.json and tokenizer.json. A name on the Hugging Face hub is written
-    /// owner/name or owner/name@revision.
+    /// owner/name or owner/name@revision, or hf:owner/name if a folder `owner` exists here.
     #[arg(value_name = "SOURCE", help_heading = INPUT, display_order = 0)]
     pub source: PathBuf,
 
@@ -108,7 +108,8 @@ pub struct ExportArguments {
 pub struct NamedModel {
     /// Name on the Hugging Face hub
     ///
-    /// The name is written owner/name or owner/name@revision. The default is Qwen/Qwen3-Embedding-0.6B.
+    /// The name is written owner/name or owner/name@revision, or hf:owner/name if a folder `owner` exists here. The default is
+    /// Qwen/Qwen3-Embedding-0.6B.
     #[arg(value_name = "NAME", env = "QWEN3_INDEX_MODEL", display_order = 0)]
     pub name: Option<String>,
 

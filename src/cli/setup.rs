@@ -18,8 +18,9 @@ pub struct ModelArguments {
     ///
     /// The folder of a model contains an ONNX file or the model's own weights (*.safetensors), and tokenizer.json and config.json.
     /// Weights are exported to ONNX once, in the first run. Instead of the folder, you can name an .onnx file in such a folder. A
-    /// name on the Hugging Face hub is written owner/name or owner/name@revision. The default is the folder `model` beside this
-    /// program. If there is no such folder, the default is Qwen/Qwen3-Embedding-0.6B from the hub.
+    /// name on the Hugging Face hub is written owner/name or owner/name@revision, or hf:owner/name if a folder `owner` exists here.
+    /// The default is the folder `model` beside this program. If there is no such folder, the default is
+    /// Qwen/Qwen3-Embedding-0.6B from the hub.
     #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL")]
     pub model: Option<PathBuf>,
 
@@ -43,6 +44,12 @@ pub struct ModelArguments {
     /// If MODEL is a name on the Hugging Face hub, the model must already be in the cache.
     #[arg(long)]
     pub offline: bool,
+
+    /// Hash the files of the model, even if they seem unchanged
+    ///
+    /// The digest of a model is remembered from run to run, until the size, a time or the inode of one of its files changes.
+    #[arg(long, hide_short_help = true)]
+    pub rehash: bool,
 
     /// auto, cpu, cuda, cuda:N or openvino
     ///

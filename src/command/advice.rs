@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 
+use crate::console::without_secrets;
 use crate::error::{ContentError, DocumentError, FieldRole, NoVector, RequestFailure, StoreError};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
@@ -18,20 +19,21 @@ const INSTALL_CUDA: &str =
 
 type Advice = Cow<'static, str>;
 
-/// Returns the error message of a document, followed by the advice, in one line.
+/// Returns the error message of a document, followed by the advice, in one line without secrets.
 pub fn explained(error: &DocumentError) -> String {
     joined(error.to_string(), of_document(error))
 }
 
-/// Returns the message of the error that ends the run, followed by the advice, in one line.
+/// Returns the message of the error that ends the run, followed by the advice, in one line without secrets.
 pub fn explained_run(error: &anyhow::Error) -> String {
     joined(format!("{error:#}"), error.chain().find_map(of_cause))
 }
 
 fn joined(message: String, advice: Option<Advice>) -> String {
+    let message = without_secrets(&message);
     match advice {
         Some(advice) => format!("{message}; {advice}"),
-        None => message,
+        None => message.into_owned(),
     }
 }
 
@@ -72,6 +74,9 @@ fn of_plain(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     cause.downcast_ref().map(|error| match error {
         TooFewDocuments::NoneInRoot { .. } => {
             "check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
+        }
+        TooFewDocuments::NoneYet { .. } => {
+            "check that it is mounted and filled, check --include, --exclude and .qwen3ignore, or allow an empty index with --allow-empty"
         }
         TooFewDocuments::MostGone { .. } => {
             "check the inputs, or allow this with --allow-shrink (the old output is untouched)"

@@ -109,7 +109,7 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
     if !has_files {
         return findings.runtime_alone(arguments);
     }
-    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new() };
+    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new(), is_one_text: false };
     let mut loaded = match model.load(&model::resources(&arguments.model), &texts) {
         Ok(loaded) => loaded,
         Err(error) => return findings.not_loaded(arguments, &error),
@@ -228,7 +228,8 @@ impl Findings {
 
     fn batching(&mut self, loaded: &LoadedModel) {
         let Some(embedder) = loaded.embedders.first() else { return };
-        let how = match loaded.probe.batching() {
+        let batching = loaded.probe.map_or(Batching::Alone, |probe| probe.batching());
+        let how = match batching {
             Batching::Rounded | Batching::AnyLengths => "batches of texts of any length",
             Batching::EqualLengths => "batches of texts of equal length",
             Batching::Alone => "batches of one text",
@@ -289,7 +290,12 @@ impl Findings {
             export::measure(&weights.path, &model.tokenizer, forward)?
         } else if fp32 != model.folder.onnx && fp32.is_file() {
             let exact = Model::open(&fp32, None, DeviceChoice::Only(Device::Cpu))?;
-            let workload = Workload { max_tokens: SPEED_TOKENS, batch_tokens: None, prefix: Vec::new() };
+            let workload = Workload {
+                max_tokens: SPEED_TOKENS,
+                batch_tokens: None,
+                prefix: Vec::new(),
+                is_one_text: false,
+            };
             let mut exact = exact.load(&model::resources(&arguments.model), &workload)?;
             let exact = exact.embedders.first_mut().context("the model has no device")?;
             export::measure_against(|batch| exact.forward(batch), &model.tokenizer, forward)?

@@ -13,7 +13,7 @@ pub fn run(arguments: &MergeArguments, format: LogFormat) -> anyhow::Result<Exit
     let files: Vec<_> = parts.paths().map(ToOwned::to_owned).collect();
     output::check_files(&files, &[("-o", Some(&arguments.output))])?;
     let shards = Shards::new(parts)?;
-    listen(format)?;
+    listen(format, "the next run starts from scratch")?;
     let warn = |warning: &str| eprint_line(format, Level::Warning, warning, Value::Null);
     let (_lock, place, old) = output::hold(&arguments.output, &warn)?;
     output::check_rows(&place, old.as_ref(), shards.parts().rows(), "the parts have no rows")?;

@@ -19,9 +19,10 @@ mod terminal;
 
 use std::io::{self, Write};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 
 use crate::cli::{Cli, Command};
+use crate::interrupt;
 use crate::source;
 use process::{NobodyReads, printed};
 
@@ -33,6 +34,7 @@ pub use process::Exit;
 /// # Errors
 /// The error that ended the run. [`explained_run`] makes its message: one line with file, cause and what to do.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
+    interrupt::survive_file_size_limit().context("signals cannot be handled")?;
     let result = match cli.command {
         Command::Build(arguments) => build::run(&arguments, cli.log_format),
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),

@@ -23,12 +23,12 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
         ModelCommand::Where(named) => printed(writeln!(out, "{}", find(&named)?.display()))?,
         ModelCommand::Bundle(arguments) => {
             let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?;
-            listen(format)?;
+            listen(format, "the next run starts from scratch")?;
             let bytes = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
         }
         ModelCommand::Export(arguments) => {
-            listen(format)?;
+            listen(format, "finished exports are kept; run again for the others")?;
             export_all(&arguments, &mut out, format)?;
         }
         ModelCommand::List => printed(list(&mut out)?)?,
@@ -103,9 +103,10 @@ fn list(out: &mut impl Write) -> anyhow::Result<io::Result<()>> {
 /// Exports a model, and prints one line per precision: its name, its size and its file.
 fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogFormat) -> anyhow::Result<()> {
     let ExportArguments { source, precision, folder } = arguments;
-    let folder = folder.as_ref().or(Some(source).filter(|source| source.exists())).ok_or_else(|| {
-        Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
-    })?;
+    let folder =
+        folder.as_ref().or(Some(source).filter(|source| locate::is_here(source))).ok_or_else(|| {
+            Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
+        })?;
     let weights = locate::source(source, format)?;
     let mut print = Ok(());
     let on_made = |shown: &Transfer, made: FinishedExport| {

@@ -12,7 +12,7 @@ use crate::index::{IndexWriter, Packed, Row, RowStream, Written};
 use crate::pipeline::{Ahead, Tally};
 
 pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit> {
-    listen(format)?;
+    listen(format, "the next run starts from scratch")?;
     let reporter = Reporter::new(arguments.quiet, format);
     let warn = |warning: &str| reporter.warn(warning);
     let (_lock, place, old) = output::hold(&arguments.output, &warn)?;

@@ -1,6 +1,6 @@
 //! Exit codes, signals and standard output, for all subcommands.
 
-use std::io;
+use std::io::{self, IsTerminal, Stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -55,12 +55,26 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Makes SIGINT and SIGTERM end the run at the next check, so that the run can clean up.
-pub fn listen(format: LogFormat) -> anyhow::Result<()> {
+/// Makes SIGINT and SIGTERM end the run at the next check, so that the run can clean up. `consequence` says what an interrupted run
+/// leaves and what to do.
+pub fn listen(format: LogFormat, consequence: &'static str) -> anyhow::Result<()> {
     let tell = move |interrupted: Interrupted| {
         eprint_line(format, Level::Error, &interrupted.to_string(), Value::Null);
     };
-    interrupt::listen(tell).context("signals cannot be handled")
+    interrupt::listen(consequence, tell).context("signals cannot be handled")
+}
+
+/// Returns standard output for binary data.
+///
+/// # Errors
+/// Standard output is a terminal, which binary data could control.
+pub fn binary_output() -> Result<Stdout, Usage> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        let why = "standard output: is a terminal, but the output is binary; add a pipe or `> FILE`";
+        return Err(Usage(why.to_owned()));
+    }
+    Ok(stdout)
 }
 
 /// The error of a closed pipe: the program that read standard output, such as `head`, has ended.

@@ -4,7 +4,7 @@ use std::io::{self, Stdout};
 use std::sync::Arc;
 
 use super::advice::explained;
-use super::process::{Exit, printed};
+use super::process::{Exit, binary_output, printed};
 use super::setup::inputs;
 use crate::cli::ReadArguments;
 use crate::console::{LogFormat, Reporter};
@@ -14,11 +14,12 @@ use crate::pipeline::{self, ReadDocument, Tally};
 use crate::storage::object::Stores;
 
 pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit> {
+    let stdout = binary_output()?;
     let reporter = Arc::new(Reporter::new(false, format).explaining(explained));
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let roots = inputs::roots(&arguments.reading, false, &mut stores)?;
     let reading = inputs::reading(&arguments.reading, Some(ERROR))?;
-    let mut output = printed(DocumentStream::new(io::stdout(), &reading.fields.keep))?;
+    let mut output = printed(DocumentStream::new(stdout, &reading.fields.keep))?;
     let mut documents = Tally::default();
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
     while let Some(group) = groups.take()? {

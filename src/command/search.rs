@@ -45,16 +45,24 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let prompt = prompt(&model, arguments.instruction.as_deref(), arguments.no_instruction)?;
     let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let tokens_max = tokens_max(&model)?;
-    let (max_tokens, batch_tokens) = match &questions {
+    let workload = |max_tokens| model::workload(&tokenizer, max_tokens);
+    let texts = match &questions {
         Questions::Known(questions) => {
             let longest = longest(questions, &tokenizer, tokens_max)?;
-            // Most runs have one question. Such a run probes the memory of a GPU with a batch that is only as long as this
-            // question.
-            (longest, (questions.len() == 1).then_some(longest))
+            match questions.len() {
+                // Most runs have one question. Such a run probes the memory of a GPU with a batch that is only as long as this
+                // question.
+                1 => Workload {
+                    max_tokens: longest,
+                    batch_tokens: Some(longest),
+                    prefix: Vec::new(),
+                    is_one_text: true,
+                },
+                _ => workload(longest)?,
+            }
         }
-        Questions::Lines(_) => (tokens_max.max(model::least_tokens(&tokenizer)), None),
+        Questions::Lines(_) => workload(tokens_max.max(model::least_tokens(&tokenizer)))?,
     };
-    let texts = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
     let dim = parts.metadata().fingerprint.dim;
     let (embedder, _) = model::load(&arguments.model, &model, tokenizer.clone(), &texts, Some(dim), format)?;
     let mut session = SearchSession {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::number::now;
+use super::secret::without_secrets;
 
 /// The most characters in a message. Longer messages are truncated, because an error may quote a whole document.
 const LINE_MAX: usize = 1000;
@@ -51,13 +52,19 @@ impl Level {
     }
 }
 
-/// Returns the text with control characters escaped, so that a file name cannot control the terminal.
+/// Returns the text with control characters escaped, so that a file name cannot control the terminal. Line separators and the
+/// characters that change the direction of writing are escaped too, so that a name cannot look like another name.
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if c.is_control() || is_layout(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
+}
+
+/// Returns whether a character separates lines or paragraphs (U+2028, U+2029) or has the property Bidi_Control of Unicode.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes one line to stderr. In the text format, the line has the name of the tool and the message. In the JSON format, the
@@ -91,7 +98,9 @@ fn json_line(level: Level, message: &str, details: Value) -> String {
     Value::Object(line).to_string()
 }
 
+/// Returns a message without secrets and control characters, and with at most [`LINE_MAX`] characters.
 fn shortened(message: &str) -> String {
+    let message = &*without_secrets(message);
     let start: String = message.chars().take(LINE_MAX).collect();
     let is_longer = start.len() < message.len();
     let mut shown = shown(&start);

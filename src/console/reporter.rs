@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::line::{Level, LogFormat, eprint_line};
 use super::progress::{Phase, RunProgress};
+use super::secret::without_secrets;
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
 use crate::error::{DocumentError, Failure};
 
@@ -138,6 +139,7 @@ impl Reporter {
 
     /// Writes the failure of the document or the row at `place`, and stores the failure for the report.
     pub fn failed_row(&self, place: &str, reason: &str) {
+        let (place, reason) = (&*without_secrets(place), &*without_secrets(reason));
         self.print(Level::Failed, &format!("{place}: {reason}"), json!({"place": place, "reason": reason}));
         push(lock(&self.failures), NamedFailure { place: place.to_owned(), reason: reason.to_owned() });
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::Value;
 
-use super::line::{Level, LogFormat, eprint_line};
+use super::line::{Level, LogFormat, eprint_line, shown};
 use super::number::{DecimalBytes, human_seconds};
 use super::width::{bar_style, columns, fit_beside_bar, joined};
 
@@ -41,7 +41,7 @@ impl Transfer {
     /// Begins to show the transfer of the file `name`, which has `bytes` bytes.
     pub fn begin(&mut self, name: &str, bytes: u64) {
         name.clone_into(&mut self.name);
-        self.bar.set_style(style(name.to_owned()));
+        self.bar.set_style(style(shown(name)));
         self.bar.set_length(bytes);
         if self.bar.is_hidden() {
             self.tell(&format!("{} {name}, {}", self.doing, DecimalBytes(bytes)));

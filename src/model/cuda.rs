@@ -56,7 +56,7 @@ fn driver_error(error: DriverError) -> anyhow::Error {
 
 /// Returns the folders that may contain the libraries of CUDA: the folder of ONNX Runtime, and the folders in [`PACKAGES`].
 pub(super) fn folders(onnx_runtime: &Path) -> Vec<PathBuf> {
-    let beside = onnx_runtime.parent().unwrap_or(Path::new("."));
+    let Some(beside) = onnx_runtime.parent() else { return Vec::new() };
     let packages = PACKAGES.map(|package| beside.join(package));
     [beside.to_owned()].into_iter().chain(packages.into_iter().filter(|folder| folder.is_dir())).collect()
 }

@@ -40,11 +40,11 @@ impl ExportCache {
     /// Reads the path of the cache from the environment. The folder need not exist.
     ///
     /// # Errors
-    /// Neither `HOME` nor a variable for the cache is set.
+    /// `HOME` is not an absolute path, and no variable for the cache is set.
     pub fn from_environment() -> anyhow::Result<Self> {
         let assets = path_variable("HF_ASSETS_CACHE").or_else(|| Some(home()?.join("assets")));
         let assets = assets.context(
-            "HOME is not set, so there is no cache for exports; set HF_HOME, or name a model folder that has an ONNX file",
+            "HOME names no absolute path, so there is no cache for exports; set HF_HOME, or name a model folder that has an ONNX file",
         )?;
         Ok(ExportCache(assets.join(env!("CARGO_PKG_NAME")).join("exports")))
     }

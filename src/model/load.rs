@@ -11,15 +11,17 @@ use tempfile::TempDir;
 
 use super::cuda::Gpu;
 use super::device::{Device, DeviceChoice, DeviceError, DevicePrecision, has_dot_products};
+use super::digests::RememberedDigests;
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
 use super::onnx::OnnxEmbedder;
 use super::placement::Placement;
 use super::precision::Precision;
+use super::precision_choice;
 use super::probe::{self, Probe};
 use super::runtime;
 use super::session::GraphSession;
-use super::target::ExecutionTarget;
+use super::target::{ExecutionTarget, SessionOptions};
 use super::workload::{Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::batch::Batching;
@@ -39,6 +41,8 @@ pub struct Model {
     device: DeviceChoice,
     /// The digest of the weights; empty until the digest is computed.
     weights: OnceLock<String>,
+    /// The digests of earlier runs.
+    remembered: RememberedDigests,
 }
 
 impl Model {
@@ -59,7 +63,14 @@ impl Model {
             "tokenizer {}: has {tokens} tokens, but the model has {vocabulary}; use the tokenizer.json from the model's own repository",
             folder.tokenizer.display()
         );
-        Ok(Model { folder, tokenizer, device, weights: OnceLock::new() })
+        let remembered = RememberedDigests::of_user();
+        Ok(Model { folder, tokenizer, device, weights: OnceLock::new(), remembered })
+    }
+
+    /// Makes the model compute the digest of its weights, even if the files have not changed since an earlier run.
+    #[must_use]
+    pub fn with_new_digest(self) -> Self {
+        Model { remembered: RememberedDigests::none(), ..self }
     }
 
     /// Returns the files of ONNX Runtime for the device of this model. Each pair is the path of a file, and the relative path
@@ -137,18 +148,23 @@ impl Model {
         let targets = targets(device, resources)?;
         let runtime = runtime::load(device, &library)?;
         let profiles = matches!(device, Device::Cuda(_)).then(profile_folder).transpose()?;
-        let (mut sessions, weights) =
-            self.load_sessions(&runtime.environment, targets, profiles.as_ref().map(TempDir::path))?;
+        // On a GPU, the runs of the probe also show where the nodes of the graph run.
+        let is_one_text = workload.is_one_text && *device == Device::Cpu;
+        let options = SessionOptions {
+            profile: profiles.as_ref().map(TempDir::path),
+            prepacks: !is_one_text || self.has_packed_kernels(),
+        };
+        let (mut sessions, weights) = self.load_sessions(&runtime.environment, targets, options)?;
         let first = sessions.first_mut().context("no device to load the model on")?;
         let is_int8 = first.export().is_some_and(|export| export.variant == Precision::Int8.name());
         if is_int8 && *device == Device::Cpu && !has_dot_products() {
             let error = anyhow::Error::from(DeviceError::NoDotProducts);
             return Err(error.context(format!("model {}", self.folder.onnx.display())));
         }
-        let probe = self.probe(first, device)?;
+        let probe = (!is_one_text).then(|| self.probe(first, device)).transpose()?;
         let placement = self.check_placement(first)?;
         let fingerprint = self.fingerprint(weights, first.pooling(), first.width(), device.precision())?;
-        let batching = batching(&probe, first, device);
+        let batching = probe.map_or(Batching::Alone, |probe| batching(&probe, first, device));
         let embedders = sessions.into_iter().map(|session| OnnxEmbedder::new(session, batching, workload));
         Ok(LoadedModel {
             embedders: embedders.collect::<anyhow::Result<_>>()?,
@@ -162,19 +178,28 @@ impl Model {
         })
     }
 
-    /// Loads one session per target, and computes the digest of the weights at the same time. If `profiles` names a folder, the
-    /// first session writes a profile to this folder.
+    /// Returns whether the products of the graph are fast only with weights in the order of their kernels.
+    fn has_packed_kernels(&self) -> bool {
+        let name = self.folder.onnx.file_name().unwrap_or_default().to_string_lossy();
+        matches!(precision_choice::of_file(&name), Some(Precision::Q8 | Precision::Q4))
+    }
+
+    /// Loads one session per target, and computes the digest of the weights at the same time. If `options` names a folder for
+    /// profiles, the first session writes a profile to this folder.
     fn load_sessions(
         &self,
         environment: &Environment,
         targets: Vec<ExecutionTarget>,
-        profiles: Option<&Path>,
+        options: SessionOptions,
     ) -> anyhow::Result<(Vec<GraphSession>, String)> {
-        let mut profile = profiles.map(|folder| folder.join("run"));
+        let mut profile = options.profile.map(|folder| folder.join("run"));
         thread::scope(|scope| {
             let weights = scope.spawn(|| self.weights());
-            let load =
-                |target| GraphSession::load(environment, &self.folder, target, profile.take().as_deref());
+            let load = |target| {
+                let profile = profile.take();
+                let options = SessionOptions { profile: profile.as_deref(), ..options };
+                GraphSession::load(environment, &self.folder, target, options)
+            };
             let sessions: anyhow::Result<Vec<_>> = targets.into_iter().map(load).collect();
             let weights = weights.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok((sessions?, weights?))
@@ -230,7 +255,7 @@ impl Model {
         if let Some(weights) = self.weights.get() {
             return Ok(weights.clone());
         }
-        let weights = fingerprint::weights(&self.folder.onnx)?;
+        let weights = fingerprint::weights(&self.folder.onnx, &self.remembered)?;
         Ok(self.weights.get_or_init(|| weights).clone())
     }
 }
@@ -270,8 +295,8 @@ fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching 
 pub struct LoadedModel {
     /// One engine per GPU, or one engine on the CPU.
     pub embedders: Vec<OnnxEmbedder>,
-    /// The results of the trial with sample texts.
-    pub probe: Probe,
+    /// The results of the trial with sample texts; `None` for a run that embeds only one text.
+    pub probe: Option<Probe>,
     /// The fingerprint of the model on this device.
     pub fingerprint: ModelFingerprint,
     /// The path of the loaded library of ONNX Runtime.
@@ -328,10 +353,11 @@ impl LoadedModel {
 
     /// Returns a warning with advice if batches are slow.
     pub fn warning(&self) -> Option<String> {
-        (self.probe.batching() == Batching::Alone).then(|| {
+        let probe = self.probe.filter(|probe| probe.batching() == Batching::Alone);
+        probe.map(|probe| {
             format!(
                 "{}, so each batch has one text only, which is slow for short texts; use another export (fp32, or int8 quantized per token)",
-                self.probe.equal_lengths
+                probe.equal_lengths
             )
         })
     }

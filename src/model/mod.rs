@@ -3,8 +3,10 @@
 pub(crate) mod bundle; // makes a folder with this program and a model, for a machine without a network
 mod cuda;
 mod device;
+mod digests; // remembers the digests of models between runs
 pub(crate) mod export; // makes ONNX exports from a model's own repository
 pub(crate) mod export_cache; // keeps the exports that this tool makes
+mod external; // the names of external data files in a graph
 mod feed;
 mod fingerprint;
 mod folder;

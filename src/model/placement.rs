@@ -111,7 +111,7 @@ mod tests {
     use crate::model::folder::ModelFolder;
     use crate::model::runtime;
     use crate::model::session::GraphSession;
-    use crate::model::target::ExecutionTarget;
+    use crate::model::target::{ExecutionTarget, SessionOptions};
     use crate::text::tokenize::Encoding;
     use crate::vector::batch::{Batch, ChunkKey};
 
@@ -125,8 +125,8 @@ mod tests {
             let runtime = runtime::load(&Device::Cpu, &library).unwrap();
             let profile = profiles.path().join(provider);
             let target = ExecutionTarget::Cpu { threads: 1 };
-            let mut session =
-                GraphSession::load(&runtime.environment, &folder, target, Some(&profile)).unwrap();
+            let options = SessionOptions { profile: Some(&profile), prepacks: true };
+            let mut session = GraphSession::load(&runtime.environment, &folder, target, options).unwrap();
             let key = ChunkKey { document: 0, chunk: 0 };
             session.forward(&Batch::new(vec![(key, Encoding::new(vec![1, 2, 3]))]), None).unwrap();
             session.placement(provider).unwrap()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{anyhow, bail, ensure};
@@ -13,6 +13,7 @@ use ort::logging::LogLevel;
 
 use super::cuda;
 use super::device::{Device, DeviceError};
+use crate::environment;
 
 /// The folders of the system in which a dynamic linker searches for libraries.
 const SYSTEM: [&str; 6] = [
@@ -42,10 +43,12 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
+    // The dynamic linker would search for a name without `/` in other folders.
+    let file = path::absolute(library)?;
     if let Device::Cuda(_) = device {
-        cuda::load_libraries(library).map_err(|e| device.unusable(e.to_string()))?;
+        cuda::load_libraries(&file).map_err(|e| device.unusable(e.to_string()))?;
     }
-    let environment = ort::init_from(library)
+    let environment = ort::init_from(file)
         .map_err(|e| {
             device.unusable(format!("{e}; ONNX Runtime 1.{} or newer is required", ort::MINOR_VERSION))
         })?
@@ -70,7 +73,7 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
 
 /// Finds the library for a device. Searches in this order: `ORT_DYLIB_PATH`, the folder of this program, the Python
 /// environment that this program was installed into, the folder of `scripts/setup`, the active Python environment,
-/// `LD_LIBRARY_PATH`, the folders of the system.
+/// `LD_LIBRARY_PATH`, the folders of the system. Except in `ORT_DYLIB_PATH`, relative paths in environment variables are ignored.
 ///
 /// # Errors
 /// There is no library for the device. The message lists the searched folders.
@@ -162,16 +165,13 @@ fn folders(device: &Device) -> Vec<PathBuf> {
     // If this tool was installed from a wheel, the tool depends on the ONNX Runtime of the same Python environment. So this
     // environment is searched before all other Python environments.
     folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
-    let data = env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
+    let data = environment::folder("XDG_DATA_HOME");
+    let data = data.or_else(|| Some(environment::folder("HOME")?.join(".local/share")));
     let data = data.map(|data| data.join("qwen3-index"));
     folders
         .extend(data.iter().flat_map(|data| device.setup_folders().iter().map(|folder| data.join(folder))));
     folders.extend(pythons().iter().flat_map(|root| capi(&root.join("lib"))));
-    folders.extend(
-        env::split_paths(&env::var_os("LD_LIBRARY_PATH").unwrap_or_default())
-            .filter(|path| !path.as_os_str().is_empty()),
-    );
+    folders.extend(environment::folders("LD_LIBRARY_PATH"));
     folders.extend(SYSTEM.iter().map(PathBuf::from));
     folders
 }
@@ -179,11 +179,10 @@ fn folders(device: &Device) -> Vec<PathBuf> {
 /// Returns the root folders of Python environments: the active environments, the environment of the first `python3` in `PATH`,
 /// and `~/.local`.
 fn pythons() -> Vec<PathBuf> {
-    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(env::var_os).into_iter().flatten().map(PathBuf::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).find(|folder| folder.join("python3").exists());
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(environment::folder).into_iter().flatten();
+    let on_path = environment::folders("PATH").into_iter().find(|folder| folder.join("python3").exists());
     let on_path = on_path.and_then(|bin| Some(bin.parent()?.to_owned()));
-    let user = env::var_os("HOME").map(|home| PathBuf::from(home).join(".local"));
+    let user = environment::folder("HOME").map(|home| home.join(".local"));
     active.chain(on_path).chain(user).collect()
 }
 

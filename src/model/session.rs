@@ -12,7 +12,7 @@ use super::feed::{ModelInput, SharedPrefix};
 use super::folder::ModelFolder;
 use super::graph::{self, Export, GraphInput, GraphOutput, InputRole, PRESENT};
 use super::placement::Placement;
-use super::target::{ExecutionTarget, is_out_of_memory, one_line};
+use super::target::{ExecutionTarget, SessionOptions, is_out_of_memory, one_line};
 use crate::vector::batch::Batch;
 use crate::vector::embedder::OutOfMemory;
 use crate::vector::pool::Pooling;
@@ -44,8 +44,7 @@ pub(super) struct GraphSession {
 }
 
 impl GraphSession {
-    /// Loads the graph of a model folder. If `profile` is given, ONNX Runtime records all runs in a file until
-    /// [`GraphSession::placement`] reads the file. The path of the file begins with `profile`.
+    /// Loads the graph of a model folder. If `options` has a profile, [`GraphSession::placement`] ends and reads the profile.
     ///
     /// # Errors
     /// The file is not ONNX, its data is missing, memory is too small, or this tool does not support the inputs or outputs.
@@ -53,10 +52,10 @@ impl GraphSession {
         environment: &Environment,
         folder: &ModelFolder,
         target: ExecutionTarget,
-        profile: Option<&Path>,
+        options: SessionOptions,
     ) -> anyhow::Result<Self> {
         let in_model = || format!("model {}", folder.onnx.display());
-        let session = target.session(environment, &folder.onnx, profile);
+        let session = target.session(environment, &folder.onnx, options);
         let session = session.with_context(|| format!("{}: cannot be loaded", in_model()))?;
         let inputs = session.inputs().iter().map(|outlet| GraphInput::new(outlet, folder));
         let inputs = inputs.collect::<anyhow::Result<_>>().with_context(in_model)?;

@@ -21,6 +21,9 @@ pub struct Workload {
     pub batch_tokens: Option<usize>,
     /// Token ids that every text begins with.
     pub prefix: Vec<u32>,
+    /// Whether the run embeds only one text. Then loading the model takes longer than using it, so it leaves out what only pays for
+    /// many texts: the probe, and the copy of the weights in the order of the kernels.
+    pub is_one_text: bool,
 }
 
 /// Returns how many threads an operator uses on a CPU: one per core, because a second thread per core does not make the model

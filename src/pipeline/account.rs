@@ -25,12 +25,18 @@ pub(super) struct Stale<'a> {
     pub rows: Vec<u32>,
 }
 
-/// The reason why the new index may not replace the old output.
+/// The reason why the new index may not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum TooFewDocuments {
     /// A root contains no documents, but the old output has documents.
     #[error("input {root}: contains no documents, but the old output does")]
     NoneInRoot {
+        /// The name of the root.
+        root: String,
+    },
+    /// A root contains no documents, and there is no old output with documents.
+    #[error("input {root}: contains no documents")]
+    NoneYet {
         /// The name of the root.
         root: String,
     },
@@ -84,7 +90,13 @@ impl<'a> Account<'a> {
             }
             PreparedDocument::LeftOut(why) => *self.tally.left_out.entry(why).or_default() += 1,
             PreparedDocument::Nothing(root) => {
-                ensure!(!self.job.has_output || self.job.allow_empty, TooFewDocuments::NoneInRoot { root });
+                ensure!(
+                    self.job.allow_empty,
+                    match self.job.has_output {
+                        true => TooFewDocuments::NoneInRoot { root },
+                        false => TooFewDocuments::NoneYet { root },
+                    }
+                );
                 self.reporter.warn(&format!("input {root}: contains no documents"));
             }
         }

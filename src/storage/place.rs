@@ -130,6 +130,14 @@ impl Place {
         builder.tempfile_in(self.folder()).map_err(|e| self.not_writable(&e))
     }
 
+    /// Checks that the folder exists and can be written, before the work begins for which the file is the result.
+    ///
+    /// # Errors
+    /// The folder does not exist or cannot be written.
+    pub fn check_writable(&self) -> anyhow::Result<()> {
+        self.temporary().map(drop)
+    }
+
     /// Returns the error for a file that cannot be made in the folder.
     pub fn not_writable(&self, e: &io::Error) -> anyhow::Error {
         match e.kind() {

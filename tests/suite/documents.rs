@@ -102,7 +102,7 @@ fn a_name_cannot_send_commands_to_the_terminal() {
 fn no_documents_give_an_empty_file() {
     let playground = Playground::new();
     fs::create_dir(playground.path("docs")).unwrap();
-    assert_eq!(playground.build("docs", &[]), []);
+    assert_eq!(playground.build("docs", &["--allow-empty"]), []);
 }
 
 #[test]

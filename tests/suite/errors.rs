@@ -279,6 +279,20 @@ const CASES: &[Case] = &[
         says: &["output nope/out.parquet", "folder must exist"],
     },
     Case {
+        name: "no folder for the report",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--report", "nope/report.json"],
+        code: 1,
+        says: &["--report nope/report.json", "folder must exist"],
+    },
+    Case {
+        name: "a folder for the delta that cannot be written",
+        set_up: NOTHING,
+        arguments: &["build", "a.txt", "-o", "out.parquet", "--delta", "/proc/delta.parquet"],
+        code: 1,
+        says: &["--delta /proc/delta.parquet", "writable"],
+    },
+    Case {
         name: "an output folder that cannot be written",
         set_up: NOTHING,
         arguments: &["build", "a.txt", "-o", "/proc/out.parquet"],
@@ -328,6 +342,7 @@ fn check_error(ran: &Ran, code: i32, says: &[&str], name: &str) {
     }
 }
 
+/// The limit sends SIGXFSZ too, which ends a process that does not handle it.
 #[test]
 fn a_full_disk_leaves_the_old_output() {
     let playground = Playground::new();
@@ -339,6 +354,16 @@ fn a_full_disk_leaves_the_old_output() {
     check_error(&ran, 1, &[".out.parquet.journal", "File too large", "make room"], "full disk");
     assert_eq!(fs::read(playground.path("out.parquet")).unwrap(), OLD.as_bytes());
     assert_eq!(playground.listing(), [".out.parquet.journal", "in.jsonl", "out.parquet"]);
+}
+
+/// Such characters reorder or break the lines of a terminal.
+#[test]
+fn directions_and_line_separators_in_names_are_shown_escaped() {
+    let playground = Playground::new();
+    let name = "a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f\u{2029}g\u{85}.md";
+    let ran = playground.run(&["build", name, "-o", "out.parquet"]).expect(1);
+    let shown = r"a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f\u{2029}g\u{85}.md";
+    check_error(&ran, 1, &[shown], "characters");
 }
 
 /// A producer that never closes its output must not delay the error.
@@ -407,6 +432,52 @@ fn a_missing_runtime_is_reported_with_the_searched_places_and_what_to_do() {
         playground.write(&name, "no library");
         let ran = playground.output(&mut command, "");
         check_error(&ran, 1, &[name.trim_start_matches("./"), "1.23 or newer"], place);
+    }
+}
+
+/// Whoever may write into the current folder could run code as this user.
+#[test]
+fn no_relative_folder_of_the_environment_has_the_runtime() {
+    let playground = Playground::new();
+    playground.write("here/a.txt", "text");
+    fs::copy(env!("CARGO_BIN_EXE_qwen3-index"), playground.path("tool")).unwrap();
+    for place in [
+        ".",
+        "qwen3-index/lib",
+        "data/qwen3-index/lib",
+        ".local/share/qwen3-index/lib",
+        "lib/python3.12/site-packages/onnxruntime/capi",
+        ".local/lib/python3.12/site-packages/onnxruntime/capi",
+    ] {
+        playground.write(&format!("here/{place}/libonnxruntime.so"), "no library");
+    }
+    playground.write("here/bin/python3", "");
+    for (name, value) in [
+        ("VIRTUAL_ENV", ""),
+        ("VIRTUAL_ENV", "."),
+        ("CONDA_PREFIX", ""),
+        ("CONDA_PREFIX", "../here"),
+        ("PATH", "bin"),
+        ("PATH", "./bin:/usr/bin"),
+        ("LD_LIBRARY_PATH", "."),
+        ("LD_LIBRARY_PATH", ":qwen3-index/lib"),
+        ("XDG_DATA_HOME", "data"),
+        ("XDG_DATA_HOME", "."),
+        ("HOME", ""),
+        ("HOME", "."),
+    ] {
+        let mut command = Command::new(playground.path("tool"));
+        command.args(["build", "a.txt", "-o", "out.parquet", "--model"]);
+        command.arg(repository("fixtures/qwen3-tiny")).current_dir(playground.path("here"));
+        let ran = playground.output(command.env_clear().env(name, value), "");
+        check_error(&ran, 1, &["ONNX Runtime is not installed"], &format!("{name}={value}"));
+    }
+    // No model comes from such a folder either.
+    for (name, value) in [("HOME", "."), ("XDG_CACHE_HOME", "cache"), ("XDG_CACHE_HOME", ".")] {
+        let mut command = Command::new(playground.path("tool"));
+        command.args(["model", "list"]).current_dir(playground.path("here"));
+        let ran = playground.output(command.env_clear().env(name, value), "");
+        check_error(&ran, 1, &["there is no cache for models", "HF_HOME"], &format!("{name}={value}"));
     }
 }
 

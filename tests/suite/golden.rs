@@ -72,7 +72,7 @@ fn every_export_gives_the_golden_vectors_alone_and_in_batches() {
         let mut worst = [1.0f64; 3];
         for threads in [1, 2] {
             let mut model = load(&folder, file, threads);
-            assert_eq!(model.probe.batching(), *batching, "{file}: {:?}", model.probe);
+            assert_eq!(model.probe.unwrap().batching(), *batching, "{file}: {:?}", model.probe);
             worst[0] = worst[0].min(worst_cosine(&mut model.embedders[0], &golden, |_| 1));
             if *batching == Batching::AnyLengths {
                 worst[1] = worst[1].min(worst_cosine(&mut model.embedders[0], &golden, |_| 7));
@@ -113,7 +113,7 @@ fn resources(threads: usize) -> Resources {
 }
 
 fn workload(prefix: Vec<u32>) -> Workload {
-    Workload { max_tokens: 2048, batch_tokens: None, prefix }
+    Workload { max_tokens: 2048, batch_tokens: None, prefix, is_one_text: false }
 }
 
 /// Embeds the texts in batches and returns the lowest cosine. `size` gets the texts that are left and returns the size of

@@ -70,7 +70,7 @@ impl HubServer {
         HubServer { url, state }
     }
 
-    fn with_tiny_model() -> Self {
+    pub fn with_tiny_model() -> Self {
         let mut files = HashMap::new();
         for name in [
             "config.json",
@@ -85,6 +85,10 @@ impl HubServer {
         files.insert("onnx/model_external.onnx_data".to_owned(), data);
         files.insert("README.md".to_owned(), b"not wanted".to_vec());
         HubServer::start(files)
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     pub fn set(&self, behavior: Behavior) {
@@ -667,4 +671,40 @@ fn a_bundle_works_without_a_network() {
         sums("there").expect(1);
         fs::remove_dir_all(playground.path("there")).unwrap();
     }
+}
+
+/// Otherwise anyone who owns the name on the hub could put a model in the place of a folder that is missing.
+#[test]
+fn a_path_that_exists_in_part_is_not_asked_for_at_the_hub() {
+    let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
+    playground.write("in.jsonl", jsonl(["hello"]));
+    playground.write("small/other/readme", "");
+    for arguments in [
+        &BUILD[..],
+        &["embed", "hello", "--model", "small/model"],
+        &["model", "bundle", "there", "--model", "small/model"],
+        &["model", "pull", "small/model"],
+        &["model", "where", "small/model"],
+        &["model", "export", "small/model", "there"],
+    ] {
+        let ran = run(&playground, &hub, arguments);
+        assert!(ran.code.is_some_and(|code| code > 0), "{}", ran.story);
+        ran.says("small/model: does not exist, but the folder small does; ").says("hf:small/model");
+    }
+    let ran = run(&playground, &hub, &["doctor", "--model", "small/model"]).expect(1);
+    assert!(ran.stdout.contains("hf:small/model"), "{}", ran.story);
+    assert_eq!(hub.requests(), Vec::<String>::new());
+    assert!(!playground.path("hf").exists());
+
+    // With `hf:`, the name is one of the hub, even if a folder has it.
+    fs::create_dir(playground.path("small/model")).unwrap();
+    let of_hub = [&BUILD[..5], &["hf:small/model"]].concat();
+    run(&playground, &hub, &of_hub).expect(0);
+    assert!(hub.downloads() > 0);
+    for command in ["pull", "where"] {
+        let ran = run(&playground, &hub, &["model", command, "hf:small/model@main"]).expect(0);
+        assert_eq!(Path::new(ran.stdout.trim()), snapshot(&playground), "{}", ran.story);
+    }
+    run(&playground, &hub, &["embed", "hello", "--model", "small/model"]).expect(1).says("no model.onnx");
+    run(&playground, &hub, &["embed", "hello", "--model", "hf:small"]).expect(1).says("owner/name");
 }

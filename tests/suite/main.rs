@@ -38,6 +38,7 @@ mod screen;
 mod screens;
 mod screens_build;
 mod search;
+mod secrets;
 mod shards;
 mod stand_in;
 mod stream;

@@ -401,7 +401,7 @@ proptest! {
             let night = playground.night(&["docs"], &[settings, &options].concat());
             let scratch = match &last {
                 Some((scratch, _)) if !is_edited => scratch.clone(),
-                _ => playground.scratch(&["docs"], settings),
+                _ => playground.scratch(&["docs"], &[settings, &["--allow-empty"]].concat()),
             };
             // The code is 3 if two documents have the same id; the first one gets the row.
             assert_eq!(night.ran.code, scratch.1, "{}", night.ran.story);
@@ -593,7 +593,7 @@ fn missing_inputs_leave_the_old_output_unless_an_option_allows_them() {
         playground.expect_as_from_scratch(&ran, &playground.read("scratch.parquet"));
     }
 
-    // Half of the documents may disappear, and an empty index may stay empty.
+    // Half of the documents may disappear.
     let playground = Playground::new();
     playground.write("docs/a.txt", "one");
     playground.write("docs/b.txt", "two");
@@ -601,10 +601,26 @@ fn missing_inputs_leave_the_old_output_unless_an_option_allows_them() {
     playground.remove("docs/a.txt");
     playground.run(&["build", "docs", "-o", OUT]).expect(0);
     assert_eq!(rows(&playground.path(OUT)).len(), 1);
-    playground.remove("docs/b.txt");
-    for _ in 0..2 {
-        let ran = playground.run(&["build", "docs", "-o", "empty.parquet"]).expect(0);
-        ran.says("warning: input docs: contains no documents");
+}
+
+#[test]
+fn a_first_night_without_documents_makes_no_index_unless_an_option_allows_it() {
+    let playground = Playground::new();
+    fs::create_dir(playground.path("empty")).unwrap();
+    playground.write("docs/a.txt", "one");
+    let before = playground.listing();
+    for inputs in [&["empty"][..], &["docs", "--include", "*.mdx"], &["docs", "empty"], &["-"]] {
+        let arguments = [&["build"], inputs, &["-o", OUT]].concat();
+        for more in [&[][..], &["--dry-run"]] {
+            let ran = playground.run(&[&arguments[..], more].concat()).expect(1);
+            ran.says(": contains no documents; check ").says("--include").says("--allow-empty");
+            assert_eq!(playground.listing(), before, "{}", ran.story);
+        }
+        for _ in 0..2 {
+            let ran = playground.run(&[&arguments[..], &["--allow-empty"]].concat()).expect(0);
+            ran.says(": contains no documents");
+        }
+        playground.remove(OUT);
     }
 }
 

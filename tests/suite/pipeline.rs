@@ -179,7 +179,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         old: None,
         is_rebuild: false,
         has_output: false,
-        allow_empty: false,
+        allow_empty: true,
         allow_shrink: false,
         is_dry: false,
     }

@@ -18,8 +18,10 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::screen::screen;
 use crate::util::{self, Playground, Row, metadata, repository, rows};
 
 const READ: [&str; 2] = ["read", "docs"];
@@ -613,4 +615,37 @@ fn the_example_of_the_page_on_streams_works() {
     // Without documents the example fails instead of waiting for batches.
     fs::rename(playground.path("docs"), playground.path("elsewhere")).unwrap();
     playground.output(&mut python, "").expect(1);
+}
+
+#[test]
+fn an_interrupted_pack_does_not_promise_to_go_on() {
+    let playground = Playground::new();
+    let child = start(&playground, &PACK);
+    while !playground.path(".out.parquet.lock").exists() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    // `wait_with_output` would close standard input first, so that the stream would end.
+    let mut child = child;
+    let _open = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert_eq!(stderr, "qwen3-index: error: interrupted; the next run starts from scratch\n");
+    assert!(playground.listing().is_empty(), "{:?}", playground.listing());
+}
+
+#[test]
+fn no_binary_output_goes_to_a_terminal() {
+    let playground = corpus();
+    for arguments in
+        [&READ[..], &EMBED, &["embed", "--format", "npy", "text"], &["embed", "--format", "arrow", "text"]]
+    {
+        let screen = screen(&mut playground.command(arguments), 200);
+        assert_eq!(screen.code, Some(2), "{}", screen.last());
+        let says = "standard output: is a terminal, but the output is binary; add a pipe or `> FILE`";
+        assert_eq!(screen.last(), format!("qwen3-index: error: {says}\n"));
+    }
+    let screen = screen(&mut playground.command(&["embed", "text"]), 200);
+    assert_eq!(screen.code, Some(0), "{}", screen.last());
 }

@@ -161,10 +161,9 @@ pub fn after(setting: &str, command: &Command) -> Command {
     shell
 }
 
-/// Limits the size of each file that a command writes to this many KiB, which simulates a full disk. SIGXFSZ is ignored, so
-/// that writing fails instead.
+/// Limits the size of each file that a command writes to this many KiB, which simulates a full disk.
 pub fn limited(kib: usize, command: &Command) -> Command {
-    after(&format!("trap '' XFSZ; ulimit -f {kib}"), command)
+    after(&format!("ulimit -f {kib}"), command)
 }
 
 /// Reads ids and texts of the rows of a file.

@@ -35,7 +35,7 @@ pub fn run(arguments: &BuildArguments, format: LogFormat) -> anyhow::Result<Exit
             ("--report", arguments.report.as_ref()),
         ],
     )?;
-    listen(format)?;
+    listen(format, "finished work is kept, and the next run resumes")?;
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let report = ReportFile::open(arguments, &mut stores)?;
     let mut outcome = BuildOutcome::default();

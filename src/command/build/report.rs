@@ -9,7 +9,7 @@ use crate::cli::BuildArguments;
 use crate::command::advice::explained_run;
 use crate::command::process::{Exit, TOOL};
 use crate::command::setup::target::Target;
-use crate::console::{NamedFailure, Reporter};
+use crate::console::{NamedFailure, Reporter, without_secrets};
 use crate::index::{Fingerprint, Written};
 use crate::pipeline::{Tally, Work};
 use crate::shard::Shard;
@@ -107,7 +107,7 @@ impl<'a> Report<'a> {
             format: FORMAT,
             tool: TOOL,
             started,
-            output: arguments.output.display().to_string(),
+            output: without_secrets(&arguments.output.to_string_lossy()).into_owned(),
             shard: arguments.reading.shard,
             dry_run: arguments.dry_run,
             exit_code: result.as_ref().map_or_else(Exit::of, |&exit| exit) as u8,
@@ -145,6 +145,7 @@ impl ReportFile {
         let Some(path) = &arguments.report else { return Ok(None) };
         let target = Target::new("--report", path, &REPORT, stores)?.look()?;
         let place = target.place()?;
+        place.check_writable()?;
         Ok(Some(ReportFile { target, place }))
     }
 

@@ -39,6 +39,7 @@ impl Session {
             None => None,
         };
         let delta = delta_output.as_ref().map(Target::place).transpose()?;
+        delta.as_ref().filter(|_| !arguments.dry_run).map_or(Ok(()), Place::check_writable)?;
         // If the output is an object, a dry run also downloads a local copy, so the dry run needs the lock on this copy.
         let needs_lock = !arguments.dry_run || output.is_object();
         let warn = |warning: &str| reporter.warn(warning);

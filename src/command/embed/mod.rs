@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cli::{EmbedArguments, VectorFormat};
 use crate::command::advice::explained;
 use crate::command::lines::InputLines;
-use crate::command::process::{Exit, printed};
+use crate::command::process::{Exit, binary_output, printed};
 use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::model;
 use crate::console::{Level, LogFormat, eprint_line};
@@ -28,6 +28,9 @@ const LINES_TOGETHER: usize = 256;
 pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
     if arguments.arrow {
         return arrow::run(&arguments, format);
+    }
+    if arguments.format != VectorFormat::JsonLines {
+        binary_output()?;
     }
     let mut embedder = embedder(&arguments, format)?;
     let mut output = VectorOutput::new(arguments.format, embedder.dim())?;

@@ -96,7 +96,7 @@ fn open_on(
     format: Option<LogFormat>,
 ) -> anyhow::Result<Model> {
     let named = named(arguments);
-    let is_graph = named.as_deref().is_some_and(Path::is_file);
+    let is_graph = named.as_deref().is_some_and(|path| is_here(path) && path.is_file());
     let asked = arguments.model_file.clone().or_else(|| arguments.precision.file_name());
     let file = asked.clone().or_else(|| default.in_folder().filter(|_| !is_graph).map(str::to_owned));
     let path = match named {
@@ -107,11 +107,11 @@ fn open_on(
             ))
             .into());
         }
-        Some(path) if path.exists() => path,
+        Some(path) if is_here(&path) => path,
         named => from_hub(named, arguments.offline, file.as_deref(), format)?,
     };
     let Some(weights) = WeightsFolder::at(&path)? else {
-        return Model::open(&path, file.as_deref(), device);
+        return opened(arguments, &path, file.as_deref(), device);
     };
     let in_model = || format!("model {}", said(arguments));
     let default = if asked.is_some() { DefaultGraph::Model } else { default };
@@ -122,7 +122,17 @@ fn open_on(
     let device = precision_choice::device_for(precision, device)
         .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice(precision)))?;
     let folder = exported(&weights, precision, &said(arguments), format)?;
-    Model::open(&folder, Some(&precision.file_name()), device)
+    opened(arguments, &folder, Some(&precision.file_name()), device)
+}
+
+fn opened(
+    arguments: &ModelArguments,
+    path: &Path,
+    file: Option<&str>,
+    device: DeviceChoice,
+) -> anyhow::Result<Model> {
+    let model = Model::open(path, file, device)?;
+    Ok(if arguments.rehash { model.with_new_digest() } else { model })
 }
 
 /// Returns the folder with the model's own weights, if the model has only its weights.
@@ -143,7 +153,7 @@ pub fn weights(arguments: &ModelArguments, format: LogFormat) -> anyhow::Result<
 /// # Errors
 /// The model is neither here nor on the hub, or cannot be downloaded.
 pub fn source(named: &Path, format: LogFormat) -> anyhow::Result<PathBuf> {
-    if named.exists() {
+    if is_here(named) {
         return Ok(named.to_owned());
     }
     let repository = repository(named.to_str()).map_err(|Usage(why)| anyhow!(why))?;
@@ -160,6 +170,7 @@ fn from_hub(
     let name = named.as_ref().map(|path| path.to_string_lossy());
     // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
     let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
+    name.as_deref().map_or(Ok(()), check_owner).map_err(|Usage(why)| anyhow!(why))?;
     let got = download(format, |tell| Hub::from_environment(is_offline)?.get(&repository, file, tell));
     match name {
         Some(name) => got.with_context(|| {
@@ -223,7 +234,7 @@ pub fn show_export<T>(
 /// Returns the name of a model in messages: the path of the ONNX file, or what the user named and the name of the ONNX file.
 pub fn name(arguments: &ModelArguments, model: &Model) -> String {
     let onnx = &model.folder.onnx;
-    if named(arguments).is_some_and(|path| path.exists() && onnx.starts_with(path)) {
+    if named(arguments).is_some_and(|path| is_here(&path) && onnx.starts_with(path)) {
         return onnx.display().to_string();
     }
     format!("{} ({})", said(arguments), onnx.file_name().unwrap_or_default().display())
@@ -251,11 +262,31 @@ fn beside() -> Option<PathBuf> {
 /// # Errors
 /// The name is a path that exists, or is not a name on the hub.
 pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
-    if let Some(path) = name.filter(|name| Path::new(name).exists()) {
+    if let Some(path) = name.filter(|name| is_here(Path::new(name))) {
         return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
     }
     let parsed = name.unwrap_or(hub::DEFAULT).parse();
-    parsed.map_err(|e: NotARepository| Usage(format!("{e}; name a model of the hub")))
+    let parsed = parsed.map_err(|e: NotARepository| Usage(format!("{e}; name a model of the hub")))?;
+    name.map_or(Ok(()), check_owner)?;
+    Ok(parsed)
+}
+
+/// Returns whether the user named a local folder or file.
+pub fn is_here(named: &Path) -> bool {
+    !named.as_os_str().as_encoded_bytes().starts_with(hub::HUB.as_bytes()) && named.exists()
+}
+
+/// Checks that the owner in a name on the hub is not a local folder. Otherwise the name is probably the path of a model folder that
+/// is missing, and on the hub, anyone may own the same name.
+fn check_owner(name: &str) -> Result<(), Usage> {
+    let owner = name.split('/').next().unwrap_or_default();
+    if name.starts_with(hub::HUB) || Path::new(owner).symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(Usage(format!(
+        "model {name}: does not exist, but the folder {owner} does; correct the path, or write {}{name} for a model of the hub",
+        hub::HUB
+    )))
 }
 
 /// Runs a download, and shows the progress unless `format` is `None`.

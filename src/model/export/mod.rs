@@ -26,7 +26,7 @@ use super::folder::{CONFIG, END_TOKEN, ModelFolder, SETTINGS, TOKENIZER};
 use super::precision::Precision;
 use super::runtime;
 use super::session::GraphSession;
-use super::target::ExecutionTarget;
+use super::target::{ExecutionTarget, SessionOptions};
 use super::weights_folder::TOKENIZER_CONFIG;
 use super::workload::default_threads;
 use crate::text::tokenize::Tokenizer;
@@ -193,7 +193,12 @@ impl<'a> Exporter<'a> {
         }
         let folder = ModelFolder::with_graph(graph.path.clone(), self.folder)?;
         let target = ExecutionTarget::Cpu { threads: default_threads() };
-        let mut session = GraphSession::load(self.environment, &folder, target, None)?;
+        let mut session = GraphSession::load(
+            self.environment,
+            &folder,
+            target,
+            SessionOptions { profile: None, prepacks: true },
+        )?;
         comparison.measure(|batch| session.forward(batch, None)).map(Some)
     }
 }

@@ -46,11 +46,11 @@ impl Cache {
     /// Reads the path of the cache folder from the environment. The folder need not exist.
     ///
     /// # Errors
-    /// Neither `HOME` nor a variable for the cache is set.
+    /// `HOME` is not an absolute path, and no variable for the cache is set.
     pub fn from_environment() -> anyhow::Result<Self> {
         let path = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_variable);
         let path = path.or_else(|| Some(home()?.join("hub")));
-        Ok(Cache(path.context("HOME is not set, so there is no cache for models; set HF_HOME")?))
+        Ok(Cache(path.context("HOME names no absolute path, so there is no cache for models; set HF_HOME")?))
     }
 
     pub fn path(&self) -> &Path {

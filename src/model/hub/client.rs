@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use serde::Deserialize;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -90,11 +90,16 @@ impl Client {
     /// Makes a client from `HF_ENDPOINT`, the token and the proxy variables. This function sends no request.
     ///
     /// # Errors
-    /// A proxy variable is not the address of a proxy.
+    /// `HF_ENDPOINT` is not a URL, or a proxy variable is not the address of a proxy.
     pub fn from_environment() -> anyhow::Result<Self> {
         let endpoint = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
         let endpoint =
             endpoint.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()).trim_end_matches('/').to_owned();
+        // The message leaves out the endpoint, because it may contain a password.
+        ensure!(
+            endpoint.starts_with("https://") || endpoint.starts_with("http://"),
+            "HF_ENDPOINT: is not a URL; write it as https://host"
+        );
         let proxy = EndpointProxy::from_environment(&endpoint)?;
         // The certificates of the system include the certificate of a company's firewall, if there is one.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();

@@ -3,15 +3,18 @@
 use std::env;
 use std::path::PathBuf;
 
-/// Returns the folder that `HF_HOME` names, or else the default folder of Hugging Face's tools. Returns `None` if `HF_HOME`,
-/// `XDG_CACHE_HOME` and `HOME` are all unset or empty.
+use crate::environment::folder;
+
+/// Returns the folder that `HF_HOME` names, or else the default folder of Hugging Face's tools. Returns `None` if `HF_HOME` is unset
+/// or empty, and `XDG_CACHE_HOME` and `HOME` are not absolute paths.
 pub fn home() -> Option<PathBuf> {
     path_variable("HF_HOME")
-        .or_else(|| Some(path_variable("XDG_CACHE_HOME")?.join("huggingface")))
-        .or_else(|| Some(path_variable("HOME")?.join(".cache/huggingface")))
+        .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("huggingface")))
+        .or_else(|| Some(folder("HOME")?.join(".cache/huggingface")))
 }
 
-/// Returns the path in an environment variable; `None` if the variable is unset or empty.
+/// Returns the path in an environment variable of Hugging Face's tools, which may be relative as in these tools; `None` if the
+/// variable is unset or empty.
 pub fn path_variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -15,4 +15,4 @@ pub use environment::{home, path_variable};
 pub use error::HubError;
 pub use event::{OnProgress, Progress};
 pub use pull::Hub;
-pub use repository::{DEFAULT, NotARepository, Repository};
+pub use repository::{DEFAULT, HUB, NotARepository, Repository};

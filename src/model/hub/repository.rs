@@ -6,10 +6,13 @@ use std::str::FromStr;
 /// The repository to use if the user names no model.
 pub const DEFAULT: &str = "Qwen/Qwen3-Embedding-0.6B";
 
+/// What may stand before a name on the hub, so that the name cannot be a path.
+pub const HUB: &str = "hf:";
+
 /// The revision to use if the user names no revision.
 const DEFAULT_REVISION: &str = "main";
 
-/// A repository on the hub, written as `owner/name` or `owner/name@revision`.
+/// A repository on the hub, written as `owner/name` or `owner/name@revision`, with or without [`HUB`] before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     pub(super) id: String,
@@ -31,9 +34,10 @@ impl FromStr for Repository {
     type Err = NotARepository;
 
     fn from_str(text: &str) -> Result<Self, NotARepository> {
-        let (id, revision) = match text.split_once('@') {
+        let name = text.strip_prefix(HUB).unwrap_or(text);
+        let (id, revision) = match name.split_once('@') {
             Some((id, revision)) => (id, Some(revision)),
-            None => (text, None),
+            None => (name, None),
         };
         // The hub has the same rule for names. The rule also prevents a name that would be a path outside the cache folder.
         let is_part = |part: &str| {
@@ -69,9 +73,24 @@ mod tests {
         for name in ["Qdrant/Qwen3-Embedding-0.6B-onnx", "a/b@main", "a/b@refs/pr/1", "a/b@0123abc"] {
             assert_eq!(parsed(name).as_deref(), Some(name));
         }
-        for name in
-            ["", "a", "/a", "a/", "a/b/c", "../b", "./b", "a/..", "a/b@", "a/b@../x", "a b/c", "~/model"]
-        {
+        assert_eq!(parsed("hf:a/b@main").as_deref(), Some("a/b@main"));
+        for name in [
+            "hf:",
+            "hf:a",
+            "hf:hf:a/b",
+            "",
+            "a",
+            "/a",
+            "a/",
+            "a/b/c",
+            "../b",
+            "./b",
+            "a/..",
+            "a/b@",
+            "a/b@../x",
+            "a b/c",
+            "~/model",
+        ] {
             assert_eq!(parsed(name), None, "{name}");
         }
     }

@@ -3,7 +3,6 @@
 //! identifies the version of the object that the local file is a copy of. The note `upload` has the id of an upload that has
 //! begun.
 
-use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -18,6 +17,7 @@ use super::url::{Url, Version};
 use super::watch::UploadWatch;
 use crate::console::{LogFormat, Transfer};
 use crate::digest::hex;
+use crate::environment;
 use crate::error::Usage;
 use crate::interrupt;
 use crate::storage::place::{FileKind, Place};
@@ -54,10 +54,10 @@ type FileStamp = (u64, u64, i64, i64);
 impl RemoteOutput {
     pub(super) fn new(store: Arc<Store>, url: Url) -> anyhow::Result<Self> {
         ensure!(!url.is_prefix(), Usage(format!("{url}: is a folder; name an object in it")));
-        let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        let cache = environment::folder("XDG_CACHE_HOME");
+        let cache = cache.or_else(|| Some(environment::folder("HOME")?.join(".cache")));
         let cache = cache.with_context(|| {
-            format!("{url}: there is no folder for a local copy of the object; set XDG_CACHE_HOME or HOME")
+            format!("{url}: there is no folder for a local copy of the object; set XDG_CACHE_HOME or HOME to an absolute path")
         })?;
         let digest = hex(&blake3::hash(url.to_string().as_bytes()).as_bytes()[..16]);
         let folder = cache.join(env!("CARGO_PKG_NAME")).join(digest);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::console::is_secret_parameter;
 use crate::error::Usage;
 
 /// The URL of an object or a prefix.
@@ -58,6 +59,12 @@ impl Url {
                 path.display()
             )));
         }
+        if has_credentials(scheme, bucket, key) {
+            return Err(Usage(format!(
+                "{}: has a password or a signature; write {scheme_name}://bucket/path, and put credentials into the environment",
+                path.display()
+            )));
+        }
         let bucket = format!("{scheme_name}://{bucket}");
         Ok(Some(Url { scheme, bucket, key: key.to_owned(), is_prefix }))
     }
@@ -97,6 +104,15 @@ impl Url {
         let key = if self.key.is_empty() { key.to_owned() } else { format!("{}/{key}", self.key) };
         Url { bucket: self.bucket.clone(), key, is_prefix: false, ..*self }
     }
+}
+
+/// Returns whether a URL has a user, a password or a signature. The name of an object becomes an id or stands in a report, so it
+/// must not contain any of these.
+fn has_credentials(scheme: Scheme, bucket: &str, key: &str) -> bool {
+    // In `abfss://container@account`, no user stands before the `@`.
+    let has_user = bucket.contains(':') || bucket.contains('@') && scheme != Scheme::Azure;
+    let mut parameters = key.split_once('?').map_or("", |(_, query)| query).split('&');
+    has_user || parameters.any(|part| part.split_once('=').is_some_and(|(name, _)| is_secret_parameter(name)))
 }
 
 impl fmt::Display for Url {
@@ -152,5 +168,14 @@ mod tests {
         {
             assert!(Url::of(Path::new(wrong)).is_err(), "{wrong}");
         }
+        for secret in [
+            "s3://me:pass@bucket/a",
+            "gs://me@bucket",
+            "abfss://me:pass@account/a",
+            "s3://bucket/a?X-Amz-Signature=1",
+        ] {
+            assert!(Url::of(Path::new(secret)).is_err(), "{secret}");
+        }
+        assert_eq!(parsed("s3://bucket/a?b=c").as_deref(), Some("s3://bucket/a?b=c"));
     }
 }

@@ -128,9 +128,11 @@ impl Tokenizer {
         }
     }
 
-    /// Returns the size of the vocabulary: the highest token id plus one.
+    /// Returns the size of the vocabulary: the number of tokens, or the highest id of an added token plus one.
     pub fn vocabulary(&self) -> usize {
-        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        let added = self.inner.get_added_tokens_decoder();
+        let after_added = added.keys().max().map_or(0, |&id| id as usize + 1);
+        self.inner.get_vocab_size(true).max(after_added)
     }
 
     /// Returns whether `tokenizer.json` itself appends the end token. Also returns `true` if the model needs no end token.

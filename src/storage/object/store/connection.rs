@@ -128,6 +128,8 @@ impl fmt::Debug for Service {
 impl HttpService for Service {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        // A user and a password may stand before the host.
+        let host = host.rsplit('@').next().unwrap_or_default().to_owned();
         if let Some((name, value)) = self.connection.condition_of(&request) {
             request.headers_mut().insert(name, value);
         }

@@ -29,6 +29,9 @@ const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
     (ClientConfigKey::UserAgent, concat!("qwen3-index/", env!("CARGO_PKG_VERSION"))),
 ];
 
+/// The printable ASCII characters that a URL must not contain (RFC 3986).
+const INVALID_IN_URLS: &[u8] = b"\"<>\\^`{|}";
+
 /// Environment variables with the endpoint of S3.
 const S3_ENDPOINT_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
 
@@ -111,19 +114,25 @@ fn open_azure(
     Ok(Backend { objects: store.clone(), parts: store, conditions: Conditions::Put })
 }
 
-/// Refuses an endpoint that is not a URL, because object_store would panic on such an endpoint.
+/// Refuses an endpoint that is not a valid URL, because object_store would panic on such an endpoint. The message leaves out the
+/// endpoint, because it may contain a password.
 fn check_endpoints(endpoint: Option<&str>, scheme: Scheme) -> Result<(), Usage> {
     let variables = if scheme == Scheme::S3 { &S3_ENDPOINT_VARIABLES[..] } else { &[] };
     let from_env = variables.iter().filter_map(|&name| Some((name, env::var(name).ok()?)));
     let option = endpoint.map(|value| ("endpoint", value.to_owned()));
     for (name, value) in option.into_iter().chain(from_env) {
-        if !value.starts_with("http://") && !value.starts_with("https://") {
-            return Err(Usage(format!(
-                "{name} {value}: is not a URL; write it as http://host:port or https://host"
-            )));
+        if !is_http_url(&value) {
+            return Err(Usage(format!("{name}: is not a URL; write it as http://host:port or https://host")));
         }
     }
     Ok(())
+}
+
+/// Returns whether an endpoint is a URL that stays valid when object_store adds a path to it.
+fn is_http_url(endpoint: &str) -> bool {
+    let has_scheme = endpoint.starts_with("http://") || endpoint.starts_with("https://");
+    let is_url = has_scheme && reqwest::Url::parse(endpoint).is_ok();
+    is_url && endpoint.bytes().all(|byte| byte.is_ascii_graphic() && !INVALID_IN_URLS.contains(&byte))
 }
 
 fn is_unencrypted(endpoint: &str) -> bool {
