@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(suited(&DeviceChoice::Only(Device::Cpu)), Precision::Fp32);
         assert_eq!(suited(&DeviceChoice::Only(Device::OpenVino)), Precision::Plain);
         assert!(device_for(Precision::Bf16, DeviceChoice::Only(Device::Cpu)).is_err());
-        assert_eq!(device_for(Precision::Int8, DeviceChoice::Auto).ok(), Some(DeviceChoice::Auto));
+        assert_eq!(device_for(Precision::Q8, DeviceChoice::Auto).ok(), Some(DeviceChoice::Auto));
+        assert_eq!(device_for(Precision::Int8, DeviceChoice::Auto).is_ok(), has_dot_products());
     }
 }
