@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use crate::model::export::weights::Projection;
 
-/// The most noise that the products in 8 bits may add together: the square of the change of a vector, relative to its length. Half
-/// of it is the expected distance of the cosine from 1.
+/// The most noise that the products in 8 bits may add together: the square of the change of a vector, relative to the square of its
+/// length. With random weights of the real shape, the mean cosine to fp32 is below 1 by about three quarters of it.
 const NOISE_MAX: f64 = 0.0015;
 
 /// The products that read the same rows. They are in 8 bits together, or in fp32 together.
@@ -59,4 +59,25 @@ pub fn kept_in_fp32(noise: &[Noise]) -> HashSet<(usize, Projection)> {
     let kept = sorted.into_iter().take_while(is_kept);
     kept.flat_map(|noise| noise.group.projections().iter().map(|&projection| (noise.layer, projection)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_noisiest_products_per_weight_stay_until_the_rest_is_below_the_limit() {
+        let noise = |layer, group, relative, weights| Noise { layer, group, relative, weights };
+        let all = [
+            noise(0, ProductGroup::Attention, 0.0005, 4000),
+            noise(0, ProductGroup::Output, 0.0004, 1000),
+            noise(0, ProductGroup::Mlp, 0.0009, 6000),
+            noise(0, ProductGroup::Down, 0.0006, 3000),
+        ];
+        // 0.0024 in all: without the output 0.0020, without down 0.0014.
+        let kept = HashSet::from([(0, Projection::Output), (0, Projection::Down)]);
+        assert_eq!(kept_in_fp32(&all), kept);
+        // 0.0009 is below the limit.
+        assert_eq!(kept_in_fp32(&all[..2]), HashSet::new());
+    }
 }
