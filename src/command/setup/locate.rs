@@ -141,7 +141,7 @@ fn opened(
 /// The model does not exist, or cannot be downloaded.
 pub fn weights(arguments: &ModelArguments, format: LogFormat) -> anyhow::Result<Option<WeightsFolder>> {
     let path = match named(arguments) {
-        Some(path) if path.exists() => path,
+        Some(path) if is_here(&path) => path,
         named => from_hub(named, arguments.offline, None, Some(format))?,
     };
     WeightsFolder::at(&path)

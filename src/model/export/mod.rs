@@ -113,7 +113,7 @@ struct Exporter<'a> {
 
 impl<'a> Exporter<'a> {
     fn new(stored: &'a StoredWeights, stage: &'a Stage, folder: &'a Path) -> anyhow::Result<Self> {
-        let environment = &runtime::load(&Device::Cpu, &runtime::find(&Device::Cpu)?)?.environment;
+        let environment = environment()?;
         let tokenizer = Tokenizer::load(&folder.join(TOKENIZER), Some(END_TOKEN))?;
         let multiplier = Multiplier::new(environment, default_threads())?;
         Ok(Exporter { stored, stage, folder, tokenizer, environment, multiplier })
@@ -214,8 +214,7 @@ pub fn measure(
     forward: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
 ) -> anyhow::Result<Quality> {
     let weights = StoredWeights::open(source)?;
-    let environment = &runtime::load(&Device::Cpu, &runtime::find(&Device::Cpu)?)?.environment;
-    let mut multiplier = Multiplier::new(environment, default_threads())?;
+    let mut multiplier = Multiplier::new(environment()?, default_threads())?;
     Comparison::new(&weights, texts::check(tokenizer)?, &mut multiplier, &mut |_| ())?.measure(forward)
 }
 
@@ -229,6 +228,11 @@ pub fn measure_against(
     forward: impl FnMut(&Batch) -> anyhow::Result<Array2<f32>>,
 ) -> anyhow::Result<Quality> {
     Comparison::with(texts::check(tokenizer)?, exact)?.measure(forward)
+}
+
+/// Loads ONNX Runtime for the CPU.
+fn environment() -> anyhow::Result<&'static Environment> {
+    Ok(&runtime::load(&Device::Cpu, &runtime::find(&Device::Cpu)?)?.environment)
 }
 
 /// Begins a step, and returns a function that shows how many layers are done.

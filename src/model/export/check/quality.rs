@@ -9,7 +9,7 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::model::export::schema::{ModelProto, StringStringEntryProto};
+use crate::model::export::schema::StringStringEntryProto;
 use crate::model::precision::Precision;
 
 /// The key of the quality in the metadata of an export.
@@ -35,6 +35,13 @@ pub struct Quality {
     pub mean: f64,
     /// The share of the ten nearest neighbors of a text in fp32 that are among its ten nearest in the export: a mean over texts.
     pub neighbors: f64,
+}
+
+/// The metadata of an ONNX model. Reading only this field of `ModelProto` skips the graph, and each night reads it.
+#[derive(Message)]
+struct ModelMetadata {
+    #[prost(message, repeated, tag = "14")]
+    metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// The lowest quality that an export may have.
@@ -69,7 +76,7 @@ impl Quality {
     pub fn stored_in(graph: &Path) -> Option<Self> {
         let length = fs::metadata(graph).ok()?.len();
         let bytes = (length <= GRAPH_BYTES_MAX).then(|| fs::read(graph).ok())??;
-        let entries = ModelProto::decode(&*bytes).ok()?.metadata_props;
+        let entries = ModelMetadata::decode(&*bytes).ok()?.metadata_props;
         let entry = entries.into_iter().find(|entry| entry.key.as_deref() == Some(KEY))?;
         serde_json::from_str(&entry.value?).ok()
     }
@@ -79,8 +86,7 @@ impl Quality {
     pub fn append_to(&self, model: &mut Vec<u8>) {
         let entry =
             StringStringEntryProto { key: Some(KEY.to_owned()), value: Some(json!(self).to_string()) };
-        let addition = ModelProto { metadata_props: vec![entry], ..Default::default() };
-        model.extend(addition.encode_to_vec());
+        model.extend(ModelMetadata { metadata_props: vec![entry] }.encode_to_vec());
     }
 
     /// Returns whether an export of this quality may be used.

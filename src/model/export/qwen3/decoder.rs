@@ -42,8 +42,8 @@ impl Side {
     }
 }
 
-/// The operators of an engine: what its graph does not have in common with the graphs of other engines. Rows are `[batch * tokens, …]`, or fewer if the graph removes padding, from the
-/// embeddings to the attention of the last layer.
+/// The operators of an engine: what its graph does not have in common with the graphs of other engines. From the embeddings to the
+/// attention of the last layer, rows are `[batch * tokens, …]`, or fewer if the graph removes padding.
 pub trait Dialect {
     /// Whether the graph removes padding before its matrix products.
     const UNPADS: bool = false;
