@@ -12,7 +12,7 @@ use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::error::Usage;
 use crate::model::export::{FinishedExport, export};
 use crate::model::export_cache::{CachedExport, ExportCache};
-use crate::model::hub::{CachedModel, Hub};
+use crate::model::hub::{CachedModel, Hub, Wanted};
 use crate::model::weights_folder::WeightsFolder;
 use crate::model::{DeviceChoice, Precision, bundle, precision_choice};
 
@@ -40,8 +40,9 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
 fn pull(named: &NamedModel, format: LogFormat) -> anyhow::Result<PathBuf> {
     let repository = repository(named.name.as_deref())?;
     let hub = Hub::from_environment(false)?;
-    let snapshot =
-        download(Some(format), |on_progress| hub.pull(&repository, file(named).as_deref(), on_progress))?;
+    let file = file(named);
+    let wanted = Wanted::Model(file.as_deref());
+    let snapshot = download(Some(format), |on_progress| hub.pull(&repository, wanted, on_progress))?;
     match WeightsFolder::at(&snapshot)? {
         Some(weights) => locate::exported(&weights, precision(named)?, &repository.to_string(), Some(format)),
         None => Ok(snapshot),
@@ -53,7 +54,7 @@ fn find(named: &NamedModel) -> anyhow::Result<PathBuf> {
     let repository = repository(named.name.as_deref())?;
     let file = file(named);
     let pull = format!("qwen3-index model pull {repository}");
-    let Some(snapshot) = Hub::from_environment(true)?.find(&repository, file.as_deref()) else {
+    let Some(snapshot) = Hub::from_environment(true)?.find(&repository, Wanted::Model(file.as_deref())) else {
         bail!(
             "model {repository}: {} is not in the cache; download it with `{pull}`",
             file.as_deref().unwrap_or("the model")

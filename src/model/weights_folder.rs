@@ -56,10 +56,9 @@ fn has_only_weights(folder: &Path) -> bool {
     (has(WEIGHTS) || has(WEIGHTS_INDEX)) && graphs(folder).is_empty()
 }
 
-/// Returns whether a folder has no ONNX file and all its weights.
+/// Returns whether a folder has all its weights.
 pub fn is_complete(folder: &Path) -> bool {
-    has_only_weights(folder)
-        && weights_files(folder).is_ok_and(|names| names.iter().all(|name| folder.join(name).is_file()))
+    weights_files(folder).is_ok_and(|names| names.iter().all(|name| folder.join(name).is_file()))
 }
 
 /// Returns the names of the files with the weights.

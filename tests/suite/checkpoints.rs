@@ -41,7 +41,7 @@ fn files(names: &[&str]) -> HashMap<String, Vec<u8>> {
 }
 
 /// Returns a hub with the weights of the tiny model, and with files that no run needs.
-fn hub() -> HubServer {
+pub fn hub() -> HubServer {
     let mut files = files(&WANTED);
     for name in ["README.md", "vocab.json", "2_Dense/model.safetensors", "pytorch_model.bin"] {
         files.insert(name.to_owned(), b"not wanted".to_vec());
@@ -416,4 +416,23 @@ fn a_model_of_the_hub_is_exported_into_a_folder() {
     assert!(ran.stdout.ends_with("out/onnx/model_q8.onnx\n"), "{}", ran.story);
     build(&playground, &["--model", "out"]).expect(0);
     assert_vectors(&playground, EXACT);
+}
+
+#[test]
+fn an_export_takes_the_weights_of_a_repository_that_has_graphs_too() {
+    let playground = playground();
+    let mut files = files(&WANTED);
+    files.insert("onnx/model.onnx".to_owned(), b"not wanted".to_vec());
+    let hub = HubServer::start(files);
+    let export = ["model", "export", "small/model", "out", "--precision", "q8"];
+    run(&playground, &hub, &export).expect(0).says("downloading model.safetensors, ");
+    assert!(!hub.requests().iter().any(|request| request.contains(".onnx")), "{:?}", hub.requests());
+    let before = hub.requests().len();
+    // The second run takes the weights from the cache.
+    run(&playground, &hub, &export).expect(0);
+    assert_eq!(hub.requests().len(), before, "{:?}", hub.requests());
+    let hub = HubServer::start(HashMap::from(["config.json", "tokenizer.json"].map(|name| (name.to_owned(), fixture(name)))));
+    run(&Playground::new(), &hub, &export)
+        .expect(1)
+        .says("has no model.safetensors and no model.safetensors.index.json; name a repository with the model's own weights");
 }

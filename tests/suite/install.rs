@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::util::{self, Playground, Ran, repository, rows};
+use crate::checkpoints;
+use crate::util::{self, Playground, Ran, has_dot_products, repository, rows};
 
 fn run(playground: &Playground, program: &Path, arguments: &[&str]) -> Ran {
     playground.output(Command::new(program).args(arguments).current_dir(playground.path("")), "")
@@ -30,7 +31,7 @@ fn wheel() -> PathBuf {
 }
 
 #[test]
-fn the_wheel_finds_its_library_by_itself() {
+fn the_wheel_alone_downloads_exports_and_builds() {
     let playground = Playground::new();
     let environment = environment(&playground);
     let pip = environment.join("bin/pip");
@@ -44,17 +45,22 @@ fn the_wheel_finds_its_library_by_itself() {
     // pipx and uv put such a link on the path.
     symlink(environment.join("bin/qwen3-index"), playground.path("qwen3-index")).unwrap();
     playground.write("docs/hello.txt", "Hello.");
+    let hub = checkpoints::hub();
+    let precision = if has_dot_products() { "int8" } else { "q8" };
     let build = |program: &Path| {
         let mut command = Command::new(program);
-        command.args(["build", "docs", "-o", "out.parquet", "--rebuild", "--model"]);
-        command.arg(repository("fixtures/qwen3-tiny")).current_dir(playground.path(""));
-        // Without environment variables, only the wheel can lead to the library.
-        playground.output(command.env_clear().env("HOME", playground.path("home")), "")
+        command.args(["build", "docs", "-o", "out.parquet", "--rebuild"]);
+        command.args(["--model", "small/model", "--precision", precision]).current_dir(playground.path(""));
+        // Without other variables, only the wheel can lead to the library.
+        command.env_clear().env("HOME", playground.path("home")).env("HF_ENDPOINT", hub.url());
+        playground.output(&mut command, "")
     };
-    for program in [environment.join("bin/qwen3-index"), playground.path("qwen3-index")] {
-        build(&program).expect(0);
-        assert_eq!(rows(&playground.path("out.parquet"))[0].text, "Hello.");
-    }
+    // The first run downloads the weights and exports them; the second run uses the export.
+    let first = build(&environment.join("bin/qwen3-index")).expect(0);
+    first.says("downloading model.safetensors, ").says(&format!("exported small/model to {precision}, "));
+    let second = build(&playground.path("qwen3-index")).expect(0);
+    assert!(!second.stderr.contains("export"), "{}", second.story);
+    assert_eq!(rows(&playground.path("out.parquet"))[0].text, "Hello.");
 
     run(&playground, &pip, &["uninstall", "--quiet", "--yes", "onnxruntime"]).expect(0);
     let without = build(&environment.join("bin/qwen3-index"));

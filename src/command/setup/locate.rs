@@ -10,7 +10,7 @@ use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::error::Usage;
 use crate::model::export::{ExportEvent, FinishedExport, OnExport};
 use crate::model::export_cache::ExportCache;
-use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository};
+use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository, Wanted};
 use crate::model::weights_folder::WeightsFolder;
 use crate::model::{DeviceChoice, Model, Precision, bundle, precision_choice};
 
@@ -157,7 +157,7 @@ pub fn source(named: &Path, format: LogFormat) -> anyhow::Result<PathBuf> {
         return Ok(named.to_owned());
     }
     let repository = repository(named.to_str()).map_err(|Usage(why)| anyhow!(why))?;
-    download(Some(format), |tell| Hub::from_environment(false)?.get(&repository, None, tell))
+    download(Some(format), |tell| Hub::from_environment(false)?.get(&repository, Wanted::Weights, tell))
 }
 
 /// Returns the snapshot of a model, and downloads the model if the cache does not have it.
@@ -171,7 +171,8 @@ fn from_hub(
     // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
     let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
     name.as_deref().map_or(Ok(()), check_owner).map_err(|Usage(why)| anyhow!(why))?;
-    let got = download(format, |tell| Hub::from_environment(is_offline)?.get(&repository, file, tell));
+    let wanted = Wanted::Model(file);
+    let got = download(format, |tell| Hub::from_environment(is_offline)?.get(&repository, wanted, tell));
     match name {
         Some(name) => got.with_context(|| {
             format!("--model {name}: is not a local folder or file, and cannot be fetched from the hub")

@@ -14,5 +14,5 @@ pub use cache::CachedModel;
 pub use environment::{home, path_variable};
 pub use error::HubError;
 pub use event::{OnProgress, Progress};
-pub use pull::Hub;
+pub use pull::{Hub, Wanted};
 pub use repository::{DEFAULT, HUB, NotARepository, Repository};

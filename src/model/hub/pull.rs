@@ -11,9 +11,28 @@ use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
 use crate::model::folder::{
-    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
+    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names, graphs,
 };
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
+
+/// What a user wants of a repository.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// A model that can run: this graph, or the default graph. A repository without any graph has its weights.
+    Model(Option<&'a str>),
+    /// The weights, even if the repository has graphs too.
+    Weights,
+}
+
+impl Wanted<'_> {
+    /// Returns the paths to try for the graph.
+    fn graph_names(self) -> Vec<String> {
+        match self {
+            Wanted::Model(file) => graph_names(file),
+            Wanted::Weights => Vec::new(),
+        }
+    }
+}
 
 /// The hub and the cache of downloaded models.
 pub struct Hub {
@@ -32,17 +51,19 @@ impl Hub {
         Ok(Hub { cache: Cache::from_environment()?, is_offline: is_offline || client::is_offline() })
     }
 
-    /// Returns the snapshot of a model if all files of the model are in the cache. `file` chooses a graph of the repository. A
-    /// repository without any graph needs its weights.
-    pub fn find(&self, repository: &Repository, file: Option<&str>) -> Option<PathBuf> {
+    /// Returns the snapshot of a model if the cache has all files that are wanted.
+    pub fn find(&self, repository: &Repository, wanted: Wanted) -> Option<PathBuf> {
         let snapshot = self.cache.snapshot(&repository.id, repository.revision())?;
         let is_there = |name: &str| snapshot.join(name).is_file();
-        let has_model = match graph_names(file).into_iter().find(|name| is_there(name)) {
+        let has_model = match wanted.graph_names().into_iter().find(|name| is_there(name)) {
             Some(graph) => {
                 let data = external_data(&snapshot.join(&graph)).ok()?;
                 data.iter().all(|name| is_there(&beside(&graph, name)))
             }
-            None => is_complete(&snapshot),
+            None => {
+                let may_have_graphs = matches!(wanted, Wanted::Weights);
+                (may_have_graphs || graphs(&snapshot).is_empty()) && is_complete(&snapshot)
+            }
         };
         (has_model && [CONFIG, TOKENIZER].into_iter().all(is_there)).then_some(snapshot)
     }
@@ -55,16 +76,16 @@ impl Hub {
     pub fn get(
         &self,
         repository: &Repository,
-        file: Option<&str>,
+        wanted: Wanted,
         on_progress: OnProgress,
     ) -> anyhow::Result<PathBuf> {
-        match self.find(repository, file) {
+        match self.find(repository, wanted) {
             Some(snapshot) => Ok(snapshot),
             None if self.is_offline => bail!(
                 "model {repository}: is not in the cache {}, and this run is offline; download it with `qwen3-index model pull {repository}` while online",
                 self.cache.path().display()
             ),
-            None => self.pull(repository, file, on_progress),
+            None => self.pull(repository, wanted, on_progress),
         }
     }
 
@@ -76,30 +97,36 @@ impl Hub {
     pub fn pull(
         &self,
         repository: &Repository,
-        file: Option<&str>,
+        wanted: Wanted,
         on_progress: OnProgress,
     ) -> anyhow::Result<PathBuf> {
         ensure!(
             !self.is_offline,
             HubError::Offline { repository: repository.clone(), by_environment: client::is_offline() }
         );
-        self.download(repository, file, on_progress).with_context(|| format!("model {repository}"))
+        self.download(repository, wanted, on_progress).with_context(|| format!("model {repository}"))
     }
 
     fn download(
         &self,
         repository: &Repository,
-        file: Option<&str>,
+        wanted: Wanted,
         on_progress: OnProgress,
     ) -> anyhow::Result<PathBuf> {
         let client = Client::from_environment()?;
         let revision = client.revision(&repository.id, repository.revision(), on_progress)?;
         let has = |name: &str| revision.files.iter().any(|file| file == name);
-        let graph = graph_names(file).into_iter().find(|name| has(name));
+        let graph = wanted.graph_names().into_iter().find(|name| has(name));
         let has_graphs = revision.files.iter().any(|name| name.ends_with(".onnx"));
         let has_weights = has(WEIGHTS) || has(WEIGHTS_INDEX);
-        if graph.is_none() && (has_graphs || !has_weights) {
-            return Err(no_graph(file, &revision.files));
+        match wanted {
+            Wanted::Model(file) if graph.is_none() && (has_graphs || !has_weights) => {
+                return Err(no_graph(file, &revision.files));
+            }
+            Wanted::Weights if !has_weights => {
+                bail!("has no {WEIGHTS} and no {WEIGHTS_INDEX}; name a repository with the model's own weights");
+            }
+            _ => {}
         }
         let mut fetch = |name: &str| {
             ensure!(has(name), "has no {name}, which the model needs; name another repository");
