@@ -109,7 +109,7 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
     if !has_files {
         return findings.runtime_alone(arguments);
     }
-    let texts = Workload { max_tokens, batch_tokens: None, prefix: Vec::new(), is_one_text: false };
+    let texts = Workload::of_many(max_tokens, Vec::new());
     let mut loaded = match model.load(&model::resources(&arguments.model), &texts) {
         Ok(loaded) => loaded,
         Err(error) => return findings.not_loaded(arguments, &error),
@@ -290,12 +290,7 @@ impl Findings {
             export::measure(&weights.path, &model.tokenizer, forward)?
         } else if fp32 != model.folder.onnx && fp32.is_file() {
             let exact = Model::open(&fp32, None, DeviceChoice::Only(Device::Cpu))?;
-            let workload = Workload {
-                max_tokens: SPEED_TOKENS,
-                batch_tokens: None,
-                prefix: Vec::new(),
-                is_one_text: false,
-            };
+            let workload = Workload::of_many(SPEED_TOKENS, Vec::new());
             let mut exact = exact.load(&model::resources(&arguments.model), &workload)?;
             let exact = exact.embedders.first_mut().context("the model has no device")?;
             export::measure_against(|batch| exact.forward(batch), &model.tokenizer, forward)?

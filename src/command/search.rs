@@ -50,14 +50,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
         Questions::Known(questions) => {
             let longest = longest(questions, &tokenizer, tokens_max)?;
             match questions.len() {
-                // Most runs have one question. Such a run probes the memory of a GPU with a batch that is only as long as this
-                // question.
-                1 => Workload {
-                    max_tokens: longest,
-                    batch_tokens: Some(longest),
-                    prefix: Vec::new(),
-                    is_one_text: true,
-                },
+                1 => Workload::of_one(longest),
                 _ => workload(longest)?,
             }
         }

@@ -26,6 +26,18 @@ pub struct Workload {
     pub is_one_text: bool,
 }
 
+impl Workload {
+    /// Returns the workload of texts with at most `max_tokens` tokens each, which all begin with `prefix`.
+    pub fn of_many(max_tokens: usize, prefix: Vec<u32>) -> Self {
+        Workload { max_tokens, batch_tokens: None, prefix, is_one_text: false }
+    }
+
+    /// Returns the workload of one text. The run probes the memory of a GPU with a batch that is only as long as this text.
+    pub fn of_one(tokens: usize) -> Self {
+        Workload { max_tokens: tokens, batch_tokens: Some(tokens), prefix: Vec::new(), is_one_text: true }
+    }
+}
+
 /// Returns how many threads an operator uses on a CPU: one per core, because a second thread per core does not make the model
 /// faster. A container may allow fewer cores than the machine has.
 pub fn default_threads() -> usize {

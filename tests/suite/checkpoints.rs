@@ -431,7 +431,9 @@ fn an_export_takes_the_weights_of_a_repository_that_has_graphs_too() {
     // The second run takes the weights from the cache.
     run(&playground, &hub, &export).expect(0);
     assert_eq!(hub.requests().len(), before, "{:?}", hub.requests());
-    let hub = HubServer::start(HashMap::from(["config.json", "tokenizer.json"].map(|name| (name.to_owned(), fixture(name)))));
+    let hub = HubServer::start(HashMap::from(
+        ["config.json", "tokenizer.json"].map(|name| (name.to_owned(), fixture(name))),
+    ));
     run(&Playground::new(), &hub, &export)
         .expect(1)
         .says("has no model.safetensors and no model.safetensors.index.json; name a repository with the model's own weights");

@@ -18,7 +18,8 @@ use crate::command::setup::model;
 use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::DocumentError;
 use crate::index::VectorStream;
-use crate::model::Model;
+use crate::model::{Model, Workload};
+use crate::text::clean::clean;
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
@@ -51,7 +52,14 @@ fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Tex
     let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
     let tokenizer = model.tokenizer.with_prompt(&prompt(arguments, &model, format)?)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::workload(&tokenizer, max_tokens)?;
+    let one_chunk = match arguments.texts.as_slice() {
+        [text] => Some(tokenizer.encode(&clean(text))?.len()).filter(|&tokens| tokens <= max_tokens),
+        _ => None,
+    };
+    let texts = match one_chunk {
+        Some(tokens) => Workload::of_one(tokens.max(model::least_tokens(&tokenizer))),
+        None => model::workload(&tokenizer, max_tokens)?,
+    };
     let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     Ok(loaded.0)
 }

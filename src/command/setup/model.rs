@@ -86,7 +86,7 @@ pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
 
 /// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same prompt.
 pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
-    Ok(Workload { max_tokens, batch_tokens: None, prefix: tokenizer.prefix_ids()?, is_one_text: false })
+    Ok(Workload::of_many(max_tokens, tokenizer.prefix_ids()?))
 }
 
 /// Loads the model. Returns an embedder for texts in memory, and the fingerprint of the model.

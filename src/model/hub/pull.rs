@@ -11,7 +11,8 @@ use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
 use crate::model::folder::{
-    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names, graphs,
+    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
+    graphs,
 };
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
 
@@ -124,7 +125,9 @@ impl Hub {
                 return Err(no_graph(file, &revision.files));
             }
             Wanted::Weights if !has_weights => {
-                bail!("has no {WEIGHTS} and no {WEIGHTS_INDEX}; name a repository with the model's own weights");
+                bail!(
+                    "has no {WEIGHTS} and no {WEIGHTS_INDEX}; name a repository with the model's own weights"
+                );
             }
             _ => {}
         }
