@@ -390,6 +390,25 @@ fn a_model_is_downloaded_once_by_its_name() {
     );
 }
 
+/// The layers after the pooling have files of their own. Files of other formats stay at the hub.
+#[test]
+fn dense_modules_are_downloaded_with_their_model() {
+    let mut files = HashMap::new();
+    for name in ["config.json", "tokenizer.json", "1_Pooling/config.json", "onnx/model.onnx"] {
+        files.insert(name.to_owned(), fs::read(repository("fixtures/bert-tiny").join(name)).unwrap());
+    }
+    for name in ["modules.json", "2_Dense/config.json", "2_Dense/model.safetensors"] {
+        files.insert(name.to_owned(), fs::read(repository("fixtures/bert-dense").join(name)).unwrap());
+    }
+    let wanted = files.len();
+    files.insert("2_Dense/pytorch_model.bin".to_owned(), b"not wanted".to_vec());
+    let (playground, hub) = (Playground::new(), HubServer::start(files));
+    playground.write("in.jsonl", jsonl(["hello"]));
+    run(&playground, &hub, &BUILD).expect(0);
+    assert_eq!(hub.downloads(), wanted, "{:?}", hub.requests());
+    assert_eq!(util::rows(&playground.path("out.parquet"))[0].vector.len(), 32);
+}
+
 #[test]
 fn a_download_resumes_after_network_errors() {
     let hub = HubServer::with_tiny_model();

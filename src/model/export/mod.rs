@@ -4,7 +4,7 @@ mod builder; // builds an ONNX graph, node by node
 mod check; // how far an export is from fp32
 mod condition; // changes weights so that 8 bits hold them
 mod event; // the events of an export
-mod float; // the types of floats
+pub(super) mod float; // the types of floats
 mod linear; // the encodings of matrix products
 mod qwen3; // the graph of Qwen3-Embedding
 // The messages of ONNX, generated from onnx.proto by prost-build. tests/suite/schema.rs says how.
