@@ -135,12 +135,35 @@ pub fn sleep(time: Duration) -> Result<(), Interrupted> {
 /// # Errors
 /// [`Interrupted`] as soon as a signal arrives.
 pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
+    wait_until(None, work).map(|done| done.unwrap_or_else(|| unreachable!("there is no limit")))
+}
+
+/// Runs `work` as [`run`] does. Returns `None` if `work` takes longer than `limit`.
+///
+/// # Errors
+/// [`Interrupted`] as soon as a signal arrives.
+pub fn run_within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, Interrupted> {
+    wait_until(Some(Instant::now() + limit), work)
+}
+
+fn wait_until<T: Send + 'static>(
+    end: Option<Instant>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, Interrupted> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let thread = thread::spawn(move || drop(sender.send(work())));
     loop {
         check()?;
-        match receiver.recv_timeout(LOOK_EVERY) {
-            Ok(done) => return Ok(done),
+        let wait =
+            end.map_or(LOOK_EVERY, |end| end.saturating_duration_since(Instant::now()).min(LOOK_EVERY));
+        match receiver.recv_timeout(wait) {
+            Ok(done) => return Ok(Some(done)),
+            Err(RecvTimeoutError::Timeout) if end.is_some_and(|end| Instant::now() >= end) => {
+                return Ok(None);
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -158,6 +181,7 @@ mod tests {
     #[test]
     fn the_result_and_the_panic_of_a_thread_are_handed_on() {
         assert_eq!(run(|| 1 + 1).unwrap(), 2);
+        assert_eq!(run_within(Duration::from_millis(10), || thread::sleep(GRACE_PERIOD)).unwrap(), None);
         let panic = std::panic::catch_unwind(|| run(|| panic!("this panic is part of the test")));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"this panic is part of the test"));
     }
