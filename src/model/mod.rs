@@ -21,6 +21,7 @@ mod precision;
 pub(crate) mod precision_choice; // chooses the precision of an export
 mod probe;
 pub(crate) mod prompts; // reads the words that are put before questions and documents
+mod repair; // makes graphs of torch run with several texts at once
 mod runtime;
 mod session;
 mod settings; // reads the JSON files of a model

@@ -14,9 +14,9 @@ use super::folder::ModelFolder;
 use super::graph::{self, Export, GraphInput, GraphOutput, GraphOutputs, InputRole, PRESENT};
 use super::head::Head;
 use super::placement::Placement;
-use super::target::{ExecutionTarget, SessionOptions, is_out_of_memory, one_line};
+use super::target::{ExecutionTarget, SessionOptions, exceeds_kernel, is_out_of_memory, one_line};
 use crate::vector::batch::Batch;
-use crate::vector::embedder::OutOfMemory;
+use crate::vector::embedder::{OutOfMemory, TooLargeForKernel};
 use crate::vector::embedding::Embedding;
 
 /// The option that makes ONNX Runtime free its unused memory at the end of a run. The value of the option names the devices.
@@ -104,7 +104,8 @@ impl GraphSession {
     /// memory of ONNX Runtime, and runs the batch once more.
     ///
     /// # Errors
-    /// [`OutOfMemory`] if the batch does not fit into memory, or another error if ONNX Runtime failed.
+    /// [`OutOfMemory`] if the batch does not fit into memory, [`TooLargeForKernel`] if it has too many texts or tokens for the
+    /// device, or another error if ONNX Runtime failed.
     pub fn forward(&mut self, batch: &Batch, prefix: Option<&SharedPrefix>) -> anyhow::Result<Array2<f32>> {
         let mut vectors = self.run(batch, prefix);
         if let ExecutionTarget::Cuda { number, .. } = self.target
@@ -119,6 +120,9 @@ impl GraphSession {
             }
             let (texts, tokens) = (batch.len(), batch.padded_tokens() / batch.len());
             let (model, cause) = (self.path.display().to_string(), one_line(&format!("{e:#}")));
+            if texts > 1 && exceeds_kernel(&cause) {
+                return TooLargeForKernel(cause).into();
+            }
             BatchError { model, texts, tokens, cause }.into()
         })
     }
