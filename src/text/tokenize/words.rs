@@ -274,7 +274,8 @@ mod tests {
         used.dedup();
         let large = used.iter().filter(|&&id| id > 1 << 16).count();
         assert!(used.len() > 400 && large > 100, "{} and {large}", used.len());
-        assert_eq!(ids.last(), Some(&(VOCABULARY as u32 - 3)));
+        assert_eq!(ids.last().copied(), LARGE.token_to_id("<|endoftext|>"));
+        assert_eq!(LARGE.id_to_token(151_668).as_deref(), Some("<|im_end|>"));
     }
 
     proptest! {
