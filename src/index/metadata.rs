@@ -68,6 +68,7 @@ impl Fingerprint {
         differ(old.weights != new.weights || old.architecture != new.architecture, "the model".into());
         differ(old.tokenizer != new.tokenizer, "the tokenizer".into());
         differ(old.pooling != new.pooling, "the pooling".into());
+        differ(old.layers != new.layers, "the layers after the pooling".into());
         differ(old.precision != new.precision, "the precision of the device".into());
         differ(self.dim < wanted.dim, format!("the dimensions ({} before, now {})", self.dim, wanted.dim));
         differ(self.instruction != wanted.instruction, "the instruction".into());

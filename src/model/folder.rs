@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fingerprint::external_data;
+use super::head::{Head, MODULES, layers, module_files};
 use super::prompts::Prompts;
+use super::settings::json;
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -22,9 +23,6 @@ pub const QWEN3: &str = "qwen3";
 
 /// The file of sentence-transformers that says how hidden states are pooled.
 const POOLING: &str = "1_Pooling/config.json";
-
-/// The file of sentence-transformers that lists the modules of the model, such as pooling.
-pub const MODULES: &str = "modules.json";
 
 /// The token that ends every text of a Qwen3 model.
 pub const END_TOKEN: &str = "<|endoftext|>";
@@ -176,27 +174,45 @@ impl ModelFolder {
         Ok([positions, sentence].into_iter().flatten().min())
     }
 
-    /// Returns the pooling of the hidden states.
+    /// Returns what turns the hidden states of this model into vectors.
     ///
     /// # Errors
-    /// No file names the pooling, or this tool does not support the pooling.
-    pub fn pooling(&self) -> anyhow::Result<Pooling> {
-        if self.is_qwen3() {
-            return Ok(Pooling::LastToken);
-        }
-        self.refuse_unknown_modules()?;
+    /// A file is missing or wrong, or this tool does not support the pooling or a layer after it.
+    pub fn head(&self) -> anyhow::Result<Head> {
+        let modules = find(&self.folders, MODULES);
+        let layers =
+            modules.as_deref().map(|path| layers(path, |name| find(&self.folders, name))).transpose()?;
+        let pooling = if self.is_qwen3() { Pooling::LastToken } else { self.pooling()? };
+        // Repositories with exports of Qwen3 often lack the file. The model has no layer after the pooling.
+        let layers = match layers {
+            None if self.is_qwen3() => Vec::new(),
+            layers => layers.with_context(|| {
+                format!("no {MODULES}, the file that names the layers after the pooling; copy the file from the model's own repository")
+            })?,
+        };
+        Ok(Head { pooling, layers })
+    }
+
+    fn pooling(&self) -> anyhow::Result<Pooling> {
         let Some((path, settings)) = self.optional(POOLING)? else {
             bail!(
                 "no {POOLING}, the file that names the pooling of a {} model; copy the file from the model's own repository",
                 self.config.model_type
             );
         };
-        pooling_of(&settings).with_context(|| {
+        let pooling = pooling_of(&settings).with_context(|| {
             format!(
                 "{}: this tool supports lasttoken, mean and cls pooling only; use another model",
                 path.display()
             )
-        })
+        })?;
+        let includes_prompt = settings.get("include_prompt").and_then(Value::as_bool) != Some(false);
+        ensure!(
+            includes_prompt || pooling != Pooling::Mean,
+            "{}: the pooling leaves out the prompt (include_prompt), which this tool does not do; use another model",
+            path.display()
+        );
+        Ok(pooling)
     }
 
     /// Returns the prompts of the model.
@@ -230,7 +246,7 @@ impl ModelFolder {
     /// folder.
     ///
     /// # Errors
-    /// The graph cannot be read.
+    /// The graph or modules.json cannot be read.
     pub fn files(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
         let mut files: Vec<(PathBuf, PathBuf)> = [&self.onnx, &self.tokenizer]
             .map(|path| (path.clone(), PathBuf::from(path.file_name().unwrap_or_default())))
@@ -240,37 +256,15 @@ impl ModelFolder {
         );
         let found = |name: &str| Some((find(&self.folders, name)?, PathBuf::from(name)));
         files.extend([CONFIG].into_iter().chain(SETTINGS).filter_map(found));
+        let modules = find(&self.folders, MODULES).map(|path| module_files(&path)).transpose()?;
+        files.extend(modules.unwrap_or_default().iter().filter_map(|name| found(name)));
         Ok(files)
-    }
-
-    /// Returns an error if the model has a module that this tool does not run. A Dense layer, for example, is not in the graph,
-    /// and without this layer the vectors would be wrong.
-    fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
-        find(&self.folders, MODULES).map_or(Ok(()), |path| check_modules(&path))
     }
 
     /// Finds and reads an optional configuration file. Returns `None` if the model does not have the file.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
         find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
-}
-
-/// Checks that a modules.json names only modules that this tool runs.
-///
-/// # Errors
-/// The file names another module, or cannot be read or parsed.
-pub fn check_modules(path: &Path) -> anyhow::Result<()> {
-    let modules: Value = json(path)?;
-    let modules = modules.as_array().into_iter().flatten();
-    for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
-        let name = kind.rsplit('.').next().unwrap_or(kind);
-        ensure!(
-            ["Transformer", "Pooling", "Normalize"].contains(&name),
-            "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
-            path.display()
-        );
-    }
-    Ok(())
 }
 
 /// Returns the value of `model_type` in a config.json.
@@ -333,18 +327,6 @@ pub fn graphs(folder: &Path) -> Vec<String> {
     }
     names.sort();
     names
-}
-
-/// Reads a JSON file of a model.
-///
-/// # Errors
-/// The file cannot be read or parsed.
-pub fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))?;
-    serde_json::from_str(&text).map_err(|e| {
-        anyhow!("{}: cannot be parsed: {e}; use the file from the model's own repository", path.display())
-    })
 }
 
 /// Reads the pooling from the content of a pooling file. Returns `None` if this tool does not support the pooling. New pooling

@@ -15,6 +15,7 @@ mod export;
 mod fuzz;
 mod golden;
 mod gpu;
+mod heads;
 mod help;
 mod hub;
 mod inspect;

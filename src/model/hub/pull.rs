@@ -11,9 +11,9 @@ use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
 use crate::model::folder::{
-    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
-    graphs,
+    CONFIG, GraphMissing, QWEN3, SETTINGS, TOKENIZER, architecture, graph_names, graphs,
 };
+use crate::model::head::{MODULES, check_exportable, module_files};
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
 
 /// What a user wants of a repository.
@@ -140,13 +140,20 @@ impl Hub {
             ensure!(has(name), "has no {name}; name a repository of an embedding model");
             let path = fetch(name)?;
             if name == CONFIG && graph.is_none() {
-                check_exportable(&path)?;
+                check_architecture(&path)?;
             }
         }
         for name in SETTINGS.into_iter().filter(|name| has(name)) {
             let path = fetch(name)?;
-            if name == MODULES && graph.is_none() {
-                check_modules(&path)?;
+            if name == MODULES {
+                match graph {
+                    None => check_exportable(&path)?,
+                    Some(_) => {
+                        for name in module_files(&path)?.iter().filter(|name| has(name)) {
+                            fetch(name)?;
+                        }
+                    }
+                }
             }
         }
         if let Some(graph) = graph {
@@ -186,7 +193,7 @@ fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
 }
 
 /// Checks that this tool can export the model, so that no weights are downloaded in vain.
-fn check_exportable(config: &Path) -> anyhow::Result<()> {
+fn check_architecture(config: &Path) -> anyhow::Result<()> {
     let architecture = architecture(config)?;
     ensure!(
         architecture == QWEN3,
