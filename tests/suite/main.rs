@@ -12,6 +12,7 @@ mod embed;
 mod errors;
 mod eval;
 mod export;
+mod faults;
 mod fuzz;
 mod golden;
 mod gpu;
