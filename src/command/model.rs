@@ -53,7 +53,7 @@ fn find(named: &NamedModel) -> anyhow::Result<PathBuf> {
     let repository = repository(named.name.as_deref())?;
     let file = file(named);
     let pull = format!("qwen3-index model pull {repository}");
-    let Some(snapshot) = Hub::from_environment(true)?.find(&repository, file.as_deref()) else {
+    let Some(snapshot) = Hub::from_environment(true)?.find(&repository, file.as_deref())? else {
         bail!(
             "model {repository}: {} is not in the cache; download it with `{pull}`",
             file.as_deref().unwrap_or("the model")

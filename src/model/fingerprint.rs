@@ -13,6 +13,7 @@ use super::device::DevicePrecision;
 use super::digests::{FilesState, RememberedDigests};
 use super::external;
 use crate::interrupt;
+use crate::storage::found::may_be_file;
 use crate::vector::pool::Pooling;
 
 /// Bytes per read of a file. A block is large enough for all cores to hash parts of it.
@@ -57,7 +58,7 @@ pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<St
     }
     let mut paths = vec![onnx.to_owned()];
     let data = external_names(onnx)?.into_iter().map(|name| onnx.with_file_name(name));
-    paths.extend(data.filter(|path| path.is_file()));
+    paths.extend(data.filter(|path| may_be_file(path)));
     let state = FilesState::read(&paths);
     let mut hasher = blake3::Hasher::new();
     for path in &paths {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::fingerprint::external_data;
 use super::prompts::Prompts;
+use crate::storage::found::{is_absent, may_be_file};
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -226,6 +227,11 @@ impl ModelFolder {
             && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
     }
 
+    /// Returns the model folder: the one that all files of the model are in or below.
+    pub fn root(&self) -> &Path {
+        self.folders.last().map_or(Path::new("."), PathBuf::as_path)
+    }
+
     /// Returns all files of the model. Each pair is the path of a file, and the relative path of the file's copy in a new model
     /// folder.
     ///
@@ -293,7 +299,7 @@ fn folders(onnx: &Path) -> Vec<PathBuf> {
 }
 
 fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
-    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+    folders.iter().map(|folder| folder.join(name)).find(|path| may_be_file(path))
 }
 
 /// Returns the paths to try for the graph, relative to the model folder. The first path that exists is used. `file` is the value
@@ -313,10 +319,10 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
         return Ok(path.to_owned());
     }
     let candidates = graph_names(file).into_iter().map(|name| path.join(name));
-    if let Some(found) = candidates.into_iter().find(|candidate| candidate.is_file()) {
+    if let Some(found) = candidates.into_iter().find(|candidate| may_be_file(candidate)) {
         return Ok(found);
     }
-    let others = graphs(path);
+    let others = graphs(path)?;
     if let ([only], None) = (others.as_slice(), file) {
         return Ok(path.join(only));
     }
@@ -324,15 +330,27 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
 }
 
 /// Returns the names of all graphs in a model folder, in the form that `--model-file` expects.
-pub fn graphs(folder: &Path) -> Vec<String> {
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn graphs(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for prefix in ["", "onnx/"] {
-        let entries = fs::read_dir(folder.join(prefix)).into_iter().flatten().flatten();
-        let files = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.extend(files.filter(|name| name.ends_with(".onnx")).map(|name| format!("{prefix}{name}")));
+        let folder = folder.join(prefix);
+        let cannot_read = |e| anyhow!("model {}: cannot be read: {e}; check the disk", folder.display());
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if is_absent(&e) => continue,
+            entries => entries.map_err(cannot_read)?,
+        };
+        for entry in entries {
+            let name = entry.map_err(cannot_read)?.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".onnx") {
+                names.push(format!("{prefix}{name}"));
+            }
+        }
     }
     names.sort();
-    names
+    Ok(names)
 }
 
 /// Reads a JSON file of a model.

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, ensure};
 use serde::Deserialize;
 
 use super::folder::{CONFIG, MODULES, SETTINGS, TOKENIZER, check_modules, graphs, json};
+use crate::storage::found::may_be_file;
 
 /// The file with the weights, if they are in one file.
 pub const WEIGHTS: &str = "model.safetensors";
@@ -39,11 +40,11 @@ impl WeightsFolder {
     /// # Errors
     /// The folder cannot be read, or the model has a module that is in no export.
     pub fn at(path: &Path) -> anyhow::Result<Option<Self>> {
-        if !has_only_weights(path) {
+        if !has_only_weights(path)? {
             return Ok(None);
         }
         let modules = path.join(MODULES);
-        if modules.is_file() {
+        if may_be_file(&modules) {
             check_modules(&modules)?;
         }
         let id = id(path).with_context(|| format!("model {}", path.display()))?;
@@ -51,15 +52,15 @@ impl WeightsFolder {
     }
 }
 
-fn has_only_weights(folder: &Path) -> bool {
-    let has = |name| folder.join(name).is_file();
-    (has(WEIGHTS) || has(WEIGHTS_INDEX)) && graphs(folder).is_empty()
+fn has_only_weights(folder: &Path) -> anyhow::Result<bool> {
+    let has = |name| may_be_file(&folder.join(name));
+    Ok((has(WEIGHTS) || has(WEIGHTS_INDEX)) && graphs(folder)?.is_empty())
 }
 
 /// Returns whether a folder has no ONNX file and all its weights.
 pub fn is_complete(folder: &Path) -> bool {
-    has_only_weights(folder)
-        && weights_files(folder).is_ok_and(|names| names.iter().all(|name| folder.join(name).is_file()))
+    has_only_weights(folder).unwrap_or(false)
+        && weights_files(folder).is_ok_and(|names| names.iter().all(|name| may_be_file(&folder.join(name))))
 }
 
 /// Returns the names of the files with the weights.
@@ -67,7 +68,7 @@ pub fn is_complete(folder: &Path) -> bool {
 /// # Errors
 /// The errors of [`indexed`].
 pub fn weights_files(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
-    if folder.join(WEIGHTS).is_file() {
+    if may_be_file(&folder.join(WEIGHTS)) {
         return Ok(BTreeSet::from([WEIGHTS.to_owned()]));
     }
     indexed(&folder.join(WEIGHTS_INDEX))

@@ -4,7 +4,7 @@
 //     supervisor LOG FOLDER HOW NUMBER PROGRAM [ARGUMENT]...
 //
 // Only operations on paths and open files below FOLDER count, so FOLDER decides which files can fail. Operation NUMBER, counted
-// from 1, fails as HOW says:
+// from 1, fails as HOW says. With NUMBER 0 none fails:
 //
 //     none        no operation fails
 //     EIO         the operation fails with this error; EIO+ makes all later operations fail too. Also ENOSPC and ENOMEM.
@@ -360,7 +360,7 @@ static void supervise(int listener, pid_t program, long wanted) {
         bool is_here = find_place(&asked, places[0], places[1], path) || find_place(&asked, places[2], places[3], path);
         if (is_here && can_fail(call, asked.data.args)) {
             count++;
-            bool fails = count == wanted || (from_then_on && count > wanted);
+            bool fails = wanted > 0 && (count == wanted || (from_then_on && count > wanted));
             if (fails || strcmp(how, "none") == 0) {
                 fprintf(log_file, "%ld %s %s\n", count, call->name, path + strlen(folder));
             }

@@ -360,7 +360,15 @@ impl Known {
             if is_replaced && !ran.stderr.contains("in place") {
                 wrong.push("does not say that the new file is in place".to_owned());
             }
-            let causes = ["Input/output error", "No space left on device", "Cannot allocate memory"];
+            // ONNX Runtime does not say why it cannot read a file. Rust's standard library says "File exists" if it cannot look at
+            // a folder.
+            let causes = [
+                "Input/output error",
+                "No space left on device",
+                "Cannot allocate memory",
+                "cannot be loaded",
+                "File exists (os error 17)",
+            ];
             if !causes.iter().any(|cause| ran.stderr.contains(cause)) {
                 wrong.push("does not say the cause".to_owned());
             }
@@ -470,7 +478,10 @@ fn a_fault_at_any_file_operation_leaves_the_old_output_or_the_new_one() {
                     let Some((at, how, number)) = faults.lock().unwrap().pop() else { break };
                     let told = known[at].try_fault(&there, how, number);
                     *tried.lock().unwrap() += 1;
-                    wrong.lock().unwrap().extend(told);
+                    if let Some(told) = told {
+                        println!("{told}");
+                        wrong.lock().unwrap().push(told);
+                    }
                 }
             });
         }

@@ -271,9 +271,9 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
     Ok(parsed)
 }
 
-/// Returns whether the user named a local folder or file.
+/// Returns whether the user named a local folder or file. A path that the file system cannot look up is one: opening it says why.
 pub fn is_here(named: &Path) -> bool {
-    !named.as_os_str().as_encoded_bytes().starts_with(hub::HUB.as_bytes()) && named.exists()
+    !named.as_os_str().as_encoded_bytes().starts_with(hub::HUB.as_bytes()) && named.try_exists().unwrap_or(true)
 }
 
 /// Checks that the owner in a name on the hub is not a local folder. Otherwise the name is probably the path of a model folder that

@@ -14,6 +14,7 @@ use crate::model::folder::{
     CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
 };
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
+use crate::storage::found::may_be_file;
 
 /// The hub and the cache of downloaded models.
 pub struct Hub {
@@ -34,17 +35,23 @@ impl Hub {
 
     /// Returns the snapshot of a model if all files of the model are in the cache. `file` chooses a graph of the repository. A
     /// repository without any graph needs its weights.
-    pub fn find(&self, repository: &Repository, file: Option<&str>) -> Option<PathBuf> {
-        let snapshot = self.cache.snapshot(&repository.id, repository.revision())?;
-        let is_there = |name: &str| snapshot.join(name).is_file();
+    ///
+    /// # Errors
+    /// The cache or the graph cannot be read.
+    pub fn find(&self, repository: &Repository, file: Option<&str>) -> anyhow::Result<Option<PathBuf>> {
+        let Some(snapshot) = self.cache.snapshot(&repository.id, repository.revision())? else {
+            return Ok(None);
+        };
+        let is_there = |name: &str| may_be_file(&snapshot.join(name));
         let has_model = match graph_names(file).into_iter().find(|name| is_there(name)) {
             Some(graph) => {
-                let data = external_data(&snapshot.join(&graph)).ok()?;
+                let data = external_data(&snapshot.join(&graph))?;
                 data.iter().all(|name| is_there(&beside(&graph, name)))
             }
             None => is_complete(&snapshot),
         };
-        (has_model && [CONFIG, TOKENIZER].into_iter().all(is_there)).then_some(snapshot)
+        let is_whole = has_model && [CONFIG, TOKENIZER].into_iter().all(is_there);
+        Ok(is_whole.then_some(snapshot))
     }
 
     /// Returns the snapshot of a model, and downloads the model if it is not in the cache. If the model is in the cache, this
@@ -58,7 +65,7 @@ impl Hub {
         file: Option<&str>,
         on_progress: OnProgress,
     ) -> anyhow::Result<PathBuf> {
-        match self.find(repository, file) {
+        match self.find(repository, file)? {
             Some(snapshot) => Ok(snapshot),
             None if self.is_offline => bail!(
                 "model {repository}: is not in the cache {}, and this run is offline; download it with `qwen3-index model pull {repository}` while online",
@@ -134,7 +141,7 @@ impl Hub {
                 fetch(&name)?;
             }
         }
-        self.cache.set_revision(&repository.id, repository.revision(), &revision.commit)
+        self.cache.set_revision(&repository.id, repository.revision(), &revision.commit, on_progress)
     }
 
     /// Returns each snapshot in the cache that has an ONNX file, or weights in safetensors that this tool can export.
