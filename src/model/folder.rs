@@ -2,6 +2,7 @@
 //! maximum length of a text from the configuration files.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use super::fingerprint::external_data;
 use super::prompts::Prompts;
-use crate::storage::found::{is_absent, may_be_file};
+use crate::storage::found::{is_absent, is_file};
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -111,7 +112,7 @@ impl ModelFolder {
 
     fn of_files(onnx: PathBuf, folders: Vec<PathBuf>) -> anyhow::Result<Self> {
         let needed = |name: &str| {
-            find(&folders, name).with_context(|| {
+            find(&folders, name)?.with_context(|| {
                 let searched: Vec<String> =
                     folders.iter().map(|folder| folder.display().to_string()).collect();
                 format!(
@@ -244,20 +245,21 @@ impl ModelFolder {
         files.extend(
             external_data(&self.onnx)?.into_iter().map(|name| (self.onnx.with_file_name(&name), name.into())),
         );
-        let found = |name: &str| Some((find(&self.folders, name)?, PathBuf::from(name)));
-        files.extend([CONFIG].into_iter().chain(SETTINGS).filter_map(found));
+        for name in [CONFIG].into_iter().chain(SETTINGS) {
+            files.extend(find(&self.folders, name)?.map(|path| (path, PathBuf::from(name))));
+        }
         Ok(files)
     }
 
     /// Returns an error if the model has a module that this tool does not run. A Dense layer, for example, is not in the graph,
     /// and without this layer the vectors would be wrong.
     fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
-        find(&self.folders, MODULES).map_or(Ok(()), |path| check_modules(&path))
+        find(&self.folders, MODULES)?.map_or(Ok(()), |path| check_modules(&path))
     }
 
     /// Finds and reads an optional configuration file. Returns `None` if the model does not have the file.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
-        find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
+        find(&self.folders, name)?.map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
 }
 
@@ -298,8 +300,21 @@ fn folders(onnx: &Path) -> Vec<PathBuf> {
     if is_onnx { vec![parent, above] } else { vec![parent] }
 }
 
-fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
-    folders.iter().map(|folder| folder.join(name)).find(|path| may_be_file(path))
+/// Returns the first of these folders' files with this name, if any.
+///
+/// # Errors
+/// The file system does not say whether a folder has the file.
+fn find(folders: &[PathBuf], name: &str) -> anyhow::Result<Option<PathBuf>> {
+    for path in folders.iter().map(|folder| folder.join(name)) {
+        if is_file(&path).map_err(|e| cannot_read(&path, &e))? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+fn cannot_read(path: &Path, e: &io::Error) -> anyhow::Error {
+    anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display())
 }
 
 /// Returns the paths to try for the graph, relative to the model folder. The first path that exists is used. `file` is the value
@@ -318,9 +333,10 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     if metadata.is_file() {
         return Ok(path.to_owned());
     }
-    let candidates = graph_names(file).into_iter().map(|name| path.join(name));
-    if let Some(found) = candidates.into_iter().find(|candidate| may_be_file(candidate)) {
-        return Ok(found);
+    for name in graph_names(file) {
+        if let Some(found) = find(&[path.to_owned()], &name)? {
+            return Ok(found);
+        }
     }
     let others = graphs(path)?;
     if let ([only], None) = (others.as_slice(), file) {
@@ -337,13 +353,13 @@ pub fn graphs(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for prefix in ["", "onnx/"] {
         let folder = folder.join(prefix);
-        let cannot_read = |e| anyhow!("model {}: cannot be read: {e}; check the disk", folder.display());
         let entries = match fs::read_dir(&folder) {
             Err(e) if is_absent(&e) => continue,
-            entries => entries.map_err(cannot_read)?,
+            entries => entries.map_err(|e| cannot_read(&folder, &e))?,
         };
         for entry in entries {
-            let name = entry.map_err(cannot_read)?.file_name().to_string_lossy().into_owned();
+            let name =
+                entry.map_err(|e| cannot_read(&folder, &e))?.file_name().to_string_lossy().into_owned();
             if name.ends_with(".onnx") {
                 names.push(format!("{prefix}{name}"));
             }
@@ -358,8 +374,7 @@ pub fn graphs(folder: &Path) -> anyhow::Result<Vec<String>> {
 /// # Errors
 /// The file cannot be read or parsed.
 pub fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))?;
+    let text = fs::read_to_string(path).map_err(|e| cannot_read(path, &e))?;
     serde_json::from_str(&text).map_err(|e| {
         anyhow!("{}: cannot be parsed: {e}; use the file from the model's own repository", path.display())
     })

@@ -10,12 +10,6 @@ pub fn is_absent(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Returns `false` if there is no file at a path. Returns `true` if the file system does not say what is there: the error of
-/// opening the file then says why.
-pub fn may_be_file(path: &Path) -> bool {
-    is_file(path).unwrap_or(true)
-}
-
 /// Returns whether there is a file at a path.
 ///
 /// # Errors

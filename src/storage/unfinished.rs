@@ -17,7 +17,9 @@ pub fn make_folder(parent: &Path, prefix: &str, lock: Option<&Lock>) -> io::Resu
     if lock.is_some() {
         for entry in fs::read_dir(parent)? {
             let entry = entry?;
-            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) && entry.file_type()?.is_dir() {
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())
+                && entry.file_type()?.is_dir()
+            {
                 fs::remove_dir_all(entry.path())?;
             }
         }

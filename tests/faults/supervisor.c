@@ -4,15 +4,15 @@
 //     supervisor LOG FOLDER HOW NUMBER PROGRAM [ARGUMENT]...
 //
 // Only operations on paths and open files below FOLDER count, so FOLDER decides which files can fail. Operation NUMBER, counted
-// from 1, fails as HOW says. With NUMBER 0 none fails:
+// from 1, or the first one after it that can fail in this way, fails as HOW says:
 //
 //     none        no operation fails
 //     EIO         the operation fails with this error; EIO+ makes all later operations fail too. Also ENOSPC and ENOMEM.
 //     short       the operation reads or writes only half of the bytes; short+ does so for all later operations
 //     kill        all processes of the program are killed before the operation
 //
-// With ENOSPC only operations that need space on the disk count, and with short only reads and writes. LOG receives the line
-// "NUMBER NAME PATH" for each operation that failed, or for all of them with `none`, and then "count" with their number.
+// ENOSPC is for operations that need space on the disk (makes, writes), short for reads and writes. LOG receives the line
+// "NUMBER looks|makes|reads|writes NAME PATH" for each operation that failed, or for all of them with `none`.
 //
 // Exit code: that of the program, 128 + N if signal N ended it, 124 if it ran longer than LIMIT, 99 if the kernel forbids this.
 
@@ -47,8 +47,10 @@ enum { LIMIT = 60 };
 
 enum { EXIT_TIMED_OUT = 124, EXIT_FORBIDDEN = 99, EXIT_SIGNAL = 128 };
 
-// What an operation needs from the disk.
+// What an operation does.
 enum { LOOKS, MAKES, READS, WRITES };
+
+static const char *const NEEDS[] = { "looks", "makes", "reads", "writes" };
 
 // Places of arguments. A path without a descriptor is relative to the current folder, a descriptor without a path is a file.
 enum { NONE = -1, CWD = -2 };
@@ -276,20 +278,21 @@ static const struct call *find_call(int number) {
     return NULL;
 }
 
-// Returns whether an operation can fail as asked.
-static bool can_fail(const struct call *call, const __u64 *arguments) {
-    if (strcmp(how, "short") == 0) {
-        return (call->need == READS || call->need == WRITES) && arguments[2] > 1;
-    }
-    if (strcmp(how, "ENOSPC") == 0) {
-        int flags = 0;
+// Returns what an operation does. Opening a file may make it.
+static int need_of(const struct call *call, const __u64 *arguments) {
+    int flags = 0;
 #ifdef SYS_open
-        if (call->number == SYS_open) flags = (int)arguments[1];
+    if (call->number == SYS_open) flags = (int)arguments[1];
 #endif
-        if (call->number == SYS_openat) flags = (int)arguments[2];
-        return call->need == MAKES || call->need == WRITES || (flags & O_CREAT) != 0;
-    }
-    return true;
+    if (call->number == SYS_openat) flags = (int)arguments[2];
+    return flags & O_CREAT ? MAKES : call->need;
+}
+
+// Returns whether an operation can fail as asked.
+static bool can_fail(int need, const __u64 *arguments) {
+    if (strcmp(how, "short") == 0) return (need == READS || need == WRITES) && arguments[2] > 1;
+    if (strcmp(how, "ENOSPC") == 0) return need == MAKES || need == WRITES;
+    return strcmp(how, "none") != 0;
 }
 
 // Does half of a read or write in place of the program, and returns the result of the call.
@@ -335,6 +338,7 @@ static void supervise(int listener, pid_t program, long wanted) {
     struct pollfd waits[2] = { { listener, POLLIN, 0 }, { handle, POLLIN, 0 } };
     time_t end = time(NULL) + LIMIT;
     long count = 0;
+    bool has_failed = false;
     char path[PATH_MAX];
     for (;;) {
         int ready = poll(waits, 2, 1000);
@@ -358,11 +362,12 @@ static void supervise(int listener, pid_t program, long wanted) {
         const struct call *call = find_call(asked.data.nr);
         const int *places = call->places;
         bool is_here = find_place(&asked, places[0], places[1], path) || find_place(&asked, places[2], places[3], path);
-        if (is_here && can_fail(call, asked.data.args)) {
-            count++;
-            bool fails = wanted > 0 && (count == wanted || (from_then_on && count > wanted));
+        if (is_here) {
+            int need = need_of(call, asked.data.args);
+            bool fails = ++count >= wanted && (from_then_on || !has_failed) && can_fail(need, asked.data.args);
+            has_failed |= fails;
             if (fails || strcmp(how, "none") == 0) {
-                fprintf(log_file, "%ld %s %s\n", count, call->name, path + strlen(folder));
+                fprintf(log_file, "%ld %s %s %s\n", count, NEEDS[need], call->name, path + strlen(folder));
             }
             if (fails && strcmp(how, "kill") == 0) {
                 kill(-program, SIGKILL);
@@ -372,14 +377,13 @@ static void supervise(int listener, pid_t program, long wanted) {
                 int64_t done = do_half(&asked, call);
                 if (done < 0) answer.error = (int)done;
                 else answer.val = done;
-            } else if (fails && strcmp(how, "none") != 0) {
+            } else if (fails) {
                 answer.flags = 0;
                 answer.error = -error_number();
             }
         }
         ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
     }
-    fprintf(log_file, "count %ld\n", count);
 }
 
 int main(int count, char **arguments) {

@@ -3,7 +3,7 @@
 //! what happened, and the next run gives the same bytes as an undisturbed one.
 //!
 //! `tests/faults/supervisor.c` makes an operation fail. The suite tries a sample for a minute. To try every operation, set
-//! `QWEN3_INDEX_FAULTS=all`, or name what to try: `QWEN3_INDEX_FAULTS="night EIO+"`, `"merge kill 17"`.
+//! `QWEN3_INDEX_FAULTS=all`, or name what to try: `QWEN3_INDEX_FAULTS="night EIO+"`, `"merge kill 17, pull"`.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -26,8 +26,7 @@ const SAMPLE: Duration = Duration::from_secs(60);
 const THREADS: usize = 2;
 
 /// What a fault does: the words of `supervisor.c`.
-const HOWS: [&str; 9] =
-    ["EIO", "EIO+", "ENOSPC", "ENOSPC+", "ENOMEM", "ENOMEM+", "short", "short+", "kill"];
+const HOWS: [&str; 9] = ["EIO", "EIO+", "ENOSPC", "ENOSPC+", "ENOMEM", "ENOMEM+", "short", "short+", "kill"];
 
 /// Exit code of the supervisor if the kernel allows no user notification.
 const FORBIDDEN: i32 = 99;
@@ -99,7 +98,17 @@ const KINDS: [Kind; 7] = [
             fs::create_dir(there.folder().join("parts")).unwrap();
             for shard in ["0/2", "1/2"] {
                 let part = format!("parts/{}.parquet", &shard[..1]);
-                there.run(&["build", "docs", "rows.jsonl", "--shard", shard, "-o", &part, "--model", "model"]);
+                there.run(&[
+                    "build",
+                    "docs",
+                    "rows.jsonl",
+                    "--shard",
+                    shard,
+                    "-o",
+                    &part,
+                    "--model",
+                    "model",
+                ]);
             }
             there.run(&["merge", "parts", "-o", "out.parquet"]);
             change_documents(there);
@@ -139,13 +148,19 @@ const KINDS: [Kind; 7] = [
 fn documents(there: &Try) {
     there.write("docs/a.md", "# A first document\n\nIt stays.");
     there.write("docs/b.html", "<p>A document that goes</p>");
-    there.write("rows.jsonl", "{\"id\": \"1\", \"text\": \"a row\"}\n{\"id\": \"2\", \"text\": \"another row\"}\n");
+    there.write(
+        "rows.jsonl",
+        "{\"id\": \"1\", \"text\": \"a row\"}\n{\"id\": \"2\", \"text\": \"another row\"}\n",
+    );
 }
 
 fn change_documents(there: &Try) {
     fs::remove_file(there.folder().join("docs/b.html")).unwrap();
     there.write("docs/c.html", "<p>A document that comes</p>");
-    there.write("rows.jsonl", "{\"id\": \"1\", \"text\": \"a row\"}\n{\"id\": \"2\", \"text\": \"a changed row\"}\n");
+    there.write(
+        "rows.jsonl",
+        "{\"id\": \"1\", \"text\": \"a row\"}\n{\"id\": \"2\", \"text\": \"a changed row\"}\n",
+    );
 }
 
 /// What is at a path.
@@ -167,8 +182,17 @@ struct Try {
 impl Try {
     fn new() -> Self {
         let there = Try { playground: Playground::new(), hub: HubServer::with_tiny_model() };
-        for name in ["config.json", "tokenizer.json", "1_Pooling/config.json", "onnx/model_external.onnx", "onnx/model_external.onnx_data"] {
-            there.write(&format!("model/{name}"), fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap());
+        for name in [
+            "config.json",
+            "tokenizer.json",
+            "1_Pooling/config.json",
+            "onnx/model_external.onnx",
+            "onnx/model_external.onnx_data",
+        ] {
+            there.write(
+                &format!("model/{name}"),
+                fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap(),
+            );
         }
         PASSING.iter().for_each(|name| fs::create_dir(there.folder().join(name)).unwrap());
         fs::write(there.stdin(), "").unwrap();
@@ -207,7 +231,7 @@ impl Try {
         let (log, program) = (self.playground.path("log"), env!("CARGO_BIN_EXE_qwen3-index"));
         let template = hub::command(&self.playground, &self.hub, &[]);
         let mut command = Command::new("bash");
-                command.args(["-c", "exec \"$@\" < \"$0\""]).arg(self.stdin()).arg(supervisor());
+        command.args(["-c", "exec \"$@\" < \"$0\""]).arg(self.stdin()).arg(supervisor());
         command.args([&log, &self.folder()]).args([how, &number.to_string(), program]).args(arguments);
         for (name, value) in template.get_envs() {
             match value {
@@ -283,6 +307,8 @@ struct Known {
     twice: Tree,
     /// Exit code of the second run.
     second_code: Option<i32>,
+    /// What each operation does: looks, makes, reads or writes.
+    operations: Vec<String>,
 }
 
 impl Known {
@@ -290,18 +316,23 @@ impl Known {
         let there = Try::new();
         (kind.prepare)(&there);
         let before = there.tree();
-        there.run(kind.arguments);
+        let (ran, log) = there.fail(kind.arguments, "none", 0);
+        ran.expect(0);
+        let operations = log.lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect();
         let after = there.tree();
         let second_code = there.fail(kind.arguments, "none", 0).0.code;
         let twice = there.tree();
-        Known { kind, stdin: fs::read(there.stdin()).unwrap(), before, after, twice, second_code }
+        Known { kind, stdin: fs::read(there.stdin()).unwrap(), before, after, twice, second_code, operations }
     }
 
-    /// Counts the operations that can fail in this way.
-    fn count(&self, there: &Try, how: &str) -> usize {
-        self.restore(there);
-        let log = there.fail(self.kind.arguments, how, 0).1;
-        log.lines().last().unwrap().strip_prefix("count ").unwrap().parse().unwrap()
+    /// Returns the numbers of the operations that can fail in this way.
+    fn numbers(&self, how: &str) -> Vec<usize> {
+        let can_fail = |operation: &str| match how.trim_end_matches('+') {
+            "ENOSPC" => ["makes", "writes"].contains(&operation),
+            "short" => ["reads", "writes"].contains(&operation),
+            _ => true,
+        };
+        (1..).zip(&self.operations).filter(|(_, operation)| can_fail(operation)).map(|(n, _)| n).collect()
     }
 
     fn restore(&self, there: &Try) {
@@ -337,7 +368,13 @@ impl Known {
         if log.contains("hangs") {
             wrong.push("hangs".to_owned());
         }
-        let codes: &[i32] = if how == "kill" { &[0, KILLED] } else if how.starts_with("short") { &[0] } else { &[0, 1, 3] };
+        let codes: &[i32] = if how == "kill" {
+            &[0, KILLED]
+        } else if how.starts_with("short") {
+            &[0]
+        } else {
+            &[0, 1, 3]
+        };
         if !ran.code.is_some_and(|code| codes.contains(&code)) || ran.stderr.contains("panicked") {
             wrong.push(format!("exit code {:?}", ran.code));
         }
@@ -407,7 +444,8 @@ impl Known {
             // A partial output has another delta to the whole one.
             let is_delta = ran.code == Some(3) && path.starts_with("delta.parquet");
             if then.get(path) != wanted.get(path) && !is_delta {
-                let what = if wanted.contains_key(path) { "is not as after an undisturbed run" } else { "stays" };
+                let what =
+                    if wanted.contains_key(path) { "is not as after an undisturbed run" } else { "stays" };
                 wrong.push(format!("after the next run, {} {what}", path.display()));
             }
         }
@@ -415,11 +453,24 @@ impl Known {
     }
 }
 
-/// What to try.
-enum Wanted {
-    Sample,
-    All,
-    Named(String),
+/// A fault to try: the kind of run, what happens, and the number of the operation.
+type Fault = (usize, &'static str, usize);
+
+/// Returns the faults in the order in which they are tried: all kinds of runs take turns.
+fn faults(known: &[Known], wanted: &str) -> Vec<Fault> {
+    let is_wanted = |(at, how, number): &Fault| {
+        let names = [known[*at].kind.name, how, &number.to_string(), "all"];
+        wanted.split(',').any(|fault| fault.split_whitespace().all(|word| names.contains(&word)))
+    };
+    let of_kind = |at: usize| {
+        let of_how =
+            |how: &'static str| known[at].numbers(how).into_iter().map(move |number| (at, how, number));
+        let faults = HOWS.into_iter().flat_map(of_how).filter(is_wanted).collect();
+        shuffled(faults).into_iter().enumerate()
+    };
+    let mut faults: Vec<(usize, Fault)> = (0..known.len()).flat_map(of_kind).collect();
+    faults.sort_by_key(|(turn, _)| *turn);
+    faults.into_iter().map(|(_, fault)| fault).collect()
 }
 
 /// Returns whether the kernel reports operations to the supervisor.
@@ -437,45 +488,23 @@ fn a_fault_at_any_file_operation_leaves_the_old_output_or_the_new_one() {
     if !is_allowed() {
         return;
     }
-    let wanted = match env::var("QWEN3_INDEX_FAULTS") {
-        Ok(all) if all == "all" => Wanted::All,
-        Ok(named) => Wanted::Named(named),
-        Err(_) => Wanted::Sample,
-    };
-    let started = Instant::now();
-    let mut faults: Vec<(usize, &str, usize)> = Vec::new();
-    let mut table = String::new();
     let known: Vec<Known> = KINDS.iter().map(Known::new).collect();
-    let there = Try::new();
-    for (at, known) in known.iter().enumerate() {
-        for how in HOWS {
-            let name = format!("{} {how}", known.kind.name);
-            let number: Option<usize> = match &wanted {
-                Wanted::Named(named) => match named.strip_prefix(&name) {
-                    Some("") => None,
-                    Some(number) if number.starts_with(' ') => Some(number.trim().parse().unwrap()),
-                    _ if !named.contains(' ') && (named == how || named == known.kind.name) => None,
-                    _ => continue,
-                },
-                _ => None,
-            };
-            let count = known.count(&there, how);
-            writeln!(table, "{name}: {count} operations").unwrap();
-            faults.extend((1..=count).filter(|n| number.is_none_or(|number| *n == number)).map(|n| (at, how, n)));
-        }
+    for Known { kind, operations, .. } in &known {
+        println!("{}: {} operations", kind.name, operations.len());
     }
-    print!("{table}");
-    let faults = Mutex::new(shuffled(faults));
+    let wanted = env::var("QWEN3_INDEX_FAULTS").ok();
+    let faults = Mutex::new(faults(&known, wanted.as_deref().unwrap_or("all")).into_iter());
+    let started = Instant::now();
     let (tried, wrong) = (Mutex::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 let there = Try::new();
                 loop {
-                    if matches!(wanted, Wanted::Sample) && started.elapsed() > SAMPLE {
+                    if wanted.is_none() && started.elapsed() > SAMPLE {
                         break;
                     }
-                    let Some((at, how, number)) = faults.lock().unwrap().pop() else { break };
+                    let Some((at, how, number)) = faults.lock().unwrap().next() else { break };
                     let told = known[at].try_fault(&there, how, number);
                     *tried.lock().unwrap() += 1;
                     if let Some(told) = told {
@@ -488,6 +517,10 @@ fn a_fault_at_any_file_operation_leaves_the_old_output_or_the_new_one() {
     });
     let (tried, mut wrong) = (tried.into_inner().unwrap(), wrong.into_inner().unwrap());
     wrong.sort();
-    println!("{tried} faults tried in {:.0} s, {} of them wrong", started.elapsed().as_secs_f64(), wrong.len());
+    println!(
+        "{tried} faults tried in {:.0} s, {} of them wrong",
+        started.elapsed().as_secs_f64(),
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

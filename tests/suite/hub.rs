@@ -676,7 +676,8 @@ fn a_bundle_works_without_a_network() {
 /// A bundle is passed on, so it must not contain a file that only a symlink leads to. The symlinks of the cache are fine.
 #[test]
 fn a_bundle_has_only_files_of_the_model() {
-    let (playground, hub) = (Playground::new().with("secret", "of nobody else"), HubServer::with_tiny_model());
+    let (playground, hub) =
+        (Playground::new().with("secret", "of nobody else"), HubServer::with_tiny_model());
     let bundle = |model: &str| {
         let arguments = ["model", "bundle", "there", "--device", "cpu", "--model", model];
         run(&playground, &hub, &[&arguments[..], &["--model-file", "model_external.onnx"]].concat())
@@ -686,8 +687,10 @@ fn a_bundle_has_only_files_of_the_model() {
     assert!(bundled.is_file() && bundled.len() > 100_000);
     fs::remove_dir_all(playground.path("there")).unwrap();
 
-    for name in ["config.json", "tokenizer.json", "onnx/model_external.onnx", "onnx/model_external.onnx_data"] {
-        playground.write(&format!("mine/{name}"), fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap());
+    for name in ["config.json", "tokenizer.json", "onnx/model_external.onnx", "onnx/model_external.onnx_data"]
+    {
+        playground
+            .write(&format!("mine/{name}"), fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap());
     }
     // A link to the model folder, and a link inside it, are the user's own order.
     symlink(playground.path("mine"), playground.path("link")).unwrap();

@@ -262,7 +262,7 @@ fn beside() -> Option<PathBuf> {
 /// # Errors
 /// The name is a path that exists, or is not a name on the hub.
 pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
-    if let Some(path) = name.filter(|name| is_here(Path::new(name))) {
+    if let Some(path) = name.filter(|name| !name.starts_with(hub::HUB) && Path::new(name).exists()) {
         return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
     }
     let parsed = name.unwrap_or(hub::DEFAULT).parse();
@@ -273,7 +273,8 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
 
 /// Returns whether the user named a local folder or file. A path that the file system cannot look up is one: opening it says why.
 pub fn is_here(named: &Path) -> bool {
-    !named.as_os_str().as_encoded_bytes().starts_with(hub::HUB.as_bytes()) && named.try_exists().unwrap_or(true)
+    !named.as_os_str().as_encoded_bytes().starts_with(hub::HUB.as_bytes())
+        && named.try_exists().unwrap_or(true)
 }
 
 /// Checks that the owner in a name on the hub is not a local folder. Otherwise the name is probably the path of a model folder that

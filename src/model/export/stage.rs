@@ -52,8 +52,7 @@ impl Stage {
         let not_writable = |e| anyhow!("{}: cannot be written: {e}; name another folder", graphs.display());
         fs::create_dir_all(&graphs).map_err(not_writable)?;
         let lock = take_lock(&graphs, on_event)?;
-        let unfinished =
-            unfinished::make_folder(&graphs, UNFINISHED, lock.as_ref()).map_err(not_writable)?;
+        let unfinished = unfinished::make_folder(&graphs, UNFINISHED, lock.as_ref()).map_err(not_writable)?;
         Ok(Stage { unfinished, folder: graphs, _lock: lock })
     }
 

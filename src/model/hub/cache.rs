@@ -78,7 +78,19 @@ impl Cache {
                 }
             }
         };
-        find().map_err(|e| anyhow!("cache {}: cannot be read: {e}; check the disk", folder.display()))
+        find().map_err(|e| self.cannot_read(&e))
+    }
+
+    /// Returns whether there is a file at a path in the cache.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn has(&self, path: &Path) -> anyhow::Result<bool> {
+        is_file(path).map_err(|e| self.cannot_read(&e))
+    }
+
+    fn cannot_read(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!("cache {}: cannot be read: {e}; check the disk and the permissions", self.0.display())
     }
 
     /// Downloads a file of a commit if the cache does not have the file, and returns the path of the file in the snapshot.

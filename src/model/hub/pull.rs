@@ -14,7 +14,6 @@ use crate::model::folder::{
     CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
 };
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
-use crate::storage::found::may_be_file;
 
 /// The hub and the cache of downloaded models.
 pub struct Hub {
@@ -42,16 +41,25 @@ impl Hub {
         let Some(snapshot) = self.cache.snapshot(&repository.id, repository.revision())? else {
             return Ok(None);
         };
-        let is_there = |name: &str| may_be_file(&snapshot.join(name));
-        let has_model = match graph_names(file).into_iter().find(|name| is_there(name)) {
-            Some(graph) => {
-                let data = external_data(&snapshot.join(&graph))?;
-                data.iter().all(|name| is_there(&beside(&graph, name)))
+        let mut graph = None;
+        for name in graph_names(file) {
+            if graph.is_none() && self.cache.has(&snapshot.join(&name))? {
+                graph = Some(name);
             }
-            None => is_complete(&snapshot),
-        };
-        let is_whole = has_model && [CONFIG, TOKENIZER].into_iter().all(is_there);
-        Ok(is_whole.then_some(snapshot))
+        }
+        let mut needed = vec![CONFIG.to_owned(), TOKENIZER.to_owned()];
+        if let Some(graph) = &graph {
+            let data = external_data(&snapshot.join(graph))?;
+            needed.extend(data.iter().map(|name| beside(graph, name)));
+        } else if !is_complete(&snapshot)? {
+            return Ok(None);
+        }
+        for name in needed {
+            if !self.cache.has(&snapshot.join(name))? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(snapshot))
     }
 
     /// Returns the snapshot of a model, and downloads the model if it is not in the cache. If the model is in the cache, this
