@@ -38,7 +38,7 @@ use qwen3_index::console::{LogFormat, Reporter};
 use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
-use qwen3_index::pipeline::{self, Engine, Job, Tally, Work};
+use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::storage::place::Place;
 use qwen3_index::text::chunk::chunk;
@@ -216,8 +216,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         rows: RowKind::Documents,
         dim: WIDTH,
         shard: None,
-        old: None,
-        has_output: false,
+        old: OldOutput::Absent,
         allow_empty: false,
         allow_shrink: false,
         is_rebuild: false,

@@ -16,7 +16,7 @@ pub fn run(arguments: &MergeArguments, format: LogFormat) -> anyhow::Result<Exit
     listen(format, "the next run starts from scratch")?;
     let warn = |warning: &str| eprint_line(format, Level::Warning, warning, Value::Null);
     let (_lock, place, old) = output::hold(&arguments.output, &warn)?;
-    output::check_rows(&place, old.as_ref(), shards.parts().rows(), "the parts have no rows")?;
+    output::check_rows(&place, &old, shards.parts().rows(), "the parts have no rows")?;
     let mut shown = Transfer::new("merging", (!arguments.quiet).then_some(format));
     shown.begin(&counted(files.len() as u64, "part"), shards.parts().bytes());
     let joined = shards.join(&place, |bytes| shown.show(bytes));
@@ -25,5 +25,5 @@ pub fn run(arguments: &MergeArguments, format: LogFormat) -> anyhow::Result<Exit
     warning.iter().for_each(|warning| warn(warning));
     let (rows, files) = (counted(rows.into(), "row"), counted(files.len() as u64, "part"));
     shown.tell(&format!("{rows} of {files}, {} in {}", DecimalBytes(bytes), arguments.output.display()));
-    Ok(Exit::Done)
+    Ok(output::exit(&old))
 }

@@ -28,10 +28,10 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
         writer.push(rows(batch.context("standard input")?, &mut documents, &reporter))?;
     }
     let why = format!("no row of the stream has a vector ({documents})");
-    output::check_rows(&place, old.as_ref(), documents.embedded, &why)?;
+    output::check_rows(&place, &old, documents.embedded, &why)?;
     let written = writer.publish(None, 0, false)?;
     tell(&written, &documents, arguments, &reporter);
-    Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
+    Ok(if documents.failed == 0 { output::exit(&old) } else { Exit::Partial })
 }
 
 /// Returns the rows that have a vector. Counts all rows of the batch, and prints each failed row.

@@ -264,7 +264,8 @@ fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
         IndexFileError::Foreign => {
             anyhow!("was not made by this tool; name a file that `qwen3-index build` wrote")
         }
-        IndexFileError::Damaged(e) => anyhow!("cannot be read as an index: {e:#}; build it again"),
+        IndexFileError::Damaged(e) => anyhow!("cannot be read as an index: {e}; build it again"),
+        IndexFileError::Unreadable(e) => e.context("cannot be read; check the disk"),
     })?;
     let dim = known(&part)?.fingerprint.dim;
     ensure!(

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::job::Job;
+use super::job::{Job, OldOutput};
 use super::prepare::{PreparedDocument, Ready};
 use super::stale::Missing;
 use super::tally::Tally;
@@ -17,6 +17,8 @@ pub(super) struct Account<'a> {
     tally: &'a mut Tally,
     /// The old index, and the state of each of its documents in this run; `None` if there is no old index.
     old: Option<(&'a Old, Missing)>,
+    /// The number of rows of all documents that have their vectors.
+    rows: u64,
 }
 
 /// Rows of the old file that stay in the index, because their documents cannot be read in this run.
@@ -48,6 +50,14 @@ pub enum TooFewDocuments {
         /// How many documents the old output has.
         documents: u32,
     },
+    /// The old output is damaged, and has more than twice as many rows as the new one.
+    #[error("the damaged old output has {before} rows, but the inputs have only {rows}")]
+    FewerRows {
+        /// How many rows the new output has.
+        rows: u64,
+        /// How many rows the old output has, according to its footer.
+        before: u64,
+    },
 }
 
 impl<'a> Account<'a> {
@@ -56,7 +66,7 @@ impl<'a> Account<'a> {
             let stale = old.file.metadata().map_or(0, |metadata| metadata.stale);
             (old, Missing::new(old.file.documents(), stale))
         };
-        Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
+        Account { job, reporter, tally, old: job.old.index().map(missing), rows: 0 }
     }
 
     /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if the outcome
@@ -92,7 +102,7 @@ impl<'a> Account<'a> {
             PreparedDocument::Nothing(root) => {
                 ensure!(
                     self.job.allow_empty,
-                    match self.job.has_output {
+                    match self.job.old.has_documents() {
                         true => TooFewDocuments::NoneInRoot { root },
                         false => TooFewDocuments::NoneYet { root },
                     }
@@ -104,8 +114,9 @@ impl<'a> Account<'a> {
     }
 
     /// Counts a document that has all its vectors. `is_new` says whether the model made at least one of the vectors for this
-    /// document.
-    pub fn finish(&mut self, is_new: bool) {
+    /// document, and `rows` how many rows the document has.
+    pub fn finish(&mut self, is_new: bool, rows: usize) {
+        self.rows += rows as u64;
         *(if is_new { &mut self.tally.embedded } else { &mut self.tally.reused }) += 1;
     }
 
@@ -130,6 +141,14 @@ impl<'a> Account<'a> {
     pub fn stale(&mut self) -> anyhow::Result<Option<Stale<'a>>> {
         let tally = &mut *self.tally;
         assert!(tally.add_up(), "every document is accounted for: {tally:?}");
+        // With --allow-empty, a run that finds no documents may remove all documents of the old file.
+        let may_shrink = self.job.allow_shrink || self.job.allow_empty && tally.seen == 0;
+        if let OldOutput::Damaged { rows: before } = self.job.old {
+            ensure!(
+                self.rows.saturating_mul(2) >= before || may_shrink,
+                TooFewDocuments::FewerRows { rows: self.rows, before }
+            );
+        }
         let Some((old, missing)) = &mut self.old else { return Ok(None) };
         let file = &old.file;
         let stale = if old.has_vectors() {
@@ -138,10 +157,8 @@ impl<'a> Account<'a> {
             Vec::new()
         };
         let (removed, documents) = (missing.removed(&stale), file.documents());
-        // With --allow-empty, a run that finds no documents may remove all documents of the old file.
-        let is_empty = self.job.allow_empty && tally.seen == 0;
         ensure!(
-            removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
+            removed * 2 <= documents as usize || may_shrink,
             TooFewDocuments::MostGone { removed, documents }
         );
         tally.stale = stale.len() as u64;

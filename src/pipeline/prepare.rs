@@ -86,7 +86,7 @@ fn prepare_groups(
     sender: &Sender<Vec<PreparedDocument>>,
 ) {
     // This run will probably find about as many documents as the old file has.
-    let documents = job.old.as_ref().map_or(0, |old| old.file.documents());
+    let documents = job.old.index().map_or(0, |old| old.file.documents());
     let mut ids = SeenIds::with_capacity(documents as usize);
     for group in groups {
         let bytes = group.iter().map(progress).sum();
@@ -134,7 +134,7 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
     if document.text.is_empty() {
         return Ok(PreparedDocument::Empty(id));
     }
-    let old = job.old.as_ref().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file);
+    let old = job.old.index().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file);
     let old_document = old.and_then(|old| old.document(id));
     let row_of = |text: &str| old?.row_of_text(Digest::of(text), old_document);
     if job.rows == RowKind::Documents

@@ -76,8 +76,11 @@ impl Lock {
             // The previous holder may have removed the lock file after this process opened it. Then the lock is useless, because
             // other processes lock a new file.
             let here = file.metadata()?;
-            if !path.metadata().is_ok_and(|there| is_same(&there, &here)) {
-                continue;
+            match path.metadata() {
+                Ok(there) if is_same(&there, &here) => {}
+                Ok(_) => continue,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e.into()),
             }
             // From this line on, dropping `lock` removes the file.
             let mut lock = Lock { path: path.to_owned(), file, was_left: here.len() > 0, is_left: false };

@@ -56,22 +56,28 @@ impl Place {
     pub fn new(what: &str, path: &Path, kind: &FileKind) -> anyhow::Result<Self> {
         let name = format!("{what} {}", path.display());
         let refuse = |why: &str| anyhow!("{name}: {why}; name a new file or a {} file", kind.name);
+        let unreadable = |e: &io::Error| {
+            anyhow!("{name}: cannot be read: {e}; check the disk and the permissions (the file is untouched)")
+        };
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
         {
             return Err(refuse("is a folder"));
         }
         let (path, old) = match path.symlink_metadata() {
-            Err(_) => (path.to_owned(), None),
+            Err(e) if is_absent(&e) => (path.to_owned(), None),
+            Err(e) => return Err(unreadable(&e)),
             Ok(_) => {
-                let path = path.canonicalize().map_err(|e| refuse(&format!("is a broken symlink ({e})")))?;
-                let metadata = path.metadata().map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+                let path = path.canonicalize().map_err(|e| match is_absent(&e) {
+                    true => refuse(&format!("is a broken symlink ({e})")),
+                    false => unreadable(&e),
+                })?;
+                let metadata = path.metadata().map_err(|e| unreadable(&e))?;
                 (path, Some(metadata))
             }
         };
         if let Some(old) = &old {
             ensure!(old.is_file(), refuse("is not a regular file"));
-            let [start, end] =
-                ends(&path, kind.magic.len()).map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+            let [start, end] = ends(&path, kind.magic.len()).map_err(|e| unreadable(&e))?;
             // A power failure can leave a file of zeros.
             let may_be_damaged =
                 end == kind.magic || kind.magic.starts_with(&start) || start.iter().all(|&byte| byte == 0);
@@ -163,6 +169,14 @@ impl Place {
         ))
     }
 
+    /// Returns the error for a file or folder that cannot be read, so that the run does not know what is there.
+    fn cannot_read(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!(
+            "{}: cannot be read: {e}; check the disk and run again (the file is untouched)",
+            self.name_on_disk
+        )
+    }
+
     /// Returns the message for a file that could be read earlier in this run, but not any more.
     pub fn cannot_read_again(&self) -> String {
         format!(
@@ -207,29 +221,36 @@ impl Place {
     }
 
     /// Makes [`Place::publish`] back up the old file before replacing it. Returns the path that the backup will have.
-    pub fn plan_backup(&mut self) -> PathBuf {
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn plan_backup(&mut self) -> anyhow::Result<PathBuf> {
         self.backs_up_old = true;
         self.backup_path()
     }
 
     /// Returns the first unused path in the series `NAME.damaged`, `NAME.damaged-2` and so on.
-    fn backup_path(&self) -> PathBuf {
-        let path = |number: u32| {
+    fn backup_path(&self) -> anyhow::Result<PathBuf> {
+        let mut number = 1;
+        loop {
             let mut path = self.path.clone().into_os_string();
             path.push(BACKUP);
             if number > 1 {
                 path.push(format!("-{number}"));
             }
-            PathBuf::from(path)
-        };
-        (1..).map(path).find(|path| path.symlink_metadata().is_err()).unwrap_or_default()
+            let path = PathBuf::from(path);
+            if is_free(&path).map_err(|e| self.cannot_read(&e))? {
+                return Ok(path);
+            }
+            number += 1;
+        }
     }
 
     fn back_up_old(&self) -> anyhow::Result<()> {
-        let backup = self.backup_path();
+        let backup = self.backup_path()?;
         fs::hard_link(&self.path, &backup)
             // Some file systems have no hard links.
-            .or_else(|_| fs::copy(&self.path, &backup).map(drop))
+            .or_else(|_| copy_new(&self.path, &backup))
             .map_err(|e| {
                 anyhow!(
                     "{}: the damaged file cannot be kept as {} ({e}); make room, or remove the file",
@@ -255,9 +276,10 @@ impl Place {
     /// Another program replaced, removed or made the file.
     pub fn check_unchanged(&self) -> anyhow::Result<()> {
         let is_unchanged = match (&self.old, self.path.symlink_metadata()) {
-            (None, Err(_)) => true,
             (Some(old), Ok(now)) => identity(old) == identity(&now),
-            _ => false,
+            (None, Ok(_)) => false,
+            (old, Err(e)) if is_absent(&e) => old.is_none(),
+            (_, Err(e)) => return Err(self.cannot_read(&e)),
         };
         ensure!(
             is_unchanged,
@@ -324,12 +346,38 @@ fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
 /// Returns the first `count` bytes and the final `count` bytes of a file.
 fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     let mut file = File::open(path)?;
-    let from_end = file.metadata()?.len().saturating_sub(count as u64);
+    let length = file.metadata()?.len();
+    let from_end = length.saturating_sub(count as u64);
     let mut ends = [Vec::new(), Vec::new()];
     file.by_ref().take(count as u64).read_to_end(&mut ends[0])?;
     file.seek(SeekFrom::Start(from_end))?;
     file.read_to_end(&mut ends[1])?;
+    if ends.iter().any(|end| end.len() != usize::try_from(length).unwrap_or(count).min(count)) {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ended early"));
+    }
     Ok(ends)
+}
+
+/// Returns whether an error says that there is no file. Any other error leaves that open.
+fn is_absent(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Returns whether there is no file at a path.
+fn is_free(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(false),
+        Err(e) if is_absent(&e) => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+/// Copies a file and its mode to a path where there is no file.
+fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut old = File::open(from)?;
+    let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut old, &mut copy)?;
+    copy.set_permissions(old.metadata()?.permissions())
 }
 
 /// Returns whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.

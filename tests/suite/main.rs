@@ -7,6 +7,7 @@ mod checkpoints;
 mod crashes;
 mod devices;
 mod doctor;
+mod disk;
 mod documents;
 mod embed;
 mod errors;

@@ -760,7 +760,9 @@ fn a_damaged_index_is_rebuilt_and_a_copy_of_it_kept() {
     ];
     for ((what, bytes), number) in damages.into_iter().zip(1..) {
         playground.write(OUT, &bytes);
-        let ran = playground.run(&["build", "docs.jsonl", "-o", OUT, "--keep", "k"]).expect(0);
+        // Not every damaged file says how many rows it had.
+        let ran =
+            playground.run(&["build", "docs.jsonl", "-o", OUT, "--keep", "k", "--allow-shrink"]).expect(3);
         let kept = if number == 1 { format!("{OUT}.damaged") } else { format!("{OUT}.damaged-{number}") };
         ran.says("warning: output out.parquet: is damaged (").says(&format!("/{kept}\n"));
         playground.expect_as_from_scratch(&ran, &whole);
@@ -777,7 +779,7 @@ fn a_damaged_index_is_rebuilt_and_a_copy_of_it_kept() {
 }
 
 /// For a flipped bit anywhere, one of three things happens: the tool finds the damage and rebuilds the file; it refuses the
-/// file as another program's and leaves it; or no row depends on the bit.
+/// file as another program's, or because its rows cannot be counted, and leaves it; or no row depends on the bit.
 #[test]
 fn one_flipped_bit_never_leads_to_wrong_rows() {
     let playground = Playground::new();
@@ -796,7 +798,8 @@ fn one_flipped_bit_never_leads_to_wrong_rows() {
                 assert_eq!(rows(&playground.path(OUT)), expected, "byte {at}{}", ran.story);
                 left += 1;
             }
-            Some(0) => {
+            // A bit of the metadata itself is no damage of the rows: it is as if another version had written the metadata.
+            Some(0 | 3) => {
                 playground.expect_as_from_scratch(&ran, &whole);
                 anew += 1;
             }
@@ -1139,7 +1142,7 @@ fn wrong_dimensions_in_the_metadata_do_not_mix_up_vectors() {
         let mut bytes = whole.clone();
         bytes[at + 6] = digit;
         playground.write(OUT, &bytes);
-        let night = playground.night(&["docs.jsonl"], &["--dim", dim]).expect(0);
+        let night = playground.night(&["docs.jsonl"], &["--dim", dim]).expect(3);
         let scratch = playground.scratch(&["docs.jsonl"], &["--dim", dim]).0;
         playground.expect_as_from_scratch(&night.ran, &scratch);
     }
@@ -1162,7 +1165,8 @@ fn an_index_of_zeros_counts_as_damaged_and_not_as_foreign() {
     let whole = small(&playground);
     for bytes in [vec![0; whole.len()], patched_start(&whole), whole[..2].to_vec()] {
         playground.write(OUT, &bytes);
-        let ran = playground.run(&["build", "docs.jsonl", "-o", OUT, "--keep", "k"]).expect(0);
+        let ran =
+            playground.run(&["build", "docs.jsonl", "-o", OUT, "--keep", "k", "--allow-shrink"]).expect(3);
         playground.expect_as_from_scratch(&ran, &whole);
     }
 }
@@ -1182,7 +1186,7 @@ fn a_flipped_bit_in_a_metadata_key_counts_as_damage_and_not_as_foreign() {
         let mut bytes = whole.clone();
         bytes[at + 1] ^= 1;
         playground.write(OUT, &bytes);
-        let ran = playground.run(&["build", "docs.jsonl", "-o", OUT, "--keep", "k"]).expect(0);
+        let ran = playground.run(&["build", "docs.jsonl", "-o", OUT, "--keep", "k"]).expect(3);
         playground.expect_as_from_scratch(&ran, &whole);
     }
 }

@@ -46,7 +46,7 @@ pub fn execute(
         reporter.info(&format!("an earlier run was interrupted: resuming with its {count} vectors"));
     }
     let keep = &plan.job.reading.fields.keep;
-    let mut writer = IndexWriter::new(&session.place, plan.job.old.as_ref(), plan.metadata.clone(), keep);
+    let mut writer = IndexWriter::new(&session.place, plan.job.old.index(), plan.metadata.clone(), keep);
     run_stages(plan, model, &mut journal, &mut writer, reporter, outcome)?;
     let documents = &outcome.documents;
     // If only some documents fail, the run writes an index without these documents. If all documents fail, the run fails too,
@@ -56,7 +56,8 @@ pub fn execute(
         "no document could be embedded: {documents}; fix the failures and run again (output {} is untouched)",
         arguments.output.display()
     );
-    let exit = if documents.have_failures() { Exit::Partial } else { Exit::Done };
+    let is_well = !documents.have_failures() && !plan.job.old.is_damaged();
+    let exit = if is_well { Exit::Done } else { Exit::Partial };
     let wording = summary::wording(plan, outcome);
     if plan.job.is_dry {
         reporter.finish();

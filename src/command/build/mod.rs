@@ -61,23 +61,23 @@ fn build(
 ) -> anyhow::Result<Exit> {
     let documents = BuildInputs::new(arguments, stores)?;
     let mut session = Session::open(arguments, stores, reporter)?;
-    let before = session.old_graph().filter(|_| !arguments.rebuild);
-    let graph = before.as_deref().map_or(DefaultGraph::Model, DefaultGraph::OldOutput);
+    let before = session.old_metadata()?.filter(|_| !arguments.rebuild);
+    let graph =
+        before.as_ref().map_or(DefaultGraph::Model, |before| DefaultGraph::OldOutput(&before.model_file));
     let model = locate::open(&arguments.model, graph, reporter.format())?;
     let started = Instant::now();
     if session.place.is_taken() {
         reporter.enter(Phase::ReadingOldIndex);
     }
     let old = session.read_old(arguments, reporter)?;
-    let has_output = old.as_ref().map_or(session.place.is_taken(), |old| old.documents() > 0);
     outcome.seconds.old_output = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
-    let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| &metadata.fingerprint.model);
+    let before = old.index().and_then(IndexFile::metadata).map(|metadata| &metadata.fingerprint.model);
     let mut model = LazyModel::new(arguments, model, before.filter(|_| !arguments.rebuild), reporter)?;
     outcome.seconds.model = started.elapsed().as_secs_f64();
 
-    let plan = BuildPlan::new(arguments, documents, &model, old, has_output, reporter)?;
+    let plan = BuildPlan::new(arguments, documents, &model, old, reporter)?;
     outcome.fingerprint = Some(plan.metadata.fingerprint.clone());
     let result = execute(arguments, &plan, &mut model, &session, reporter, outcome);
     session.close(result.is_err());

@@ -8,7 +8,7 @@ use crate::cli::BuildArguments;
 use crate::command::setup::{inputs, model};
 use crate::console::Reporter;
 use crate::index::{Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind};
-use crate::pipeline::Job;
+use crate::pipeline::{Job, OldOutput};
 use crate::source::{Reading, Roots};
 use crate::storage::object::Stores;
 
@@ -39,8 +39,7 @@ pub struct BuildPlan {
 }
 
 impl BuildPlan {
-    /// Checks the arguments against the model, and compares the old index with the arguments and the model. `has_output` says
-    /// whether the old output has documents. A damaged old output is assumed to have documents.
+    /// Checks the arguments against the model, and compares the old index with the arguments and the model.
     ///
     /// # Errors
     /// An argument does not fit the model.
@@ -48,11 +47,17 @@ impl BuildPlan {
         arguments: &BuildArguments,
         documents: BuildInputs,
         model: &LazyModel,
-        old: Option<IndexFile>,
-        has_output: bool,
+        old: OldOutput<IndexFile>,
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
         let fingerprint = fingerprint(arguments, model)?;
+        let old = match old {
+            OldOutput::Absent => OldOutput::Absent,
+            OldOutput::Damaged { rows } => OldOutput::Damaged { rows },
+            OldOutput::Index(file) => {
+                OldOutput::Index(compared(file, &fingerprint, arguments.rebuild, reporter))
+            }
+        };
         let job = Job {
             roots: documents.roots,
             reading: documents.reading,
@@ -62,9 +67,8 @@ impl BuildPlan {
             rows: fingerprint.rows,
             dim: fingerprint.dim,
             shard: arguments.reading.shard,
-            old: old.map(|file| compared(file, &fingerprint, arguments.rebuild, reporter)),
+            old,
             is_rebuild: arguments.rebuild,
-            has_output,
             allow_empty: arguments.allow_empty,
             allow_shrink: arguments.allow_shrink,
             is_dry: arguments.dry_run,
@@ -76,7 +80,7 @@ impl BuildPlan {
 
     /// Returns whether the run can reuse vectors of the old index.
     pub fn reuses_old(&self) -> bool {
-        !self.job.is_rebuild && self.job.old.as_ref().is_some_and(Old::has_vectors)
+        !self.job.is_rebuild && self.job.old.index().is_some_and(Old::has_vectors)
     }
 }
 

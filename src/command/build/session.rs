@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
+
 use crate::cli::BuildArguments;
 use crate::command::setup::output;
 use crate::command::setup::target::Target;
 use crate::console::{LogFormat, Reporter};
 use crate::index::{DELTA, INDEX, IndexFile, IndexFileError, Metadata, Part};
+use crate::pipeline::OldOutput;
 use crate::storage::lock::Lock;
 use crate::storage::object::Stores;
 use crate::storage::place::Place;
@@ -59,45 +62,56 @@ impl Session {
         self.lock.as_ref().is_some_and(|lock| lock.was_left)
     }
 
-    /// Returns the file name of the graph that the index of the previous run was made with. Returns `None` if there is no such
-    /// index; [`Session::read_old`] says why.
-    pub fn old_graph(&self) -> Option<String> {
-        let part = Part::open(self.place.path()).ok()?;
-        part.metadata().map(|metadata| metadata.model_file.clone())
-    }
-
-    /// Reads the index of the previous run. Returns `None` if there is no index, or if the index is damaged. A damaged index
-    /// will be renamed, not deleted.
+    /// Returns the metadata of the index of the previous run, without reading its rows. Returns `None` if there is no index, or if
+    /// its footer cannot be used; [`Session::read_old`] says why.
     ///
     /// # Errors
-    /// The place has a file that is not an index, or an index of another shard. The run would overwrite this file.
+    /// The file cannot be read.
+    pub fn old_metadata(&self) -> anyhow::Result<Option<Metadata>> {
+        if !self.place.is_taken() {
+            return Ok(None);
+        }
+        match Part::open(self.place.path()) {
+            Ok(part) => Ok(part.metadata().cloned()),
+            Err(error @ IndexFileError::Unreadable(_)) => Err(output::not_replaceable(&self.place, error)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Reads the index of the previous run. A damaged index will be renamed, not deleted.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not an index, or is an index of another shard. The file is damaged, and its rows cannot be
+    /// counted, so nothing would stop the loss of most documents.
     pub fn read_old(
         &mut self,
         arguments: &BuildArguments,
         reporter: &Reporter,
-    ) -> anyhow::Result<Option<IndexFile>> {
+    ) -> anyhow::Result<OldOutput<IndexFile>> {
         if !self.place.is_taken() {
-            return Ok(None);
+            return Ok(OldOutput::Absent);
         }
         match IndexFile::open(self.place.path()) {
             Ok(file) => {
                 let shard = |metadata: &Metadata| metadata.shard;
                 output::check_shard(&self.place, file.metadata().map(shard), arguments.reading.shard)?;
-                Ok(Some(file))
+                Ok(OldOutput::Index(file))
             }
-            Err(error @ (IndexFileError::Foreign | IndexFileError::Delta)) => {
-                Err(output::would_be_lost(&self.place, &error))
-            }
-            Err(IndexFileError::Damaged(e)) => {
-                let kept = self.place.plan_backup();
+            Err(IndexFileError::Damaged(damage)) => {
+                let kept = self.place.plan_backup()?;
                 let (place, kept) = (&self.place, kept.display());
+                ensure!(
+                    damage.rows.is_some() || arguments.allow_shrink,
+                    "{place}: is damaged ({damage}), and does not say how many rows it had; put a backup in its place, or embed all texts again with --allow-shrink (the damaged file would be kept as {kept})"
+                );
                 let will = if arguments.dry_run { "would be" } else { "will be" };
                 let delta = if arguments.delta.is_some() { "; the delta has all rows" } else { "" };
                 reporter.warn(&format!(
-                    "{place}: is damaged ({e:#}); all texts are embedded again{delta}, and the damaged file {will} kept as {kept}"
+                    "{place}: is damaged ({damage}); all texts are embedded again{delta}, and the damaged file {will} kept as {kept}"
                 ));
-                Ok(None)
+                Ok(OldOutput::Damaged { rows: damage.rows.unwrap_or(0) })
             }
+            Err(error) => Err(output::not_replaceable(&self.place, error)),
         }
     }
 
