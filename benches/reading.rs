@@ -193,6 +193,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
     let metadata = Metadata {
         tool: String::new(),
         model_file: String::new(),
+        model: None,
         quality: None,
         fingerprint,
         stale: 0,

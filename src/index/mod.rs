@@ -27,7 +27,7 @@ mod writer;
 pub use delta::{Changes, OPERATION, write_delta};
 pub use file::{IndexFile, Old, Reusable};
 pub use join::{JoinError, Joined, Shards};
-pub use metadata::{Fingerprint, Metadata, RowKind};
+pub use metadata::{Fingerprint, Metadata, RowKind, Setting};
 pub use part::{IndexFileError, Part};
 pub use parts::{Parts, RowAt};
 pub use row::{Row, RowId, Vector};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)] // Tests panic to fail, and print tables.
 
+mod accidents;
 mod bad_inputs;
 mod checkpoints;
 mod crashes;
