@@ -224,7 +224,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         is_dry: false,
     };
     pipeline::run(&Arc::new(job), engine, &Arc::new(Reporter::new(true, LogFormat::Text))).unwrap();
-    writer.publish(None, 0, false).unwrap();
+    writer.publish(None, 0).unwrap();
     journal.remove().unwrap();
 }
 

@@ -144,10 +144,23 @@ impl IndexFile {
     pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
         let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
         own.find(|&row| self.texts[row as usize] == text).or_else(|| {
-            let by_text = self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.texts[at]));
+            let by_text = self.by_text();
             let found = by_text.partition_point(|&at| self.texts[at as usize] < text);
             by_text.get(found).copied().filter(|&at| self.texts[at as usize] == text)
         })
+    }
+
+    /// Marks every row with the same text as a marked row. `marks` has one mark per row.
+    pub fn mark_equal_texts(&self, marks: &mut [bool]) {
+        for rows in self.by_text().chunk_by(|&a, &b| self.texts[a as usize] == self.texts[b as usize]) {
+            if rows.iter().any(|&row| marks[row as usize]) {
+                rows.iter().for_each(|&row| marks[row as usize] = true);
+            }
+        }
+    }
+
+    fn by_text(&self) -> &[u32] {
+        self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.texts[at]))
     }
 
     /// Returns the rows of a document.

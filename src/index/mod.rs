@@ -24,7 +24,7 @@ mod stream;
 mod table;
 mod writer;
 
-pub use delta::{Changes, OPERATION, write_delta};
+pub use delta::{Changes, DeltaOutput, OPERATION, write_delta};
 pub use file::{IndexFile, Old, Reusable};
 pub use join::{JoinError, Joined, Shards};
 pub use metadata::{Fingerprint, Metadata, RowKind, Setting};

@@ -17,6 +17,8 @@ pub(super) struct Account<'a> {
     tally: &'a mut Tally,
     /// The old index, and the state of each of its documents in this run; `None` if there is no old index.
     old: Option<(&'a Old, Missing)>,
+    /// For each row of the old file, whether its text is in the new file too.
+    has_text: Vec<bool>,
     /// The number of rows of all documents that have their vectors.
     rows: u64,
 }
@@ -66,7 +68,9 @@ impl<'a> Account<'a> {
             let stale = old.file.metadata().map_or(0, |metadata| metadata.stale);
             (old, Missing::new(old.file.documents(), stale))
         };
-        Account { job, reporter, tally, old: job.old.index().map(missing), rows: 0 }
+        let rows = job.old.index().map_or(0, |old| old.file.rows() as usize);
+        let has_text = vec![false; rows];
+        Account { job, reporter, tally, old: job.old.index().map(missing), has_text, rows: 0 }
     }
 
     /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if the outcome
@@ -79,6 +83,7 @@ impl<'a> Account<'a> {
             PreparedDocument::Ready(ready) => {
                 self.tally.found(ready.document.encoding);
                 self.mark(ready.id, Missing::found);
+                ready.same_text.into_iter().for_each(|row| self.has_text_of(row));
                 return Ok(Some(ready));
             }
             PreparedDocument::Empty(id) => {
@@ -127,10 +132,8 @@ impl<'a> Account<'a> {
     }
 
     /// Records that the new file also has the text of this row of the old file.
-    pub fn keep_row(&mut self, row: u32) {
-        if let Some((old, missing)) = &mut self.old {
-            missing.moved(old.file.document_of(row));
-        }
+    pub fn has_text_of(&mut self, row: u32) {
+        self.has_text[row as usize] = true;
     }
 
     /// Returns the rows of the old file that stay in the index, because their documents cannot be read in this run. Must be
@@ -151,6 +154,14 @@ impl<'a> Account<'a> {
         }
         let Some((old, missing)) = &mut self.old else { return Ok(None) };
         let file = &old.file;
+        if missing.removed(&[]) > 0 {
+            file.mark_equal_texts(&mut self.has_text);
+            for (document, (_, rows)) in (0..).zip(file.each_document()) {
+                if self.has_text[rows.start as usize..rows.end as usize].contains(&true) {
+                    missing.moved(document);
+                }
+            }
+        }
         let stale = if old.has_vectors() {
             missing.stale(|documents| file.document_ids(documents))?
         } else {
@@ -163,6 +174,7 @@ impl<'a> Account<'a> {
         );
         tally.stale = stale.len() as u64;
         tally.gone = removed as u64;
+        tally.all_ids_changed = missing.all_ids_changed();
         let rows = stale.iter().flat_map(|&document| file.rows_of(document)).collect();
         Ok(Some(Stale { file, rows }))
     }

@@ -34,7 +34,7 @@ pub struct FileKind {
 }
 
 /// A checked path to write a file to, and the metadata of the file that was there at the time of the check.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Place {
     /// The name of the place in messages.
     name: String,
@@ -44,6 +44,24 @@ pub struct Place {
     /// The metadata of the file that was there when the place was checked; `None` if there was no file.
     old: Option<Metadata>,
     backs_up_old: bool,
+}
+
+/// A file that is in place.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// What could not be done for the file.
+    pub warnings: Vec<String>,
+    /// Whether a person should look at the warnings before the next run, because the disk failed.
+    pub needs_attention: bool,
+}
+
+impl Published {
+    /// Adds the warnings of another file.
+    #[must_use]
+    pub fn and(mut self, other: Published) -> Self {
+        self.warnings.extend(other.warnings);
+        Published { needs_attention: self.needs_attention || other.needs_attention, ..self }
+    }
 }
 
 impl Place {
@@ -204,20 +222,34 @@ impl Place {
     }
 
     /// Moves a temporary file to this place, and gives it the mode and owner of the old file. Flushes the file and the folder to
-    /// disk. Returns a warning if the mode or owner could not be kept.
+    /// disk.
     ///
     /// # Errors
-    /// The file cannot be moved; another program replaced the old file; the old file cannot be backed up.
-    pub fn publish(&self, file: NamedTempFile) -> anyhow::Result<Option<String>> {
-        let warning = self.copy_owner_and_mode(file.as_file());
+    /// The file cannot be moved; another program replaced the old file; the old file cannot be backed up. After an error, the old
+    /// file is untouched.
+    pub fn publish(&self, file: NamedTempFile) -> anyhow::Result<Published> {
+        let mut warnings = Vec::from_iter(self.copy_owner_and_mode(file.as_file()));
         file.as_file().sync_all().map_err(|e| self.cannot_write(&e))?;
         self.check_unchanged()?;
         if self.backs_up_old {
             self.back_up_old()?;
         }
         file.persist(&self.path).map_err(|e| self.cannot_write(&e.error))?;
-        self.sync_folder()?;
-        Ok(warning)
+        // From here on the new file is in place, so nothing may be reported as an error that leaves the old file.
+        let flushed = File::open(self.folder()).and_then(|folder| folder.sync_all());
+        let needs_attention = flushed.is_err();
+        warnings.extend(flushed.err().map(|e| {
+            format!(
+                "{}: is in place, but its folder cannot be flushed to disk ({e}), so a power failure may bring the old file back; check the disk",
+                self.name
+            )
+        }));
+        Ok(Published { warnings, needs_attention })
+    }
+
+    /// Removes the file that [`Place::publish`] has put in place. Does not report an error, because the caller has one already.
+    pub fn retract(&self) {
+        let _ = fs::remove_file(&self.path);
     }
 
     /// Makes [`Place::publish`] back up the old file before replacing it. Returns the path that the backup will have.
@@ -258,16 +290,6 @@ impl Place {
                     backup.display()
                 )
             })
-    }
-
-    /// Flushes the folder to disk. Before the flush, a power failure can undo the creation or renaming of a file.
-    ///
-    /// # Errors
-    /// The folder cannot be flushed to disk.
-    pub fn sync_folder(&self) -> anyhow::Result<()> {
-        File::open(self.folder())
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.name))
     }
 
     /// Checks that the old file has not been changed or removed. If there was no old file, checks that there is still no file.

@@ -4,12 +4,13 @@
 //     FAIL_FILE   end of the path of the file
 //     FAIL_AT     number of the first call that fails, from 1 (default 1)
 //     FAIL_COUNT  number of calls that fail (default 1)
-//     FAIL_WITH   errno of the call; 0 for a read that returns no bytes (default 5, EIO)
+//     FAIL_WITH   errno of the call; 0 for a read that returns no bytes; a signal with a minus before it (default 5, EIO)
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ static int fails(const char* call, const char* path) {
   long call_number = atomic_fetch_add(&calls, 1) + 1, first = setting("FAIL_AT", 1);
   if (call_number < first || call_number >= first + setting("FAIL_COUNT", 1)) return 0;
   errno = (int)setting("FAIL_WITH", EIO);
+  if (errno < 0) raise(-errno);
   return 1;
 }
 

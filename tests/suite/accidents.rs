@@ -146,3 +146,46 @@ fn a_forgotten_option_embeds_nothing_anew_and_a_named_one_does() {
         assert_eq!(rows(&playground.path(OUT)).len(), TEXTS.len());
     }
 }
+
+/// A second input gives every document another id, unless the run says how ids begin. Texts under other ids are still there.
+#[test]
+fn a_second_input_changes_no_id_with_a_prefix_that_is_said_and_warns_otherwise() {
+    const CHANGED: &str = "warning: every id of the old output has changed";
+    let ids = |playground: &Playground| -> Vec<String> {
+        rows(&playground.path(OUT)).into_iter().map(|row| row.id).collect()
+    };
+    let playground = Playground::new().with("u/b/z.md", "More");
+    // Most texts occur twice.
+    (0..6).for_each(|n| playground.write(&format!("u/a/{n}.md"), format!("The letter {}", n % 3)));
+    let build = |inputs: &[&str], more: &[&str]| {
+        playground
+            .run(&[&["build"], inputs, &["-o", OUT, "--delta", "delta.parquet"], more].concat())
+            .expect(0)
+    };
+    for (prefix, first) in [("always", "u/a/0.md"), ("never", "0.md")] {
+        let _ = fs::remove_file(playground.path(OUT));
+        build(&["u/a"], &["--id-prefix", prefix]);
+        assert_eq!(ids(&playground)[0], first);
+        let ran = build(&["u/a", "u/b"], &["--id-prefix", prefix]);
+        ran.says("7 rows (1 added, 0 changed, 0 removed)");
+        assert!(!ran.stderr.contains(CHANGED), "{}", ran.story);
+    }
+    // The texts are found even if no vector of the old output is used.
+    for more in [&[][..], &["--rebuild"], &["--max-tokens", "100"], &["--rebuild", "--chunks"]] {
+        let _ = fs::remove_file(playground.path(OUT));
+        build(&["u/a"], &[]);
+        let ran = build(&["u/a", "u/b"], more);
+        ran.says(CHANGED).says("7 rows (7 added, 0 changed, 6 removed)");
+        assert!(ids(&playground)[0].starts_with("u/a/0.md"), "{}", ran.story);
+        let ran = build(&["u/a", "u/b"], more);
+        assert!(!ran.stderr.contains(CHANGED), "{}", ran.story);
+    }
+    playground.write("u/b/0.md", "Another text");
+    let ran =
+        playground.run(&["build", "u/a", "u/b", "-o", "twice.parquet", "--id-prefix", "never"]).expect(3);
+    ran.says("u/b/0.md: the id `0.md` is already used at u/a/0.md");
+    playground
+        .run(&["build", "u/a", "-o", OUT, "--id-prefix", "often"])
+        .expect(2)
+        .says("expected auto, always or never");
+}

@@ -80,7 +80,7 @@ fn build(
 
     let plan = BuildPlan::new(arguments, documents, &model, old, before.as_ref(), reporter)?;
     outcome.fingerprint = Some(plan.metadata.fingerprint.clone());
-    let result = execute(arguments, &plan, &mut model, &session, reporter, outcome);
-    session.close(result.is_err());
-    result
+    let exit = execute(arguments, &plan, &mut model, &mut session, reporter, outcome)?;
+    session.close();
+    Ok(exit)
 }

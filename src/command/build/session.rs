@@ -8,7 +8,9 @@ use crate::cli::BuildArguments;
 use crate::command::setup::output;
 use crate::command::setup::target::Target;
 use crate::console::{LogFormat, Reporter};
-use crate::index::{DELTA, INDEX, IndexFile, IndexFileError, Metadata, Part};
+use crate::index::{
+    DELTA, DeltaOutput, INDEX, IndexFile, IndexFileError, IndexWriter, Metadata, Part, Written,
+};
 use crate::pipeline::OldOutput;
 use crate::storage::lock::Lock;
 use crate::storage::object::Stores;
@@ -56,10 +58,27 @@ impl Session {
         Ok(Session { output, delta_output, place, delta, lock })
     }
 
-    /// Returns whether the previous run left its lock file behind. A run does so if it is killed, or if it fails and its
-    /// output is an object.
-    pub fn was_left(&self) -> bool {
-        self.lock.as_ref().is_some_and(|lock| lock.was_left)
+    /// Completes the index and puts it in place, with the delta. Notes the content of the new index beside the output until the run
+    /// has ended, so that a run after a killed one knows that nobody has been told of the delta.
+    ///
+    /// # Errors
+    /// The errors of [`IndexWriter::publish`].
+    pub fn publish(&mut self, writer: IndexWriter, stale: u32) -> anyhow::Result<Written> {
+        let (place, lock) = (&self.place, &mut self.lock);
+        let unreported = lock.as_ref().and_then(Lock::note).map(str::to_owned);
+        let mut remember = |content: &str| match lock.as_mut() {
+            Some(lock) => lock.set_note(Some(content.to_owned())).map_err(|e| place.not_writable(&e)),
+            None => Ok(()),
+        };
+        let delta = self.delta.as_ref();
+        let delta =
+            delta.map(|place| DeltaOutput { place, unreported: unreported.clone(), remember: &mut remember });
+        let written = writer.publish(delta, stale);
+        if let (Err(_), Some(lock)) = (&written, lock) {
+            // The run fails with the error that it has. A note about a file that is not in place is harmless.
+            let _ = lock.set_note(unreported);
+        }
+        written
     }
 
     /// Returns the metadata of the index of the previous run, without reading its rows. Returns `None` if there is no index, or if
@@ -119,16 +138,15 @@ impl Session {
     ///
     /// # Errors
     /// The store does not accept an upload.
-    pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
-        self.delta_output.iter().chain([&self.output]).try_for_each(|target| target.upload(format))
+    pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<Vec<String>> {
+        let targets = self.delta_output.iter().chain([&self.output]);
+        let warnings: Vec<Option<String>> =
+            targets.map(|target| target.upload(format)).collect::<anyhow::Result<_>>()?;
+        Ok(warnings.into_iter().flatten().collect())
     }
 
-    /// Releases the lock. If the run has failed and the output is an object, the lock file stays.
-    pub fn close(self, has_failed: bool) {
-        if let (Some(lock), true) = (self.lock, has_failed && self.output.is_object()) {
-            // A failed upload may still have changed the object. The lock file tells the next run to keep the delta that
-            // belongs to the changed object.
-            lock.leave();
-        }
+    /// Releases the lock and forgets the note, because the run has ended well.
+    pub fn close(self) {
+        self.lock.into_iter().for_each(Lock::release);
     }
 }

@@ -13,7 +13,7 @@ use crate::pipeline::OldOutput;
 use crate::shard::Shard;
 use crate::storage::lock::{Lock, LockError};
 use crate::storage::object::Url;
-use crate::storage::place::Place;
+use crate::storage::place::{Place, Published};
 
 /// The end of the lock file's name. The lock file is a hidden file beside the output.
 const LOCK: &str = "lock";
@@ -103,9 +103,9 @@ pub fn check_rows(place: &Place, old: &OldOutput<Part>, rows: u64, why: &str) ->
 }
 
 /// Returns the exit code of a run that has put its output in place. A damaged old output needs a person, even though the new
-/// output is whole.
-pub fn exit(old: &OldOutput<Part>) -> Exit {
-    if old.is_damaged() { Exit::Partial } else { Exit::Done }
+/// output is whole, and so does a disk that fails.
+pub fn exit(old: &OldOutput<Part>, published: &Published) -> Exit {
+    if old.is_damaged() || published.needs_attention { Exit::Partial } else { Exit::Done }
 }
 
 /// Returns the error for an existing file that the output must not replace, because the file is no index or cannot be read.
