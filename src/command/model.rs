@@ -22,7 +22,7 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
         ModelCommand::Pull(named) => printed(writeln!(out, "{}", pull(&named, format)?.display()))?,
         ModelCommand::Where(named) => printed(writeln!(out, "{}", find(&named)?.display()))?,
         ModelCommand::Bundle(arguments) => {
-            let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?;
+            let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?.model;
             listen(format, "the next run starts from scratch")?;
             let bytes = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
