@@ -1,10 +1,12 @@
 //! Ends a run on Ctrl-C (SIGINT) or SIGTERM, and keeps a limit on file sizes from ending it. Only this module uses signal-hook.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -15,6 +17,9 @@ const GRACE_PERIOD: Duration = Duration::from_secs(4);
 
 /// How long [`listen`] waits for `tell` to write the message. Then the process ends, even if `tell` has not finished.
 const MESSAGE_PERIOD: Duration = Duration::from_millis(100);
+
+/// The time between two looks for a signal while a run waits.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The value of [`RECEIVED`] until a signal arrives. No signal has the number 0.
 const NO_SIGNAL: i32 = 0;
@@ -105,5 +110,79 @@ pub fn check() -> Result<(), Interrupted> {
     match RECEIVED.load(Relaxed) {
         NO_SIGNAL => Ok(()),
         signal => Err(Interrupted::by(signal)),
+    }
+}
+
+/// Waits for `time`.
+///
+/// # Errors
+/// [`Interrupted`] as soon as a signal arrives.
+pub fn sleep(time: Duration) -> Result<(), Interrupted> {
+    let end = Instant::now() + time;
+    loop {
+        check()?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(LOOK_EVERY));
+    }
+}
+
+/// Runs `work`, which may wait long for a system call, on a thread of its own. After a signal, the thread is left alone until the
+/// process ends.
+///
+/// # Errors
+/// [`Interrupted`] as soon as a signal arrives.
+pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
+    wait_until(None, work).map(|done| done.unwrap_or_else(|| unreachable!("there is no limit")))
+}
+
+/// Runs `work` as [`run`] does. Returns `None` if `work` takes longer than `limit`.
+///
+/// # Errors
+/// [`Interrupted`] as soon as a signal arrives.
+pub fn run_within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, Interrupted> {
+    wait_until(Some(Instant::now() + limit), work)
+}
+
+fn wait_until<T: Send + 'static>(
+    end: Option<Instant>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, Interrupted> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let thread = thread::spawn(move || drop(sender.send(work())));
+    loop {
+        check()?;
+        let wait =
+            end.map_or(LOOK_EVERY, |end| end.saturating_duration_since(Instant::now()).min(LOOK_EVERY));
+        match receiver.recv_timeout(wait) {
+            Ok(done) => return Ok(Some(done)),
+            Err(RecvTimeoutError::Timeout) if end.is_some_and(|end| Instant::now() >= end) => {
+                return Ok(None);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    match thread.join() {
+        Err(panic) => resume_unwind(panic),
+        Ok(()) => unreachable!("a thread that ends without a panic has sent its result"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_and_the_panic_of_a_thread_are_handed_on() {
+        assert_eq!(run(|| 1 + 1).unwrap(), 2);
+        assert_eq!(run_within(Duration::from_millis(10), || thread::sleep(GRACE_PERIOD)).unwrap(), None);
+        let panic = std::panic::catch_unwind(|| run(|| panic!("this panic is part of the test")));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"this panic is part of the test"));
     }
 }

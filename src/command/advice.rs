@@ -9,6 +9,7 @@ use crate::console::without_secrets;
 use crate::error::{ContentError, DocumentError, FieldRole, NoVector, RequestFailure, StoreError};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
+use crate::interrupt::Interrupted;
 use crate::model::hub::{HubError, NotARepository};
 use crate::model::{BatchError, Device, DeviceError, GraphMissing};
 use crate::pipeline::TooFewDocuments;
@@ -26,6 +27,10 @@ pub fn explained(error: &DocumentError) -> String {
 
 /// Returns the message of the error that ends the run, followed by the advice, in one line without secrets.
 pub fn explained_run(error: &anyhow::Error) -> String {
+    // The place where a signal arrived is not at fault.
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return interrupted.to_string();
+    }
     joined(format!("{error:#}"), error.chain().find_map(of_cause))
 }
 

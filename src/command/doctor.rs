@@ -101,7 +101,6 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
     };
     let has_files = findings.files(&model.folder);
     findings.tokenizer(&model);
-    findings.pooling(&model.folder);
     let max_tokens = model::max_tokens(None, &model, &model.tokenizer).unwrap_or_else(|error| {
         findings.failure("tokenizer", &error);
         SPEED_TOKENS
@@ -114,6 +113,7 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
         Ok(loaded) => loaded,
         Err(error) => return findings.not_loaded(arguments, &error),
     };
+    findings.pooling(&model.folder, &loaded);
     findings.runtime(loaded.library);
     let cpu_reason =
         loaded.cpu_reason().map_or(String::new(), |reason| format!(" ({})", explained_run(reason.error())));
@@ -180,10 +180,16 @@ impl Findings {
         }
     }
 
-    fn pooling(&mut self, folder: &ModelFolder) {
-        match folder.pooling().and_then(|pooling| Ok((pooling, folder.stray_pooling()?))) {
-            Ok((pooling, None)) => self.ok("pooling", pooling.to_string()),
-            Ok((pooling, Some(path))) => self.warn(
+    fn pooling(&mut self, folder: &ModelFolder, loaded: &LoadedModel) {
+        if let Some(warning) = loaded.head_warning() {
+            return self.warn("pooling", warning);
+        }
+        let Some(pooling) = loaded.fingerprint.pooling else {
+            return self.ok("pooling", "by the graph".to_owned());
+        };
+        match folder.stray_pooling() {
+            Ok(None) => self.ok("pooling", pooling.to_string()),
+            Ok(Some(path)) => self.warn(
                 "pooling",
                 format!("{pooling}; {} names another pooling, which is wrong for {}; this tool ignores that file, but other programs will use the file", path.display(), folder.architecture()),
             ),
@@ -235,7 +241,7 @@ impl Findings {
             Batching::Alone => "batches of one text",
         };
         let budget = HumanCount(embedder.batch_tokens() as u64);
-        match loaded.warning() {
+        match loaded.batching_warning() {
             Some(warning) => self.warn("batching", warning),
             None => self.ok("batching", format!("{how}, up to {budget} tokens per batch")),
         }

@@ -35,6 +35,8 @@ impl Transfer {
         let is_hidden = format != Some(LogFormat::Text);
         let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
+        // No bar is shown before the first file.
+        bar.finish_and_clear();
         Transfer { doing, format, bar, name: String::new(), last_line: Instant::now() }
     }
 
@@ -43,6 +45,7 @@ impl Transfer {
         name.clone_into(&mut self.name);
         self.bar.set_style(style(shown(name)));
         self.bar.set_length(bytes);
+        self.bar.reset();
         if self.bar.is_hidden() {
             self.tell(&format!("{} {name}, {}", self.doing, DecimalBytes(bytes)));
         }
@@ -50,6 +53,9 @@ impl Transfer {
 
     /// Shows that `bytes` bytes of the current file have been transferred.
     pub fn show(&mut self, bytes: u64) {
+        if self.bar.is_finished() {
+            self.bar.reset();
+        }
         self.bar.set_position(bytes);
         if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
@@ -62,6 +68,12 @@ impl Transfer {
     pub fn tell(&self, message: &str) {
         let Some(format) = self.format else { return };
         self.bar.suspend(|| eprint_line(format, Level::Info, message, Value::Null));
+    }
+
+    /// Writes why the transfer waits. The bar disappears until the transfer goes on.
+    pub fn wait(&self, why: &str) {
+        self.bar.finish_and_clear();
+        self.tell(why);
     }
 
     /// Removes the bar.

@@ -89,6 +89,7 @@ impl Fingerprint {
         );
         differ(old.tokenizer != new.tokenizer, Setting::Model, "the tokenizer".into());
         differ(old.pooling != new.pooling, Setting::Model, "the pooling".into());
+        differ(old.layers != new.layers, Setting::Model, "the layers after the pooling".into());
         differ(old.precision != new.precision, Setting::Model, "the precision of the device".into());
         differ(
             self.dim < wanted.dim,

@@ -31,6 +31,9 @@ pub struct ModelFingerprint {
     pub tokenizer: String,
     /// The pooling of the hidden states; `None` if the graph itself pools.
     pub pooling: Option<Pooling>,
+    /// The BLAKE3 digest of the layers after the pooling, in hexadecimal. `None` if there are none, or if the graph itself pools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<String>,
     /// Dimensions of the vectors that the model returns.
     pub width: usize,
     /// The precision that the device computes in, if it differs from the precision of the graph.

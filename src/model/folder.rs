@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fingerprint::external_data;
+use super::head::{Head, MODULES, layers, module_files};
 use super::prompts::Prompts;
 use crate::storage::found::{is_absent, is_file};
+use super::settings::json;
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -24,9 +25,6 @@ pub const QWEN3: &str = "qwen3";
 
 /// The file of sentence-transformers that says how hidden states are pooled.
 const POOLING: &str = "1_Pooling/config.json";
-
-/// The file of sentence-transformers that lists the modules of the model, such as pooling.
-pub const MODULES: &str = "modules.json";
 
 /// The token that ends every text of a Qwen3 model.
 pub const END_TOKEN: &str = "<|endoftext|>";
@@ -178,27 +176,45 @@ impl ModelFolder {
         Ok([positions, sentence].into_iter().flatten().min())
     }
 
-    /// Returns the pooling of the hidden states.
+    /// Returns what turns the hidden states of this model into vectors.
     ///
     /// # Errors
-    /// No file names the pooling, or this tool does not support the pooling.
-    pub fn pooling(&self) -> anyhow::Result<Pooling> {
-        if self.is_qwen3() {
-            return Ok(Pooling::LastToken);
-        }
-        self.refuse_unknown_modules()?;
+    /// A file is missing or wrong, or this tool does not support the pooling or a layer after it.
+    pub fn head(&self) -> anyhow::Result<Head> {
+        let modules = find(&self.folders, MODULES)?;
+        let layers =
+            modules.as_deref().map(|path| layers(path, |name| find(&self.folders, name))).transpose()?;
+        let pooling = if self.is_qwen3() { Pooling::LastToken } else { self.pooling()? };
+        // Repositories with exports of Qwen3 often lack the file. The model has no layer after the pooling.
+        let layers = match layers {
+            None if self.is_qwen3() => Vec::new(),
+            layers => layers.with_context(|| {
+                format!("no {MODULES}, the file that names the layers after the pooling; copy the file from the model's own repository")
+            })?,
+        };
+        Ok(Head { pooling, layers })
+    }
+
+    fn pooling(&self) -> anyhow::Result<Pooling> {
         let Some((path, settings)) = self.optional(POOLING)? else {
             bail!(
                 "no {POOLING}, the file that names the pooling of a {} model; copy the file from the model's own repository",
                 self.config.model_type
             );
         };
-        pooling_of(&settings).with_context(|| {
+        let pooling = pooling_of(&settings).with_context(|| {
             format!(
                 "{}: this tool supports lasttoken, mean and cls pooling only; use another model",
                 path.display()
             )
-        })
+        })?;
+        let includes_prompt = settings.get("include_prompt").and_then(Value::as_bool) != Some(false);
+        ensure!(
+            includes_prompt || pooling != Pooling::Mean,
+            "{}: the pooling leaves out the prompt (include_prompt), which this tool does not do; use another model",
+            path.display()
+        );
+        Ok(pooling)
     }
 
     /// Returns the prompts of the model.
@@ -237,7 +253,7 @@ impl ModelFolder {
     /// folder.
     ///
     /// # Errors
-    /// The graph cannot be read.
+    /// The graph or modules.json cannot be read.
     pub fn files(&self) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
         let mut files: Vec<(PathBuf, PathBuf)> = [&self.onnx, &self.tokenizer]
             .map(|path| (path.clone(), PathBuf::from(path.file_name().unwrap_or_default())))
@@ -245,40 +261,20 @@ impl ModelFolder {
         files.extend(
             external_data(&self.onnx)?.into_iter().map(|name| (self.onnx.with_file_name(&name), name.into())),
         );
-        for name in [CONFIG].into_iter().chain(SETTINGS) {
-            files.extend(find(&self.folders, name)?.map(|path| (path, PathBuf::from(name))));
+        let mut names: Vec<String> = [CONFIG].into_iter().chain(SETTINGS).map(str::to_owned).collect();
+        if let Some(modules) = find(&self.folders, MODULES)? {
+            names.extend(module_files(&modules)?);
+        }
+        for name in names {
+            files.extend(find(&self.folders, &name)?.map(|path| (path, PathBuf::from(name))));
         }
         Ok(files)
-    }
-
-    /// Returns an error if the model has a module that this tool does not run. A Dense layer, for example, is not in the graph,
-    /// and without this layer the vectors would be wrong.
-    fn refuse_unknown_modules(&self) -> anyhow::Result<()> {
-        find(&self.folders, MODULES)?.map_or(Ok(()), |path| check_modules(&path))
     }
 
     /// Finds and reads an optional configuration file. Returns `None` if the model does not have the file.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
         find(&self.folders, name)?.map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
-}
-
-/// Checks that a modules.json names only modules that this tool runs.
-///
-/// # Errors
-/// The file names another module, or cannot be read or parsed.
-pub fn check_modules(path: &Path) -> anyhow::Result<()> {
-    let modules: Value = json(path)?;
-    let modules = modules.as_array().into_iter().flatten();
-    for kind in modules.filter_map(|module| module.get("type")?.as_str()) {
-        let name = kind.rsplit('.').next().unwrap_or(kind);
-        ensure!(
-            ["Transformer", "Pooling", "Normalize"].contains(&name),
-            "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
-            path.display()
-        );
-    }
-    Ok(())
 }
 
 /// Returns the value of `model_type` in a config.json.
@@ -367,17 +363,6 @@ pub fn graphs(folder: &Path) -> anyhow::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-/// Reads a JSON file of a model.
-///
-/// # Errors
-/// The file cannot be read or parsed.
-pub fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let text = fs::read_to_string(path).map_err(|e| cannot_read(path, &e))?;
-    serde_json::from_str(&text).map_err(|e| {
-        anyhow!("{}: cannot be parsed: {e}; use the file from the model's own repository", path.display())
-    })
 }
 
 /// Reads the pooling from the content of a pooling file. Returns `None` if this tool does not support the pooling. New pooling

@@ -1,7 +1,7 @@
 //! Reads the declared inputs and outputs of an ONNX graph. Decides how to fill each input, and which output to read vectors
 //! from. Accepts the graphs that exporters of embedding models make.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use half::{bf16, f16};
 use ndarray::{Array2, Ix2, Ix3};
 use ort::session::Session;
@@ -9,7 +9,7 @@ use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, TensorElementType
 use serde::Deserialize;
 
 use super::folder::ModelFolder;
-use crate::vector::pool::{Pooling, pool};
+use super::head::Head;
 
 /// Names of outputs with hidden states `[batch, tokens, width]`. If a graph has several of these outputs, the first in this list
 /// is used.
@@ -67,13 +67,23 @@ pub(super) struct GraphInput {
     pub element: TensorElementType,
 }
 
-/// The output that vectors are read from.
+/// An output that vectors can be read from.
 pub(super) struct GraphOutput {
     pub name: String,
-    /// Dimensions per vector.
+    /// Dimensions of a vector.
     pub width: usize,
-    /// The pooling of the hidden states; `None` if the graph itself pools.
-    pub pooling: Option<Pooling>,
+    /// What turns hidden states into vectors; `None` if the graph itself pools.
+    pub head: Option<Head>,
+    /// Dimensions of the output.
+    dimensions: usize,
+}
+
+/// The outputs of a graph that vectors can be read from.
+pub(super) struct GraphOutputs {
+    /// The hidden states, or the vectors that the graph has pooled if it returns no hidden states that this tool can pool.
+    pub preferred: GraphOutput,
+    /// The vectors that the graph has pooled, if it returns hidden states too.
+    pub pooled: Option<GraphOutput>,
 }
 
 /// Returns the description of the export from the metadata, if `model export` made the graph.
@@ -124,14 +134,25 @@ impl GraphInput {
     }
 }
 
-impl GraphOutput {
-    /// Chooses the output to read vectors from. Prefers hidden states to vectors that the graph has pooled, because a graph
-    /// that pools may rely on padding on the left.
+impl GraphOutputs {
+    /// Finds the outputs. Prefers hidden states to vectors that the graph has pooled, because a graph that pools may rely on padding
+    /// on the left.
     ///
     /// # Errors
-    /// The graph has no output with vectors, or config.json contradicts the output.
+    /// The graph has no output with vectors, or the files of the model contradict the output.
     pub fn new(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<Self> {
         let (outlet, is_pooled) = vector_outlet(outlets)?;
+        let preferred = GraphOutput::new(outlet, is_pooled, folder);
+        let pooled = outlets.iter().find(|outlet| outlet.name() == POOLED && !is_pooled);
+        match (preferred, pooled.and_then(|outlet| GraphOutput::new(outlet, true, folder).ok())) {
+            (Err(_), Some(pooled)) => Ok(GraphOutputs { preferred: pooled, pooled: None }),
+            (preferred, pooled) => Ok(GraphOutputs { preferred: preferred?, pooled }),
+        }
+    }
+}
+
+impl GraphOutput {
+    fn new(outlet: &Outlet, is_pooled: bool, folder: &ModelFolder) -> anyhow::Result<Self> {
         let (element, shape) = tensor(outlet)?;
         let name = outlet.name();
         if !is_float(element) {
@@ -145,7 +166,7 @@ impl GraphOutput {
                 "output `{name}` has one number per token of the vocabulary, so the model generates text; use a feature-extraction export"
             );
         }
-        let width = match (last, folder.width()) {
+        let dimensions = match (last, folder.width()) {
             // A graph that pools may have a layer after the pooling, so the width of its vectors may differ from the width in
             // config.json.
             (Some(graph), _) if is_pooled => graph,
@@ -156,29 +177,22 @@ impl GraphOutput {
                 "neither the graph nor config.json (hidden_size) says how many dimensions the vectors have; use the config.json from the model's own repository",
             )?,
         };
-        let pooling = if is_pooled { None } else { Some(folder.pooling()?) };
-        Ok(GraphOutput { name: name.to_owned(), width, pooling })
+        let head = if is_pooled { None } else { Some(folder.head()?) };
+        let width = head.as_ref().map_or(Ok(dimensions), |head| head.width(dimensions))?;
+        Ok(GraphOutput { name: name.to_owned(), width, head, dimensions })
     }
 
-    /// Reads the vectors `[batch, width]` from the value of the output. Pools hidden states if the graph itself does not pool.
-    /// `lengths` has the number of tokens of each text, padding excluded.
+    /// Reads the vectors `[batch, width]` from the value of the output. Applies the head to hidden states. `lengths` has the number
+    /// of tokens of each text, padding excluded.
     ///
     /// # Errors
     /// The shape of the value does not match the number of texts, the lengths of the texts or the width.
     pub fn read(&self, value: &DynValue, lengths: &[usize]) -> anyhow::Result<Array2<f32>> {
-        let vectors = match *value.data_type() {
+        match *value.data_type() {
             TensorElementType::Float16 => self.read_as::<f16>(value, lengths),
             TensorElementType::Bfloat16 => self.read_as::<bf16>(value, lengths),
             _ => self.read_as::<f32>(value, lengths),
-        }?;
-        if vectors.ncols() != self.width {
-            bail!(
-                "the vectors have {} dimensions, but config.json says {}; use the config.json from the model's own repository",
-                vectors.ncols(),
-                self.width
-            );
         }
-        Ok(vectors)
     }
 
     fn read_as<T>(&self, value: &DynValue, lengths: &[usize]) -> anyhow::Result<Array2<f32>>
@@ -188,10 +202,16 @@ impl GraphOutput {
         let array = value.try_extract_array::<T>()?;
         let shape = array.shape().to_vec();
         let texts = lengths.len();
-        match self.pooling {
-            Some(pooling) => match array.into_dimensionality::<Ix3>() {
+        let last = shape.last().copied().unwrap_or_default();
+        ensure!(
+            last == self.dimensions,
+            "the vectors have {last} dimensions, but config.json says {}; use the config.json from the model's own repository",
+            self.dimensions
+        );
+        match &self.head {
+            Some(head) => match array.into_dimensionality::<Ix3>() {
                 Ok(hidden) if hidden.dim().0 == texts && lengths.iter().all(|&n| n <= hidden.dim().1) => {
-                    Ok(pool(hidden, lengths, pooling))
+                    Ok(head.vectors(hidden.view(), lengths))
                 }
                 _ => bail!("the graph returned hidden states of shape {shape:?} for {texts} texts"),
             },

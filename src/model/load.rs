@@ -14,19 +14,19 @@ use super::device::{Device, DeviceChoice, DeviceError, DevicePrecision, has_dot_
 use super::digests::RememberedDigests;
 use super::fingerprint::{self, ModelFingerprint};
 use super::folder::ModelFolder;
+use super::head::{Head, MODULES};
 use super::onnx::OnnxEmbedder;
 use super::placement::Placement;
 use super::precision::Precision;
 use super::precision_choice;
 use super::probe::{self, Probe};
 use super::runtime;
-use super::session::GraphSession;
+use super::session::{GraphSession, HeadDifference};
 use super::target::{ExecutionTarget, SessionOptions};
 use super::workload::{Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::batch::Batching;
 use crate::vector::embedder::Embedder;
-use crate::vector::pool::Pooling;
 
 /// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
@@ -86,7 +86,8 @@ impl Model {
     }
 
     /// Returns the fingerprint without loading the model. Only a loaded graph shows the width and whether the graph pools, so
-    /// this function copies both from `before`. Returns `None` if the weights differ from the weights of `before`.
+    /// this function copies both from `before`. Returns `None` if the weights, the pooling or the layers after it differ from
+    /// those of `before`.
     ///
     /// # Errors
     /// A file of the model cannot be read.
@@ -95,12 +96,10 @@ impl Model {
         if weights != before.weights {
             return Ok(None);
         }
-        let pooling = before
-            .pooling
-            .map(|_| self.folder.pooling())
-            .transpose()
-            .with_context(|| format!("model {}", self.folder.onnx.display()))?;
-        self.fingerprint(weights, pooling, before.width, self.device.precision()).map(Some)
+        let head = before.pooling.map(|_| self.folder.head()).transpose();
+        let head = head.with_context(|| format!("model {}", self.folder.onnx.display()))?;
+        let now = self.fingerprint(weights, head.as_ref(), before.width, self.device.precision())?;
+        Ok((now.pooling == before.pooling && now.layers == before.layers).then_some(now))
     }
 
     /// Loads the model, tests which texts may share a batch, and prepares the model for the workload.
@@ -161,14 +160,21 @@ impl Model {
             let error = anyhow::Error::from(DeviceError::NoDotProducts);
             return Err(error.context(format!("model {}", self.folder.onnx.display())));
         }
+        let mut head_difference = None;
+        for session in &mut sessions {
+            let found = probe::check_head(session, &self.tokenizer, Self::min_cosine(session, device));
+            head_difference = found.with_context(|| self.cannot_embed_a_sample())?.or(head_difference);
+        }
+        let first = sessions.first_mut().context("no device to load the model on")?;
         let probe = (!is_one_text).then(|| self.probe(first, device)).transpose()?;
         let placement = self.check_placement(first)?;
-        let fingerprint = self.fingerprint(weights, first.pooling(), first.width(), device.precision())?;
+        let fingerprint = self.fingerprint(weights, first.head(), first.width(), device.precision())?;
         let batching = probe.map_or(Batching::Alone, |probe| batching(&probe, first, device));
         let embedders = sessions.into_iter().map(|session| OnnxEmbedder::new(session, batching, workload));
         Ok(LoadedModel {
             embedders: embedders.collect::<anyhow::Result<_>>()?,
             probe,
+            head_difference,
             fingerprint,
             library: &runtime.library,
             device: device.clone(),
@@ -207,14 +213,22 @@ impl Model {
     }
 
     fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
-        let min_cosine = match (device, session.export().map(|export| export.variant.as_str())) {
+        let min_cosine = Self::min_cosine(session, device);
+        probe::probe(session, &self.tokenizer, min_cosine).with_context(|| self.cannot_embed_a_sample())
+    }
+
+    fn cannot_embed_a_sample(&self) -> String {
+        format!("model {}: cannot embed a sample text", self.folder.onnx.display())
+    }
+
+    /// Returns the lowest cosine at which two vectors of the trial are treated as equal.
+    fn min_cosine(session: &GraphSession, device: &Device) -> f64 {
+        match (device, session.export().map(|export| export.variant.as_str())) {
             // Only exports of `model export` name their precision. Most other exports that run on a GPU have 16 bits.
             (_, Some("bf16")) | (Device::Cuda(_), None) => probe::MIN_COSINE_BF16,
             (Device::OpenVino, _) | (_, Some("f16")) => probe::MIN_COSINE_16_BITS,
             _ => probe::MIN_COSINE,
-        };
-        probe::probe(session, &self.tokenizer, min_cosine)
-            .with_context(|| format!("model {}: cannot embed a sample text", self.folder.onnx.display()))
+        }
     }
 
     /// Counts the nodes of the graph that run on the GPU. Returns `None` if the session runs on a CPU.
@@ -237,7 +251,7 @@ impl Model {
     fn fingerprint(
         &self,
         weights: String,
-        pooling: Option<Pooling>,
+        head: Option<&Head>,
         width: usize,
         precision: Option<DevicePrecision>,
     ) -> anyhow::Result<ModelFingerprint> {
@@ -245,7 +259,8 @@ impl Model {
             architecture: self.folder.architecture().to_owned(),
             weights,
             tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
-            pooling,
+            pooling: head.map(|head| head.pooling),
+            layers: head.and_then(Head::digest),
             width,
             precision,
         })
@@ -297,6 +312,8 @@ pub struct LoadedModel {
     pub embedders: Vec<OnnxEmbedder>,
     /// The results of the trial with sample texts; `None` for a run that embeds only one text.
     pub probe: Option<Probe>,
+    /// How the vectors that the graph itself has pooled differ from those that the model's files describe, if they do.
+    head_difference: Option<HeadDifference>,
     /// The fingerprint of the model on this device.
     pub fingerprint: ModelFingerprint,
     /// The path of the loaded library of ONNX Runtime.
@@ -351,8 +368,17 @@ impl LoadedModel {
         self.embedders.iter().all(OnnxEmbedder::shares_prefix)
     }
 
+    /// Returns a warning with advice if the graph pools in another way than the model's files say.
+    pub fn head_warning(&self) -> Option<String> {
+        self.head_difference.map(|difference| {
+            format!(
+                "its graph makes other vectors than {MODULES} and 1_Pooling describe ({difference}), so the vectors of the graph are used; get these files from the repository of the graph"
+            )
+        })
+    }
+
     /// Returns a warning with advice if batches are slow.
-    pub fn warning(&self) -> Option<String> {
+    pub fn batching_warning(&self) -> Option<String> {
         let probe = self.probe.filter(|probe| probe.batching() == Batching::Alone);
         probe.map(|probe| {
             format!(

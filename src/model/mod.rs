@@ -11,6 +11,7 @@ mod feed;
 mod fingerprint;
 mod folder;
 mod graph;
+mod head; // what turns hidden states into vectors
 pub(crate) mod hub; // turns the name of a model into a model folder
 mod installed;
 mod load;
@@ -20,8 +21,10 @@ mod precision;
 pub(crate) mod precision_choice; // chooses the precision of an export
 mod probe;
 pub(crate) mod prompts; // reads the words that are put before questions and documents
+mod repair; // makes graphs of torch run with several texts at once
 mod runtime;
 mod session;
+mod settings; // reads the JSON files of a model
 mod target;
 pub(crate) mod weights_folder; // finds a model's own weights, and identifies them
 mod workload;

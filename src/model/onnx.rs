@@ -9,7 +9,7 @@ use super::session::GraphSession;
 use super::workload::Workload;
 use crate::text::tokenize::Encoding;
 use crate::vector::batch::{Batch, Batching, ChunkKey};
-use crate::vector::embedder::{Embedder, OutOfMemory};
+use crate::vector::embedder::{Embedder, may_fit_halved};
 
 /// The most tokens per batch on a CPU. In a larger batch, matrix products are not faster, and the activations do not fit into
 /// the caches of the CPU.
@@ -38,7 +38,7 @@ impl OnnxEmbedder {
     ) -> anyhow::Result<Self> {
         let prefix = session.compute_prefix(&workload.prefix)?;
         let batch_tokens = match session.gpu() {
-            Some(_) => largest_batch(&mut session, workload)?,
+            Some(_) => largest_batch(&mut session, batching, workload)?,
             None => BATCH_TOKENS_CPU,
         };
         Ok(OnnxEmbedder { session, batching, batch_tokens, prefix })
@@ -93,9 +93,16 @@ impl Embedder for OnnxEmbedder {
 ///
 /// ONNX Runtime allocates memory in pieces of the sizes that a batch needs, and does not free these pieces after the batch. The
 /// largest batch runs first, so that all later batches fit into the same pieces.
-fn largest_batch(session: &mut GraphSession, workload: &Workload) -> anyhow::Result<usize> {
+fn largest_batch(
+    session: &mut GraphSession,
+    batching: Batching,
+    workload: &Workload,
+) -> anyhow::Result<usize> {
     let max_tokens = workload.max_tokens;
-    let mut texts = (workload.batch_tokens.unwrap_or(BATCH_TOKENS_GPU) / max_tokens).max(1);
+    let mut texts = match batching {
+        Batching::Alone => 1,
+        _ => (workload.batch_tokens.unwrap_or(BATCH_TOKENS_GPU) / max_tokens).max(1),
+    };
     while !fits(session, texts, max_tokens)? {
         if texts == 1 {
             // A text of `max_tokens` tokens does not fit, but all texts of this run may be shorter.
@@ -112,10 +119,7 @@ fn fits(session: &mut GraphSession, texts: usize, tokens: usize) -> anyhow::Resu
     let batch = Batch::new(vec![(key, Encoding::new(vec![0; tokens])); texts]);
     match session.forward(&batch, None) {
         Ok(_) => Ok(true),
-        // Any error means that a smaller batch may work: some exports accept only one text per batch, and some kernels limit
-        // the size of a batch.
-        Err(_) if texts > 1 => Ok(false),
-        Err(error) if error.is::<OutOfMemory>() => Ok(false),
+        Err(error) if may_fit_halved(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::session::GraphSession;
+use super::session::{GraphSession, HeadDifference};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedding::Embedding;
@@ -100,7 +100,7 @@ pub fn probe(session: &mut GraphSession, tokenizer: &Tokenizer, min_cosine: f64)
     let texts: Vec<Encoding> = texts.collect();
     let mut alone = Vec::new();
     for text in &texts {
-        alone.extend(vectors(session, std::slice::from_ref(text))?);
+        alone.extend(session.vectors(&batch(std::slice::from_ref(text)))?);
     }
     let padded = effect(session, &texts, &alone, min_cosine);
     let equal_lengths = match padded {
@@ -109,6 +109,20 @@ pub fn probe(session: &mut GraphSession, tokenizer: &Tokenizer, min_cosine: f64)
         _ => effect(session, &texts[..2], &alone, min_cosine),
     };
     Ok(Probe { equal_lengths, padded })
+}
+
+/// Compares the vectors that the graph itself has pooled with those that the model's files describe, as
+/// [`GraphSession::check_head`] does, on one sample text.
+///
+/// # Errors
+/// The errors of [`GraphSession::check_head`].
+pub fn check_head(
+    session: &mut GraphSession,
+    tokenizer: &Tokenizer,
+    min_cosine: f64,
+) -> anyhow::Result<Option<HeadDifference>> {
+    let text = tokenizer.encode(TEXTS[0])?;
+    session.check_head(&batch(&[shortened(&text, text.len().min(TOKENS_MAX))]), min_cosine)
 }
 
 /// Shortens a text to this many tokens. The shortened text ends with the end token too.
@@ -124,15 +138,12 @@ fn effect(
     alone: &[Embedding],
     min_cosine: f64,
 ) -> BatchEffect {
-    let Ok(together) = vectors(session, texts) else { return BatchEffect::Refused };
+    let Ok(together) = session.vectors(&batch(texts)) else { return BatchEffect::Refused };
     let cosine = together.iter().zip(alone).map(|(a, b)| a.cosine(b)).fold(1.0, f64::min);
     if cosine >= min_cosine { BatchEffect::Unchanged } else { BatchEffect::Changed { cosine } }
 }
 
-/// Embeds the texts in one batch.
-fn vectors(session: &mut GraphSession, texts: &[Encoding]) -> anyhow::Result<Vec<Embedding>> {
+fn batch(texts: &[Encoding]) -> Batch {
     let key = |document| ChunkKey { document, chunk: 0 };
-    let chunks = texts.iter().enumerate().map(|(document, text)| (key(document), text.clone()));
-    let pooled = session.forward(&Batch::new(chunks.collect()), None)?;
-    pooled.rows().into_iter().map(|row| Ok(Embedding::normalized(row.iter().copied())?)).collect()
+    Batch::new(texts.iter().enumerate().map(|(document, text)| (key(document), text.clone())).collect())
 }

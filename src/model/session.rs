@@ -1,6 +1,7 @@
 //! Runs one graph on one execution target: turns batches into pooled vectors.
 
 use std::path::{Path, PathBuf};
+use std::{fmt, mem};
 
 use anyhow::Context;
 use ndarray::Array2;
@@ -10,12 +11,13 @@ use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use super::cuda::Gpu;
 use super::feed::{ModelInput, SharedPrefix};
 use super::folder::ModelFolder;
-use super::graph::{self, Export, GraphInput, GraphOutput, InputRole, PRESENT};
+use super::graph::{self, Export, GraphInput, GraphOutput, GraphOutputs, InputRole, PRESENT};
+use super::head::Head;
 use super::placement::Placement;
-use super::target::{ExecutionTarget, SessionOptions, is_out_of_memory, one_line};
+use super::target::{ExecutionTarget, SessionOptions, exceeds_kernel, is_out_of_memory, one_line};
 use crate::vector::batch::Batch;
-use crate::vector::embedder::OutOfMemory;
-use crate::vector::pool::Pooling;
+use crate::vector::embedder::{OutOfMemory, TooLargeForKernel};
+use crate::vector::embedding::Embedding;
 
 /// The option that makes ONNX Runtime free its unused memory at the end of a run. The value of the option names the devices.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
@@ -30,11 +32,33 @@ pub struct BatchError {
     cause: String,
 }
 
+/// How the vectors that a graph has pooled differ from those that the model's files describe.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HeadDifference {
+    /// The vectors have other dimensions.
+    Dimensions { of_files: usize, of_graph: usize },
+    /// The lowest cosine of a text's two vectors.
+    Cosine(f64),
+}
+
+impl fmt::Display for HeadDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeadDifference::Dimensions { of_files, of_graph } => {
+                write!(f, "{of_graph} dimensions instead of {of_files}")
+            }
+            HeadDifference::Cosine(cosine) => write!(f, "cosine {cosine:.4}"),
+        }
+    }
+}
+
 /// A loaded graph. The caller decides which texts share a batch.
 pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
     output: GraphOutput,
+    /// The vectors that the graph itself has pooled, as long as it is open whether they are those of `output`.
+    pooled: Option<GraphOutput>,
     /// The options of every run. The options select the output that vectors are read from, so that ONNX Runtime does not compute
     /// other outputs, such as caches.
     options: RunOptions<HasSelectedOutputs>,
@@ -59,10 +83,20 @@ impl GraphSession {
         let session = session.with_context(|| format!("{}: cannot be loaded", in_model()))?;
         let inputs = session.inputs().iter().map(|outlet| GraphInput::new(outlet, folder));
         let inputs = inputs.collect::<anyhow::Result<_>>().with_context(in_model)?;
-        let output = GraphOutput::new(session.outputs(), folder).with_context(in_model)?;
+        let GraphOutputs { preferred: output, pooled } =
+            GraphOutputs::new(session.outputs(), folder).with_context(in_model)?;
         let options = selecting(&output.name)?;
         let export = graph::export(&session)?;
-        Ok(GraphSession { session, inputs, output, options, export, path: folder.onnx.clone(), target })
+        Ok(GraphSession {
+            session,
+            inputs,
+            output,
+            pooled,
+            options,
+            export,
+            path: folder.onnx.clone(),
+            target,
+        })
     }
 
     /// Returns the pooled vectors `[chunks, width]`, one per chunk, not normalized. If every text begins with `prefix`, this
@@ -70,7 +104,8 @@ impl GraphSession {
     /// memory of ONNX Runtime, and runs the batch once more.
     ///
     /// # Errors
-    /// [`OutOfMemory`] if the batch does not fit into memory, or another error if ONNX Runtime failed.
+    /// [`OutOfMemory`] if the batch does not fit into memory, [`TooLargeForKernel`] if it has too many texts or tokens for the
+    /// device, or another error if ONNX Runtime failed.
     pub fn forward(&mut self, batch: &Batch, prefix: Option<&SharedPrefix>) -> anyhow::Result<Array2<f32>> {
         let mut vectors = self.run(batch, prefix);
         if let ExecutionTarget::Cuda { number, .. } = self.target
@@ -85,6 +120,9 @@ impl GraphSession {
             }
             let (texts, tokens) = (batch.len(), batch.padded_tokens() / batch.len());
             let (model, cause) = (self.path.display().to_string(), one_line(&format!("{e:#}")));
+            if texts > 1 && exceeds_kernel(&cause) {
+                return TooLargeForKernel(cause).into();
+            }
             BatchError { model, texts, tokens, cause }.into()
         })
     }
@@ -93,6 +131,43 @@ impl GraphSession {
         let (input, lengths) = ModelInput::of_batch(batch, prefix);
         let outputs = self.session.run_with_options(input.tensors(&self.inputs)?, &self.options)?;
         self.output.read(&outputs[0], &lengths)
+    }
+
+    /// Embeds a batch by the head of the model's files and by the graph's own pooling, if the graph has both outputs. If the vectors
+    /// of a text differ, reads those of the graph from now on. Vectors are equal if their cosine is at least `min_cosine`.
+    ///
+    /// # Errors
+    /// ONNX Runtime failed, or a vector is not finite.
+    pub fn check_head(&mut self, batch: &Batch, min_cosine: f64) -> anyhow::Result<Option<HeadDifference>> {
+        let Some(pooled) = self.pooled.take() else { return Ok(None) };
+        let (of_files, of_graph) = (self.width(), pooled.width);
+        let by_files = self.vectors(batch)?;
+        let output = self.read_from(pooled)?;
+        if of_files != of_graph {
+            return Ok(Some(HeadDifference::Dimensions { of_files, of_graph }));
+        }
+        let by_graph = self.vectors(batch)?;
+        let cosine = by_files.iter().zip(&by_graph).map(|(a, b)| a.cosine(b)).fold(1.0, f64::min);
+        if cosine < min_cosine {
+            return Ok(Some(HeadDifference::Cosine(cosine)));
+        }
+        self.read_from(output)?;
+        Ok(None)
+    }
+
+    /// Reads vectors from another output from now on. Returns the output that they were read from before.
+    fn read_from(&mut self, output: GraphOutput) -> anyhow::Result<GraphOutput> {
+        self.options = selecting(&output.name)?;
+        Ok(mem::replace(&mut self.output, output))
+    }
+
+    /// Returns the normalized vectors of a batch without a shared prefix.
+    ///
+    /// # Errors
+    /// The errors of [`GraphSession::forward`], or a vector is not finite.
+    pub fn vectors(&mut self, batch: &Batch) -> anyhow::Result<Vec<Embedding>> {
+        let pooled = self.forward(batch, None)?;
+        pooled.rows().into_iter().map(|row| Ok(Embedding::normalized(row.iter().copied())?)).collect()
     }
 
     /// Computes the keys and values of a prefix. Returns `None` if the prefix is empty, or if the graph has no input for keys
@@ -154,9 +229,9 @@ impl GraphSession {
         self.output.width
     }
 
-    /// Returns the pooling of the hidden states; `None` if the graph itself pools.
-    pub fn pooling(&self) -> Option<Pooling> {
-        self.output.pooling
+    /// Returns what turns hidden states into vectors; `None` if the graph itself pools.
+    pub fn head(&self) -> Option<&Head> {
+        self.output.head.as_ref()
     }
 
     /// Returns the description of the export, if `model export` made the graph.

@@ -12,6 +12,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use super::cuda::Gpu;
 use super::device::{Device, DeviceError};
 use super::precision::Precision;
+use super::repair::repaired;
 use crate::vector::embedder::OutOfMemory;
 
 /// Words in error messages of ONNX Runtime and of CUDA's libraries. A message that contains any of these words reports that
@@ -23,6 +24,13 @@ const OUT_OF_MEMORY: [&str; 5] = [
     "ALLOC_FAILED",
     "bad_alloc",
 ];
+
+/// Words in error messages of CUDA and of ONNX Runtime. A message that contains any of these words reports that a tensor is too
+/// large for a kernel: a grid of too many blocks (CUDA's error 9), or more elements than 32 bits count.
+const TOO_LARGE_FOR_KERNEL: [&str; 3] = ["invalid configuration argument", "narrowing", "Integer overflow"];
+
+/// The option of ONNX Runtime that names the folder of the data files of a graph that is in memory.
+const DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
 /// A part of the name of the function with which ONNX Runtime calls CUDA. Messages about errors of CUDA contain the whole
 /// signature of this function.
@@ -78,12 +86,18 @@ impl ExecutionTarget {
                 true => builder,
                 false => builder.with_config_entry("session.disable_prepacking", "1")?,
             };
-            builder
+            let mut builder = builder
                 .with_intra_threads(self.threads())?
                 .with_optimization_level(GraphOptimizationLevel::Level3)?
                 // ONNX Runtime would keep one memory pattern per shape forever, and nearly every batch has a new shape.
-                .with_memory_pattern(false)?
-                .commit_from_file(path)
+                .with_memory_pattern(false)?;
+            match repaired(path) {
+                Some(graph) => {
+                    let folder = path.parent().unwrap_or(Path::new("")).display().to_string();
+                    builder.with_config_entry(DATA_FOLDER, folder)?.commit_from_memory(&graph)
+                }
+                None => builder.commit_from_file(path),
+            }
         };
         load().map_err(|error| self.explain(error))
     }
@@ -170,6 +184,10 @@ fn cuda(builder: SessionBuilder, number: usize, memory_max: Option<usize>) -> or
 pub(super) fn is_out_of_memory(error: &anyhow::Error) -> bool {
     let message = format!("{error:#}");
     OUT_OF_MEMORY.iter().any(|words| message.contains(words))
+}
+
+pub(super) fn exceeds_kernel(message: &str) -> bool {
+    TOO_LARGE_FOR_KERNEL.iter().any(|words| message.contains(words))
 }
 
 /// Shortens a message of ONNX Runtime to the reason, in one line. The whole message has line breaks, and has file names and

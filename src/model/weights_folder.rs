@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, ensure};
 use serde::Deserialize;
 
-use super::folder::{CONFIG, MODULES, SETTINGS, TOKENIZER, check_modules, graphs, json};
+use super::folder::{CONFIG, SETTINGS, TOKENIZER, graphs};
+use super::head::{MODULES, check_exportable};
+use super::settings::json;
 use crate::storage::found::is_file;
 
 /// The file with the weights, if they are in one file.
@@ -44,7 +46,7 @@ impl WeightsFolder {
             return Ok(None);
         }
         if has(path, MODULES)? {
-            check_modules(&path.join(MODULES))?;
+            check_exportable(&path.join(MODULES))?;
         }
         let id = id(path).with_context(|| format!("model {}", path.display()))?;
         Ok(Some(WeightsFolder { path: path.to_owned(), id }))

@@ -333,7 +333,7 @@ impl<'a> Run<'a> {
         self.reporter.embedded(tokens);
         if let Some(tokens) = batch_limit {
             self.reporter.warn(&format!(
-                "not enough device memory for a batch of this size: from now on, a batch has at most {tokens} tokens"
+                "a batch of this size is too large for the device: from now on, a batch has at most {tokens} tokens"
             ));
         }
         Ok(())

@@ -21,8 +21,7 @@ pub trait Embedder: Send {
     /// Returns the pooled vectors `[chunks, width]`, one per chunk, in the order of the batch. The vectors are not normalized.
     ///
     /// # Errors
-    /// [`OutOfMemory`] if the batch does not fit into memory; a smaller batch may fit. After any other error the run cannot
-    /// go on.
+    /// [`OutOfMemory`] or [`TooLargeForKernel`] if a smaller batch may work. After any other error the run cannot go on.
     fn forward(&mut self, batch: &Batch) -> anyhow::Result<Array2<f32>>;
 }
 
@@ -30,6 +29,16 @@ pub trait Embedder: Send {
 #[derive(Debug, thiserror::Error)]
 #[error("not enough memory on the device")]
 pub struct OutOfMemory;
+
+/// A batch of several texts is larger than a kernel of the device can compute.
+#[derive(Debug, thiserror::Error)]
+#[error("the batch is too large for the device: {0}")]
+pub struct TooLargeForKernel(pub String);
+
+/// Returns whether a smaller batch may work after this error.
+pub fn may_fit_halved(error: &anyhow::Error) -> bool {
+    error.is::<OutOfMemory>() || error.is::<TooLargeForKernel>()
+}
 
 /// The key of a chunk, together with the vector of the chunk or the reason why the chunk has no vector.
 pub type Embedded = (ChunkKey, Result<Embedding, NoVector>);
@@ -49,21 +58,21 @@ pub fn embed(embedder: &mut dyn Embedder, batch: &Batch) -> anyhow::Result<Vec<E
     Ok(batch.keys().zip(vectors).collect())
 }
 
-/// Embeds batches with two fallbacks. If a batch does not fit into memory, the batch is split into halves. If the vector of a
+/// Embeds batches with two fallbacks. If a batch is too large for the device, the batch is split into halves. If the vector of a
 /// text is not finite, the text is embedded again in its own batch, without padding.
 pub struct FallbackEmbedder {
     embedder: Box<dyn Embedder>,
-    /// The most tokens per batch, padding included; `None` as long as every batch fits into memory.
+    /// The most tokens per batch, padding included; `None` as long as no batch is too large for the device.
     batch_limit: Option<usize>,
 }
 
 impl FallbackEmbedder {
-    /// Wraps an engine. There is no limit on batches until a batch does not fit into memory.
+    /// Wraps an engine. There is no limit on batches until a batch is too large for the device.
     pub fn new(embedder: Box<dyn Embedder>) -> Self {
         FallbackEmbedder { embedder, batch_limit: None }
     }
 
-    /// Returns the most tokens per batch, padding included; `None` as long as every batch fits into memory.
+    /// Returns the most tokens per batch, padding included; `None` as long as no batch is too large for the device.
     pub fn batch_limit(&self) -> Option<usize> {
         self.batch_limit
     }
@@ -80,11 +89,11 @@ impl FallbackEmbedder {
         }
         match embed(&mut *self.embedder, &batch) {
             Ok(embedded) => self.retry_alone(&batch, embedded),
+            Err(error) if batch.len() > 1 && may_fit_halved(&error) => {
+                self.batch_limit = Some(batch.padded_tokens() / 2);
+                self.embed_halves(batch)
+            }
             Err(error) if error.is::<OutOfMemory>() => {
-                if batch.len() > 1 {
-                    self.batch_limit = Some(batch.padded_tokens() / 2);
-                    return self.embed_halves(batch);
-                }
                 let tokens = batch.tokens();
                 Ok(batch.keys().map(|key| (key, Err(NoVector::OutOfMemory { tokens }))).collect())
             }

@@ -10,9 +10,12 @@
 //     STAND_IN_MAJOR    major number of the compute capability (default 9)
 //     STAND_IN_ERROR    what cuInit returns (default 0, success)
 //     STAND_IN_OLD      1 for a driver too old for CUDA 13
+//     STAND_IN_LARGEST  the most bytes that a result may have (default no limit); copying a larger one fails
+//     STAND_IN_FAILURE  the error of a result that is too large (default 9, invalid configuration)
 //     STAND_IN_RESULTS  a file to write at the end: one line per GPU with the number of results copied from it
 
 #define _GNU_SOURCE
+#include <limits.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +24,7 @@
 #include <sys/mman.h>
 
 // Values from CUDA's driver_types.h and cuda.h.
-enum { MEMORY_ALLOCATION = 2, INSUFFICIENT_DRIVER = 35, INVALID_DEVICE = 101, UNSUPPORTED_DRIVER = 803 };
+enum { MEMORY_ALLOCATION = 2, INVALID_CONFIGURATION = 9, INSUFFICIENT_DRIVER = 35, INVALID_DEVICE = 101, UNSUPPORTED_DRIVER = 803 };
 enum { TYPE_UNREGISTERED, TYPE_DEVICE = 2 };
 enum { MOST_GPUS = 8, MOST_BLOCKS = 1 << 12 };
 
@@ -123,6 +126,9 @@ int cudaMemcpy(void* to, const void* from, size_t bytes, int kind) {
   if (gpu < 0 || gpu_of(to) >= 0 || bytes % (WIDTH * sizeof(float))) {
     memmove(to, from, bytes);
     return 0;
+  }
+  if (bytes > (size_t)setting("STAND_IN_LARGEST", LONG_MAX)) {
+    return fail((int)setting("STAND_IN_FAILURE", INVALID_CONFIGURATION));
   }
   __sync_fetch_and_add(&results[gpu], 1);
   for (size_t at = 0; at < bytes / sizeof(float); at++) {
@@ -236,6 +242,7 @@ const char* cudaGetErrorName(int error) { return error == MEMORY_ALLOCATION ? "c
 
 const char* cudaGetErrorString(int error) {
   if (error == INSUFFICIENT_DRIVER) return "CUDA driver version is insufficient for CUDA runtime version";
+  if (error == INVALID_CONFIGURATION) return "invalid configuration argument";
   return error == MEMORY_ALLOCATION ? "out of memory" : "unknown error";
 }
 

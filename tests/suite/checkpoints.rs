@@ -348,7 +348,7 @@ fn what_cannot_be_exported_or_run_is_named_in_one_line() {
     refused(
         run(&self::playground(), &dense, &BUILD),
         1,
-        "the model has a `Dense` module, which this tool does not run",
+        "the model has a `Dense` module, which the exports made by this tool lack",
     );
     assert!(!dense.requests().iter().any(|request| request.contains(WEIGHTS)), "{:?}", dense.requests());
     let nothing = HubServer::start(self::files(&["tokenizer.json", "config.json"]));

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::util::{Playground, repository};
+use crate::util::{Playground, cosine, jsonl, repository};
 
 /// Runs `doctor --json`. Returns state and detail of the last finding on `what`.
 fn said(playground: &Playground, command: &mut Command, what: &str, code: i32) -> (String, String) {
@@ -52,6 +52,26 @@ fn a_good_model_passes_every_check() {
     // This model takes at most 64 tokens.
     let bert = repository("fixtures/bert-tiny");
     playground.run(&["doctor", "--model", bert.to_str().unwrap()]).expect(0);
+}
+
+/// torch exports one row of angles for all texts, which ONNX Runtime accepts for one text only.
+#[test]
+fn an_export_of_torch_at_opset_23_is_repaired() {
+    let playground = Playground::new();
+    copy(&playground);
+    playground.write("model/onnx/model.onnx", fs::read(repository("fixtures/one-text/model.onnx")).unwrap());
+    let mut doctor = playground.command(&["doctor", "--model", "model", "--device", "cpu"]);
+    let found = said(&playground, &mut doctor, "batching", 0);
+    assert_said(found, "ok", &["batches of texts of any length"]);
+
+    let texts = ["The mast is high.", "Rain fell again.", "a", "The mast fell again, and the rain is high."];
+    playground.write("in.jsonl", jsonl(texts));
+    let together = playground.build("in.jsonl", &["--model", "model"]);
+    for (row, text) in together.iter().zip(texts) {
+        playground.write("one.jsonl", jsonl([text]));
+        let alone = playground.build("one.jsonl", &["--model", "model"]);
+        assert!(cosine(&row.vector, &alone[0].vector) > 0.99999, "{text}");
+    }
 }
 
 #[test]

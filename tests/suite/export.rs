@@ -413,7 +413,7 @@ fn models_that_cannot_be_exported_are_refused_in_one_line() {
                 let modules = json!([{"type": "sentence_transformers.models.Dense"}]);
                 playground.write("model/modules.json", modules.to_string());
             },
-            "the model has a `Dense` module, which this tool does not run",
+            "the model has a `Dense` module, which the exports made by this tool lack",
         ),
         (
             |playground| playground.write("model/model.safetensors", "nothing of the kind, but many words"),

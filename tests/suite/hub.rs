@@ -6,14 +6,16 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
+use crate::screen::screen;
 use crate::util::{self, Playground, Ran, jsonl, repository};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -36,6 +38,12 @@ pub enum Behavior {
     Wrong,
     /// Ignores the header `Range` and sends the whole file.
     NoRanges,
+    /// Sends half of the list of files, twice.
+    HalfList,
+    /// Sends the list of files, but not the data of a file.
+    Stalled,
+    /// Answers 429 once to the second file, and wants a second of patience.
+    BusyAtTokenizer,
 }
 
 pub struct HubServer {
@@ -144,6 +152,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     if method == "HEAD" {
         return;
     }
+    if behavior == Behavior::Stalled && path.contains("onnx") {
+        thread::sleep(Duration::from_secs(60));
+    }
     let mut rest = body.as_slice();
     if let Behavior::CutOff(most) = behavior
         && !path.starts_with("/api/")
@@ -183,18 +194,21 @@ fn answer(state: &State, request: &Request) -> Answer {
         Behavior::Private if !is_elsewhere && request.key != Some(format!("Bearer {TOKEN}")) => {
             return error("401 Unauthorized");
         }
-        Behavior::Busy(seconds) if request.times <= 2 => {
-            return (
-                "429 Too Many Requests",
-                format!("Retry-After: {seconds}\r\nContent-Length: 0\r\n"),
-                Vec::new(),
-            );
+        Behavior::Busy(seconds) if request.times <= 2 => return busy(seconds),
+        Behavior::BusyAtTokenizer if request.times == 1 && path.ends_with("tokenizer.json") => {
+            return busy(1);
         }
         _ => {}
     }
     if *path == "/api/models/small/model/revision/main" || path.ends_with(&format!("/revision/{COMMIT}")) {
         let files: Vec<_> = state.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
-        let body = serde_json::json!({"sha": COMMIT, "siblings": files}).to_string();
+        let mut body = serde_json::json!({"sha": COMMIT, "siblings": files}).to_string();
+        if state.behavior == Behavior::HalfList && request.times <= 2 {
+            // The first time, the length of the response shows that half of it is missing.
+            let length = if request.times == 1 { body.len() } else { body.len() / 2 };
+            body.truncate(body.len() / 2);
+            return ("200 OK", format!("Content-Length: {length}\r\n"), body.into_bytes());
+        }
         return ("200 OK", format!("Content-Length: {}\r\n", body.len()), body.into_bytes());
     }
     let name = path.strip_prefix("/small/model/resolve/").or_else(|| path.strip_prefix("/elsewhere/"));
@@ -230,6 +244,11 @@ fn answer(state: &State, request: &Request) -> Answer {
         format!("ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\n", rest.len()),
         rest,
     )
+}
+
+fn busy(seconds: u64) -> Answer {
+    let headers = format!("Retry-After: {seconds}\r\nContent-Length: 0\r\n");
+    ("429 Too Many Requests", headers, Vec::new())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -390,6 +409,25 @@ fn a_model_is_downloaded_once_by_its_name() {
     );
 }
 
+/// The layers after the pooling have files of their own. Files of other formats stay at the hub.
+#[test]
+fn dense_modules_are_downloaded_with_their_model() {
+    let mut files = HashMap::new();
+    for name in ["config.json", "tokenizer.json", "1_Pooling/config.json", "onnx/model.onnx"] {
+        files.insert(name.to_owned(), fs::read(repository("fixtures/bert-tiny").join(name)).unwrap());
+    }
+    for name in ["modules.json", "2_Dense/config.json", "2_Dense/model.safetensors"] {
+        files.insert(name.to_owned(), fs::read(repository("fixtures/bert-dense").join(name)).unwrap());
+    }
+    let wanted = files.len();
+    files.insert("2_Dense/pytorch_model.bin".to_owned(), b"not wanted".to_vec());
+    let (playground, hub) = (Playground::new(), HubServer::start(files));
+    playground.write("in.jsonl", jsonl(["hello"]));
+    run(&playground, &hub, &BUILD).expect(0);
+    assert_eq!(hub.downloads(), wanted, "{:?}", hub.requests());
+    assert_eq!(util::rows(&playground.path("out.parquet"))[0].vector.len(), 32);
+}
+
 #[test]
 fn a_download_resumes_after_network_errors() {
     let hub = HubServer::with_tiny_model();
@@ -422,6 +460,65 @@ fn a_download_resumes_after_network_errors() {
             .filter(|request| request.starts_with("GET /small") && request.contains("model.onnx"))
             .collect();
         assert!(of_graph[0].ends_with(" 100000") && of_graph.len() == requests, "{of_graph:?}");
+    }
+}
+
+#[test]
+fn a_response_that_is_cut_off_is_requested_again() {
+    let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
+    hub.set(Behavior::HalfList);
+    let ran = run(&playground, &hub, &["model", "pull", "small/model"]).expect(0);
+    assert_eq!(ran.stderr.matches("/revision/main: the response is cut off: ").count(), 2, "{}", ran.story);
+    assert_whole(&playground, &["onnx/model.onnx", "tokenizer.json"]);
+}
+
+/// The run waits for the network, for another program or before a retry when the signal arrives.
+#[test]
+fn ctrl_c_during_a_download_is_heard_at_once() {
+    let hub = HubServer::with_tiny_model();
+    for (behavior, last_words) in [
+        (Behavior::Stalled, "downloading onnx/model.onnx"),
+        (Behavior::Busy(60), "trying again in 60 s"),
+        (Behavior::Good, "waiting for another program"),
+    ] {
+        let playground = Playground::new();
+        playground.write("in.jsonl", jsonl(["hello"]));
+        hub.set(behavior);
+        let lock = playground.path("hf/hub/.locks/models--small--model");
+        fs::create_dir_all(&lock).unwrap();
+        let config = fs::read(repository("fixtures/qwen3-tiny/config.json")).unwrap();
+        let etag = hex(&Sha1::digest([format!("blob {}\0", config.len()).as_bytes(), &config].concat()));
+        let other = fs::File::create(lock.join(format!("{etag}.lock"))).unwrap();
+        if behavior == Behavior::Good {
+            other.lock().unwrap();
+        }
+        let mut child = command(&playground, &hub, &BUILD).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(last_words)), "{last_words}");
+        // The run may not yet wait when it says so.
+        thread::sleep(Duration::from_millis(300));
+        let started = Instant::now();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let rest: Vec<String> = lines.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{last_words}: {:?}", started.elapsed());
+        let message = "qwen3-index: error: interrupted; finished work is kept, and the next run resumes";
+        assert_eq!(rest, [message], "{last_words}");
+        assert_eq!(playground.listing(), ["hf", "in.jsonl"], "the lock on the output is gone");
+    }
+}
+
+#[test]
+fn no_bar_is_shown_while_a_download_waits() {
+    let (playground, hub) = (Playground::new(), HubServer::with_tiny_model());
+    for behavior in [Behavior::BusyAtTokenizer, Behavior::HalfList] {
+        hub.set(behavior);
+        let screen = screen(&mut command(&playground, &hub, &["model", "pull", "small/model"]), 160);
+        assert_eq!(screen.code, Some(0), "{}", screen.last());
+        let while_waiting = screen.frames.iter().find(|frame| frame.contains("trying again in 1 s")).unwrap();
+        assert!(!while_waiting.contains('%'), "{while_waiting}");
+        assert!(screen.frames.iter().any(|frame| frame.contains('%')), "{:?}", screen.frames);
+        fs::remove_dir_all(playground.path("hf")).unwrap();
     }
 }
 

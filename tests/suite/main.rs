@@ -18,6 +18,7 @@ mod faults;
 mod fuzz;
 mod golden;
 mod gpu;
+mod heads;
 mod help;
 mod hub;
 mod inspect;

@@ -161,18 +161,37 @@ fn batches_are_as_large_as_the_memory_allows() {
 }
 
 #[test]
+fn only_limits_of_memory_and_kernels_make_batches_smaller() {
+    let playground = Playground::new();
+    documents(&playground, 5);
+    // Eight vectors of 64 numbers.
+    let largest = ("STAND_IN_LARGEST", "2048");
+    let doctor = [&["doctor"], &model("model_f16.onnx")[..], &CUDA].concat();
+    let ran = run(&playground, &doctor, &[largest]);
+    assert!(ran.stdout.contains("up to 16,384 tokens per batch"), "{}", ran.story);
+    // A batch of short texts has more results.
+    documents(&playground, 300);
+    let ran = build(&playground, &CUDA, &[largest]).expect(0);
+    ran.says("a batch of this size is too large for the device: from now on, a batch has at most ");
+    assert_eq!(rows(&playground.path("out.parquet")).len(), 300);
+    // CUDA's error 700 is an illegal access to memory.
+    let failed = build(&playground, &CUDA, &[largest, ("STAND_IN_FAILURE", "700")]).expect(1);
+    failed.says("failed on 16 texts of 2048 tokens: CUDA failure 700");
+}
+
+#[test]
 fn too_little_memory_makes_batches_smaller_before_documents_fail() {
     let playground = Playground::new();
     documents(&playground, 2000);
     // By default, batches are planned so that they fit into the memory.
     let planned = build(&playground, &CUDA, &[("STAND_IN_MIB", "16")]).expect(0);
-    assert!(!planned.stderr.contains("not enough device memory"), "{}", planned.story);
+    assert!(!planned.stderr.contains("too large for the device"), "{}", planned.story);
     // A long text fits although ONNX Runtime has split the memory into blocks for shorter texts before.
     build(&playground, &CUDA, &[("STAND_IN_MIB", "4")]).expect(0);
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
     let too_large = [&CUDA[..], &["--batch-tokens", "131072"]].concat();
     let ran = build(&playground, &too_large, &[("STAND_IN_MIB", "24")]).expect(0);
-    ran.says("not enough device memory for a batch of this size: from now on, a batch has at most ");
+    ran.says("a batch of this size is too large for the device: from now on, a batch has at most ");
     assert_eq!(rows(&playground.path("out.parquet")).len(), 2000);
 
     // A text that does not fit alone fails. The old output has a row for it, so the test removes that output.

@@ -128,7 +128,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
         loaded.fingerprint == plan.metadata.fingerprint.model,
         "model {name}: has changed during this run; run again"
     );
-    if let Some(warning) = loaded.warning() {
+    for warning in [loaded.head_warning(), loaded.batching_warning()].into_iter().flatten() {
         reporter.warn(&format!("model {name}: {warning}"));
     }
     let dimensions = HumanCount(plan.job.dim as u64);

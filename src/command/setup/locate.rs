@@ -343,7 +343,7 @@ pub fn download<T>(format: Option<LogFormat>, get: impl FnOnce(OnProgress) -> T)
     let got = get(&mut |event| match event {
         Progress::File { name, bytes } => shown.begin(name, bytes),
         Progress::Bytes(bytes) => shown.show(bytes),
-        Progress::Waiting(why) => shown.tell(&why),
+        Progress::Waiting(why) => shown.wait(&why),
     });
     shown.finish();
     got

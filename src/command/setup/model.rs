@@ -100,7 +100,7 @@ pub fn load(
     format: LogFormat,
 ) -> anyhow::Result<(TextEmbedder, ModelFingerprint)> {
     let mut loaded = model.load(&resources(arguments), texts)?;
-    if let Some(warning) = loaded.warning() {
+    for warning in [loaded.head_warning(), loaded.batching_warning()].into_iter().flatten() {
         let message = format!("model {}: {warning}", model.folder.onnx.display());
         eprint_line(format, Level::Warning, &message, Value::Null);
     }

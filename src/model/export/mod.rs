@@ -4,13 +4,13 @@ mod builder; // builds an ONNX graph, node by node
 mod check; // how far an export is from fp32
 mod condition; // changes weights so that 8 bits hold them
 mod event; // the events of an export
-mod float; // the types of floats
+pub(super) mod float; // the types of floats
 mod linear; // the encodings of matrix products
 mod qwen3; // the graph of Qwen3-Embedding
 // The messages of ONNX, generated from onnx.proto by prost-build. tests/suite/schema.rs says how.
 #[rustfmt::skip]
 #[allow(dead_code, missing_docs, clippy::all)] // An export has few of the messages.
-mod schema;
+pub(super) mod schema;
 mod stage; // puts exports in place
 mod stored; // reads config.json and the weights in safetensors
 mod weights; // the seam between the graph and the weights in it

@@ -1,4 +1,4 @@
-//! Reads a model's own repository: `config.json` and the weights in safetensors. Only this module uses the crate safetensors.
+//! Reads a model's own repository: `config.json` and the weights in safetensors. This module and `model/head.rs` use the crate safetensors.
 //!
 //! Each tensor is read from its place in the file when it is asked for, so memory holds one tensor at a time.
 
@@ -18,7 +18,9 @@ use serde_json::Value;
 
 use super::float::FloatKind;
 use super::weights::{Architecture, Norm, Projection, Weights};
-use crate::model::folder::{CONFIG, MODULES, TOKENIZER, check_modules, json};
+use crate::model::folder::{CONFIG, TOKENIZER};
+use crate::model::head::{MODULES, check_exportable};
+use crate::model::settings::json;
 use crate::model::weights_folder::{WEIGHTS, WEIGHTS_INDEX, weights_files};
 
 /// The name of the embedding matrix in the checkpoint.
@@ -117,7 +119,7 @@ impl StoredWeights {
             folder.display()
         );
         if has(MODULES) {
-            check_modules(&folder.join(MODULES))?;
+            check_exportable(&folder.join(MODULES))?;
         }
         let mut stored = StoredWeights {
             folder: folder.to_owned(),

@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use sha1::Sha1;
@@ -21,10 +22,14 @@ use super::client::{Client, RemoteFile};
 use super::environment::{home, path_variable};
 use super::event::{OnProgress, Progress};
 use crate::digest::hex;
+use crate::interrupt;
 use crate::model::folder::{CONFIG, QWEN3, architecture};
 use crate::storage::found::{is_absent, is_file, is_folder};
 
 const PREFIX: &str = "models--";
+
+/// The time between two attempts to lock a download that another program has locked.
+const LOCK_EVERY: Duration = Duration::from_millis(200);
 
 /// A snapshot of a model in the cache.
 #[derive(Debug)]
@@ -221,7 +226,9 @@ impl Cache {
                     "waiting for another program that downloads this file (lock {})",
                     path.display()
                 )));
-                file.lock()?;
+                while let Err(TryLockError::WouldBlock) = file.try_lock() {
+                    interrupt::sleep(LOCK_EVERY)?;
+                }
             }
             // If the file system has no locks, the download starts without a lock. Two runs may then damage each other's
             // download, but the digest shows the damage.
@@ -267,7 +274,7 @@ fn download(
 /// Returns whether the digest of a file equals the ETag. The ETag of a large file is the file's SHA-256, and the ETag of a small
 /// file is the SHA-1 that git computes for a blob. Returns `true` if the ETag is not a digest, because then the digest of the
 /// file cannot be checked.
-fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
+fn is_intact(path: &Path, etag: &str) -> anyhow::Result<bool> {
     let file = File::open(path)?;
     let digest: String = match etag.len() {
         64 => hex(&digest_of(Sha256::new(), &file)?),
@@ -280,10 +287,11 @@ fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
     Ok(digest == etag)
 }
 
-fn digest_of<D: Digest>(mut digest: D, file: &File) -> io::Result<Vec<u8>> {
+fn digest_of<D: Digest>(mut digest: D, file: &File) -> anyhow::Result<Vec<u8>> {
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut buffer = vec![0; 1 << 20];
     loop {
+        interrupt::check()?;
         match reader.read(&mut buffer)? {
             0 => return Ok(digest.finalize().to_vec()),
             count => digest.update(&buffer[..count]),

@@ -1,10 +1,10 @@
 //! The client of the hub. Sends requests with ureq, retries requests that may succeed later, and resumes downloads.
 
 use std::env;
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail, ensure};
@@ -18,6 +18,7 @@ use super::environment::{home, path_variable};
 use super::error::HubError;
 use super::event::{OnProgress, Progress};
 use super::proxy::EndpointProxy;
+use crate::interrupt::{self, Interrupted};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
@@ -38,6 +39,9 @@ const NO_ADDRESS: &str = "failed to lookup address information";
 
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
+
+/// The largest response about a repository, in bytes. The hub sends 100 bytes per file of the repository.
+const INFO_MAX: u64 = 10 << 20;
 
 /// The most redirects that one request follows. The hub redirects from an old name of a repository to the current name.
 const RENAMED_MAX: usize = 5;
@@ -78,6 +82,12 @@ enum RequestError {
         has_progressed: bool,
     },
     Permanent(anyhow::Error),
+}
+
+impl From<Interrupted> for RequestError {
+    fn from(interrupted: Interrupted) -> Self {
+        RequestError::Permanent(interrupted.into())
+    }
 }
 
 /// Returns whether `HF_HUB_OFFLINE` is on. Hugging Face's tools accept the same values.
@@ -131,13 +141,24 @@ impl Client {
         }
         let url = format!("{}/api/models/{id}/revision/{}", self.endpoint, revision.replace('/', "%2F"));
         let model: ModelInfo = retry(on_progress, |_| {
-            let mut response = self.send(self.agent.get(&url))?;
-            let not_a_hub = |e| {
+            let response = self.send(self.agent.get(&url))?;
+            let read = move || response.into_body().into_with_config().limit(INFO_MAX).read_to_vec();
+            let not_a_hub = |e: &dyn Display| {
                 RequestError::Permanent(anyhow!(
                     "{url}: the server does not answer like a hub: {e}; check HF_ENDPOINT"
                 ))
             };
-            response.body_mut().read_json().map_err(not_a_hub)
+            let cut_off = |e: &dyn Display| RequestError::Transient {
+                cause: format!("{url}: the response is cut off: {e}"),
+                unreachable_by: None,
+                retry_after: None,
+                has_progressed: false,
+            };
+            let body = interrupt::run(read)?.map_err(|e| match e {
+                ureq::Error::BodyExceedsLimit(_) => not_a_hub(&e),
+                e => cut_off(&e),
+            })?;
+            serde_json::from_slice(&body).map_err(|e| if e.is_eof() { cut_off(&e) } else { not_a_hub(&e) })
         })?;
         let is_commit = model.sha.len() == 40 && model.sha.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_commit {
@@ -222,7 +243,12 @@ impl Client {
         let mut reader = response.into_body().into_reader().take(remote.bytes - done + 1);
         let mut block = vec![0; BLOCK];
         let cause = loop {
-            match reader.read(&mut block) {
+            let read;
+            (reader, block, read) = interrupt::run(move || {
+                let read = reader.read(&mut block);
+                (reader, block, read)
+            })?;
+            match read {
                 Ok(0) => break format!("the download ended after {done} of {} bytes", remote.bytes),
                 Ok(count) => {
                     file.write_all(&block[..count]).map_err(local_error)?;
@@ -258,7 +284,7 @@ impl Client {
             None => request,
         };
         let url = request.uri_ref().map(ToString::to_string).unwrap_or_default();
-        let response = request.call().map_err(|e| self.unreachable(&e))?;
+        let response = interrupt::run(move || request.call())?.map_err(|e| self.unreachable(&e))?;
         let status = response.status();
         if status.is_success() || status.is_redirection() {
             return Ok(response);
@@ -334,7 +360,7 @@ fn retry<T>(
         };
         let pause = retry_after.unwrap_or(pause).min(PAUSE_MAX_SECONDS);
         on_progress(Progress::Waiting(format!("{cause}; trying again in {pause} s")));
-        thread::sleep(Duration::from_secs(pause));
+        interrupt::sleep(Duration::from_secs(pause))?;
     }
 }
 

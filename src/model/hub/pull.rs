@@ -10,9 +10,8 @@ use super::error::HubError;
 use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
-use crate::model::folder::{
-    CONFIG, GraphMissing, MODULES, QWEN3, SETTINGS, TOKENIZER, architecture, check_modules, graph_names,
-};
+use crate::model::folder::{CONFIG, GraphMissing, QWEN3, SETTINGS, TOKENIZER, architecture, graph_names};
+use crate::model::head::{MODULES, check_exportable, module_files};
 use crate::model::weights_folder::{TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_INDEX, indexed, is_complete};
 
 /// The hub and the cache of downloaded models.
@@ -125,13 +124,20 @@ impl Hub {
             ensure!(has(name), "has no {name}; name a repository of an embedding model");
             let path = fetch(name)?;
             if name == CONFIG && graph.is_none() {
-                check_exportable(&path)?;
+                check_architecture(&path)?;
             }
         }
         for name in SETTINGS.into_iter().filter(|name| has(name)) {
             let path = fetch(name)?;
-            if name == MODULES && graph.is_none() {
-                check_modules(&path)?;
+            if name == MODULES {
+                match graph {
+                    None => check_exportable(&path)?,
+                    Some(_) => {
+                        for name in module_files(&path)?.iter().filter(|name| has(name)) {
+                            fetch(name)?;
+                        }
+                    }
+                }
             }
         }
         if let Some(graph) = graph {
@@ -171,7 +177,7 @@ fn no_graph(file: Option<&str>, files: &[String]) -> anyhow::Error {
 }
 
 /// Checks that this tool can export the model, so that no weights are downloaded in vain.
-fn check_exportable(config: &Path) -> anyhow::Result<()> {
+fn check_architecture(config: &Path) -> anyhow::Result<()> {
     let architecture = architecture(config)?;
     ensure!(
         architecture == QWEN3,

@@ -6,11 +6,29 @@ mod words;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
+use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
 use self::words::{WordTokenizer, encode};
 use crate::error::{DocumentError, Usage};
+use crate::interrupt;
+
+/// The time limit for loading a tokenizer and encoding a sample text. The largest known tokenizers take three seconds of one core.
+const LOAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The largest `tokenizer.json` that is read, in bytes. The largest known files have 35 MB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// The largest size of the normalized sample text, in bytes. Normalization may write a character in several, such as U+FDFA in 18.
+const NORMALIZED_BYTES_MAX: usize = 64 * SAMPLE_BYTES;
+
+/// The least size of the sample text, in bytes.
+const SAMPLE_BYTES: usize = 16 << 10;
+
+/// The most repetitions of a character in the sample text.
+const RUN: usize = 200;
 
 /// Token ids of one model input, special tokens included. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,19 +71,31 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Loads a `tokenizer.json`. If `end_token` is given (for models with last-token pooling), every encoding ends with this
-    /// token, even if the file does not append the token.
+    /// Loads a `tokenizer.json`, and encodes a sample text to see that the file is no bomb. If `end_token` is given (for models with
+    /// last-token pooling), every encoding ends with this token, even if the file does not append the token.
     ///
     /// # Errors
-    /// The file cannot be read or parsed, or does not have the end token.
+    /// The file cannot be read or parsed, does not have the end token, or needs too much time or memory.
     pub fn load(path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
-        let in_file = |cause: String| {
-            anyhow!(
-                "tokenizer {}: {cause}; use the tokenizer.json from the model's own repository",
-                path.display()
-            )
-        };
+        Tokenizer::load_within(LOAD_TIME_MAX, path, end_token)
+    }
+
+    fn load_within(limit: Duration, path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
+        let (owned, end) = (path.to_owned(), end_token.map(str::to_owned));
+        let loaded = interrupt::run_within(limit, move || Tokenizer::load_unbounded(&owned, end.as_deref()))?;
+        loaded.unwrap_or_else(|| {
+            Err(unusable(path, &format!("loading it and a sample text take more than {} s", limit.as_secs())))
+        })
+    }
+
+    fn load_unbounded(path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
+        let in_file = |cause: String| unusable(path, &cause);
+        let bytes = path.metadata().map_err(|e| in_file(e.to_string()))?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(in_file(format!("has {bytes} bytes, and at most {FILE_BYTES_MAX} are read")));
+        }
         let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|e| in_file(e.to_string()))?;
+        try_normalizer(&inner).map_err(in_file)?;
         // Switches off truncation and padding, because some published `tokenizer.json` files switch them on. Truncation would
         // silently shorten texts.
         inner.with_truncation(None).map_err(|e| in_file(e.to_string()))?;
@@ -84,6 +114,8 @@ impl Tokenizer {
         let mut tokenizer =
             Tokenizer { inner: Arc::new(inner), words, prefix: String::new(), end, overhead: 0 };
         tokenizer.measure_overhead()?;
+        // Only the time counts. A vocabulary may lack a character of the sample.
+        let _ = tokenizer.encode(&sample());
         Ok(tokenizer)
     }
 
@@ -164,5 +196,93 @@ impl Tokenizer {
         let prefix = encode(&self.inner, &self.prefix, true).map_err(|e| Usage(format!("prompt: {e}")))?;
         self.overhead = prefix.len() + usize::from(self.end.is_some());
         Ok(())
+    }
+}
+
+/// Returns the error for a `tokenizer.json` that cannot be used.
+fn unusable(path: &Path, cause: &str) -> anyhow::Error {
+    anyhow!("tokenizer {}: {cause}; use the tokenizer.json from the model's own repository", path.display())
+}
+
+/// Returns a text with runs of each printable ASCII character and of some others, alone and mixed. A regular expression that
+/// backtracks, and a replacement that repeats itself, take long on runs.
+fn sample() -> String {
+    let mut text = String::new();
+    for character in (' '..='~').chain("\n\té雨か한🌧\u{301}".chars()).cycle() {
+        if text.len() >= SAMPLE_BYTES {
+            break;
+        }
+        text.extend(std::iter::repeat_n(character, RUN));
+        text.extend(['a', ' ', character, '1']);
+    }
+    text
+}
+
+/// Checks that the normalizer does not blow up a text. Each step of the normalizer is checked before the next one runs.
+fn try_normalizer(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
+    let mut text = NormalizedString::from(sample());
+    tokenizer.get_normalizer().map_or(Ok(()), |normalizer| normalize(normalizer, &mut text))
+}
+
+fn normalize(normalizer: &NormalizerWrapper, text: &mut NormalizedString) -> Result<(), String> {
+    if let NormalizerWrapper::Sequence(steps) = normalizer {
+        return steps.as_ref().iter().try_for_each(|step| normalize(step, text));
+    }
+    normalizer.normalize(text).map_err(|e| e.to_string())?;
+    match text.get().len() {
+        bytes if bytes > NORMALIZED_BYTES_MAX => {
+            Err(format!("its normalizer makes {bytes} bytes of a text of {}", text.get_original().len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Returns a folder with the `tokenizer.json` of the tiny model after a change.
+    fn changed(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/qwen3-tiny/tokenizer.json");
+        let mut tokenizer = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        change(&mut tokenizer);
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        folder
+    }
+
+    fn refused(limit: Duration, folder: &tempfile::TempDir) -> String {
+        let path = folder.path().join("tokenizer.json");
+        let error = Tokenizer::load_within(limit, &path, None).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("tokenizer {}: ", path.display())), "{error}");
+        error
+    }
+
+    #[test]
+    fn a_normalizer_that_doubles_a_text_again_and_again_is_refused() {
+        let double = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+        let steps = json!({"type": "Sequence", "normalizers": vec![double; 60]});
+        let nested = json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, steps]});
+        let folder = changed(|tokenizer| tokenizer["normalizer"] = nested);
+        assert!(refused(LOAD_TIME_MAX, &folder).contains("its normalizer makes "));
+    }
+
+    #[test]
+    fn a_tokenizer_that_takes_too_long_is_refused() {
+        let folder = changed(|_| {});
+        assert!(Tokenizer::load(&folder.path().join("tokenizer.json"), None).is_ok());
+        assert!(refused(Duration::ZERO, &folder).contains("take more than 0 s"));
+    }
+
+    #[test]
+    fn a_tokenizer_that_is_too_large_is_not_read() {
+        let folder = changed(|_| {});
+        let file = fs::OpenOptions::new().write(true).open(folder.path().join("tokenizer.json")).unwrap();
+        file.set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(refused(LOAD_TIME_MAX, &folder).contains("has 268435457 bytes"));
     }
 }

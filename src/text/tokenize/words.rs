@@ -186,6 +186,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -200,17 +201,80 @@ mod tests {
     static TOKENIZER: LazyLock<tokenizers::Tokenizer> = LazyLock::new(|| load("qwen3-tiny"));
     static WORDS: LazyLock<WordTokenizer> = LazyLock::new(|| WordTokenizer::new(&TOKENIZER).unwrap());
 
+    /// The number of tokens in the vocabulary of Qwen3-Embedding, added tokens included.
+    const VOCABULARY: usize = 151_669;
+
+    /// The tokenizer of the tiny model with a vocabulary of the real size: all pairs of the most frequent bytes, and most pairs
+    /// with a third byte.
+    static LARGE: LazyLock<tokenizers::Tokenizer> = LazyLock::new(|| {
+        let tiny = fs::read(fixture("qwen3-tiny").join("tokenizer.json")).unwrap();
+        let mut tokenizer: Value = serde_json::from_slice(&tiny).unwrap();
+        let added = tokenizer["added_tokens"].as_array().unwrap().len();
+        let vocabulary: HashMap<String, u32> =
+            serde_json::from_value(tokenizer["model"]["vocab"].take()).unwrap();
+        let is_byte = |token: &&String| token.chars().count() == 1;
+        let mut tokens: Vec<String> = vocabulary.keys().filter(is_byte).cloned().collect();
+        // The most frequent bytes of English come first. A space is written as U+0120.
+        let place = |token: &str| "\u{120}etaoinshrdlcum".find(token).unwrap_or(usize::MAX);
+        tokens.sort_by_key(|token| (place(token), !token.is_ascii(), token.clone()));
+        let bytes = tokens.clone();
+        let mut merges = Vec::new();
+        for first in &bytes[..100] {
+            merges.extend(bytes[..100].iter().map(|second| [first.clone(), second.clone()]));
+        }
+        let pairs: Vec<String> = merges.iter().map(|[first, second]| format!("{first}{second}")).collect();
+        'full: for third in &bytes {
+            for pair in &pairs {
+                if bytes.len() + merges.len() + added == VOCABULARY {
+                    break 'full;
+                }
+                merges.push([pair.clone(), third.clone()]);
+            }
+        }
+        tokens.extend(merges.iter().map(|halves| halves.concat()));
+        let ids: HashMap<&String, usize> = tokens.iter().enumerate().map(|(id, token)| (token, id)).collect();
+        assert_eq!(ids.len() + added, VOCABULARY);
+        tokenizer["model"]["vocab"] = json!(ids);
+        tokenizer["model"]["merges"] = json!(merges);
+        for (at, token) in tokenizer["added_tokens"].as_array_mut().unwrap().iter_mut().enumerate() {
+            token["id"] = json!(ids.len() + at);
+        }
+        let special = &mut tokenizer["post_processor"]["processors"][1]["special_tokens"]["<|endoftext|>"];
+        special["ids"] = json!([ids.len()]);
+        tokenizer.to_string().parse().unwrap()
+    });
+    static LARGE_WORDS: LazyLock<WordTokenizer> = LazyLock::new(|| WordTokenizer::new(&LARGE).unwrap());
+
     /// Returns whether the text can be encoded word by word. If so, asserts that the ids are equal to the ids from the crate
-    /// `tokenizers`.
+    /// `tokenizers`, with a small vocabulary and with one of the real size.
     fn check(text: &str) -> bool {
-        let can_encode = WORDS.can_encode(text);
+        let is_small = check_with(text, &TOKENIZER, &WORDS);
+        assert_eq!(is_small, check_with(text, &LARGE, &LARGE_WORDS));
+        is_small
+    }
+
+    fn check_with(text: &str, tokenizer: &tokenizers::Tokenizer, words: &WordTokenizer) -> bool {
+        let can_encode = words.can_encode(text);
         if can_encode {
-            let whole = TOKENIZER.encode_fast(text, true).unwrap();
-            assert_eq!(WORDS.encode(text, &TOKENIZER).unwrap(), whole.get_ids(), "{text:?}");
-            let inner = TOKENIZER.encode_fast(text, false).unwrap();
-            assert_eq!(WORDS.count(text, &TOKENIZER).unwrap(), inner.len(), "{text:?}");
+            let whole = tokenizer.encode_fast(text, true).unwrap();
+            assert_eq!(words.encode(text, tokenizer).unwrap(), whole.get_ids(), "{text:?}");
+            let inner = tokenizer.encode_fast(text, false).unwrap();
+            assert_eq!(words.count(text, tokenizer).unwrap(), inner.len(), "{text:?}");
         }
         can_encode
+    }
+
+    #[test]
+    fn the_large_vocabulary_has_the_real_size_and_is_used() {
+        assert_eq!(LARGE.get_vocab_size(true), VOCABULARY);
+        let text = fs::read_to_string(fixture("corpus/en/handbook/support-handbook.md")).unwrap();
+        let ids = LARGE_WORDS.encode(&text, &LARGE).unwrap();
+        let mut used = ids.clone();
+        used.sort_unstable();
+        used.dedup();
+        let large = used.iter().filter(|&&id| id > 1 << 16).count();
+        assert!(used.len() > 400 && large > 100, "{} and {large}", used.len());
+        assert_eq!(ids.last(), Some(&(VOCABULARY as u32 - 3)));
     }
 
     proptest! {
