@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 
 use super::process::{Exit, listen, printed};
 use super::setup::locate::{self, DefaultGraph, download, repository};
 use crate::cli::{ExportArguments, ModelCommand, NamedModel};
-use crate::console::{DecimalBytes, LogFormat, Transfer};
+use crate::console::{DecimalBytes, Level, LogFormat, Transfer, eprint_line};
 use crate::error::Usage;
+use crate::model::bundle::Bundle;
 use crate::model::export::{FinishedExport, export};
 use crate::model::export_cache::{CachedExport, ExportCache};
 use crate::model::hub::{CachedModel, Hub};
@@ -24,8 +26,12 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
         ModelCommand::Bundle(arguments) => {
             let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?.model;
             listen(format, "the next run starts from scratch")?;
-            let bytes = bundle::make(&arguments.folder, &model)?;
+            let Bundle { bytes, warning } = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
+            if let Some(warning) = warning {
+                eprint_line(format, Level::Warning, &warning, Value::Null);
+                return Ok(Exit::Partial);
+            }
         }
         ModelCommand::Export(arguments) => {
             listen(format, "finished exports are kept; run again for the others")?;

@@ -28,12 +28,20 @@ const BLOCK: usize = 1 << 20;
 /// The name of the file with the digests. The file has the format of `sha256sum`.
 const SUMS: &str = "SHA256SUMS";
 
-/// Makes the bundle and returns its size in bytes. The folder appears only when the bundle is complete and flushed to disk. What
-/// a killed run has left of the same bundle is removed first.
+/// A bundle that is in place.
+pub struct Bundle {
+    /// The total size of the files, in bytes.
+    pub bytes: u64,
+    /// Says why a power failure could still undo the last step, if it could.
+    pub warning: Option<String>,
+}
+
+/// Makes the bundle. The folder appears only when the bundle is complete and flushed to disk. What a killed run has left of the same
+/// bundle is removed first.
 ///
 /// # Errors
 /// The folder exists already, another run makes it, or a file cannot be read or written.
-pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
+pub fn make(folder: &Path, model: &Model) -> anyhow::Result<Bundle> {
     let name = folder.file_name().with_context(|| exists_already(folder))?.to_string_lossy();
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let not_writable = |e: io::Error| {
@@ -60,13 +68,13 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<u64> {
     fs::rename(unfinished.path(), folder).map_err(cannot_write)?;
     // The folder is not there any more under the name that would be removed.
     let _ = unfinished.keep();
-    flush(parent).map_err(|e| {
-        anyhow!(
-            "{}: is in place and complete, but its folder cannot be flushed to disk ({e}); check the disk",
+    let warning = flush(parent).err().map(|e| {
+        format!(
+            "{}: is in place, but its folder cannot be flushed to disk ({e}); check the disk",
             folder.display()
         )
-    })?;
-    Ok(bytes)
+    });
+    Ok(Bundle { bytes, warning })
 }
 
 fn exists_already(folder: &Path) -> String {

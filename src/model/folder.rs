@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::fingerprint::external_data;
 use super::head::{Head, MODULES, layers, module_files};
 use super::prompts::Prompts;
-use crate::storage::found::{is_absent, is_file};
 use super::settings::json;
+use crate::storage::found::{is_absent, is_file};
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
