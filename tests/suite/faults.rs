@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,6 +16,8 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::hub::{self, HubServer};
 use crate::util::{Playground, Ran, cpu_library, repository, shuffled};
@@ -33,9 +36,6 @@ const FORBIDDEN: i32 = 99;
 
 const KILLED: i32 = 137;
 
-/// The folder in a playground whose files can fail.
-const FOLDER: &str = "run";
-
 /// Files of the user's cache and temporary files, which no later run depends on.
 const PASSING: [&str; 2] = ["home", "tmp"];
 
@@ -50,8 +50,9 @@ struct Kind {
     prepare: fn(&Try),
 }
 
+// MODEL stands for the absolute path of the model, which an index has.
 const BUILD: &[&str] =
-    &["build", "docs", "rows.jsonl", "-o", "out.parquet", "--model", "model", "--device", "cpu"];
+    &["build", "docs", "rows.jsonl", "-o", "out.parquet", "--model", "MODEL", "--device", "cpu"];
 const NIGHT: &[&str] = &[
     "build",
     "docs",
@@ -59,7 +60,7 @@ const NIGHT: &[&str] = &[
     "-o",
     "out.parquet",
     "--model",
-    "model",
+    "MODEL",
     "--device",
     "cpu",
     "--delta",
@@ -107,13 +108,13 @@ const KINDS: [Kind; 7] = [
                     "-o",
                     &part,
                     "--model",
-                    "model",
+                    "MODEL",
                 ]);
             }
             there.run(&["merge", "parts", "-o", "out.parquet"]);
             change_documents(there);
             let part = "parts/1.parquet";
-            there.run(&["build", "docs", "rows.jsonl", "--shard", "1/2", "-o", part, "--model", "model"]);
+            there.run(&["build", "docs", "rows.jsonl", "--shard", "1/2", "-o", part, "--model", "MODEL"]);
         },
     },
     Kind {
@@ -124,15 +125,16 @@ const KINDS: [Kind; 7] = [
             documents(there);
             there.run(BUILD);
             change_documents(there);
-            let vectors = "\"$0\" read docs rows.jsonl | \"$0\" embed --arrow --model model > \"$1\"";
+            let vectors = "\"$0\" read docs rows.jsonl | \"$0\" embed --arrow --model \"$2\" > \"$1\"";
             let mut shell = Command::new("bash");
             shell.args(["-c", vectors, env!("CARGO_BIN_EXE_qwen3-index")]).arg(there.stdin());
+            shell.arg(there.root.join("model"));
             assert!(there.settle(&mut shell).status().unwrap().success());
         },
     },
     Kind {
         name: "bundle",
-        arguments: &["model", "bundle", "bundle", "--model", "model", "--device", "cpu"],
+        arguments: &["model", "bundle", "bundle", "--model", "MODEL", "--device", "cpu"],
         output: "bundle/SHA256SUMS",
         prepare: |_| {},
     },
@@ -173,42 +175,54 @@ enum Entry {
 
 type Tree = BTreeMap<PathBuf, Entry>;
 
-/// A folder in which runs of a kind are tried.
-struct Try {
-    playground: Playground,
-    hub: HubServer,
-}
+/// The folder whose files can fail. It has the model, because an index names the folder of its model.
+struct Root(TempDir);
 
-impl Try {
+impl Root {
     fn new() -> Self {
-        let there = Try { playground: Playground::new(), hub: HubServer::with_tiny_model() };
-        for name in [
-            "config.json",
-            "tokenizer.json",
-            "1_Pooling/config.json",
-            "onnx/model_external.onnx",
-            "onnx/model_external.onnx_data",
-        ] {
-            there.write(
-                &format!("model/{name}"),
-                fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap(),
-            );
+        let root = Root(tempfile::tempdir().unwrap());
+        let names = ["config.json", "tokenizer.json", "1_Pooling/config.json"];
+        for name in names.into_iter().chain(["onnx/model_external.onnx", "onnx/model_external.onnx_data"]) {
+            let path = root.0.path().join("model").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::copy(repository("fixtures/qwen3-tiny").join(name), path).unwrap();
         }
+        root
+    }
+
+    /// Makes a folder for runs.
+    fn folder(&self) -> Try<'_> {
+        let folder = tempfile::tempdir_in(self.0.path()).unwrap();
+        let there =
+            Try { root: self.0.path(), folder, beside: Playground::new(), hub: HubServer::with_tiny_model() };
         PASSING.iter().for_each(|name| fs::create_dir(there.folder().join(name)).unwrap());
         fs::write(there.stdin(), "").unwrap();
         there
     }
+}
 
+/// A folder in which runs are tried.
+struct Try<'a> {
+    root: &'a Path,
+    folder: TempDir,
+    /// Files that cannot fail.
+    beside: Playground,
+    hub: HubServer,
+}
+
+impl Try<'_> {
     fn folder(&self) -> PathBuf {
-        self.playground.path(FOLDER)
+        self.folder.path().to_owned()
     }
 
     fn stdin(&self) -> PathBuf {
-        self.playground.path("stdin")
+        self.beside.path("stdin")
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        self.playground.write(&format!("{FOLDER}/{name}"), content);
+    fn write(&self, name: &str, content: &str) {
+        let path = self.folder().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
     }
 
     /// Lets a command write only below the folder.
@@ -228,11 +242,16 @@ impl Try {
 
     /// Runs the program under the supervisor. Returns the supervisor's log too.
     fn fail(&self, arguments: &[&str], how: &str, number: usize) -> (Ran, String) {
-        let (log, program) = (self.playground.path("log"), env!("CARGO_BIN_EXE_qwen3-index"));
-        let template = hub::command(&self.playground, &self.hub, &[]);
+        let (log, program) = (self.beside.path("log"), env!("CARGO_BIN_EXE_qwen3-index"));
+        let template = hub::command(&self.beside, &self.hub, &[]);
         let mut command = Command::new("bash");
         command.args(["-c", "exec \"$@\" < \"$0\""]).arg(self.stdin()).arg(supervisor());
-        command.args([&log, &self.folder()]).args([how, &number.to_string(), program]).args(arguments);
+        command.args([log.as_path(), self.root]).args([how, &number.to_string(), program]);
+        let model = self.root.join("model");
+        let argument = |argument: &&str| {
+            if *argument == "MODEL" { model.clone().into() } else { OsString::from(argument) }
+        };
+        command.args(arguments.iter().map(argument));
         for (name, value) in template.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -240,7 +259,7 @@ impl Try {
             };
         }
         command.env("HF_HOME", self.folder().join("hf"));
-        let ran = self.playground.output(self.settle(&mut command), "");
+        let ran = self.beside.output(self.settle(&mut command), "");
         (ran, fs::read_to_string(log).unwrap_or_default())
     }
 
@@ -252,8 +271,12 @@ impl Try {
     }
 
     fn restore(&self, tree: &Tree) {
-        fs::remove_dir_all(self.folder()).unwrap();
-        fs::create_dir(self.folder()).unwrap();
+        for entry in fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap()) {
+            match entry.file_type().unwrap().is_dir() {
+                true => fs::remove_dir_all(entry.path()).unwrap(),
+                false => fs::remove_file(entry.path()).unwrap(),
+            }
+        }
         PASSING.iter().for_each(|name| fs::create_dir(self.folder().join(name)).unwrap());
         for (path, entry) in tree {
             let path = self.folder().join(path);
@@ -312,8 +335,8 @@ struct Known {
 }
 
 impl Known {
-    fn new(kind: &'static Kind) -> Self {
-        let there = Try::new();
+    fn new(kind: &'static Kind, root: &Root) -> Self {
+        let there = root.folder();
         (kind.prepare)(&there);
         let before = there.tree();
         let (ran, log) = there.fail(kind.arguments, "none", 0);
@@ -353,6 +376,8 @@ impl Known {
         }
         let (next, _) = there.fail(self.kind.arguments, "none", 0);
         wrong.extend(self.judge_next(&ran, &now, &next, &there.tree()));
+        wrong.sort();
+        wrong.dedup();
         if wrong.is_empty() {
             return None;
         }
@@ -476,8 +501,8 @@ fn faults(known: &[Known], wanted: &str) -> Vec<Fault> {
 }
 
 /// Returns whether the kernel reports operations to the supervisor.
-fn is_allowed() -> bool {
-    let there = Try::new();
+fn is_allowed(root: &Root) -> bool {
+    let there = root.folder();
     let (ran, _) = there.fail(&["--version"], "none", 0);
     if ran.code == Some(FORBIDDEN) {
         println!("skipped: no faults are tried, since {}", ran.stderr.trim());
@@ -487,10 +512,11 @@ fn is_allowed() -> bool {
 
 #[test]
 fn a_fault_at_any_file_operation_leaves_the_old_output_or_the_new_one() {
-    if !is_allowed() {
+    let root = Root::new();
+    if !is_allowed(&root) {
         return;
     }
-    let known: Vec<Known> = KINDS.iter().map(Known::new).collect();
+    let known: Vec<Known> = KINDS.iter().map(|kind| Known::new(kind, &root)).collect();
     for Known { kind, operations, .. } in &known {
         println!("{}: {} operations", kind.name, operations.len());
     }
@@ -501,7 +527,7 @@ fn a_fault_at_any_file_operation_leaves_the_old_output_or_the_new_one() {
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
-                let there = Try::new();
+                let there = root.folder();
                 loop {
                     if wanted.is_none() && started.elapsed() > SAMPLE {
                         break;
