@@ -38,7 +38,7 @@ use qwen3_index::console::{LogFormat, Reporter};
 use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
-use qwen3_index::pipeline::{self, Engine, Job, Tally, Work};
+use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::storage::place::Place;
 use qwen3_index::text::chunk::chunk;
@@ -193,6 +193,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
     let metadata = Metadata {
         tool: String::new(),
         model_file: String::new(),
+        model: None,
         quality: None,
         fingerprint,
         stale: 0,
@@ -216,15 +217,14 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         rows: RowKind::Documents,
         dim: WIDTH,
         shard: None,
-        old: None,
-        has_output: false,
+        old: OldOutput::Absent,
         allow_empty: false,
         allow_shrink: false,
         is_rebuild: false,
         is_dry: false,
     };
     pipeline::run(&Arc::new(job), engine, &Arc::new(Reporter::new(true, LogFormat::Text))).unwrap();
-    writer.publish(None, 0, false).unwrap();
+    writer.publish(None, 0).unwrap();
     journal.remove().unwrap();
 }
 

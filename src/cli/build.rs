@@ -15,7 +15,7 @@ pub const EXIT_CODES: &str = "  \
   0    done
   1    failed; the old output is untouched
   2    wrong usage
-  3    done, but some documents failed; each is named on stderr
+  3    done, but documents failed, the old output was damaged, or the disk failed; stderr names each
   4    another run holds this output
   130  interrupted (143: terminated); finished work is kept, and the next run resumes";
 
@@ -62,7 +62,8 @@ pub struct BuildArguments {
 
     /// Embed every text from scratch
     ///
-    /// Without this option, texts that have not changed keep their vectors from the old output.
+    /// Without this option, texts that have not changed keep their vectors from the old output, and the run stops if the old output
+    /// was made with another model, or with an option that this run does not name.
     #[arg(long, help_heading = NIGHTLY)]
     pub rebuild: bool,
 
@@ -74,7 +75,8 @@ pub struct BuildArguments {
 
     /// Accept the loss of most documents
     ///
-    /// Without this option, the run stops if more than half of the documents of the old output are gone.
+    /// Without this option, the run stops if more than half of the documents of the old output are gone, or if a damaged old output
+    /// does not say how many rows it had.
     #[arg(long, help_heading = NIGHTLY)]
     pub allow_shrink: bool,
 

@@ -14,7 +14,7 @@ pub const EXIT_CODES: &str = "  \
   0    done
   1    failed; the old output is untouched
   2    wrong usage
-  3    done, but rows with an error were skipped
+  3    done, but rows with an error were skipped, the old output was damaged, or the disk failed
   4    another run holds this output";
 
 /// Arguments of `pack`.

@@ -9,6 +9,7 @@ use super::style::{INPUT, LIMITS, MODEL, TEXT};
 use crate::model::DeviceChoice;
 use crate::model::precision_choice::PrecisionChoice;
 use crate::shard::Shard;
+use crate::source::IdPrefix;
 
 /// The model, and the device that runs it.
 #[derive(Debug, Clone, Args)]
@@ -19,14 +20,14 @@ pub struct ModelArguments {
     /// The folder of a model contains an ONNX file or the model's own weights (*.safetensors), and tokenizer.json and config.json.
     /// Weights are exported to ONNX once, in the first run. Instead of the folder, you can name an .onnx file in such a folder. A
     /// name on the Hugging Face hub is written owner/name or owner/name@revision, or hf:owner/name if a folder `owner` exists here.
-    /// The default is the folder `model` beside this program. If there is no such folder, the default is
-    /// Qwen/Qwen3-Embedding-0.6B from the hub.
+    /// The default is the model that the index was made with, if there is an index. Otherwise it is the folder `model` beside this
+    /// program or, if there is none, Qwen/Qwen3-Embedding-0.6B from the hub.
     #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL")]
     pub model: Option<PathBuf>,
 
     /// ONNX file of the model [default: model.onnx]
     ///
-    /// In `search` and `eval retrieval --index`, the default is the ONNX file that the index was made with.
+    /// If there is an index, the default is the ONNX file that it was made with.
     #[arg(long, value_name = "NAME")]
     pub model_file: Option<String>,
 
@@ -95,6 +96,15 @@ pub struct ReadingArguments {
     /// JSON Lines and `file:row` in other formats.
     #[arg(long, value_name = "FIELD", default_value = "id", help_heading = TEXT)]
     pub id_field: String,
+
+    /// Begin ids with the name of the input: auto, always or never
+    ///
+    /// `auto` does so if there are several inputs. Then a second input changes every id: with `always` from the first night on, or
+    /// with `never`, no id changes. With `never`, two files with the same path below their inputs have the same id, and the second
+    /// one fails.
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = IdPrefix::from_str, help_heading = TEXT,
+          hide_short_help = true)]
+    pub id_prefix: IdPrefix,
 
     /// Field or column with the text
     ///

@@ -86,6 +86,9 @@ fn of_plain(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         TooFewDocuments::MostGone { .. } => {
             "check the inputs, or allow this with --allow-shrink (the old output is untouched)"
         }
+        TooFewDocuments::FewerRows { .. } => {
+            "check the inputs, put a backup of the output in its place, or allow this with --allow-shrink (the old output is untouched)"
+        }
     })
 }
 

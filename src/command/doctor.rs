@@ -93,7 +93,7 @@ pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exi
 /// Runs the checks. After a failed check, skips only the checks that depend on it.
 fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findings) {
     let model = match locate::open(&arguments.model, DefaultGraph::Model, Some(format)) {
-        Ok(model) => model,
+        Ok(located) => located.model,
         Err(error) => {
             findings.failure("model", &error);
             return findings.runtime_alone(arguments);

@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 
 use super::process::{Exit, listen, printed};
 use super::setup::locate::{self, DefaultGraph, download, repository};
 use crate::cli::{ExportArguments, ModelCommand, NamedModel};
-use crate::console::{DecimalBytes, LogFormat, Transfer};
+use crate::console::{DecimalBytes, Level, LogFormat, Transfer, eprint_line};
 use crate::error::Usage;
+use crate::model::bundle::Bundle;
 use crate::model::export::{FinishedExport, export};
 use crate::model::export_cache::{CachedExport, ExportCache};
 use crate::model::hub::{CachedModel, Hub, Wanted};
@@ -22,10 +24,14 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
         ModelCommand::Pull(named) => printed(writeln!(out, "{}", pull(&named, format)?.display()))?,
         ModelCommand::Where(named) => printed(writeln!(out, "{}", find(&named)?.display()))?,
         ModelCommand::Bundle(arguments) => {
-            let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?;
+            let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?.model;
             listen(format, "the next run starts from scratch")?;
-            let bytes = bundle::make(&arguments.folder, &model)?;
+            let Bundle { bytes, warning } = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
+            if let Some(warning) = warning {
+                eprint_line(format, Level::Warning, &warning, Value::Null);
+                return Ok(Exit::Partial);
+            }
         }
         ModelCommand::Export(arguments) => {
             listen(format, "finished exports are kept; run again for the others")?;
@@ -54,8 +60,8 @@ fn find(named: &NamedModel) -> anyhow::Result<PathBuf> {
     let repository = repository(named.name.as_deref())?;
     let file = file(named);
     let pull = format!("qwen3-index model pull {repository}");
-    let Some(snapshot) = Hub::from_environment(true)?.find(&repository, Wanted::Model(file.as_deref()))
-    else {
+    let wanted = Wanted::Model(file.as_deref());
+    let Some(snapshot) = Hub::from_environment(true)?.find(&repository, wanted)? else {
         bail!(
             "model {repository}: {} is not in the cache; download it with `{pull}`",
             file.as_deref().unwrap_or("the model")

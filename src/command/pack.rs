@@ -10,12 +10,13 @@ use crate::command::setup::output;
 use crate::console::{DecimalBytes, LogFormat, Reporter, counted};
 use crate::index::{IndexWriter, Packed, Row, RowStream, Written};
 use crate::pipeline::{Ahead, Tally};
+use crate::storage::lock::Lock;
 
 pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit> {
     listen(format, "the next run starts from scratch")?;
     let reporter = Reporter::new(arguments.quiet, format);
     let warn = |warning: &str| reporter.warn(warning);
-    let (_lock, place, old) = output::hold(&arguments.output, &warn)?;
+    let (lock, place, old) = output::hold(&arguments.output, &warn)?;
     let mut opened = Ahead::start(|sender| drop(sender.send(RowStream::open(io::stdin()))));
     let mut stream = opened
         .take()?
@@ -28,10 +29,12 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
         writer.push(rows(batch.context("standard input")?, &mut documents, &reporter))?;
     }
     let why = format!("no row of the stream has a vector ({documents})");
-    output::check_rows(&place, old.as_ref(), documents.embedded, &why)?;
-    let written = writer.publish(None, 0, false)?;
+    output::check_rows(&place, &old, documents.embedded, &why)?;
+    let written = writer.publish(None, 0)?;
     tell(&written, &documents, arguments, &reporter);
-    Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
+    lock.into_iter().for_each(Lock::release);
+    let exit = output::exit(&old, &written.published);
+    Ok(if documents.failed == 0 { exit } else { Exit::Partial })
 }
 
 /// Returns the rows that have a vector. Counts all rows of the batch, and prints each failed row.
@@ -58,7 +61,7 @@ fn tell(written: &Written, documents: &Tally, arguments: &PackArguments, reporte
     for column in &written.empty_columns {
         reporter.warn(&format!("column {column}: no row has a value"));
     }
-    written.warnings.iter().for_each(|warning| reporter.warn(warning));
+    written.published.warnings.iter().for_each(|warning| reporter.warn(warning));
     reporter.info(&documents.to_string());
     let (rows, bytes) = (counted(written.rows as u64, "row"), DecimalBytes(written.bytes));
     reporter.info(&format!("{rows}, {bytes} in {}", arguments.output.display()));

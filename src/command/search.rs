@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::lines::InputLines;
 use super::process::{Exit, printed};
-use super::setup::locate::{self, DefaultGraph};
+use super::setup::locate::{self, DefaultGraph, LocatedModel};
 use super::setup::model;
 use super::terminal::Screen;
 use crate::cli::SearchArguments;
@@ -40,7 +40,8 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let questions = Questions::open(arguments)?;
     let started = Instant::now();
     let graph = DefaultGraph::Index(&parts.metadata().model_file);
-    let model = locate::open_on_one(&arguments.model, graph, format)?;
+    let model_arguments = locate::with_model_of(&arguments.model, Some(parts.metadata()))?;
+    let LocatedModel { model, .. } = locate::open_on_one(&model_arguments, graph, format)?;
     check_model(&model, &parts)?;
     let prompt = prompt(&model, arguments.instruction.as_deref(), arguments.no_instruction)?;
     let tokenizer = model.tokenizer.with_prompt(&prompt)?;
@@ -57,7 +58,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
         Questions::Lines(_) => workload(tokens_max.max(model::least_tokens(&tokenizer)))?,
     };
     let dim = parts.metadata().fingerprint.dim;
-    let (embedder, _) = model::load(&arguments.model, &model, tokenizer.clone(), &texts, Some(dim), format)?;
+    let (embedder, _) = model::load(&model_arguments, &model, tokenizer.clone(), &texts, Some(dim), format)?;
     let mut session = SearchSession {
         arguments,
         parts: &parts,
@@ -179,7 +180,7 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     Err(anyhow!(
         "model {}: is not the model of the index ({differs}; the index was made with {}); name the model of the index with --model and --model-file",
         model.folder.onnx.display(),
-        metadata.model_file
+        metadata.model_name()
     ))
 }
 

@@ -1,20 +1,22 @@
 //! Compares two index files and writes a delta: a Parquet file with the rows that were added, changed or removed.
 
-use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::KeyValue;
 
 use super::file::IndexFile;
 use super::footer::{FROM, TO, entry};
 use super::metadata::Metadata;
 use super::schema::ID;
+use super::shared_file::SharedFile;
 use super::table::properties;
-use crate::storage::place::Place;
+use crate::storage::place::{Place, Published};
 
 /// The column of a delta that says what happened to the row: `removed`, `changed` or `added`.
 pub const OPERATION: &str = "op";
@@ -61,8 +63,7 @@ impl Changes {
 }
 
 /// Writes a delta with one row per change and puts the delta in place. The columns are `id`, [`OPERATION`], and the other columns
-/// of the new file. If a row was removed, these other columns are null. Returns the warning of [`Place::publish`], if there is
-/// one.
+/// of the new file. If a row was removed, these other columns are null.
 ///
 /// # Errors
 /// The delta cannot be written, or an index file cannot be read.
@@ -71,7 +72,7 @@ pub fn write_delta(
     old: Option<&IndexFile>,
     new: &IndexFile,
     changes: &Changes,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Published> {
     let schema = schema(new);
     let mut writer = ArrowWriter::try_new(place.temporary()?, schema.clone(), Some(properties()?))?;
     let mut write = |batch: &RecordBatch, operation: &str| {
@@ -99,10 +100,60 @@ pub fn write_delta(
     place.publish(file)
 }
 
-/// Returns whether the file at `place` is a delta that turns an older index file into `file`.
-pub fn leads_to(place: &Place, file: &IndexFile) -> bool {
-    let footer = || ArrowReaderMetadata::load(&File::open(place.path()).ok()?, Default::default()).ok();
-    footer().and_then(|footer| entry(&footer, TO)).is_some_and(|to| to == file.content())
+/// Returns whether the file at `place` is a delta that turns another index file into `file`.
+///
+/// # Errors
+/// The file at `place` cannot be read.
+fn leads_to(place: &Place, file: &IndexFile) -> anyhow::Result<bool> {
+    if !place.is_taken() {
+        return Ok(false);
+    }
+    let cannot_read = |e: &io::Error| anyhow!("{place}: cannot be read: {e}; check the disk and run again");
+    let delta = SharedFile::open(place.path()).map_err(|e| cannot_read(&e))?;
+    let footer = ArrowReaderMetadata::load(&delta, ArrowReaderOptions::default());
+    if let Some(e) = delta.failure() {
+        return Err(cannot_read(e));
+    }
+    let value = |key| footer.as_ref().ok().and_then(|footer| entry(footer, key));
+    Ok(value(TO).as_deref() == Some(file.content()) && value(FROM).as_deref() != Some(file.content()))
+}
+
+/// The place of a delta, and what a run remembers beside the output until it has ended.
+pub struct DeltaOutput<'a> {
+    /// Where the delta is written.
+    pub place: &'a Place,
+    /// The content of the index that an earlier run put in place, if that run did not come to its end. Nobody has been told of
+    /// its delta.
+    pub unreported: Option<String>,
+    /// Remembers the content of the index that is about to be put in place.
+    pub remember: &'a mut dyn FnMut(&str) -> anyhow::Result<()>,
+}
+
+impl DeltaOutput<'_> {
+    /// Writes the delta of a run that changes nothing, unless the delta in place is one of which nobody has been told.
+    ///
+    /// # Errors
+    /// The delta cannot be read or written.
+    pub(super) fn write_unchanged(&self, file: &IndexFile) -> anyhow::Result<Published> {
+        if self.unreported.as_deref() == Some(file.content()) && leads_to(self.place, file)? {
+            return Ok(Published::default());
+        }
+        write_delta(self.place, Some(file), file, &Changes::default())
+    }
+
+    /// Writes the delta from `old` to `new`, which is about to be put in place.
+    ///
+    /// # Errors
+    /// The delta cannot be written, or an index file cannot be read.
+    pub(super) fn write(
+        &mut self,
+        old: Option<&IndexFile>,
+        new: &IndexFile,
+        changes: &Changes,
+    ) -> anyhow::Result<Published> {
+        (self.remember)(new.content())?;
+        write_delta(self.place, old, new, changes)
+    }
 }
 
 fn schema(new: &IndexFile) -> Arc<Schema> {

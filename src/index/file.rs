@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Fields;
 use rayon::prelude::*;
@@ -19,11 +19,16 @@ use super::row::{Row, RowId};
 use super::row_batch::floats;
 use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
+use crate::interrupt;
 
 /// Limit on the reads of a row group for its vectors, averaged over all row groups. A build that needs the vectors in the order
 /// of the file reads each row group about ten times. A build that exceeds the limit needs the vectors in another order. Then all
 /// vectors are copied to a [`FlatVectors`], which is fast in any order.
 const READS_PER_GROUP_MAX: usize = 16;
+
+/// The message about a read that failed after the whole file was read once.
+const CANNOT_READ_AGAIN: &str =
+    "an index could be read earlier in this run, but cannot be read any more; check the disk and run again";
 
 /// The index file at the output path when a run begins, and how much of this file the run can reuse.
 pub struct Old {
@@ -85,9 +90,10 @@ impl IndexFile {
     /// [`IndexFileError`].
     pub fn open(path: &Path) -> Result<Self, IndexFileError> {
         let part = Part::open(path)?;
-        let dim = part.dim().context("it has no column vector with 32-bit floats");
+        let dim =
+            part.dim().ok_or_else(|| part.error(anyhow!("it has no column vector with 32-bit floats")))?;
         let mut index = IndexFile {
-            dim: dim.map_err(IndexFileError::Damaged)?,
+            dim,
             texts: Vec::new(),
             kept: (part.fields().len() > COLUMNS.len()).then(Vec::new),
             documents: Vec::new(),
@@ -98,7 +104,7 @@ impl IndexFile {
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             part,
         };
-        index.read_whole().map_err(IndexFileError::Damaged)?;
+        index.read_whole().map_err(|e| index.part.error(e))?;
         Ok(index)
     }
 
@@ -138,10 +144,23 @@ impl IndexFile {
     pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
         let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
         own.find(|&row| self.texts[row as usize] == text).or_else(|| {
-            let by_text = self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.texts[at]));
+            let by_text = self.by_text();
             let found = by_text.partition_point(|&at| self.texts[at as usize] < text);
             by_text.get(found).copied().filter(|&at| self.texts[at as usize] == text)
         })
+    }
+
+    /// Marks every row with the same text as a marked row. `marks` has one mark per row.
+    pub fn mark_equal_texts(&self, marks: &mut [bool]) {
+        for rows in self.by_text().chunk_by(|&a, &b| self.texts[a as usize] == self.texts[b as usize]) {
+            if rows.iter().any(|&row| marks[row as usize]) {
+                rows.iter().for_each(|&row| marks[row as usize] = true);
+            }
+        }
+    }
+
+    fn by_text(&self) -> &[u32] {
+        self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.texts[at]))
     }
 
     /// Returns the rows of a document.
@@ -219,7 +238,7 @@ impl IndexFile {
     /// # Errors
     /// The file cannot be read.
     pub fn rows_with(&self, rows: &[u32], keep: &[&str]) -> anyhow::Result<Vec<Row>> {
-        self.part.rows_with(rows, keep)
+        self.part.rows_with(rows, keep).context(CANNOT_READ_AGAIN)
     }
 
     /// Reads the ids of these documents. `documents` must be in ascending order.
@@ -230,11 +249,12 @@ impl IndexFile {
         let rows: Vec<u32> =
             documents.iter().map(|&document| self.documents[document as usize].row).collect();
         let mut found = Vec::new();
-        self.part.select(&rows, &[ID], |batch| {
+        let read = self.part.select(&rows, &[ID], |batch| {
             let ids = batch[ID].as_string::<i32>();
             found.extend(ids.iter().flatten().map(|id| RowId::parse(id, self.kind()).document));
             Ok(())
-        })?;
+        });
+        read.context(CANNOT_READ_AGAIN)?;
         Ok(found)
     }
 
@@ -244,7 +264,7 @@ impl IndexFile {
         rows: &[u32],
         f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.part.select(rows, &[], f).map(drop)
+        self.part.select(rows, &[], f).map(drop).context(CANNOT_READ_AGAIN)
     }
 
     pub(super) fn fields(&self) -> &Fields {
@@ -278,6 +298,7 @@ impl IndexFile {
         let mut content = ContentDigest::default();
         let groups: Vec<usize> = (0..self.part.groups()).collect();
         for together in groups.chunks(rayon::current_num_threads()) {
+            interrupt::check()?;
             let read: Vec<Vec<RowDigests>> = together
                 .par_iter()
                 .map(|&group| self.part.read_digests(group))

@@ -25,7 +25,7 @@ use super::schema::{COLUMNS, schema};
 use super::table::properties;
 use crate::interrupt;
 use crate::shard::Shard;
-use crate::storage::place::Place;
+use crate::storage::place::{Place, Published};
 
 /// Limit on the missing shards that an error names.
 const MISSING_NAMED: usize = 10;
@@ -80,7 +80,7 @@ impl Shards {
             bail!(self.doubled(&new, row)?);
         }
         let bytes = file.as_file().metadata()?.len();
-        Ok(Joined { rows: new.rows(), bytes, warning: place.publish(file)? })
+        Ok(Joined { rows: new.rows(), bytes, published: place.publish(file)? })
     }
 
     /// Returns the kept columns of the joined file. The type of each column can represent the column's values in all parts.
@@ -169,8 +169,7 @@ impl Shards {
 pub struct Joined {
     pub rows: u32,
     pub bytes: u64,
-    /// A warning about a problem. The file was put in place despite this problem.
-    pub warning: Option<String>,
+    pub published: Published,
 }
 
 /// The reason why parts do not fit together.
@@ -211,7 +210,8 @@ fn check_settings(parts: &Parts) -> anyhow::Result<()> {
         let (first, kept) = first.get_or_insert((path, part.kept_names()));
         let (path, first) = (path.display(), first.display());
         if let Some(metadata) = part.metadata().filter(|metadata| metadata.fingerprint != *expected) {
-            let parts = metadata.fingerprint.differences(expected);
+            let parts: Vec<String> =
+                metadata.fingerprint.differences(expected).into_iter().map(|(_, name)| name).collect();
             let parts =
                 if parts.is_empty() { "the version of this tool".to_owned() } else { parts.join(", ") };
             bail!(

@@ -53,31 +53,64 @@ pub struct Fingerprint {
     pub chunking: u32,
 }
 
+/// A setting that can prevent a run from using old vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// The model's files, and what the device makes of them.
+    Model,
+    /// The dimensions of the vectors.
+    Dim,
+    /// What is put before each text.
+    Instruction,
+    /// The limit on the tokens of a chunk.
+    MaxTokens,
+    /// Whether a row is a document or a chunk.
+    Rows,
+    /// The rules of this version of the tool.
+    Tool,
+}
+
 impl Fingerprint {
-    /// Returns the names of the settings that prevent a run with the fingerprint `wanted` from using the vectors of this file.
+    /// Returns the settings that prevent a run with the fingerprint `wanted` from using the vectors of this file, with their names.
     /// More dimensions in the file are not a difference, because vectors can be truncated. Different rules for extracting or
     /// cleaning are not a difference either, because vectors are looked up by the clean text.
-    pub fn differences(&self, wanted: &Fingerprint) -> Vec<String> {
+    pub fn differences(&self, wanted: &Fingerprint) -> Vec<(Setting, String)> {
         let mut parts = Vec::new();
-        let mut differ = |is_other: bool, part: String| {
+        let mut differ = |is_other: bool, setting: Setting, part: String| {
             if is_other {
-                parts.push(part);
+                parts.push((setting, part));
             }
         };
         let (old, new) = (&self.model, &wanted.model);
-        differ(old.weights != new.weights || old.architecture != new.architecture, "the model".into());
-        differ(old.tokenizer != new.tokenizer, "the tokenizer".into());
-        differ(old.pooling != new.pooling, "the pooling".into());
-        differ(old.layers != new.layers, "the layers after the pooling".into());
-        differ(old.precision != new.precision, "the precision of the device".into());
-        differ(self.dim < wanted.dim, format!("the dimensions ({} before, now {})", self.dim, wanted.dim));
-        differ(self.instruction != wanted.instruction, "the instruction".into());
-        differ(self.prompt != wanted.prompt, "the prompt before each text".into());
+        differ(
+            old.weights != new.weights || old.architecture != new.architecture,
+            Setting::Model,
+            "the model".into(),
+        );
+        differ(old.tokenizer != new.tokenizer, Setting::Model, "the tokenizer".into());
+        differ(old.pooling != new.pooling, Setting::Model, "the pooling".into());
+        differ(old.layers != new.layers, Setting::Model, "the layers after the pooling".into());
+        differ(old.precision != new.precision, Setting::Model, "the precision of the device".into());
+        differ(
+            self.dim < wanted.dim,
+            Setting::Dim,
+            format!("the dimensions ({} before, now {})", self.dim, wanted.dim),
+        );
+        differ(self.instruction != wanted.instruction, Setting::Instruction, "the instruction".into());
+        differ(self.prompt != wanted.prompt, Setting::Instruction, "the prompt before each text".into());
         let (before, now) = (self.max_tokens, wanted.max_tokens);
-        differ(before != now, format!("the tokens per chunk ({before} before, now {now})"));
+        differ(
+            before != now,
+            Setting::MaxTokens,
+            format!("the tokens per chunk ({before} before, now {now})"),
+        );
         let (before, now) = (self.rows, wanted.rows);
-        differ(before != now, format!("the rows ({before} before, now {now})"));
-        differ(self.chunking != wanted.chunking, "the rules for splitting long texts into chunks".into());
+        differ(before != now, Setting::Rows, format!("the rows ({before} before, now {now})"));
+        differ(
+            self.chunking != wanted.chunking,
+            Setting::Tool,
+            "the rules for splitting long texts into chunks".into(),
+        );
         parts
     }
 }
@@ -89,6 +122,10 @@ pub struct Metadata {
     pub tool: String,
     /// File name of the model's graph, for people who read the metadata. The fingerprint identifies the model.
     pub model_file: String,
+    /// The model, so that a search and the next build find it: `hf:OWNER/NAME@COMMIT`, or an absolute path. `None` if a version of
+    /// this tool made the file that did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// How close the vectors of the model are to those of its weights in fp32, as measured when the model was exported. `None` if
     /// this tool did not export the model, or did not measure it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,4 +148,10 @@ fn is_zero(count: &u32) -> bool {
 impl Metadata {
     /// The key under which the footer stores this metadata as JSON.
     pub const KEY: &str = env!("CARGO_PKG_NAME");
+
+    /// Returns the name of the model in messages.
+    pub fn model_name(&self) -> String {
+        let file = &self.model_file;
+        self.model.as_ref().map_or_else(|| file.clone(), |model| format!("{model} ({file})"))
+    }
 }

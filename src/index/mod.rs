@@ -24,10 +24,10 @@ mod stream;
 mod table;
 mod writer;
 
-pub use delta::{Changes, OPERATION, write_delta};
+pub use delta::{Changes, DeltaOutput, OPERATION, write_delta};
 pub use file::{IndexFile, Old, Reusable};
 pub use join::{JoinError, Joined, Shards};
-pub use metadata::{Fingerprint, Metadata, RowKind};
+pub use metadata::{Fingerprint, Metadata, RowKind, Setting};
 pub use part::{IndexFileError, Part};
 pub use parts::{Parts, RowAt};
 pub use row::{Row, RowId, Vector};

@@ -27,6 +27,7 @@ use super::row_count::add_rows;
 use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
 use super::shared_file::SharedFile;
 use crate::digest::Digest;
+use crate::interrupt::Interrupted;
 
 /// Limit on the rows per batch when a file is read. A whole row group in one batch could have more text than one Arrow array
 /// can contain.
@@ -42,8 +43,31 @@ pub enum IndexFileError {
     #[error("a delta")]
     Delta,
     /// A damaged file, or a file that is not Parquet.
-    #[error("{0:#}")]
-    Damaged(anyhow::Error),
+    #[error(transparent)]
+    Damaged(Damage),
+    /// A read failed, or a signal arrived. The content may be undamaged.
+    #[error("cannot be read: {0:#}")]
+    Unreadable(anyhow::Error),
+}
+
+/// What is wrong with the content of a damaged file.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause:#}")]
+pub struct Damage {
+    cause: anyhow::Error,
+    /// The number of rows according to the footer; `None` if the footer cannot be parsed.
+    pub rows: Option<u64>,
+}
+
+impl IndexFileError {
+    /// Returns the error for a file whose content cannot be used because of `cause`. A failed read is no damage.
+    fn of(file: &SharedFile, footer: Option<&ArrowReaderMetadata>, cause: anyhow::Error) -> Self {
+        match file.failure() {
+            Some(failure) => IndexFileError::Unreadable(anyhow!("{failure}")),
+            None if cause.is::<Interrupted>() => IndexFileError::Unreadable(cause),
+            None => IndexFileError::Damaged(Damage { cause, rows: footer.map(rows_in) }),
+        }
+    }
 }
 
 /// An open index file whose footer has been read.
@@ -63,17 +87,29 @@ impl Part {
     /// # Errors
     /// [`IndexFileError`].
     pub fn open(path: &Path) -> Result<Self, IndexFileError> {
-        let (file, footer) = open(path).map_err(IndexFileError::Damaged)?;
+        let file = SharedFile::open(path).map_err(|e| IndexFileError::Unreadable(e.into()))?;
+        let start = check_start(&file);
+        let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+        let footer = ArrowReaderMetadata::load(&file, options).map_err(|e| {
+            IndexFileError::of(&file, None, start.as_ref().err().map_or(e.into(), |e| anyhow!("{e:#}")))
+        })?;
+        let damaged = |e| IndexFileError::of(&file, Some(&footer), e);
+        start.map_err(damaged)?;
         let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, ContentDigest::KEY)) {
             (Some(metadata), Some(content)) => (metadata, content),
             (None, None) => return Err(IndexFileError::Foreign),
             _ if is_delta(&footer) => return Err(IndexFileError::Delta),
-            _ => return Err(IndexFileError::Damaged(anyhow!("one of its two metadata keys is missing"))),
+            _ => return Err(damaged(anyhow!("one of its two metadata keys is missing"))),
         };
         let group_ends = check_types(footer.schema().fields()).and_then(|()| group_ends(&footer));
-        let group_ends = group_ends.map_err(IndexFileError::Damaged)?;
+        let group_ends = group_ends.map_err(damaged)?;
         let (metadata, kind) = (serde_json::from_str(&metadata).ok(), footer::kind(&metadata));
         Ok(Part { file, footer, metadata, kind, content, group_ends })
+    }
+
+    /// Returns the error for rows that cannot be used because of `cause`.
+    pub(super) fn error(&self, cause: anyhow::Error) -> IndexFileError {
+        IndexFileError::of(&self.file, Some(&self.footer), cause)
     }
 
     /// Returns the metadata; `None` if another version of this tool wrote the file.
@@ -266,13 +302,18 @@ impl Part {
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<(SharedFile, ArrowReaderMetadata)> {
-    let file = SharedFile::open(path)?;
+fn check_start(file: &SharedFile) -> anyhow::Result<()> {
     let starts_with_magic = file.len() >= MAGIC.len() as u64 && file.get_bytes(0, MAGIC.len())? == MAGIC;
     ensure!(starts_with_magic, "it does not start with PAR1, so it is not a Parquet file");
-    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-    let footer = ArrowReaderMetadata::load(&file, options)?;
-    Ok((file, footer))
+    Ok(())
+}
+
+/// Returns the number of rows that a footer names. It names them twice, and damage can make either number too small.
+fn rows_in(footer: &ArrowReaderMetadata) -> u64 {
+    let groups =
+        footer.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+    let whole = u64::try_from(footer.metadata().file_metadata().num_rows()).unwrap_or(0);
+    groups.fold(0, u64::saturating_add).max(whole)
 }
 
 fn check_types(fields: &Fields) -> anyhow::Result<()> {

@@ -235,17 +235,25 @@ fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-    paths.retain(|path| is_part(path));
+    let mut paths = Vec::new();
+    for path in entries.into_iter().map(|entry| entry.path()).filter(|path| has_part_name(path)) {
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => paths.push(path),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            // A part that is left out because of a failed call would be a gap that nobody sees.
+            Err(e) => return Err(e),
+        }
+    }
     paths.sort();
     Ok(paths)
 }
 
-/// Returns whether a path in a folder is opened as an index. Only `.parquet` files are opened, and no hidden files.
-fn is_part(path: &Path) -> bool {
+/// Returns whether a file in a folder is opened as an index. Only `.parquet` files are opened, and no hidden files.
+fn has_part_name(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let is_parquet = path.extension().is_some_and(|end| end == "parquet");
-    !is_hidden && is_parquet && path.is_file()
+    !is_hidden && is_parquet
 }
 
 /// Opens an index file. Returns `None` for a delta that was found in a folder, because a folder may contain both an index and a
@@ -264,7 +272,8 @@ fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
         IndexFileError::Foreign => {
             anyhow!("was not made by this tool; name a file that `qwen3-index build` wrote")
         }
-        IndexFileError::Damaged(e) => anyhow!("cannot be read as an index: {e:#}; build it again"),
+        IndexFileError::Damaged(e) => anyhow!("cannot be read as an index: {e}; build it again"),
+        IndexFileError::Unreadable(e) => e.context("cannot be read; check the disk"),
     })?;
     let dim = known(&part)?.fingerprint.dim;
     ensure!(

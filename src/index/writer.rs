@@ -6,14 +6,14 @@
 
 use anyhow::Context;
 
-use super::delta::{Changes, leads_to, write_delta};
+use super::delta::{Changes, DeltaOutput};
 use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::row::{Row, Vector};
 use super::row_count::add_rows;
 use super::table::{Table, TableRow};
-use crate::storage::place::Place;
+use crate::storage::place::{Place, Published};
 use crate::vector::embedding::Embedding;
 
 /// Limit on the rows that are copied from another file at a time.
@@ -32,8 +32,8 @@ pub struct Written {
     pub changes: Changes,
     /// Names of the kept columns for which no document has a value.
     pub empty_columns: Vec<String>,
-    /// Warnings about problems. The file was put in place despite these problems.
-    pub warnings: Vec<String>,
+    /// What could not be done for the file and the delta, which are in place.
+    pub published: Published,
 }
 
 /// Writes one index file.
@@ -92,26 +92,23 @@ impl<'a> IndexWriter<'a> {
 
     /// Completes the file, checks it, and puts it in place. If `delta` is given, also writes a delta. `stale` is the number of
     /// documents that could not be read, so that their rows are copied from the old file. These rows must be pushed after all
-    /// other rows. `was_left` says whether the previous run died.
+    /// other rows.
     ///
     /// # Errors
-    /// The file cannot be written, or has other content when it is read again. After an error, the old file is untouched.
+    /// The file cannot be written, or has other content when it is read again. After an error, the old file is untouched, and no
+    /// delta leads to a file that is not in place.
     ///
     /// # Panics
     /// If two documents have the same id.
-    pub fn publish(mut self, delta: Option<&Place>, stale: u32, was_left: bool) -> anyhow::Result<Written> {
+    pub fn publish(mut self, delta: Option<DeltaOutput>, stale: u32) -> anyhow::Result<Written> {
         self.metadata.stale = stale;
         let old = self.old.map(|old| &old.file);
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
                 self.place.check_unchanged()?;
-                // If the previous run died after it put the index file in place, the delta of that run describes how this
-                // index file was made. That delta must not be replaced.
-                let delta = delta.filter(|delta| !(was_left && leads_to(delta, old)));
-                let warnings = delta.map(|delta| write_delta(delta, Some(old), old, &Changes::default()));
-                let warnings = warnings.transpose()?.flatten().into_iter().collect();
+                let published = delta.map_or(Ok(Published::default()), |delta| delta.write_unchanged(old))?;
                 let bytes = self.place.path().metadata().map_or(0, |metadata| metadata.len());
-                return Ok(self.written(bytes, false, Changes::default(), warnings));
+                return Ok(self.written(bytes, false, Changes::default(), published));
             }
             self.copy_old()?;
         }
@@ -130,18 +127,21 @@ impl<'a> IndexWriter<'a> {
         let bytes = file.as_file().metadata()?.len();
         // The delta is written before the file is put in place. If the file then cannot be put in place, the next run writes the
         // delta again, and applying a delta twice does no harm.
-        let mut warnings = Vec::new();
-        if let Some(delta) = delta {
-            warnings.extend(write_delta(delta, old, &new, &changes)?);
-        }
-        warnings.extend(self.place.publish(file)?);
-        Ok(self.written(bytes, true, changes, warnings))
+        let published = match delta {
+            None => self.place.publish(file)?,
+            Some(mut delta) => {
+                let of_delta = delta.write(old, &new, &changes)?;
+                // A delta that leads to a file that was never put in place would mislead its readers.
+                self.place.publish(file).inspect_err(|_| delta.place.retract())?.and(of_delta)
+            }
+        };
+        Ok(self.written(bytes, true, changes, published))
     }
 
-    fn written(self, bytes: u64, is_new: bool, changes: Changes, warnings: Vec<String>) -> Written {
+    fn written(self, bytes: u64, is_new: bool, changes: Changes, published: Published) -> Written {
         let empty = self.kept.iter().filter(|column| column.is_empty());
         let empty_columns = empty.map(|column| column.name().to_owned()).collect();
-        Written { rows: self.rows as usize, bytes, is_new, changes, empty_columns, warnings }
+        Written { rows: self.rows as usize, bytes, is_new, changes, empty_columns, published }
     }
 
     fn is_as_before(&self, row: &Row) -> bool {

@@ -13,6 +13,7 @@ use super::device::DevicePrecision;
 use super::digests::{FilesState, RememberedDigests};
 use super::external;
 use crate::interrupt;
+use crate::storage::found::is_file;
 use crate::vector::pool::Pooling;
 
 /// Bytes per read of a file. A block is large enough for all cores to hash parts of it.
@@ -59,8 +60,12 @@ pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<St
         return Ok(digest);
     }
     let mut paths = vec![onnx.to_owned()];
-    let data = external_names(onnx)?.into_iter().map(|name| onnx.with_file_name(name));
-    paths.extend(data.filter(|path| path.is_file()));
+    for path in external_names(onnx)?.into_iter().map(|name| onnx.with_file_name(name)) {
+        // A file that the file system does not find once must not change the digest.
+        if is_file(&path).map_err(|e| cannot_read(&path, &e))? {
+            paths.push(path);
+        }
+    }
     let state = FilesState::read(&paths);
     let mut hasher = blake3::Hasher::new();
     for path in &paths {

@@ -2,6 +2,7 @@
 //! maximum length of a text from the configuration files.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -12,6 +13,7 @@ use super::fingerprint::external_data;
 use super::head::{Head, MODULES, layers, module_files};
 use super::prompts::Prompts;
 use super::settings::json;
+use crate::storage::found::{is_absent, is_file};
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -108,7 +110,7 @@ impl ModelFolder {
 
     fn of_files(onnx: PathBuf, folders: Vec<PathBuf>) -> anyhow::Result<Self> {
         let needed = |name: &str| {
-            find(&folders, name).with_context(|| {
+            find(&folders, name)?.with_context(|| {
                 let searched: Vec<String> =
                     folders.iter().map(|folder| folder.display().to_string()).collect();
                 format!(
@@ -179,7 +181,7 @@ impl ModelFolder {
     /// # Errors
     /// A file is missing or wrong, or this tool does not support the pooling or a layer after it.
     pub fn head(&self) -> anyhow::Result<Head> {
-        let modules = find(&self.folders, MODULES);
+        let modules = find(&self.folders, MODULES)?;
         let layers =
             modules.as_deref().map(|path| layers(path, |name| find(&self.folders, name))).transpose()?;
         let pooling = if self.is_qwen3() { Pooling::LastToken } else { self.pooling()? };
@@ -242,6 +244,11 @@ impl ModelFolder {
             && (hidden_size, num_hidden_layers, vocab_size) == (Some(1024), Some(28), Some(151_669))
     }
 
+    /// Returns the model folder: the one that all files of the model are in or below.
+    pub fn root(&self) -> &Path {
+        self.folders.last().map_or(Path::new("."), PathBuf::as_path)
+    }
+
     /// Returns all files of the model. Each pair is the path of a file, and the relative path of the file's copy in a new model
     /// folder.
     ///
@@ -254,16 +261,19 @@ impl ModelFolder {
         files.extend(
             external_data(&self.onnx)?.into_iter().map(|name| (self.onnx.with_file_name(&name), name.into())),
         );
-        let found = |name: &str| Some((find(&self.folders, name)?, PathBuf::from(name)));
-        files.extend([CONFIG].into_iter().chain(SETTINGS).filter_map(found));
-        let modules = find(&self.folders, MODULES).map(|path| module_files(&path)).transpose()?;
-        files.extend(modules.unwrap_or_default().iter().filter_map(|name| found(name)));
+        let mut names: Vec<String> = [CONFIG].into_iter().chain(SETTINGS).map(str::to_owned).collect();
+        if let Some(modules) = find(&self.folders, MODULES)? {
+            names.extend(module_files(&modules)?);
+        }
+        for name in names {
+            files.extend(find(&self.folders, &name)?.map(|path| (path, PathBuf::from(name))));
+        }
         Ok(files)
     }
 
     /// Finds and reads an optional configuration file. Returns `None` if the model does not have the file.
     fn optional(&self, name: &str) -> anyhow::Result<Option<(PathBuf, Value)>> {
-        find(&self.folders, name).map(|path| Ok((path.clone(), json(&path)?))).transpose()
+        find(&self.folders, name)?.map(|path| Ok((path.clone(), json(&path)?))).transpose()
     }
 }
 
@@ -286,8 +296,21 @@ fn folders(onnx: &Path) -> Vec<PathBuf> {
     if is_onnx { vec![parent, above] } else { vec![parent] }
 }
 
-fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
-    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+/// Returns the first of these folders' files with this name, if any.
+///
+/// # Errors
+/// The file system does not say whether a folder has the file.
+fn find(folders: &[PathBuf], name: &str) -> anyhow::Result<Option<PathBuf>> {
+    for path in folders.iter().map(|folder| folder.join(name)) {
+        if is_file(&path).map_err(|e| cannot_read(&path, &e))? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+fn cannot_read(path: &Path, e: &io::Error) -> anyhow::Error {
+    anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display())
 }
 
 /// Returns the paths to try for the graph, relative to the model folder. The first path that exists is used. `file` is the value
@@ -306,11 +329,12 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
     if metadata.is_file() {
         return Ok(path.to_owned());
     }
-    let candidates = graph_names(file).into_iter().map(|name| path.join(name));
-    if let Some(found) = candidates.into_iter().find(|candidate| candidate.is_file()) {
-        return Ok(found);
+    for name in graph_names(file) {
+        if let Some(found) = find(&[path.to_owned()], &name)? {
+            return Ok(found);
+        }
     }
-    let others = graphs(path);
+    let others = graphs(path)?;
     if let ([only], None) = (others.as_slice(), file) {
         return Ok(path.join(only));
     }
@@ -318,15 +342,27 @@ fn graph(path: &Path, file: Option<&str>) -> anyhow::Result<PathBuf> {
 }
 
 /// Returns the names of all graphs in a model folder, in the form that `--model-file` expects.
-pub fn graphs(folder: &Path) -> Vec<String> {
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn graphs(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for prefix in ["", "onnx/"] {
-        let entries = fs::read_dir(folder.join(prefix)).into_iter().flatten().flatten();
-        let files = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.extend(files.filter(|name| name.ends_with(".onnx")).map(|name| format!("{prefix}{name}")));
+        let folder = folder.join(prefix);
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if is_absent(&e) => continue,
+            entries => entries.map_err(|e| cannot_read(&folder, &e))?,
+        };
+        for entry in entries {
+            let name =
+                entry.map_err(|e| cannot_read(&folder, &e))?.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".onnx") {
+                names.push(format!("{prefix}{name}"));
+            }
+        }
     }
     names.sort();
-    names
+    Ok(names)
 }
 
 /// Reads the pooling from the content of a pooling file. Returns `None` if this tool does not support the pooling. New pooling

@@ -149,7 +149,10 @@ impl Module {
 ///
 /// # Errors
 /// This tool does not run a module, or a file of a module is missing or wrong.
-pub fn layers(path: &Path, find: impl Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Vec<HeadLayer>> {
+pub fn layers(
+    path: &Path,
+    find: impl Fn(&str) -> anyhow::Result<Option<PathBuf>>,
+) -> anyhow::Result<Vec<HeadLayer>> {
     let modules: Vec<Module> = json(path)?;
     let mut layers = Vec::new();
     let mut is_pooled = false;
@@ -161,7 +164,7 @@ pub fn layers(path: &Path, find: impl Fn(&str) -> Option<PathBuf>) -> anyhow::Re
             "Dense" if is_pooled && module.is_inside() => {
                 let needed = |file: &str| {
                     let name = format!("{}/{file}", module.path);
-                    find(&name).with_context(|| {
+                    find(&name)?.with_context(|| {
                         format!("{}: names the Dense module {}, but there is no {name}; copy it there from the model's own repository", path.display(), module.path)
                     })
                 };

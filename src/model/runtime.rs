@@ -14,6 +14,7 @@ use ort::logging::LogLevel;
 use super::cuda;
 use super::device::{Device, DeviceError};
 use crate::environment;
+use crate::storage::found::is_file;
 
 /// The folders of the system in which a dynamic linker searches for libraries.
 const SYSTEM: [&str; 6] = [
@@ -141,8 +142,8 @@ pub fn libraries(device: &Device) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
             |e| anyhow!("{}: cannot be listed: {e}; check that this user may read it", folder.display());
         for entry in fs::read_dir(&folder).map_err(cannot_list)? {
             let path = entry.map_err(cannot_list)?.path();
-            if let Some(name) = path.file_name().filter(|name| path.is_file() && is_library_or_license(name))
-            {
+            let Some(name) = path.file_name().filter(|name| is_library_or_license(name)) else { continue };
+            if is_file(&path).map_err(cannot_list)? {
                 // If several folders have a library of this name, ONNX Runtime loads the library of the first of these folders.
                 libraries.entry(PathBuf::from(name)).or_insert_with(|| path.clone());
             }

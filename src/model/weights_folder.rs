@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::folder::{CONFIG, SETTINGS, TOKENIZER, graphs};
 use super::head::{MODULES, check_exportable};
 use super::settings::json;
+use crate::storage::found::is_file;
 
 /// The file with the weights, if they are in one file.
 pub const WEIGHTS: &str = "model.safetensors";
@@ -41,26 +42,40 @@ impl WeightsFolder {
     /// # Errors
     /// The folder cannot be read, or the model has a module that is in no export.
     pub fn at(path: &Path) -> anyhow::Result<Option<Self>> {
-        if !has_only_weights(path) {
+        if !has_only_weights(path)? {
             return Ok(None);
         }
-        let modules = path.join(MODULES);
-        if modules.is_file() {
-            check_exportable(&modules)?;
+        if has(path, MODULES)? {
+            check_exportable(&path.join(MODULES))?;
         }
         let id = id(path).with_context(|| format!("model {}", path.display()))?;
         Ok(Some(WeightsFolder { path: path.to_owned(), id }))
     }
 }
 
-fn has_only_weights(folder: &Path) -> bool {
-    let has = |name| folder.join(name).is_file();
-    (has(WEIGHTS) || has(WEIGHTS_INDEX)) && graphs(folder).is_empty()
+fn has_only_weights(folder: &Path) -> anyhow::Result<bool> {
+    Ok((has(folder, WEIGHTS)? || has(folder, WEIGHTS_INDEX)?) && graphs(folder)?.is_empty())
+}
+
+fn has(folder: &Path, name: &str) -> anyhow::Result<bool> {
+    let path = folder.join(name);
+    is_file(&path)
+        .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))
 }
 
 /// Returns whether a folder has all its weights.
-pub fn is_complete(folder: &Path) -> bool {
-    weights_files(folder).is_ok_and(|names| names.iter().all(|name| folder.join(name).is_file()))
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn is_complete(folder: &Path) -> anyhow::Result<bool> {
+    // Another download replaces an index that is wrong.
+    let Ok(names) = weights_files(folder) else { return Ok(false) };
+    for name in names {
+        if !has(folder, &name)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns the names of the files with the weights.
@@ -68,7 +83,7 @@ pub fn is_complete(folder: &Path) -> bool {
 /// # Errors
 /// The errors of [`indexed`].
 pub fn weights_files(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
-    if folder.join(WEIGHTS).is_file() {
+    if has(folder, WEIGHTS)? {
         return Ok(BTreeSet::from([WEIGHTS.to_owned()]));
     }
     indexed(&folder.join(WEIGHTS_INDEX))
@@ -170,16 +185,16 @@ mod tests {
     fn a_folder_is_complete_with_all_files_of_its_index() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        assert!(!is_complete(folder.path()));
+        assert!(!is_complete(folder.path()).unwrap());
         write(
             WEIGHTS_INDEX,
             r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "1.safetensors"}}"#,
         );
         write("1.safetensors", "");
-        assert!(!is_complete(folder.path()));
+        assert!(!is_complete(folder.path()).unwrap());
         write("2.safetensors", "");
-        assert!(is_complete(folder.path()));
+        assert!(is_complete(folder.path()).unwrap());
         write(WEIGHTS_INDEX, r#"{"weight_map": {"a": "../1.safetensors"}}"#);
-        assert!(!is_complete(folder.path()));
+        assert!(!is_complete(folder.path()).unwrap());
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::job::Job;
+use super::job::{Job, OldOutput};
 use super::prepare::{PreparedDocument, Ready};
 use super::stale::Missing;
 use super::tally::Tally;
@@ -17,6 +17,10 @@ pub(super) struct Account<'a> {
     tally: &'a mut Tally,
     /// The old index, and the state of each of its documents in this run; `None` if there is no old index.
     old: Option<(&'a Old, Missing)>,
+    /// For each row of the old file, whether its text is in the new file too.
+    has_text: Vec<bool>,
+    /// The number of rows of all documents that have their vectors.
+    rows: u64,
 }
 
 /// Rows of the old file that stay in the index, because their documents cannot be read in this run.
@@ -48,6 +52,14 @@ pub enum TooFewDocuments {
         /// How many documents the old output has.
         documents: u32,
     },
+    /// The old output is damaged, and has more than twice as many rows as the new one.
+    #[error("the damaged old output has {before} rows, but the inputs have only {rows}")]
+    FewerRows {
+        /// How many rows the new output has.
+        rows: u64,
+        /// How many rows the old output has, according to its footer.
+        before: u64,
+    },
 }
 
 impl<'a> Account<'a> {
@@ -56,7 +68,9 @@ impl<'a> Account<'a> {
             let stale = old.file.metadata().map_or(0, |metadata| metadata.stale);
             (old, Missing::new(old.file.documents(), stale))
         };
-        Account { job, reporter, tally, old: job.old.as_ref().map(missing) }
+        let rows = job.old.index().map_or(0, |old| old.file.rows() as usize);
+        let has_text = vec![false; rows];
+        Account { job, reporter, tally, old: job.old.index().map(missing), has_text, rows: 0 }
     }
 
     /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if the outcome
@@ -69,6 +83,7 @@ impl<'a> Account<'a> {
             PreparedDocument::Ready(ready) => {
                 self.tally.found(ready.document.encoding);
                 self.mark(ready.id, Missing::found);
+                ready.same_text.into_iter().for_each(|row| self.has_text_of(row));
                 return Ok(Some(ready));
             }
             PreparedDocument::Empty(id) => {
@@ -92,7 +107,7 @@ impl<'a> Account<'a> {
             PreparedDocument::Nothing(root) => {
                 ensure!(
                     self.job.allow_empty,
-                    match self.job.has_output {
+                    match self.job.old.has_documents() {
                         true => TooFewDocuments::NoneInRoot { root },
                         false => TooFewDocuments::NoneYet { root },
                     }
@@ -104,8 +119,9 @@ impl<'a> Account<'a> {
     }
 
     /// Counts a document that has all its vectors. `is_new` says whether the model made at least one of the vectors for this
-    /// document.
-    pub fn finish(&mut self, is_new: bool) {
+    /// document, and `rows` how many rows the document has.
+    pub fn finish(&mut self, is_new: bool, rows: usize) {
+        self.rows += rows as u64;
         *(if is_new { &mut self.tally.embedded } else { &mut self.tally.reused }) += 1;
     }
 
@@ -116,10 +132,8 @@ impl<'a> Account<'a> {
     }
 
     /// Records that the new file also has the text of this row of the old file.
-    pub fn keep_row(&mut self, row: u32) {
-        if let Some((old, missing)) = &mut self.old {
-            missing.moved(old.file.document_of(row));
-        }
+    pub fn has_text_of(&mut self, row: u32) {
+        self.has_text[row as usize] = true;
     }
 
     /// Returns the rows of the old file that stay in the index, because their documents cannot be read in this run. Must be
@@ -130,22 +144,37 @@ impl<'a> Account<'a> {
     pub fn stale(&mut self) -> anyhow::Result<Option<Stale<'a>>> {
         let tally = &mut *self.tally;
         assert!(tally.add_up(), "every document is accounted for: {tally:?}");
+        // With --allow-empty, a run that finds no documents may remove all documents of the old file.
+        let may_shrink = self.job.allow_shrink || self.job.allow_empty && tally.seen == 0;
+        if let OldOutput::Damaged { rows: before } = self.job.old {
+            ensure!(
+                self.rows.saturating_mul(2) >= before || may_shrink,
+                TooFewDocuments::FewerRows { rows: self.rows, before }
+            );
+        }
         let Some((old, missing)) = &mut self.old else { return Ok(None) };
         let file = &old.file;
+        if missing.removed(&[]) > 0 {
+            file.mark_equal_texts(&mut self.has_text);
+            for (document, (_, rows)) in (0..).zip(file.each_document()) {
+                if self.has_text[rows.start as usize..rows.end as usize].contains(&true) {
+                    missing.moved(document);
+                }
+            }
+        }
         let stale = if old.has_vectors() {
             missing.stale(|documents| file.document_ids(documents))?
         } else {
             Vec::new()
         };
         let (removed, documents) = (missing.removed(&stale), file.documents());
-        // With --allow-empty, a run that finds no documents may remove all documents of the old file.
-        let is_empty = self.job.allow_empty && tally.seen == 0;
         ensure!(
-            removed * 2 <= documents as usize || self.job.allow_shrink || is_empty,
+            removed * 2 <= documents as usize || may_shrink,
             TooFewDocuments::MostGone { removed, documents }
         );
         tally.stale = stale.len() as u64;
         tally.gone = removed as u64;
+        tally.all_ids_changed = missing.all_ids_changed();
         let rows = stale.iter().flat_map(|&document| file.rows_of(document)).collect();
         Ok(Some(Stale { file, rows }))
     }

@@ -17,10 +17,11 @@ const STALE_ROWS: usize = 1024;
 pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account) -> Vec<Row> {
     let PendingDocument { document, id, vectors, is_new } = pending;
     let place = document.place();
+    let count = vectors.rows(job.rows);
     let made = if job.is_dry { Ok(Vec::new()) } else { rows(document, vectors, job) };
     match made {
         Ok(rows) => {
-            account.finish(is_new);
+            account.finish(is_new, count);
             rows
         }
         Err(cause) => {

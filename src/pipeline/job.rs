@@ -27,18 +27,52 @@ pub struct Job {
     pub dim: usize,
     /// The shard that this build reads; `None` to read all documents.
     pub shard: Option<Shard>,
-    /// The index file that is at the output path when the run begins; `None` if there is no file.
-    pub old: Option<Old>,
+    /// The output when the run begins.
+    pub old: OldOutput<Old>,
     /// Whether to embed every document again, even if the old file has a vector for the document's text.
     pub is_rebuild: bool,
-    /// Whether the output has documents when the run begins. A damaged output is assumed to have documents.
-    pub has_output: bool,
     /// Whether a root may be without documents although the output has documents.
     pub allow_empty: bool,
     /// Whether the build may continue if more than half of the documents of the old file are gone.
     pub allow_shrink: bool,
     /// Whether this is a dry run, which writes nothing, and embeds only for a few seconds to measure the speed.
     pub is_dry: bool,
+}
+
+/// The file that is at the output path when the run begins.
+pub enum OldOutput<Index> {
+    /// There is no file.
+    Absent,
+    /// An index with damaged content. Its rows are not used, and it is assumed to have documents.
+    Damaged {
+        /// The number of its rows according to its footer; 0 if it is not known.
+        rows: u64,
+    },
+    /// An undamaged index.
+    Index(Index),
+}
+
+impl<Index> OldOutput<Index> {
+    /// Returns the index, if there is an undamaged one.
+    pub fn index(&self) -> Option<&Index> {
+        if let OldOutput::Index(index) = self { Some(index) } else { None }
+    }
+
+    /// Returns whether there is a damaged index.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, OldOutput::Damaged { .. })
+    }
+}
+
+impl OldOutput<Old> {
+    /// Returns whether the old output has documents.
+    pub fn has_documents(&self) -> bool {
+        match self {
+            OldOutput::Absent => false,
+            OldOutput::Damaged { .. } => true,
+            OldOutput::Index(old) => old.file.documents() > 0,
+        }
+    }
 }
 
 impl Job {

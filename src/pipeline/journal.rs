@@ -221,6 +221,7 @@ impl Journal {
 
     /// Reads the digests of all records before the first wrong checksum, if this run can use the vectors.
     fn read(&mut self, file: File, header: &Header) -> io::Result<()> {
+        let length = file.metadata()?.len();
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();
         reader.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
@@ -230,10 +231,14 @@ impl Journal {
         }
         let mut record = vec![0; record_bytes(self.width)];
         loop {
+            let end = line.len() as u64 + (u64::from(self.count) + 1) * record.len() as u64;
             match reader.read_exact(&mut record) {
                 Ok(()) if is_whole(&record) => {}
-                Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(e),
-                _ => break,
+                // An incomplete record at the end was not written in full. A file that seems to end before its length could not be
+                // read, and its other records are still there.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof && end > length => break,
+                Err(e) => return Err(e),
+                Ok(()) => break,
             }
             let mut digest = [0; Digest::BYTES];
             digest.copy_from_slice(&record[..Digest::BYTES]);

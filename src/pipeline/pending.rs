@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::digest::Digest;
 use crate::error::NoVector;
-use crate::index::Vector;
+use crate::index::{RowKind, Vector};
 use crate::source::Document;
 use crate::vector::batch::ChunkKey;
 use crate::vector::embedding::Embedding;
@@ -50,6 +50,16 @@ pub(super) struct PendingChunk {
     /// `None` until the model has made the vector. In a dry run, the vector stays `None` if an earlier chunk with the same token
     /// ids has been completed.
     pub vector: Option<Result<Vector, NoVector>>,
+}
+
+impl PendingVectors {
+    /// Returns the number of rows that the document has in the new file.
+    pub fn rows(&self, kind: RowKind) -> usize {
+        match self {
+            PendingVectors::Chunks { chunks, .. } if kind == RowKind::Chunks => chunks.len(),
+            PendingVectors::Old(_) | PendingVectors::Chunks { .. } => 1,
+        }
+    }
 }
 
 impl PendingDocument {

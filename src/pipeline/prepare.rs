@@ -23,6 +23,9 @@ pub(super) struct Ready {
     /// The digest of the document's id.
     pub id: Digest,
     pub content: VectorSource,
+    /// A row of the old file that has the text of the document or of one of its chunks. Only set if no vector of the old file may be
+    /// used; otherwise `content` has such rows.
+    pub same_text: Option<u32>,
 }
 
 /// The source of a document's vector.
@@ -86,7 +89,7 @@ fn prepare_groups(
     sender: &Sender<Vec<PreparedDocument>>,
 ) {
     // This run will probably find about as many documents as the old file has.
-    let documents = job.old.as_ref().map_or(0, |old| old.file.documents());
+    let documents = job.old.index().map_or(0, |old| old.file.documents());
     let mut ids = SeenIds::with_capacity(documents as usize);
     for group in groups {
         let bytes = group.iter().map(progress).sum();
@@ -134,13 +137,18 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
     if document.text.is_empty() {
         return Ok(PreparedDocument::Empty(id));
     }
-    let old = job.old.as_ref().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file);
+    let old = job.old.index().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file);
     let old_document = old.and_then(|old| old.document(id));
     let row_of = |text: &str| old?.row_of_text(Digest::of(text), old_document);
     if job.rows == RowKind::Documents
         && let Some(row) = row_of(&document.text)
     {
-        return Ok(PreparedDocument::Ready(Ready { document, id, content: VectorSource::Old(row) }));
+        return Ok(PreparedDocument::Ready(Ready {
+            document,
+            id,
+            content: VectorSource::Old(row),
+            same_text: None,
+        }));
     }
     let chunks = match chunk(&document.text, job.max_tokens, &job.tokenizer) {
         Ok(chunks) => chunks,
@@ -153,8 +161,13 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
         let old = if job.rows == RowKind::Chunks { row_of(&document.text[span.clone()]) } else { None };
         PreparedChunk { digest: digest(&encoding), span, encoding, old }
     };
+    let same_text = job.old.index().filter(|_| old.is_none()).and_then(|there| {
+        let row_of = |text: &str| there.file.row_of_text(Digest::of(text), there.file.document(id));
+        let mut of_chunks = chunks.iter().filter_map(|chunk| row_of(&document.text[chunk.span.clone()]));
+        row_of(&document.text).or_else(|| of_chunks.next())
+    });
     let content = VectorSource::Chunks(chunks.into_iter().map(prepare).collect());
-    Ok(PreparedDocument::Ready(Ready { document, id, content }))
+    Ok(PreparedDocument::Ready(Ready { document, id, content, same_text }))
 }
 
 fn digest(encoding: &Encoding) -> Digest {

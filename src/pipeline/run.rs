@@ -212,11 +212,11 @@ impl<'a> Run<'a> {
     /// for the model.
     fn add(&mut self, ready: Ready) -> anyhow::Result<()> {
         self.window.add_document(ready.tokens(), ready.bytes());
-        let Ready { document, id, content } = ready;
+        let Ready { document, id, content, .. } = ready;
         let mut is_new = false;
         let vectors = match content {
             VectorSource::Old(row) => {
-                self.account.keep_row(row);
+                self.account.has_text_of(row);
                 PendingVectors::Old(row)
             }
             VectorSource::Chunks(prepared) => {
@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
     /// Returns the vector of a chunk if the old file or the journal has the vector.
     fn find_vector(&mut self, digest: &Digest, old: Option<u32>) -> anyhow::Result<Option<Vector>> {
         if let Some(row) = old {
-            self.account.keep_row(row);
+            self.account.has_text_of(row);
             return Ok(Some(Vector::Old(row)));
         }
         let found = self.journal.get(digest).map_err(|e| self.journal.cannot_read(&e))?;

@@ -127,6 +127,12 @@ impl Missing {
         Ok((0..count).filter(|&document| is_stale[document as usize]).collect())
     }
 
+    /// Returns whether no document was found under its id, and the texts of most documents are in the new file.
+    pub fn all_ids_changed(&self) -> bool {
+        let moved = self.has_moved.iter().filter(|&&has_moved| has_moved).count();
+        self.fates.iter().all(|&fate| fate == Fate::Unseen) && moved * 2 > self.count as usize
+    }
+
     /// Returns the number of documents that were removed from the inputs. Such a document is not in the new file and not in
     /// `stale`.
     pub fn removed(&self, stale: &[u32]) -> usize {
@@ -232,5 +238,11 @@ mod tests {
         missing.moved(1);
         let stale = missing.stale(|_| Err(())).unwrap();
         assert_eq!((missing.removed(&stale), stale), (1, vec![]));
+        assert!(!missing.all_ids_changed());
+        let mut missing = Missing::new(3, 0);
+        missing.moved(0);
+        assert!(!missing.all_ids_changed());
+        missing.moved(2);
+        assert!(missing.all_ids_changed());
     }
 }

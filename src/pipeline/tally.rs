@@ -31,6 +31,9 @@ pub struct Tally {
     pub stale: u64,
     /// Documents of the old output that are gone: neither the id nor the text is in the inputs any more.
     pub gone: u64,
+    /// Whether no document of the old output has its id any more, although most of the texts are still there.
+    #[serde(skip)]
+    pub all_ids_changed: bool,
     /// Number of documents per encoding. Documents in UTF-8 are not counted.
     pub decoded: BTreeMap<&'static str, u64>,
     /// Number of files and folders that were skipped, per reason.

@@ -1,6 +1,42 @@
 //! Turns the path of a document into the document's id.
 
 use std::path::Path;
+use std::str::FromStr;
+
+/// When an id starts with the name of its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdPrefix {
+    /// If there are several roots.
+    Auto,
+    /// Even if there is one root, so that a second one changes no id.
+    Always,
+    /// Never. Files with the same path below two roots then have the same id, which is a failure of the second one.
+    Never,
+}
+
+impl IdPrefix {
+    /// Returns whether ids start with the name of their root if there are this many roots.
+    pub fn applies(self, roots: usize) -> bool {
+        match self {
+            IdPrefix::Auto => roots > 1,
+            IdPrefix::Always => true,
+            IdPrefix::Never => false,
+        }
+    }
+}
+
+impl FromStr for IdPrefix {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => IdPrefix::Auto,
+            "always" => IdPrefix::Always,
+            "never" => IdPrefix::Never,
+            _ => return Err("expected auto, always or never"),
+        })
+    }
+}
 
 /// Returns the id of a document. `below` is the path of the document, relative to the root. All ids of the root start with
 /// `prefix`, which may be empty.

@@ -25,6 +25,7 @@ pub use document::{Document, LeftOut, Limits, Origin};
 pub use fields::Fields;
 pub use filter::{Filter, PatternError, PatternList};
 pub use found::Found;
+pub use id::IdPrefix;
 pub use raw::{Raw, RawFile, Reading};
 pub use roots::Roots;
 pub use serve::serve;

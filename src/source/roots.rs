@@ -14,7 +14,7 @@ use super::document::LeftOut;
 use super::filter::{Filter, IGNORE_FILE, Patterns};
 use super::format::{FileFormat, FormatKind};
 use super::found::Found;
-use super::id::{id_below, id_of};
+use super::id::{IdPrefix, id_below, id_of};
 use super::location::Location;
 use super::raw::{Raw, RawFile, Reading};
 use super::rows;
@@ -66,6 +66,7 @@ impl Tree {
 pub struct Roots {
     roots: Vec<Root>,
     filter: Filter,
+    id_prefix: IdPrefix,
 }
 
 impl Roots {
@@ -106,7 +107,13 @@ impl Roots {
         if roots.iter().filter(|root| matches!(root, Root::Stdin)).count() > 1 {
             return Err(Usage(format!("`{STDIN}` (standard input) is given twice; give it once")).into());
         }
-        Ok(Roots { roots, filter })
+        Ok(Roots { roots, filter, id_prefix: IdPrefix::Auto })
+    }
+
+    /// Sets when ids start with the name of their root.
+    #[must_use]
+    pub fn with_id_prefix(self, id_prefix: IdPrefix) -> Self {
+        Roots { id_prefix, ..self }
     }
 
     /// Finds every document below the roots. The results are in the order of the roots. Below each root, the files are
@@ -114,9 +121,9 @@ impl Roots {
     ///
     /// The id of a file is the path of the file, relative to the root. If the file itself is the root, the id is the name of
     /// the file. If there are several roots, every id starts with the name of the root, so that files with the same path
-    /// below two roots have different ids. A row without an id gets the id `file:line`.
+    /// below two roots have different ids; [`Roots::with_id_prefix`] changes that. A row without an id gets the id `file:line`.
     pub fn documents<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = Found> + 'a {
-        let prefixed = self.roots.len() > 1;
+        let prefixed = self.id_prefix.applies(self.roots.len());
         self.roots.iter().flat_map(move |root| {
             let documents = Documents::of(root, self, reading, prefixed);
             WithNothing { documents, nothing: Some(Found::Nothing(root.name())) }

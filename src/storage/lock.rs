@@ -2,8 +2,8 @@
 //! process ends, even if the process is killed.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
@@ -17,14 +17,19 @@ use crate::console::now;
 /// it has locked the file, so an immediate read may find no line.
 const HOLDER_DELAY: Duration = Duration::from_millis(100);
 
+/// Limit on the bytes that are read of a lock file.
+const BYTES_MAX: u64 = 1000;
+
 /// A lock on an output. Dropping the value releases the lock.
+///
+/// The first line of the lock file names the holder. A second line is a note for the next holder. A lock file with a note stays
+/// when its holder fails or dies.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     file: File,
-    /// `true` if the previous holder left the lock file behind, because the holder died or called [`Lock::leave`].
-    pub was_left: bool,
-    is_left: bool,
+    holder: String,
+    note: Option<String>,
 }
 
 /// The reason why a lock could not be taken.
@@ -47,10 +52,31 @@ impl LockError {
 }
 
 impl Lock {
-    /// Releases the lock but leaves the lock file, as if this process had died. The file tells the next holder that the work is
-    /// unfinished.
-    pub fn leave(mut self) {
-        self.is_left = true;
+    /// Returns the note of this holder or, if it has left none yet, of the holder before it.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Replaces the note. A note is one line.
+    ///
+    /// # Errors
+    /// The lock file cannot be written.
+    pub fn set_note(&mut self, note: Option<String>) -> io::Result<()> {
+        self.note = note;
+        self.write()
+    }
+
+    /// Releases the lock and removes the note, because the work is done.
+    pub fn release(mut self) {
+        self.note = None;
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let note = self.note.as_ref().map_or(String::new(), |note| format!("{note}\n"));
+        let text = format!("{}\n{note}", self.holder);
+        // The old text is overwritten before the file is cut, so that no moment loses the note.
+        self.file.write_all_at(text.as_bytes(), 0)?;
+        self.file.set_len(text.len() as u64)
     }
 
     /// Makes the lock file at `path` with `options`, and locks the file. If another process holds the lock, this function fails,
@@ -66,26 +92,39 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     // The holder may have locked the file only a moment ago, and may not have written its line yet.
                     thread::sleep(HOLDER_DELAY);
-                    let mut holder = String::new();
                     // The line is only for the message. The message is correct without the line too.
-                    let _ = file.take(1000).read_to_string(&mut holder);
-                    return Err(LockError::Held(holder.trim().to_owned()));
+                    let [holder, _] = lines(&file).unwrap_or_default();
+                    return Err(LockError::Held(holder));
                 }
                 Err(TryLockError::Error(e)) => return Err(e.into()),
             }
             // The previous holder may have removed the lock file after this process opened it. Then the lock is useless, because
             // other processes lock a new file.
             let here = file.metadata()?;
-            if !path.metadata().is_ok_and(|there| is_same(&there, &here)) {
-                continue;
+            match path.metadata() {
+                Ok(there) if is_same(&there, &here) => {}
+                Ok(_) => continue,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e.into()),
             }
-            // From this line on, dropping `lock` removes the file.
-            let mut lock = Lock { path: path.to_owned(), file, was_left: here.len() > 0, is_left: false };
-            lock.file.set_len(0)?;
-            lock.file.write_all(format!("process {}, since {}\n", process::id(), now()).as_bytes())?;
+            let [_, note] = lines(&file)?;
+            let holder = format!("process {}, since {}", process::id(), now());
+            // From this line on, dropping `lock` removes the file, unless there is a note.
+            let note = Some(note).filter(|note| !note.is_empty());
+            let lock = Lock { path: path.to_owned(), file, holder, note };
+            lock.write()?;
             return Ok(lock);
         }
     }
+}
+
+/// Returns the first two lines of a lock file.
+fn lines(file: &File) -> io::Result<[String; 2]> {
+    let mut text = Vec::new();
+    file.take(BYTES_MAX).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines = text.lines().map(|line| line.trim().to_owned());
+    Ok([(); 2].map(|()| lines.next().unwrap_or_default()))
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
@@ -94,7 +133,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if !self.is_left {
+        if self.note.is_none() {
             // The file is still locked here, so no other process holds this lock. If the file cannot be removed, the next run
             // locks the same file.
             let _ = fs::remove_file(&self.path);
@@ -104,6 +143,8 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn options() -> OpenOptions {
@@ -122,6 +163,25 @@ mod tests {
         drop(lock);
         assert!(!path.exists());
         drop(Lock::take(&path, options()).unwrap());
+    }
+
+    #[test]
+    fn a_note_stays_until_the_work_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut lock = Lock::take(&path, options()).unwrap();
+        assert_eq!(lock.note(), None);
+        lock.set_note(Some("a long note for the next holder".to_owned())).unwrap();
+        lock.set_note(Some("note".to_owned())).unwrap();
+        drop(lock);
+        // A holder that fails passes the note on.
+        drop(Lock::take(&path, options()).unwrap());
+        let lock = Lock::take(&path, options()).unwrap();
+        assert_eq!(lock.note(), Some("note"));
+        let told = Lock::take(&path, options()).unwrap_err().to_string();
+        assert!(!told.contains("note"), "{told}");
+        lock.release();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -12,6 +12,8 @@ use anyhow::{anyhow, ensure};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
+use super::found::is_absent;
+
 /// The number of random characters in the name of a temporary file.
 const RANDOM_CHARS: usize = 12;
 
@@ -34,7 +36,7 @@ pub struct FileKind {
 }
 
 /// A checked path to write a file to, and the metadata of the file that was there at the time of the check.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Place {
     /// The name of the place in messages.
     name: String,
@@ -44,6 +46,24 @@ pub struct Place {
     /// The metadata of the file that was there when the place was checked; `None` if there was no file.
     old: Option<Metadata>,
     backs_up_old: bool,
+}
+
+/// A file that is in place.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// What could not be done for the file.
+    pub warnings: Vec<String>,
+    /// Whether a person should look at the warnings before the next run, because the disk failed.
+    pub needs_attention: bool,
+}
+
+impl Published {
+    /// Adds the warnings of another file.
+    #[must_use]
+    pub fn and(mut self, other: Published) -> Self {
+        self.warnings.extend(other.warnings);
+        Published { needs_attention: self.needs_attention || other.needs_attention, ..self }
+    }
 }
 
 impl Place {
@@ -56,22 +76,28 @@ impl Place {
     pub fn new(what: &str, path: &Path, kind: &FileKind) -> anyhow::Result<Self> {
         let name = format!("{what} {}", path.display());
         let refuse = |why: &str| anyhow!("{name}: {why}; name a new file or a {} file", kind.name);
+        let unreadable = |e: &io::Error| {
+            anyhow!("{name}: cannot be read: {e}; check the disk and the permissions (the file is untouched)")
+        };
         if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
         {
             return Err(refuse("is a folder"));
         }
         let (path, old) = match path.symlink_metadata() {
-            Err(_) => (path.to_owned(), None),
+            Err(e) if is_absent(&e) => (path.to_owned(), None),
+            Err(e) => return Err(unreadable(&e)),
             Ok(_) => {
-                let path = path.canonicalize().map_err(|e| refuse(&format!("is a broken symlink ({e})")))?;
-                let metadata = path.metadata().map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+                let path = path.canonicalize().map_err(|e| match is_absent(&e) {
+                    true => refuse(&format!("is a broken symlink ({e})")),
+                    false => unreadable(&e),
+                })?;
+                let metadata = path.metadata().map_err(|e| unreadable(&e))?;
                 (path, Some(metadata))
             }
         };
         if let Some(old) = &old {
             ensure!(old.is_file(), refuse("is not a regular file"));
-            let [start, end] =
-                ends(&path, kind.magic.len()).map_err(|e| refuse(&format!("cannot be read ({e})")))?;
+            let [start, end] = ends(&path, kind.magic.len()).map_err(|e| unreadable(&e))?;
             // A power failure can leave a file of zeros.
             let may_be_damaged =
                 end == kind.magic || kind.magic.starts_with(&start) || start.iter().all(|&byte| byte == 0);
@@ -163,6 +189,14 @@ impl Place {
         ))
     }
 
+    /// Returns the error for a file or folder that cannot be read, so that the run does not know what is there.
+    fn cannot_read(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!(
+            "{}: cannot be read: {e}; check the disk and run again (the file is untouched)",
+            self.name_on_disk
+        )
+    }
+
     /// Returns the message for a file that could be read earlier in this run, but not any more.
     pub fn cannot_read_again(&self) -> String {
         format!(
@@ -190,46 +224,67 @@ impl Place {
     }
 
     /// Moves a temporary file to this place, and gives it the mode and owner of the old file. Flushes the file and the folder to
-    /// disk. Returns a warning if the mode or owner could not be kept.
+    /// disk.
     ///
     /// # Errors
-    /// The file cannot be moved; another program replaced the old file; the old file cannot be backed up.
-    pub fn publish(&self, file: NamedTempFile) -> anyhow::Result<Option<String>> {
-        let warning = self.copy_owner_and_mode(file.as_file());
+    /// The file cannot be moved; another program replaced the old file; the old file cannot be backed up. After an error, the old
+    /// file is untouched.
+    pub fn publish(&self, file: NamedTempFile) -> anyhow::Result<Published> {
+        let mut warnings = Vec::from_iter(self.copy_owner_and_mode(file.as_file()));
         file.as_file().sync_all().map_err(|e| self.cannot_write(&e))?;
         self.check_unchanged()?;
         if self.backs_up_old {
             self.back_up_old()?;
         }
         file.persist(&self.path).map_err(|e| self.cannot_write(&e.error))?;
-        self.sync_folder()?;
-        Ok(warning)
+        // From here on the new file is in place, so nothing may be reported as an error that leaves the old file.
+        let flushed = File::open(self.folder()).and_then(|folder| folder.sync_all());
+        let needs_attention = flushed.is_err();
+        warnings.extend(flushed.err().map(|e| {
+            format!(
+                "{}: is in place, but its folder cannot be flushed to disk ({e}), so a power failure may bring the old file back; check the disk",
+                self.name
+            )
+        }));
+        Ok(Published { warnings, needs_attention })
+    }
+
+    /// Removes the file that [`Place::publish`] has put in place. Does not report an error, because the caller has one already.
+    pub fn retract(&self) {
+        let _ = fs::remove_file(&self.path);
     }
 
     /// Makes [`Place::publish`] back up the old file before replacing it. Returns the path that the backup will have.
-    pub fn plan_backup(&mut self) -> PathBuf {
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn plan_backup(&mut self) -> anyhow::Result<PathBuf> {
         self.backs_up_old = true;
         self.backup_path()
     }
 
     /// Returns the first unused path in the series `NAME.damaged`, `NAME.damaged-2` and so on.
-    fn backup_path(&self) -> PathBuf {
-        let path = |number: u32| {
+    fn backup_path(&self) -> anyhow::Result<PathBuf> {
+        let mut number = 1;
+        loop {
             let mut path = self.path.clone().into_os_string();
             path.push(BACKUP);
             if number > 1 {
                 path.push(format!("-{number}"));
             }
-            PathBuf::from(path)
-        };
-        (1..).map(path).find(|path| path.symlink_metadata().is_err()).unwrap_or_default()
+            let path = PathBuf::from(path);
+            if is_free(&path).map_err(|e| self.cannot_read(&e))? {
+                return Ok(path);
+            }
+            number += 1;
+        }
     }
 
     fn back_up_old(&self) -> anyhow::Result<()> {
-        let backup = self.backup_path();
+        let backup = self.backup_path()?;
         fs::hard_link(&self.path, &backup)
             // Some file systems have no hard links.
-            .or_else(|_| fs::copy(&self.path, &backup).map(drop))
+            .or_else(|_| copy_new(&self.path, &backup))
             .map_err(|e| {
                 anyhow!(
                     "{}: the damaged file cannot be kept as {} ({e}); make room, or remove the file",
@@ -239,25 +294,16 @@ impl Place {
             })
     }
 
-    /// Flushes the folder to disk. Before the flush, a power failure can undo the creation or renaming of a file.
-    ///
-    /// # Errors
-    /// The folder cannot be flushed to disk.
-    pub fn sync_folder(&self) -> anyhow::Result<()> {
-        File::open(self.folder())
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| anyhow!("{}: its folder cannot be flushed to disk ({e}); check the disk", self.name))
-    }
-
     /// Checks that the old file has not been changed or removed. If there was no old file, checks that there is still no file.
     ///
     /// # Errors
     /// Another program replaced, removed or made the file.
     pub fn check_unchanged(&self) -> anyhow::Result<()> {
         let is_unchanged = match (&self.old, self.path.symlink_metadata()) {
-            (None, Err(_)) => true,
             (Some(old), Ok(now)) => identity(old) == identity(&now),
-            _ => false,
+            (None, Ok(_)) => false,
+            (old, Err(e)) if is_absent(&e) => old.is_none(),
+            (_, Err(e)) => return Err(self.cannot_read(&e)),
         };
         ensure!(
             is_unchanged,
@@ -324,12 +370,33 @@ fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
 /// Returns the first `count` bytes and the final `count` bytes of a file.
 fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
     let mut file = File::open(path)?;
-    let from_end = file.metadata()?.len().saturating_sub(count as u64);
+    let length = file.metadata()?.len();
+    let from_end = length.saturating_sub(count as u64);
     let mut ends = [Vec::new(), Vec::new()];
     file.by_ref().take(count as u64).read_to_end(&mut ends[0])?;
     file.seek(SeekFrom::Start(from_end))?;
     file.read_to_end(&mut ends[1])?;
+    if ends.iter().any(|end| end.len() != usize::try_from(length).unwrap_or(count).min(count)) {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ended early"));
+    }
     Ok(ends)
+}
+
+/// Returns whether there is no file at a path.
+fn is_free(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(false),
+        Err(e) if is_absent(&e) => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+/// Copies a file and its mode to a path where there is no file.
+fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut old = File::open(from)?;
+    let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut old, &mut copy)?;
+    copy.set_permissions(old.metadata()?.permissions())
 }
 
 /// Returns whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.

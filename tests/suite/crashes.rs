@@ -1337,21 +1337,3 @@ fn a_rebuild_resumes_only_from_the_journal_of_a_rebuild() {
     assert_eq!(resumed(&of_rebuild, &["--rebuild"]), of_rebuild.whole);
     assert_eq!(resumed(&of_rebuild, &[]), of_rebuild.whole);
 }
-
-/// A consumer applies only deltas of completed runs, so the delta of the next run must include the rows of a run that
-/// was killed after it had put its output in place.
-#[test]
-fn a_kill_after_the_file_is_in_place_does_not_lose_the_delta() {
-    let playground = Playground::new();
-    playground.write(OUT, &*OLD);
-    let running = Running::hold(&playground, &["--delta", "delta.parquet"]);
-    let journal = fs::read(playground.path(JOURNAL)).unwrap();
-    running.release().expect(0);
-    assert_eq!(rows_of_delta(&playground.path("delta.parquet")), COUNT);
-    // The state after a kill right after the output was put in place.
-    playground.write(JOURNAL, journal);
-    playground.write(LOCK, "process 1, since 2020-01-01T00:00:00Z\n");
-    let arguments = ["build", "-", "-o", OUT, "--delta", "delta.parquet"];
-    playground.run_with_stdin(&arguments, &lines("new", 0..COUNT)).expect(0);
-    assert_eq!(rows_of_delta(&playground.path("delta.parquet")), COUNT);
-}

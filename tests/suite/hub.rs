@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -726,7 +726,7 @@ fn a_bundle_works_without_a_network() {
     for file in ["model_external.onnx", "model.onnx"] {
         let arguments = ["model", "bundle", "there", "--device", "cpu", "--model-file", file];
         playground.run(&arguments).expect(0);
-        assert!(playground.listing().iter().all(|name| !name.starts_with(".bundle")));
+        assert!(playground.listing().iter().all(|name| !name.starts_with('.')));
         let sums = |folder: &str| {
             let mut command = Command::new("sha256sum");
             playground.output(
@@ -767,6 +767,43 @@ fn a_bundle_works_without_a_network() {
         fs::write(&library, bytes).unwrap();
         sums("there").expect(1);
         fs::remove_dir_all(playground.path("there")).unwrap();
+    }
+}
+
+/// A bundle is passed on, so it must not contain a file that only a symlink leads to. The symlinks of the cache are fine.
+#[test]
+fn a_bundle_has_only_files_of_the_model() {
+    let (playground, hub) =
+        (Playground::new().with("secret", "of nobody else"), HubServer::with_tiny_model());
+    let bundle = |model: &str| {
+        let arguments = ["model", "bundle", "there", "--device", "cpu", "--model", model];
+        run(&playground, &hub, &[&arguments[..], &["--model-file", "model_external.onnx"]].concat())
+    };
+    bundle("small/model").expect(0);
+    let bundled = fs::symlink_metadata(playground.path("there/model/model_external.onnx_data")).unwrap();
+    assert!(bundled.is_file() && bundled.len() > 100_000);
+    fs::remove_dir_all(playground.path("there")).unwrap();
+
+    for name in ["config.json", "tokenizer.json", "onnx/model_external.onnx", "onnx/model_external.onnx_data"]
+    {
+        playground
+            .write(&format!("mine/{name}"), fs::read(repository("fixtures/qwen3-tiny").join(name)).unwrap());
+    }
+    // A link to the model folder, and a link inside it, are the user's own order.
+    symlink(playground.path("mine"), playground.path("link")).unwrap();
+    fs::rename(playground.path("mine/config.json"), playground.path("mine/real.json")).unwrap();
+    symlink("real.json", playground.path("mine/config.json")).unwrap();
+    bundle("link").expect(0);
+    fs::remove_dir_all(playground.path("there")).unwrap();
+    for (name, target) in [("modules.json", "../secret"), ("onnx/model_external.onnx_data", "../../secret")] {
+        let path = playground.path("mine").join(name);
+        _ = fs::remove_file(&path);
+        symlink(target, &path).unwrap();
+        let refused = bundle("mine").expect(1);
+        refused.says(name).says(&format!("is a symlink to {}", playground.path("secret").display()));
+        assert!(!playground.path("there").exists());
+        assert!(playground.listing().iter().all(|name| !name.starts_with('.')), "{}", refused.story);
+        fs::remove_file(&path).unwrap();
     }
 }
 

@@ -2,16 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)] // Tests panic to fail, and print tables.
 
+mod accidents;
 mod bad_inputs;
 mod checkpoints;
 mod crashes;
 mod devices;
 mod doctor;
+mod disk;
 mod documents;
 mod embed;
 mod errors;
 mod eval;
 mod export;
+mod faults;
 mod fuzz;
 mod golden;
 mod gpu;

@@ -13,7 +13,7 @@ use qwen3_index::console::{LogFormat, Reporter};
 use qwen3_index::index::{Row, RowKind, Vector};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
-use qwen3_index::pipeline::{self, Engine, Job, Tally, Work};
+use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
@@ -176,9 +176,8 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         rows,
         dim: WIDTH,
         shard: None,
-        old: None,
+        old: OldOutput::Absent,
         is_rebuild: false,
-        has_output: false,
         allow_empty: true,
         allow_shrink: false,
         is_dry: false,

@@ -57,9 +57,9 @@ fn documents_and_questions_get_the_prompts_of_the_model() {
     // Another prompt makes other vectors.
     let other = json!({"prompts": {"passage": "text: "}}).to_string();
     e5.write("model/config_sentence_transformers.json", other);
-    e5.run(&["build", "in.jsonl", "-o", "out.parquet", "--model", "model"])
-        .expect(0)
-        .says("was made with other settings: the prompt before each text");
+    e5.run(&["build", "in.jsonl", "-o", "out.parquet", "--model", "model"]).expect(1).says(
+        "was made with other settings, which no argument of this run changes: the prompt before each text",
+    );
 }
 
 #[test]

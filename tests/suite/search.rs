@@ -312,7 +312,10 @@ fn only_the_model_of_the_index_is_accepted() {
     let ran = playground.run(&["search", "out.parquet", "one", "--model-file", "model.onnx"]);
     refused(
         ran,
-        &["model.onnx: is not the model of the index (other weights; the index was made with model_st.onnx)"],
+        &[
+            "model.onnx: is not the model of the index (other weights; the index was made with ",
+            "fixtures/qwen3-tiny (model_st.onnx))",
+        ],
     );
     let copy = playground.path("model");
     copy_folder(&repository("fixtures/qwen3-tiny"), &copy);

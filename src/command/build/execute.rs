@@ -34,7 +34,7 @@ pub fn execute(
     arguments: &BuildArguments,
     plan: &BuildPlan,
     model: &mut LazyModel,
-    session: &Session,
+    session: &mut Session,
     reporter: &Arc<Reporter>,
     outcome: &mut BuildOutcome,
 ) -> anyhow::Result<Exit> {
@@ -46,7 +46,8 @@ pub fn execute(
         reporter.info(&format!("an earlier run was interrupted: resuming with its {count} vectors"));
     }
     let keep = &plan.job.reading.fields.keep;
-    let mut writer = IndexWriter::new(&session.place, plan.job.old.as_ref(), plan.metadata.clone(), keep);
+    let place = session.place.clone();
+    let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), keep);
     run_stages(plan, model, &mut journal, &mut writer, reporter, outcome)?;
     let documents = &outcome.documents;
     // If only some documents fail, the run writes an index without these documents. If all documents fail, the run fails too,
@@ -56,7 +57,13 @@ pub fn execute(
         "no document could be embedded: {documents}; fix the failures and run again (output {} is untouched)",
         arguments.output.display()
     );
-    let exit = if documents.have_failures() { Exit::Partial } else { Exit::Done };
+    if documents.all_ids_changed {
+        reporter.warn(
+            "every id of the old output has changed, although the texts are still there, so a delta replaces every row: ids begin with the name of the input if there are several inputs; --id-prefix always or never keeps them from night to night",
+        );
+    }
+    let is_well = !documents.have_failures() && !plan.job.old.is_damaged();
+    let exit = if is_well { Exit::Done } else { Exit::Partial };
     let wording = summary::wording(plan, outcome);
     if plan.job.is_dry {
         reporter.finish();
@@ -66,7 +73,7 @@ pub fn execute(
     let written = publish(session, writer, journal, reporter, outcome)?;
     outcome.rows = Some(RowCounts::of(&written));
     summary::tell(arguments, outcome, &written, wording, reporter);
-    Ok(exit)
+    Ok(if written.published.needs_attention { Exit::Partial } else { exit })
 }
 
 fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<Journal> {
@@ -148,7 +155,7 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
 
 /// Puts the new index in place, and uploads the index if the output is an object.
 fn publish(
-    session: &Session,
+    session: &mut Session,
     writer: IndexWriter,
     journal: Journal,
     reporter: &Reporter,
@@ -159,14 +166,18 @@ fn publish(
     #[allow(clippy::cast_possible_truncation)]
     // This number fits into 32 bits: all stale documents are in the old index, and an index counts its documents in 32 bits.
     let stale = outcome.documents.stale as u32;
-    let written = writer.publish(session.delta.as_ref(), stale, session.was_left())?;
+    let mut written = session.publish(writer, stale)?;
     // Removes the bar of the run, because an upload shows a separate bar.
     reporter.finish();
-    session.upload(reporter.format())?;
+    written.published.warnings.extend(session.upload(reporter.format())?);
     outcome.seconds.writing += started.elapsed().as_secs_f64();
-    let place = &session.place;
-    journal
-        .remove()
-        .with_context(|| format!("{place}: is in place, but the journal beside it cannot be removed"))?;
+    if let Err(e) = journal.remove() {
+        let (place, journal) = (&session.place, session.place.sibling(JOURNAL));
+        written.published.warnings.push(format!(
+            "{place}: is in place, but {} cannot be removed ({e}); remove it",
+            journal.display()
+        ));
+        written.published.needs_attention = true;
+    }
     Ok(written)
 }

@@ -2,10 +2,15 @@
 //! embedded.
 
 use std::mem;
+use std::path::Path;
+
+use anyhow::bail;
 
 use crate::cli::BuildArguments;
-use crate::command::setup::{locate, model};
+use crate::command::setup::locate::LocatedModel;
+use crate::command::setup::model;
 use crate::console::{Phase, Reporter};
+use crate::index::Metadata;
 use crate::model::{LoadedModel, Model, ModelFingerprint, Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 
@@ -14,6 +19,8 @@ pub struct LazyModel {
     /// The name of the model in messages.
     pub name: String,
     pub model: Model,
+    /// `hf:OWNER/NAME@COMMIT`, or an absolute path.
+    pub source: String,
     /// The words that are put before each text.
     pub prompt: String,
     /// The model's tokenizer, with the prompt.
@@ -31,17 +38,19 @@ enum ModelState {
 }
 
 impl LazyModel {
-    /// Checks the arguments against the model. `before` is the fingerprint in the old index. Loads the model right away if
-    /// there is no old fingerprint or the weights have changed.
+    /// Checks the arguments against the model. `before` is the metadata of the old index. Loads the model right away if there is no
+    /// old index. `name` is the name of the model in messages.
     ///
     /// # Errors
-    /// A file of the model is missing or wrong, or an argument does not fit the model.
+    /// A file of the model is missing or wrong, or an argument does not fit the model. The old index was made with another model.
     pub fn new(
         arguments: &BuildArguments,
-        model: Model,
-        before: Option<&ModelFingerprint>,
+        located: LocatedModel,
+        name: String,
+        before: Option<&Metadata>,
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
+        let LocatedModel { model, source } = located;
         let resources = model::resources(&arguments.model);
         let instruction = arguments.instruction.as_deref();
         let prompt = model::document_prompt(&model, instruction)?;
@@ -53,16 +62,14 @@ impl LazyModel {
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
         let workload = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
         reporter.enter(Phase::CheckingModel);
-        let known = before.map(|before| model.fingerprint_as(before)).transpose()?.flatten();
-        let state = match known {
-            Some(fingerprint) => ModelState::Known(fingerprint),
+        let state = match before {
+            Some(before) => ModelState::Known(same_model(before, &model, &name, &arguments.output)?),
             None => {
                 reporter.enter(Phase::LoadingModel);
                 ModelState::Loaded(Box::new(model.load(&resources, &workload)?))
             }
         };
-        let name = locate::name(&arguments.model, &model);
-        Ok(LazyModel { name, model, prompt, tokenizer, workload, resources, state })
+        Ok(LazyModel { name, model, source, prompt, tokenizer, workload, resources, state })
     }
 
     /// Returns the fingerprint of the model's files.
@@ -84,4 +91,31 @@ impl LazyModel {
             ModelState::Known(_) => self.model.load(&self.resources, &self.workload),
         }
     }
+}
+
+/// Returns the fingerprint of the model if the old index was made with the same model. Another model would embed all texts again
+/// and make questions of the old model find nothing, so a forgotten variable must not be enough for that.
+///
+/// # Errors
+/// The old index was made with another model, or a file of the model cannot be read.
+fn same_model(
+    before: &Metadata,
+    model: &Model,
+    name: &str,
+    output: &Path,
+) -> anyhow::Result<ModelFingerprint> {
+    let wanted = &before.fingerprint.model;
+    let differs = match model.fingerprint_as(wanted)? {
+        None => "other weights",
+        Some(here) if here.tokenizer != wanted.tokenizer => "another tokenizer",
+        Some(here) if here.architecture != wanted.architecture => "another architecture",
+        Some(here) if here.pooling != wanted.pooling => "another pooling",
+        Some(here) if here.precision != wanted.precision => "another precision of the device",
+        Some(here) => return Ok(here),
+    };
+    bail!(
+        "model {name}: is not the model of output {} ({differs}; the output was made with {}); use the old model, by --model, --precision and --device, or embed all texts again with --rebuild (the old output is untouched)",
+        output.display(),
+        before.model_name()
+    )
 }

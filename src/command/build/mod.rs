@@ -16,7 +16,6 @@ use crate::command::process::{Exit, listen};
 use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::output;
 use crate::console::{LogFormat, Phase, Reporter, now};
-use crate::index::IndexFile;
 use crate::storage::object::Stores;
 use execute::execute;
 use lazy_model::LazyModel;
@@ -61,25 +60,27 @@ fn build(
 ) -> anyhow::Result<Exit> {
     let documents = BuildInputs::new(arguments, stores)?;
     let mut session = Session::open(arguments, stores, reporter)?;
-    let before = session.old_graph().filter(|_| !arguments.rebuild);
-    let graph = before.as_deref().map_or(DefaultGraph::Model, DefaultGraph::OldOutput);
-    let model = locate::open(&arguments.model, graph, reporter.format())?;
+    let before = session.old_metadata()?;
+    let model_arguments = locate::with_model_of(&arguments.model, before.as_ref())?;
+    let before = before.filter(|_| !arguments.rebuild);
+    let graph =
+        before.as_ref().map_or(DefaultGraph::Model, |before| DefaultGraph::OldOutput(&before.model_file));
+    let located = locate::open(&model_arguments, graph, reporter.format())?;
+    let name = locate::name(&model_arguments, &located.model);
     let started = Instant::now();
     if session.place.is_taken() {
         reporter.enter(Phase::ReadingOldIndex);
     }
     let old = session.read_old(arguments, reporter)?;
-    let has_output = old.as_ref().map_or(session.place.is_taken(), |old| old.documents() > 0);
     outcome.seconds.old_output = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
-    let before = old.as_ref().and_then(IndexFile::metadata).map(|metadata| &metadata.fingerprint.model);
-    let mut model = LazyModel::new(arguments, model, before.filter(|_| !arguments.rebuild), reporter)?;
+    let mut model = LazyModel::new(arguments, located, name, before.as_ref(), reporter)?;
     outcome.seconds.model = started.elapsed().as_secs_f64();
 
-    let plan = BuildPlan::new(arguments, documents, &model, old, has_output, reporter)?;
+    let plan = BuildPlan::new(arguments, documents, &model, old, before.as_ref(), reporter)?;
     outcome.fingerprint = Some(plan.metadata.fingerprint.clone());
-    let result = execute(arguments, &plan, &mut model, &session, reporter, outcome);
-    session.close(result.is_err());
-    result
+    let exit = execute(arguments, &plan, &mut model, &mut session, reporter, outcome)?;
+    session.close();
+    Ok(exit)
 }

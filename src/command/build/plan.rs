@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
+
 use super::lazy_model::LazyModel;
 use crate::cli::BuildArguments;
 use crate::command::setup::{inputs, model};
 use crate::console::Reporter;
-use crate::index::{Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind};
-use crate::pipeline::Job;
+use crate::index::{Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind, Setting};
+use crate::pipeline::{Job, OldOutput};
 use crate::source::{Reading, Roots};
 use crate::storage::object::Stores;
 
@@ -39,20 +41,28 @@ pub struct BuildPlan {
 }
 
 impl BuildPlan {
-    /// Checks the arguments against the model, and compares the old index with the arguments and the model. `has_output` says
-    /// whether the old output has documents. A damaged old output is assumed to have documents.
+    /// Checks the arguments against the model, and compares the old index with the arguments and the model. `before` is the
+    /// metadata of the old index, which may be damaged.
     ///
     /// # Errors
-    /// An argument does not fit the model.
+    /// An argument does not fit the model. The old index was made with other settings, which no argument of this run changes.
     pub fn new(
         arguments: &BuildArguments,
         documents: BuildInputs,
         model: &LazyModel,
-        old: Option<IndexFile>,
-        has_output: bool,
+        old: OldOutput<IndexFile>,
+        before: Option<&Metadata>,
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
         let fingerprint = fingerprint(arguments, model)?;
+        before.map_or(Ok(()), |before| check_settings(&before.fingerprint, &fingerprint, arguments))?;
+        let old = match old {
+            OldOutput::Absent => OldOutput::Absent,
+            OldOutput::Damaged { rows } => OldOutput::Damaged { rows },
+            OldOutput::Index(file) => {
+                OldOutput::Index(compared(file, &fingerprint, arguments.rebuild, reporter))
+            }
+        };
         let job = Job {
             roots: documents.roots,
             reading: documents.reading,
@@ -62,21 +72,20 @@ impl BuildPlan {
             rows: fingerprint.rows,
             dim: fingerprint.dim,
             shard: arguments.reading.shard,
-            old: old.map(|file| compared(file, &fingerprint, arguments.rebuild, reporter)),
+            old,
             is_rebuild: arguments.rebuild,
-            has_output,
             allow_empty: arguments.allow_empty,
             allow_shrink: arguments.allow_shrink,
             is_dry: arguments.dry_run,
         };
-        let metadata = model::metadata(&model.model, fingerprint);
+        let metadata = model::metadata(&model.model, &model.source, fingerprint);
         let metadata = Metadata { shard: arguments.reading.shard, ..metadata };
         Ok(BuildPlan { job: Arc::new(job), metadata })
     }
 
     /// Returns whether the run can reuse vectors of the old index.
     pub fn reuses_old(&self) -> bool {
-        !self.job.is_rebuild && self.job.old.as_ref().is_some_and(Old::has_vectors)
+        !self.job.is_rebuild && self.job.old.index().is_some_and(Old::has_vectors)
     }
 }
 
@@ -87,17 +96,43 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
     Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, &model.prompt, rows))
 }
 
+/// Checks that each setting of the old index that prevents the reuse of its vectors has been changed on purpose: by an argument of
+/// this run, or by a new version of this tool.
+fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArguments) -> anyhow::Result<()> {
+    let is_meant = |setting: &Setting| match setting {
+        Setting::Tool => true,
+        Setting::Model => false,
+        Setting::Dim => arguments.dim.is_some(),
+        Setting::Instruction => arguments.instruction.is_some(),
+        Setting::MaxTokens => arguments.max_tokens.is_some(),
+        Setting::Rows => arguments.chunks,
+    };
+    let mut differences = before.differences(now);
+    differences.retain(|(setting, _)| !is_meant(setting));
+    ensure!(
+        differences.is_empty(),
+        "output {}: was made with other settings, which no argument of this run changes: {}; repeat the arguments of the old run, or embed all texts again with --rebuild (the old output is untouched)",
+        arguments.output.display(),
+        names(&differences)
+    );
+    Ok(())
+}
+
+fn names(differences: &[(Setting, String)]) -> String {
+    differences.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// Compares the fingerprint in the old index with the fingerprint of this run, and decides which vectors can be reused.
 fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Reporter) -> Old {
     let before = file.metadata().map(|metadata| &metadata.fingerprint);
     let differences = match before {
         Some(before) => before.differences(now),
-        None => vec!["the version of this tool".to_owned()],
+        None => vec![(Setting::Tool, "the version of this tool".to_owned())],
     };
     if !differences.is_empty() && !is_rebuild {
         reporter.warn(&format!(
             "all texts are embedded again, because the old output was made with other settings: {}",
-            differences.join(", ")
+            names(&differences)
         ));
     }
     let reusable = match before {

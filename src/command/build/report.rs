@@ -158,8 +158,10 @@ impl ReportFile {
         let mut file = self.place.temporary()?;
         let text = serde_json::to_string_pretty(report)? + "\n";
         file.as_file_mut().write_all(text.as_bytes()).map_err(|e| self.place.cannot_write(&e))?;
-        self.place.publish(file)?;
-        self.target.upload(reporter.format())
+        let published = self.place.publish(file)?;
+        let warnings = published.warnings.into_iter().chain(self.target.upload(reporter.format())?);
+        warnings.for_each(|warning| reporter.warn(&warning));
+        Ok(())
     }
 }
 

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
+
 use crate::cli::BuildArguments;
 use crate::command::setup::output;
 use crate::command::setup::target::Target;
 use crate::console::{LogFormat, Reporter};
-use crate::index::{DELTA, INDEX, IndexFile, IndexFileError, Metadata, Part};
+use crate::index::{
+    DELTA, DeltaOutput, INDEX, IndexFile, IndexFileError, IndexWriter, Metadata, Part, Written,
+};
+use crate::pipeline::OldOutput;
 use crate::storage::lock::Lock;
 use crate::storage::object::Stores;
 use crate::storage::place::Place;
@@ -53,51 +58,79 @@ impl Session {
         Ok(Session { output, delta_output, place, delta, lock })
     }
 
-    /// Returns whether the previous run left its lock file behind. A run does so if it is killed, or if it fails and its
-    /// output is an object.
-    pub fn was_left(&self) -> bool {
-        self.lock.as_ref().is_some_and(|lock| lock.was_left)
-    }
-
-    /// Returns the file name of the graph that the index of the previous run was made with. Returns `None` if there is no such
-    /// index; [`Session::read_old`] says why.
-    pub fn old_graph(&self) -> Option<String> {
-        let part = Part::open(self.place.path()).ok()?;
-        part.metadata().map(|metadata| metadata.model_file.clone())
-    }
-
-    /// Reads the index of the previous run. Returns `None` if there is no index, or if the index is damaged. A damaged index
-    /// will be renamed, not deleted.
+    /// Completes the index and puts it in place, with the delta. Notes the content of the new index beside the output until the run
+    /// has ended, so that a run after a killed one knows that nobody has been told of the delta.
     ///
     /// # Errors
-    /// The place has a file that is not an index, or an index of another shard. The run would overwrite this file.
+    /// The errors of [`IndexWriter::publish`].
+    pub fn publish(&mut self, writer: IndexWriter, stale: u32) -> anyhow::Result<Written> {
+        let (place, lock) = (&self.place, &mut self.lock);
+        let unreported = lock.as_ref().and_then(Lock::note).map(str::to_owned);
+        let mut remember = |content: &str| match lock.as_mut() {
+            Some(lock) => lock.set_note(Some(content.to_owned())).map_err(|e| place.not_writable(&e)),
+            None => Ok(()),
+        };
+        let delta = self.delta.as_ref();
+        let delta =
+            delta.map(|place| DeltaOutput { place, unreported: unreported.clone(), remember: &mut remember });
+        let written = writer.publish(delta, stale);
+        if let (Err(_), Some(lock)) = (&written, lock) {
+            // The run fails with the error that it has. A note about a file that is not in place is harmless.
+            let _ = lock.set_note(unreported);
+        }
+        written
+    }
+
+    /// Returns the metadata of the index of the previous run, without reading its rows. Returns `None` if there is no index, or if
+    /// its footer cannot be used; [`Session::read_old`] says why.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn old_metadata(&self) -> anyhow::Result<Option<Metadata>> {
+        if !self.place.is_taken() {
+            return Ok(None);
+        }
+        match Part::open(self.place.path()) {
+            Ok(part) => Ok(part.metadata().cloned()),
+            Err(error @ IndexFileError::Unreadable(_)) => Err(output::not_replaceable(&self.place, error)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Reads the index of the previous run. A damaged index will be renamed, not deleted.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not an index, or is an index of another shard. The file is damaged, and its rows cannot be
+    /// counted, so nothing would stop the loss of most documents.
     pub fn read_old(
         &mut self,
         arguments: &BuildArguments,
         reporter: &Reporter,
-    ) -> anyhow::Result<Option<IndexFile>> {
+    ) -> anyhow::Result<OldOutput<IndexFile>> {
         if !self.place.is_taken() {
-            return Ok(None);
+            return Ok(OldOutput::Absent);
         }
         match IndexFile::open(self.place.path()) {
             Ok(file) => {
                 let shard = |metadata: &Metadata| metadata.shard;
                 output::check_shard(&self.place, file.metadata().map(shard), arguments.reading.shard)?;
-                Ok(Some(file))
+                Ok(OldOutput::Index(file))
             }
-            Err(error @ (IndexFileError::Foreign | IndexFileError::Delta)) => {
-                Err(output::would_be_lost(&self.place, &error))
-            }
-            Err(IndexFileError::Damaged(e)) => {
-                let kept = self.place.plan_backup();
+            Err(IndexFileError::Damaged(damage)) => {
+                let kept = self.place.plan_backup()?;
                 let (place, kept) = (&self.place, kept.display());
+                ensure!(
+                    damage.rows.is_some() || arguments.allow_shrink,
+                    "{place}: is damaged ({damage}), and does not say how many rows it had; put a backup in its place, or embed all texts again with --allow-shrink (the damaged file would be kept as {kept})"
+                );
                 let will = if arguments.dry_run { "would be" } else { "will be" };
                 let delta = if arguments.delta.is_some() { "; the delta has all rows" } else { "" };
                 reporter.warn(&format!(
-                    "{place}: is damaged ({e:#}); all texts are embedded again{delta}, and the damaged file {will} kept as {kept}"
+                    "{place}: is damaged ({damage}); all texts are embedded again{delta}, and the damaged file {will} kept as {kept}"
                 ));
-                Ok(None)
+                Ok(OldOutput::Damaged { rows: damage.rows.unwrap_or(0) })
             }
+            Err(error) => Err(output::not_replaceable(&self.place, error)),
         }
     }
 
@@ -105,16 +138,15 @@ impl Session {
     ///
     /// # Errors
     /// The store does not accept an upload.
-    pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
-        self.delta_output.iter().chain([&self.output]).try_for_each(|target| target.upload(format))
+    pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<Vec<String>> {
+        let targets = self.delta_output.iter().chain([&self.output]);
+        let warnings: Vec<Option<String>> =
+            targets.map(|target| target.upload(format)).collect::<anyhow::Result<_>>()?;
+        Ok(warnings.into_iter().flatten().collect())
     }
 
-    /// Releases the lock. If the run has failed and the output is an object, the lock file stays.
-    pub fn close(self, has_failed: bool) {
-        if let (Some(lock), true) = (self.lock, has_failed && self.output.is_object()) {
-            // A failed upload may still have changed the object. The lock file tells the next run to keep the delta that
-            // belongs to the changed object.
-            lock.leave();
-        }
+    /// Releases the lock and forgets the note, because the run has ended well.
+    pub fn close(self) {
+        self.lock.into_iter().for_each(Lock::release);
     }
 }

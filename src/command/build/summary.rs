@@ -34,7 +34,7 @@ pub fn tell(
     for column in &written.empty_columns {
         reporter.warn(&format!("--keep {column}: no document{shard} has this field, so the column is empty"));
     }
-    written.warnings.iter().for_each(|warning| reporter.warn(warning));
+    written.published.warnings.iter().for_each(|warning| reporter.warn(warning));
     let mut details = outcome.documents.details();
     if let Value::Object(members) = &mut details {
         members.insert("chunks".into(), outcome.work.chunks.into());

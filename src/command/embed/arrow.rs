@@ -10,7 +10,7 @@ use super::prompt;
 use crate::cli::EmbedArguments;
 use crate::command::advice::explained;
 use crate::command::process::{Exit, binary_output, printed};
-use crate::command::setup::locate::{self, DefaultGraph};
+use crate::command::setup::locate::{self, DefaultGraph, LocatedModel};
 use crate::command::setup::model;
 use crate::console::LogFormat;
 use crate::error::DocumentError;
@@ -22,7 +22,7 @@ use crate::vector::texts::{PreparedText, Preparer, TextEmbedder};
 
 pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let stdout = binary_output()?;
-    let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
+    let LocatedModel { model, source } = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
     let prompt = prompt(arguments, &model, format)?;
     let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
@@ -31,7 +31,7 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
         model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, &prompt, RowKind::Documents);
     let mut stream = TextStream::open(io::stdin()).context("standard input")?;
-    let mut output = printed(stream.answer(stdout, &model::metadata(&model, fingerprint)))?;
+    let mut output = printed(stream.answer(stdout, &model::metadata(&model, &source, fingerprint)))?;
     let preparer = embedder.preparer().clone();
     let mut batches = Ahead::of(move || Ok(stream.read()?.map(|batch| prepare(batch, &preparer))));
     let mut has_failures = false;

@@ -49,7 +49,7 @@ pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit>
 }
 
 fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<TextEmbedder> {
-    let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
+    let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?.model;
     let tokenizer = model.tokenizer.with_prompt(&prompt(arguments, &model, format)?)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     let one_chunk = match arguments.texts.as_slice() {

@@ -8,6 +8,7 @@ use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::model;
 use crate::console::LogFormat;
 use crate::error::Usage;
+use crate::index::Metadata;
 use crate::model::Model;
 use crate::model::precision_choice::PrecisionChoice;
 
@@ -26,22 +27,27 @@ pub struct Variant {
 }
 
 /// Returns the set-ups to measure, in the order of the options. In a comparison, the second set-up differs from the first
-/// only in the `--compare-…` options. If no option names a graph, this function uses `graph`.
+/// only in the `--compare-…` options. If no option names a model or a graph, this function uses those of `index`.
 pub fn groups(
     setups: &SetupArguments,
     instruction: Option<&str>,
-    graph: DefaultGraph,
+    index: Option<&Metadata>,
     format: LogFormat,
 ) -> anyhow::Result<Vec<Group>> {
+    let graph = index.map_or(DefaultGraph::Model, |index| DefaultGraph::Index(&index.model_file));
     let group = |arguments: ModelArguments, variants| {
-        anyhow::Ok(Group { model: locate::open_on_one(&arguments, graph, format)?, arguments, variants })
+        anyhow::Ok(Group {
+            model: locate::open_on_one(&arguments, graph, format)?.model,
+            arguments,
+            variants,
+        })
     };
     let variant = |dim| Variant { dim, instruction: instruction.map(str::to_owned) };
     let mut variants: Vec<Variant> = setups.dims.iter().map(|&dim| variant(Some(dim))).collect();
     if variants.is_empty() {
         variants.push(variant(None));
     }
-    let mut arguments = setups.model.clone();
+    let mut arguments = locate::with_model_of(&setups.model, index)?;
     if !is_comparison(setups) {
         return Ok(vec![group(arguments, variants)?]);
     }

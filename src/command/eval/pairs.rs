@@ -7,7 +7,6 @@ use anyhow::{Context, ensure};
 use super::groups::{Group, groups, is_comparison, languages, setup};
 use super::page::{EvalPage, Measured, PAIRS, Values};
 use crate::cli::EvalPairsArguments;
-use crate::command::setup::locate::DefaultGraph;
 use crate::command::setup::{inputs, model};
 use crate::console::LogFormat;
 use crate::error::{NoVector, Usage};
@@ -21,7 +20,7 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
             Usage("--fields: name three fields, as in --fields sentence1,sentence2,score".into()).into()
         );
     };
-    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), DefaultGraph::Model, format)?;
+    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), None, format)?;
     let pairs = eval::pairs(&arguments.file, fields, &inputs::this_program()?)?;
     let scores: Arc<[f64]> = pairs.iter().map(|pair| pair.score).collect();
     ensure!(

@@ -10,11 +10,10 @@ use super::groups::{Group, Variant, groups, is_comparison, languages, setup};
 use super::page::{EvalPage, Measured, QUESTIONS, Values};
 use crate::cli::EvalRetrievalArguments;
 use crate::command::search;
-use crate::command::setup::locate::DefaultGraph;
 use crate::command::setup::{inputs, model};
 use crate::console::{LogFormat, Phase, Reporter};
 use crate::eval::{self, CorpusEntry, Judgments, Question, Rankings};
-use crate::index::{COLUMNS, Parts};
+use crate::index::{COLUMNS, Metadata, Parts};
 use crate::model::{Model, prompts};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::embedding::Embedding;
@@ -33,7 +32,7 @@ pub fn measure(arguments: &EvalRetrievalArguments, format: LogFormat) -> anyhow:
         Some(index) => Corpus::Index(Box::new(Parts::open(std::slice::from_ref(index))?)),
         None => Corpus::Texts(eval::corpus(&file("corpus.jsonl"), &program)?),
     };
-    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), corpus.graph(), format)?;
+    let groups = groups(&arguments.setups, arguments.instruction.as_deref(), corpus.index(), format)?;
     check_judgments(&judgments, &questions, &corpus)
         .with_context(|| file("qrels/test.tsv").display().to_string())?;
 
@@ -111,10 +110,11 @@ impl Corpus {
         Ok(ids)
     }
 
-    fn graph(&self) -> DefaultGraph<'_> {
+    /// Returns the metadata of the index, if the documents are in one.
+    fn index(&self) -> Option<&Metadata> {
         match self {
-            Corpus::Texts(_) => DefaultGraph::Model,
-            Corpus::Index(parts) => DefaultGraph::Index(&parts.metadata().model_file),
+            Corpus::Texts(_) => None,
+            Corpus::Index(parts) => Some(parts.metadata()),
         }
     }
 

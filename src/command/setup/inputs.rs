@@ -19,7 +19,8 @@ pub fn roots(
 ) -> anyhow::Result<Roots> {
     let ReadingArguments { inputs, include, exclude, hidden, follow, .. } = arguments;
     let filter = Filter::new(include, exclude, *hidden, *follow).map_err(|e| bad_pattern(&e))?;
-    Roots::anywhere(inputs, filter, may_be_missing, stores)
+    let roots = Roots::anywhere(inputs, filter, may_be_missing, stores)?;
+    Ok(roots.with_id_prefix(arguments.id_prefix))
 }
 
 fn bad_pattern(error: &PatternError) -> Usage {

@@ -3,16 +3,17 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 use crate::cli::ModelArguments;
 use crate::console::{DecimalBytes, LogFormat, Transfer};
 use crate::error::Usage;
+use crate::index::Metadata;
 use crate::model::export::{ExportEvent, FinishedExport, OnExport};
 use crate::model::export_cache::ExportCache;
 use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository, Wanted};
 use crate::model::weights_folder::WeightsFolder;
-use crate::model::{DeviceChoice, Model, Precision, bundle, precision_choice};
+use crate::model::{DeviceChoice, Model, ModelFolder, Precision, bundle, precision_choice};
 
 /// The graph to use if the arguments name neither a file nor a precision.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +22,8 @@ pub enum DefaultGraph<'a> {
     Model,
     /// The graph that an index was made with. The model has to have it.
     Index(&'a str),
-    /// The precision that the old output was made with, if the model has only its weights. So a night on which the GPU is missing
-    /// does not embed all texts again.
+    /// The graph that the old output was made with, or its precision if the model has only its weights. So a night on which the
+    /// GPU is missing, or an option was forgotten, does not embed all texts again.
     OldOutput(&'a str),
 }
 
@@ -30,8 +31,8 @@ impl<'a> DefaultGraph<'a> {
     /// Returns the name of the graph to use if the model has ONNX files.
     fn in_folder(self) -> Option<&'a str> {
         match self {
-            DefaultGraph::Model | DefaultGraph::OldOutput(_) => None,
-            DefaultGraph::Index(file) => Some(file),
+            DefaultGraph::Model => None,
+            DefaultGraph::Index(file) | DefaultGraph::OldOutput(file) => Some(file),
         }
     }
 
@@ -65,6 +66,40 @@ impl<'a> DefaultGraph<'a> {
     }
 }
 
+/// A model whose files are here.
+pub struct LocatedModel {
+    pub model: Model,
+    /// `hf:OWNER/NAME@COMMIT`, or an absolute path.
+    pub source: String,
+}
+
+/// Returns the arguments with the model that an index was made with, if they name none.
+///
+/// # Errors
+/// The model of the index is not at its place any more. The name of a missing model is the end of the path that the index was
+/// made with, so it is no name on the hub.
+pub fn with_model_of(
+    arguments: &ModelArguments,
+    metadata: Option<&Metadata>,
+) -> anyhow::Result<ModelArguments> {
+    let mut arguments = arguments.clone();
+    let Some(source) = metadata.and_then(|metadata| metadata.model.as_deref()) else { return Ok(arguments) };
+    let is_path = !source.starts_with(hub::HUB);
+    match &arguments.model {
+        Some(named) if is_path && Path::new(source).ends_with(named) && !is_here(named) => bail!(
+            "model {}: is not here; the index was made with {source}; correct the path",
+            named.display()
+        ),
+        Some(_) => {}
+        None if !is_path || is_here(Path::new(source)) => arguments.model = Some(source.into()),
+        None if beside().is_some() => {}
+        None => bail!(
+            "model {source}: the index was made with it, but it is not there any more; name its new place with --model"
+        ),
+    }
+    Ok(arguments)
+}
+
 /// Finds the files of the model, downloads them from the hub, or exports the model.
 ///
 /// # Errors
@@ -73,7 +108,7 @@ pub fn open(
     arguments: &ModelArguments,
     default: DefaultGraph,
     format: Option<LogFormat>,
-) -> anyhow::Result<Model> {
+) -> anyhow::Result<LocatedModel> {
     open_on(arguments, arguments.device.clone(), default, format)
 }
 
@@ -85,7 +120,7 @@ pub fn open_on_one(
     arguments: &ModelArguments,
     default: DefaultGraph,
     format: LogFormat,
-) -> anyhow::Result<Model> {
+) -> anyhow::Result<LocatedModel> {
     open_on(arguments, arguments.device.clone().first(), default, Some(format))
 }
 
@@ -94,12 +129,12 @@ fn open_on(
     device: DeviceChoice,
     default: DefaultGraph,
     format: Option<LogFormat>,
-) -> anyhow::Result<Model> {
+) -> anyhow::Result<LocatedModel> {
     let named = named(arguments);
     let is_graph = named.as_deref().is_some_and(|path| is_here(path) && path.is_file());
     let asked = arguments.model_file.clone().or_else(|| arguments.precision.file_name());
     let file = asked.clone().or_else(|| default.in_folder().filter(|_| !is_graph).map(str::to_owned));
-    let path = match named {
+    let (path, source) = match named {
         Some(path) if is_graph && asked.is_some() => {
             return Err(Usage(format!(
                 "model {}: is a file, but --model-file and --precision choose a graph in a folder; name the folder, or leave out the option",
@@ -107,11 +142,18 @@ fn open_on(
             ))
             .into());
         }
-        Some(path) if is_here(&path) => path,
+        Some(path) if is_here(&path) => {
+            let source = std::path::absolute(&path).unwrap_or_else(|_| path.clone()).display().to_string();
+            (path, source)
+        }
         named => from_hub(named, arguments.offline, file.as_deref(), format)?,
     };
+    let located = |model| LocatedModel { model, source };
     let Some(weights) = WeightsFolder::at(&path)? else {
-        return opened(arguments, &path, file.as_deref(), device);
+        // Another model than that of the old output may lack this graph. The default graph then shows which model it is.
+        let is_old = asked.is_none() && matches!(default, DefaultGraph::OldOutput(_));
+        let file = file.filter(|file| !is_old || ModelFolder::open(&path, Some(file)).is_ok());
+        return opened(arguments, &path, file.as_deref(), device).map(located);
     };
     let in_model = || format!("model {}", said(arguments));
     let default = if asked.is_some() { DefaultGraph::Model } else { default };
@@ -122,7 +164,7 @@ fn open_on(
     let device = precision_choice::device_for(precision, device)
         .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice(precision)))?;
     let folder = exported(&weights, precision, &said(arguments), format)?;
-    opened(arguments, &folder, Some(&precision.file_name()), device)
+    opened(arguments, &folder, Some(&precision.file_name()), device).map(located)
 }
 
 fn opened(
@@ -142,7 +184,7 @@ fn opened(
 pub fn weights(arguments: &ModelArguments, format: LogFormat) -> anyhow::Result<Option<WeightsFolder>> {
     let path = match named(arguments) {
         Some(path) if is_here(&path) => path,
-        named => from_hub(named, arguments.offline, None, Some(format))?,
+        named => from_hub(named, arguments.offline, None, Some(format))?.0,
     };
     WeightsFolder::at(&path)
 }
@@ -160,25 +202,29 @@ pub fn source(named: &Path, format: LogFormat) -> anyhow::Result<PathBuf> {
     download(Some(format), |tell| Hub::from_environment(false)?.get(&repository, Wanted::Weights, tell))
 }
 
-/// Returns the snapshot of a model, and downloads the model if the cache does not have it.
+/// Returns the snapshot of a model and its name with the commit. Downloads the model if the cache does not have it.
 fn from_hub(
     named: Option<PathBuf>,
     is_offline: bool,
     file: Option<&str>,
     format: Option<LogFormat>,
-) -> anyhow::Result<PathBuf> {
+) -> anyhow::Result<(PathBuf, String)> {
     let name = named.as_ref().map(|path| path.to_string_lossy());
     // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
     let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
     name.as_deref().map_or(Ok(()), check_owner).map_err(|Usage(why)| anyhow!(why))?;
     let wanted = Wanted::Model(file);
     let got = download(format, |tell| Hub::from_environment(is_offline)?.get(&repository, wanted, tell));
-    match name {
+    let snapshot = match name {
         Some(name) => got.with_context(|| {
             format!("--model {name}: is not a local folder or file, and cannot be fetched from the hub")
         }),
         None => got,
-    }
+    }?;
+    // The folder of a snapshot has the name of the commit.
+    let commit = snapshot.file_name().unwrap_or_default().to_string_lossy();
+    let source = format!("{}{}", hub::HUB, repository.at(&commit));
+    Ok((snapshot, source))
 }
 
 /// Returns the precision of the graph that the user named for a model with only its weights.
@@ -263,7 +309,7 @@ fn beside() -> Option<PathBuf> {
 /// # Errors
 /// The name is a path that exists, or is not a name on the hub.
 pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
-    if let Some(path) = name.filter(|name| is_here(Path::new(name))) {
+    if let Some(path) = name.filter(|name| !name.starts_with(hub::HUB) && Path::new(name).exists()) {
         return Err(Usage(format!("model {path}: is a local folder or file; name a model of the hub")));
     }
     let parsed = name.unwrap_or(hub::DEFAULT).parse();
@@ -272,16 +318,18 @@ pub fn repository(name: Option<&str>) -> Result<Repository, Usage> {
     Ok(parsed)
 }
 
-/// Returns whether the user named a local folder or file.
+/// Returns whether the user named a local folder or file. A path that cannot be looked for counts as here, so that no other model
+/// is fetched in its place.
 pub fn is_here(named: &Path) -> bool {
-    !named.as_os_str().as_encoded_bytes().starts_with(hub::HUB.as_bytes()) && named.exists()
+    let is_name = named.as_os_str().as_encoded_bytes().starts_with(hub::HUB.as_bytes());
+    !is_name && named.try_exists().unwrap_or(true)
 }
 
 /// Checks that the owner in a name on the hub is not a local folder. Otherwise the name is probably the path of a model folder that
 /// is missing, and on the hub, anyone may own the same name.
 fn check_owner(name: &str) -> Result<(), Usage> {
     let owner = name.split('/').next().unwrap_or_default();
-    if name.starts_with(hub::HUB) || Path::new(owner).symlink_metadata().is_err() {
+    if name.starts_with(hub::HUB) || !is_here(Path::new(owner)) && !Path::new(owner).is_symlink() {
         return Ok(());
     }
     Err(Usage(format!(

@@ -77,11 +77,12 @@ pub fn fingerprint(
     }
 }
 
-/// Returns the metadata of an index that is not a shard.
-pub fn metadata(model: &Model, fingerprint: Fingerprint) -> Metadata {
+/// Returns the metadata of an index that is not a shard. `source` is the model's place or name on the hub.
+pub fn metadata(model: &Model, source: &str, fingerprint: Fingerprint) -> Metadata {
     let model_file = model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let quality = Quality::stored_in(&model.folder.onnx);
-    Metadata { tool: TOOL.to_owned(), model_file, quality, fingerprint, stale: 0, shard: None }
+    let model = Some(source.to_owned());
+    Metadata { tool: TOOL.to_owned(), model_file, model, quality, fingerprint, stale: 0, shard: None }
 }
 
 /// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same prompt.

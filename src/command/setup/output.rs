@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{anyhow, bail};
 
+use crate::command::process::Exit;
 use crate::console::HumanCount;
 use crate::error::Usage;
 use crate::index::{INDEX, IndexFileError, Part};
+use crate::interrupt::Interrupted;
+use crate::pipeline::OldOutput;
 use crate::shard::Shard;
 use crate::storage::lock::{Lock, LockError};
 use crate::storage::object::Url;
-use crate::storage::place::Place;
+use crate::storage::place::{Place, Published};
 
 /// The end of the lock file's name. The lock file is a hidden file beside the output.
 const LOCK: &str = "lock";
@@ -54,7 +57,7 @@ pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> 
 }
 
 /// Takes the lock on the place at `path` and opens the old index there, if any. The old index must not be a shard.
-pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, Place, Option<Part>)> {
+pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, Place, OldOutput<Part>)> {
     Url::refuse("output", path)?;
     let look = || Place::new("output", path, &INDEX);
     let lock = lock(&look()?, warn)?;
@@ -65,44 +68,57 @@ pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, P
 }
 
 /// Opens the old file, which must be an index and not a shard. A damaged file will be renamed, not deleted.
-fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Part>> {
+fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<OldOutput<Part>> {
     if !place.is_taken() {
-        return Ok(None);
+        return Ok(OldOutput::Absent);
     }
     match Part::open(place.path()) {
         Ok(old) => {
             check_shard(place, old.metadata().map(|metadata| metadata.shard), None)?;
-            Ok(Some(old))
+            Ok(OldOutput::Index(old))
         }
-        Err(IndexFileError::Damaged(e)) => {
-            let kept = place.plan_backup();
+        Err(IndexFileError::Damaged(damage)) => {
+            let kept = place.plan_backup()?;
             warn(&format!(
-                "{place}: is damaged ({e:#}); the damaged file will be kept as {}",
+                "{place}: is damaged ({damage}); the damaged file will be kept as {}",
                 kept.display()
             ));
-            Ok(None)
+            Ok(OldOutput::Damaged { rows: damage.rows.unwrap_or(0) })
         }
-        Err(error) => Err(would_be_lost(place, &error)),
+        Err(error) => Err(not_replaceable(place, error)),
     }
 }
 
 /// Checks that an index without rows does not replace an index with rows. The error message shows `why` the new index has no
 /// rows.
-pub fn check_rows(place: &Place, old: Option<&Part>, rows: u64, why: &str) -> anyhow::Result<()> {
-    let there = old.map_or(0, Part::rows);
-    ensure!(
-        there == 0 || rows > 0,
-        "{place}: {why}, and the {} rows of the old file would be lost; remove the file first to allow that",
-        HumanCount(there.into())
-    );
-    Ok(())
+pub fn check_rows(place: &Place, old: &OldOutput<Part>, rows: u64, why: &str) -> anyhow::Result<()> {
+    let lost = match old {
+        _ if rows > 0 => return Ok(()),
+        OldOutput::Absent => return Ok(()),
+        OldOutput::Index(old) if old.rows() == 0 => return Ok(()),
+        OldOutput::Index(old) => format!("the {} rows of the old file", HumanCount(old.rows().into())),
+        OldOutput::Damaged { .. } => "what can be saved of the damaged old file".to_owned(),
+    };
+    bail!("{place}: {why}, and {lost} would be lost; remove the file first to allow that")
 }
 
-/// Returns the error for an existing file that is not an index. Writing the output would overwrite this file.
-pub fn would_be_lost(place: &Place, what: &IndexFileError) -> anyhow::Error {
-    let what = match what {
+/// Returns the exit code of a run that has put its output in place. A damaged old output needs a person, even though the new
+/// output is whole, and so does a disk that fails.
+pub fn exit(old: &OldOutput<Part>, published: &Published) -> Exit {
+    if old.is_damaged() || published.needs_attention { Exit::Partial } else { Exit::Done }
+}
+
+/// Returns the error for an existing file that the output must not replace, because the file is no index or cannot be read.
+pub fn not_replaceable(place: &Place, error: IndexFileError) -> anyhow::Error {
+    let what = match error {
         IndexFileError::Delta => "a delta",
-        _ => "a Parquet file that this tool did not make",
+        IndexFileError::Unreadable(e) if e.is::<Interrupted>() => return e,
+        IndexFileError::Unreadable(e) => {
+            return anyhow!(
+                "{place}: cannot be read: {e:#}; check the disk and run again (the file is untouched)"
+            );
+        }
+        IndexFileError::Foreign | IndexFileError::Damaged(_) => "a Parquet file that this tool did not make",
     };
     anyhow!("{place}: is {what}, and would be lost; choose another place with -o")
 }

@@ -68,12 +68,12 @@ impl Target {
         remote.fetch(&place, format)
     }
 
-    /// Uploads the file unless the object already has the same content.
+    /// Uploads the file unless the object already has the same content. Returns a warning if something failed after that.
     ///
     /// # Errors
     /// The object cannot be written. The upload also fails if another program has written the object in the meantime, so that
     /// no change is lost.
-    pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<()> {
-        self.remote.as_ref().map_or(Ok(()), |remote| remote.upload(&self.place()?, format))
+    pub fn upload(&self, format: Option<LogFormat>) -> anyhow::Result<Option<String>> {
+        self.remote.as_ref().map_or(Ok(None), |remote| remote.upload(&self.place()?, format))
     }
 }

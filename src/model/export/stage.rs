@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::event::{ExportEvent, OnExport};
 use crate::interrupt;
 use crate::storage::lock::{Lock, LockError};
+use crate::storage::unfinished;
 
 /// The folder of the graphs in a model folder, as in repositories of the hub.
 const GRAPHS: &str = "onnx";
@@ -51,11 +52,7 @@ impl Stage {
         let not_writable = |e| anyhow!("{}: cannot be written: {e}; name another folder", graphs.display());
         fs::create_dir_all(&graphs).map_err(not_writable)?;
         let lock = take_lock(&graphs, on_event)?;
-        if lock.is_some() {
-            clean(&graphs).map_err(not_writable)?;
-        }
-        let unfinished =
-            tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&graphs).map_err(not_writable)?;
+        let unfinished = unfinished::make_folder(&graphs, UNFINISHED, lock.as_ref()).map_err(not_writable)?;
         Ok(Stage { unfinished, folder: graphs, _lock: lock })
     }
 
@@ -158,14 +155,4 @@ fn take_lock(graphs: &Path, on_event: OnExport) -> anyhow::Result<Option<Lock>> 
             }
         }
     }
-}
-
-fn clean(graphs: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(graphs)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) && entry.path().is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }

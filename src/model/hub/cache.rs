@@ -4,11 +4,12 @@
 //! models--OWNER--NAME/refs/REVISION          the commit of the revision
 //!                     blobs/ETAG             the bytes of a file; ETAG.incomplete during the download
 //!                     snapshots/COMMIT/PATH  a symlink to the blob
+//!                     refs.incomplete        a new file of refs, before it is put in place
 //! .locks/models--OWNER--NAME/ETAG.lock       locked during the download
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::event::{OnProgress, Progress};
 use crate::digest::hex;
 use crate::interrupt;
 use crate::model::folder::{CONFIG, QWEN3, architecture};
+use crate::storage::found::{is_absent, is_file, is_folder};
 
 const PREFIX: &str = "models--";
 
@@ -63,15 +65,37 @@ impl Cache {
     }
 
     /// Returns the snapshot of a revision, if the cache has the snapshot. Some files of the snapshot may be missing.
-    pub fn snapshot(&self, id: &str, revision: &str) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn snapshot(&self, id: &str, revision: &str) -> anyhow::Result<Option<PathBuf>> {
         let folder = self.folder(id);
-        let is_commit = |revision: &str| folder.join("snapshots").join(revision).is_dir();
-        let commit = if is_commit(revision) {
-            revision.to_owned()
-        } else {
-            fs::read_to_string(folder.join("refs").join(revision)).ok()?.trim().to_owned()
+        let find = || -> io::Result<Option<PathBuf>> {
+            let snapshot = |commit: &str| folder.join("snapshots").join(commit);
+            if is_folder(&snapshot(revision))? {
+                return Ok(Some(snapshot(revision)));
+            }
+            match fs::read_to_string(folder.join("refs").join(revision)) {
+                Err(e) if is_absent(&e) => Ok(None),
+                commit => {
+                    let snapshot = snapshot(commit?.trim());
+                    Ok(is_folder(&snapshot)?.then_some(snapshot))
+                }
+            }
         };
-        Some(folder.join("snapshots").join(commit)).filter(|snapshot| snapshot.is_dir())
+        find().map_err(|e| self.cannot_read(&e))
+    }
+
+    /// Returns whether there is a file at a path in the cache.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn has(&self, path: &Path) -> anyhow::Result<bool> {
+        is_file(path).map_err(|e| self.cannot_read(&e))
+    }
+
+    fn cannot_read(&self, e: &io::Error) -> anyhow::Error {
+        anyhow!("cache {}: cannot be read: {e}; check the disk and the permissions", self.0.display())
     }
 
     /// Downloads a file of a commit if the cache does not have the file, and returns the path of the file in the snapshot.
@@ -91,10 +115,11 @@ impl Cache {
         let link = self.folder(id).join("snapshots").join(commit).join(name);
         let fetch = |on_progress: OnProgress| -> anyhow::Result<()> {
             let _lock = self.lock(id, &remote.etag, on_progress)?;
-            if !blob.is_file() {
+            if !is_file(&blob)? {
                 fs::create_dir_all(blob.parent().unwrap_or(&self.0))?;
                 let unfinished = blob.with_added_extension("incomplete");
                 download(&unfinished, client, remote, name, on_progress)?;
+                File::open(&unfinished)?.sync_all()?;
                 fs::rename(&unfinished, &blob)?;
             }
             make_link(&link, &blob)
@@ -108,15 +133,28 @@ impl Cache {
     ///
     /// # Errors
     /// The cache cannot be written.
-    pub fn set_revision(&self, id: &str, revision: &str, commit: &str) -> anyhow::Result<PathBuf> {
+    pub fn set_revision(
+        &self,
+        id: &str,
+        revision: &str,
+        commit: &str,
+        on_progress: OnProgress,
+    ) -> anyhow::Result<PathBuf> {
         let folder = self.folder(id);
         if revision != commit {
             let path = folder.join("refs").join(revision);
-            let write = || -> anyhow::Result<()> {
+            let write = |on_progress: OnProgress| -> anyhow::Result<()> {
+                let _lock = self.lock(id, "refs", on_progress)?;
                 fs::create_dir_all(path.parent().unwrap_or(&folder))?;
-                Ok(fs::write(&path, commit)?)
+                // Other programs read the file at any time, and a killed run must not leave an empty one. The unfinished file is
+                // not in `refs`, where every file is a revision.
+                let unfinished = folder.join("refs.incomplete");
+                let mut file = File::create(&unfinished)?;
+                file.write_all(commit.as_bytes())?;
+                file.sync_all()?;
+                Ok(fs::rename(unfinished, &path)?)
             };
-            write().map_err(|e| self.explain_io(e))?;
+            write(on_progress).map_err(|e| self.explain_io(e))?;
         }
         Ok(folder.join("snapshots").join(commit))
     }
@@ -246,9 +284,6 @@ fn is_intact(path: &Path, etag: &str) -> anyhow::Result<bool> {
         }
         _ => return Ok(true),
     };
-    if digest == etag {
-        file.sync_all()?;
-    }
     Ok(digest == etag)
 }
 
@@ -276,7 +311,7 @@ fn make_link(link: &Path, blob: &Path) -> anyhow::Result<()> {
     match symlink(&target, link) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             // Another run has made the symlink. If the blob was deleted later, the symlink is broken, and this run replaces it.
-            if !link.exists() {
+            if !link.try_exists()? {
                 fs::remove_file(link)?;
                 symlink(target, link)?;
             }

@@ -53,20 +53,35 @@ impl Hub {
     }
 
     /// Returns the snapshot of a model if the cache has all files that are wanted.
-    pub fn find(&self, repository: &Repository, wanted: Wanted) -> Option<PathBuf> {
-        let snapshot = self.cache.snapshot(&repository.id, repository.revision())?;
-        let is_there = |name: &str| snapshot.join(name).is_file();
-        let has_model = match wanted.graph_names().into_iter().find(|name| is_there(name)) {
-            Some(graph) => {
-                let data = external_data(&snapshot.join(&graph)).ok()?;
-                data.iter().all(|name| is_there(&beside(&graph, name)))
-            }
-            None => {
-                let may_have_graphs = matches!(wanted, Wanted::Weights);
-                (may_have_graphs || graphs(&snapshot).is_empty()) && is_complete(&snapshot)
-            }
+    ///
+    /// # Errors
+    /// The cache or the graph cannot be read.
+    pub fn find(&self, repository: &Repository, wanted: Wanted) -> anyhow::Result<Option<PathBuf>> {
+        let Some(snapshot) = self.cache.snapshot(&repository.id, repository.revision())? else {
+            return Ok(None);
         };
-        (has_model && [CONFIG, TOKENIZER].into_iter().all(is_there)).then_some(snapshot)
+        let mut graph = None;
+        for name in wanted.graph_names() {
+            if graph.is_none() && self.cache.has(&snapshot.join(&name))? {
+                graph = Some(name);
+            }
+        }
+        let mut needed = vec![CONFIG.to_owned(), TOKENIZER.to_owned()];
+        if let Some(graph) = &graph {
+            let data = external_data(&snapshot.join(graph))?;
+            needed.extend(data.iter().map(|name| beside(graph, name)));
+        } else {
+            let is_other = matches!(wanted, Wanted::Model(_)) && !graphs(&snapshot)?.is_empty();
+            if is_other || !is_complete(&snapshot)? {
+                return Ok(None);
+            }
+        }
+        for name in needed {
+            if !self.cache.has(&snapshot.join(name))? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(snapshot))
     }
 
     /// Returns the snapshot of a model, and downloads the model if it is not in the cache. If the model is in the cache, this
@@ -80,7 +95,7 @@ impl Hub {
         wanted: Wanted,
         on_progress: OnProgress,
     ) -> anyhow::Result<PathBuf> {
-        match self.find(repository, wanted) {
+        match self.find(repository, wanted)? {
             Some(snapshot) => Ok(snapshot),
             None if self.is_offline => bail!(
                 "model {repository}: is not in the cache {}, and this run is offline; download it with `qwen3-index model pull {repository}` while online",
@@ -171,7 +186,7 @@ impl Hub {
                 fetch(&name)?;
             }
         }
-        self.cache.set_revision(&repository.id, repository.revision(), &revision.commit)
+        self.cache.set_revision(&repository.id, repository.revision(), &revision.commit, on_progress)
     }
 
     /// Returns each snapshot in the cache that has an ONNX file, or weights in safetensors that this tool can export.

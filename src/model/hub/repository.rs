@@ -25,6 +25,12 @@ pub struct Repository {
 pub struct NotARepository(pub String);
 
 impl Repository {
+    /// Returns this repository at another revision.
+    #[must_use]
+    pub fn at(&self, revision: &str) -> Self {
+        Repository { id: self.id.clone(), revision: Some(revision.to_owned()) }
+    }
+
     pub(super) fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or(DEFAULT_REVISION)
     }

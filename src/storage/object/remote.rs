@@ -152,14 +152,15 @@ impl RemoteOutput {
         self.note_copy(place, found)
     }
 
-    /// Uploads the local file, unless it is already a copy of the object.
+    /// Uploads the local file, unless it is already a copy of the object. Returns a warning if the object is in place, but the notes
+    /// beside the local file are not up to date.
     ///
     /// # Errors
     /// Another program wrote the object during this run, or the object cannot be written. After an error, the object is unchanged,
     /// unless another program wrote the object.
-    pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
+    pub fn upload(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<Option<String>> {
         if self.is_copy(place) {
-            return Ok(());
+            return Ok(None);
         }
         self.abort_unfinished_upload(place)?;
         let file = File::open(&self.path).map_err(|e| place.not_writable(&e))?;
@@ -172,8 +173,13 @@ impl RemoteOutput {
         };
         let version = self.store.upload(&self.url, file, self.found.as_ref(), watch)?;
         transfer.finish();
-        self.note_copy(place, &version)?;
-        if note.exists() { Ok(fs::remove_file(&note)?) } else { Ok(()) }
+        let noted = self.note_copy(place, &version).and_then(|()| match fs::remove_file(&note) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(place.not_writable(&e)),
+            _ => Ok(()),
+        });
+        Ok(noted
+            .err()
+            .map(|e| format!("{}: is uploaded, but the next run downloads it again ({e:#})", self.url)))
     }
 
     /// Removes the uploaded parts that a killed run left in the store.

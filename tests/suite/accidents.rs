@@ -1,0 +1,191 @@
+//! Nights that would embed everything anew by accident: a forgotten variable or option, another model at the same place. The run
+//! stops and names both, and the index itself knows its model.
+
+use std::fs;
+use std::path::Path;
+
+use crate::util::{Playground, Ran, jsonl, metadata, repository, rows};
+
+const OUT: &str = "out.parquet";
+const BUILD: [&str; 4] = ["build", "docs.jsonl", "-o", OUT];
+const TEXTS: [&str; 3] =
+    ["The parcel has left the office.", "A barometer measures pressure.", "今天天气很好。"];
+
+fn playground() -> Playground {
+    Playground::new().with("docs.jsonl", jsonl(TEXTS))
+}
+
+/// Copies the tiny model into a folder, with another graph as `model.onnx` if `graph` names one.
+fn copy_model(folder: &Path, graph: &str) {
+    let tiny = repository("fixtures/qwen3-tiny");
+    fs::create_dir_all(folder.join("onnx")).unwrap();
+    for entry in fs::read_dir(&tiny).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    for (from, to) in [(graph, "model.onnx"), ("weights.onnx_data", "weights.onnx_data")] {
+        fs::copy(tiny.join("onnx").join(from), folder.join("onnx").join(to)).unwrap();
+    }
+}
+
+/// Runs the binary as a job whose environment names no model and no hub that answers.
+fn run_bare(playground: &Playground, arguments: &[&str]) -> Ran {
+    let mut command = playground.command(arguments);
+    command.env_remove("QWEN3_INDEX_MODEL").env("HF_ENDPOINT", "http://127.0.0.1:9");
+    command.env("HF_HUB_CACHE", playground.path("hub"));
+    playground.output(&mut command, "")
+}
+
+/// Asserts that a run stops with these words, and that the output stays.
+#[track_caller]
+fn expect_stop(playground: &Playground, ran: Ran, before: &[u8], says: &[&str]) {
+    let ran = ran.expect(1);
+    says.iter().for_each(|part| _ = ran.says(part));
+    assert!(ran.stderr.contains("--rebuild"), "{}", ran.story);
+    assert!(fs::read(playground.path(OUT)).unwrap() == before, "{}", ran.story);
+}
+
+#[test]
+fn an_index_knows_its_model_by_path() {
+    let playground = playground();
+    copy_model(&playground.path("models/tiny"), "model_f16.onnx");
+    run_bare(&playground, &[&BUILD[..], &["--model", "models/tiny"]].concat()).expect(0);
+    let path = playground.path("models/tiny");
+    assert_eq!(metadata(&playground.path(OUT))["model"], path.to_str().unwrap());
+    run_bare(&playground, &BUILD).expect(0).says("out.parquet is unchanged");
+    let found = run_bare(&playground, &["search", OUT, TEXTS[1], "-k", "1", "--no-instruction"]).expect(0);
+    assert!(found.stdout.contains(TEXTS[1]), "{}", found.story);
+
+    // The folder is gone. Its name is no name on the hub, as a whole or in part.
+    fs::rename(playground.path("models"), playground.path("moved")).unwrap();
+    let gone = format!("model {}: the index was made with it, but it is not there any more", path.display());
+    for command in [&BUILD[..], &["search", OUT, "question"]] {
+        run_bare(&playground, command).expect(1).says(&gone);
+        let ran = run_bare(&playground, &[command, &["--model", "models/tiny"]].concat()).expect(1);
+        ran.says(&format!("model models/tiny: is not here; the index was made with {}", path.display()));
+    }
+    // The same files at another place are the same model.
+    let moved = [&BUILD[..], &["--model", "moved/tiny"]].concat();
+    run_bare(&playground, &moved).expect(0).says("out.parquet is unchanged");
+}
+
+#[test]
+fn an_index_knows_its_model_by_hub_name_and_commit() {
+    let playground = playground();
+    let [first, second] = ["1", "2"].map(|digit| digit.repeat(40));
+    let cached = playground.path("hub/models--owner--name");
+    copy_model(&cached.join("snapshots").join(&first), "model.onnx");
+    copy_model(&cached.join("snapshots").join(&second), "model_f16.onnx");
+    playground.write("hub/models--owner--name/refs/main", &first);
+    let named = [&BUILD[..], &["--model", "owner/name"]].concat();
+    run_bare(&playground, &named).expect(0);
+    let before = fs::read(playground.path(OUT)).unwrap();
+    assert_eq!(metadata(&playground.path(OUT))["model"], format!("hf:owner/name@{first}"));
+
+    // The branch moves to another commit. The index stays with its own.
+    playground.write("hub/models--owner--name/refs/main", &second);
+    run_bare(&playground, &BUILD).expect(0).says("out.parquet is unchanged");
+    run_bare(&playground, &["search", OUT, "question"]).expect(0);
+    let made_with = format!("made with hf:owner/name@{first} (model.onnx)");
+    let says = ["model owner/name (model.onnx): is not the model of output out.parquet", &made_with];
+    expect_stop(&playground, run_bare(&playground, &named), &before, &says);
+    run_bare(&playground, &[&named[..], &["--rebuild"]].concat()).expect(0);
+    assert_eq!(metadata(&playground.path(OUT))["model"], format!("hf:owner/name@{second}"));
+}
+
+#[test]
+fn another_model_embeds_nothing_anew_unless_rebuild_says_so() {
+    let playground = playground();
+    playground.run(&BUILD).expect(0);
+    let before = fs::read(playground.path(OUT)).unwrap();
+    let other = [&BUILD[..], &["--model-file", "model_f16.onnx"]].concat();
+    let model = repository("fixtures/qwen3-tiny/onnx/model_f16.onnx");
+    let says = format!("model {}: is not the model of output out.parquet (other weights; ", model.display());
+    for more in [&[][..], &["--dry-run"], &["--allow-shrink", "--allow-empty"]] {
+        expect_stop(
+            &playground,
+            playground.run(&[&other[..], more].concat()),
+            &before,
+            &[&says, "(model.onnx)"],
+        );
+    }
+    // The rows of a damaged file are not used, but its footer still names the model.
+    let mut damaged = before.clone();
+    damaged[500] ^= 1;
+    playground.write(OUT, &damaged);
+    expect_stop(&playground, playground.run(&other), &damaged, &[&says]);
+    playground.write(OUT, &before);
+    playground.run(&[&other[..], &["--rebuild"]].concat()).expect(0);
+    // From now on the index is one of the other graph, which no option has to name.
+    playground.run(&BUILD).expect(0).says("out.parquet is unchanged");
+    playground.run(&["search", OUT, "question"]).expect(0);
+}
+
+#[test]
+fn a_forgotten_option_embeds_nothing_anew_and_a_named_one_does() {
+    let playground = playground();
+    for (option, other, says) in [
+        (&["--dim", "40"][..], &["--dim", "64"][..], "the dimensions (40 before, now 64)"),
+        (&["--max-tokens", "30"], &["--max-tokens", "40"], "the tokens per chunk (30 before, now 2048)"),
+        (&["--instruction", "Find it"], &["--instruction", "Find that"], "the instruction"),
+        (&["--chunks"], &[], "the rows (chunks before, now documents)"),
+    ] {
+        let _ = fs::remove_file(playground.path(OUT));
+        playground.run(&[&BUILD[..], option].concat()).expect(0);
+        let before = fs::read(playground.path(OUT)).unwrap();
+        expect_stop(
+            &playground,
+            playground.run(&BUILD),
+            &before,
+            &["output out.parquet: was made with other settings", says],
+        );
+        if !other.is_empty() {
+            let ran = playground.run(&[&BUILD[..], other].concat()).expect(0);
+            ran.says("all texts are embedded again");
+        }
+        playground.run(&[&BUILD[..], &["--rebuild"]].concat()).expect(0);
+        assert_eq!(rows(&playground.path(OUT)).len(), TEXTS.len());
+    }
+}
+
+/// A second input gives every document another id, unless the run says how ids begin. Texts under other ids are still there.
+#[test]
+fn a_second_input_changes_no_id_with_a_prefix_that_is_said_and_warns_otherwise() {
+    const CHANGED: &str = "warning: every id of the old output has changed";
+    let ids = |playground: &Playground| -> Vec<String> {
+        rows(&playground.path(OUT)).into_iter().map(|row| row.id).collect()
+    };
+    let playground = Playground::new().with("u/b/z.md", "More");
+    // Most texts occur twice.
+    (0..6).for_each(|n| playground.write(&format!("u/a/{n}.md"), format!("The letter {}", n % 3)));
+    let build = |inputs: &[&str], more: &[&str]| {
+        playground
+            .run(&[&["build"], inputs, &["-o", OUT, "--delta", "delta.parquet"], more].concat())
+            .expect(0)
+    };
+    for (prefix, first) in [("always", "u/a/0.md"), ("never", "0.md")] {
+        let _ = fs::remove_file(playground.path(OUT));
+        build(&["u/a"], &["--id-prefix", prefix]);
+        assert_eq!(ids(&playground)[0], first);
+        let ran = build(&["u/a", "u/b"], &["--id-prefix", prefix]);
+        ran.says("7 rows (1 added, 0 changed, 0 removed)");
+        assert!(!ran.stderr.contains(CHANGED), "{}", ran.story);
+    }
+    // The texts are found even if no vector of the old output is used.
+    for more in [&[][..], &["--rebuild"], &["--max-tokens", "100"], &["--rebuild", "--chunks"]] {
+        let _ = fs::remove_file(playground.path(OUT));
+        build(&["u/a"], &[]);
+        let ran = build(&["u/a", "u/b"], more);
+        ran.says(CHANGED).says("7 rows (7 added, 0 changed, 6 removed)");
+        assert!(ids(&playground)[0].starts_with("u/a/0.md"), "{}", ran.story);
+        let ran = build(&["u/a", "u/b"], more);
+        assert!(!ran.stderr.contains(CHANGED), "{}", ran.story);
+    }
+    playground.write("u/b/0.md", "Another text");
+    let ran =
+        playground.run(&["build", "u/a", "u/b", "-o", "twice.parquet", "--id-prefix", "never"]).expect(3);
+    ran.says("u/b/0.md: the id `0.md` is already used at u/a/0.md");
+    playground
+        .run(&["build", "u/a", "-o", OUT, "--id-prefix", "often"])
+        .expect(2)
+        .says("expected auto, always or never");
+}
