@@ -150,11 +150,20 @@ impl IndexFile {
         })
     }
 
-    /// Marks every row with the same text as a marked row. `marks` has one mark per row.
-    pub fn mark_equal_texts(&self, marks: &mut [bool]) {
+    /// Spreads counts over rows with equal texts. `counts` says for each row how often its text was seen, and gets 1 for each row that
+    /// one of the sightings stands for, 0 for the others.
+    pub fn spread(&self, counts: &mut [u32]) {
         for rows in self.by_text().chunk_by(|&a, &b| self.texts[a as usize] == self.texts[b as usize]) {
-            if rows.iter().any(|&row| marks[row as usize]) {
-                rows.iter().for_each(|&row| marks[row as usize] = true);
+            let seen = rows.iter().map(|&row| counts[row as usize]).fold(0, u32::saturating_add);
+            let own = rows.iter().filter(|&&row| counts[row as usize] > 0).count();
+            let mut more = seen - number(own);
+            for &row in rows {
+                let count = &mut counts[row as usize];
+                if *count == 0 && more > 0 {
+                    more -= 1;
+                    *count = 1;
+                }
+                *count = (*count).min(1);
             }
         }
     }

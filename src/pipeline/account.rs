@@ -17,8 +17,8 @@ pub(super) struct Account<'a> {
     tally: &'a mut Tally,
     /// The old index, and the state of each of its documents in this run; `None` if there is no old index.
     old: Option<(&'a Old, Missing)>,
-    /// For each row of the old file, whether its text is in the new file too.
-    has_text: Vec<bool>,
+    /// For each row of the old file, how many rows of the new file were found to have its text.
+    texts: Vec<u32>,
     /// The number of rows of all documents that have their vectors.
     rows: u64,
 }
@@ -69,8 +69,8 @@ impl<'a> Account<'a> {
             (old, Missing::new(old.file.documents(), stale))
         };
         let rows = job.old.index().map_or(0, |old| old.file.rows() as usize);
-        let has_text = vec![false; rows];
-        Account { job, reporter, tally, old: job.old.index().map(missing), has_text, rows: 0 }
+        let texts = vec![0; rows];
+        Account { job, reporter, tally, old: job.old.index().map(missing), texts, rows: 0 }
     }
 
     /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if the outcome
@@ -133,7 +133,7 @@ impl<'a> Account<'a> {
 
     /// Records that the new file also has the text of this row of the old file.
     pub fn has_text_of(&mut self, row: u32) {
-        self.has_text[row as usize] = true;
+        self.texts[row as usize] += 1;
     }
 
     /// Returns the rows of the old file that stay in the index, because their documents cannot be read in this run. Must be
@@ -155,9 +155,9 @@ impl<'a> Account<'a> {
         let Some((old, missing)) = &mut self.old else { return Ok(None) };
         let file = &old.file;
         if missing.removed(&[]) > 0 {
-            file.mark_equal_texts(&mut self.has_text);
+            file.spread(&mut self.texts);
             for (document, (_, rows)) in (0..).zip(file.each_document()) {
-                if self.has_text[rows.start as usize..rows.end as usize].contains(&true) {
+                if self.texts[rows.start as usize..rows.end as usize].contains(&1) {
                     missing.moved(document);
                 }
             }

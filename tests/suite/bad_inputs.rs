@@ -472,7 +472,7 @@ fn alone(playground: &Playground, bad: &Bad, old: &[u8]) -> Vec<String> {
     let (input, folder) = (format!("docs/{}", bad.file), format!("out/{}", bad.file));
     let output = format!("{folder}/out.parquet");
     playground.write(&output, old);
-    let ran = playground.run(&["build", &input, "-o", &output, "--threads", "1"]);
+    let ran = playground.run(&["build", &input, "-o", &output, "--threads", "1", "--allow-shrink"]);
     let mut complaints = complaints(&ran, [bad]);
     let mut left: Vec<_> =
         fs::read_dir(playground.path(&folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();

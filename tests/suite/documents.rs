@@ -128,8 +128,11 @@ fn a_lost_stderr_does_not_end_the_run() {
 #[test]
 fn a_link_to_the_output_stays_a_link() {
     let playground = Playground::new();
+    playground.write("a.txt", "old text");
+    playground.build("a.txt", &[]);
     playground.write("a.txt", "text");
-    playground.write("real/old.parquet", "PAR1 the old file");
+    fs::create_dir(playground.path("real")).unwrap();
+    fs::rename(playground.path("out.parquet"), playground.path("real/old.parquet")).unwrap();
     symlink("real/old.parquet", playground.path("out.parquet")).unwrap();
     assert_eq!(playground.build("a.txt", &[]).len(), 1);
     assert!(playground.path("out.parquet").is_symlink());

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::bail;
 
 use crate::cli::BuildArguments;
+use crate::command::process::TOOL;
 use crate::command::setup::locate::LocatedModel;
 use crate::command::setup::model;
 use crate::console::{Phase, Reporter};
@@ -50,7 +51,14 @@ impl LazyModel {
         before: Option<&Metadata>,
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
-        let LocatedModel { model, source } = located;
+        let known = match before {
+            Some(before) => {
+                reporter.enter(Phase::CheckingModel);
+                same_model(before, &located, &name, &arguments.output)?
+            }
+            None => None,
+        };
+        let LocatedModel { model, source, .. } = located;
         let resources = model::resources(&arguments.model);
         let instruction = arguments.instruction.as_deref();
         let prompt = model::document_prompt(&model, instruction)?;
@@ -61,9 +69,8 @@ impl LazyModel {
         let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
         let workload = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
-        reporter.enter(Phase::CheckingModel);
-        let state = match before {
-            Some(before) => ModelState::Known(same_model(before, &model, &name, &arguments.output)?),
+        let state = match known {
+            Some(fingerprint) => ModelState::Known(fingerprint),
             None => {
                 reporter.enter(Phase::LoadingModel);
                 ModelState::Loaded(Box::new(model.load(&resources, &workload)?))
@@ -94,24 +101,28 @@ impl LazyModel {
 }
 
 /// Returns the fingerprint of the model if the old index was made with the same model. Another model would embed all texts again
-/// and make questions of the old model find nothing, so a forgotten variable must not be enough for that.
+/// and make questions of the old model find nothing, so a forgotten variable must not be enough for that. Returns `None` if only
+/// the version of this tool is another one, which exports the same weights to another graph.
 ///
 /// # Errors
 /// The old index was made with another model, or a file of the model cannot be read.
 fn same_model(
     before: &Metadata,
-    model: &Model,
+    located: &LocatedModel,
     name: &str,
     output: &Path,
-) -> anyhow::Result<ModelFingerprint> {
+) -> anyhow::Result<Option<ModelFingerprint>> {
     let wanted = &before.fingerprint.model;
-    let differs = match model.fingerprint_as(wanted)? {
+    let is_upgraded =
+        located.is_exported && before.tool != TOOL && before.model.as_ref() == Some(&located.source);
+    let differs = match located.model.fingerprint_as(wanted)? {
+        None if is_upgraded => return Ok(None),
         None => "other weights",
         Some(here) if here.tokenizer != wanted.tokenizer => "another tokenizer",
         Some(here) if here.architecture != wanted.architecture => "another architecture",
         Some(here) if here.pooling != wanted.pooling => "another pooling",
         Some(here) if here.precision != wanted.precision => "another precision of the device",
-        Some(here) => return Ok(here),
+        here => return Ok(here),
     };
     bail!(
         "model {name}: is not the model of output {} ({differs}; the output was made with {}); use the old model, by --model, --precision and --device, or embed all texts again with --rebuild (the old output is untouched)",

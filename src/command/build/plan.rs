@@ -100,8 +100,8 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
 /// this run, or by a new version of this tool.
 fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArguments) -> anyhow::Result<()> {
     let is_meant = |setting: &Setting| match setting {
-        Setting::Tool => true,
-        Setting::Model => false,
+        // Another model has stopped the run already, unless a new version of this tool has made another export of it.
+        Setting::Tool | Setting::Model => true,
         Setting::Dim => arguments.dim.is_some(),
         Setting::Instruction => arguments.instruction.is_some(),
         Setting::MaxTokens => arguments.max_tokens.is_some(),

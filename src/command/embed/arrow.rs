@@ -22,7 +22,8 @@ use crate::vector::texts::{PreparedText, Preparer, TextEmbedder};
 
 pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let stdout = binary_output()?;
-    let LocatedModel { model, source } = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
+    let LocatedModel { model, source, .. } =
+        locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
     let prompt = prompt(arguments, &model, format)?;
     let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;

@@ -71,6 +71,8 @@ pub struct LocatedModel {
     pub model: Model,
     /// `hf:OWNER/NAME@COMMIT`, or an absolute path.
     pub source: String,
+    /// Whether this tool exported the model from its weights.
+    pub is_exported: bool,
 }
 
 /// Returns the arguments with the model that an index was made with, if they name none.
@@ -148,12 +150,12 @@ fn open_on(
         }
         named => from_hub(named, arguments.offline, file.as_deref(), format)?,
     };
-    let located = |model| LocatedModel { model, source };
+    let located = |model, is_exported| LocatedModel { model, source, is_exported };
     let Some(weights) = WeightsFolder::at(&path)? else {
         // Another model than that of the old output may lack this graph. The default graph then shows which model it is.
         let is_old = asked.is_none() && matches!(default, DefaultGraph::OldOutput(_));
         let file = file.filter(|file| !is_old || ModelFolder::open(&path, Some(file)).is_ok());
-        return opened(arguments, &path, file.as_deref(), device).map(located);
+        return Ok(located(opened(arguments, &path, file.as_deref(), device)?, false));
     };
     let in_model = || format!("model {}", said(arguments));
     let default = if asked.is_some() { DefaultGraph::Model } else { default };
@@ -164,7 +166,7 @@ fn open_on(
     let device = precision_choice::device_for(precision, device)
         .map_err(|e| anyhow!("{}: {e:#}; {}", in_model(), default.advice(precision)))?;
     let folder = exported(&weights, precision, &said(arguments), format)?;
-    opened(arguments, &folder, Some(&precision.file_name()), device).map(located)
+    Ok(located(opened(arguments, &folder, Some(&precision.file_name()), device)?, true))
 }
 
 fn opened(
