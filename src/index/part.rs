@@ -46,7 +46,7 @@ pub enum IndexFileError {
     Damaged(anyhow::Error),
 }
 
-/// An open index file whose footer has been read.
+/// An index file whose footer has been read.
 pub struct Part {
     file: SharedFile,
     footer: ArrowReaderMetadata,
@@ -74,6 +74,11 @@ impl Part {
         let group_ends = group_ends.map_err(IndexFileError::Damaged)?;
         let (metadata, kind) = (serde_json::from_str(&metadata).ok(), footer::kind(&metadata));
         Ok(Part { file, footer, metadata, kind, content, group_ends })
+    }
+
+    /// Closes the file. Each read opens the file again, and fails if another file has its path by then.
+    pub(super) fn close(&mut self) {
+        self.file.close();
     }
 
     /// Returns the metadata; `None` if another version of this tool wrote the file.
@@ -169,7 +174,7 @@ impl Part {
     /// Reads the footer again, with the page index that [`Part::copy_column`] needs.
     pub(super) fn page_index(&self) -> anyhow::Result<ParquetMetaData> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
-        Ok(reader.parse_and_finish(&self.file)?)
+        Ok(reader.parse_and_finish(&self.file.get()?)?)
     }
 
     /// Copies the encoded pages of one column, in one row group, into another file.
@@ -190,7 +195,7 @@ impl Part {
             column_index: index.and_then(|index| index.column_index(group, column)).cloned(),
             offset_index: index.and_then(|index| index.offset_index(group, column)).cloned(),
         };
-        into.append_column(&self.file, close)
+        into.append_column(&self.file.get()?, close)
     }
 
     /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
@@ -247,7 +252,7 @@ impl Part {
         selection: Option<RowSelection>,
         columns: &[&str],
     ) -> anyhow::Result<ParquetRecordBatchReader> {
-        let (file, footer) = (self.file.clone(), self.footer.clone());
+        let (file, footer) = (self.file.get()?, self.footer.clone());
         let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
             .with_row_groups(vec![group])
             .with_batch_size(BATCH_ROWS);
@@ -267,12 +272,13 @@ impl Part {
 }
 
 fn open(path: &Path) -> anyhow::Result<(SharedFile, ArrowReaderMetadata)> {
-    let file = SharedFile::open(path)?;
+    let shared = SharedFile::open(path)?;
+    let file = shared.get()?;
     let starts_with_magic = file.len() >= MAGIC.len() as u64 && file.get_bytes(0, MAGIC.len())? == MAGIC;
     ensure!(starts_with_magic, "it does not start with PAR1, so it is not a Parquet file");
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
     let footer = ArrowReaderMetadata::load(&file, options)?;
-    Ok((file, footer))
+    Ok((shared, footer))
 }
 
 fn check_types(fields: &Fields) -> anyhow::Result<()> {

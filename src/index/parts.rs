@@ -14,6 +14,7 @@ use super::row::Row;
 use super::row_batch::RowBatch;
 use super::row_count::{add_rows, row_count};
 use super::schema::COLUMNS;
+use super::shared_file::open_files_max;
 use crate::storage::object::Url;
 
 /// The position of a row in one of several files. Positions are ordered by file, then by row.
@@ -35,18 +36,24 @@ pub struct Parts {
 
 impl Parts {
     /// Opens index files. Each name is a file, a folder, or a pattern such as `parts/*.parquet`. For a folder, this function
-    /// opens the `.parquet` files in the folder. For a pattern, this function opens the files that match.
+    /// opens the `.parquet` files in the folder. For a pattern, this function opens the files that match. The first files stay
+    /// open, up to [`open_files_max`]. All other files are opened again for each read.
     ///
     /// # Errors
     /// A file is missing, damaged or not an index; the model, dimensions, instruction or kind of rows of a file
     /// differ from those of the first file.
     pub fn open(names: &[PathBuf]) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
+        let open_max = open_files_max();
         for name in names {
             let before = parts.len();
             for path in files(name)? {
                 let part = open(&path, name.is_dir()).with_context(|| format!("index {}", path.display()))?;
-                parts.extend(part.map(|part| (path, part)));
+                let Some(mut part) = part else { continue };
+                if parts.len() >= open_max {
+                    part.close();
+                }
+                parts.push((path, part));
             }
             ensure!(
                 parts.len() > before,
@@ -173,9 +180,7 @@ impl Parts {
             }
             Ok(())
         };
-        read().with_context(|| {
-            format!("index {}: cannot be read from row {row} on; build it again", path.display())
-        })
+        read().map_err(|e| unreadable(path, &format!("cannot be read from row {row} on"), e))
     }
 
     /// Reads these rows without their vectors, and returns them in the order of `rows`.
@@ -188,9 +193,7 @@ impl Parts {
             let mut here: Vec<u32> = rows.iter().filter(|row| row.part == at).map(|row| row.row).collect();
             here.sort_unstable();
             here.dedup();
-            let read = part.rows_with(&here, &kept);
-            let read =
-                read.with_context(|| format!("index {}: cannot be read; build it again", path.display()))?;
+            let read = part.rows_with(&here, &kept).map_err(|e| unreadable(path, "cannot be read", e))?;
             found.extend(here.into_iter().map(|row| RowAt { part: at, row }).zip(read));
         }
         let place = |row: &RowAt| found.binary_search_by_key(row, |(at, _)| *at);
@@ -202,6 +205,12 @@ impl Parts {
         };
         rows.iter().map(row).collect()
     }
+}
+
+/// Returns the error for a file that was opened, but cannot be read. A file that the system cannot read need not be damaged.
+fn unreadable(path: &Path, what: &str, error: anyhow::Error) -> anyhow::Error {
+    let advice = if error.is::<io::Error>() { "" } else { "; build it again" };
+    error.context(format!("index {}: {what}{advice}", path.display()))
 }
 
 fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
