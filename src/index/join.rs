@@ -85,7 +85,6 @@ impl Shards {
 
     /// Returns the kept columns of the joined file. The type of each column can represent the column's values in all parts.
     fn columns(&self) -> anyhow::Result<Vec<KeptColumn>> {
-        let kept: Vec<String> = self.parts.kept().into_iter().map(str::to_owned).collect();
         let column = |name: &String| {
             let mut kinds = self.parts.each().map(|(_, part)| part.kept_type(name));
             let first = kinds.next().flatten();
@@ -94,7 +93,7 @@ impl Shards {
                 None => self.widest(name),
             }
         };
-        kept.iter().map(column).collect()
+        self.parts.kept().iter().map(column).collect()
     }
 
     /// Reads one kept column of all parts. Returns the column with the type that a single build of all documents would have

@@ -227,9 +227,14 @@ impl Part {
         mut f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<usize> {
         let mut rows = rows;
-        let mut start = 0;
         let mut groups = 0;
-        for (group, &end) in self.group_ends.iter().enumerate() {
+        // A caller that reads a large file in many calls must not pay for all row groups in each call.
+        let first = rows.first().map_or(0, |&first| self.group_ends.partition_point(|&end| end <= first));
+        let mut start = self.start_of(first);
+        for (group, &end) in self.group_ends.iter().enumerate().skip(first) {
+            if rows.is_empty() {
+                break;
+            }
             let count = rows.partition_point(|&row| row < end);
             let (here, rest) = rows.split_at(count);
             if !here.is_empty() {

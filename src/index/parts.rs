@@ -13,7 +13,6 @@ use super::pattern::{is_pattern, matching};
 use super::row::Row;
 use super::row_batch::RowBatch;
 use super::row_count::{add_rows, row_count};
-use super::schema::COLUMNS;
 use super::shared_file::open_files_max;
 use crate::storage::object::Url;
 
@@ -32,6 +31,8 @@ pub struct Parts {
     /// For each file, the total number of rows in this file and all earlier files.
     ends: Vec<u64>,
     metadata: Metadata,
+    /// The names of the kept columns of all files, without duplicates.
+    kept: Vec<String>,
 }
 
 impl Parts {
@@ -73,7 +74,7 @@ impl Parts {
                 );
             }
         }
-        Ok(Parts { ends: ends(&parts), parts, metadata })
+        Ok(Parts { ends: ends(&parts), kept: kept(&parts), parts, metadata })
     }
 
     /// Returns each file with its path, in the order of the list.
@@ -100,7 +101,7 @@ impl Parts {
     }
 
     /// Returns the paths of the files.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.parts.iter().map(|(path, _)| path.as_path())
     }
 
@@ -142,15 +143,8 @@ impl Parts {
     }
 
     /// Returns the names of the kept columns of all files, without duplicates.
-    pub fn kept(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for field in self.parts.iter().flat_map(|(_, part)| part.fields().iter()) {
-            let name = field.name().as_str();
-            if !COLUMNS.contains(&name) && !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+    pub fn kept(&self) -> &[String] {
+        &self.kept
     }
 
     /// Returns all row groups. Each pair is the index of a file, and the index of a row group in that file.
@@ -188,20 +182,19 @@ impl Parts {
     /// # Errors
     /// A file cannot be read.
     pub fn rows_at(&self, rows: &[RowAt]) -> anyhow::Result<Vec<Row>> {
-        let (kept, mut found) = (self.kept(), Vec::new());
-        for (at, (path, part)) in self.parts.iter().enumerate() {
-            let mut here: Vec<u32> = rows.iter().filter(|row| row.part == at).map(|row| row.row).collect();
-            here.sort_unstable();
-            here.dedup();
-            let read = part.rows_with(&here, &kept).map_err(|e| unreadable(path, "cannot be read", e))?;
-            found.extend(here.into_iter().map(|row| RowAt { part: at, row }).zip(read));
+        let kept: Vec<&str> = self.kept.iter().map(String::as_str).collect();
+        let mut sorted = rows.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut found = Vec::with_capacity(sorted.len());
+        for here in sorted.chunk_by(|one, other| one.part == other.part) {
+            let (path, part) = &self.parts[here[0].part];
+            let numbers: Vec<u32> = here.iter().map(|at| at.row).collect();
+            found.extend(part.rows_with(&numbers, &kept).map_err(|e| unreadable(path, "cannot be read", e))?);
         }
-        let place = |row: &RowAt| found.binary_search_by_key(row, |(at, _)| *at);
-        let row = |row| {
-            Ok(found[place(row)
-                .map_err(|_| anyhow!("a requested row was not read, which is an error of this program"))?]
-            .1
-            .clone())
+        let row = |at: &RowAt| {
+            let found = sorted.binary_search(at).ok().and_then(|place| found.get(place)).cloned();
+            found.context("a requested row was not read, which is an error of this program")
         };
         rows.iter().map(row).collect()
     }
@@ -220,6 +213,16 @@ fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
         end
     });
     ends.collect()
+}
+
+fn kept(parts: &[(PathBuf, Part)]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in parts.iter().flat_map(|(_, part)| part.kept_names()) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// Returns the paths for a name that the user gave: a file, the index files of a folder, or the files that match a pattern.
