@@ -25,6 +25,7 @@ use super::row::{Row, RowId, Vector};
 use super::row_batch::{RowBatch, kept_values};
 use super::row_count::add_rows;
 use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
+use super::seal::{self, Seal};
 use super::shared_file::SharedFile;
 use crate::digest::Digest;
 
@@ -53,6 +54,8 @@ pub struct Part {
     metadata: Option<Metadata>,
     kind: RowKind,
     content: String,
+    /// The digests of the bytes of the file; `None` if the file was written before there were such digests.
+    seal: Option<Seal>,
     /// For each row group, the total number of rows in this row group and all earlier row groups.
     group_ends: Vec<u32>,
 }
@@ -63,17 +66,17 @@ impl Part {
     /// # Errors
     /// [`IndexFileError`].
     pub fn open(path: &Path) -> Result<Self, IndexFileError> {
-        let (file, footer) = open(path).map_err(IndexFileError::Damaged)?;
+        let (file, footer, seal) = open(path).map_err(IndexFileError::Damaged)?;
         let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, ContentDigest::KEY)) {
             (Some(metadata), Some(content)) => (metadata, content),
             (None, None) => return Err(IndexFileError::Foreign),
             _ if is_delta(&footer) => return Err(IndexFileError::Delta),
-            _ => return Err(IndexFileError::Damaged(anyhow!("one of its two metadata keys is missing"))),
+            _ => return Err(IndexFileError::Damaged(anyhow!("one of its metadata keys is missing"))),
         };
         let group_ends = check_types(footer.schema().fields()).and_then(|()| group_ends(&footer));
         let group_ends = group_ends.map_err(IndexFileError::Damaged)?;
         let (metadata, kind) = (serde_json::from_str(&metadata).ok(), footer::kind(&metadata));
-        Ok(Part { file, footer, metadata, kind, content, group_ends })
+        Ok(Part { file, footer, metadata, kind, content, seal, group_ends })
     }
 
     /// Closes the file. Each read opens the file again, and fails if another file has its path by then.
@@ -143,10 +146,14 @@ impl Part {
         self.footer.metadata().row_group(group).compressed_size() as u64
     }
 
-    /// Reads a row group and returns the digests of its rows.
+    /// Checks the bytes of a row group. Then decodes it and returns the digests of its rows.
     pub(super) fn read_digests(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
         let mut rows = Vec::new();
         let names = self.kept_names();
+        // The decoder may panic on a damaged page, so no page is decoded before its bytes are checked.
+        if let Some(seal) = &self.seal {
+            seal.check_group(&self.file.get()?, self.footer.metadata(), group)?;
+        }
         for batch in self.reader(group, None, &[])? {
             let batch = RowBatch::new(batch?, self.kind());
             let kept = kept_values(&batch.batch, &names);
@@ -276,14 +283,16 @@ impl Part {
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<(SharedFile, ArrowReaderMetadata)> {
+fn open(path: &Path) -> anyhow::Result<(SharedFile, ArrowReaderMetadata, Option<Seal>)> {
     let shared = SharedFile::open(path)?;
     let file = shared.get()?;
     let starts_with_magic = file.len() >= MAGIC.len() as u64 && file.get_bytes(0, MAGIC.len())? == MAGIC;
     ensure!(starts_with_magic, "it does not start with PAR1, so it is not a Parquet file");
+    let tail = seal::check_tail(&file)?;
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
     let footer = ArrowReaderMetadata::load(&file, options)?;
-    Ok((shared, footer))
+    let seal = Seal::new(tail, footer.metadata())?;
+    Ok((shared, footer, seal))
 }
 
 fn check_types(fields: &Fields) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ impl SharedFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let identity = identity(&file.metadata()?);
-        Ok(SharedFile { path: path.to_owned(), identity, open: Some(OpenFile(Arc::new(file))) })
+        Ok(SharedFile { path: path.to_owned(), identity, open: Some(OpenFile::new(file)) })
     }
 
     /// Closes the file. From now on, [`SharedFile::get`] opens the file again.
@@ -44,7 +44,7 @@ impl SharedFile {
         if identity(&file.metadata()?) != self.identity {
             return Err(io::Error::other("another program wrote this file during the run; run again"));
         }
-        Ok(OpenFile(Arc::new(file)))
+        Ok(OpenFile::new(file))
     }
 }
 
@@ -59,6 +59,12 @@ pub fn open_files_max() -> usize {
 /// position for all other threads.
 #[derive(Clone)]
 pub struct OpenFile(Arc<File>);
+
+impl OpenFile {
+    pub fn new(file: File) -> Self {
+        OpenFile(Arc::new(file))
+    }
+}
 
 impl Length for OpenFile {
     fn len(&self) -> u64 {
