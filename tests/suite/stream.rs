@@ -520,6 +520,12 @@ fn an_invalid_row_fails_pack_and_leaves_the_old_output() {
     let ids: Vec<String> =
         util::rows(&playground.path("out.parquet")).into_iter().map(|row| row.id).collect();
     assert_eq!(ids, ["b"]);
+    let none = stream_of_rows(&[]);
+    let ran = run(&playground, &["pack", "-o", "empty.parquet"], &none).expect(1);
+    ran.says("standard input: has no rows; check the inputs of the process that wrote it, or allow an empty");
+    assert!(!playground.path("empty.parquet").exists());
+    run(&playground, &["pack", "-o", "empty.parquet", "--allow-empty"], &none).expect(0);
+    assert_eq!(util::rows(&playground.path("empty.parquet")), []);
     fs::write(playground.path("other.parquet"), b"no Parquet").unwrap();
     run(&playground, &["pack", "-o", "other.parquet"], &stream_of_rows(&rows))
         .expect(1)
