@@ -278,7 +278,7 @@ def pack(schema, batches, path):
     """Writes a part, first under a unique name: a task that Ray believes dead may be writing it too."""
     own = path.with_name(f"{secrets.token_hex(8)}.parquet")
     for _ in range(ATTEMPTS):
-        process, errors = start(["qwen3-index", "pack", "-q", "-o", own], stdin=subprocess.PIPE)
+        process, errors = start(["qwen3-index", "pack", "-q", "--allow-empty", "-o", own], stdin=subprocess.PIPE)
         try:
             with process.stdin, pa.ipc.new_stream(process.stdin, schema) as out:
                 for batch in batches:

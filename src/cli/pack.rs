@@ -26,6 +26,12 @@ pub struct PackArguments {
     #[arg(short, long, value_name = "OUT.parquet", help_heading = OUTPUT)]
     pub output: PathBuf,
 
+    /// Accept a stream without rows
+    ///
+    /// Without this option, the run stops if the stream has no rows.
+    #[arg(long, help_heading = OUTPUT)]
+    pub allow_empty: bool,
+
     /// Print only warnings and failures
     #[arg(short, long, help_heading = LOGGING)]
     pub quiet: bool,

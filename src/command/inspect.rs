@@ -63,7 +63,7 @@ fn not_as_written(parts: &Parts) -> Option<Problem> {
 struct InspectPage<'a> {
     files: Vec<String>,
     metadata: &'a Metadata,
-    kept: Vec<&'a str>,
+    kept: &'a [String],
     stale: u32,
     #[serde(flatten)]
     figures: Figures,

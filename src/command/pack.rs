@@ -2,7 +2,7 @@
 
 use std::io;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::process::{Exit, listen};
 use crate::cli::PackArguments;
@@ -30,6 +30,10 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
     }
     let why = format!("no row of the stream has a vector ({documents})");
     output::check_rows(&place, &old, documents.embedded, &why)?;
+    ensure!(
+        documents.seen > 0 || arguments.allow_empty,
+        "standard input: has no rows; check the inputs of the process that wrote it, or allow an empty index with --allow-empty"
+    );
     let written = writer.publish(None, 0)?;
     tell(&written, &documents, arguments, &reporter);
     lock.into_iter().for_each(Lock::release);

@@ -334,11 +334,11 @@ impl Answer<'_> {
 
     /// Returns the path of the file that has the row. Returns `None` if the index is a single file.
     fn file_of(&self, near: &Neighbor) -> Option<String> {
-        (self.parts.paths().count() > 1).then(|| self.parts.path(near.row).display().to_string())
+        (self.parts.paths().len() > 1).then(|| self.parts.path(near.row).display().to_string())
     }
 
     fn hit<'a>(&self, near: &Neighbor, row: &'a Row) -> HitJson<'a> {
-        let names = self.parts.kept().into_iter().map(str::to_owned);
+        let names = self.parts.kept().iter().cloned();
         HitJson {
             id: row.id.to_string(),
             score: near.score,

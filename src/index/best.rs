@@ -73,3 +73,37 @@ impl<T: Ranked> Best<T> {
         ranking
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[derive(Clone)]
+    struct Counted<'a>(usize, &'a Cell<usize>);
+
+    impl Ranked for Counted<'_> {
+        fn order(&self, other: &Self) -> Ordering {
+            self.1.set(self.1.get() + 1);
+            other.0.cmp(&self.0)
+        }
+
+        fn identity(&self) -> Option<impl Hash + Eq> {
+            None::<()>
+        }
+    }
+
+    #[test]
+    fn the_cost_of_an_item_does_not_grow_with_the_length_of_the_list() {
+        const OFFERED: usize = 100_000;
+        for most in [10, 1_000, 10_000] {
+            let compared = Cell::new(0);
+            let mut best = Best::new(most);
+            // In this order, each item is better than all earlier items.
+            (0..OFFERED).for_each(|n| best.offer(Counted(n, &compared)));
+            let found: Vec<usize> = best.sorted().map(|item| item.0).collect();
+            assert!(found.into_iter().eq((0..OFFERED).rev().take(most)));
+            assert!(compared.get() < 50 * OFFERED, "{most}: {}", compared.get());
+        }
+    }
+}

@@ -110,7 +110,8 @@ fn leads_to(place: &Place, file: &IndexFile) -> anyhow::Result<bool> {
     }
     let cannot_read = |e: &io::Error| anyhow!("{place}: cannot be read: {e}; check the disk and run again");
     let delta = SharedFile::open(place.path()).map_err(|e| cannot_read(&e))?;
-    let footer = ArrowReaderMetadata::load(&delta, ArrowReaderOptions::default());
+    let opened = delta.get().map_err(|e| cannot_read(&e))?;
+    let footer = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::default());
     if let Some(e) = delta.failure() {
         return Err(cannot_read(e));
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use arrow::array::ArrayRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -22,6 +22,7 @@ use super::part::Part;
 use super::parts::Parts;
 use super::row_count::row_count;
 use super::schema::{COLUMNS, schema};
+use super::seal::SealWriter;
 use super::table::properties;
 use crate::interrupt;
 use crate::shard::Shard;
@@ -85,7 +86,6 @@ impl Shards {
 
     /// Returns the kept columns of the joined file. The type of each column can represent the column's values in all parts.
     fn columns(&self) -> anyhow::Result<Vec<KeptColumn>> {
-        let kept: Vec<String> = self.parts.kept().into_iter().map(str::to_owned).collect();
         let column = |name: &String| {
             let mut kinds = self.parts.each().map(|(_, part)| part.kept_type(name));
             let first = kinds.next().flatten();
@@ -94,7 +94,7 @@ impl Shards {
                 None => self.widest(name),
             }
         };
-        kept.iter().map(column).collect()
+        self.parts.kept().iter().map(column).collect()
     }
 
     /// Reads one kept column of all parts. Returns the column with the type that a single build of all documents would have
@@ -266,7 +266,7 @@ fn check_shards(shards: &[(Option<Shard>, &Path)]) -> anyhow::Result<()> {
 
 /// Writes the joined file, one row group at a time.
 struct JoinWriter<'a> {
-    file: SerializedFileWriter<NamedTempFile>,
+    file: SerializedFileWriter<SealWriter>,
     encoders: ArrowRowGroupWriterFactory,
     columns: &'a [KeptColumn],
     place: &'a Place,
@@ -274,7 +274,8 @@ struct JoinWriter<'a> {
 
 impl<'a> JoinWriter<'a> {
     fn new(place: &'a Place, dim: usize, columns: &'a [KeptColumn]) -> anyhow::Result<Self> {
-        let writer = ArrowWriter::try_new(place.temporary()?, schema(dim, columns), Some(properties()?))?;
+        let file = SealWriter::new(place.temporary()?);
+        let writer = ArrowWriter::try_new(file, schema(dim, columns), Some(properties()?))?;
         let (file, encoders) = writer.into_serialized_writer()?;
         Ok(JoinWriter { file, encoders, columns, place })
     }
@@ -304,14 +305,17 @@ impl<'a> JoinWriter<'a> {
             }
         }
         written.close().map_err(cannot_write)?;
+        self.file.flush().map_err(|e| self.place.cannot_write(&e))?;
+        self.file.inner_mut().end_group();
         Ok(())
     }
 
     fn finish(mut self, metadata: &Metadata, content: &str) -> anyhow::Result<NamedTempFile> {
-        let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
-        self.file.append_key_value_metadata(entry(Metadata::KEY, serde_json::to_string(metadata)?));
-        self.file.append_key_value_metadata(entry(ContentDigest::KEY, content.to_owned()));
-        self.file.into_inner().map_err(|e| self.place.cannot_write(&e))
+        let entries = self.file.inner().entries(metadata, content)?;
+        entries.into_iter().for_each(|entry| self.file.append_key_value_metadata(entry));
+        let data_end = self.file.inner().written();
+        let file = self.file.into_inner().map_err(|e| self.place.cannot_write(&e))?;
+        file.seal(data_end).map_err(|e| self.place.cannot_write(&e))
     }
 }
 

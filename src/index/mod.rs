@@ -18,6 +18,7 @@ mod row;
 mod row_batch;
 mod row_count;
 mod schema;
+mod seal;
 pub(crate) mod search; // finds the rows that are nearest to questions
 mod shared_file;
 mod stream;

@@ -25,7 +25,8 @@ use super::row::{Row, RowId, Vector};
 use super::row_batch::{RowBatch, kept_values};
 use super::row_count::add_rows;
 use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
-use super::shared_file::SharedFile;
+use super::seal::{self, Seal};
+use super::shared_file::{OpenFile, SharedFile};
 use crate::digest::Digest;
 use crate::interrupt::Interrupted;
 
@@ -70,13 +71,15 @@ impl IndexFileError {
     }
 }
 
-/// An open index file whose footer has been read.
+/// An index file whose footer has been read.
 pub struct Part {
     file: SharedFile,
     footer: ArrowReaderMetadata,
     metadata: Option<Metadata>,
     kind: RowKind,
     content: String,
+    /// The digests of the bytes of the file; `None` if the file was written before there were such digests.
+    seal: Option<Seal>,
     /// For each row group, the total number of rows in this row group and all earlier row groups.
     group_ends: Vec<u32>,
 }
@@ -88,23 +91,29 @@ impl Part {
     /// [`IndexFileError`].
     pub fn open(path: &Path) -> Result<Self, IndexFileError> {
         let file = SharedFile::open(path).map_err(|e| IndexFileError::Unreadable(e.into()))?;
-        let start = check_start(&file);
+        let opened = file.get().map_err(|e| IndexFileError::Unreadable(e.into()))?;
+        let tail = check_start(&opened).and_then(|()| seal::check_tail(&opened));
         let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-        let footer = ArrowReaderMetadata::load(&file, options).map_err(|e| {
-            IndexFileError::of(&file, None, start.as_ref().err().map_or(e.into(), |e| anyhow!("{e:#}")))
+        let footer = ArrowReaderMetadata::load(&opened, options).map_err(|e| {
+            IndexFileError::of(&file, None, tail.as_ref().err().map_or(e.into(), |e| anyhow!("{e:#}")))
         })?;
         let damaged = |e| IndexFileError::of(&file, Some(&footer), e);
-        start.map_err(damaged)?;
+        let seal = tail.and_then(|tail| Seal::new(tail, footer.metadata())).map_err(damaged)?;
         let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, ContentDigest::KEY)) {
             (Some(metadata), Some(content)) => (metadata, content),
             (None, None) => return Err(IndexFileError::Foreign),
             _ if is_delta(&footer) => return Err(IndexFileError::Delta),
-            _ => return Err(damaged(anyhow!("one of its two metadata keys is missing"))),
+            _ => return Err(damaged(anyhow!("one of its metadata keys is missing"))),
         };
         let group_ends = check_types(footer.schema().fields()).and_then(|()| group_ends(&footer));
         let group_ends = group_ends.map_err(damaged)?;
         let (metadata, kind) = (serde_json::from_str(&metadata).ok(), footer::kind(&metadata));
-        Ok(Part { file, footer, metadata, kind, content, group_ends })
+        Ok(Part { file, footer, metadata, kind, content, seal, group_ends })
+    }
+
+    /// Closes the file. Each read opens the file again, and fails if another file has its path by then.
+    pub(super) fn close(&mut self) {
+        self.file.close();
     }
 
     /// Returns the error for rows that cannot be used because of `cause`.
@@ -174,10 +183,14 @@ impl Part {
         self.footer.metadata().row_group(group).compressed_size() as u64
     }
 
-    /// Reads a row group and returns the digests of its rows.
+    /// Checks the bytes of a row group. Then decodes it and returns the digests of its rows.
     pub(super) fn read_digests(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
         let mut rows = Vec::new();
         let names = self.kept_names();
+        // The decoder may panic on a damaged page, so no page is decoded before its bytes are checked.
+        if let Some(seal) = &self.seal {
+            seal.check_group(&self.file.get()?, self.footer.metadata(), group)?;
+        }
         for batch in self.reader(group, None, &[])? {
             let batch = RowBatch::new(batch?, self.kind());
             let kept = kept_values(&batch.batch, &names);
@@ -205,7 +218,7 @@ impl Part {
     /// Reads the footer again, with the page index that [`Part::copy_column`] needs.
     pub(super) fn page_index(&self) -> anyhow::Result<ParquetMetaData> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
-        Ok(reader.parse_and_finish(&self.file)?)
+        Ok(reader.parse_and_finish(&self.file.get()?)?)
     }
 
     /// Copies the encoded pages of one column, in one row group, into another file.
@@ -226,7 +239,7 @@ impl Part {
             column_index: index.and_then(|index| index.column_index(group, column)).cloned(),
             offset_index: index.and_then(|index| index.offset_index(group, column)).cloned(),
         };
-        into.append_column(&self.file, close)
+        into.append_column(&self.file.get()?, close)
     }
 
     /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
@@ -258,9 +271,14 @@ impl Part {
         mut f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<usize> {
         let mut rows = rows;
-        let mut start = 0;
         let mut groups = 0;
-        for (group, &end) in self.group_ends.iter().enumerate() {
+        // A caller that reads a large file in many calls must not pay for all row groups in each call.
+        let first = rows.first().map_or(0, |&first| self.group_ends.partition_point(|&end| end <= first));
+        let mut start = self.start_of(first);
+        for (group, &end) in self.group_ends.iter().enumerate().skip(first) {
+            if rows.is_empty() {
+                break;
+            }
             let count = rows.partition_point(|&row| row < end);
             let (here, rest) = rows.split_at(count);
             if !here.is_empty() {
@@ -283,7 +301,7 @@ impl Part {
         selection: Option<RowSelection>,
         columns: &[&str],
     ) -> anyhow::Result<ParquetRecordBatchReader> {
-        let (file, footer) = (self.file.clone(), self.footer.clone());
+        let (file, footer) = (self.file.get()?, self.footer.clone());
         let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
             .with_row_groups(vec![group])
             .with_batch_size(BATCH_ROWS);
@@ -302,7 +320,7 @@ impl Part {
     }
 }
 
-fn check_start(file: &SharedFile) -> anyhow::Result<()> {
+fn check_start(file: &OpenFile) -> anyhow::Result<()> {
     let starts_with_magic = file.len() >= MAGIC.len() as u64 && file.get_bytes(0, MAGIC.len())? == MAGIC;
     ensure!(starts_with_magic, "it does not start with PAR1, so it is not a Parquet file");
     Ok(())

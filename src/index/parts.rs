@@ -13,7 +13,7 @@ use super::pattern::{is_pattern, matching};
 use super::row::Row;
 use super::row_batch::RowBatch;
 use super::row_count::{add_rows, row_count};
-use super::schema::COLUMNS;
+use super::shared_file::open_files_max;
 use crate::storage::object::Url;
 
 /// The position of a row in one of several files. Positions are ordered by file, then by row.
@@ -31,22 +31,30 @@ pub struct Parts {
     /// For each file, the total number of rows in this file and all earlier files.
     ends: Vec<u64>,
     metadata: Metadata,
+    /// The names of the kept columns of all files, without duplicates.
+    kept: Vec<String>,
 }
 
 impl Parts {
     /// Opens index files. Each name is a file, a folder, or a pattern such as `parts/*.parquet`. For a folder, this function
-    /// opens the `.parquet` files in the folder. For a pattern, this function opens the files that match.
+    /// opens the `.parquet` files in the folder. For a pattern, this function opens the files that match. The first files stay
+    /// open, up to [`open_files_max`]. All other files are opened again for each read.
     ///
     /// # Errors
     /// A file is missing, damaged or not an index; the model, dimensions, instruction or kind of rows of a file
     /// differ from those of the first file.
     pub fn open(names: &[PathBuf]) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
+        let open_max = open_files_max();
         for name in names {
             let before = parts.len();
             for path in files(name)? {
                 let part = open(&path, name.is_dir()).with_context(|| format!("index {}", path.display()))?;
-                parts.extend(part.map(|part| (path, part)));
+                let Some(mut part) = part else { continue };
+                if parts.len() >= open_max {
+                    part.close();
+                }
+                parts.push((path, part));
             }
             ensure!(
                 parts.len() > before,
@@ -66,7 +74,7 @@ impl Parts {
                 );
             }
         }
-        Ok(Parts { ends: ends(&parts), parts, metadata })
+        Ok(Parts { ends: ends(&parts), kept: kept(&parts), parts, metadata })
     }
 
     /// Returns each file with its path, in the order of the list.
@@ -93,7 +101,7 @@ impl Parts {
     }
 
     /// Returns the paths of the files.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.parts.iter().map(|(path, _)| path.as_path())
     }
 
@@ -135,15 +143,8 @@ impl Parts {
     }
 
     /// Returns the names of the kept columns of all files, without duplicates.
-    pub fn kept(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for field in self.parts.iter().flat_map(|(_, part)| part.fields().iter()) {
-            let name = field.name().as_str();
-            if !COLUMNS.contains(&name) && !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+    pub fn kept(&self) -> &[String] {
+        &self.kept
     }
 
     /// Returns all row groups. Each pair is the index of a file, and the index of a row group in that file.
@@ -173,9 +174,7 @@ impl Parts {
             }
             Ok(())
         };
-        read().with_context(|| {
-            format!("index {}: cannot be read from row {row} on; build it again", path.display())
-        })
+        read().map_err(|e| unreadable(path, &format!("cannot be read from row {row} on"), e))
     }
 
     /// Reads these rows without their vectors, and returns them in the order of `rows`.
@@ -183,25 +182,28 @@ impl Parts {
     /// # Errors
     /// A file cannot be read.
     pub fn rows_at(&self, rows: &[RowAt]) -> anyhow::Result<Vec<Row>> {
-        let (kept, mut found) = (self.kept(), Vec::new());
-        for (at, (path, part)) in self.parts.iter().enumerate() {
-            let mut here: Vec<u32> = rows.iter().filter(|row| row.part == at).map(|row| row.row).collect();
-            here.sort_unstable();
-            here.dedup();
-            let read = part.rows_with(&here, &kept);
-            let read =
-                read.with_context(|| format!("index {}: cannot be read; build it again", path.display()))?;
-            found.extend(here.into_iter().map(|row| RowAt { part: at, row }).zip(read));
+        let kept: Vec<&str> = self.kept.iter().map(String::as_str).collect();
+        let mut sorted = rows.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut found = Vec::with_capacity(sorted.len());
+        for here in sorted.chunk_by(|one, other| one.part == other.part) {
+            let (path, part) = &self.parts[here[0].part];
+            let numbers: Vec<u32> = here.iter().map(|at| at.row).collect();
+            found.extend(part.rows_with(&numbers, &kept).map_err(|e| unreadable(path, "cannot be read", e))?);
         }
-        let place = |row: &RowAt| found.binary_search_by_key(row, |(at, _)| *at);
-        let row = |row| {
-            Ok(found[place(row)
-                .map_err(|_| anyhow!("a requested row was not read, which is an error of this program"))?]
-            .1
-            .clone())
+        let row = |at: &RowAt| {
+            let found = sorted.binary_search(at).ok().and_then(|place| found.get(place)).cloned();
+            found.context("a requested row was not read, which is an error of this program")
         };
         rows.iter().map(row).collect()
     }
+}
+
+/// Returns the error for a file that was opened, but cannot be read. A file that the system cannot read need not be damaged.
+fn unreadable(path: &Path, what: &str, error: anyhow::Error) -> anyhow::Error {
+    let advice = if error.is::<io::Error>() { "" } else { "; build it again" };
+    error.context(format!("index {}: {what}{advice}", path.display()))
 }
 
 fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
@@ -211,6 +213,16 @@ fn ends(parts: &[(PathBuf, Part)]) -> Vec<u64> {
         end
     });
     ends.collect()
+}
+
+fn kept(parts: &[(PathBuf, Part)]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in parts.iter().flat_map(|(_, part)| part.kept_names()) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// Returns the paths for a name that the user gave: a file, the index files of a folder, or the files that match a pattern.

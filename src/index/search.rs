@@ -56,8 +56,8 @@ pub fn nearest(
     search: Search,
 ) -> anyhow::Result<Vec<Vec<Neighbor>>> {
     let none = || vec![Best::new(search.most); questions.nrows()];
-    let found = parts.groups().into_par_iter().map(|group| {
-        let mut nearest = none();
+    // One list serves all row groups that a thread reads in a row, so that a row group does not begin with an empty list.
+    let found = parts.groups().into_par_iter().try_fold(none, |mut nearest, group| {
         search_group(parts, group, questions, search, &mut nearest)?;
         Ok(nearest)
     });

@@ -7,7 +7,6 @@ use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, Stri
 use arrow::datatypes::Schema;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde_json::Value;
@@ -18,6 +17,7 @@ use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::row::RowId;
 use super::schema::{VECTOR, element, list_length, schema};
+use super::seal::SealWriter;
 
 /// Limit on the rows per row group. With 1,024 dimensions, the vectors of a full row group have 16 MiB. This is large enough for
 /// a fast scan, and small enough to buffer.
@@ -47,7 +47,7 @@ pub struct TableRow {
 /// A Parquet file that is being written. The rows, the types of the columns and the metadata determine every
 /// byte of the file.
 pub struct Table {
-    writer: ArrowWriter<NamedTempFile>,
+    writer: ArrowWriter<SealWriter>,
     schema: Arc<Schema>,
     dim: usize,
     kept: Vec<KeptColumn>,
@@ -55,13 +55,15 @@ pub struct Table {
     buffer: Vec<TableRow>,
     string_bytes: usize,
     group_bytes: usize,
+    /// Number of row groups in the file so far.
+    groups: usize,
 }
 
 impl Table {
     pub fn new(file: NamedTempFile, dim: usize, kept: &[KeptColumn]) -> anyhow::Result<Self> {
         let schema = schema(dim, kept);
         Ok(Table {
-            writer: ArrowWriter::try_new(file, schema.clone(), Some(properties()?))?,
+            writer: ArrowWriter::try_new(SealWriter::new(file), schema.clone(), Some(properties()?))?,
             schema,
             dim,
             kept: kept.to_vec(),
@@ -69,6 +71,7 @@ impl Table {
             buffer: Vec::new(),
             string_bytes: 0,
             group_bytes: 0,
+            groups: 0,
         })
     }
 
@@ -91,10 +94,13 @@ impl Table {
     /// Writes the remaining rows and the footer. The caller has to flush the file to disk.
     pub fn finish(mut self, metadata: &Metadata) -> anyhow::Result<(NamedTempFile, ContentDigest)> {
         self.flush()?;
-        let entry = |key: &str, value| KeyValue::new(key.to_owned(), Some(value));
-        self.writer.append_key_value_metadata(entry(Metadata::KEY, serde_json::to_string(metadata)?));
-        self.writer.append_key_value_metadata(entry(ContentDigest::KEY, self.content.to_string()));
-        Ok((self.writer.into_inner()?, self.content))
+        self.writer.flush()?;
+        self.end_group()?;
+        let data_end = self.writer.inner().written();
+        for entry in self.writer.inner().entries(metadata, &self.content.to_string())? {
+            self.writer.append_key_value_metadata(entry);
+        }
+        Ok((self.writer.into_inner()?.seal(data_end)?, self.content))
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
@@ -113,9 +119,23 @@ impl Table {
         columns.extend(kept.map(|(at, column)| column.array(self.buffer.iter().map(|row| &row.kept[at]))));
         self.buffer.clear();
         self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        // The writer may have written a full row group. A batch is too small to fill two.
+        self.end_group()?;
         if self.group_bytes >= ROW_GROUP_BYTES {
             self.writer.flush()?;
+            self.end_group()?;
             self.group_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Takes the digest of a row group, if the writer has written one since the latest call.
+    fn end_group(&mut self) -> anyhow::Result<()> {
+        let written = self.writer.flushed_row_groups().len();
+        if written > self.groups {
+            self.groups = written;
+            self.writer.sync()?;
+            self.writer.inner_mut().end_group();
         }
         Ok(())
     }

@@ -361,9 +361,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// Returns the device, inode, length and time of the last change. These four values show whether the file at a path is still the
-/// same file.
-fn identity(metadata: &Metadata) -> (u64, u64, u64, Option<SystemTime>) {
+/// The device, inode, length and time of the last change of a file.
+pub type Identity = (u64, u64, u64, Option<SystemTime>);
+
+/// Returns four values that show whether the file at a path is still the same file.
+pub fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok())
 }
 

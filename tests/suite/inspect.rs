@@ -1,5 +1,7 @@
 //! `inspect` prints figures of an index and names each faulty row.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::util::{self, Playground, jsonl, metadata};
@@ -28,7 +30,7 @@ fn figures_match_the_rows() {
     assert_eq!(figures["metadata"], metadata(&playground.path("out.parquet")));
 
     // The same file twice is an index with every id twice.
-    std::fs::copy(playground.path("out.parquet"), playground.path("copy.parquet")).unwrap();
+    fs::copy(playground.path("out.parquet"), playground.path("copy.parquet")).unwrap();
     let figures = inspect(&playground, &["copy.parquet", "out.parquet", "--verify"], 1);
     assert_eq!((&figures["rows"], &figures["duplicate_texts"]), (&json!(10), &json!(6)));
     let expected = ["0 (0)", "1 (1)", "2 (2)", "3 (3)", "4 (4)"].map(|row| format!("out.parquet: row {row}"));
@@ -75,6 +77,7 @@ fn each_fault_is_reported_with_its_row() {
             "
 import pyarrow as pa, pyarrow.parquet as pq
 table, kept = pq.read_table('out.parquet'), pq.read_metadata('out.parquet').metadata
+kept = {{key: kept[key] for key in [b'qwen3-index', b'qwen3-index.content']}}
 ids, texts, vectors = (table[name].to_pylist() for name in ['id', 'text', 'vector'])
 {change}
 columns = [pa.array(values, field.type) for values, field in zip([ids, texts, vectors], table.schema)]
@@ -91,5 +94,29 @@ pq.write_table(pa.table(columns, schema=table.schema).replace_schema_metadata(ke
             line.starts_with("wrong (1): ") && line.contains(": wrong.parquet: ") && line.contains(row),
             "{line}"
         );
+    }
+}
+
+#[test]
+fn every_command_refuses_a_damaged_footer() {
+    let playground = Playground::new();
+    let texts: Vec<String> = (0..40).map(|n| format!("text {n}")).collect();
+    playground.write("in.jsonl", jsonl(texts.iter().map(String::as_str)));
+    playground.build("in.jsonl", &[]);
+    let whole = fs::read(playground.path("out.parquet")).unwrap();
+    let (rest, end) = whole.split_at(whole.len() - 8);
+    let footer = rest.len() - u32::from_le_bytes(end[..4].try_into().unwrap()) as usize;
+    for at in (footer..whole.len()).step_by(271).chain([whole.len() - 6, whole.len() - 1]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        playground.write("out.parquet", &bytes);
+        for arguments in [
+            &["inspect", "--verify", "out.parquet"][..],
+            &["search", "out.parquet", "text"],
+            &["merge", "out.parquet", "-o", "merged.parquet"],
+        ] {
+            playground.run(arguments).expect(1).says("cannot be read as an index: ");
+        }
+        playground.run(&["build", "in.jsonl", "-o", "out.parquet", "--dry-run"]).says("is damaged (");
     }
 }

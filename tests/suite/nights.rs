@@ -1179,7 +1179,9 @@ fn a_flipped_bit_in_a_metadata_key_counts_as_damage_and_not_as_foreign() {
     let playground = Playground::new();
     let whole = small(&playground);
     // The length before each key distinguishes it from the tool's name in the metadata's values.
-    for key in ["\x0bqwen3-index", "\x13qwen3-index.content"] {
+    for key in
+        ["\x0bqwen3-index", "\x13qwen3-index.content", "\x12qwen3-index.groups", "\x10qwen3-index.tail"]
+    {
         let at = whole.windows(key.len()).position(|bytes| bytes == key.as_bytes()).unwrap();
         let mut bytes = whole.clone();
         bytes[at + 1] ^= 1;

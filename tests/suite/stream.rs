@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
@@ -520,6 +520,12 @@ fn an_invalid_row_fails_pack_and_leaves_the_old_output() {
     let ids: Vec<String> =
         util::rows(&playground.path("out.parquet")).into_iter().map(|row| row.id).collect();
     assert_eq!(ids, ["b"]);
+    let none = stream_of_rows(&[]);
+    let ran = run(&playground, &["pack", "-o", "empty.parquet"], &none).expect(1);
+    ran.says("standard input: has no rows; check the inputs of the process that wrote it, or allow an empty");
+    assert!(!playground.path("empty.parquet").exists());
+    run(&playground, &["pack", "-o", "empty.parquet", "--allow-empty"], &none).expect(0);
+    assert_eq!(util::rows(&playground.path("empty.parquet")), []);
     fs::write(playground.path("other.parquet"), b"no Parquet").unwrap();
     run(&playground, &["pack", "-o", "other.parquet"], &stream_of_rows(&rows))
         .expect(1)
@@ -648,4 +654,49 @@ fn no_binary_output_goes_to_a_terminal() {
     }
     let screen = screen(&mut playground.command(&["embed", "text"]), 200);
     assert_eq!(screen.code, Some(0), "{}", screen.last());
+}
+
+#[test]
+fn more_parts_than_a_process_may_open_are_searched_and_merged() {
+    let playground = Playground::new();
+    let texts: Vec<String> = (0..70).map(|n| format!("the station {n}")).collect();
+    playground.write("in.jsonl", util::jsonl(texts.iter().map(String::as_str)));
+    let read = run(&playground, &["read", "in.jsonl"], b"").expect(0);
+    let embedded = run(&playground, &EMBED, &read.stdout).expect(0).batches();
+    for at in 0..texts.len() {
+        let part = stream(&[embedded[0].slice(at, 1)]);
+        run(&playground, &["pack", "-q", "-o", &format!("parts{at:02}.parquet")], &part).expect(0);
+    }
+    let few = |arguments: &[&str]| {
+        playground.output(&mut util::after("ulimit -n 64", &playground.command(arguments)), "").expect(0)
+    };
+    let parts = "parts*.parquet";
+    let search = ["search", parts, "the station 69", "-k", "70", "--json", "--no-instruction"];
+    let found = few(&search).stdout;
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let hits = found["hits"].as_array().unwrap();
+    assert_eq!((hits.len(), &hits[0]["id"]), (70, &json!("69")));
+    let figures = few(&["inspect", parts, "--verify", "--json"]).stdout;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&figures).unwrap()["rows"], 70);
+    few(&["merge", parts, "-o", "out.parquet"]);
+    let merged: Vec<String> = rows(&playground.path("out.parquet")).into_iter().map(|row| row.text).collect();
+    assert_eq!(merged, texts);
+
+    // A part that is opened again for each question must still be the same file.
+    let mut command =
+        util::after("ulimit -n 64", &playground.command(&["search", parts, "--questions", "-", "--json"]));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut questions, mut answers) =
+        (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    questions.write_all(b"one\n").unwrap();
+    answers.read_line(&mut String::new()).unwrap();
+    fs::rename(playground.path("parts00.parquet"), playground.path("parts69.parquet")).unwrap();
+    questions.write_all(b"two\n").unwrap();
+    drop(questions);
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let expected = "parts69.parquet: cannot be read from row 0 on: another program wrote this file during the run; run again";
+    assert!(error.contains(expected), "{error}");
 }
