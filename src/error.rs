@@ -14,6 +14,12 @@ pub enum DocumentError {
     /// The file or folder could not be opened or read.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
+    /// The path names no ordinary file any more. Somebody replaced the file after the run found it.
+    #[error("was a file when it was found, and is now {found}")]
+    NotAFile {
+        /// The kind of file that the path names now.
+        found: &'static str,
+    },
     /// An object could not be read.
     #[error("{}", .0.cause)]
     Object(StoreError),
@@ -102,6 +108,12 @@ pub enum DocumentError {
     /// The text is empty after cleaning.
     #[error("is empty: it has no visible characters")]
     Empty,
+    /// The text has more tokens than allowed.
+    #[error("has more than {max} tokens")]
+    TooManyTokens {
+        /// The limit.
+        max: usize,
+    },
     /// The tokenizer refused the text.
     #[error("cannot be tokenized: {0}")]
     Tokenizer(String),

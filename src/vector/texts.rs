@@ -9,7 +9,7 @@ use super::embedding::Embedding;
 use super::mean::mean;
 use crate::console::Reporter;
 use crate::error::{DocumentError, NoVector};
-use crate::text::chunk::chunk;
+use crate::text::chunk::{TokenLimits, chunk};
 use crate::text::clean::clean;
 use crate::text::tokenize::{Encoding, Tokenizer};
 
@@ -34,7 +34,10 @@ impl Preparer {
         let text = clean(text);
         let chunks = match text.as_str() {
             "" => Err(DocumentError::Empty),
-            text => chunk(text, self.max_tokens, &self.tokenizer),
+            text => {
+                let limits = TokenLimits { chunk: self.max_tokens, text: usize::MAX };
+                chunk(text, limits, &self.tokenizer)
+            }
         };
         let encodings = chunks.map(|chunks| chunks.into_iter().map(|chunk| chunk.encoding).collect());
         PreparedText { text, chunks: encodings }

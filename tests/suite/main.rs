@@ -42,5 +42,6 @@ mod secrets;
 mod shards;
 mod stand_in;
 mod stream;
+mod tree;
 mod util;
 mod vectors;
