@@ -275,7 +275,7 @@ pub enum Lost {
 pub struct Usage(pub String);
 
 /// The error of a failed request to object storage.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{url}: {cause}")]
 pub struct StoreError {
     /// The URL of the object or of the prefix.
@@ -287,7 +287,7 @@ pub struct StoreError {
 }
 
 /// The reason why a request to object storage failed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestFailure {
     /// There is no bucket of this name.
     #[error("the bucket does not exist")]
@@ -306,6 +306,18 @@ pub enum RequestFailure {
     /// The current version of the object differs from the version that the request asked for.
     #[error("another program wrote or removed the object during this run")]
     Changed,
+    /// The answer to a request for a range of the object has another length than its headers say.
+    #[error("the store announced {announced} bytes, but sent fewer or more")]
+    WrongLength {
+        /// The length of the range, in bytes.
+        announced: u64,
+    },
+    /// The listing of the objects probably does not end.
+    #[error("the listing does not end: {reason}")]
+    EndlessListing {
+        /// What shows that the listing does not end.
+        reason: String,
+    },
     /// A listing contains a key that is not a valid path.
     #[error("{0}")]
     InvalidKey(String),
@@ -332,7 +344,11 @@ impl RequestFailure {
             | RequestFailure::NoCredentials
             | RequestFailure::Settings(_)
             | RequestFailure::Other { .. } => true,
-            RequestFailure::NoObject | RequestFailure::Changed | RequestFailure::InvalidKey(_) => false,
+            RequestFailure::NoObject
+            | RequestFailure::Changed
+            | RequestFailure::WrongLength { .. }
+            | RequestFailure::EndlessListing { .. }
+            | RequestFailure::InvalidKey(_) => false,
         }
     }
 }

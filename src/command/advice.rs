@@ -136,6 +136,12 @@ fn of_store(error: &StoreError) -> Option<Advice> {
             format!("check {credentials}, and what these credentials may do").into()
         }
         RequestFailure::Changed => "run again".into(),
+        RequestFailure::WrongLength { .. } => {
+            "run again; if that does not help, check the store and the proxies in front of it".into()
+        }
+        RequestFailure::EndlessListing { .. } => {
+            "check --endpoint, or name a prefix with fewer objects".into()
+        }
         RequestFailure::InvalidKey(_) => "rename the object".into(),
         RequestFailure::NoCredentials => format!("set {credentials}").into(),
         RequestFailure::Settings(_) => format!("check {credentials}").into(),

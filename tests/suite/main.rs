@@ -16,6 +16,7 @@ mod fuzz;
 mod golden;
 mod gpu;
 mod help;
+mod hostile_store;
 mod hub;
 mod inspect;
 mod install;

@@ -14,7 +14,7 @@ use qwen3_index::source::{Filter, Found, Roots};
 
 use crate::make::{gzip, parquet, pdf, strings};
 use crate::pipeline::reading;
-use crate::util::{Playground, Ran, bound_by_modes};
+use crate::util::{Playground, Ran, after, bound_by_modes};
 
 const SECRET: &str = "the password is swordfish";
 
@@ -132,15 +132,10 @@ fn a_pipe_in_place_of_a_file_does_not_hang_a_run_that_follows_symlinks() {
     assert_eq!(read, [format!("{}: was a file when it was found, and is now a pipe", place.display())]);
 }
 
-/// Builds `docs`, or fails if that takes more than 20 seconds or a GiB of memory.
+/// Builds `docs`. Ends the run after 20 seconds, or when it has more than 4 GiB of memory.
 fn build(playground: &Playground, more: &[&str]) -> Ran {
     let command = playground.command(&[&["build", "docs", "-o", "out.parquet"], more].concat());
-    let mut bounded = crate::util::after("ulimit -v 4194304", &command);
-    let mut timed = Command::new("timeout");
-    timed.arg("20").arg(bounded.get_program()).args(bounded.get_args());
-    timed.current_dir(command.get_current_dir().unwrap());
-    timed.envs(bounded.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    bounded = timed;
+    let mut bounded = after("ulimit -v 4194304; exec timeout 20 \"$0\" \"$@\"", &command);
     playground.output(&mut bounded, "")
 }
 

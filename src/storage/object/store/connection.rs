@@ -1,6 +1,6 @@
 //! Sends the HTTP requests of object_store, says on stderr which store the run waits for, and gives up if a store stays
-//! unavailable. This module also adds a condition to the request that completes an upload in parts, because object_store has no
-//! option for such a condition.
+//! unavailable. This module also follows redirects, bounds the answers that object_store keeps in memory, and adds a condition to
+//! the request that completes an upload in parts, because object_store has no option for such a condition.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+    HttpService,
 };
 use object_store::{ClientOptions, HeaderValue};
 
+use super::body;
+use super::client::client;
 use super::errors::root_cause;
 use crate::console::Reporter;
 
@@ -24,6 +26,16 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The time between two messages on stderr that say that the run waits for a store.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The largest answer in bytes, except for the blocks of objects. Listings are the largest answers, with up to 5,000 keys of up to
+/// 1,024 bytes.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// The most redirects of one request.
+const REDIRECTS_MAX: usize = 5;
+
+/// The headers that another host may see after a redirect. All other headers may contain credentials or a signature.
+const HEADERS_FOR_OTHERS: [&str; 5] = ["accept", "if-match", "if-none-match", "range", "user-agent"];
 
 /// A header that makes a write fail if the object has changed since the run found it.
 pub type Condition = (&'static str, HeaderValue);
@@ -107,7 +119,7 @@ impl fmt::Debug for Connector {
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
+        let client = HttpClient::new(client(options)?);
         Ok(HttpClient::new(Service { client, connection: self.0.clone() }))
     }
 }
@@ -133,7 +145,15 @@ impl HttpService for Service {
         if let Some((name, value)) = self.connection.condition_of(&request) {
             request.headers_mut().insert(name, value);
         }
-        let answer = self.client.execute(request).await;
+        let answer = match self.answer(request).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                let max = ANSWER_BYTES_MAX >> 20;
+                let error = io::Error::other(format!("{host} sent an answer of more than {max} MiB"));
+                return Err(HttpError::new(HttpErrorKind::Unknown, error));
+            }
+            Err(e) => Err(e),
+        };
         let (failure, has_answered) = match &answer {
             Ok(answer) if is_temporary(answer.status().as_u16()) => {
                 (format!("{host} answered {}", answer.status()), true)
@@ -149,6 +169,52 @@ impl HttpService for Service {
             return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(failure)));
         }
         answer
+    }
+}
+
+impl Service {
+    /// Returns the answer to a request, or `None` if it is too large. An answer with a range of an object is a stream. Any other
+    /// answer is complete, because object_store would allocate as much memory as the header `Content-Length` says.
+    async fn answer(&self, request: HttpRequest) -> Result<Option<HttpResponse>, HttpError> {
+        let is_read = request.method().is_safe();
+        let answer = if is_read { self.follow(request).await } else { self.client.execute(request).await }?;
+        if answer.status().as_u16() == 206 {
+            return Ok(Some(answer));
+        }
+        let (parts, body) = answer.into_parts();
+        let body = body::collect(body.bytes_stream(), ANSWER_BYTES_MAX).await.map_err(|e| match is_read {
+            true => e,
+            // The store may have done what it was asked to do. object_store does not repeat a write after this error.
+            false => HttpError::new(HttpErrorKind::Interrupted, e),
+        })?;
+        Ok(body.map(|body| HttpResponse::from_parts(parts, body.into())))
+    }
+
+    /// Sends a request that only reads, and follows redirects. Another host gets no credentials.
+    async fn follow(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (method, mut headers) = (request.method().clone(), request.headers().clone());
+        let mut url = reqwest::Url::parse(&request.uri().to_string()).ok();
+        let mut answer = self.client.execute(request).await?;
+        for _ in 0..REDIRECTS_MAX {
+            let place = answer.headers().get("location").filter(|_| answer.status().is_redirection());
+            let place = place.and_then(|place| place.to_str().ok());
+            let Some(next) = url.as_ref().zip(place).and_then(|(url, place)| url.join(place).ok()) else {
+                break;
+            };
+            if url.as_ref().is_none_or(|url| url.origin() != next.origin()) {
+                let secret = headers.keys().filter(|name| !HEADERS_FOR_OTHERS.contains(&name.as_str()));
+                for name in secret.cloned().collect::<Vec<_>>() {
+                    headers.remove(name);
+                }
+            }
+            let Ok(uri) = next.as_str().parse() else { break };
+            let mut request = HttpRequest::new(HttpRequestBody::empty());
+            (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri);
+            *request.headers_mut() = headers.clone();
+            answer = self.client.execute(request).await?;
+            url = Some(next);
+        }
+        Ok(answer)
     }
 }
 

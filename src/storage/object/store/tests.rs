@@ -262,7 +262,7 @@ fn two_uploads_at_once_have_their_own_conditions() {
     let connection = Arc::new(Connection::new(Arc::new(Reporter::new(true, LogFormat::Text))));
     let service = Service { client: HttpClient::new(fake), connection: connection.clone() };
     let objects = Arc::new(s3(FakeConnector(HttpClient::new(service))));
-    let backend = Backend { objects: objects.clone(), parts: objects, conditions: Conditions::PutAndParts };
+    let backend = Backend::new(objects, Conditions::PutAndParts);
     let store = Store::new(Scheme::S3, backend, connection).unwrap();
     // These ids are percent-encoded in a query, so the query does not contain the ids themselves.
     let uploads = [("one", "1/+ =&"), ("two", "2%2B")];
