@@ -119,8 +119,11 @@ const TEXT: &[u8] = b"a text of the object";
 
 #[test]
 fn a_block_of_another_length_than_announced_is_a_failure() {
-    let lengths: [(&str, fn() -> Vec<u8>); 3] =
-        [("shorter", || TEXT[..6].to_vec()), ("longer", || [TEXT, b" and of another"].concat()), ("empty", Vec::new)];
+    let lengths: [(&str, fn() -> Vec<u8>); 3] = [
+        ("shorter", || TEXT[..6].to_vec()),
+        ("longer", || [TEXT, b" and of another"].concat()),
+        ("empty", Vec::new),
+    ];
     for (what, body) in lengths {
         let server = Server::start(move |request| match () {
             () if request.is_listing() => page(&["docs/a.txt".into(), "docs/b.txt".into()], TEXT.len(), None),

@@ -48,7 +48,10 @@ fn build(options: &ClientOptions) -> reqwest::Result<Client> {
         builder = builder.http1_only();
     }
     let accepts_invalid = is_on(ClientConfigKey::AllowInvalidCertificates);
-    builder.danger_accept_invalid_certs(accepts_invalid).https_only(!is_on(ClientConfigKey::AllowHttp)).build()
+    builder
+        .danger_accept_invalid_certs(accepts_invalid)
+        .https_only(!is_on(ClientConfigKey::AllowHttp))
+        .build()
 }
 
 /// Returns whether a value means `true` to object_store.

@@ -30,7 +30,8 @@ impl Store {
             let page = || self.pages.list_paginated(prefix.as_deref(), options());
             let page = self.retry(page)?.map_err(|e| self.error(url, &e))?;
             pages.check(&page, listed.len()).map_err(|e| errors::of_url(url, e))?;
-            listed.extend(page.result.objects.iter().filter_map(|meta| listed_object(meta, prefix.as_deref())));
+            listed
+                .extend(page.result.objects.iter().filter_map(|meta| listed_object(meta, prefix.as_deref())));
             page_token = page.page_token.filter(|token| !token.is_empty());
             if page_token.is_none() {
                 return Ok(listed);
