@@ -162,12 +162,12 @@ fn root(name: &Path, follow: bool) -> anyhow::Result<Root> {
         return Ok(Root::Stdin);
     }
     let unreadable = |e: DocumentError| anyhow::Error::new(e).context(format!("input {}", name.display()));
-    let metadata = fs::metadata(name).map_err(Into::into).map_err(unreadable)?;
+    let metadata = fs::metadata(name).map_err(|e| unreadable(e.into()))?;
     // The paths `./docs/` and `docs` name the same root, so the ids of the documents must be the same for both paths.
     let path: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
     // The root is opened now, so that a missing read permission ends the run before any document is read.
     if metadata.is_dir() {
-        fs::read_dir(name).map_err(Into::into).map_err(unreadable)?;
+        fs::read_dir(name).map_err(|e| unreadable(e.into()))?;
         return Ok(Root::Folder(Tree::Folder(path), Patterns::of_folder(name, follow)?));
     }
     match FileFormat::of(&path) {

@@ -14,6 +14,7 @@ use object_store::client::{
     HttpService,
 };
 use object_store::{ClientOptions, HeaderValue};
+use reqwest::Url;
 
 use super::body;
 use super::client::client;
@@ -76,7 +77,7 @@ impl Connection {
     fn condition_of(&self, request: &HttpRequest) -> Option<Condition> {
         let query = request.uri().query().filter(|_| request.method() == "POST")?;
         // `query_pairs` decodes the id, but needs a whole URL.
-        let url = reqwest::Url::parse(&format!("http://host/?{query}")).ok()?;
+        let url = Url::parse(&format!("http://host/?{query}")).ok()?;
         let (_, upload_id) = url.query_pairs().find(|(name, _)| name == "uploadId")?;
         lock(&self.conditions).get(&*upload_id).cloned()
     }
@@ -177,8 +178,9 @@ impl Service {
     /// answer is complete, because object_store would allocate as much memory as the header `Content-Length` says.
     async fn answer(&self, request: HttpRequest) -> Result<Option<HttpResponse>, HttpError> {
         let is_read = request.method().is_safe();
+        let asks_for_range = request.headers().contains_key("range");
         let answer = if is_read { self.follow(request).await } else { self.client.execute(request).await }?;
-        if answer.status().as_u16() == 206 {
+        if asks_for_range && answer.status().as_u16() == 206 {
             return Ok(Some(answer));
         }
         let (parts, body) = answer.into_parts();
@@ -192,30 +194,33 @@ impl Service {
 
     /// Sends a request that only reads, and follows redirects. Another host gets no credentials.
     async fn follow(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let Ok(mut url) = Url::parse(&request.uri().to_string()) else {
+            return self.client.execute(request).await;
+        };
         let (method, mut headers) = (request.method().clone(), request.headers().clone());
-        let mut url = reqwest::Url::parse(&request.uri().to_string()).ok();
         let mut answer = self.client.execute(request).await?;
         for _ in 0..REDIRECTS_MAX {
-            let place = answer.headers().get("location").filter(|_| answer.status().is_redirection());
-            let place = place.and_then(|place| place.to_str().ok());
-            let Some(next) = url.as_ref().zip(place).and_then(|(url, place)| url.join(place).ok()) else {
-                break;
-            };
-            if url.as_ref().is_none_or(|url| url.origin() != next.origin()) {
-                let secret = headers.keys().filter(|name| !HEADERS_FOR_OTHERS.contains(&name.as_str()));
-                for name in secret.cloned().collect::<Vec<_>>() {
-                    headers.remove(name);
-                }
-            }
+            let Some(next) = redirect(&url, &answer) else { break };
             let Ok(uri) = next.as_str().parse() else { break };
+            if url.origin() != next.origin() {
+                let may_go = |name: &str| HEADERS_FOR_OTHERS.contains(&name);
+                let kept = headers.iter().filter(|(name, _)| may_go(name.as_str()));
+                headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+            }
             let mut request = HttpRequest::new(HttpRequestBody::empty());
             (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri);
             *request.headers_mut() = headers.clone();
             answer = self.client.execute(request).await?;
-            url = Some(next);
+            url = next;
         }
         Ok(answer)
     }
+}
+
+/// Returns the URL that an answer redirects to, if any.
+fn redirect(url: &Url, answer: &HttpResponse) -> Option<Url> {
+    let place = answer.headers().get("location").filter(|_| answer.status().is_redirection())?;
+    url.join(place.to_str().ok()?).ok()
 }
 
 /// Returns whether object_store retries a request after an answer with this status.
