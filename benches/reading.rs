@@ -41,7 +41,7 @@ use qwen3_index::pipeline::journal::{Header, Journal};
 use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::storage::place::Place;
-use qwen3_index::text::chunk::chunk;
+use qwen3_index::text::chunk::{TokenLimits, chunk};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use qwen3_index::vector::batch::{Batch, Batching};
@@ -66,6 +66,7 @@ const BATCH_TOKENS: usize = 8192;
 
 /// Tokens per chunk at most, the default of the tool.
 const MAX_TOKENS: usize = 2048;
+const LIMITS: TokenLimits = TokenLimits { chunk: MAX_TOKENS, text: usize::MAX };
 
 const RUNS: usize = 5;
 const SECONDS_PER_RUN: f64 = 0.4;
@@ -157,7 +158,7 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, scratch: &Path) -> String {
 
 /// Does what `src/pipeline/prepare.rs` does with a document. Returns how many tokens it has.
 fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
-    let chunks = chunk(&clean(&document.text), MAX_TOKENS, tokenizer).unwrap();
+    let chunks = chunk(&clean(&document.text), LIMITS, tokenizer).unwrap();
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
 }
 
@@ -213,6 +214,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         reading: reading(),
         tokenizer,
         max_tokens: MAX_TOKENS,
+        document_tokens: usize::MAX,
         batch_tokens: Some(BATCH_TOKENS),
         rows: RowKind::Documents,
         dim: WIDTH,

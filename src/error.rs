@@ -14,6 +14,12 @@ pub enum DocumentError {
     /// The file or folder could not be opened or read.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
+    /// The path names no ordinary file any more. Somebody replaced the file after the run found it.
+    #[error("was a file when it was found, and is now {found}")]
+    NotAFile {
+        /// The kind of file that the path names now.
+        found: &'static str,
+    },
     /// An object could not be read.
     #[error("{}", .0.cause)]
     Object(StoreError),
@@ -102,6 +108,12 @@ pub enum DocumentError {
     /// The text is empty after cleaning.
     #[error("is empty: it has no visible characters")]
     Empty,
+    /// The text has more tokens than allowed.
+    #[error("has more than {max} tokens")]
+    TooManyTokens {
+        /// The limit.
+        max: usize,
+    },
     /// The tokenizer refused the text.
     #[error("cannot be tokenized: {0}")]
     Tokenizer(String),
@@ -263,7 +275,7 @@ pub enum Lost {
 pub struct Usage(pub String);
 
 /// The error of a failed request to object storage.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{url}: {cause}")]
 pub struct StoreError {
     /// The URL of the object or of the prefix.
@@ -275,7 +287,7 @@ pub struct StoreError {
 }
 
 /// The reason why a request to object storage failed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestFailure {
     /// There is no bucket of this name.
     #[error("the bucket does not exist")]
@@ -294,6 +306,18 @@ pub enum RequestFailure {
     /// The current version of the object differs from the version that the request asked for.
     #[error("another program wrote or removed the object during this run")]
     Changed,
+    /// The answer to a request for a range of the object has another length than its headers say.
+    #[error("the store announced {announced} bytes, but sent fewer or more")]
+    WrongLength {
+        /// The length of the range, in bytes.
+        announced: u64,
+    },
+    /// The listing of the objects probably does not end.
+    #[error("the listing does not end: {reason}")]
+    EndlessListing {
+        /// What shows that the listing does not end.
+        reason: String,
+    },
     /// A listing contains a key that is not a valid path.
     #[error("{0}")]
     InvalidKey(String),
@@ -320,7 +344,11 @@ impl RequestFailure {
             | RequestFailure::NoCredentials
             | RequestFailure::Settings(_)
             | RequestFailure::Other { .. } => true,
-            RequestFailure::NoObject | RequestFailure::Changed | RequestFailure::InvalidKey(_) => false,
+            RequestFailure::NoObject
+            | RequestFailure::Changed
+            | RequestFailure::WrongLength { .. }
+            | RequestFailure::EndlessListing { .. }
+            | RequestFailure::InvalidKey(_) => false,
         }
     }
 }

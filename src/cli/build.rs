@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::setup::{ModelArguments, ReadingArguments};
-use super::style::{LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
+use super::style::{LIMITS, LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
 
 pub const EXAMPLES: &str = "  \
   qwen3-index build ./docs -o vectors.parquet
@@ -53,6 +53,14 @@ pub struct BuildArguments {
     /// the chunks, unless --chunks is given. N includes the end token. The default is smaller if the model accepts fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
+
+    /// Maximum tokens per document
+    ///
+    /// A document with more tokens is a failure: it is named on stderr and gets no row. A document that keeps its vector from the
+    /// old output is not counted.
+    #[arg(long, value_name = "N", default_value = "1000000", help_heading = LIMITS, hide_short_help = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_document_tokens: u64,
 
     /// Write one row per chunk, not one per document
     ///

@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::ModelArguments;
-use super::style::{INPUT, OUTPUT, TEXT};
+use super::style::{INPUT, LIMITS, OUTPUT, TEXT};
 
 pub const EXAMPLES: &str = "  \
   qwen3-index embed --query \"How do I return a station?\"
@@ -69,6 +69,13 @@ pub struct EmbedArguments {
     /// the chunks. N includes the end token. The default is smaller if the model accepts fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
+
+    /// Maximum tokens per text
+    ///
+    /// A text with more tokens gets an error instead of a vector.
+    #[arg(long, value_name = "N", default_value = "1000000", help_heading = LIMITS, hide_short_help = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_document_tokens: u64,
 
     #[command(flatten)]
     #[allow(missing_docs)]

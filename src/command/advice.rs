@@ -95,6 +95,7 @@ fn of_plain(cause: &(dyn Error + 'static)) -> Option<&'static str> {
 fn of_document(error: &DocumentError) -> Option<Advice> {
     let advice = match error {
         DocumentError::Unreadable(_) => "check that it exists and that this user may read it",
+        DocumentError::NotAFile { .. } => "run again",
         DocumentError::Object(error) => return of_store(error),
         DocumentError::RestNotRead(cause) => return of_document(cause),
         DocumentError::Content(error) => of_content(error),
@@ -111,6 +112,7 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::FieldType { role: FieldRole::Id, .. } => "name another field with --id-field",
         DocumentError::FieldType { role: FieldRole::Text, .. } => "name another field with --text-field",
         DocumentError::DuplicateId { .. } => "give each document a different id",
+        DocumentError::TooManyTokens { .. } => "raise --max-document-tokens, or split it",
         DocumentError::NoVector(NoVector::NotFinite) => "try an fp32 export of the model",
         DocumentError::NoVector(NoVector::OutOfMemory { .. }) => "lower --max-tokens, or free memory",
         DocumentError::Empty | DocumentError::Tokenizer(_) => return None,
@@ -142,6 +144,12 @@ fn of_store(error: &StoreError) -> Option<Advice> {
             format!("check {credentials}, and what these credentials may do").into()
         }
         RequestFailure::Changed => "run again".into(),
+        RequestFailure::WrongLength { .. } => {
+            "run again; if that does not help, check the store and the proxies in front of it".into()
+        }
+        RequestFailure::EndlessListing { .. } => {
+            "check --endpoint, or name a prefix with fewer objects".into()
+        }
         RequestFailure::InvalidKey(_) => "rename the object".into(),
         RequestFailure::NoCredentials => format!("set {credentials}").into(),
         RequestFailure::Settings(_) => format!("check {credentials}").into(),

@@ -200,11 +200,11 @@ fn tail_value(footer: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::shared_file::SharedFile;
     use crate::index::file::IndexFile;
     use crate::index::kept::KeptColumn;
     use crate::index::part::{IndexFileError, Part};
     use crate::index::row::RowId;
+    use crate::index::shared_file::SharedFile;
     use crate::index::table::{Table, TableRow};
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
     use parquet::file::properties::WriterProperties;

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::error::{Failure, Lost};
 use crate::index::RowKind;
 use crate::source::{Document, Found, LeftOut};
-use crate::text::chunk::{Chunk, chunk};
+use crate::text::chunk::{Chunk, TokenLimits, chunk};
 use crate::text::tokenize::Encoding;
 
 /// A document with a text that is not empty after cleaning.
@@ -150,7 +150,8 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
             same_text: None,
         }));
     }
-    let chunks = match chunk(&document.text, job.max_tokens, &job.tokenizer) {
+    let limits = TokenLimits { chunk: job.max_tokens, text: job.document_tokens };
+    let chunks = match chunk(&document.text, limits, &job.tokenizer) {
         Ok(chunks) => chunks,
         Err(cause) => {
             let place = document.place();

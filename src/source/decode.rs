@@ -156,12 +156,12 @@ pub fn skip(reader: &mut impl Read, bytes: usize) -> io::Result<u64> {
     io::copy(&mut reader.take(bytes as u64), &mut io::sink())
 }
 
-/// The rest of a stream after a failed read. This reader returns the error once and then ends.
+/// The rest of a stream after a failed read. The first read returns the error, and every further read fails too.
 struct Failing(Option<io::Error>);
 
 impl Read for Failing {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.0.take().map_or(Ok(0), Err)
+        Err(self.0.take().unwrap_or_else(|| io::Error::other("an earlier read failed")))
     }
 }
 

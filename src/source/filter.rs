@@ -1,14 +1,23 @@
 //! Selects files below a folder. The patterns for the selection have the syntax of `.gitignore`. No other module uses the
 //! crate `ignore`.
 
-use std::fmt::Display;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use super::local_file::LocalFile;
+use crate::error::DocumentError;
 
 /// Name of a file of patterns at the top of a root. Files and folders that match a pattern are skipped.
 pub const IGNORE_FILE: &str = ".qwen3ignore";
+
+/// Maximum size of an [`IGNORE_FILE`], in bytes.
+const IGNORE_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Maximum number of patterns in an [`IGNORE_FILE`]. Compiled, a pattern needs about 10 KB of memory.
+const PATTERNS_MAX: usize = 10_000;
 
 /// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` matches only at the top, and `drafts/`
 /// matches only folders.
@@ -25,18 +34,21 @@ impl Patterns {
         Ok(Patterns(patterns))
     }
 
-    /// Reads the patterns of the [`IGNORE_FILE`] in a root. If the root has no such file, the returned patterns match
-    /// nothing.
+    /// Reads the patterns of the [`IGNORE_FILE`] in a folder. If the folder has no such file, the returned patterns match
+    /// nothing. `follow` says whether the file may be a symlink.
     ///
     /// # Errors
-    /// The file exists and cannot be read, or a pattern is not valid.
-    pub fn of_root(root: &Path) -> anyhow::Result<Self> {
-        let path = root.join(IGNORE_FILE);
-        let mut builder = builder();
-        let error = if path.symlink_metadata().is_ok() { builder.add(&path) } else { None };
-        match error {
-            Some(e) => Err(unusable(&path.display(), &e)),
-            None => Ok(Patterns(builder.build()?)),
+    /// The errors of [`Patterns::read`]; the file cannot be opened, or is not an ordinary file.
+    pub fn of_folder(folder: &Path, follow: bool) -> anyhow::Result<Self> {
+        let file = LocalFile::below(folder.into(), IGNORE_FILE.into(), follow);
+        let name = file.path().display().to_string();
+        match file.open() {
+            Ok(file) => Patterns::read(&name, file),
+            Err(DocumentError::Unreadable(e)) if e.kind() == ErrorKind::NotFound => Patterns::none(),
+            Err(DocumentError::NotAFile { found }) => {
+                Err(anyhow!("{name}: is {found}, not a file; replace it by a file of patterns"))
+            }
+            Err(e) => Err(anyhow::Error::new(e).context(name)),
         }
     }
 
@@ -45,16 +57,34 @@ impl Patterns {
         Ok(Patterns(builder().build()?))
     }
 
-    /// Parses the content of an [`IGNORE_FILE`]. `name` is the name of the file in messages.
+    /// Reads the content of an [`IGNORE_FILE`]. `name` is the name of the file in messages.
     ///
     /// # Errors
-    /// A pattern is not valid.
-    pub fn of_text(name: &str, text: &str) -> anyhow::Result<Self> {
+    /// The file cannot be read, is too large, is not UTF-8 or has too many patterns, or a pattern is not valid.
+    pub fn read(name: &str, file: impl Read) -> anyhow::Result<Self> {
+        let mut bytes = Vec::new();
+        let read = file.take(IGNORE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+        read.map_err(|e| anyhow::Error::new(DocumentError::from(e)).context(name.to_owned()))?;
+        ensure!(
+            bytes.len() as u64 <= IGNORE_FILE_BYTES_MAX,
+            "{name}: is larger than {} MiB; write fewer patterns",
+            IGNORE_FILE_BYTES_MAX >> 20
+        );
+        let text = String::from_utf8(bytes).map_err(|_| anyhow!("{name}: is not UTF-8; save it as UTF-8"))?;
+        let text = text.trim_start_matches('\u{feff}');
+        let is_pattern = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        ensure!(
+            text.lines().filter(is_pattern).count() <= PATTERNS_MAX,
+            "{name}: has more than {PATTERNS_MAX} patterns; write fewer"
+        );
         let mut builder = builder();
-        for line in text.trim_start_matches('\u{feff}').lines() {
-            builder.add_line(None, line).map_err(|e| unusable(&name, &e))?;
+        let invalid = |place: &str, e: &ignore::Error| {
+            anyhow!("{name}: {place}{}; write patterns as in .gitignore", cause(e))
+        };
+        for (at, line) in text.lines().enumerate() {
+            builder.add_line(None, line).map_err(|e| invalid(&format!("line {}: ", at + 1), &e))?;
         }
-        Ok(Patterns(builder.build()?))
+        Ok(Patterns(builder.build().map_err(|e| invalid("", &e))?))
     }
 
     fn matches(&self, below: &Path, is_folder: bool) -> bool {
@@ -62,8 +92,12 @@ impl Patterns {
     }
 }
 
-fn unusable(file: &dyn Display, error: &ignore::Error) -> anyhow::Error {
-    anyhow!("{file}: cannot be read as patterns ({error}); write them as in .gitignore")
+/// Returns the cause of an error without the pattern, which may be as long as a file.
+fn cause(error: &ignore::Error) -> String {
+    match error {
+        ignore::Error::Glob { err, .. } => err.clone(),
+        error => error.to_string(),
+    }
 }
 
 /// A list of patterns in a [`Filter`].

@@ -1,20 +1,20 @@
 //! The place of a file: a path on this machine, or an object in object storage.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tempfile::{NamedTempFile, TempPath};
 
+use super::local_file::LocalFile;
+use crate::error::DocumentError;
 use crate::storage::object::Object;
 
 /// The place of a file.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// A path on this machine.
-    Path(PathBuf),
+    /// A file on this machine.
+    File(LocalFile),
     /// An object in a bucket.
     Object(Object),
 }
@@ -23,31 +23,36 @@ impl Location {
     /// Opens the file for reading.
     ///
     /// # Errors
-    /// A file on this machine cannot be opened. For an object, this function never fails. If the object cannot be
-    /// downloaded, reading from the returned reader fails.
-    pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+    /// The errors of [`LocalFile::open`]. For an object, this function never fails. If the object cannot be downloaded,
+    /// reading from the returned reader fails.
+    pub fn open(&self) -> Result<Box<dyn Read + Send>, DocumentError> {
         Ok(match self {
-            Location::Path(path) => Box::new(File::open(path)?),
+            Location::File(file) => Box::new(file.open()?),
             Location::Object(object) => Box::new(object.open()),
         })
     }
 
-    /// Downloads an object to a temporary file, for callers that need a path. Returns `None` if the file is on this machine.
+    /// Returns a file on this machine with the content, for callers that need one. An object is downloaded to a temporary
+    /// file, which is deleted when the second value is dropped.
     ///
     /// # Errors
     /// The object cannot be read, or the temporary file cannot be written.
-    pub fn fetch(&self) -> io::Result<Option<TempPath>> {
-        let Location::Object(object) = self else { return Ok(None) };
-        let mut file = NamedTempFile::new()?;
-        io::copy(&mut object.open(), file.as_file_mut())?;
-        Ok(Some(file.into_temp_path()))
+    pub fn fetch(&self) -> io::Result<(LocalFile, Option<TempPath>)> {
+        match self {
+            Location::File(file) => Ok((file.clone(), None)),
+            Location::Object(object) => {
+                let mut file = NamedTempFile::new()?;
+                io::copy(&mut object.open(), file.as_file_mut())?;
+                Ok((LocalFile::named(file.path().to_owned()), Some(file.into_temp_path())))
+            }
+        }
     }
 
     /// Returns the path or the URL.
-    pub fn name(&self) -> Cow<'_, Path> {
+    pub fn name(&self) -> PathBuf {
         match self {
-            Location::Path(path) => path.into(),
-            Location::Object(object) => PathBuf::from(object.url().to_string()).into(),
+            Location::File(file) => file.path(),
+            Location::Object(object) => object.url().to_string().into(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod format;
 mod found;
 mod id;
 mod json;
+mod local_file;
 mod location;
 mod raw;
 mod roots;

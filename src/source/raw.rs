@@ -126,7 +126,7 @@ impl RawFile {
     fn read(self, reading: &Reading) -> Result<Document, Failure> {
         let RawFile { id, base, location, download, format, size } = self;
         let bytes = download.map_or_else(|| location.open(), |reader| Ok(reader));
-        match bytes.map_err(Into::into).and_then(|bytes| reading.file(bytes, format, size)) {
+        match bytes.and_then(|bytes| reading.file(bytes, format, size)) {
             Ok(Text { text, encoding, kept }) => {
                 Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding, kept })
             }

@@ -4,17 +4,18 @@
 //! A root is a file, a folder, an object in a bucket, a prefix in a bucket, or standard input.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{anyhow, ensure};
+use anyhow::ensure;
 
 use super::document::LeftOut;
 use super::filter::{Filter, IGNORE_FILE, Patterns};
 use super::format::{FileFormat, FormatKind};
 use super::found::Found;
 use super::id::{IdPrefix, id_below, id_of};
+use super::local_file::LocalFile;
 use super::location::Location;
 use super::raw::{Raw, RawFile, Reading};
 use super::rows;
@@ -76,11 +77,12 @@ impl Roots {
     /// The error is a [`Usage`] if a file has an unknown format or if standard input is named twice. The error has another
     /// type if a root does not exist or cannot be read.
     pub fn new(names: &[PathBuf], filter: Filter, may_be_missing: bool) -> anyhow::Result<Self> {
-        let root = |name: &PathBuf| match root(name) {
+        let root = |name: &PathBuf| match root(name, filter.follow) {
             Err(_) if may_be_missing && is_missing(name) => Ok(Root::Missing(name.clone())),
             root => root,
         };
-        Roots::of(names.iter().map(root).collect::<anyhow::Result<_>>()?, filter)
+        let roots = names.iter().map(root).collect::<anyhow::Result<_>>()?;
+        Roots::of(roots, filter)
     }
 
     /// Checks roots like [`Roots::new`], and also accepts URLs of objects and prefixes. Lists the objects below each prefix.
@@ -162,28 +164,24 @@ fn is_missing(name: &Path) -> bool {
     name.as_os_str() != STDIN && name.metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
-fn root(name: &Path) -> anyhow::Result<Root> {
+fn root(name: &Path, follow: bool) -> anyhow::Result<Root> {
     if name.as_os_str() == STDIN {
         return Ok(Root::Stdin);
     }
-    let unreadable = |e: io::Error| {
-        anyhow!(
-            "input {}: cannot be read: {e}; check that it exists and that this user may read it",
-            name.display()
-        )
-    };
-    let metadata = fs::metadata(name).map_err(unreadable)?;
+    let unreadable = |e: DocumentError| anyhow::Error::new(e).context(format!("input {}", name.display()));
+    let metadata = fs::metadata(name).map_err(|e| unreadable(e.into()))?;
     // The paths `./docs/` and `docs` name the same root, so the ids of the documents must be the same for both paths.
     let path: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
     // The root is opened now, so that a missing read permission ends the run before any document is read.
     if metadata.is_dir() {
-        fs::read_dir(name).map_err(unreadable)?;
-        return Ok(Root::Folder(Tree::Folder(path), Patterns::of_root(name)?));
+        fs::read_dir(name).map_err(|e| unreadable(e.into()))?;
+        return Ok(Root::Folder(Tree::Folder(path), Patterns::of_folder(name, follow)?));
     }
     match FileFormat::of(&path) {
         Some(format) if metadata.is_file() => {
-            fs::File::open(name).map_err(unreadable)?;
-            Ok(Root::File(Location::Path(path), format))
+            let file = LocalFile::named(path);
+            file.open().map_err(unreadable)?;
+            Ok(Root::File(Location::File(file), format))
         }
         _ => Err(unknown_format(name).into()),
     }
@@ -210,15 +208,7 @@ fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyho
     let listing = stores.list(url)?;
     if !listing.is_empty() || url.is_prefix() {
         let patterns = match stores.object(&url.below(IGNORE_FILE))? {
-            Some(object) => {
-                let name = object.url().to_string();
-                let text = io::read_to_string(object.open()).map_err(|e| {
-                    anyhow!(
-                        "{name}: cannot be read ({e}); save it as UTF-8, and check that this user may read it"
-                    )
-                })?;
-                Patterns::of_text(&name, &text)?
-            }
+            Some(object) => Patterns::read(&object.url().to_string(), object.open())?,
             None => Patterns::none()?,
         };
         return Ok(Root::Folder(Tree::Bucket(listing), patterns));
@@ -237,7 +227,7 @@ fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyho
 /// memory, so a wrong size does no harm.
 fn size(location: &Location) -> u64 {
     match location {
-        Location::Path(path) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        Location::File(file) => file.size(),
         Location::Object(object) => object.bytes(),
     }
 }
@@ -270,9 +260,10 @@ impl<'a> Documents<'a> {
             }
             Root::File(location, format) => {
                 let (parent, name, whole) = match location {
-                    Location::Path(path) => {
+                    Location::File(file) => {
+                        let path = file.path();
                         let name = id_of(Path::new(path.file_name().unwrap_or_default()));
-                        (path.parent().unwrap_or(Path::new("")).to_owned(), name, id_of(path))
+                        (path.parent().unwrap_or(Path::new("")).to_owned(), name, id_of(&path))
                     }
                     Location::Object(object) => {
                         let url = object.url();

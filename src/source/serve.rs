@@ -62,7 +62,7 @@ fn send_rows(table: Response<ParquetTable>, limits: Limits, answers: &mut impl W
         Ok(table) => table,
         Err(e) => return answer::<()>(answers, &Err(e)),
     };
-    answer(answers, &Ok(()))?;
+    answer(answers, &Ok(table.row_count()))?;
     loop {
         answers.flush()?;
         limit_seconds(limits.seconds)?;

@@ -3,12 +3,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use walkdir::{DirEntry, WalkDir};
 
 use super::document::LeftOut;
 use super::filter::{Filter, Patterns};
 use super::format::FileFormat;
+use super::local_file::LocalFile;
 use super::location::Location;
 use crate::error::DocumentError;
 use crate::storage::object::Listing;
@@ -68,7 +70,7 @@ impl Rules<'_> {
 
 /// The walk over one folder. The folder itself may be a symlink or hidden.
 pub struct Walk<'a> {
-    root: PathBuf,
+    root: Arc<Path>,
     rules: Rules<'a>,
     entries: walkdir::IntoIter,
 }
@@ -78,7 +80,7 @@ impl<'a> Walk<'a> {
         // The root `.` is stored as an empty path.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
-        Walk { root: start.to_owned(), rules: Rules { filter, of_root }, entries }
+        Walk { root: start.into(), rules: Rules { filter, of_root }, entries }
     }
 
     /// Returns the result for an entry. Returns `None` for a folder that the walk enters.
@@ -108,8 +110,13 @@ impl<'a> Walk<'a> {
         };
         match entry.metadata() {
             Ok(metadata) => {
-                let location = Location::Path(entry.into_path());
-                Some(Entry::File(File { location, below, format, size: metadata.len() }))
+                let file = LocalFile::below(self.root.clone(), below.clone(), self.rules.filter.follow);
+                Some(Entry::File(File {
+                    location: Location::File(file),
+                    below,
+                    format,
+                    size: metadata.len(),
+                }))
             }
             Err(e) => Some(failed(below, &e)),
         }

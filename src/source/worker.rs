@@ -48,8 +48,8 @@ pub enum Request {
         /// Whether the worker parses the front matter too.
         front_matter: bool,
     },
-    /// A request to read the rows of a Parquet file. The first answer is `()` and means that the file is open. Each
-    /// following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
+    /// A request to read the rows of a Parquet file. The first answer is the number of rows and means that the file is
+    /// open. Each following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
     Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
 }
 

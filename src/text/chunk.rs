@@ -27,47 +27,44 @@ const BYTES_PER_TOKEN_MAX: usize = 16;
 /// if the token counts of its sentences add up to about one chunk.
 const BYTES_PER_TOKEN_LIKELY: usize = 5;
 
+/// Limits on tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenLimits {
+    /// The most tokens per chunk, including prefix and special tokens.
+    pub chunk: usize,
+    /// The most tokens per text, without the prefixes and special tokens of its chunks.
+    pub text: usize,
+}
+
 /// A part of a text, and the token ids that the model receives for this part.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     /// The range of bytes in the clean text.
     pub span: Range<usize>,
-    /// The token ids of the chunk, including prefix and special tokens: at most `max_tokens`.
+    /// The token ids of the chunk, including prefix and special tokens: at most [`TokenLimits::chunk`].
     pub encoding: Encoding,
 }
 
-/// Splits a clean text into as few chunks as possible. Each chunk has at most `max_tokens` tokens, including prefix and
-/// special tokens.
+/// Splits a clean text into as few chunks as possible, within the limits.
 ///
 /// Splits at sentence ends. A sentence over the limit is split between words, and a word over the limit between characters.
 /// The chunks are in the order of the text. They cover the whole text, except for one space between two chunks. A text within
 /// the limit becomes one chunk, and an empty text becomes an empty list. The time is linear in the length of the text.
 ///
 /// # Errors
-/// The tokenizer refuses the text.
+/// The text has more tokens than the limit, or the tokenizer refuses the text.
 ///
 /// # Panics
-/// If `max_tokens` leaves fewer than [`ROOM_MIN`] tokens for text.
-pub fn chunk(text: &str, max_tokens: usize, tokenizer: &Tokenizer) -> Result<Vec<Chunk>, DocumentError> {
+/// If the limit per chunk leaves fewer than [`ROOM_MIN`] tokens for text.
+pub fn chunk(text: &str, limits: TokenLimits, tokenizer: &Tokenizer) -> Result<Vec<Chunk>, DocumentError> {
+    let max_tokens = limits.chunk;
     let room = max_tokens.checked_sub(tokenizer.overhead()).filter(|&room| room >= ROOM_MIN);
     let room = room.unwrap_or_else(|| panic!("max_tokens {max_tokens} leaves no room for text"));
-    let chunker = Chunker { text, max_tokens, room, tokenizer };
-    let mut chunks = Vec::new();
-    let is_likely_to_fit = text.len() <= room * BYTES_PER_TOKEN_LIKELY;
-    if is_likely_to_fit && chunker.emit(0..text.len(), &mut chunks)? {
-        return Ok(chunks);
-    }
-    let atoms = chunker.atoms()?;
-    // This sum may be higher than the token count of the whole text, because a space between two sentences may be counted
-    // twice.
-    let tokens: usize = atoms.iter().map(|atom| atom.tokens).sum();
-    if !is_likely_to_fit && tokens <= room + atoms.len() && chunker.emit(0..text.len(), &mut chunks)? {
-        return Ok(chunks);
-    }
-    for span in balance(&atoms, room) {
-        chunker.emit_or_halve(span, &mut chunks)?;
-    }
-    Ok(chunks)
+    let chunker = Chunker { text, max_tokens, room, text_max: limits.text, tokenizer };
+    let chunks = chunker.chunks()?;
+    let tokens: usize =
+        chunks.iter().map(|chunk| chunk.encoding.len().saturating_sub(tokenizer.overhead())).sum();
+    if tokens > limits.text { Err(chunker.too_long()) } else { Ok(chunks) }
 }
 
 /// A sentence that fits into a chunk, or a part of a longer sentence.
@@ -76,18 +73,53 @@ struct Atom {
     tokens: usize,
 }
 
+/// The atoms of a text.
+#[derive(Default)]
+struct Atoms {
+    list: Vec<Atom>,
+    /// The sum over all atoms. The whole text may have fewer tokens, because a space between two sentences may be counted
+    /// twice.
+    tokens: usize,
+}
+
 struct Chunker<'a> {
     text: &'a str,
     max_tokens: usize,
     /// The most tokens of text per chunk: `max_tokens` minus the prefix and the special tokens.
     room: usize,
+    /// The most tokens per text.
+    text_max: usize,
     tokenizer: &'a Tokenizer,
 }
 
 impl Chunker<'_> {
+    fn chunks(&self) -> Result<Vec<Chunk>, DocumentError> {
+        let mut chunks = Vec::new();
+        let is_likely_to_fit = self.text.len() <= self.room * BYTES_PER_TOKEN_LIKELY;
+        if is_likely_to_fit && self.emit(0..self.text.len(), &mut chunks)? {
+            return Ok(chunks);
+        }
+        let atoms = self.atoms()?;
+        let may_fit = !is_likely_to_fit && atoms.tokens <= self.room + atoms.list.len();
+        if may_fit && self.emit(0..self.text.len(), &mut chunks)? {
+            return Ok(chunks);
+        }
+        for span in balance(&atoms.list, self.room) {
+            self.emit_or_halve(span, &mut chunks)?;
+        }
+        Ok(chunks)
+    }
+
+    fn too_long(&self) -> DocumentError {
+        DocumentError::TooManyTokens { max: self.text_max }
+    }
+
     /// Returns the sentences of the text. A sentence that is too long for a chunk is returned in parts that fit.
-    fn atoms(&self) -> Result<Vec<Atom>, DocumentError> {
-        let mut atoms = Vec::new();
+    ///
+    /// # Errors
+    /// The errors of [`chunk`].
+    fn atoms(&self) -> Result<Atoms, DocumentError> {
+        let mut atoms = Atoms::default();
         let mut start = 0;
         for end in SentenceSegmenter::new(Default::default()).segment_str(self.text).skip(1) {
             self.split(start..end, &mut atoms)?;
@@ -96,13 +128,16 @@ impl Chunker<'_> {
         Ok(atoms)
     }
 
-    /// Appends a span to the atoms. Halves the span until each part fits into a chunk.
-    fn split(&self, span: Range<usize>, atoms: &mut Vec<Atom>) -> Result<(), DocumentError> {
+    /// Appends a span to the atoms. Halves the span until each part fits into a chunk. Fails as soon as the atoms have too many
+    /// tokens for a text, so that the rest of the text need not be tokenized.
+    fn split(&self, span: Range<usize>, atoms: &mut Atoms) -> Result<(), DocumentError> {
         if span.len() <= self.room * BYTES_PER_TOKEN_MAX {
             let tokens = self.tokenizer.count(&self.text[span.clone()])?;
             if tokens <= self.room {
-                atoms.push(Atom { span, tokens });
-                return Ok(());
+                atoms.list.push(Atom { span, tokens });
+                atoms.tokens += tokens;
+                let is_too_long = atoms.tokens > self.text_max.saturating_add(atoms.list.len());
+                return if is_too_long { Err(self.too_long()) } else { Ok(()) };
             }
         }
         let middle = self.middle(&span);
@@ -238,7 +273,8 @@ mod tests {
     /// Chunks a text, and checks that the chunks are in order, within the limit, encoded from their own text, and at most one
     /// space apart.
     fn check(text: &str, max_tokens: usize) -> Vec<Chunk> {
-        let chunks = chunk(text, max_tokens, &TOKENIZER).unwrap();
+        let limits = TokenLimits { chunk: max_tokens, text: usize::MAX };
+        let chunks = chunk(text, limits, &TOKENIZER).unwrap();
         let mut end = 0;
         for chunk in &chunks {
             assert!(
@@ -306,6 +342,23 @@ mod tests {
     fn a_text_that_fits_is_one_chunk_and_an_empty_one_none() {
         assert_eq!(check("Hello. World.", 64).len(), 1);
         assert_eq!(check("", 64).len(), 0);
+    }
+
+    #[test]
+    fn a_text_over_the_limit_is_refused() {
+        let sentences = "The parcel comes back within thirty days. ".repeat(40);
+        for text in [clean(&sentences), "a".repeat(2000), "今天天气".repeat(300)] {
+            for max_tokens in [64, 4096] {
+                let chunks = check(&text, max_tokens);
+                let tokens: usize =
+                    chunks.iter().map(|chunk| chunk.encoding.len() - TOKENIZER.overhead()).sum();
+                let of =
+                    |text_max| chunk(&text, TokenLimits { chunk: max_tokens, text: text_max }, &TOKENIZER);
+                assert_eq!(of(tokens).unwrap().len(), chunks.len());
+                let error = of(tokens - 1).unwrap_err();
+                assert_eq!(error.to_string(), format!("has more than {} tokens", tokens - 1));
+            }
+        }
     }
 
     #[test]

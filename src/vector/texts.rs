@@ -9,7 +9,7 @@ use super::embedding::Embedding;
 use super::mean::mean;
 use crate::console::Reporter;
 use crate::error::{DocumentError, NoVector};
-use crate::text::chunk::chunk;
+use crate::text::chunk::{TokenLimits, chunk};
 use crate::text::clean::clean;
 use crate::text::tokenize::{Encoding, Tokenizer};
 
@@ -17,7 +17,7 @@ use crate::text::tokenize::{Encoding, Tokenizer};
 #[derive(Clone)]
 pub struct Preparer {
     tokenizer: Tokenizer,
-    max_tokens: usize,
+    limits: TokenLimits,
 }
 
 /// A text that is ready to be embedded.
@@ -29,12 +29,16 @@ pub struct PreparedText {
 }
 
 impl Preparer {
+    fn new(tokenizer: Tokenizer, max_tokens: usize) -> Self {
+        Preparer { tokenizer, limits: TokenLimits { chunk: max_tokens, text: usize::MAX } }
+    }
+
     /// Cleans a text and splits it into chunks. A text without a visible character becomes [`DocumentError::Empty`].
     pub fn prepare(&self, text: &str) -> PreparedText {
         let text = clean(text);
         let chunks = match text.as_str() {
             "" => Err(DocumentError::Empty),
-            text => chunk(text, self.max_tokens, &self.tokenizer),
+            text => chunk(text, self.limits, &self.tokenizer),
         };
         let encodings = chunks.map(|chunks| chunks.into_iter().map(|chunk| chunk.encoding).collect());
         PreparedText { text, chunks: encodings }
@@ -55,7 +59,7 @@ impl TextEmbedder {
     /// Makes an embedder for chunks of at most `max_tokens` tokens and for vectors of `dim` dimensions.
     pub fn new(embedder: Box<dyn Embedder>, tokenizer: Tokenizer, max_tokens: usize, dim: usize) -> Self {
         let (batching, batch_tokens) = (embedder.batching(), embedder.batch_tokens());
-        let preparer = Preparer { tokenizer, max_tokens };
+        let preparer = Preparer::new(tokenizer, max_tokens);
         TextEmbedder { preparer, embedder: FallbackEmbedder::new(embedder), batching, batch_tokens, dim }
     }
 
@@ -66,7 +70,13 @@ impl TextEmbedder {
 
     /// Returns an embedder with the same model, but with another tokenizer (for another instruction) and another chunk length.
     pub fn with_tokenizer(self, tokenizer: Tokenizer, max_tokens: usize) -> Self {
-        TextEmbedder { preparer: Preparer { tokenizer, max_tokens }, ..self }
+        TextEmbedder { preparer: Preparer::new(tokenizer, max_tokens), ..self }
+    }
+
+    /// Returns an embedder that refuses texts with more than `tokens` tokens.
+    pub fn with_text_limit(mut self, tokens: usize) -> Self {
+        self.preparer.limits.text = tokens;
+        self
     }
 
     /// Returns the preparer. Another thread can use the preparer to clean and chunk texts ahead of time.

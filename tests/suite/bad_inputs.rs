@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use arrow::array::{BinaryArray, Int64Array};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
 
 use crate::make::{
     document_xml, docx, gzip, package, parquet, pdf, pdf_objects, pdf_page, relationships, strings, utf16be,
@@ -755,6 +759,16 @@ fn no_way_of_reading_takes_more_than_the_limit() {
     assert_eq!(written(&playground, "out.parquet"), pairs([("stdin:2", "short")]));
 }
 
+/// Returns a Parquet file of texts, compressed with Zstandard.
+fn table(texts: &[&str]) -> Vec<u8> {
+    let column = strings(texts);
+    let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(Default::default()));
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
 #[test]
 fn what_expands_is_read_where_that_is_allowed() {
     let playground = Playground::new();
@@ -765,6 +779,11 @@ fn what_expands_is_read_where_that_is_allowed() {
         "docs/c.jsonl.zst",
         zstd(format!("{{\"text\":\"one\"}}\n{white}\n{{\"text\":\"two\"}}").as_bytes()),
     );
+    // 100 equal texts of 1 MiB. A table without compression has one of them in its dictionary.
+    let text = format!("one{}", " ".repeat(1 << 20));
+    playground.write("docs/d.parquet", table(&vec![text.as_str(); 100]));
+    // The file is small, but all of its texts together have less than 16 MiB.
+    playground.write("docs/e.parquet", table(&vec![text.as_str(); 15]));
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
     let says =
         "expands to more than 100 times its compressed size; raise --max-expansion if you trust the file";
@@ -773,10 +792,19 @@ fn what_expands_is_read_where_that_is_allowed() {
         "failed: docs/c.jsonl.zst:2: {}",
         says.replace("; ", " (the rest of the file is not read); ")
     ));
+    ran.says(&format!(
+        "failed: docs/d.parquet:16: {}",
+        says.replace("; ", " (the rest of the file is not read); ")
+    ));
+    assert_eq!(failures(&ran).len(), 4, "{}", ran.story);
+    assert_eq!(written(&playground, "out.parquet").len(), 1 + 15 + 15, "{}", ran.story);
     playground.run(&["build", "docs", "-o", "out.parquet", "--max-expansion", "100000"]).expect(0);
     let expected =
         [("a.docx", "one two"), ("b.txt.gz", "one two"), ("c.jsonl.zst:1", "one"), ("c.jsonl.zst:3", "two")];
-    assert_eq!(written(&playground, "out.parquet"), pairs(expected));
+    let mut all = written(&playground, "out.parquet");
+    assert_eq!(all.iter().filter(|(id, text)| id.starts_with("d.parquet:") && text == "one").count(), 100);
+    all.retain(|(id, _)| !id.contains(".parquet:"));
+    assert_eq!(all, pairs(expected));
 }
 
 /// The line does not exceed the limit. Half of the line is a field that is not read, and half is white space.

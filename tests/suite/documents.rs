@@ -254,3 +254,33 @@ fn markdown_gives_the_text_that_a_person_reads() {
     let texts: Vec<_> = rows.iter().map(|row| row.text.as_str()).collect();
     assert_eq!(texts, ["# Plan See rules.", "# Plan See [rules](as it stands)."]);
 }
+
+#[test]
+fn a_document_with_too_many_tokens_is_a_failure() {
+    let playground = Playground::new();
+    playground.write("docs/long.txt", "A sentence with some words. ".repeat(40));
+    playground.write("docs/short.txt", "A sentence.");
+    let build = |max: &str, more: &[&str]| {
+        let arguments = ["build", "docs", "-o", "out.parquet", "--max-document-tokens", max];
+        playground.run(&[&arguments[..], more].concat())
+    };
+    let says = "failed: docs/long.txt: has more than 100 tokens; raise --max-document-tokens, or split it";
+    for more in [&["--max-tokens", "64"][..], &[], &["--chunks"]] {
+        fs::remove_file(playground.path("out.parquet")).unwrap_or_default();
+        build("100", more).expect(3).says(says).says("2 documents: 1 embedded, 0 empty, 1 failed");
+        let ids = || -> Vec<String> {
+            crate::util::rows(&playground.path("out.parquet")).into_iter().map(|row| row.id).collect()
+        };
+        assert!(ids().iter().all(|id| id.starts_with("short.txt")), "{:?}", ids());
+        build("1000", more).expect(0).says("1 embedded, 1 reused");
+        // The limit protects the model, which has no work with a text that it embedded before.
+        if !more.contains(&"--chunks") {
+            build("100", more).expect(0).says("0 embedded, 2 reused");
+        }
+        build("100", &[more, &["--rebuild"]].concat())
+            .expect(3)
+            .says(says)
+            .says("1 kept from the previous run");
+        assert!(ids().iter().any(|id| id.starts_with("long.txt")), "{:?}", ids());
+    }
+}

@@ -26,7 +26,7 @@ use parquet::basic::{Compression as Codec, Encoding};
 use parquet::file::properties::WriterProperties;
 use qwen3_index::error::{DocumentError, Failure};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
-use qwen3_index::text::chunk::chunk;
+use qwen3_index::text::chunk::{TokenLimits, chunk};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use zip::write::SimpleFileOptions;
@@ -533,7 +533,8 @@ impl Reader {
         if clean(&text) != text {
             return Some("cleaned twice it is another text".to_owned());
         }
-        match chunk(&text, self.max_tokens, &self.tokenizer) {
+        let limits = TokenLimits { chunk: self.max_tokens, text: usize::MAX };
+        match chunk(&text, limits, &self.tokenizer) {
             Ok(chunks) if chunks.iter().any(|chunk| chunk.encoding.len() > self.max_tokens) => {
                 Some("a chunk over the limit".to_owned())
             }

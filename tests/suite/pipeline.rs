@@ -21,6 +21,7 @@ use qwen3_index::vector::batch::{Batch, Batching};
 use qwen3_index::vector::embedder::{Embedder, OutOfMemory};
 use qwen3_index::vector::embedding::Embedding;
 
+use crate::make::{parquet, strings};
 use crate::util::{Playground, jsonl, repository};
 
 const WIDTH: usize = 32;
@@ -172,6 +173,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         reading: reading(),
         tokenizer: tokenizer(),
         max_tokens,
+        document_tokens: usize::MAX,
         batch_tokens: Some(batch_tokens),
         rows,
         dim: WIDTH,
@@ -355,4 +357,22 @@ fn a_file_may_vanish_or_grow_before_it_is_read() {
         .collect();
     let gone = playground.path("docs/a.txt").display().to_string();
     assert_eq!(read, [Err(gone), Ok("text that has grown".into()), Ok("text".into())]);
+}
+
+/// The time left is estimated from the progress.
+#[test]
+fn rows_of_a_table_share_its_progress() {
+    let texts: Vec<String> = (0..1000).map(|n| format!("text {n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let playground = Playground::new().with("in.parquet", parquet(&[("text", strings(&texts))]));
+    let roots = Roots::new(&[playground.path("in.parquet")], filter(), false).unwrap();
+    let reading = reading();
+    let progress = roots.documents(&reading).filter_map(|found| match found {
+        Found::Raw(raw) => Some(raw.progress()),
+        _ => None,
+    });
+    let progress: Vec<u64> = progress.collect();
+    let size = roots.total_bytes().unwrap();
+    assert_eq!((progress.len(), progress.iter().sum::<u64>()), (1000, size));
+    assert!(progress.iter().all(|&bytes| bytes.abs_diff(size / 1000) <= 1), "{progress:?}");
 }

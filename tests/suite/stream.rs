@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -699,4 +699,29 @@ fn more_parts_than_a_process_may_open_are_searched_and_merged() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     let expected = "parts69.parquet: cannot be read from row 0 on: another program wrote this file during the run; run again";
     assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn a_text_with_too_many_tokens_gets_an_error() {
+    let playground = Playground::new();
+    playground.write("docs/long.txt", "A sentence with some words. ".repeat(40));
+    playground.write("docs/short.txt", "A sentence.");
+    let says = "has more than 100 tokens; raise --max-document-tokens, or split it";
+    let text = fs::read_to_string(playground.path("docs/long.txt")).unwrap();
+    let limit = ["--max-document-tokens", "100"];
+    let ran =
+        playground.run_with_stdin(&[&["embed"], &limit[..]].concat(), &format!("{text}\nshort\n")).expect(3);
+    assert!(ran.stdout.contains(says), "{}", ran.story);
+    let bash = "qwen3-index read docs | qwen3-index embed --arrow --max-document-tokens 100 | qwen3-index pack -o out.parquet";
+    let program = Path::new(env!("CARGO_BIN_EXE_qwen3-index")).parent().unwrap();
+    let mut pipe = Command::new("bash");
+    pipe.args(["-c", &format!("PATH={}:$PATH; {bash}", program.display())]).current_dir(playground.path(""));
+    pipe.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
+    playground.output(&mut pipe, "").expect(3).says(says);
+    let rows = fs::read(playground.path("out.parquet")).unwrap();
+    playground
+        .run_anew(&["build", "docs", "-o", "out.parquet", "--max-document-tokens", "100"])
+        .expect(3)
+        .says(says);
+    assert!(rows == fs::read(playground.path("out.parquet")).unwrap());
 }

@@ -68,6 +68,7 @@ impl BuildPlan {
             reading: documents.reading,
             tokenizer: model.tokenizer.clone(),
             max_tokens: model.workload.max_tokens,
+            document_tokens: model::document_tokens(arguments.max_document_tokens),
             batch_tokens: model.workload.batch_tokens,
             rows: fingerprint.rows,
             dim: fingerprint.dim,

@@ -28,8 +28,8 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     let texts = model::workload(&tokenizer, max_tokens)?;
-    let (mut embedder, known) =
-        model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
+    let (embedder, known) = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
+    let mut embedder = embedder.with_text_limit(model::document_tokens(arguments.max_document_tokens));
     let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, &prompt, RowKind::Documents);
     let mut stream = TextStream::open(io::stdin()).context("standard input")?;
     let mut output = printed(stream.answer(stdout, &model::metadata(&model, &source, fingerprint)))?;

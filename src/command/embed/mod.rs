@@ -61,7 +61,7 @@ fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Tex
         None => model::workload(&tokenizer, max_tokens)?,
     };
     let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
-    Ok(loaded.0)
+    Ok(loaded.0.with_text_limit(model::document_tokens(arguments.max_document_tokens)))
 }
 
 /// Returns the words to put before each text, and prints a message if they are the model's own prompt for documents.

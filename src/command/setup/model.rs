@@ -140,6 +140,11 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
     Ok(max_tokens)
 }
 
+/// Returns the limit on tokens per document.
+pub fn document_tokens(asked: u64) -> usize {
+    usize::try_from(asked).unwrap_or(usize::MAX)
+}
+
 /// Returns the smallest limit on tokens per chunk: room for the prompt, the special tokens and some text.
 pub fn least_tokens(tokenizer: &Tokenizer) -> usize {
     tokenizer.overhead() + chunk::ROOM_MIN

@@ -29,7 +29,7 @@ pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) ->
         let decompressed = |source: &mut Source| {
             let content = format.decompress(location.open()?, &reading.limits)?;
             source.consumed = content.consumed();
-            io::Result::Ok(content)
+            Ok::<_, DocumentError>(content)
         };
         Ok(match rows {
             RowFormat::Jsonl => {

@@ -21,6 +21,7 @@ use super::source::Source;
 use crate::error::{ContentError, DocumentError};
 use crate::source::document::Limits;
 use crate::source::fields::{self, Fields, Record};
+use crate::source::format::EXPANSION_FREE_BYTES;
 use crate::source::found::Found;
 use crate::source::location::Location;
 use crate::source::raw::{Reading, RowContent};
@@ -35,6 +36,10 @@ pub struct ParquetRows {
     sent: vec::IntoIter<Response<Record>>,
     source: Source,
     number: u64,
+    /// Size of the file in bytes.
+    size: u64,
+    /// Number of rows in the file, by its footer.
+    rows: u64,
 }
 
 impl ParquetRows {
@@ -46,17 +51,20 @@ impl ParquetRows {
     ) -> Result<Self, DocumentError> {
         // A worker has no credentials for object storage, so the worker reads a temporary copy of an object. The copy is
         // deleted as soon as the worker has opened the copy.
-        let fetched = location.fetch()?;
-        let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
+        let (file, _copy) = location.fetch()?;
         // This process opens the file too, because a worker cannot report an error of the operating system.
-        let size = File::open(path)?.metadata()?.len();
-        // The worker does not report its position in the file, so the first row reports the progress of the whole file.
-        source.consumed.store(size, Relaxed);
+        let size = file.open()?.metadata()?.len();
         let (fields, limits) = (reading.fields.clone(), reading.limits);
-        let request = Request::Rows { path: path.into(), fields, limits, is_root };
-        let (worker, opened) = reading.workers.ask_new::<()>(&request, &[])?;
-        opened?;
-        Ok(ParquetRows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
+        let request = Request::Rows { path: file.path().into(), fields, limits, is_root };
+        let (worker, opened) = reading.workers.ask_new::<u64>(&request, &[])?;
+        let rows = opened?;
+        Ok(ParquetRows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0, size, rows })
+    }
+
+    /// Returns how many bytes of the file the rows so far stand for, if all rows are equally large.
+    fn consumed(&self) -> u64 {
+        let bytes = u128::from(self.size) * u128::from(self.number) / u128::from(self.rows.max(1));
+        u64::try_from(bytes).unwrap_or(u64::MAX).min(self.size)
     }
 }
 
@@ -79,6 +87,7 @@ impl Iterator for ParquetRows {
             return None;
         };
         self.number += 1;
+        self.source.consumed.store(self.consumed(), Relaxed);
         Some(match row {
             Ok(record) => self.source.row(self.number, RowContent::Record(record)),
             Err(too_large @ ContentError::TooLarge { .. }) => {
@@ -98,11 +107,16 @@ pub struct ParquetTable {
     /// Names of the columns that contain UUIDs.
     uuids: HashSet<String>,
     bytes_max: u64,
+    row_count: u64,
+    /// How many bytes the values that follow may have, as counted by [`plain_bytes`].
+    bytes_left: u64,
+    expansion_max: u64,
 }
 
 impl ParquetTable {
     pub fn open(path: &Path, fields: &Fields, limits: Limits, is_root: bool) -> Result<Self, ContentError> {
         let file = File::open(path).map_err(|e| damaged("it cannot be opened", e))?;
+        let size = file.metadata().map_err(|e| damaged("its size is unknown", e))?.len();
         let no_footer = |e| damaged("its footer is missing or damaged", e);
         let reader = SerializedFileReader::new(file).map_err(no_footer)?;
         let metadata = reader.metadata().file_metadata();
@@ -111,6 +125,7 @@ impl ParquetTable {
         if !is_root && metadata.key_value_metadata().is_some_and(|pairs| pairs.iter().any(is_own)) {
             return Err(ContentError::OwnIndex);
         }
+        let row_count = u64::try_from(metadata.num_rows()).unwrap_or(0);
         let schema = metadata.schema();
         let columns = schema.get_fields();
         let header: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
@@ -122,12 +137,29 @@ impl ParquetTable {
         let no_columns = |e| damaged("its columns cannot be read", e);
         let rows = RowIter::from_file_into(Box::new(reader));
         let rows = rows.project(Some(projection.map_err(no_columns)?)).map_err(no_columns)?;
-        Ok(ParquetTable { rows, uuids, bytes_max: limits.document_bytes })
+        let expansion_max = limits.expansion;
+        let bytes_left = size.saturating_mul(expansion_max).max(EXPANSION_FREE_BYTES);
+        Ok(ParquetTable {
+            rows,
+            uuids,
+            bytes_max: limits.document_bytes,
+            row_count,
+            bytes_left,
+            expansion_max,
+        })
     }
 
-    fn record(&self, row: &Row) -> Response<Record> {
+    /// Returns the number of rows, by the footer of the file.
+    pub fn row_count(&self) -> u64 {
+        self.row_count
+    }
+
+    fn record(&mut self, row: &Row) -> Response<Record> {
         let record: Record =
             row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect();
+        let bytes = record.values().map(plain_bytes).sum();
+        let expands = ContentError::Expands { max: self.expansion_max };
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(expands)?;
         match self.bytes_max {
             max if fields::bytes(&record) as u64 > max => Err(ContentError::TooLarge { max }),
             _ => Ok(record),
@@ -157,6 +189,17 @@ impl Iterator for ParquetTable {
                 .map_err(|e| damaged("its rows are damaged", e))
                 .and_then(|row| self.record(&row)),
         )
+    }
+}
+
+/// Returns about how many bytes a value has in a Parquet file without compression, dictionaries and run lengths.
+fn plain_bytes(value: &Value) -> u64 {
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Number(_) => 8,
+        Value::String(text) => 4 + text.len() as u64,
+        Value::Array(values) => values.iter().map(plain_bytes).sum(),
+        Value::Object(record) => record.values().map(plain_bytes).sum(),
     }
 }
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use futures_util::stream::TryStreamExt;
+use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use super::super::url::{ListedObject, Scheme, Url, Version};
+use super::super::url::{Scheme, Url, Version};
+use super::body;
 use super::connection::{Connection, PATIENCE};
 use super::errors;
 use crate::error::StoreError;
@@ -42,17 +43,28 @@ pub struct Store {
     pub(super) scheme: Scheme,
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) parts: Arc<dyn MultipartStore>,
+    pub(super) pages: Arc<dyn PaginatedListStore>,
     pub(super) connection: Arc<Connection>,
     pub(super) runtime: Runtime,
     pub(super) request_slots: Arc<Semaphore>,
     pub(super) conditions: Conditions,
 }
 
-/// The two interfaces of object_store to one bucket, and the conditions that the store supports.
+/// The three interfaces of object_store to one bucket, and the conditions that the store supports.
 pub struct Backend {
     pub objects: Arc<dyn ObjectStore>,
     pub parts: Arc<dyn MultipartStore>,
+    pub pages: Arc<dyn PaginatedListStore>,
     pub conditions: Conditions,
+}
+
+impl Backend {
+    pub fn new<T>(store: Arc<T>, conditions: Conditions) -> Self
+    where
+        T: ObjectStore + MultipartStore + PaginatedListStore,
+    {
+        Backend { objects: store.clone(), parts: store.clone(), pages: store, conditions }
+    }
 }
 
 /// The kinds of conditional writes that a store supports. A conditional write fails if the object has changed since the run
@@ -78,13 +90,13 @@ impl Store {
     /// # Errors
     /// The system cannot start more threads.
     pub fn new(scheme: Scheme, backend: Backend, connection: Arc<Connection>) -> anyhow::Result<Self> {
-        let Backend { objects, parts, conditions } = backend;
+        let Backend { objects, parts, pages, conditions } = backend;
         let runtime =
             Builder::new_multi_thread().worker_threads(2).thread_name("objects").enable_all().build();
         let runtime =
             runtime.context("cannot start threads for object storage; check the limit on processes")?;
         let request_slots = Arc::new(Semaphore::new(REQUESTS_MAX));
-        Ok(Store { scheme, objects, parts, connection, runtime, request_slots, conditions })
+        Ok(Store { scheme, objects, parts, pages, connection, runtime, request_slots, conditions })
     }
 
     /// Returns the current version of an object, or `None` if there is no such object.
@@ -117,23 +129,8 @@ impl Store {
             ..GetOptions::default()
         };
         let key = Path::from(url);
-        let start = async { self.objects.get_opts(&key, options).await?.bytes().await };
-        Ok(self.wait(start)?.map_err(|e| self.error(url, &e))?.to_vec())
-    }
-
-    /// Returns all objects below a prefix, in the store's order.
-    pub fn list(&self, url: &Url) -> anyhow::Result<Vec<ListedObject>> {
-        let prefix = Path::from(url);
-        let below = |meta: ObjectMeta| {
-            let key = meta.location.as_ref();
-            let below =
-                if url.key.is_empty() { Some(key) } else { key.strip_prefix(&url.key)?.strip_prefix('/') };
-            Some(ListedObject { key: below.filter(|below| !below.is_empty())?.into(), bytes: meta.size })
-        };
-        let prefix = Some(&prefix).filter(|_| !url.key.is_empty());
-        let listed =
-            || self.objects.list(prefix).try_filter_map(|meta| async { Ok(below(meta)) }).try_collect();
-        Ok(self.retry(listed)?.map_err(|e| self.error(url, &e))?)
+        let start = async { body::of_range(self.objects.get_opts(&key, options).await?).await };
+        Ok(self.wait(start)?.map_err(|e| e.of_url(url))?)
     }
 
     /// Waits for a request, and checks for an interrupt while it waits.

@@ -1,6 +1,6 @@
 //! Sends the HTTP requests of object_store, says on stderr which store the run waits for, and gives up if a store stays
-//! unavailable. This module also adds a condition to the request that completes an upload in parts, because object_store has no
-//! option for such a condition.
+//! unavailable. This module also follows redirects, bounds the answers that object_store keeps in memory, and adds a condition to
+//! the request that completes an upload in parts, because object_store has no option for such a condition.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+    HttpService,
 };
 use object_store::{ClientOptions, HeaderValue};
+use reqwest::Url;
 
+use super::body;
+use super::client::client;
 use super::errors::root_cause;
 use crate::console::Reporter;
 
@@ -24,6 +27,16 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The time between two messages on stderr that say that the run waits for a store.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The largest answer in bytes, except for the blocks of objects. Listings are the largest answers, with up to 5,000 keys of up to
+/// 1,024 bytes.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// The most redirects of one request.
+const REDIRECTS_MAX: usize = 5;
+
+/// The headers that another host may see after a redirect. All other headers may contain credentials or a signature.
+const HEADERS_FOR_OTHERS: [&str; 5] = ["accept", "if-match", "if-none-match", "range", "user-agent"];
 
 /// A header that makes a write fail if the object has changed since the run found it.
 pub type Condition = (&'static str, HeaderValue);
@@ -64,7 +77,7 @@ impl Connection {
     fn condition_of(&self, request: &HttpRequest) -> Option<Condition> {
         let query = request.uri().query().filter(|_| request.method() == "POST")?;
         // `query_pairs` decodes the id, but needs a whole URL.
-        let url = reqwest::Url::parse(&format!("http://host/?{query}")).ok()?;
+        let url = Url::parse(&format!("http://host/?{query}")).ok()?;
         let (_, upload_id) = url.query_pairs().find(|(name, _)| name == "uploadId")?;
         lock(&self.conditions).get(&*upload_id).cloned()
     }
@@ -107,7 +120,7 @@ impl fmt::Debug for Connector {
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
+        let client = HttpClient::new(client(options)?);
         Ok(HttpClient::new(Service { client, connection: self.0.clone() }))
     }
 }
@@ -133,7 +146,15 @@ impl HttpService for Service {
         if let Some((name, value)) = self.connection.condition_of(&request) {
             request.headers_mut().insert(name, value);
         }
-        let answer = self.client.execute(request).await;
+        let answer = match self.answer(request).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                let max = ANSWER_BYTES_MAX >> 20;
+                let error = io::Error::other(format!("{host} sent an answer of more than {max} MiB"));
+                return Err(HttpError::new(HttpErrorKind::Unknown, error));
+            }
+            Err(e) => Err(e),
+        };
         let (failure, has_answered) = match &answer {
             Ok(answer) if is_temporary(answer.status().as_u16()) => {
                 (format!("{host} answered {}", answer.status()), true)
@@ -150,6 +171,56 @@ impl HttpService for Service {
         }
         answer
     }
+}
+
+impl Service {
+    /// Returns the answer to a request, or `None` if it is too large. An answer with a range of an object is a stream. Any other
+    /// answer is complete, because object_store would allocate as much memory as the header `Content-Length` says.
+    async fn answer(&self, request: HttpRequest) -> Result<Option<HttpResponse>, HttpError> {
+        let is_read = request.method().is_safe();
+        let asks_for_range = request.headers().contains_key("range");
+        let answer = if is_read { self.follow(request).await } else { self.client.execute(request).await }?;
+        if asks_for_range && answer.status().as_u16() == 206 {
+            return Ok(Some(answer));
+        }
+        let (parts, body) = answer.into_parts();
+        let body = body::collect(body.bytes_stream(), ANSWER_BYTES_MAX).await.map_err(|e| match is_read {
+            true => e,
+            // The store may have done what it was asked to do. object_store does not repeat a write after this error.
+            false => HttpError::new(HttpErrorKind::Interrupted, e),
+        })?;
+        Ok(body.map(|body| HttpResponse::from_parts(parts, body.into())))
+    }
+
+    /// Sends a request that only reads, and follows redirects. Another host gets no credentials.
+    async fn follow(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let Ok(mut url) = Url::parse(&request.uri().to_string()) else {
+            return self.client.execute(request).await;
+        };
+        let (method, mut headers) = (request.method().clone(), request.headers().clone());
+        let mut answer = self.client.execute(request).await?;
+        for _ in 0..REDIRECTS_MAX {
+            let Some(next) = redirect(&url, &answer) else { break };
+            let Ok(uri) = next.as_str().parse() else { break };
+            if url.origin() != next.origin() {
+                let may_go = |name: &str| HEADERS_FOR_OTHERS.contains(&name);
+                let kept = headers.iter().filter(|(name, _)| may_go(name.as_str()));
+                headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+            }
+            let mut request = HttpRequest::new(HttpRequestBody::empty());
+            (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri);
+            *request.headers_mut() = headers.clone();
+            answer = self.client.execute(request).await?;
+            url = next;
+        }
+        Ok(answer)
+    }
+}
+
+/// Returns the URL that an answer redirects to, if any.
+fn redirect(url: &Url, answer: &HttpResponse) -> Option<Url> {
+    let place = answer.headers().get("location").filter(|_| answer.status().is_redirection())?;
+    url.join(place.to_str().ok()?).ok()
 }
 
 /// Returns whether object_store retries a request after an answer with this status.

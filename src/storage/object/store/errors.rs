@@ -120,7 +120,8 @@ pub fn not_opened(url: &Url, error: &Error) -> StoreError {
     of_url(url, RequestFailure::Settings(root_cause(error)))
 }
 
-fn of_url(url: &Url, cause: RequestFailure) -> StoreError {
+/// Returns the error with the URL of an object or a prefix.
+pub fn of_url(url: &Url, cause: RequestFailure) -> StoreError {
     StoreError { url: url.to_string(), cause, credentials: credential_variables(url.scheme) }
 }
 

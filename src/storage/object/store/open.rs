@@ -20,12 +20,12 @@ use crate::error::Usage;
 /// [`PATIENCE`] first.
 const RETRIES_MAX: usize = 1000;
 
-/// Time limits and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole request,
+/// Time limits in seconds, and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole request,
 /// so the limit is long enough for a slow request.
 const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
     (ClientConfigKey::ConnectTimeout, "10s"),
     (ClientConfigKey::ReadTimeout, "120s"),
-    (ClientConfigKey::Timeout, "1day"),
+    (ClientConfigKey::Timeout, "86400s"),
     (ClientConfigKey::UserAgent, concat!("qwen3-index/", env!("CARGO_PKG_VERSION"))),
 ];
 
@@ -77,7 +77,7 @@ fn open_s3(
         _ => Conditions::PutAndParts,
     };
     let store = Arc::new(builder.with_retry(retries()).with_http_connector(connector).build()?);
-    Ok(Backend { objects: store.clone(), parts: store, conditions })
+    Ok(Backend::new(store, conditions))
 }
 
 fn open_google(
@@ -95,7 +95,7 @@ fn open_google(
             builder.with_base_url(endpoint).with_config(allow_http, is_unencrypted(endpoint).to_string());
     }
     let store = Arc::new(builder.with_retry(retries()).with_http_connector(connector).build()?);
-    Ok(Backend { objects: store.clone(), parts: store, conditions: Conditions::Put })
+    Ok(Backend::new(store, Conditions::Put))
 }
 
 fn open_azure(
@@ -111,7 +111,7 @@ fn open_azure(
         builder = builder.with_endpoint(endpoint.to_owned()).with_allow_http(is_unencrypted(endpoint));
     }
     let store = Arc::new(builder.with_retry(retries()).with_http_connector(connector).build()?);
-    Ok(Backend { objects: store.clone(), parts: store, conditions: Conditions::Put })
+    Ok(Backend::new(store, Conditions::Put))
 }
 
 /// Refuses an endpoint that is not a valid URL, because object_store would panic on such an endpoint. The message leaves out the

@@ -2,7 +2,7 @@
 //! object_store must stay in the form that `errors` parses, and a condition must reach the request that completes its upload.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
@@ -13,14 +13,16 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
+use object_store::list::PaginatedListStore;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{ClientOptions, Error, HeaderValue, ObjectStore, ObjectStoreExt, PutMode, RetryConfig};
 
 use super::super::url::{Scheme, Url, Version};
-use super::bucket::{Backend, Conditions, Store};
+use super::bucket::{BLOCK_BYTES, Backend, Conditions, Store};
 use super::connection::{Connection, Service};
 use super::errors;
+use super::read::Reader;
 use crate::console::{LogFormat, Reporter};
 use crate::error::RequestFailure;
 
@@ -77,7 +79,7 @@ fn s3_without_credentials(connector: FakeConnector) -> AmazonS3Builder {
     builder.with_retry(once()).with_http_connector(connector)
 }
 
-fn s3(connector: FakeConnector) -> impl ObjectStore + MultipartStore {
+fn s3(connector: FakeConnector) -> impl ObjectStore + MultipartStore + PaginatedListStore {
     let builder = s3_without_credentials(connector);
     builder.with_access_key_id("key").with_secret_access_key("secret").build().unwrap()
 }
@@ -245,6 +247,14 @@ fn object(request: &HttpRequest) -> HttpResponse {
     found
 }
 
+/// Returns a store whose requests go to a fake server, through the same layer as all requests.
+fn store(fake: FakeServer) -> Store {
+    let connection = Arc::new(Connection::new(Arc::new(Reporter::new(true, LogFormat::Text))));
+    let service = Service { client: HttpClient::new(fake), connection: connection.clone() };
+    let objects = Arc::new(s3(FakeConnector(HttpClient::new(service))));
+    Store::new(Scheme::S3, Backend::new(objects, Conditions::PutAndParts), connection).unwrap()
+}
+
 #[test]
 fn two_uploads_at_once_have_their_own_conditions() {
     type Seen = Vec<(String, Option<HeaderValue>)>;
@@ -259,11 +269,7 @@ fn two_uploads_at_once_have_their_own_conditions() {
         both_wait.wait();
         Ok(answer(200, "<CompleteMultipartUploadResult><ETag>new</ETag></CompleteMultipartUploadResult>"))
     }));
-    let connection = Arc::new(Connection::new(Arc::new(Reporter::new(true, LogFormat::Text))));
-    let service = Service { client: HttpClient::new(fake), connection: connection.clone() };
-    let objects = Arc::new(s3(FakeConnector(HttpClient::new(service))));
-    let backend = Backend { objects: objects.clone(), parts: objects, conditions: Conditions::PutAndParts };
-    let store = Store::new(Scheme::S3, backend, connection).unwrap();
+    let store = store(fake);
     // These ids are percent-encoded in a query, so the query does not contain the ids themselves.
     let uploads = [("one", "1/+ =&"), ("two", "2%2B")];
     thread::scope(|scope| {
@@ -282,4 +288,37 @@ fn two_uploads_at_once_have_their_own_conditions() {
     let with_own =
         uploads.map(|(key, _)| (format!("/bucket/{key}"), Some(HeaderValue::from_str(key).unwrap())));
     assert_eq!(*seen, with_own);
+}
+
+/// The second of three blocks is too short. Without its error, the text would go on with the third block.
+#[test]
+fn a_reader_that_failed_skips_no_block() {
+    let bytes = 3 * BLOCK_BYTES;
+    let fake = FakeServer(Arc::new(move |request: &HttpRequest| {
+        let range = request.headers()["range"].to_str().unwrap().trim_start_matches("bytes=").to_owned();
+        let (start, end) = range.split_once('-').unwrap();
+        let (start, end): (u64, u64) = (start.parse().unwrap(), end.parse().unwrap());
+        let length = if start == BLOCK_BYTES { 5 } else { end + 1 - start };
+        let mut block = answer(206, &"x".repeat(usize::try_from(length).unwrap()));
+        for (name, value) in [
+            ("etag", "tag"),
+            ("last-modified", "Sun, 29 Nov 2026 02:00:00 GMT"),
+            ("content-length", &length.to_string()),
+            ("content-range", &format!("bytes {range}/{bytes}")),
+        ] {
+            block.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        Ok(block)
+    }));
+    let url = Url::of(std::path::Path::new("s3://bucket/key")).unwrap().unwrap();
+    let mut reader = Reader::new(Arc::new(store(fake)), Arc::new(url), bytes, None);
+    let mut first = vec![0; usize::try_from(BLOCK_BYTES).unwrap()];
+    reader.read_exact(&mut first).unwrap();
+    for _ in 0..3 {
+        let error = reader.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "s3://bucket/key: the store announced 8388608 bytes, but sent fewer or more"
+        );
+    }
 }

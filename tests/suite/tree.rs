@@ -1,0 +1,209 @@
+//! A folder that somebody else may write to: files that are replaced after the run found them, and a `.qwen3ignore` that is no
+//! ordinary file or is too large.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use qwen3_index::source::{Filter, Found, Roots};
+
+use crate::make::{gzip, parquet, pdf, strings};
+use crate::pipeline::reading;
+use crate::util::{Playground, Ran, after, bound_by_modes};
+
+const SECRET: &str = "the password is swordfish";
+
+/// One file per way of reading. Each has a sub-folder of its own, and stands a second time in `docs`.
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let rows = |text: &str| format!("{{\"text\":\"{text}\"}}\n").into_bytes();
+    let markdown = |text: &str| format!("# {text}").into_bytes();
+    vec![
+        ("a.txt", SECRET.into()),
+        ("b.md", markdown(SECRET)),
+        ("c.pdf", pdf(SECRET)),
+        ("d.txt.gz", gzip(SECRET.as_bytes())),
+        ("e.jsonl", rows(SECRET)),
+        ("f.csv", format!("text\n{SECRET}\n").into()),
+        ("g.tsv.gz", gzip(format!("text\n{SECRET}\n").as_bytes())),
+        ("h.parquet", parquet(&[("text", strings(&[SECRET]))])),
+    ]
+}
+
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Finds the documents of `docs`, calls `replace` after the first document, and reads the other documents. Returns a text or
+/// a message for each document. Panics if that takes more than 20 seconds.
+fn read_after(playground: &Playground, follow: bool, replace: impl FnOnce() + Send + 'static) -> Vec<String> {
+    let docs = playground.path("docs");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let reading = reading();
+        let roots = Roots::new(&[docs], Filter::new(&[], &[], false, follow).unwrap(), false).unwrap();
+        let mut found = roots.documents(&reading);
+        assert!(matches!(found.next(), Some(Found::Raw(_))));
+        replace();
+        let read = found.map(|found| match found {
+            Found::Raw(raw) => match raw.read(&reading) {
+                Ok(document) => format!("{}: read: {}", document.place(), document.text),
+                Err(failure) => format!("{}: {}", failure.place, failure.cause),
+            },
+            Found::Failed(failure) => format!("{}: {}", failure.place, failure.cause),
+            other => format!("{other:?}"),
+        });
+        sender.send(read.collect()).unwrap();
+    });
+    receiver.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+/// A way to replace a file. The second path is another file with the secret.
+type Replace = fn(&Path, &Path);
+
+#[test]
+fn a_file_that_is_replaced_after_it_was_found_is_a_failure() {
+    let replacements: [(&str, Replace); 6] = [
+        ("a pipe", |path, _| make_pipe(path)),
+        ("a symlink", |path, secret| symlink(secret, path).unwrap()),
+        ("a symlink", |path, _| symlink("/dev/zero", path).unwrap()),
+        ("a folder", |path, _| fs::create_dir(path).unwrap()),
+        ("a socket or a device", |path, _| drop(UnixListener::bind(path).unwrap())),
+        ("", |_, _| {}),
+    ];
+    for (what, replace) in replacements {
+        let playground = Playground::new().with("docs/0.txt", "first");
+        for (name, content) in files() {
+            playground.write(&format!("docs/{name}"), "a good file");
+            playground.write(&format!("elsewhere/{name}"), content);
+        }
+        let (docs, elsewhere) = (playground.path("docs"), playground.path("elsewhere"));
+        let read = read_after(&playground, false, move || {
+            for (name, _) in files() {
+                fs::remove_file(docs.join(name)).unwrap();
+                replace(&docs.join(name), &elsewhere.join(name));
+            }
+        });
+        assert_eq!(read.len(), files().len(), "{what}: {read:#?}");
+        for ((name, _), said) in files().iter().zip(&read) {
+            let place = playground.path("docs").join(name);
+            let why = match what {
+                "" => "cannot be read: No such file or directory (os error 2)".to_owned(),
+                what => format!("was a file when it was found, and is now {what}"),
+            };
+            assert_eq!(*said, format!("{}: {why}", place.display()));
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_is_replaced_by_a_symlink_is_not_read() {
+    for follow in [false, true] {
+        let playground = Playground::new().with("docs/0.txt", "first");
+        for (name, content) in files() {
+            playground.write(&format!("docs/sub/{name}"), "a good file");
+            playground.write(&format!("elsewhere/{name}"), content);
+        }
+        let (docs, elsewhere) = (playground.path("docs"), playground.path("elsewhere"));
+        let read = read_after(&playground, follow, move || {
+            fs::remove_dir_all(docs.join("sub")).unwrap();
+            symlink(elsewhere, docs.join("sub")).unwrap();
+        });
+        assert_eq!(read.len(), files().len(), "{read:#?}");
+        let is_read = |said: &String| said.contains(SECRET);
+        assert!(read.iter().all(|said| is_read(said) == follow), "{read:#?}");
+    }
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_does_not_hang_a_run_that_follows_symlinks() {
+    let playground = Playground::new().with("docs/0.txt", "first").with("docs/a.jsonl", "{}");
+    let docs = playground.path("docs");
+    let read = read_after(&playground, true, move || {
+        fs::remove_file(docs.join("a.jsonl")).unwrap();
+        make_pipe(&docs.join("pipe"));
+        symlink("pipe", docs.join("a.jsonl")).unwrap();
+    });
+    let place = playground.path("docs/a.jsonl");
+    assert_eq!(read, [format!("{}: was a file when it was found, and is now a pipe", place.display())]);
+}
+
+/// Builds `docs`. Ends the run after 20 seconds, or when it has more than 4 GiB of memory.
+fn build(playground: &Playground, more: &[&str]) -> Ran {
+    let command = playground.command(&[&["build", "docs", "-o", "out.parquet"], more].concat());
+    let mut bounded = after("ulimit -v 4194304; exec timeout 20 \"$0\" \"$@\"", &command);
+    playground.output(&mut bounded, "")
+}
+
+#[test]
+fn an_ignore_file_that_is_no_file_is_said() {
+    let playground =
+        Playground::new().with("docs/a.txt", "text").with("patterns", "[the secret of this user");
+    let ignore = playground.path("docs/.qwen3ignore");
+    let refused = |what: &str| {
+        let ran = build(&playground, &[]).expect(1);
+        ran.says(&format!(
+            "error: docs/.qwen3ignore: is {what}, not a file; replace it by a file of patterns"
+        ));
+        assert!(!ran.stderr.contains("secret"), "{}", ran.story);
+    };
+    make_pipe(&ignore);
+    refused("a pipe");
+    fs::remove_file(&ignore).unwrap();
+    symlink(playground.path("patterns"), &ignore).unwrap();
+    refused("a symlink");
+    // With `--follow`, a link is followed, but leads to no pipe.
+    build(&playground, &["--follow"]).expect(1).says("docs/.qwen3ignore: line 1: ");
+    playground.write("patterns", "*.txt\n");
+    build(&playground, &["--follow", "--allow-empty"]).expect(0).says("1 excluded");
+    fs::remove_file(&ignore).unwrap();
+    fs::create_dir(&ignore).unwrap();
+    refused("a folder");
+    fs::remove_dir(&ignore).unwrap();
+    drop(UnixListener::bind(&ignore).unwrap());
+    refused("a socket or a device");
+}
+
+#[test]
+fn an_ignore_file_is_bounded() {
+    let playground = Playground::new().with("docs/a.txt", "text");
+    let ignore = playground.path("docs/.qwen3ignore");
+    let refused = |says: &str| {
+        let ran = build(&playground, &[]).expect(1);
+        ran.says(&format!("error: docs/.qwen3ignore: {says}"));
+        assert!(ran.stderr.len() < 1000, "{}", ran.story);
+    };
+    File::create(&ignore).unwrap().set_len(8 << 30).unwrap();
+    refused("is larger than 1 MiB; write fewer patterns");
+    let patterns = |count: usize| (0..count).map(|n| format!("tmp/{n}/**/*.log\n")).collect::<String>();
+    fs::write(&ignore, patterns(10_001)).unwrap();
+    refused("has more than 10000 patterns; write fewer");
+    fs::write(&ignore, "# good\n*.log\na[b\n").unwrap();
+    refused("line 3: ");
+    fs::write(&ignore, [&b"*.log\n"[..], b"\xff\n"].concat()).unwrap();
+    refused("is not UTF-8");
+    fs::write(&ignore, format!("\u{feff}a.txt\n# {}\n{}", "x".repeat(1000), patterns(9000))).unwrap();
+    build(&playground, &["--allow-empty"]).expect(0).says("1 excluded");
+}
+
+#[test]
+fn an_ignore_file_that_this_user_may_not_read_is_said() {
+    let playground = Playground::new().with("docs/a.txt", "text").with("docs/.qwen3ignore", "*.log");
+    let mode = |mode| {
+        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode);
+        fs::set_permissions(playground.path("docs/.qwen3ignore"), mode).unwrap();
+    };
+    mode(0o000);
+    let Some(mut command) = bound_by_modes(&playground.command(&["build", "docs", "-o", "out.parquet"]))
+    else {
+        println!("skipped: there is no setpriv (util-linux)");
+        return;
+    };
+    let ran = playground.output(&mut command, "").expect(1);
+    mode(0o600);
+    ran.says("error: docs/.qwen3ignore: cannot be read: Permission denied (os error 13)");
+}
