@@ -14,6 +14,7 @@ use super::row::Row;
 use super::row_batch::RowBatch;
 use super::row_count::{add_rows, row_count};
 use super::shared_file::open_files_max;
+use crate::storage::found::is_folder;
 use crate::storage::object::Url;
 
 /// The position of a row in one of several files. Positions are ordered by file, then by row.
@@ -228,7 +229,10 @@ fn kept(parts: &[(PathBuf, Part)]) -> Vec<String> {
 /// Returns the paths for a name that the user gave: a file, the index files of a folder, or the files that match a pattern.
 fn files(name: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Url::refuse("index", name)?;
-    if name.is_dir() {
+    let is_folder = is_folder(name).map_err(|e| {
+        anyhow!("index {}: cannot be read: {e}; check the disk and the permissions", name.display())
+    })?;
+    if is_folder {
         return files_of(name).with_context(|| format!("index {}", name.display()));
     }
     // If a file with this very name exists, the name is not a pattern, even if it contains brackets.

@@ -795,7 +795,9 @@ fn a_bundle_has_only_files_of_the_model() {
     symlink("real.json", playground.path("mine/config.json")).unwrap();
     bundle("link").expect(0);
     fs::remove_dir_all(playground.path("there")).unwrap();
-    for (name, target) in [("modules.json", "../secret"), ("onnx/model_external.onnx_data", "../../secret")] {
+    for (name, target) in
+        [("sentence_bert_config.json", "../secret"), ("onnx/model_external.onnx_data", "../../secret")]
+    {
         let path = playground.path("mine").join(name);
         _ = fs::remove_file(&path);
         symlink(target, &path).unwrap();

@@ -14,6 +14,7 @@ use crate::model::export_cache::ExportCache;
 use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository, Wanted};
 use crate::model::weights_folder::WeightsFolder;
 use crate::model::{DeviceChoice, Model, ModelFolder, Precision, bundle, precision_choice};
+use crate::storage::found::is_absent;
 
 /// The graph to use if the arguments name neither a file nor a precision.
 #[derive(Debug, Clone, Copy)]
@@ -331,11 +332,16 @@ pub fn is_here(named: &Path) -> bool {
 /// is missing, and on the hub, anyone may own the same name.
 fn check_owner(name: &str) -> Result<(), Usage> {
     let owner = name.split('/').next().unwrap_or_default();
-    if name.starts_with(hub::HUB) || !is_here(Path::new(owner)) && !Path::new(owner).is_symlink() {
+    if name.starts_with(hub::HUB) {
         return Ok(());
     }
+    let why = match Path::new(owner).symlink_metadata() {
+        Err(e) if is_absent(&e) => return Ok(()),
+        Err(e) => format!("cannot be looked for: {e}"),
+        Ok(_) => format!("does not exist, but the folder {owner} does"),
+    };
     Err(Usage(format!(
-        "model {name}: does not exist, but the folder {owner} does; correct the path, or write {}{name} for a model of the hub",
+        "model {name}: {why}; correct the path, or write {}{name} for a model of the hub",
         hub::HUB
     )))
 }
