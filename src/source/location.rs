@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::tempfile;
 
 use crate::storage::object::Object;
 
@@ -32,15 +32,19 @@ impl Location {
         })
     }
 
-    /// Downloads an object to a temporary file, for callers that need a path. Returns `None` if the file is on this machine.
+    /// Opens the file for a reader that moves in it. Downloads an object to a temporary file without a name first.
     ///
     /// # Errors
-    /// The object cannot be read, or the temporary file cannot be written.
-    pub fn fetch(&self) -> io::Result<Option<TempPath>> {
-        let Location::Object(object) = self else { return Ok(None) };
-        let mut file = NamedTempFile::new()?;
-        io::copy(&mut object.open(), file.as_file_mut())?;
-        Ok(Some(file.into_temp_path()))
+    /// The file cannot be opened, the object cannot be read, or the temporary file cannot be written.
+    pub fn file(&self) -> io::Result<File> {
+        match self {
+            Location::Path(path) => File::open(path),
+            Location::Object(object) => {
+                let mut file = tempfile()?;
+                io::copy(&mut object.open(), &mut file)?;
+                Ok(file)
+            }
+        }
     }
 
     /// Returns the path or the URL.

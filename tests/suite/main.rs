@@ -44,3 +44,4 @@ mod stand_in;
 mod stream;
 mod util;
 mod vectors;
+mod workers;

@@ -4,8 +4,6 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::fs::File;
-use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::vec;
 
@@ -18,13 +16,14 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::source::Source;
+use super::stdin::StdinFile;
 use crate::error::{ContentError, DocumentError};
 use crate::source::document::Limits;
 use crate::source::fields::{self, Fields, Record};
 use crate::source::found::Found;
 use crate::source::location::Location;
 use crate::source::raw::{Reading, RowContent};
-use crate::source::worker::{Request, Response, Sent, Worker};
+use crate::source::worker::{Response, Sent, Worker};
 
 /// The name of the format in messages.
 pub const NAME: &str = "Parquet";
@@ -44,18 +43,12 @@ impl ParquetRows {
         is_root: bool,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        // A worker has no credentials for object storage, so the worker reads a temporary copy of an object. The copy is
-        // deleted as soon as the worker has opened the copy.
-        let fetched = location.fetch()?;
-        let path = fetched.as_deref().unwrap_or(Path::new(source.file.as_ref()));
-        // This process opens the file too, because a worker cannot report an error of the operating system.
-        let size = File::open(path)?.metadata()?.len();
+        // A worker can open no files and has no credentials for object storage, so it gets an open file.
+        let file = location.file()?;
+        let size = file.metadata()?.len();
         // The worker does not report its position in the file, so the first row reports the progress of the whole file.
         source.consumed.store(size, Relaxed);
-        let (fields, limits) = (reading.fields.clone(), reading.limits);
-        let request = Request::Rows { path: path.into(), fields, limits, is_root };
-        let (worker, opened) = reading.workers.ask_new::<()>(&request, &[])?;
-        opened?;
+        let worker = reading.workers.rows(&file, &reading.fields, is_root)?;
         Ok(ParquetRows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0 })
     }
 }
@@ -101,8 +94,12 @@ pub struct ParquetTable {
 }
 
 impl ParquetTable {
-    pub fn open(path: &Path, fields: &Fields, limits: Limits, is_root: bool) -> Result<Self, ContentError> {
-        let file = File::open(path).map_err(|e| damaged("it cannot be opened", e))?;
+    pub fn open(
+        file: StdinFile,
+        fields: &Fields,
+        limits: Limits,
+        is_root: bool,
+    ) -> Result<Self, ContentError> {
         let no_footer = |e| damaged("its footer is missing or damaged", e);
         let reader = SerializedFileReader::new(file).map_err(no_footer)?;
         let metadata = reader.metadata().file_metadata();
