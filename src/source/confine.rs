@@ -20,16 +20,12 @@ pub struct Confinement {
 /// # Errors
 /// A limit cannot be set. A kernel without Landlock or seccomp filters is no error.
 pub fn confine(memory: u64) -> io::Result<Confinement> {
-    #[cfg(target_os = "linux")]
-    linux::prepare()?;
+    system::prepare()?;
     limit(Resource::As, memory)?;
     // Damaged files crash workers from time to time, and core dumps would fill the disk.
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
-    #[cfg(target_os = "linux")]
-    return linux::restrict_thread();
-    #[cfg(not(target_os = "linux"))]
-    limit_open_files().map(|()| Confinement::default())
+    system::restrict_thread()
 }
 
 /// Keeps this process from opening anything. What is open stays open.
@@ -42,8 +38,23 @@ fn limit(resource: Resource, max: u64) -> io::Result<()> {
     Ok(setrlimit(resource, Rlimit { current: max, maximum: max })?)
 }
 
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::io;
+
+    use crate::source::confine::{Confinement, limit_open_files};
+
+    pub fn prepare() -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn restrict_thread() -> io::Result<Confinement> {
+        limit_open_files().map(|()| Confinement::default())
+    }
+}
+
 #[cfg(target_os = "linux")]
-mod linux {
+mod system {
     use std::env::consts::ARCH;
     use std::{fs, io, process};
 
@@ -169,8 +180,8 @@ mod tests {
         let address = tcp.local_addr().unwrap();
         let mut open = File::open(&file).unwrap();
         let confined = thread::spawn(move || {
-            linux::restrict_paths().unwrap();
-            linux::restrict_system_calls().unwrap();
+            system::restrict_paths().unwrap();
+            system::restrict_system_calls().unwrap();
             let done: Vec<(&str, bool)> = vec![
                 ("opens a file", File::open(&file).is_ok()),
                 ("opens a folder", fs::read_dir("/").is_ok()),

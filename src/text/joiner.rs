@@ -54,7 +54,8 @@ fn joining(c: char) -> Option<JoiningType> {
     Some(CodePointMapData::<JoiningType>::new().get(c)).filter(|&joining| joining != JoiningType::Transparent)
 }
 
-/// Returns whether a text ends with a letter and a virama, and with marks after each of them (the left side of contexts A2 and B).
+/// Returns whether a text ends with a letter and a virama, and with marks after each of them (the left side of contexts A2
+/// and B).
 fn follows_virama(mut before: impl Iterator<Item = char>) -> bool {
     before.find(|&c| is_virama(c) || !is_reordered_mark(c)).is_some_and(is_virama)
         && before.find(|&c| category(c) != GeneralCategory::NonspacingMark).is_some_and(is_letter)
