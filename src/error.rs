@@ -30,7 +30,7 @@ pub enum DocumentError {
     #[error(transparent)]
     Content(#[from] ContentError),
     /// The worker process did not extract the text within the time limit.
-    #[error("its text could not be extracted within {seconds} seconds")]
+    #[error("its text could not be extracted within {seconds} seconds of processor time")]
     TooSlow {
         /// The limit, in seconds.
         seconds: u64,

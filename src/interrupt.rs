@@ -89,7 +89,8 @@ pub fn listen(
 /// # Errors
 /// The system cannot install the signal handler.
 pub fn ignore() -> io::Result<()> {
-    Signals::new([SIGINT, SIGTERM]).map(std::mem::forget)
+    // Handlers that do nothing. They need no open files.
+    [SIGINT, SIGTERM].into_iter().try_for_each(|signal| flag::register(signal, Arc::default()).map(drop))
 }
 
 /// Makes a write beyond the limit on file sizes (RLIMIT_FSIZE) fail with an error. By default, SIGXFSZ ends the process without a

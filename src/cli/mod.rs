@@ -198,5 +198,8 @@ pub enum Command {
     },
     /// Read files for a `build` or `read` that started this process
     #[command(hide = true)]
-    Worker,
+    Worker {
+        /// What to do, as JSON
+        assignment: String,
+    },
 }

@@ -155,7 +155,9 @@ pub struct ReadingArguments {
           value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub max_document_mib: u64,
 
-    /// Longest time to extract the text of a document, in seconds
+    /// Longest processor time to extract the text of a document, in seconds
+    ///
+    /// Five times as many seconds of real time are a limit too.
     #[arg(long, value_name = "N", default_value = "60", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_document_seconds: u64,

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::advice::explained_run;
 use super::process::{Exit, printed};
+use super::setup::inputs::this_program;
 use super::setup::locate::{self, DefaultGraph};
 use super::setup::model;
 use super::terminal::Screen;
@@ -21,6 +22,7 @@ use crate::model::{
     Device, DeviceChoice, LoadedModel, Model, ModelFolder, Precision, Workload, external_data, load_runtime,
     providers,
 };
+use crate::source::{Confinement, confinement};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::batch::{Batch, Batching, ChunkKey};
 use crate::vector::embedder::{Embedder, embed};
@@ -82,6 +84,7 @@ struct Findings(Vec<Finding>);
 pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exit> {
     let mut findings = Findings::default();
     examine(arguments, format, &mut findings);
+    findings.workers();
     let mut out = io::stdout().lock();
     printed(match arguments.json {
         true => findings.print_json(&mut out),
@@ -337,6 +340,21 @@ impl Findings {
         let texts = counted(together as u64, "text");
         self.ok("speed", format!("{speed}, {texts} of {length} tokens per batch"));
         Ok(())
+    }
+
+    /// Checks how the kernel confines the processes that read documents. An old kernel or a container may not be able to.
+    fn workers(&mut self) {
+        match this_program().and_then(|program| Ok(confinement(&program)?)) {
+            Ok(Confinement { seccomp: true, .. }) => {
+                let detail = "processes that read documents can open neither files nor sockets";
+                self.ok("workers", detail.to_owned());
+            }
+            Ok(Confinement { seccomp: false, landlock }) => {
+                let left = if landlock { "only Landlock confines" } else { "nothing but limits confines" };
+                self.warn("workers", format!("{left} the processes that read documents, because the kernel or the container has no seccomp filters; read documents from strangers elsewhere"));
+            }
+            Err(error) => self.failure("workers", &error),
+        }
     }
 
     fn print_json(&self, out: &mut impl Write) -> io::Result<()> {

@@ -52,7 +52,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Man { folder } => Cli::write_man_pages(&folder)
             .map(|()| Exit::Done)
             .map_err(|e| anyhow!("{}: man pages cannot be written: {e}", folder.display())),
-        Command::Worker => Ok(source::serve().map(|()| Exit::Done)?),
+        Command::Worker { assignment } => Ok(source::serve(&assignment).map(|()| Exit::Done)?),
     };
     match result {
         Err(error) if error.is::<NobodyReads>() => Ok(Exit::Done),

@@ -155,3 +155,25 @@ impl Metadata {
         self.model.as_ref().map_or_else(|| file.clone(), |model| format!("{model} ({file})"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vector is looked up by its clean text, so only texts that the other rules clean differently are embedded anew.
+    #[test]
+    fn vectors_of_texts_cleaned_by_other_rules_are_used() {
+        let fingerprint = |cleaning| Fingerprint {
+            model: ModelFingerprint::default(),
+            dim: 64,
+            instruction: None,
+            prompt: None,
+            max_tokens: 512,
+            rows: RowKind::Documents,
+            extraction: 1,
+            cleaning,
+            chunking: 1,
+        };
+        assert!(fingerprint(2).differences(&fingerprint(3)).is_empty());
+    }
+}

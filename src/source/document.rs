@@ -13,7 +13,7 @@ pub struct Limits {
     /// Maximum size of a decompressed file or of a row, in bytes. This limit is at most 2^30, because string columns of
     /// Arrow have 32-bit offsets.
     pub document_bytes: u64,
-    /// Maximum time for extracting the text of a document, in seconds.
+    /// Maximum processor time for extracting the text of a document, in seconds.
     pub seconds: u64,
     /// Maximum ratio of decompressed size to compressed size.
     pub expansion: u64,

@@ -1,10 +1,11 @@
 //! The place of a file: a path on this machine, or an object in object storage.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::tempfile;
 
 use super::local_file::LocalFile;
 use crate::error::DocumentError;
@@ -32,18 +33,17 @@ impl Location {
         })
     }
 
-    /// Returns a file on this machine with the content, for callers that need one. An object is downloaded to a temporary
-    /// file, which is deleted when the second value is dropped.
+    /// Opens the file for a reader that moves in it. Downloads an object to a temporary file without a name first.
     ///
     /// # Errors
-    /// The object cannot be read, or the temporary file cannot be written.
-    pub fn fetch(&self) -> io::Result<(LocalFile, Option<TempPath>)> {
+    /// The errors of [`LocalFile::open`], or the object cannot be read, or the temporary file cannot be written.
+    pub fn file(&self) -> Result<File, DocumentError> {
         match self {
-            Location::File(file) => Ok((file.clone(), None)),
+            Location::File(file) => file.open(),
             Location::Object(object) => {
-                let mut file = NamedTempFile::new()?;
-                io::copy(&mut object.open(), file.as_file_mut())?;
-                Ok((LocalFile::named(file.path().to_owned()), Some(file.into_temp_path())))
+                let mut file = tempfile()?;
+                io::copy(&mut object.open(), &mut file)?;
+                Ok(file)
             }
         }
     }

@@ -3,6 +3,7 @@
 //! [`Roots::documents`] finds the documents. Finding documents is fast, so one thread finds all documents. [`Raw::read`]
 //! reads one document. Reading is slow, so the caller reads documents on several threads.
 
+mod confine;
 mod decode;
 mod document;
 pub(crate) mod extract;
@@ -21,6 +22,7 @@ mod serve;
 mod walk;
 mod worker;
 
+pub use confine::Confinement;
 pub use decode::Charset;
 pub use document::{Document, LeftOut, Limits, Origin};
 pub use fields::Fields;
@@ -30,4 +32,4 @@ pub use id::IdPrefix;
 pub use raw::{Raw, RawFile, Reading};
 pub use roots::Roots;
 pub use serve::serve;
-pub use worker::Workers;
+pub use worker::{Workers, confinement};

@@ -1,17 +1,18 @@
-//! The worker process. It reads requests from standard input and writes answers to standard output, within limits on time
-//! and memory.
+//! The worker process. It reads requests or a file from standard input and writes answers to standard output, within limits
+//! on time and memory.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use serde::Serialize;
 
+use super::confine::confine;
 use super::document::Limits;
 use super::extract::extract;
 use super::fields;
 use super::rows::parquet::{self, ParquetTable};
-use super::worker::{MEMORY_MAX, Request, Response, Sent};
+use super::rows::stdin::StdinFile;
+use super::worker::{Assignment, Request, Response, Sent, Task};
 use crate::error::ContentError;
 use crate::interrupt;
 
@@ -20,36 +21,42 @@ const SENT_ROWS: usize = 256;
 /// Size at which an answer is complete, in bytes of rows. No more rows are added to a complete answer.
 const SENT_BYTES: usize = 64 << 10;
 
-/// Answers requests until standard input ends.
+/// Does the task of an [`Assignment`], which is JSON, until standard input ends.
 ///
 /// # Errors
 /// A request cannot be read or an answer cannot be written, because the run has ended.
-pub fn serve() -> io::Result<()> {
+pub fn serve(assignment: &str) -> io::Result<()> {
     interrupt::ignore()?;
     // A worker that is busy with a document does not notice the end of the run, so the kernel must end the worker.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    limit_resources()?;
-    let mut requests = io::stdin().lock();
+    let Assignment { task, memory } = serde_json::from_str(assignment)?;
+    let confinement = confine(memory)?;
     let mut answers = BufWriter::new(io::stdout().lock());
+    match task {
+        Task::Extract => extract_texts(&mut answers)?,
+        Task::Rows { fields, limits, is_root } => {
+            let file = StdinFile::new()?;
+            limit_seconds(limits.seconds)?;
+            let table = guarded(parquet::NAME, || ParquetTable::open(file, &fields, limits, is_root));
+            send_rows(table, limits, &mut answers)?;
+        }
+        Task::Confinement => answer(&mut answers, &Ok(confinement))?,
+    }
+    answers.flush()
+}
+
+/// Answers requests until standard input ends.
+fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
+    let mut requests = io::stdin().lock();
     let mut line = String::new();
     while requests.read_line(&mut line)? > 0 {
-        match serde_json::from_str(&line)? {
-            Request::Extract { format, bytes, limits, front_matter } => {
-                // The parent process also limits the time, but the parent process may end before the worker.
-                limit_seconds(limits.seconds)?;
-                let mut content = Vec::new();
-                requests.by_ref().take(bytes).read_to_end(&mut content)?;
-                let extracted = guarded(format.name(), || extract(format, &content, limits, front_matter));
-                answer(&mut answers, &extracted)?;
-            }
-            Request::Rows { path, fields, limits, is_root } => {
-                limit_seconds(limits.seconds)?;
-                let table =
-                    guarded(parquet::NAME, || ParquetTable::open(Path::new(&path), &fields, limits, is_root));
-                send_rows(table, limits, &mut answers)?;
-            }
-        }
+        let Request { format, bytes, limits, front_matter } = serde_json::from_str(&line)?;
+        limit_seconds(limits.seconds)?;
+        let mut content = Vec::new();
+        requests.by_ref().take(bytes).read_to_end(&mut content)?;
+        let extracted = guarded(format.name(), || extract(format, &content, limits, front_matter));
+        answer(answers, &extracted)?;
         answers.flush()?;
         line.clear();
     }
@@ -104,19 +111,8 @@ fn answer<T: Serialize>(answers: &mut impl Write, answer: &Response<T>) -> io::R
     answers.write_all(b"\n")
 }
 
-/// Limits the memory of this process, and turns off core dumps.
-fn limit_resources() -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = |resource, max: u64| {
-        let max = Some(getrlimit(resource).maximum.map_or(max, |hard| hard.min(max)));
-        setrlimit(resource, Rlimit { current: max, maximum: max })
-    };
-    limit(Resource::As, MEMORY_MAX)?;
-    // Damaged files crash workers from time to time, and core dumps would fill the disk.
-    Ok(limit(Resource::Core, 0)?)
-}
-
-/// Limits the processor time of this process: after this call, the process may use about `seconds` more seconds.
+/// Limits the processor time of this process: after this call, the process may use `seconds` more seconds, and at most one
+/// second beyond that. SIGXCPU then ends the process.
 fn limit_seconds(seconds: u64) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;

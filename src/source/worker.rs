@@ -1,11 +1,12 @@
 //! Runs parsers in separate processes (workers). If a file makes a parser crash, hang or use too much memory, only that
 //! document fails and the run continues.
 //!
-//! A worker is this program, started with a hidden subcommand. The worker reads requests from standard input. A request is
-//! one line of JSON. In a request to extract the text of a document, the bytes of the document follow the line. The worker
-//! writes answers to standard output. An answer is one line of JSON.
+//! A worker is this program, started with a hidden subcommand and a [`Task`] as its argument. A worker that extracts texts
+//! reads requests from standard input. A request is one line of JSON, followed by the bytes of the document. A worker that
+//! reads rows has the open file as its standard input. A worker writes answers to standard output. An answer is one line of
+//! JSON.
 
-use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::confine::Confinement;
 use super::document::Limits;
 use super::extract::Extracted;
 use super::fields::{Fields, Record};
@@ -28,29 +30,54 @@ use crate::error::{ContentError, DocumentError};
 /// The hidden subcommand that makes this program a worker.
 const SUBCOMMAND: &str = "worker";
 
-/// Maximum address space of a worker, in bytes. The parsed tree of an ordinary HTML page needs ten times as many bytes as
-/// the page.
-pub const MEMORY_MAX: u64 = 2 << 30;
+/// Maximum address space of the second worker for a document, and of a worker that reads a Parquet file, in bytes. The parsed
+/// tree of an ordinary HTML page needs ten times as many bytes as the page.
+const MEMORY_MAX: u64 = 2 << 30;
+
+/// Maximum address space of the first worker for a document, in bytes. The main process runs one of them per thread.
+const MEMORY_SHARE: u64 = 512 << 20;
+
+/// How many seconds of real time a worker has for each second of processor time that it may use. The processor may be busy
+/// with the model, so the processor time decides. The real time ends a worker that waits for a slow disk.
+const REAL_TIME_RATIO: u64 = 5;
+
+/// Maximum processor time of a worker that says how it is confined, in seconds.
+const CONFINEMENT_SECONDS: u64 = 10;
 
 /// Maximum number of answers per worker that wait in the channel. The maximum is small, because an answer may be as large
 /// as a document.
 const QUEUE_ANSWERS: usize = 1;
 
-/// A request to a worker.
+/// What a worker does.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Request {
-    /// A request to extract the text of a document. The bytes of the document follow the request. The answer is one
+pub enum Task {
+    /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answer to each is one
     /// [`Extracted`].
-    Extract {
-        format: DocumentFormat,
-        bytes: u64,
-        limits: Limits,
-        /// Whether the worker parses the front matter too.
-        front_matter: bool,
-    },
-    /// A request to read the rows of a Parquet file. The first answer is the number of rows and means that the file is
-    /// open. Each following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
-    Rows { path: OsString, fields: Fields, limits: Limits, is_root: bool },
+    Extract,
+    /// Reads the rows of a Parquet file, which is open as standard input. The first answer is the number of rows and means that
+    /// the file is a table. Each following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
+    Rows { fields: Fields, limits: Limits, is_root: bool },
+    /// Says how the kernel confines the worker. The answer is one [`Confinement`].
+    Confinement,
+}
+
+/// The argument of a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Assignment {
+    pub task: Task,
+    /// Maximum address space, in bytes.
+    pub memory: u64,
+}
+
+/// A request to extract the text of a document.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    pub format: DocumentFormat,
+    /// The number of bytes of the document. The bytes follow the request.
+    pub bytes: u64,
+    pub limits: Limits,
+    /// Whether the worker parses the front matter too.
+    pub front_matter: bool,
 }
 
 /// An answer of a worker.
@@ -59,22 +86,26 @@ pub type Response<T> = Result<T, ContentError>;
 /// A group of rows from a worker. An empty group means the end of the file. After a damaged row, no more rows are sent.
 pub type Sent = Vec<Response<Record>>;
 
-/// The workers of a run. If no worker is idle, a new worker is started. A worker that has extracted a document is reused for
-/// later documents.
+/// The workers of a run. All of them together have at most [`MEMORY_SHARE`] per thread that reads documents, [`MEMORY_MAX`]
+/// for one large document, and [`MEMORY_MAX`] for one Parquet file.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
     limits: Limits,
+    /// Workers that wait for another document, each with [`MEMORY_SHARE`].
     idle: Mutex<Vec<Worker>>,
+    /// Held while a worker with [`MEMORY_MAX`] extracts a text.
+    large: Mutex<()>,
 }
 
 impl Workers {
-    /// Returns an empty pool of workers. `program` is the path of this program.
+    /// Returns an empty pool of workers. `program` is the absolute path of this program.
     pub fn new(program: PathBuf, limits: Limits) -> Self {
-        Workers { program, limits, idle: Mutex::default() }
+        Workers { program, limits, idle: Mutex::default(), large: Mutex::default() }
     }
 
-    /// Extracts the text of a document in a worker.
+    /// Extracts the text of a document in a worker. Most documents need little memory, so the first worker has little. If the
+    /// document fails there, a second worker decides, which has [`MEMORY_MAX`]. Only one second worker runs at a time.
     ///
     /// # Errors
     /// The document is damaged or exceeds a limit, or no worker can be started.
@@ -84,71 +115,113 @@ impl Workers {
         content: &[u8],
         front_matter: bool,
     ) -> Result<Extracted, DocumentError> {
-        let request =
-            Request::Extract { format, bytes: content.len() as u64, limits: self.limits, front_matter };
+        let request = Request { format, bytes: content.len() as u64, limits: self.limits, front_matter };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let asked = idle.map(|mut worker| worker.ask(&request, content).map(|answer| (worker, answer)));
-        let (worker, answer) = match asked {
-            // The idle worker may have died before this request. For example, the operating system kills processes when
-            // memory is short.
-            None | Some(Err(DocumentError::Crashed { .. })) => self.ask_new(&request, content)?,
-            Some(asked) => asked?,
-        };
-        // A worker that gave no answer is dropped by `?` above, so it is never used again.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        let mut worker = idle.map_or_else(|| self.start(Task::Extract, MEMORY_SHARE, Stdio::piped()), Ok)?;
+        match worker.ask(&request, content) {
+            // The worker may lack memory, or may have died before this request. For example, the operating system kills
+            // processes when memory is short. Some parsers take a lack of memory for damage.
+            Err(DocumentError::Crashed { .. }) | Ok(Err(ContentError::Damaged { .. })) => drop(worker),
+            Err(error) => return Err(error),
+            Ok(answer) => {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+                return Ok(answer?);
+            }
+        }
+        let _alone = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || self.start(Task::Extract, MEMORY_MAX, Stdio::piped());
+        let (_, answer) = started(start, |worker| worker.ask::<Extracted>(&request, content))?;
         Ok(answer?)
     }
 
-    /// Starts a worker and sends the request to it. Returns the worker and its answer.
+    /// Starts a worker that reads the rows of an open Parquet file. Returns the worker and the number of rows.
     ///
     /// # Errors
-    /// No worker can be started, or the worker crashes or is too slow.
-    pub fn ask_new<T: DeserializeOwned>(
-        &self,
-        request: &Request,
-        content: &[u8],
-    ) -> Result<(Worker, Response<T>), DocumentError> {
-        let mut worker = self.start()?;
-        let mut asked = worker.ask(request, content);
-        // Ctrl-C sends a signal to all processes of the run. A worker that has just started does not ignore the signal yet,
-        // so the signal ends the worker.
-        if matches!(asked, Err(DocumentError::Crashed { .. })) && worker.was_told_to_end() {
-            worker = self.start()?;
-            asked = worker.ask(request, content);
-        }
-        Ok((worker, asked?))
+    /// The file is no Parquet file or lacks columns, or no worker can be started.
+    pub fn rows(&self, file: &File, fields: &Fields, is_root: bool) -> Result<(Worker, u64), DocumentError> {
+        let start = || {
+            let task = Task::Rows { fields: fields.clone(), limits: self.limits, is_root };
+            let file = file.try_clone().map_err(DocumentError::NoWorker)?;
+            self.start(task, MEMORY_MAX, file.into())
+        };
+        let (worker, opened) = started(start, Worker::receive::<u64>)?;
+        Ok((worker, opened?))
     }
 
-    fn start(&self) -> Result<Worker, DocumentError> {
-        Worker::start(&self.program, self.limits).map_err(DocumentError::NoWorker)
+    fn start(&self, task: Task, memory: u64, stdin: Stdio) -> Result<Worker, DocumentError> {
+        Worker::start(&self.program, &Assignment { task, memory }, stdin, self.limits.seconds)
     }
+}
+
+/// Starts a worker and returns how the kernel confines it. `program` is the absolute path of this program.
+///
+/// # Errors
+/// No worker can be started.
+pub fn confinement(program: &Path) -> Result<Confinement, DocumentError> {
+    let assignment = Assignment { task: Task::Confinement, memory: MEMORY_SHARE };
+    let start = || Worker::start(program, &assignment, Stdio::null(), CONFINEMENT_SECONDS);
+    let (_, confinement) = started(start, Worker::receive::<Confinement>)?;
+    Ok(confinement?)
+}
+
+/// Starts a worker and asks it for its first answer.
+///
+/// # Errors
+/// No worker can be started, or the worker crashes or is too slow.
+fn started<T>(
+    start: impl Fn() -> Result<Worker, DocumentError>,
+    ask: impl Fn(&mut Worker) -> Result<T, DocumentError>,
+) -> Result<(Worker, T), DocumentError> {
+    let mut worker = start()?;
+    let mut asked = ask(&mut worker);
+    // Ctrl-C sends a signal to all processes of the run. A worker that has just started does not ignore the signal yet, so the
+    // signal ends the worker.
+    if matches!(asked, Err(DocumentError::Crashed { .. })) && worker.was_told_to_end() {
+        worker = start()?;
+        asked = ask(&mut worker);
+    }
+    Ok((worker, asked?))
 }
 
 /// A worker process. The process is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
-    requests: BufWriter<ChildStdin>,
+    /// `None` if standard input of the worker is not a pipe.
+    requests: Option<BufWriter<ChildStdin>>,
     answers: Receiver<Vec<u8>>,
-    limits: Limits,
+    /// Maximum processor time for one answer, in seconds.
+    seconds: u64,
 }
 
 impl Worker {
-    fn start(program: &Path, limits: Limits) -> io::Result<Self> {
+    fn start(
+        program: &Path,
+        assignment: &Assignment,
+        stdin: Stdio,
+        seconds: u64,
+    ) -> Result<Self, DocumentError> {
+        Self::spawn(program, assignment, stdin, seconds).map_err(DocumentError::NoWorker)
+    }
+
+    fn spawn(program: &Path, assignment: &Assignment, stdin: Stdio, seconds: u64) -> io::Result<Self> {
         let mut child = Command::new(program)
             .arg(SUBCOMMAND)
-            .stdin(Stdio::piped())
+            .arg(serde_json::to_string(assignment)?)
+            // The environment may contain passwords and tokens.
+            .env_clear()
+            .current_dir("/")
+            .stdin(stdin)
             .stdout(Stdio::piped())
             // Crash messages are for developers only. A developer can run the worker by hand to see the messages.
             .stderr(Stdio::null())
             .spawn()?;
-        let no_pipe = || io::Error::other("no pipe");
-        let requests = BufWriter::new(child.stdin.take().ok_or_else(no_pipe)?);
+        let requests = child.stdin.take().map(BufWriter::new);
         let output = child.stdout.take().ok_or_else(no_pipe)?;
         let (sender, answers) = sync_channel(QUEUE_ANSWERS);
         // A pipe cannot be read with a time limit, so a thread reads the pipe and forwards the answers to a channel.
         thread::Builder::new().spawn(move || forward(output, &sender))?;
-        Ok(Worker { child, requests, answers, limits })
+        Ok(Worker { child, requests, answers, seconds })
     }
 
     fn ask<T: DeserializeOwned>(
@@ -156,43 +229,53 @@ impl Worker {
         request: &Request,
         content: &[u8],
     ) -> Result<Response<T>, DocumentError> {
-        self.send(request, content)?;
+        self.send(request, content).map_err(|_| self.ended())?;
         self.receive()
     }
 
-    fn send(&mut self, request: &Request, content: &[u8]) -> Result<(), DocumentError> {
-        let mut write = || {
-            serde_json::to_writer(&mut self.requests, request)?;
-            self.requests.write_all(b"\n")?;
-            self.requests.write_all(content)?;
-            self.requests.flush()
-        };
-        write().map_err(|_| self.crashed())
+    fn send(&mut self, request: &Request, content: &[u8]) -> io::Result<()> {
+        let requests = self.requests.as_mut().ok_or_else(no_pipe)?;
+        serde_json::to_writer(&mut *requests, request)?;
+        requests.write_all(b"\n")?;
+        requests.write_all(content)?;
+        requests.flush()
     }
 
-    /// Returns the next answer. Waits at most [`Limits::seconds`] for the answer.
+    /// Returns the next answer.
     ///
     /// # Errors
     /// The worker crashed or is too slow.
-    pub fn receive<T: DeserializeOwned>(&self) -> Result<Response<T>, DocumentError> {
-        let seconds = self.limits.seconds;
-        match self.answers.recv_timeout(Duration::from_secs(seconds)) {
-            Ok(answer) => serde_json::from_slice(&answer).map_err(|_| self.crashed()),
-            Err(RecvTimeoutError::Timeout) => Err(DocumentError::TooSlow { seconds }),
-            Err(RecvTimeoutError::Disconnected) => Err(self.crashed()),
+    pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Response<T>, DocumentError> {
+        let wait = Duration::from_secs(self.seconds.saturating_mul(REAL_TIME_RATIO));
+        match self.answers.recv_timeout(wait) {
+            Ok(answer) => serde_json::from_slice(&answer).map_err(|_| self.ended()),
+            Err(RecvTimeoutError::Timeout) => Err(self.too_slow()),
+            Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
         }
+    }
+
+    /// Ends the worker. Returns the signal that ended it, if the worker had ended before.
+    fn signal(&mut self) -> Option<i32> {
+        // If the worker has already ended, `kill` has no effect on the exit status.
+        let _ = self.child.kill();
+        self.child.wait().ok().and_then(|status| status.signal())
     }
 
     /// Returns whether SIGINT or SIGTERM ended the worker. These signals ask the whole run to end.
     fn was_told_to_end(&mut self) -> bool {
-        // If the worker has already ended, `kill` has no effect on the exit status.
-        let _ = self.child.kill();
-        let signal = self.child.wait().ok().and_then(|status| status.signal());
-        signal.is_some_and(|signal| [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal))
+        self.signal().is_some_and(|signal| [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal))
     }
 
-    fn crashed(&self) -> DocumentError {
-        DocumentError::Crashed { memory_max: MEMORY_MAX }
+    /// Returns the error for a worker that gave no answer and has ended.
+    fn ended(&mut self) -> DocumentError {
+        match self.signal() {
+            Some(signal) if signal == Signal::XCPU.as_raw() => self.too_slow(),
+            _ => DocumentError::Crashed { memory_max: MEMORY_MAX },
+        }
+    }
+
+    fn too_slow(&self) -> DocumentError {
+        DocumentError::TooSlow { seconds: self.seconds }
     }
 }
 
@@ -202,6 +285,10 @@ impl Drop for Worker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn no_pipe() -> io::Error {
+    io::Error::other("no pipe")
 }
 
 /// Sends each line of a worker's output to the channel.

@@ -45,7 +45,7 @@ fn a_good_model_passes_every_check() {
     let playground = Playground::new();
     let ran = playground.run(&["doctor", "--device", "cpu"]).expect(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    let (findings, verdict) = lines.split_at(9);
+    let (findings, verdict) = lines.split_at(10);
     assert!(findings.iter().all(|line| line.starts_with("     ok  ")), "{}", ran.story);
     assert_eq!(verdict, ["", "ready"], "{}", ran.story);
     assert!(lines[3].ends_with(", built for CPU") && lines[8].contains(" tokens/s"), "{}", ran.story);

@@ -57,6 +57,22 @@ fn the_text_is_clean_and_the_fields_are_those_asked_for() {
     assert_eq!((rows[0].id.as_str(), rows[0].text.as_str()), ("k", "ab c"));
 }
 
+/// An index that an earlier version made holds such a text without its joiners.
+#[test]
+fn joiners_that_are_spelling_stay_and_only_their_texts_are_embedded_anew() {
+    let playground = Playground::new();
+    let spelled = "می\u{200C}خواهم کتاب\u{200C}ها را بخوانم. 👩\u{200D}🚀";
+    playground.write("docs/fa.txt", spelled.replace(['\u{200C}', '\u{200D}'], ""));
+    playground.write("docs/en.txt", "zero\u{200B}-width\u{200C} \u{200D}noise");
+    playground.build("docs", &[]);
+    playground.write("docs/fa.txt", spelled);
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    ran.says("2 documents: 1 embedded, 1 reused");
+    let texts: Vec<_> =
+        crate::util::rows(&playground.path("out.parquet")).into_iter().map(|row| row.text).collect();
+    assert_eq!(texts, ["zero-width noise", spelled]);
+}
+
 /// Every document is counted once, every failure is reported with its place, and the other documents have rows.
 #[test]
 fn every_document_is_accounted_for() {

@@ -50,3 +50,4 @@ mod stream;
 mod tree;
 mod util;
 mod vectors;
+mod workers;

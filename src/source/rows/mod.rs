@@ -4,6 +4,7 @@ mod csv;
 mod jsonl;
 pub mod parquet;
 pub mod source;
+pub mod stdin;
 
 use std::io;
 use std::path::Path;

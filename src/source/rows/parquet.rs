@@ -4,20 +4,19 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::fs::File;
-use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::vec;
 
 use parquet::basic::LogicalType;
 use parquet::file::metadata::KeyValue;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, Length, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::source::Source;
+use super::stdin::StdinFile;
 use crate::error::{ContentError, DocumentError};
 use crate::source::document::Limits;
 use crate::source::fields::{self, Fields, Record};
@@ -25,7 +24,7 @@ use crate::source::format::EXPANSION_FREE_BYTES;
 use crate::source::found::Found;
 use crate::source::location::Location;
 use crate::source::raw::{Reading, RowContent};
-use crate::source::worker::{Request, Response, Sent, Worker};
+use crate::source::worker::{Response, Sent, Worker};
 
 /// The name of the format in messages.
 pub const NAME: &str = "Parquet";
@@ -49,15 +48,10 @@ impl ParquetRows {
         is_root: bool,
         reading: &Reading,
     ) -> Result<Self, DocumentError> {
-        // A worker has no credentials for object storage, so the worker reads a temporary copy of an object. The copy is
-        // deleted as soon as the worker has opened the copy.
-        let (file, _copy) = location.fetch()?;
-        // This process opens the file too, because a worker cannot report an error of the operating system.
-        let size = file.open()?.metadata()?.len();
-        let (fields, limits) = (reading.fields.clone(), reading.limits);
-        let request = Request::Rows { path: file.path().into(), fields, limits, is_root };
-        let (worker, opened) = reading.workers.ask_new::<u64>(&request, &[])?;
-        let rows = opened?;
+        // A worker can open no files and has no credentials for object storage, so it gets an open file.
+        let file = location.file()?;
+        let size = file.metadata()?.len();
+        let (worker, rows) = reading.workers.rows(&file, &reading.fields, is_root)?;
         Ok(ParquetRows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0, size, rows })
     }
 
@@ -114,9 +108,13 @@ pub struct ParquetTable {
 }
 
 impl ParquetTable {
-    pub fn open(path: &Path, fields: &Fields, limits: Limits, is_root: bool) -> Result<Self, ContentError> {
-        let file = File::open(path).map_err(|e| damaged("it cannot be opened", e))?;
-        let size = file.metadata().map_err(|e| damaged("its size is unknown", e))?.len();
+    pub fn open(
+        file: StdinFile,
+        fields: &Fields,
+        limits: Limits,
+        is_root: bool,
+    ) -> Result<Self, ContentError> {
+        let size = file.len();
         let no_footer = |e| damaged("its footer is missing or damaged", e);
         let reader = SerializedFileReader::new(file).map_err(no_footer)?;
         let metadata = reader.metadata().file_metadata();
