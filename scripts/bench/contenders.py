@@ -20,6 +20,8 @@ TORCH_ROUNDS = 3
 WARM_UP = 4
 # Texts per batch. The default of 256 would need more than 16 GB for the attention of one layer over 1,000 tokens.
 FASTEMBED_BATCH = 32
+# Tokens per call of llama.cpp, unless one text has more. Its attention is over all tokens of a call, so more would be slower.
+LLAMA_CPP_TOKENS = 512
 
 
 # --- Libraries that embed texts. Each function loads a model and returns a function from texts to vectors, and a note.
@@ -52,11 +54,28 @@ def onnx_fp32(model, threads):
     return loaded.encode, ""
 
 
-def openvino(model, threads):
-    loaded = sentence_transformers(model, threads, "openvino", ov_config={"INFERENCE_NUM_THREADS": threads})
+def openvino(model, threads, **model_options):
+    loaded = sentence_transformers(
+        model, threads, "openvino", ov_config={"INFERENCE_NUM_THREADS": threads}, **model_options
+    )
     engine = loaded[0].auto_model
     engine.compile()
     return loaded.encode, engine.request.get_property("INFERENCE_PRECISION_HINT").to_string()
+
+
+def openvino_int8(model, threads):
+    encode, precision = openvino(model, threads, file_name="openvino/openvino_model_int8.xml")
+    return lambda texts: encode(texts, batch_size=len(texts)), precision
+
+
+def llama_cpp(model, threads):
+    from llama_cpp import Llama
+
+    options = {"n_ctx": 1024, "n_batch": 1024, "n_ubatch": 1024}
+    loaded = Llama(
+        str(model), embedding=True, n_threads=threads, n_threads_batch=threads, verbose=False, **options
+    )
+    return loaded.embed, ""
 
 
 def fastembed(model, threads):
@@ -66,11 +85,32 @@ def fastembed(model, threads):
     return lambda texts: np.array(list(loaded.embed(texts, batch_size=FASTEMBED_BATCH))), ""
 
 
+# The tokens per batch of those libraries that get texts of about the same length together.
+BATCHED = {openvino_int8: BATCH_TOKENS, llama_cpp: LLAMA_CPP_TOKENS}
+
+
+def in_batches(run, passages, most):
+    """Returns a function from texts to vectors that calls `run` with the batches of `plan`."""
+    tokens = {passage["text"]: passage["tokens"] for passage in passages}
+
+    def run_in_batches(texts):
+        longest_first = iter(sorted(texts, key=tokens.get, reverse=True))
+        vectors = {}
+        for count, _ in plan(map(tokens.get, texts), most):
+            batch = list(itertools.islice(longest_first, count))
+            vectors |= zip(batch, run(batch))
+        return [vectors[text] for text in texts]
+
+    return run_in_batches
+
+
 def embed(load, model, passages, vectors, threads):
     texts = [passage["text"] for passage in passages]
     begun = time.perf_counter()
     run, note = load(model, threads)
     loaded = time.perf_counter()
+    if load in BATCHED:
+        run = in_batches(run, passages, BATCHED[load])
     run(texts[:WARM_UP])
     warm = time.perf_counter()
     found = run(texts)
@@ -103,13 +143,13 @@ def torch_bf16_at_its_best(model, threads):
     return {"tokens_per_second": rates[best], "note": f"{best} tokens"}
 
 
-def plan(lengths):
+def plan(lengths, most_tokens=BATCH_TOKENS):
     """Yields batches [texts, their tokens], longest first, as the tool makes them: of texts padded to the same length.
 
     Padding takes part in no product.
     """
     for tokens, alike in itertools.groupby(sorted(lengths, reverse=True), padded):
-        alike, most = list(alike), max(1, BATCH_TOKENS // tokens)
+        alike, most = list(alike), max(1, most_tokens // tokens)
         for begin in range(0, len(alike), most):
             batch = alike[begin : begin + most]
             yield len(batch), sum(batch)
@@ -211,7 +251,7 @@ def main(name, model, passages, vectors, threads):
     elif name == "torch_bf16_at_its_best":
         found = torch_bf16_at_its_best(model, threads)
     else:
-        loaders = (torch_fp32, torch_bf16, onnx_fp32, openvino, fastembed)
+        loaders = (torch_fp32, torch_bf16, onnx_fp32, openvino, openvino_int8, llama_cpp, fastembed)
         load = next(load for load in loaders if load.__name__ == name)
         found = embed(load, model, rows, vectors, threads)
     found["peak_bytes"] = peak_bytes()

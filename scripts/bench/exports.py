@@ -1,18 +1,37 @@
 """Exports the model for the other libraries of scripts/bench/speed: KIND SOURCE FOLDER."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import nncf
 import onnx
+import openvino as ov
 from onnx import helper
 from optimum.exporters.onnx import main_export
 from sentence_transformers import SentenceTransformer
 
 
+# `scripts/bench/llama_cpp` unpacks it.
+LLAMA_CPP = Path(__file__).resolve().parent.parent.parent / "target/llama-cpp/source/vendor/llama.cpp"
+
+
 def openvino(source, folder):
-    """Exports as the documentation of sentence-transformers says: loads with a backend, and saves the export."""
+    """Exports as the documentation of sentence-transformers says: loads with a backend, and saves the export.
+
+    Adds a copy with 8-bit weights, by the defaults of NNCF.
+    """
     SentenceTransformer(str(source), backend="openvino").save_pretrained(str(folder))
+    path = folder / "openvino/openvino_model.xml"
+    ov.save_model(nncf.compress_weights(ov.Core().read_model(path)), path.with_stem("openvino_model_int8"))
+
+
+def llama_cpp(source, folder):
+    """Converts with the script of llama.cpp, which writes 8-bit weights by itself."""
+    folder.mkdir(parents=True)
+    command = [sys.executable, LLAMA_CPP / "convert_hf_to_gguf.py", source, "--outtype", "q8_0"]
+    subprocess.run([*command, "--outfile", folder / "q8_0.gguf"], check=True)
 
 
 def optimum(source, folder):
@@ -46,7 +65,7 @@ def find_positions(path):
 
 
 def main(kind, source, folder):
-    {"openvino": openvino, "optimum": optimum}[kind](Path(source), Path(folder))
+    {"openvino": openvino, "optimum": optimum, "llama_cpp": llama_cpp}[kind](Path(source), Path(folder))
 
 
 if __name__ == "__main__":

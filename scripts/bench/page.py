@@ -9,8 +9,8 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 GPU_PAGE = "benchmarks-gpu.md"
 OPENVINO = Path(__file__).resolve().parent.parent / "pins/openvino.txt"
-PACKAGES = """sentence-transformers torch transformers optimum optimum-onnx optimum-intel openvino fastembed onnxruntime
-onnx tokenizers numpy""".split()
+PACKAGES = """sentence-transformers torch transformers optimum optimum-onnx optimum-intel openvino nncf fastembed onnxruntime
+onnx llama_cpp_python tokenizers numpy""".split()
 CPU_FLAGS = "avx2 avx512f avx_vnni avx512_vnni avx512_bf16 amx_tile amx_bf16 amx_int8".split()
 
 PAGE = """# Benchmarks
@@ -18,7 +18,7 @@ PAGE = """# Benchmarks
 `scripts/bench/speed` wrote this page on {date}. All figures are from one run on one machine. On another
 machine, expect similar ratios, not similar figures.
 
-{machine} {threads} threads for each contender.
+{machine} {threads} threads for each contender.{no_int8}
 
 {versions}
 
@@ -59,6 +59,12 @@ The texts have 5 to 30 tokens, and the instruction 30 more. The columns are seco
   pass, so three more nodes compute them from the mask.
 - fastembed knows the model by name. Its batches are 32 texts in the order of the input; the default of 256 would need
   more than 16 GB for the attention of one layer.
+- OpenVINO with 8-bit weights runs the same export after `compress_weights` of NNCF, with the defaults of both: dynamic
+  quantization rounds the activations on processors for which OpenVINO has 8-bit products.
+- llama.cpp is built from the source package of llama-cpp-python with the default options, for the processor of this machine.
+  Its own script converts the weights to Q8_0.
+- Both get texts of about the same length together, as this tool batches them, so that they compute next to no padding:
+  OpenVINO up to 1,536 tokens at a time, llama.cpp up to 512, because its attention is over all tokens of a call.
 - "Torch bf16, the model alone" calls the model with token ids, without padding and mask, and takes the best of four
   shapes.
 - "Matrix products alone" are the matrix products of this tool's exports, with the same weights, batches and ONNX
