@@ -19,19 +19,19 @@ pub struct SharedFile {
     identity: Identity,
     /// The open file; `None` after [`SharedFile::close`].
     open: Option<OpenFile>,
-    failure: Failure,
+    failure: FirstFailure,
 }
 
 /// The error of the first read of a file that failed. The Parquet library turns it into text, so its caller could not tell a
 /// failed read from wrong content.
 #[derive(Clone, Default)]
-struct Failure(Arc<OnceLock<io::Error>>);
+struct FirstFailure(Arc<OnceLock<io::Error>>);
 
 impl SharedFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let identity = identity(&file.metadata()?);
-        let failure = Failure::default();
+        let failure = FirstFailure::default();
         let open = Some(OpenFile::new(file, failure.clone())?);
         Ok(SharedFile { path: path.to_owned(), identity, open, failure })
     }
@@ -67,7 +67,7 @@ impl SharedFile {
     }
 }
 
-impl Failure {
+impl FirstFailure {
     fn remember(&self, error: &io::Error) {
         if error.kind() == ErrorKind::Interrupted {
             return;
@@ -93,11 +93,11 @@ pub struct OpenFile {
     file: Arc<File>,
     /// The length when the file was opened, in bytes.
     length: u64,
-    failure: Failure,
+    failure: FirstFailure,
 }
 
 impl OpenFile {
-    fn new(file: File, failure: Failure) -> io::Result<Self> {
+    fn new(file: File, failure: FirstFailure) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(OpenFile { file: Arc::new(file), length, failure })
     }

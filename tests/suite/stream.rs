@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -575,7 +576,7 @@ fn batches_have_a_limited_size() {
 #[test]
 fn a_reader_that_closes_the_pipe_ends_read_without_an_error() {
     let playground = Playground::new();
-    playground.write("docs/in.jsonl", util::jsonl(["a text"; 20_000]));
+    playground.write("docs/in.jsonl", util::jsonl(iter::repeat_n("a text", 20_000)));
     let mut child = start(&playground, &READ);
     let mut some = [0; 100];
     let mut out = child.stdout.take().unwrap();
