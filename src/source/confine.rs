@@ -156,10 +156,9 @@ mod system {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
-    #![cfg(target_os = "linux")]
-
     use std::fs::{self, File, OpenOptions};
     use std::io::Read;
     use std::net::{TcpListener, TcpStream, UdpSocket};
