@@ -3,6 +3,8 @@
 //! The modules form layers, listed here from top to bottom. A module imports only from lower layers. `ARCHITECTURE.md` shows
 //! the layers, and `tests/suite/layers.rs` checks the imports.
 
+#![forbid(unsafe_code)]
+
 pub mod cli; // defines the command-line arguments
 pub mod command; // turns the arguments into settings and runs the subcommand
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use walkdir::WalkDir;
 
 use crate::hub::{self, HubServer};
-use crate::util::{Playground, jsonl};
+use crate::util::{Playground, cpu_library, jsonl};
 
 /// The part that all secrets of these tests have.
 const SECRET: &str = "s3cr3t";
@@ -140,4 +140,17 @@ fn a_url_without_a_secret_is_shown_whole() {
     let url = "https://example.org/page?id=3&lang=de#part";
     let ran = playground.run(&["build", url, "-o", "out.parquet"]).expect(1);
     ran.says(&format!("input {url}: cannot be read"));
+}
+
+/// ONNX Runtime for Linux has a client of Microsoft's telemetry, which stores events in the user's cache and sends them.
+#[test]
+fn the_library_keeps_no_events_of_the_run() {
+    let playground = Playground::new().with("in.jsonl", jsonl(["a text"]));
+    let mut build = playground.command(&["build", "in.jsonl", "-o", "out.parquet"]);
+    build.env("HOME", playground.path("home")).env("XDG_CACHE_HOME", playground.path("cache"));
+    build.env("ORT_DYLIB_PATH", cpu_library()).env_remove("ORT_DISABLE_TELEMETRY");
+    playground.output(&mut build, "").expect(0);
+    let files = WalkDir::new(playground.path("")).into_iter();
+    let mut paths = files.map(|entry| entry.unwrap().path().display().to_string());
+    assert_eq!(paths.find(|path| path.contains("Microsoft") || path.contains("onnxruntime")), None);
 }
