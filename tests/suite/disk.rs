@@ -249,7 +249,7 @@ fn the_delta_of_a_killed_run_is_kept_until_a_run_tells_of_it() {
     };
     killed("unlink", ".out.parquet.journal", 1);
     assert_eq!(ids(&playground.path(OUT)).len(), 4);
-    killed("open", "docs.jsonl", 2);
+    killed("read", "docs.jsonl", 1);
     fs::rename(playground.path("docs.jsonl"), playground.path("away")).unwrap();
     playground.run(&NIGHT).expect(1);
     fs::rename(playground.path("away"), playground.path("docs.jsonl")).unwrap();
@@ -269,7 +269,7 @@ fn the_delta_of_an_earlier_night_is_not_taken_for_that_of_a_killed_run() {
     let playground = grown();
     playground.run(&NIGHT).expect(0);
     assert_eq!(changed(&playground), ["3"]);
-    let ran = run(&playground, &BUILD, Fault { call: "open", file: "docs.jsonl", at: 2, error: KILL });
+    let ran = run(&playground, &BUILD, Fault { call: "read", file: "docs.jsonl", at: 1, error: KILL });
     assert!(ran.code.is_none() && playground.path(".out.parquet.lock").exists(), "{}", ran.story);
     playground.run(&NIGHT).expect(0).says("is unchanged");
     assert!(changed(&playground).is_empty());
