@@ -170,12 +170,12 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
     let metadata = parts.metadata();
     let wanted = &metadata.fingerprint.model;
     let here = model.fingerprint_as(wanted)?;
-    let differs = match &here {
+    let differs = match here {
         None => "other weights",
-        Some(here) if here.tokenizer != wanted.tokenizer => "another tokenizer",
-        Some(here) if here.architecture != wanted.architecture => "another architecture",
-        Some(here) if here.pooling != wanted.pooling => "another pooling",
-        Some(_) => return Ok(()),
+        Some(here) => match here.difference(wanted) {
+            Some(differs) => differs,
+            None => return Ok(()),
+        },
     };
     Err(anyhow!(
         "model {}: is not the model of the index ({differs}; the index was made with {}); name the model of the index with --model and --model-file",

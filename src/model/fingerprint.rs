@@ -47,6 +47,21 @@ impl ModelFingerprint {
     pub fn is_same_model(&self, other: &ModelFingerprint) -> bool {
         *self == ModelFingerprint { precision: self.precision, ..other.clone() }
     }
+
+    /// Returns what makes the vectors of two models with the same weights different on the same device; `None` if nothing does.
+    pub fn difference(&self, other: &ModelFingerprint) -> Option<&'static str> {
+        if self.tokenizer != other.tokenizer {
+            Some("another tokenizer")
+        } else if self.architecture != other.architecture {
+            Some("another architecture")
+        } else if self.pooling != other.pooling {
+            Some("another pooling")
+        } else if self.layers != other.layers {
+            Some("other layers after the pooling")
+        } else {
+            None
+        }
+    }
 }
 
 /// Returns the BLAKE3 digest of the graph and its external data files. The hash covers the graph first, and then the external

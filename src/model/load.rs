@@ -86,8 +86,8 @@ impl Model {
     }
 
     /// Returns the fingerprint without loading the model. Only a loaded graph shows the width and whether the graph pools, so
-    /// this function copies both from `before`. Returns `None` if the weights, the pooling or the layers after it differ from
-    /// those of `before`.
+    /// this function copies both from `before`. Returns `None` if the weights differ from the weights of
+    /// `before`.
     ///
     /// # Errors
     /// A file of the model cannot be read.
@@ -98,8 +98,7 @@ impl Model {
         }
         let head = before.pooling.map(|_| self.folder.head()).transpose();
         let head = head.with_context(|| format!("model {}", self.folder.onnx.display()))?;
-        let now = self.fingerprint(weights, head.as_ref(), before.width, self.device.precision())?;
-        Ok((now.pooling == before.pooling && now.layers == before.layers).then_some(now))
+        self.fingerprint(weights, head.as_ref(), before.width, self.device.precision()).map(Some)
     }
 
     /// Loads the model, tests which texts may share a batch, and prepares the model for the workload.

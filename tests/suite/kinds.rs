@@ -182,7 +182,7 @@ fn every_kind_gives_what_it_has_to_keep() {
 
     playground.run(&["build", "docs", "-o", "out.parquet", "--keep", "text"]).expect(2).says("--keep text: ");
     playground.write("docs/a.md", "---\nlang: [es\n---\nfrom Markdown");
-    let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--keep", "lang"]).expect(3);
+    let ran = playground.run_anew(&["build", "docs", "-o", "out.parquet", "--keep", "lang"]).expect(3);
     ran.says("failed: docs/a.md: its front matter is not YAML: ");
     playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
 }

@@ -1125,7 +1125,7 @@ fn an_index_of_chunks_with_unknown_metadata_is_rebuilt() {
     let at = bytes.windows(12).position(|name| name == b"\"extraction\"").unwrap();
     bytes[at + 10] ^= 1;
     playground.write(OUT, &bytes);
-    playground.run(&["build", "docs.jsonl", "-o", OUT, "--chunks"]).expect(0);
+    playground.run(&["build", "docs.jsonl", "-o", OUT, "--chunks"]).expect(3).says("is damaged");
 }
 
 /// The metadata gives other dimensions than the vectors have. Reading by them would give rows wrong vectors.

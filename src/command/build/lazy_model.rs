@@ -118,11 +118,11 @@ fn same_model(
     let differs = match located.model.fingerprint_as(wanted)? {
         None if is_upgraded => return Ok(None),
         None => "other weights",
-        Some(here) if here.tokenizer != wanted.tokenizer => "another tokenizer",
-        Some(here) if here.architecture != wanted.architecture => "another architecture",
-        Some(here) if here.pooling != wanted.pooling => "another pooling",
-        Some(here) if here.precision != wanted.precision => "another precision of the device",
-        here => return Ok(here),
+        Some(here) => match here.difference(wanted) {
+            Some(differs) => differs,
+            None if here.precision != wanted.precision => "another precision of the device",
+            None => return Ok(Some(here)),
+        },
     };
     bail!(
         "model {name}: is not the model of output {} ({differs}; the output was made with {}); use the old model, by --model, --precision and --device, or embed all texts again with --rebuild (the old output is untouched)",
