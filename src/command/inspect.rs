@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
 use super::process::{Exit, printed};
@@ -12,7 +11,8 @@ use super::terminal::Screen;
 use crate::cli::InspectArguments;
 use crate::console::{DecimalBytes, HumanCount, counted, shown};
 use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
-use crate::index::{IndexFile, Metadata, Parts, RowKind};
+use crate::index::{IndexFile, IndexFileError, Metadata, Parts, RowKind};
+use crate::interrupt::Interrupted;
 
 /// The length of the longest bar of a histogram, in columns, on a wide screen.
 const BAR_MAX: usize = 40;
@@ -28,10 +28,13 @@ const INDENT: usize = 4;
 
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     let parts = Parts::open(&arguments.index)?;
-    let (figures, mut problems) = inspect(&parts)?;
-    if arguments.verify {
-        problems.extend(not_as_written(&parts));
-    }
+    // A damaged page may crash the decoder, so the digests are checked before the pages are decoded.
+    let changed = if arguments.verify { not_as_written(&parts)? } else { None };
+    let (figures, mut problems) = inspect(&parts).map_err(|e| match &changed {
+        Some(Problem { examples, .. }) => anyhow!("index {}", examples.join(", ")),
+        None => e,
+    })?;
+    problems.extend(changed);
     let page = InspectPage {
         files: parts.paths().map(|path| path.display().to_string()).collect(),
         metadata: parts.metadata(),
@@ -52,11 +55,20 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
 
 /// Checks whether the rows or the metadata of a file have changed since the file was written. Returns a problem that names
 /// all changed files.
-fn not_as_written(parts: &Parts) -> Option<Problem> {
-    let why = |path: &Path| Some(format!("{}: {}", path.display(), IndexFile::open(path).err()?));
-    let examples: Vec<String> = parts.paths().filter_map(why).collect();
+fn not_as_written(parts: &Parts) -> anyhow::Result<Option<Problem>> {
+    let mut examples = Vec::new();
+    for path in parts.paths() {
+        match IndexFile::open(path) {
+            Ok(_) => {}
+            Err(IndexFileError::Unreadable(e)) if e.is::<Interrupted>() => return Err(e),
+            Err(IndexFileError::Unreadable(e)) => {
+                bail!("index {}: cannot be read: {e:#}; check the disk and run again", path.display())
+            }
+            Err(error) => examples.push(format!("{}: {error}", path.display())),
+        }
+    }
     let (what, count) = ("a file that has changed since it was written", examples.len() as u64);
-    (count > 0).then_some(Problem { what, count, examples })
+    Ok((count > 0).then_some(Problem { what, count, examples }))
 }
 
 #[derive(Serialize)]

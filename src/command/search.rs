@@ -19,7 +19,7 @@ use super::terminal::Screen;
 use crate::cli::SearchArguments;
 use crate::console::{LogFormat, counted, shown};
 use crate::index::search::{self, Neighbor, nearest};
-use crate::index::{Parts, Row};
+use crate::index::{Metadata, Parts, Row};
 use crate::model::{Model, Workload};
 use crate::text::clean::clean;
 use crate::text::snippet::{question_words, snippet};
@@ -58,7 +58,13 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
         Questions::Lines(_) => workload(tokens_max.max(model::least_tokens(&tokenizer)))?,
     };
     let dim = parts.metadata().fingerprint.dim;
-    let (embedder, _) = model::load(&model_arguments, &model, tokenizer.clone(), &texts, Some(dim), format)?;
+    let (embedder, loaded) =
+        model::load(&model_arguments, &model, tokenizer.clone(), &texts, Some(dim), format)?;
+    // Only the loaded graph shows whether it pools by itself.
+    let metadata = parts.metadata();
+    if let Some(differs) = loaded.difference(&metadata.fingerprint.model) {
+        return Err(other_model(&model, metadata, differs));
+    }
     let mut session = SearchSession {
         arguments,
         parts: &parts,
@@ -177,11 +183,15 @@ pub fn check_model(model: &Model, parts: &Parts) -> anyhow::Result<()> {
             None => return Ok(()),
         },
     };
-    Err(anyhow!(
+    Err(other_model(model, metadata, differs))
+}
+
+fn other_model(model: &Model, metadata: &Metadata, differs: &str) -> anyhow::Error {
+    anyhow!(
         "model {}: is not the model of the index ({differs}; the index was made with {}); name the model of the index with --model and --model-file",
         model.folder.onnx.display(),
         metadata.model_name()
-    ))
+    )
 }
 
 /// Returns the words to put before questions: the instruction of the user, or else the model's own prompt. Returns an empty

@@ -18,13 +18,13 @@ use super::content::{ContentDigest, RowDigests};
 use super::file::IndexFile;
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
-use super::part::Part;
+use super::part::{IndexFileError, Part, cannot_read_back};
 use super::parts::Parts;
 use super::row_count::row_count;
 use super::schema::{COLUMNS, schema};
 use super::seal::SealWriter;
 use super::table::properties;
-use crate::interrupt;
+use crate::interrupt::{self, Interrupted};
 use crate::shard::Shard;
 use crate::storage::place::{Place, Published};
 
@@ -72,7 +72,7 @@ impl Shards {
         let columns = self.columns()?;
         let (file, content) = self.copy(&columns, place, progress)?;
         file.as_file().sync_all().map_err(|e| place.cannot_write(&e))?;
-        let new = IndexFile::open(file.path()).map_err(|e| place.not_as_written(&e))?;
+        let new = IndexFile::open(file.path()).map_err(|e| cannot_read_back(place, e))?;
         ensure!(
             new.content() == content && u64::from(new.rows()) == self.parts.rows() && new.keeps(&columns),
             place.not_as_written(&"it has other rows")
@@ -122,7 +122,7 @@ impl Shards {
         let mut done = 0;
         for (path, part) in self.parts.each() {
             let mut own = ContentDigest::default();
-            let footer = part.page_index().map_err(|e| damaged(path, &e))?;
+            let footer = part.page_index().map_err(|e| damaged(path, part.error(e)))?;
             let groups: Vec<usize> = (0..part.groups()).collect();
             for together in groups.chunks(rayon::current_num_threads()) {
                 interrupt::check()?;
@@ -130,7 +130,7 @@ impl Shards {
                     .par_iter()
                     .map(|&group| part.read_digests(group))
                     .collect::<anyhow::Result<_>>()
-                    .map_err(|e| damaged(path, &e))?;
+                    .map_err(|e| damaged(path, part.error(e)))?;
                 for row in read.iter().flatten() {
                     own.push_row(&row.whole);
                     content.push_row(&row.whole);
@@ -145,7 +145,7 @@ impl Shards {
             }
             ensure!(
                 own.to_string() == part.content(),
-                damaged(path, &"its content has changed since it was written")
+                damaged(path, part.error(anyhow!("its content has changed since it was written")))
             );
         }
         let content = content.to_string();
@@ -199,8 +199,15 @@ pub enum JoinError {
     },
 }
 
-fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
-    anyhow!("part {}: is damaged ({why:#}); build it again", path.display())
+fn damaged(path: &Path, error: IndexFileError) -> anyhow::Error {
+    let path = path.display();
+    match error {
+        IndexFileError::Unreadable(e) if e.is::<Interrupted>() => e,
+        IndexFileError::Unreadable(e) => {
+            anyhow!("part {path}: cannot be read: {e:#}; check the disk and run again")
+        }
+        error => anyhow!("part {path}: is damaged ({error}); build it again"),
+    }
 }
 
 fn check_settings(parts: &Parts) -> anyhow::Result<()> {
@@ -301,7 +308,12 @@ impl<'a> JoinWriter<'a> {
                     }
                     encoder.close()?.append_to_row_group(&mut written).map_err(cannot_write)?;
                 }
-                None => part.copy_column(footer, group, number, &mut written).map_err(cannot_write)?,
+                None => part.copy_column(footer, group, number, &mut written).map_err(|e| {
+                    match part.failure() {
+                        Some(e) => anyhow!("cannot be read: {e}; check the disk and run again"),
+                        None => cannot_write(e),
+                    }
+                })?,
             }
         }
         written.close().map_err(cannot_write)?;

@@ -1,6 +1,6 @@
 //! Opens an index file, checks the footer, and reads the rows and columns that the caller names.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -29,6 +29,7 @@ use super::seal::{self, Seal};
 use super::shared_file::{OpenFile, SharedFile};
 use crate::digest::Digest;
 use crate::interrupt::Interrupted;
+use crate::storage::place::Place;
 
 /// Limit on the rows per batch when a file is read. A whole row group in one batch could have more text than one Arrow array
 /// can contain.
@@ -68,6 +69,15 @@ impl IndexFileError {
             None if cause.is::<Interrupted>() => IndexFileError::Unreadable(cause),
             None => IndexFileError::Damaged(Damage { cause, rows: footer.map(rows_in) }),
         }
+    }
+}
+
+/// Returns the error for a file that this run has written and cannot use.
+pub(super) fn cannot_read_back(place: &Place, error: IndexFileError) -> anyhow::Error {
+    match error {
+        IndexFileError::Unreadable(e) if e.is::<Interrupted>() => e,
+        IndexFileError::Unreadable(e) => place.cannot_read_back(&format!("{e:#}")),
+        error => place.not_as_written(&error),
     }
 }
 
@@ -114,6 +124,11 @@ impl Part {
     /// Closes the file. Each read opens the file again, and fails if another file has its path by then.
     pub(super) fn close(&mut self) {
         self.file.close();
+    }
+
+    /// Returns the error of the first read that failed.
+    pub(super) fn failure(&self) -> Option<&io::Error> {
+        self.file.failure()
     }
 
     /// Returns the error for rows that cannot be used because of `cause`.

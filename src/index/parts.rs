@@ -175,7 +175,7 @@ impl Parts {
             }
             Ok(())
         };
-        read().map_err(|e| unreadable(path, &format!("cannot be read from row {row} on"), e))
+        read().map_err(|e| unreadable(path, file, &format!("cannot be read from row {row} on"), e))
     }
 
     /// Reads these rows without their vectors, and returns them in the order of `rows`.
@@ -191,7 +191,9 @@ impl Parts {
         for here in sorted.chunk_by(|one, other| one.part == other.part) {
             let (path, part) = &self.parts[here[0].part];
             let numbers: Vec<u32> = here.iter().map(|at| at.row).collect();
-            found.extend(part.rows_with(&numbers, &kept).map_err(|e| unreadable(path, "cannot be read", e))?);
+            found.extend(
+                part.rows_with(&numbers, &kept).map_err(|e| unreadable(path, part, "cannot be read", e))?,
+            );
         }
         let row = |at: &RowAt| {
             let found = sorted.binary_search(at).ok().and_then(|place| found.get(place)).cloned();
@@ -202,8 +204,8 @@ impl Parts {
 }
 
 /// Returns the error for a file that was opened, but cannot be read. A file that the system cannot read need not be damaged.
-fn unreadable(path: &Path, what: &str, error: anyhow::Error) -> anyhow::Error {
-    let advice = if error.is::<io::Error>() { "" } else { "; build it again" };
+fn unreadable(path: &Path, part: &Part, what: &str, error: anyhow::Error) -> anyhow::Error {
+    let advice = if part.failure().is_some() { "" } else { "; build it again" };
     error.context(format!("index {}: {what}{advice}", path.display()))
 }
 

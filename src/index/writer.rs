@@ -10,6 +10,7 @@ use super::delta::{Changes, DeltaOutput};
 use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
+use super::part::cannot_read_back;
 use super::row::{Row, Vector};
 use super::row_count::add_rows;
 use super::table::{Table, TableRow};
@@ -115,7 +116,7 @@ impl<'a> IndexWriter<'a> {
         let table = self.table.take().context("a file has been started")?;
         let (file, content) = table.finish(&self.metadata).map_err(|e| self.place.cannot_write(&e))?;
         file.as_file().sync_all().map_err(|e| self.place.cannot_write(&e))?;
-        let new = IndexFile::open(file.path()).map_err(|e| self.place.not_as_written(&e))?;
+        let new = IndexFile::open(file.path()).map_err(|e| cannot_read_back(self.place, e))?;
         if new.content() != content.to_string() || new.rows() != self.rows || !new.keeps(&self.kept) {
             return Err(self.place.not_as_written(&"it has other rows"));
         }
@@ -188,7 +189,7 @@ impl<'a> IndexWriter<'a> {
     /// happens at most a few times per column.
     fn rewrite(&mut self, table: Table) -> anyhow::Result<()> {
         let (file, _) = table.finish(&self.metadata).map_err(|e| self.place.cannot_write(&e))?;
-        let written = IndexFile::open(file.path()).map_err(|e| self.place.not_as_written(&e))?;
+        let written = IndexFile::open(file.path()).map_err(|e| cannot_read_back(self.place, e))?;
         let mut table = self.new_table()?;
         self.copy(&written, self.rows, &mut table)?;
         self.table = Some(table);

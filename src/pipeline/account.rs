@@ -83,7 +83,7 @@ impl<'a> Account<'a> {
             PreparedDocument::Ready(ready) => {
                 self.tally.found(ready.document.encoding);
                 self.mark(ready.id, Missing::found);
-                ready.same_text.into_iter().for_each(|row| self.has_text_of(row));
+                ready.same_text.iter().for_each(|&row| self.has_text_of(row));
                 return Ok(Some(ready));
             }
             PreparedDocument::Empty(id) => {
@@ -157,7 +157,8 @@ impl<'a> Account<'a> {
         if missing.removed(&[]) > 0 {
             file.spread(&mut self.texts);
             for (document, (_, rows)) in (0..).zip(file.each_document()) {
-                if self.texts[rows.start as usize..rows.end as usize].contains(&1) {
+                // Documents may share chunks, such as a licence, so one chunk does not tell that the document is there.
+                if self.texts[rows.start as usize..rows.end as usize].iter().all(|&found| found > 0) {
                     missing.moved(document);
                 }
             }

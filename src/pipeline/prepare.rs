@@ -23,9 +23,9 @@ pub(super) struct Ready {
     /// The digest of the document's id.
     pub id: Digest,
     pub content: VectorSource,
-    /// A row of the old file that has the text of the document or of one of its chunks. Only set if no vector of the old file may be
+    /// The rows of the old file that have the text of the document, or of its chunks. Only set if no vector of the old file may be
     /// used; otherwise `content` has such rows.
-    pub same_text: Option<u32>,
+    pub same_text: Vec<u32>,
 }
 
 /// The source of a document's vector.
@@ -147,7 +147,7 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
             document,
             id,
             content: VectorSource::Old(row),
-            same_text: None,
+            same_text: Vec::new(),
         }));
     }
     let limits = TokenLimits { chunk: job.max_tokens, text: job.document_tokens };
@@ -162,11 +162,15 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
         let old = if job.rows == RowKind::Chunks { row_of(&document.text[span.clone()]) } else { None };
         PreparedChunk { digest: digest(&encoding), span, encoding, old }
     };
-    let same_text = job.old.index().filter(|_| old.is_none()).and_then(|there| {
-        let row_of = |text: &str| there.file.row_of_text(Digest::of(text), there.file.document(id));
-        let mut of_chunks = chunks.iter().filter_map(|chunk| row_of(&document.text[chunk.span.clone()]));
-        row_of(&document.text).or_else(|| of_chunks.next())
-    });
+    let same_text = match job.old.index() {
+        Some(there) if old.is_none() => {
+            let row_of = |text: &str| there.file.row_of_text(Digest::of(text), there.file.document(id));
+            let of_chunks =
+                || chunks.iter().filter_map(|chunk| row_of(&document.text[chunk.span.clone()])).collect();
+            row_of(&document.text).map_or_else(of_chunks, |row| vec![row])
+        }
+        _ => Vec::new(),
+    };
     let content = VectorSource::Chunks(chunks.into_iter().map(prepare).collect());
     Ok(PreparedDocument::Ready(Ready { document, id, content, same_text }))
 }

@@ -189,6 +189,14 @@ impl Place {
         ))
     }
 
+    /// Returns the error for a written file that cannot be read again.
+    pub fn cannot_read_back(&self, why: &dyn fmt::Display) -> anyhow::Error {
+        anyhow!(
+            "{}: the new file cannot be read back: {why}; check the disk and run again (the old file is untouched)",
+            self.name_on_disk
+        )
+    }
+
     /// Returns the error for a file or folder that cannot be read, so that the run does not know what is there.
     fn cannot_read(&self, e: &io::Error) -> anyhow::Error {
         anyhow!(

@@ -150,7 +150,7 @@ fn a_forgotten_option_embeds_nothing_anew_and_a_named_one_does() {
 /// A second input gives every document another id, unless the run says how ids begin. Texts under other ids are still there.
 #[test]
 fn a_second_input_changes_no_id_with_a_prefix_that_is_said_and_warns_otherwise() {
-    const CHANGED: &str = "warning: every id of the old output has changed";
+    const CHANGED: &str = "warning: no document has its old id";
     let ids = |playground: &Playground| -> Vec<String> {
         rows(&playground.path(OUT)).into_iter().map(|row| row.id).collect()
     };
@@ -188,4 +188,35 @@ fn a_second_input_changes_no_id_with_a_prefix_that_is_said_and_warns_otherwise()
         .run(&["build", "u/a", "-o", OUT, "--id-prefix", "often"])
         .expect(2)
         .says("expected auto, always or never");
+}
+
+/// All documents have the same licence, so each document of another folder has a chunk of each document of the old one.
+#[test]
+fn a_shared_chunk_is_no_sign_of_a_document() {
+    let playground = Playground::new();
+    let licence = "This text may be copied by everybody who keeps this notice in each copy. ".repeat(4);
+    let document = |name: &str, at: usize| {
+        format!("{licence}\n\nThe {name} {at} has its own words, such as {name}{at}.\n")
+    };
+    for at in 0..10 {
+        playground.write(&format!("docs/{at}.txt"), document("station", at));
+    }
+    let build = ["build", "docs", "-o", OUT, "--chunks", "--max-tokens", "64"];
+    playground.run(&build).expect(0);
+    let chunks = rows(&playground.path(OUT));
+    assert!(chunks.len() >= 30 && chunks[0].text == chunks[chunks.len() / 10].text, "{}", chunks.len());
+    fs::remove_dir_all(playground.path("docs")).unwrap();
+    for at in 0..8 {
+        playground.write(&format!("docs/other/{at}.txt"), document("repair", at));
+    }
+    playground.run(&build).expect(1).says("10 of the 10 documents of the old output are gone");
+    // The same documents under other ids are not gone.
+    fs::remove_dir_all(playground.path("docs")).unwrap();
+    for at in 0..10 {
+        playground.write(&format!("docs/first/{at}.txt"), document("station", at));
+    }
+    let says = "no document has its old id";
+    playground.run(&[&build, &["--rebuild"][..]].concat()).expect(0).says(says);
+    fs::rename(playground.path("docs/first"), playground.path("docs/second")).unwrap();
+    playground.run(&build).expect(0).says(says);
 }

@@ -116,6 +116,21 @@ fn a_graph_is_right_where_it_pools_in_another_way_than_the_files() {
         found.expect(0).says(DIFFERS);
     }
 
+    // Files that are added later change where the vectors come from.
+    let completed = playground(&["both.onnx"]);
+    completed.run(&BUILD).expect(0);
+    for name in WHOLE {
+        let folder = if name.starts_with('1') { "bert-tiny" } else { "bert-dense" };
+        let file = repository("fixtures").join(folder).join(name);
+        completed.write(&format!("model/{name}"), fs::read(file).unwrap());
+    }
+    completed.write("in.jsonl", jsonl(["A new text."]));
+    completed
+        .run(&[&BUILD[..], &["--allow-shrink"]].concat())
+        .expect(1)
+        .says("(another pooling); embed all texts again with --rebuild");
+    completed.run(&[&BUILD[..], &["--rebuild", "--allow-shrink"]].concat()).expect(0);
+
     // Files that describe the graph are used: hidden states may be padded.
     let whole = playground(&[&WHOLE[..], &["both.onnx"]].concat());
     let ran = whole.run(&BUILD).expect(0);

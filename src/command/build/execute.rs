@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::lazy_model::LazyModel;
 use super::plan::BuildPlan;
@@ -59,7 +59,7 @@ pub fn execute(
     );
     if documents.all_ids_changed {
         reporter.warn(
-            "every id of the old output has changed, although the texts are still there, so a delta replaces every row: ids begin with the name of the input if there are several inputs; --id-prefix always or never keeps them from night to night",
+            "no document has its old id, so a delta replaces every row; with several inputs, ids begin with the name of the input: choose --id-prefix always or never to keep ids stable",
         );
     }
     let is_well = !documents.have_failures() && !plan.job.old.is_damaged();
@@ -124,10 +124,13 @@ fn run_stages(
 fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow::Result<LoadedModel> {
     let loaded = model.load()?;
     let name = &model.name;
-    ensure!(
-        loaded.fingerprint == plan.metadata.fingerprint.model,
-        "model {name}: has changed during this run; run again"
-    );
+    let expected = &plan.metadata.fingerprint.model;
+    if let Some(differs) = loaded.fingerprint.difference(expected) {
+        bail!(
+            "model {name}: makes other vectors than the old output has ({differs}); embed all texts again with --rebuild (the old output is untouched)"
+        );
+    }
+    ensure!(loaded.fingerprint == *expected, "model {name}: has changed during this run; run again");
     for warning in [loaded.head_warning(), loaded.batching_warning()].into_iter().flatten() {
         reporter.warn(&format!("model {name}: {warning}"));
     }
