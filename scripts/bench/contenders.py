@@ -20,8 +20,9 @@ TORCH_ROUNDS = 3
 WARM_UP = 4
 # Texts per batch. The default of 256 would need more than 16 GB for the attention of one layer over 1,000 tokens.
 FASTEMBED_BATCH = 32
-# Tokens per call of llama.cpp, unless one text has more. Its attention is over all tokens of a call, so more would be slower.
-LLAMA_CPP_TOKENS = 512
+# Tokens per call of llama.cpp, its default. A longer text is a call of its own, up to the second number. More tokens per call
+# would not be faster: attention is over all tokens of a call.
+LLAMA_CPP_TOKENS, LLAMA_CPP_MOST = 512, 1024
 
 
 # --- Libraries that embed texts. Each function loads a model and returns a function from texts to vectors, and a note.
@@ -71,9 +72,15 @@ def openvino_int8(model, threads):
 def llama_cpp(model, threads):
     from llama_cpp import Llama
 
-    options = {"n_ctx": 1024, "n_batch": 1024, "n_ubatch": 1024}
     loaded = Llama(
-        str(model), embedding=True, n_threads=threads, n_threads_batch=threads, verbose=False, **options
+        str(model),
+        embedding=True,
+        n_ctx=LLAMA_CPP_MOST,
+        n_batch=LLAMA_CPP_MOST,
+        n_ubatch=LLAMA_CPP_MOST,
+        n_threads=threads,
+        n_threads_batch=threads,
+        verbose=False,
     )
     return loaded.embed, ""
 
