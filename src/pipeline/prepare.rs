@@ -23,8 +23,8 @@ pub(super) struct Ready {
     /// The digest of the document's id.
     pub id: Digest,
     pub content: VectorSource,
-    /// A row of the old file that has the text of the document or of one of its chunks. Only set if no vector of the old file may be
-    /// used; otherwise `content` has such rows.
+    /// A row of the old file that has the text of the document or of one of its chunks. Only set if no vector of the old file may
+    /// be used; otherwise `content` has such rows.
     pub same_text: Option<u32>,
 }
 
