@@ -56,8 +56,8 @@ pub struct BuildArguments {
 
     /// Maximum tokens per document
     ///
-    /// A document with more tokens is a failure: it is named on stderr and gets no row. A document that keeps its vector from the
-    /// old output is not counted.
+    /// A document with more tokens is a failure: it is named on stderr and gets no row. Without --chunks, the tokens of a document
+    /// that keeps its vector from the old output are not counted.
     #[arg(long, value_name = "N", default_value = "1000000", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_document_tokens: u64,

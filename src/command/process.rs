@@ -24,8 +24,8 @@ pub enum Exit {
     Failed = 1,
     /// The arguments are wrong.
     Usage = 2,
-    /// The run was completed, but some documents failed, the old output was damaged, or the disk failed when the new output was in
-    /// place.
+    /// The run was completed, but some documents failed, the old output was damaged, or the disk failed after the new output was
+    /// put in place.
     Partial = 3,
     /// Another run holds the lock on the output.
     Held = 4,

@@ -131,7 +131,7 @@ pub struct DeltaOutput<'a> {
 }
 
 impl DeltaOutput<'_> {
-    /// Writes the delta of a run that changes nothing, unless the delta in place is one of which nobody has been told.
+    /// Writes the delta of a run that changes nothing, unless nobody has been told of the delta in place.
     ///
     /// # Errors
     /// The delta cannot be read or written.

@@ -26,10 +26,6 @@ use crate::interrupt;
 /// vectors are copied to a [`FlatVectors`], which is fast in any order.
 const READS_PER_GROUP_MAX: usize = 16;
 
-/// The message about a read that failed after the whole file was read once.
-const CANNOT_READ_AGAIN: &str =
-    "an index could be read earlier in this run, but cannot be read any more; check the disk and run again";
-
 /// The index file at the output path when a run begins, and how much of this file the run can reuse.
 pub struct Old {
     /// The file, read whole and undamaged.
@@ -150,8 +146,8 @@ impl IndexFile {
         })
     }
 
-    /// Spreads counts over rows with equal texts. `counts` says for each row how often its text was seen, and gets 1 for each row that
-    /// one of the sightings stands for, 0 for the others.
+    /// Distributes sightings over rows with equal texts. On entry, `counts` has the sightings found for each row. On return, a row
+    /// has 1 if a sighting is left for it, else 0.
     pub fn spread(&self, counts: &mut [u32]) {
         for rows in self.by_text().chunk_by(|&a, &b| self.texts[a as usize] == self.texts[b as usize]) {
             let seen = rows.iter().map(|&row| counts[row as usize]).fold(0, u32::saturating_add);
@@ -247,7 +243,7 @@ impl IndexFile {
     /// # Errors
     /// The file cannot be read.
     pub fn rows_with(&self, rows: &[u32], keep: &[&str]) -> anyhow::Result<Vec<Row>> {
-        self.part.rows_with(rows, keep).context(CANNOT_READ_AGAIN)
+        self.part.rows_with(rows, keep).with_context(|| self.cannot_read_again())
     }
 
     /// Reads the ids of these documents. `documents` must be in ascending order.
@@ -263,7 +259,7 @@ impl IndexFile {
             found.extend(ids.iter().flatten().map(|id| RowId::parse(id, self.kind()).document));
             Ok(())
         });
-        read.context(CANNOT_READ_AGAIN)?;
+        read.with_context(|| self.cannot_read_again())?;
         Ok(found)
     }
 
@@ -273,7 +269,15 @@ impl IndexFile {
         rows: &[u32],
         f: impl FnMut(RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.part.select(rows, &[], f).map(drop).context(CANNOT_READ_AGAIN)
+        self.part.select(rows, &[], f).map(drop).with_context(|| self.cannot_read_again())
+    }
+
+    /// Returns the message about a read that failed after the whole file was read once.
+    fn cannot_read_again(&self) -> String {
+        let path = self.part.path().display();
+        format!(
+            "{path}: could be read earlier in this run, but cannot be read any more; check the disk and run again"
+        )
     }
 
     pub(super) fn fields(&self) -> &Fields {

@@ -57,7 +57,7 @@ pub enum IndexFileError {
 #[error("{cause:#}")]
 pub struct Damage {
     cause: anyhow::Error,
-    /// The number of rows according to the footer; `None` if the footer cannot be parsed.
+    /// The number of rows according to the footer, 0 for an empty file; `None` if the footer cannot be parsed.
     pub rows: Option<u64>,
 }
 
@@ -67,7 +67,11 @@ impl IndexFileError {
         match file.failure() {
             Some(failure) => IndexFileError::Unreadable(anyhow!("{failure}")),
             None if cause.is::<Interrupted>() => IndexFileError::Unreadable(cause),
-            None => IndexFileError::Damaged(Damage { cause, rows: footer.map(rows_in) }),
+            None => {
+                // An empty file, which `mktemp` makes, has no rows to lose.
+                let rows = footer.map(rows_in).or(file.is_empty().then_some(0));
+                IndexFileError::Damaged(Damage { cause, rows })
+            }
         }
     }
 }
@@ -134,6 +138,10 @@ impl Part {
     /// Returns the error for rows that cannot be used because of `cause`.
     pub(super) fn error(&self, cause: anyhow::Error) -> IndexFileError {
         IndexFileError::of(&self.file, Some(&self.footer), cause)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Returns the metadata; `None` if another version of this tool wrote the file.

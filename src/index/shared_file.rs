@@ -36,6 +36,16 @@ impl SharedFile {
         Ok(SharedFile { path: path.to_owned(), identity, open, failure })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the file has no bytes.
+    pub fn is_empty(&self) -> bool {
+        let (_, _, length, _) = self.identity;
+        length == 0
+    }
+
     /// Closes the file. From now on, [`SharedFile::get`] opens the file again.
     pub fn close(&mut self) {
         self.open = None;
@@ -60,8 +70,8 @@ impl SharedFile {
         OpenFile::new(file, self.failure.clone())
     }
 
-    /// Returns the error of the first read that failed. If there is none, every byte came as it is in the file, and an error of the
-    /// Parquet library is about the content.
+    /// Returns the error of the first read that failed. Without one, all bytes read are those of the file, and an error of
+    /// the Parquet library is about the content.
     pub fn failure(&self) -> Option<&io::Error> {
         self.failure.0.get()
     }

@@ -19,7 +19,8 @@ pub struct Job {
     pub tokenizer: Tokenizer,
     /// Limit on the tokens of a chunk, special tokens included.
     pub max_tokens: usize,
-    /// Limit on the tokens of a document. A longer document fails, unless the old file has a vector for its text.
+    /// Limit on the tokens of a document. A longer document fails, unless each row is a document and
+    /// the old file has a vector for its text.
     pub document_tokens: usize,
     /// Limit on the tokens of a batch, padding included; `None` to use the lowest limit of the devices.
     pub batch_tokens: Option<usize>,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::found::is_absent;
 use crate::console::now;
 
 /// How long a process waits before it reads the line of the process that holds the lock. The holder writes the line only after
@@ -104,7 +105,7 @@ impl Lock {
             match path.metadata() {
                 Ok(there) if is_same(&there, &here) => {}
                 Ok(_) => continue,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) if is_absent(&e) => continue,
                 Err(e) => return Err(e.into()),
             }
             let [_, note] = lines(&file)?;

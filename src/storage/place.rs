@@ -395,18 +395,19 @@ fn ends(path: &Path, count: usize) -> io::Result<[Vec<u8>; 2]> {
 /// Returns whether there is no file at a path.
 fn is_free(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
-        Ok(_) => Ok(false),
         Err(e) if is_absent(&e) => Ok(true),
-        Err(e) => Err(e),
+        metadata => metadata.map(|_| false),
     }
 }
 
-/// Copies a file and its mode to a path where there is no file.
+/// Copies a file and its mode to a path where there is no file, and flushes the copy to disk. Removes the copy after an error.
 fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
     let mut old = File::open(from)?;
     let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    io::copy(&mut old, &mut copy)?;
-    copy.set_permissions(old.metadata()?.permissions())
+    let copied = io::copy(&mut old, &mut copy)
+        .and_then(|_| copy.set_permissions(old.metadata()?.permissions()))
+        .and_then(|()| copy.sync_all());
+    copied.inspect_err(|_| drop(fs::remove_file(to)))
 }
 
 /// Returns whether `name` is the name of a temporary file that [`Place::temporary`] made with this prefix.

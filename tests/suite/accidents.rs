@@ -57,7 +57,7 @@ fn an_index_knows_its_model_by_path() {
 
     // The folder is gone. Its name is no name on the hub, as a whole or in part.
     fs::rename(playground.path("models"), playground.path("moved")).unwrap();
-    let gone = format!("model {}: the index was made with it, but it is not there any more", path.display());
+    let gone = format!("model {}: the index was made with it, but it is not on this machine", path.display());
     for command in [&BUILD[..], &["search", OUT, "question"]] {
         run_bare(&playground, command).expect(1).says(&gone);
         let ran = run_bare(&playground, &[command, &["--model", "models/tiny"]].concat()).expect(1);
@@ -90,6 +90,29 @@ fn an_index_knows_its_model_by_hub_name_and_commit() {
     expect_stop(&playground, run_bare(&playground, &named), &before, &says);
     run_bare(&playground, &[&named[..], &["--rebuild"]].concat()).expect(0);
     assert_eq!(metadata(&playground.path(OUT))["model"], format!("hf:owner/name@{second}"));
+}
+
+#[test]
+fn a_model_in_the_cache_without_the_graph_of_the_old_output_is_another_model() {
+    let playground = playground();
+    playground.run(&[&BUILD[..], &["--model-file", "model_f16.onnx"]].concat()).expect(0);
+    let before = fs::read(playground.path(OUT)).unwrap();
+    let commit = "1".repeat(40);
+    let cached = playground.path("hub/models--owner--name");
+    copy_model(&cached.join("snapshots").join(&commit), "model.onnx");
+    playground.write("hub/models--owner--name/refs/main", &commit);
+    let offline = [&BUILD[..], &["--model", "owner/name", "--offline"]].concat();
+    let says = ["model owner/name (model.onnx): is not the model of output out.parquet", "--rebuild"];
+    expect_stop(&playground, run_bare(&playground, &offline), &before, &says);
+    let missing = [&BUILD[..], &["--model", "owner/other", "--offline"]].concat();
+    run_bare(&playground, &missing).expect(1).says("model owner/other: is not in the cache");
+}
+
+#[test]
+fn an_empty_file_at_the_output_does_not_stop_the_first_build() {
+    let playground = playground().with(OUT, "");
+    playground.run(&BUILD).expect(3);
+    assert_eq!(rows(&playground.path(OUT)).len(), TEXTS.len());
 }
 
 #[test]

@@ -172,6 +172,13 @@ fn the_commands_of_model_know_checkpoints() {
     let mut bundled = Command::new(playground.path("there/qwen3-index"));
     bundled.args(["search", "out.parquet", "hello"]).env_clear().env("HOME", "/nonexistent");
     playground.output(bundled.current_dir(playground.path("")), "").expect(0);
+    // A bundle uses its own model, also for an index that was made with a name on the hub.
+    let from_hub = ["build", "in.jsonl", "-o", "hub.parquet", "--model", "small/model", "--precision", "q8"];
+    run(&playground, &hub, &from_hub).expect(0);
+    assert_eq!(metadata(&playground.path("hub.parquet"))["model"], format!("hf:small/model@{COMMIT}"));
+    let mut bundled = Command::new(playground.path("there/qwen3-index"));
+    bundled.args(["search", "hub.parquet", "hello"]).env_clear().env("HOME", "/nonexistent");
+    playground.output(bundled.current_dir(playground.path("")), "").expect(0);
     hub.set(Behavior::Good);
     model(&["pull", "small/model", "--precision", "q8"]).expect(0);
     assert_eq!(hub.downloads(), 0, "{:?}", hub.requests());

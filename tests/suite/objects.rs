@@ -433,6 +433,23 @@ fn a_night_embeds_and_uploads_only_changes() {
     bucket.build(&night).expect(0).says("1 embedded, 2 reused");
     bucket.expect_rows_of("index/out.parquet", "docs", &[]);
 
+    // A dry run keeps the note of a killed run, which stands in the lock file beside the local copy.
+    let mut folders = vec![playground.path("cache")];
+    let mut lock = None;
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name == "out.parquet") {
+                lock = Some(path.with_file_name(".out.parquet.lock"));
+            }
+        }
+    }
+    let lock = lock.unwrap();
+    fs::write(&lock, "process 1, since long ago\nnote\n").unwrap();
+    bucket.build(&[&docs, "-o", &out, "--dry-run"]).expect(0);
+    assert!(fs::read_to_string(&lock).unwrap().ends_with("\nnote\n"));
+
     // A dry run without a cache writes nothing to the store. A deleted output is built again.
     bucket.line.set(|_| Fate::Passes);
     bucket.forget();

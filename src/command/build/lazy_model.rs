@@ -39,8 +39,8 @@ enum ModelState {
 }
 
 impl LazyModel {
-    /// Checks the arguments against the model. `before` is the metadata of the old index. Loads the model right away if there is no
-    /// old index. `name` is the name of the model in messages.
+    /// Checks the arguments against the model. `before` is the metadata of the old index. Loads the model right away if there is
+    /// no old index. `name` is the name of the model in messages.
     ///
     /// # Errors
     /// A file of the model is missing or wrong, or an argument does not fit the model. The old index was made with another model.
@@ -125,7 +125,7 @@ fn same_model(
         },
     };
     bail!(
-        "model {name}: is not the model of output {} ({differs}; the output was made with {}); use the old model, by --model, --precision and --device, or embed all texts again with --rebuild (the old output is untouched)",
+        "model {name}: is not the model of output {} ({differs}; the output was made with {}); name the old model with --model, --precision and --device, or embed all texts again with --rebuild (the old output is untouched)",
         output.display(),
         before.model_name()
     )

@@ -81,6 +81,9 @@ fn build(
     let plan = BuildPlan::new(arguments, documents, &model, old, before.as_ref(), reporter)?;
     outcome.fingerprint = Some(plan.metadata.fingerprint.clone());
     let exit = execute(arguments, &plan, &mut model, &mut session, reporter, outcome)?;
-    session.close();
+    // A dry run has written nothing, so the note of an earlier run stays.
+    if !arguments.dry_run {
+        session.close();
+    }
     Ok(exit)
 }

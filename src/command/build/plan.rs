@@ -97,8 +97,8 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
     Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, &model.prompt, rows))
 }
 
-/// Checks that each setting of the old index that prevents the reuse of its vectors has been changed on purpose: by an argument of
-/// this run, or by a new version of this tool.
+/// Checks that each setting of the old index that prevents the reuse of its vectors has been changed on purpose: by an argument
+/// of this run, or by a new version of this tool.
 fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArguments) -> anyhow::Result<()> {
     let is_meant = |setting: &Setting| match setting {
         // Another model has stopped the run already, unless a new version of this tool has made another export of it.

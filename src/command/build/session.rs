@@ -58,8 +58,8 @@ impl Session {
         Ok(Session { output, delta_output, place, delta, lock })
     }
 
-    /// Completes the index and puts it in place, with the delta. Notes the content of the new index beside the output until the run
-    /// has ended, so that a run after a killed one knows that nobody has been told of the delta.
+    /// Completes the index and puts it in place, with the delta. Notes the content of the new index beside the output until the
+    /// run has ended, so that a run after a killed one knows that nobody has been told of the delta.
     ///
     /// # Errors
     /// The errors of [`IndexWriter::publish`].
@@ -81,8 +81,8 @@ impl Session {
         written
     }
 
-    /// Returns the metadata of the index of the previous run, without reading its rows. Returns `None` if there is no index, or if
-    /// its footer cannot be used; [`Session::read_old`] says why.
+    /// Returns the metadata of the index of the previous run, without reading its rows. Returns `None` if there is no index, or
+    /// if its footer cannot be used; [`Session::read_old`] says why.
     ///
     /// # Errors
     /// The file cannot be read.

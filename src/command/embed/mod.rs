@@ -53,7 +53,11 @@ fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Tex
     let tokenizer = model.tokenizer.with_prompt(&prompt(arguments, &model, format)?)?;
     let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
     let one_chunk = match arguments.texts.as_slice() {
-        [text] => Some(tokenizer.encode(&clean(text))?.len()).filter(|&tokens| tokens <= max_tokens),
+        [text] => {
+            // A text that cannot be tokenized is a failure of that text, not of the run.
+            let tokens = tokenizer.encode(&clean(text)).ok().map(|encoding| encoding.len());
+            tokens.filter(|&tokens| tokens <= max_tokens)
+        }
         _ => None,
     };
     let texts = match one_chunk {

@@ -11,9 +11,9 @@ use crate::error::Usage;
 use crate::index::Metadata;
 use crate::model::export::{ExportEvent, FinishedExport, OnExport};
 use crate::model::export_cache::ExportCache;
-use crate::model::hub::{self, Hub, NotARepository, OnProgress, Progress, Repository, Wanted};
+use crate::model::hub::{self, Hub, NotARepository, NotCached, OnProgress, Progress, Repository, Wanted};
 use crate::model::weights_folder::WeightsFolder;
-use crate::model::{DeviceChoice, Model, ModelFolder, Precision, bundle, precision_choice};
+use crate::model::{DeviceChoice, GraphMissing, Model, ModelFolder, Precision, bundle, precision_choice};
 use crate::storage::found::is_absent;
 
 /// The graph to use if the arguments name neither a file nor a precision.
@@ -79,7 +79,7 @@ pub struct LocatedModel {
 /// Returns the arguments with the model that an index was made with, if they name none.
 ///
 /// # Errors
-/// The model of the index is not at its place any more. The name of a missing model is the end of the path that the index was
+/// The model of the index is not on this machine. The name of a missing model is the end of the path that the index was
 /// made with, so it is no name on the hub.
 pub fn with_model_of(
     arguments: &ModelArguments,
@@ -90,14 +90,17 @@ pub fn with_model_of(
     let is_path = !source.starts_with(hub::HUB);
     match &arguments.model {
         Some(named) if is_path && Path::new(source).ends_with(named) && !is_here(named) => bail!(
-            "model {}: is not here; the index was made with {source}; correct the path",
-            named.display()
+            "model {0}: is not here; the index was made with {source}; correct the path, or write {1}{0} for a model of the hub",
+            named.display(),
+            hub::HUB
         ),
         Some(_) => {}
-        None if !is_path || is_here(Path::new(source)) => arguments.model = Some(source.into()),
+        None if is_path && is_here(Path::new(source)) => arguments.model = Some(source.into()),
+        // The machine of a bundle may have no network, so the bundle's own model comes before the hub.
         None if beside().is_some() => {}
+        None if !is_path => arguments.model = Some(source.into()),
         None => bail!(
-            "model {source}: the index was made with it, but it is not there any more; name its new place with --model"
+            "model {source}: the index was made with it, but it is not on this machine; name its place here with --model"
         ),
     }
     Ok(arguments)
@@ -137,6 +140,8 @@ fn open_on(
     let is_graph = named.as_deref().is_some_and(|path| is_here(path) && path.is_file());
     let asked = arguments.model_file.clone().or_else(|| arguments.precision.file_name());
     let file = asked.clone().or_else(|| default.in_folder().filter(|_| !is_graph).map(str::to_owned));
+    // Another model than that of the old output may lack this graph. The default graph then shows which model it is.
+    let is_old = asked.is_none() && matches!(default, DefaultGraph::OldOutput(_));
     let (path, source) = match named {
         Some(path) if is_graph && asked.is_some() => {
             return Err(Usage(format!(
@@ -149,13 +154,20 @@ fn open_on(
             let source = std::path::absolute(&path).unwrap_or_else(|_| path.clone()).display().to_string();
             (path, source)
         }
-        named => from_hub(named, arguments.offline, file.as_deref(), format)?,
+        named => {
+            let fetch = |file| from_hub(named.as_deref(), arguments.offline, file, format);
+            match fetch(file.as_deref()) {
+                Err(e) if is_old && (e.is::<GraphMissing>() || e.is::<NotCached>()) => fetch(None)?,
+                fetched => fetched?,
+            }
+        }
     };
     let located = |model, is_exported| LocatedModel { model, source, is_exported };
     let Some(weights) = WeightsFolder::at(&path)? else {
-        // Another model than that of the old output may lack this graph. The default graph then shows which model it is.
-        let is_old = asked.is_none() && matches!(default, DefaultGraph::OldOutput(_));
-        let file = file.filter(|file| !is_old || ModelFolder::open(&path, Some(file)).is_ok());
+        let file = match file.as_deref().map(|file| ModelFolder::open(&path, Some(file))) {
+            Some(Err(e)) if is_old && e.is::<GraphMissing>() => None,
+            _ => file,
+        };
         return Ok(located(opened(arguments, &path, file.as_deref(), device)?, false));
     };
     let in_model = || format!("model {}", said(arguments));
@@ -187,7 +199,7 @@ fn opened(
 pub fn weights(arguments: &ModelArguments, format: LogFormat) -> anyhow::Result<Option<WeightsFolder>> {
     let path = match named(arguments) {
         Some(path) if is_here(&path) => path,
-        named => from_hub(named, arguments.offline, None, Some(format))?.0,
+        named => from_hub(named.as_deref(), arguments.offline, None, Some(format))?.0,
     };
     WeightsFolder::at(&path)
 }
@@ -207,12 +219,12 @@ pub fn source(named: &Path, format: LogFormat) -> anyhow::Result<PathBuf> {
 
 /// Returns the snapshot of a model and its name with the commit. Downloads the model if the cache does not have it.
 fn from_hub(
-    named: Option<PathBuf>,
+    named: Option<&Path>,
     is_offline: bool,
     file: Option<&str>,
     format: Option<LogFormat>,
 ) -> anyhow::Result<(PathBuf, String)> {
-    let name = named.as_ref().map(|path| path.to_string_lossy());
+    let name = named.map(Path::to_string_lossy);
     // For a wrong name, the exit code is 1, not 2, because the same arguments succeed once the folder exists.
     let repository: Repository = name.as_deref().unwrap_or(hub::DEFAULT).parse()?;
     name.as_deref().map_or(Ok(()), check_owner).map_err(|Usage(why)| anyhow!(why))?;

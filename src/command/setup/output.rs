@@ -92,14 +92,18 @@ fn check_old(place: &mut Place, warn: &dyn Fn(&str)) -> anyhow::Result<OldOutput
 /// Checks that an index without rows does not replace an index with rows. The error message shows `why` the new index has no
 /// rows.
 pub fn check_rows(place: &Place, old: &OldOutput<Part>, rows: u64, why: &str) -> anyhow::Result<()> {
-    let lost = match old {
-        _ if rows > 0 => return Ok(()),
-        OldOutput::Absent => return Ok(()),
-        OldOutput::Index(old) if old.rows() == 0 => return Ok(()),
-        OldOutput::Index(old) => format!("the {} rows of the old file", HumanCount(old.rows().into())),
-        OldOutput::Damaged { .. } => "what can be saved of the damaged old file".to_owned(),
-    };
-    bail!("{place}: {why}, and {lost} would be lost; remove the file first to allow that")
+    match old {
+        _ if rows > 0 => Ok(()),
+        OldOutput::Absent => Ok(()),
+        OldOutput::Index(old) if old.rows() == 0 => Ok(()),
+        OldOutput::Index(old) => bail!(
+            "{place}: {why}, and the {} rows of the old file would be lost; remove the file first to allow that",
+            HumanCount(old.rows().into())
+        ),
+        OldOutput::Damaged { .. } => bail!(
+            "{place}: {why}, and the old file is damaged, so its rows cannot be compared; remove the file first to allow that"
+        ),
+    }
 }
 
 /// Returns the exit code of a run that has put its output in place. A damaged old output needs a person, even though the new

@@ -12,7 +12,7 @@ mod repository;
 
 pub use cache::CachedModel;
 pub use environment::{home, path_variable};
-pub use error::HubError;
+pub use error::{HubError, NotCached};
 pub use event::{OnProgress, Progress};
 pub use pull::{Hub, Wanted};
 pub use repository::{DEFAULT, HUB, NotARepository, Repository};

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 
 use super::cache::{Cache, CachedModel};
 use super::client::{self, Client};
-use super::error::HubError;
+use super::error::{HubError, NotCached};
 use super::event::OnProgress;
 use super::repository::Repository;
 use crate::model::fingerprint::external_data;
@@ -97,10 +97,9 @@ impl Hub {
     ) -> anyhow::Result<PathBuf> {
         match self.find(repository, wanted)? {
             Some(snapshot) => Ok(snapshot),
-            None if self.is_offline => bail!(
-                "model {repository}: is not in the cache {}, and this run is offline; download it with `qwen3-index model pull {repository}` while online",
-                self.cache.path().display()
-            ),
+            None if self.is_offline => {
+                bail!(NotCached { repository: repository.clone(), cache: self.cache.path().to_owned() })
+            }
             None => self.pull(repository, wanted, on_progress),
         }
     }

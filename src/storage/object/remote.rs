@@ -4,7 +4,7 @@
 //! begun.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::digest::hex;
 use crate::environment;
 use crate::error::Usage;
 use crate::interrupt;
+use crate::storage::found::is_absent;
 use crate::storage::place::{FileKind, Place};
 
 /// The names of the two notes. The file name of a note ends in the name of the note. The note `copy` identifies the version of
@@ -116,7 +117,7 @@ impl RemoteOutput {
         match &self.found {
             Some(found) => self.download(found, place, format),
             None => match fs::remove_file(&self.path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(place.not_writable(&e)),
+                Err(e) if !is_absent(&e) => Err(place.not_writable(&e)),
                 _ => Ok(()),
             },
         }
@@ -174,7 +175,7 @@ impl RemoteOutput {
         let version = self.store.upload(&self.url, file, self.found.as_ref(), watch)?;
         transfer.finish();
         let noted = self.note_copy(place, &version).and_then(|()| match fs::remove_file(&note) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(place.not_writable(&e)),
+            Err(e) if !is_absent(&e) => Err(place.not_writable(&e)),
             _ => Ok(()),
         });
         Ok(noted

@@ -20,8 +20,8 @@ use crate::error::Usage;
 /// [`PATIENCE`] first.
 const RETRIES_MAX: usize = 1000;
 
-/// Time limits in seconds, and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the whole request,
-/// so the limit is long enough for a slow request.
+/// Time limits in seconds, and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the
+/// whole request, so the limit is long enough for a slow request.
 const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
     (ClientConfigKey::ConnectTimeout, "10s"),
     (ClientConfigKey::ReadTimeout, "120s"),
