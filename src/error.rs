@@ -29,10 +29,12 @@ pub enum DocumentError {
     /// The content of the file cannot be used as a document.
     #[error(transparent)]
     Content(#[from] ContentError),
-    /// The worker process did not extract the text within the time limit.
-    #[error("its text could not be extracted within {seconds} seconds of processor time")]
+    /// The worker process did not extract the text within one of its time limits.
+    #[error(
+        "its text could not be extracted within {seconds} seconds of processor time, or five times that in real time"
+    )]
     TooSlow {
-        /// The limit, in seconds.
+        /// The limit on processor time, in seconds.
         seconds: u64,
     },
     /// The worker process died while it extracted the text.
@@ -178,9 +180,9 @@ pub enum ContentError {
         max: u64,
     },
     /// The compressed content expands to more bytes than allowed.
-    #[error("expands to more than {max} times its compressed size")]
+    #[error("expands to more than {max} times its size")]
     Expands {
-        /// The limit, as a multiple of the compressed size.
+        /// The limit, as a multiple of the size of the file.
         max: u64,
     },
     /// The file cannot be parsed.

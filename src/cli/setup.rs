@@ -99,8 +99,8 @@ pub struct ReadingArguments {
 
     /// Begin ids with the name of the input: auto, always or never
     ///
-    /// `auto` does so if there are several inputs. Then a second input changes every id: with `always` from the first night on, or
-    /// with `never`, no id changes. With `never`, two files with the same path below their inputs have the same id, and the second
+    /// `auto` does so only if there are several inputs, so adding a second input changes every id. `always` and `never` keep ids
+    /// stable. With `never`, two files with the same path below their inputs have the same id, and the second
     /// one fails.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = IdPrefix::from_str, help_heading = TEXT,
           hide_short_help = true)]
@@ -164,7 +164,8 @@ pub struct ReadingArguments {
 
     /// Largest ratio of decompressed to compressed size
     ///
-    /// The limit applies only to compressed files with more than 16 MiB of decompressed data.
+    /// The limit applies only to compressed files with more than 16 MiB of decompressed data. For Parquet, the limit is on the
+    /// size of the decoded values compared with the file.
     #[arg(long, value_name = "N", default_value = "100", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_expansion: u64,

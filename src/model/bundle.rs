@@ -13,6 +13,8 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::load::Model;
+use super::settings::cannot_read;
+use super::weights_folder::repository_in_cache;
 use crate::digest::hex;
 use crate::interrupt;
 use crate::storage::found::is_absent;
@@ -125,13 +127,9 @@ fn fill(folder: &Path, model: &Model) -> anyhow::Result<u64> {
 /// Checks that a file of the model folder is not a symlink to a file elsewhere. Such a file may be one that nobody wants to pass
 /// on. The files of a snapshot in the cache of Hugging Face's tools are symlinks that stay in the folder of the repository.
 fn check_is_of_model(file: &Path, folder: &Path) -> anyhow::Result<()> {
-    let real = |path: &Path| {
-        path.canonicalize()
-            .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))
-    };
+    let real = |path: &Path| path.canonicalize().map_err(|e| cannot_read(path, &e));
     let (target, folder) = (real(file)?, real(folder)?);
-    let snapshots = folder.parent().filter(|parent| parent.ends_with("snapshots"));
-    let root = snapshots.and_then(Path::parent).unwrap_or(&folder);
+    let root = repository_in_cache(&folder).unwrap_or(&folder);
     ensure!(
         target.starts_with(root),
         "model file {}: is a symlink to {}, which is outside the model folder; put a copy of the file in its place",

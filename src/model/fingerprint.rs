@@ -76,7 +76,7 @@ pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<St
     }
     let mut paths = vec![onnx.to_owned()];
     for path in external_names(onnx)?.into_iter().map(|name| onnx.with_file_name(name)) {
-        // A file that the file system does not find once must not change the digest.
+        // If the file system fails once, the digest must not leave the file out.
         if is_file(&path).map_err(|e| cannot_read(&path, &e))? {
             paths.push(path);
         }

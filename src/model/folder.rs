@@ -2,7 +2,6 @@
 //! maximum length of a text from the configuration files.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -12,7 +11,7 @@ use serde_json::Value;
 use super::fingerprint::external_data;
 use super::head::{Head, MODULES, layers, module_files};
 use super::prompts::Prompts;
-use super::settings::json;
+use super::settings::{cannot_read, json};
 use crate::storage::found::{is_absent, is_file};
 use crate::vector::pool::Pooling;
 
@@ -307,10 +306,6 @@ fn find(folders: &[PathBuf], name: &str) -> anyhow::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-fn cannot_read(path: &Path, e: &io::Error) -> anyhow::Error {
-    anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display())
 }
 
 /// Returns the paths to try for the graph, relative to the model folder. The first path that exists is used. `file` is the value

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::folder::ModelFolder;
 use super::head::Head;
+use super::settings::BrokenFile;
 
 /// Names of outputs with hidden states `[batch, tokens, width]`. If a graph has several of these outputs, the first in this list
 /// is used.
@@ -136,16 +137,20 @@ impl GraphInput {
 
 impl GraphOutputs {
     /// Finds the outputs. Prefers hidden states to vectors that the graph has pooled, because a graph that pools may rely on padding
-    /// on the left.
+    /// on the left. Uses the pooled vectors if a file of the model that says how to pool is missing, or names what this tool does not
+    /// run.
     ///
     /// # Errors
-    /// The graph has no output with vectors, or the files of the model contradict the output.
+    /// The graph has no output with vectors, a file of the model cannot be read or parsed, or the files of the model contradict the output.
     pub fn new(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<Self> {
         let (outlet, is_pooled) = vector_outlet(outlets)?;
         let preferred = GraphOutput::new(outlet, is_pooled, folder);
         let pooled = outlets.iter().find(|outlet| outlet.name() == POOLED && !is_pooled);
         match (preferred, pooled.and_then(|outlet| GraphOutput::new(outlet, true, folder).ok())) {
-            (Err(_), Some(pooled)) => Ok(GraphOutputs { preferred: pooled, pooled: None }),
+            // A file that is there and cannot be used may be good the next time, and the vectors must not depend on that.
+            (Err(e), Some(pooled)) if !e.is::<BrokenFile>() => {
+                Ok(GraphOutputs { preferred: pooled, pooled: None })
+            }
             (preferred, pooled) => Ok(GraphOutputs { preferred: preferred?, pooled }),
         }
     }

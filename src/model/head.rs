@@ -4,14 +4,14 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, bail, ensure};
 use ndarray::{Array1, Array2, ArrayView3};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::export::float::FloatKind;
-use super::settings::json;
+use super::settings::{BrokenFile, cannot_read, json};
 use crate::vector::layer::{Activation, Dense, HeadLayer};
 use crate::vector::pool::{Pooling, pool};
 
@@ -138,9 +138,10 @@ impl Module {
         self.kind.rsplit('.').next().unwrap_or(&self.kind)
     }
 
-    /// Returns whether the folder of the module is inside the model folder.
+    /// Returns whether the module has a folder of its own inside the model folder.
     fn is_inside(&self) -> bool {
-        Path::new(&self.path).components().all(|part| matches!(part, Component::Normal(_)))
+        !self.path.is_empty()
+            && Path::new(&self.path).components().all(|part| matches!(part, Component::Normal(_)))
     }
 }
 
@@ -170,6 +171,15 @@ pub fn layers(
                 };
                 layers.push(HeadLayer::Dense(read_dense(&needed(SETTINGS)?, &needed(MATRICES)?)?));
             }
+            "Dense" if is_pooled => bail!(
+                "{}: the folder `{}` of a Dense module is not inside the model folder; use the modules.json from the model's own repository",
+                path.display(),
+                module.path
+            ),
+            name @ ("Transformer" | "Pooling" | "Normalize" | "Dense") => bail!(
+                "{}: this tool does not run a `{name}` module in this place of the list, so the vectors would be wrong; use another model",
+                path.display()
+            ),
             name => bail!(
                 "{}: the model has a `{name}` module, which this tool does not run, so the vectors would be wrong; use another model",
                 path.display()
@@ -208,20 +218,18 @@ fn read_dense(settings: &Path, matrices: &Path) -> anyhow::Result<Dense> {
             settings.display()
         ),
     };
-    let bytes = fs::read(matrices).map_err(|e| {
-        anyhow!("{}: cannot be read: {e}; check that this user may read it", matrices.display())
-    })?;
+    let bytes = fs::read(matrices).map_err(|e| cannot_read(matrices, &e))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| {
-        anyhow!("{}: is no complete safetensors file: {e}; download it again", matrices.display())
+        BrokenFile(format!("{}: is no complete safetensors file: {e}; download it again", matrices.display()))
     })?;
     let read = |name: &str, shape: &[usize]| {
         let tensor = tensors.tensor(name).ok().filter(|tensor| tensor.shape() == shape);
-        tensor.as_ref().and_then(numbers).with_context(|| {
-            format!(
+        tensor.as_ref().and_then(numbers).ok_or_else(|| {
+            BrokenFile(format!(
                 "{}: has no tensor {name} of floats of the shape {shape:?}, as {} says; download both again",
                 matrices.display(),
                 settings.display()
-            )
+            ))
         })
     };
     let weights = Array2::from_shape_vec(

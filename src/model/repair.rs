@@ -71,7 +71,8 @@ pub fn repaired(path: &Path) -> Option<Vec<u8>> {
     Some(model.encode_to_vec())
 }
 
-/// Returns whether a node takes the angles of each text. With a fourth input, it takes those of all positions.
+/// Returns whether a node takes the angles of each text. With `position_ids`, the angles are a table over all
+/// positions, and need no row per text.
 fn takes_angles(node: &NodeProto) -> bool {
     let has_positions = node.input.get(3).is_some_and(|name| !name.is_empty());
     node.op_type() == ROTARY && node.domain().is_empty() && node.input.len() >= 3 && !has_positions

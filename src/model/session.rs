@@ -57,7 +57,7 @@ pub(super) struct GraphSession {
     session: Session,
     inputs: Vec<GraphInput>,
     output: GraphOutput,
-    /// The vectors that the graph itself has pooled, as long as it is open whether they are those of `output`.
+    /// The graph's own pooled vectors, until `check_head` has compared them with `output`.
     pooled: Option<GraphOutput>,
     /// The options of every run. The options select the output that vectors are read from, so that ONNX Runtime does not compute
     /// other outputs, such as caches.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::folder::{CONFIG, SETTINGS, TOKENIZER, graphs};
 use super::head::{MODULES, check_exportable};
-use super::settings::json;
+use super::settings::{cannot_read, json};
 use crate::storage::found::is_file;
 
 /// The file with the weights, if they are in one file.
@@ -59,8 +59,7 @@ fn has_only_weights(folder: &Path) -> anyhow::Result<bool> {
 
 fn has(folder: &Path, name: &str) -> anyhow::Result<bool> {
     let path = folder.join(name);
-    is_file(&path)
-        .map_err(|e| anyhow!("{}: cannot be read: {e}; check that this user may read it", path.display()))
+    is_file(&path).map_err(|e| cannot_read(&path, &e))
 }
 
 /// Returns whether a folder has all its weights.
@@ -142,9 +141,14 @@ fn id_in_cache(path: &Path) -> Option<String> {
     let name = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
     let commit =
         name(path).filter(|name| name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    let snapshots = path.parent().filter(|parent| parent.ends_with("snapshots"))?;
-    let repository = name(snapshots.parent()?)?;
+    let repository = name(repository_in_cache(path)?)?;
     Some(format!("{}@{commit}", repository.strip_prefix(REPOSITORY)?))
+}
+
+/// Returns the folder of the repository if a folder is a snapshot in the cache of Hugging Face's tools.
+pub fn repository_in_cache(snapshot: &Path) -> Option<&Path> {
+    let repository = snapshot.parent().filter(|parent| parent.ends_with("snapshots"))?.parent()?;
+    repository.file_name()?.to_str()?.starts_with(REPOSITORY).then_some(repository)
 }
 
 #[cfg(test)]

@@ -44,7 +44,12 @@ impl Patterns {
         let name = file.path().display().to_string();
         match file.open() {
             Ok(file) => Patterns::read(&name, file),
-            Err(DocumentError::Unreadable(e)) if e.kind() == ErrorKind::NotFound => Patterns::none(),
+            // A symlink to nothing is an error: its patterns may be on a disk that is not mounted.
+            Err(DocumentError::Unreadable(e))
+                if e.kind() == ErrorKind::NotFound && has_no_entry(&file.path()) =>
+            {
+                Patterns::none()
+            }
             Err(DocumentError::NotAFile { found }) => {
                 Err(anyhow!("{name}: is {found}, not a file; replace it by a file of patterns"))
             }
@@ -90,6 +95,11 @@ impl Patterns {
     fn matches(&self, below: &Path, is_folder: bool) -> bool {
         self.0.matched(below, is_folder).is_ignore()
     }
+}
+
+/// Returns whether a folder has no entry at all of this name, not even a symlink.
+fn has_no_entry(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
 /// Returns the cause of an error without the pattern, which may be as long as a file.

@@ -9,14 +9,23 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::DocumentError;
 
-/// Flags for files. `NONBLOCK` lets the call return at once if the file is a pipe. It has no effect on an ordinary file.
+/// Flags for files. `NONBLOCK` lets the call return at once if the file is a pipe, or if another program has a lease on the
+/// file.
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// How often a file with a lease is opened again. The first try tells the program with the lease to give it back.
+const LEASE_RETRIES: usize = 100;
+
+/// The pause before a file with a lease is opened again.
+const LEASE_WAIT: Duration = Duration::from_millis(50);
 
 /// Flags for folders on the way to a file. On Linux, the user needs no right to list such a folder.
 #[cfg(target_os = "linux")]
@@ -50,17 +59,21 @@ impl LocalFile {
         self.folder.join(&self.below)
     }
 
-    /// Opens the file. This function never waits, not even for a writer of a pipe.
+    /// Opens the file. This function never waits for a writer of a pipe. It waits a limited time for another program that has a
+    /// lease on the file, such as Samba.
     ///
     /// # Errors
     /// The error is [`DocumentError::NotAFile`] if the path names a pipe, a folder or another special file, or a symlink that
     /// must not be followed. The error is [`DocumentError::Unreadable`] if the file cannot be opened.
     pub fn open(&self) -> Result<File, DocumentError> {
-        let opened = if self.follow {
-            rustix::fs::open(self.path(), FILE, Mode::empty())
-        } else {
-            self.open_without_symlinks()
-        };
+        let mut opened = self.try_open();
+        for _ in 0..LEASE_RETRIES {
+            if !matches!(opened, Err(Errno::AGAIN)) {
+                break;
+            }
+            thread::sleep(LEASE_WAIT);
+            opened = self.try_open();
+        }
         let file = File::from(opened.map_err(|e| match e {
             Errno::LOOP if !self.follow => DocumentError::NotAFile { found: "a symlink" },
             // Only sockets, and devices without a driver, give this error.
@@ -75,6 +88,13 @@ impl LocalFile {
             () => "a device",
         };
         Err(DocumentError::NotAFile { found })
+    }
+
+    fn try_open(&self) -> rustix::io::Result<OwnedFd> {
+        if self.follow {
+            return rustix::fs::open(self.path(), FILE, Mode::empty());
+        }
+        self.open_without_symlinks()
     }
 
     /// Opens the file step by step from the folder, so that no component of `below` can be a symlink.

@@ -7,15 +7,16 @@
 //! JSON.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,16 @@ const CONFINEMENT_SECONDS: u64 = 10;
 /// Maximum number of answers per worker that wait in the channel. The maximum is small, because an answer may be as large
 /// as a document.
 const QUEUE_ANSWERS: usize = 1;
+
+/// Maximum number of bytes in an answer for each byte of a document: the text and the front matter may have as many bytes as
+/// the document, and JSON may write a byte as `\u0000`.
+const ANSWER_RATIO: u64 = 2 * 6;
+
+/// Maximum number of bytes in an answer beside the content of a document, such as the names of fields in a group of rows.
+const ANSWER_FRAME: u64 = 64 << 20;
+
+/// How long a request waits before it is tried again to write into a full pipe.
+const PIPE_WAIT: Duration = Duration::from_micros(500);
 
 /// What a worker does.
 #[derive(Debug, Serialize, Deserialize)]
@@ -149,7 +160,7 @@ impl Workers {
     }
 
     fn start(&self, task: Task, memory: u64, stdin: Stdio) -> Result<Worker, DocumentError> {
-        Worker::start(&self.program, &Assignment { task, memory }, stdin, self.limits.seconds)
+        Worker::start(&self.program, &Assignment { task, memory }, stdin, self.limits)
     }
 }
 
@@ -159,7 +170,8 @@ impl Workers {
 /// No worker can be started.
 pub fn confinement(program: &Path) -> Result<Confinement, DocumentError> {
     let assignment = Assignment { task: Task::Confinement, memory: MEMORY_SHARE };
-    let start = || Worker::start(program, &assignment, Stdio::null(), CONFINEMENT_SECONDS);
+    let limits = Limits { document_bytes: 0, seconds: CONFINEMENT_SECONDS, expansion: 1 };
+    let start = || Worker::start(program, &assignment, Stdio::null(), limits);
     let (_, confinement) = started(start, Worker::receive::<Confinement>)?;
     Ok(confinement?)
 }
@@ -188,7 +200,7 @@ fn started<T>(
 pub struct Worker {
     child: Child,
     /// `None` if standard input of the worker is not a pipe.
-    requests: Option<BufWriter<ChildStdin>>,
+    requests: Option<ChildStdin>,
     answers: Receiver<Vec<u8>>,
     /// Maximum processor time for one answer, in seconds.
     seconds: u64,
@@ -199,12 +211,12 @@ impl Worker {
         program: &Path,
         assignment: &Assignment,
         stdin: Stdio,
-        seconds: u64,
+        limits: Limits,
     ) -> Result<Self, DocumentError> {
-        Self::spawn(program, assignment, stdin, seconds).map_err(DocumentError::NoWorker)
+        Self::spawn(program, assignment, stdin, limits).map_err(DocumentError::NoWorker)
     }
 
-    fn spawn(program: &Path, assignment: &Assignment, stdin: Stdio, seconds: u64) -> io::Result<Self> {
+    fn spawn(program: &Path, assignment: &Assignment, stdin: Stdio, limits: Limits) -> io::Result<Self> {
         let mut child = Command::new(program)
             .arg(SUBCOMMAND)
             .arg(serde_json::to_string(assignment)?)
@@ -216,12 +228,17 @@ impl Worker {
             // Crash messages are for developers only. A developer can run the worker by hand to see the messages.
             .stderr(Stdio::null())
             .spawn()?;
-        let requests = child.stdin.take().map(BufWriter::new);
+        let requests = child.stdin.take();
+        if let Some(pipe) = &requests {
+            // A worker that does not read must not block the run.
+            fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
+        }
         let output = child.stdout.take().ok_or_else(no_pipe)?;
         let (sender, answers) = sync_channel(QUEUE_ANSWERS);
         // A pipe cannot be read with a time limit, so a thread reads the pipe and forwards the answers to a channel.
-        thread::Builder::new().spawn(move || forward(output, &sender))?;
-        Ok(Worker { child, requests, answers, seconds })
+        let answer_max = limits.document_bytes.saturating_mul(ANSWER_RATIO).saturating_add(ANSWER_FRAME);
+        thread::Builder::new().spawn(move || forward(output, answer_max, &sender))?;
+        Ok(Worker { child, requests, answers, seconds: limits.seconds })
     }
 
     fn ask<T: DeserializeOwned>(
@@ -229,13 +246,18 @@ impl Worker {
         request: &Request,
         content: &[u8],
     ) -> Result<Response<T>, DocumentError> {
-        self.send(request, content).map_err(|_| self.ended())?;
+        self.send(request, content).map_err(|e| match e.kind() {
+            ErrorKind::TimedOut => self.too_slow(),
+            _ => self.ended(),
+        })?;
         self.receive()
     }
 
     fn send(&mut self, request: &Request, content: &[u8]) -> io::Result<()> {
-        let requests = self.requests.as_mut().ok_or_else(no_pipe)?;
-        serde_json::to_writer(&mut *requests, request)?;
+        let end = Instant::now().checked_add(self.real_time());
+        let pipe = self.requests.as_ref().ok_or_else(no_pipe)?;
+        let mut requests = BufWriter::new(TimedPipe { pipe, end });
+        serde_json::to_writer(&mut requests, request)?;
         requests.write_all(b"\n")?;
         requests.write_all(content)?;
         requests.flush()
@@ -246,12 +268,16 @@ impl Worker {
     /// # Errors
     /// The worker crashed or is too slow.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Response<T>, DocumentError> {
-        let wait = Duration::from_secs(self.seconds.saturating_mul(REAL_TIME_RATIO));
-        match self.answers.recv_timeout(wait) {
+        match self.answers.recv_timeout(self.real_time()) {
             Ok(answer) => serde_json::from_slice(&answer).map_err(|_| self.ended()),
             Err(RecvTimeoutError::Timeout) => Err(self.too_slow()),
             Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
         }
+    }
+
+    /// Returns how long the worker may take to read a request, and as long again to answer it.
+    fn real_time(&self) -> Duration {
+        Duration::from_secs(self.seconds.saturating_mul(REAL_TIME_RATIO))
     }
 
     /// Ends the worker. Returns the signal that ended it, if the worker had ended before.
@@ -287,17 +313,45 @@ impl Drop for Worker {
     }
 }
 
+/// A pipe that does not block, with a time at which writing to it fails.
+struct TimedPipe<'a> {
+    pipe: &'a ChildStdin,
+    /// `None` if the time is too far away to be a time.
+    end: Option<Instant>,
+}
+
+impl Write for TimedPipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.pipe.write(bytes) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                written => return written,
+            }
+            if self.end.is_some_and(|end| Instant::now() >= end) {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            thread::sleep(PIPE_WAIT);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pipe.flush()
+    }
+}
+
 fn no_pipe() -> io::Error {
     io::Error::other("no pipe")
 }
 
-/// Sends each line of a worker's output to the channel.
-fn forward(output: ChildStdout, sender: &SyncSender<Vec<u8>>) {
-    let mut lines = BufReader::new(output).split(b'\n');
-    // A failed read means that the process has ended. This function then drops the sender, so that the receiver returns an
-    // error.
-    while let Some(Ok(line)) = lines.next() {
-        if sender.send(line).is_err() {
+/// Sends each line of a worker's output to the channel, until a line has more than `line_max` bytes.
+fn forward(output: ChildStdout, line_max: u64, sender: &SyncSender<Vec<u8>>) {
+    let mut output = BufReader::new(output);
+    loop {
+        let mut line = Vec::new();
+        let read = output.by_ref().take(line_max).read_until(b'\n', &mut line);
+        // A failed read and a line without an end mean that the process has ended, or that it does not do its task. This
+        // function then drops the sender, so that the receiver returns an error.
+        if read.is_err() || line.pop() != Some(b'\n') || sender.send(line).is_err() {
             return;
         }
     }

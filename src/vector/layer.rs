@@ -57,8 +57,11 @@ impl HeadLayer {
 }
 
 impl Activation {
+    /// Applies the function. An infinity or a NaN becomes NaN: a finite result, such as tanh(∞) = 1, would hide that the model
+    /// failed on the text.
     fn apply(self, x: f32) -> f32 {
         match self {
+            _ if !x.is_finite() => f32::NAN,
             Activation::Identity => x,
             Activation::Tanh => x.tanh(),
             Activation::Relu => x.max(0.0),
@@ -81,6 +84,15 @@ mod tests {
         assert_eq!(apply(Activation::Identity), array![[3.5, -1.0, 0.0], [4.5, -2.0, -1.0]]);
         assert_eq!(apply(Activation::Relu), array![[3.5, 0.0, 0.0], [4.5, 0.0, 0.0]]);
         assert_eq!(apply(Activation::Tanh)[[1, 2]], (-1.0f32).tanh());
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_stays_so() {
+        for activation in [Activation::Identity, Activation::Tanh, Activation::Relu] {
+            for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                assert!(activation.apply(x).is_nan(), "{activation:?} of {x}");
+            }
+        }
     }
 
     #[test]

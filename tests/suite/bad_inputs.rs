@@ -355,7 +355,7 @@ fn office() -> Vec<Bad> {
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
         bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it contains no text document;"),
         bad("ole.docx", ole(), "not Word (DOCX) but an old Office document or one with a password;"),
-        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its compressed size;"),
+        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),
         bad("external.docx", package(document, external.as_bytes()), NO_DOCX),
     ]
@@ -785,8 +785,7 @@ fn what_expands_is_read_where_that_is_allowed() {
     // The file is small, but all of its texts together have less than 16 MiB.
     playground.write("docs/e.parquet", table(&vec![text.as_str(); 15]));
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
-    let says =
-        "expands to more than 100 times its compressed size; raise --max-expansion if you trust the file";
+    let says = "expands to more than 100 times its size; raise --max-expansion if you trust the file";
     ran.says(&format!("failed: docs/a.docx: {says}")).says(&format!("failed: docs/b.txt.gz: {says}"));
     ran.says(&format!(
         "failed: docs/c.jsonl.zst:2: {}",

@@ -140,6 +140,20 @@ fn a_graph_is_right_where_it_pools_in_another_way_than_the_files() {
 }
 
 #[test]
+fn a_broken_file_is_not_taken_for_a_missing_one() {
+    for (file, content, says) in [
+        ("modules.json", "[", "cannot be parsed"),
+        ("1_Pooling/config.json", "{", "cannot be parsed"),
+        ("2_Dense/config.json", "", "cannot be parsed"),
+        ("2_Dense/model.safetensors", "cut off", "is no complete safetensors file"),
+    ] {
+        let playground = playground(&[&WHOLE[..], &["both.onnx"]].concat());
+        playground.write(&format!("model/{file}"), content);
+        playground.run(&BUILD).expect(1).says(&format!("{file}: {says}"));
+    }
+}
+
+#[test]
 fn dense_modules_are_run() {
     let playground = with_plain();
     playground.run(&BUILD).expect(0);
@@ -233,7 +247,19 @@ fn modules_that_cannot_be_run_are_refused_by_name() {
     let modules = modules.map(|(path, name)| json!({"path": path, "type": name}));
     refused(
         &|playground| playground.write("model/modules.json", json!(modules).to_string()),
-        &["modules.json", "the model has a `Dense` module"],
+        &["modules.json", "the folder `../other` of a Dense module is not inside the model folder"],
+    );
+    let modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("", "Dense")];
+    let modules = modules.map(|(path, name)| json!({"path": path, "type": name}));
+    refused(
+        &|playground| playground.write("model/modules.json", json!(modules).to_string()),
+        &["modules.json", "the folder `` of a Dense module is not inside the model folder"],
+    );
+    let modules = [("", "Transformer"), ("2_Dense", "Dense"), ("1_Pooling", "Pooling")];
+    let modules = modules.map(|(path, name)| json!({"path": path, "type": name}));
+    refused(
+        &|playground| playground.write("model/modules.json", json!(modules).to_string()),
+        &["modules.json", "does not run a `Dense` module in this place of the list"],
     );
     // A pooling that leaves out the prompt.
     let without_prompt = json!({"pooling_mode_mean_tokens": true, "include_prompt": false}).to_string();

@@ -160,6 +160,10 @@ fn an_ignore_file_that_is_no_file_is_said() {
     build(&playground, &["--follow"]).expect(1).says("docs/.qwen3ignore: line 1: ");
     playground.write("patterns", "*.txt\n");
     build(&playground, &["--follow", "--allow-empty"]).expect(0).says("1 excluded");
+    // A link to nothing does not mean that nothing is excluded.
+    fs::remove_file(playground.path("patterns")).unwrap();
+    let ran = build(&playground, &["--follow"]).expect(1);
+    ran.says("error: docs/.qwen3ignore: cannot be read: No such file or directory (os error 2)");
     fs::remove_file(&ignore).unwrap();
     fs::create_dir(&ignore).unwrap();
     refused("a folder");

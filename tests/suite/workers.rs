@@ -1,5 +1,7 @@
 //! What the processes that run parsers may open, use and see.
 
+#![cfg(target_os = "linux")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -199,4 +201,32 @@ fn processor_time_decides_whether_a_document_takes_too_long() {
     assert!((4..10).contains(&waited.as_secs()), "{waited:?}");
     playground.write("deep.html", "<div>".repeat(200_000));
     failure("", "deep.html");
+}
+
+#[test]
+fn a_worker_that_does_not_read_is_too_slow() {
+    let playground = Playground::new();
+    // Larger than a pipe.
+    playground.write("page.html", format!("<p>{}", "page ".repeat(1 << 18)));
+    assert_eq!(
+        read(playground.path("page.html"), &reading_after(&playground, "", 10)).unwrap().text.len(),
+        (5 << 18) - 1
+    );
+    let started = Instant::now();
+    let reading = reading_after(&playground, "exec sleep 30", 1);
+    let failure = read(playground.path("page.html"), &reading).unwrap_err();
+    assert!(matches!(failure.cause, DocumentError::TooSlow { seconds: 1 }), "{:?}", failure.cause);
+    assert!((4..15).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+}
+
+#[test]
+fn an_answer_without_an_end_is_not_collected() {
+    let playground = Playground::new();
+    playground.write("page.html", "<p>page");
+    let reading = reading_after(&playground, "head -c 120000000 /dev/zero; exec sleep 30", 2);
+    let limits = Limits { document_bytes: 1 << 20, ..reading.limits };
+    let workers = Workers::new(playground.path("program"), limits);
+    let reading = Reading { limits, workers, ..reading };
+    let failure = read(playground.path("page.html"), &reading).unwrap_err();
+    assert!(matches!(failure.cause, DocumentError::Crashed { .. }), "{:?}", failure.cause);
 }

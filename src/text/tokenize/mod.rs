@@ -4,6 +4,7 @@
 mod words;
 
 use std::borrow::Cow;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,10 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// The largest size of the normalized sample text, in bytes. Normalization may write a character in several, such as U+FDFA in 18.
 const NORMALIZED_BYTES_MAX: usize = 64 * SAMPLE_BYTES;
+
+/// The longest replacement in the normalizer, in bytes. Each character of a text may be replaced. Published files replace by a few
+/// characters.
+const REPLACEMENT_BYTES_MAX: usize = 256;
 
 /// The least size of the sample text, in bytes.
 const SAMPLE_BYTES: usize = 16 << 10;
@@ -82,19 +87,19 @@ impl Tokenizer {
 
     fn load_within(limit: Duration, path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
         let (owned, end) = (path.to_owned(), end_token.map(str::to_owned));
-        let loaded = interrupt::run_within(limit, move || Tokenizer::load_unbounded(&owned, end.as_deref()))?;
+        // The time limit is for what the file makes the tokenizer do, not for a slow disk.
+        let bytes = interrupt::run(move || read(&owned))??;
+        let owned = path.to_owned();
+        let loaded = interrupt::run_within(limit, move || Tokenizer::parse(&bytes, &owned, end.as_deref()))?;
         loaded.unwrap_or_else(|| {
             Err(unusable(path, &format!("loading it and a sample text take more than {} s", limit.as_secs())))
         })
     }
 
-    fn load_unbounded(path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
+    /// Makes a tokenizer from the content of the file at `path`.
+    fn parse(content: &[u8], path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
         let in_file = |cause: String| unusable(path, &cause);
-        let bytes = path.metadata().map_err(|e| in_file(e.to_string()))?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(in_file(format!("has {bytes} bytes, and at most {FILE_BYTES_MAX} are read")));
-        }
-        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|e| in_file(e.to_string()))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(content).map_err(|e| in_file(e.to_string()))?;
         try_normalizer(&inner).map_err(in_file)?;
         // Switches off truncation and padding, because some published `tokenizer.json` files switch them on. Truncation would
         // silently shorten texts.
@@ -199,6 +204,16 @@ impl Tokenizer {
     }
 }
 
+/// Reads a `tokenizer.json`.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let in_file = |cause: String| unusable(path, &cause);
+    let bytes = path.metadata().map_err(|e| in_file(e.to_string()))?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(in_file(format!("has {bytes} bytes, and at most {FILE_BYTES_MAX} are read")));
+    }
+    fs::read(path).map_err(|e| in_file(e.to_string()))
+}
+
 /// Returns the error for a `tokenizer.json` that cannot be used.
 fn unusable(path: &Path, cause: &str) -> anyhow::Error {
     anyhow!("tokenizer {}: {cause}; use the tokenizer.json from the model's own repository", path.display())
@@ -228,6 +243,14 @@ fn normalize(normalizer: &NormalizerWrapper, text: &mut NormalizedString) -> Res
     if let NormalizerWrapper::Sequence(steps) = normalizer {
         return steps.as_ref().iter().try_for_each(|step| normalize(step, text));
     }
+    if let NormalizerWrapper::Replace(replace) = normalizer
+        && replace.content.len() > REPLACEMENT_BYTES_MAX
+    {
+        return Err(format!(
+            "its normalizer replaces by {} bytes, and at most {REPLACEMENT_BYTES_MAX} are allowed",
+            replace.content.len()
+        ));
+    }
     normalizer.normalize(text).map_err(|e| e.to_string())?;
     match text.get().len() {
         bytes if bytes > NORMALIZED_BYTES_MAX => {
@@ -239,8 +262,6 @@ fn normalize(normalizer: &NormalizerWrapper, text: &mut NormalizedString) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -269,6 +290,18 @@ mod tests {
         let nested = json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, steps]});
         let folder = changed(|tokenizer| tokenizer["normalizer"] = nested);
         assert!(refused(LOAD_TIME_MAX, &folder).contains("its normalizer makes "));
+    }
+
+    #[test]
+    fn a_normalizer_with_a_long_replacement_is_refused_before_it_runs() {
+        let replace = |bytes: usize| {
+            let replace =
+                json!({"type": "Replace", "pattern": {"String": "a"}, "content": "b".repeat(bytes)});
+            changed(|tokenizer| tokenizer["normalizer"] = replace)
+        };
+        let long = refused(LOAD_TIME_MAX, &replace(REPLACEMENT_BYTES_MAX + 1));
+        assert!(long.contains("its normalizer replaces by 257 bytes"), "{long}");
+        assert!(Tokenizer::load(&replace(10).path().join("tokenizer.json"), None).is_ok());
     }
 
     #[test]
