@@ -90,7 +90,7 @@ pub fn with_model_of(
     let is_path = !source.starts_with(hub::HUB);
     match &arguments.model {
         Some(named) if is_path && Path::new(source).ends_with(named) && !is_here(named) => bail!(
-            "model {0}: is not here; the index was made with {source}; correct the path, or write {1}{0} for a model of the hub",
+            "model {}: is not here; the index was made with {source}; correct the path, or put {} before the name of a model of the hub",
             named.display(),
             hub::HUB
         ),
