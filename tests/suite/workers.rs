@@ -207,11 +207,9 @@ fn processor_time_decides_whether_a_document_takes_too_long() {
 fn a_worker_that_does_not_read_is_too_slow() {
     let playground = Playground::new();
     // Larger than a pipe.
-    playground.write("page.html", format!("<p>{}", "page ".repeat(1 << 18)));
-    assert_eq!(
-        read(playground.path("page.html"), &reading_after(&playground, "", 10)).unwrap().text.len(),
-        (5 << 18) - 1
-    );
+    playground.write("page.html", format!("<p>{}", "page ".repeat(1 << 16)));
+    let whole = read(playground.path("page.html"), &reading_after(&playground, "", 10)).unwrap();
+    assert!(whole.text.len() > 300_000, "{}", whole.text.len());
     let started = Instant::now();
     let reading = reading_after(&playground, "exec sleep 30", 1);
     let failure = read(playground.path("page.html"), &reading).unwrap_err();
