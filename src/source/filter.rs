@@ -42,13 +42,16 @@ impl Patterns {
     pub fn of_folder(folder: &Path, follow: bool) -> anyhow::Result<Self> {
         let file = LocalFile::below(folder.into(), IGNORE_FILE.into(), follow);
         let name = file.path().display().to_string();
+        let unreadable = |e| anyhow::Error::new(DocumentError::Unreadable(e)).context(name.clone());
         match file.open() {
             Ok(file) => Patterns::read(&name, file),
-            // A symlink to nothing is an error: its patterns may be on a disk that is not mounted.
-            Err(DocumentError::Unreadable(e))
-                if e.kind() == ErrorKind::NotFound && has_no_entry(&file.path()) =>
-            {
-                Patterns::none()
+            Err(DocumentError::Unreadable(e)) if e.kind() == ErrorKind::NotFound => {
+                match file.path().symlink_metadata() {
+                    Err(e) if e.kind() == ErrorKind::NotFound => Patterns::none(),
+                    // A symlink to nothing: its patterns may be on a disk that is not mounted.
+                    Ok(_) => Err(unreadable(e)),
+                    Err(e) => Err(unreadable(e)),
+                }
             }
             Err(DocumentError::NotAFile { found }) => {
                 Err(anyhow!("{name}: is {found}, not a file; replace it by a file of patterns"))
@@ -95,11 +98,6 @@ impl Patterns {
     fn matches(&self, below: &Path, is_folder: bool) -> bool {
         self.0.matched(below, is_folder).is_ignore()
     }
-}
-
-/// Returns whether a folder has no entry at all of this name, not even a symlink.
-fn has_no_entry(path: &Path) -> bool {
-    path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
 /// Returns the cause of an error without the pattern, which may be as long as a file.
