@@ -213,8 +213,10 @@ mod tests {
     use std::fs::{self, File};
     use std::path::Path;
     use std::sync::Arc;
+    use tempfile::TempDir;
 
     const ROWS: usize = 21;
+    const NAME: &str = "index.parquet";
 
     /// Writes a small index with a kept column, and with this text in all rows and in the statistics.
     fn index(text: &str) -> Vec<u8> {
@@ -238,6 +240,14 @@ mod tests {
         fs::read(file.path()).unwrap()
     }
 
+    /// Writes an index whose text looks like a metadata entry. Returns its folder and its bytes.
+    fn written() -> (TempDir, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = index(&format!("{TAIL}\u{18}@{}", "0".repeat(2 * DIGITS)));
+        fs::write(folder.path().join(NAME), &bytes).unwrap();
+        (folder, bytes)
+    }
+
     fn tail_of(bytes: &[u8]) -> usize {
         let at = tail_value(bytes).unwrap();
         let length = str::from_utf8(&bytes[at..][..DIGITS]).unwrap();
@@ -246,11 +256,8 @@ mod tests {
 
     #[test]
     fn every_bit_of_the_tail_is_checked_when_a_file_is_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("index.parquet");
-        // The text looks like a metadata entry.
-        let bytes = index(&format!("{TAIL}\u{18}@{}", "0".repeat(2 * DIGITS)));
-        fs::write(&path, &bytes).unwrap();
+        let (folder, bytes) = written();
+        let path = folder.path().join(NAME);
         assert_eq!(Part::open(&path).unwrap().rows(), u32::try_from(ROWS).unwrap());
         let file = File::options().write(true).open(&path).unwrap();
         for at in tail_of(&bytes)..bytes.len() {
@@ -266,11 +273,8 @@ mod tests {
 
     #[test]
     fn every_byte_of_the_data_is_checked_when_a_file_is_read_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("index.parquet");
-        // The text looks like a metadata entry.
-        let bytes = index(&format!("{TAIL}\u{18}@{}", "0".repeat(2 * DIGITS)));
-        fs::write(&path, &bytes).unwrap();
+        let (folder, bytes) = written();
+        let path = folder.path().join(NAME);
         IndexFile::open(&path).unwrap();
         let file = File::options().write(true).open(&path).unwrap();
         for at in 0..tail_of(&bytes) {
@@ -307,7 +311,7 @@ mod tests {
     #[test]
     fn a_file_without_a_seal_is_read_and_half_a_seal_is_damage() {
         let folder = tempfile::tempdir().unwrap();
-        let [path, other] = ["index.parquet", "other.parquet"].map(|name| folder.path().join(name));
+        let [path, other] = [NAME, "other.parquet"].map(|name| folder.path().join(name));
         fs::write(&path, index("text")).unwrap();
         without(&[GROUPS, TAIL], &path, &other);
         assert_eq!(IndexFile::open(&other).unwrap().rows(), u32::try_from(ROWS).unwrap());

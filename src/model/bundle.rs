@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, anyhow, bail, ensure};
-use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::load::Model;
@@ -52,7 +50,7 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<Bundle> {
             parent.display()
         )
     };
-    let lock = match take_lock(&parent.join(format!(".{name}.lock"))) {
+    let lock = match Lock::take(&parent.join(format!(".{name}.lock")), OpenOptions::new()) {
         Ok(lock) => Some(lock),
         Err(error) if error.is_unsupported() => None,
         Err(LockError::Failed(e)) => return Err(not_writable(e)),
@@ -81,13 +79,6 @@ pub fn make(folder: &Path, model: &Model) -> anyhow::Result<Bundle> {
 
 fn exists_already(folder: &Path) -> String {
     format!("{}: exists already; name a new folder", folder.display())
-}
-
-fn take_lock(path: &Path) -> Result<Lock, LockError> {
-    let mut options = OpenOptions::new();
-    // Opening must not follow a symlink: another user with access to the folder could have made a symlink with this name.
-    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    Lock::take(path, options)
 }
 
 /// Copies all files into a folder, flushes them to disk, and returns their size in bytes.

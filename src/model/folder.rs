@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::fingerprint::external_data;
 use super::head::{Head, MODULES, layers, module_files};
 use super::prompts::Prompts;
-use super::settings::{cannot_read, json};
-use crate::storage::found::{is_absent, is_file};
+use super::settings::{cannot_read, has_file, json};
+use crate::storage::found::is_absent;
 use crate::vector::pool::Pooling;
 
 /// The default paths of the graph in a model folder. The first path that exists is used.
@@ -301,7 +301,7 @@ fn folders(onnx: &Path) -> Vec<PathBuf> {
 /// The file system does not say whether a folder has the file.
 fn find(folders: &[PathBuf], name: &str) -> anyhow::Result<Option<PathBuf>> {
     for path in folders.iter().map(|folder| folder.join(name)) {
-        if is_file(&path).map_err(|e| cannot_read(&path, &e))? {
+        if has_file(&path)? {
             return Ok(Some(path));
         }
     }

@@ -141,7 +141,8 @@ impl GraphOutputs {
     /// run.
     ///
     /// # Errors
-    /// The graph has no output with vectors, a file of the model cannot be read or parsed, or the files of the model contradict the output.
+    /// The graph has no output with vectors, a file of the model cannot be read or parsed, or the files of the model contradict the
+    /// output.
     pub fn new(outlets: &[Outlet], folder: &ModelFolder) -> anyhow::Result<Self> {
         let (outlet, is_pooled) = vector_outlet(outlets)?;
         let preferred = GraphOutput::new(outlet, is_pooled, folder);

@@ -5,6 +5,8 @@ use std::{fs, io};
 
 use serde::de::DeserializeOwned;
 
+use crate::storage::found::is_file;
+
 /// The error for a file of a model that is there and cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -23,6 +25,14 @@ pub fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
         ))
     });
     Ok(parsed?)
+}
+
+/// Returns whether a model has a file at a path.
+///
+/// # Errors
+/// [`BrokenFile`] if the file system does not say whether the file is there.
+pub fn has_file(path: &Path) -> anyhow::Result<bool> {
+    is_file(path).map_err(|e| cannot_read(path, &e))
 }
 
 /// Returns the error for a file or a folder of a model that cannot be read.

@@ -10,8 +10,7 @@ use serde::Deserialize;
 
 use super::folder::{CONFIG, SETTINGS, TOKENIZER, graphs};
 use super::head::{MODULES, check_exportable};
-use super::settings::{cannot_read, json};
-use crate::storage::found::is_file;
+use super::settings::{has_file, json};
 
 /// The file with the weights, if they are in one file.
 pub const WEIGHTS: &str = "model.safetensors";
@@ -58,8 +57,7 @@ fn has_only_weights(folder: &Path) -> anyhow::Result<bool> {
 }
 
 fn has(folder: &Path, name: &str) -> anyhow::Result<bool> {
-    let path = folder.join(name);
-    is_file(&path).map_err(|e| cannot_read(&path, &e))
+    has_file(&folder.join(name))
 }
 
 /// Returns whether a folder has all its weights.

@@ -3,12 +3,13 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::found::is_absent;
@@ -80,12 +81,14 @@ impl Lock {
         self.file.set_len(text.len() as u64)
     }
 
-    /// Makes the lock file at `path` with `options`, and locks the file. If another process holds the lock, this function fails,
-    /// and does not wait until the other process releases the lock.
+    /// Makes the lock file at `path` with `options`, and locks the file. Opens no symlink. If another process holds the lock, this
+    /// function fails, and does not wait until the other process releases the lock.
     ///
     /// # Errors
     /// Another process holds the lock, or the lock file cannot be made or locked.
     pub fn take(path: &Path, mut options: OpenOptions) -> Result<Self, LockError> {
+        // Another user with access to the folder could have made a symlink with this name.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         loop {
             let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
             match file.try_lock() {

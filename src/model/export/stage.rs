@@ -2,13 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use rustix::fs::OFlags;
 use tempfile::TempDir;
 
 use super::event::{ExportEvent, OnExport};
@@ -133,10 +131,7 @@ impl StagedFile {
 fn take_lock(graphs: &Path, on_event: OnExport) -> anyhow::Result<Option<Lock>> {
     let mut is_told = false;
     loop {
-        let mut options = OpenOptions::new();
-        // Opening must not follow a symlink: another user with access to the folder could have made a symlink with this name.
-        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        match Lock::take(&graphs.join(LOCK), options) {
+        match Lock::take(&graphs.join(LOCK), OpenOptions::new()) {
             Ok(lock) => return Ok(Some(lock)),
             Err(LockError::Held(holder)) => {
                 if !is_told {

@@ -1,4 +1,5 @@
-//! Reads a model's own repository: `config.json` and the weights in safetensors. This module and `model/head.rs` use the crate safetensors.
+//! Reads a model's own repository: `config.json` and the weights in safetensors. This module and `model/head.rs` use the crate
+//! safetensors.
 //!
 //! Each tensor is read from its place in the file when it is asked for, so memory holds one tensor at a time.
 
