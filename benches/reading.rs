@@ -115,7 +115,7 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, scratch: &Path) -> String {
     let mut texts = Vec::new();
     let mut failed = 0;
     read(folder, |document| match document {
-        Some(document) => texts.push(clean(&document.text)),
+        Some(document) => texts.push(clean(document.content.text())),
         None => failed += 1,
     });
     let ours = tokenizers.ours();
@@ -158,7 +158,7 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, scratch: &Path) -> String {
 
 /// Does what `src/pipeline/prepare.rs` does with a document. Returns how many tokens it has.
 fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
-    let chunks = chunk(&clean(&document.text), LIMITS, tokenizer).unwrap();
+    let chunks = chunk(&clean(document.content.text()), LIMITS, tokenizer).unwrap();
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
 }
 

@@ -46,8 +46,8 @@ fn write(
     match item {
         ReadDocument::Document(document, _) => {
             documents.found(document.encoding);
-            documents.empty += u64::from(document.text.is_empty());
-            output.push(&document.id, &document.text, &document.kept)
+            documents.empty += u64::from(document.content.text().is_empty());
+            output.push(&document.id, document.content.text(), &document.kept)
         }
         // An unassigned failure has no known id, so every shard writes a row for this failure. A program that joins the
         // streams of several shards has to drop the duplicate rows.

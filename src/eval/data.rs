@@ -158,7 +158,7 @@ fn entries(
             "the id `{}` is used twice; give each line a different id",
             row.id
         );
-        take(CorpusEntry { text: clean(&row.text), id: row.id.clone() }, language(languages))
+        take(CorpusEntry { text: clean(row.content.text()), id: row.id.clone() }, language(languages))
     })
 }
 

@@ -34,7 +34,8 @@ pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account)
 /// Makes one row with the mean of the chunks' vectors, or one row per chunk. If a chunk failed, the whole document fails: the
 /// mean of the remaining chunks would not be the vector of the document's text.
 fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Row>, NoVector> {
-    let Document { id, text, kept, .. } = document;
+    let Document { id, content, kept, .. } = document;
+    let text = content.into_text();
     let row = |chunk, text, vector| {
         let id = RowId { document: id.clone(), chunk };
         Row { id, text, vector, kept: kept.clone() }

@@ -16,7 +16,6 @@ use crate::digest::Digest;
 use crate::error::{DocumentError, Failure, Lost};
 use crate::shard::Shard;
 use crate::source::{Document, Found, LeftOut, Origin, Raw, Reading, Roots};
-use crate::text::clean::clean;
 
 /// Limit on the documents per group. The documents of a group are read in parallel.
 const GROUP_DOCUMENTS: usize = 256;
@@ -66,7 +65,7 @@ fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec
             group.into_par_iter().filter_map(|found| read_one(found, inputs)).collect();
         for item in &mut read {
             if let ReadDocument::Document(document, id) = item
-                && !document.text.is_empty()
+                && !document.content.text().is_empty()
                 && let Some(doubled) = ids.check(document, *id)
             {
                 *item = ReadDocument::Failed(doubled);
@@ -137,7 +136,7 @@ fn read_raw(raw: Raw, inputs: Inputs) -> Result<Option<ReadDocument>, Failure> {
     if !inputs.have(id) {
         return Ok(None);
     }
-    document.text = clean(&document.text);
+    document.content = document.content.clean();
     Ok(Some(ReadDocument::Document(document, id)))
 }
 

@@ -58,7 +58,7 @@ impl Ready {
     /// Returns the number of bytes of the document's text and kept strings.
     pub fn bytes(&self) -> usize {
         let kept = self.document.kept.iter().filter_map(Value::as_str).map(str::len);
-        self.document.text.len() + kept.sum::<usize>()
+        self.document.content.text().len() + kept.sum::<usize>()
     }
 }
 
@@ -134,14 +134,14 @@ fn prepare_one(found: Found, job: &Job) -> Option<PreparedDocument> {
 /// splits the text into chunks if the old file does not have the text. If rows are chunks, this function splits the text into
 /// chunks, and looks for the text of each chunk.
 fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDocument, Failure> {
-    if document.text.is_empty() {
+    if document.content.text().is_empty() {
         return Ok(PreparedDocument::Empty(id));
     }
     let old = job.old.index().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file);
     let old_document = old.and_then(|old| old.document(id));
     let row_of = |text: &str| old?.row_of_text(Digest::of(text), old_document);
     if job.rows == RowKind::Documents
-        && let Some(row) = row_of(&document.text)
+        && let Some(row) = row_of(document.content.text())
     {
         return Ok(PreparedDocument::Ready(Ready {
             document,
@@ -151,7 +151,7 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
         }));
     }
     let limits = TokenLimits { chunk: job.max_tokens, text: job.document_tokens };
-    let chunks = match chunk(&document.text, limits, &job.tokenizer) {
+    let chunks = match chunk(document.content.text(), limits, &job.tokenizer) {
         Ok(chunks) => chunks,
         Err(cause) => {
             let place = document.place();
@@ -159,15 +159,20 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
         }
     };
     let prepare = |Chunk { span, encoding }| {
-        let old = if job.rows == RowKind::Chunks { row_of(&document.text[span.clone()]) } else { None };
+        let old =
+            if job.rows == RowKind::Chunks { row_of(&document.content.text()[span.clone()]) } else { None };
         PreparedChunk { digest: digest(&encoding), span, encoding, old }
     };
     let same_text = match job.old.index() {
         Some(there) if old.is_none() => {
             let row_of = |text: &str| there.file.row_of_text(Digest::of(text), there.file.document(id));
-            let of_chunks =
-                || chunks.iter().filter_map(|chunk| row_of(&document.text[chunk.span.clone()])).collect();
-            row_of(&document.text).map_or_else(of_chunks, |row| vec![row])
+            let of_chunks = || {
+                chunks
+                    .iter()
+                    .filter_map(|chunk| row_of(&document.content.text()[chunk.span.clone()]))
+                    .collect()
+            };
+            row_of(document.content.text()).map_or_else(of_chunks, |row| vec![row])
         }
         _ => Vec::new(),
     };

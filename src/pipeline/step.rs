@@ -150,6 +150,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::error::NoVector;
     use crate::source::{Document, Origin};
+    use crate::text::blocks::Structured;
     use crate::text::tokenize::Encoding;
     use crate::vector::batch::{Batch, Batching, ChunkKey, plan};
 
@@ -296,9 +297,14 @@ mod tests {
                 chunks.push(PendingChunk { span: 0..0, digest, vector: None });
             }
             let origin = Origin { file: Path::new("").into(), line: None };
-            let (id, text) = (String::new(), String::new());
             self.pending.push(PendingDocument {
-                document: Document { id, text, origin, encoding: None, kept: Arc::new([]) },
+                document: Document {
+                    id: String::new(),
+                    content: Structured::default(),
+                    origin,
+                    encoding: None,
+                    kept: Arc::new([]),
+                },
                 id: Digest::of([]),
                 vectors: PendingVectors::Chunks { chunks, missing },
                 is_new: false,

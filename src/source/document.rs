@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::text::blocks::Structured;
+
 /// The limits that apply to each document.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
@@ -24,8 +26,8 @@ pub struct Limits {
 pub struct Document {
     /// The id of the document. The id is unique within an output file and is the same in every run.
     pub id: String,
-    /// The extracted text. The pipeline later replaces this text with the clean text.
-    pub text: String,
+    /// The extracted text with its blocks. The pipeline later replaces this text with the clean text.
+    pub content: Structured,
     /// The place of the document, for messages.
     pub origin: Origin,
     /// The encoding that the text was decoded from; `None` for UTF-8.

@@ -16,6 +16,7 @@ use super::location::Location;
 use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
 use crate::storage::object::Reader;
+use crate::text::blocks::Structured;
 
 /// Assumed ratio of the decompressed size of a text to the compressed size. The ratio of most texts is lower.
 const LIKELY_EXPANSION: u64 = 20;
@@ -127,8 +128,8 @@ impl RawFile {
         let RawFile { id, base, location, download, format, size } = self;
         let bytes = download.map_or_else(|| location.open(), |reader| Ok(reader));
         match bytes.and_then(|bytes| reading.file(bytes, format, size)) {
-            Ok(Text { text, encoding, kept }) => {
-                Ok(Document { id, text, origin: Origin { file: base, line: None }, encoding, kept })
+            Ok(Text { content, encoding, kept }) => {
+                Ok(Document { id, content, origin: Origin { file: base, line: None }, encoding, kept })
             }
             Err(cause) => {
                 Err(Failure { place: location.to_string(), cause, lost: Lost::Document(id.into()) })
@@ -143,8 +144,8 @@ impl RawRow {
         let origin = Origin { file, line: Some(number) };
         let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
         match reading.row(&content, encoding) {
-            Ok((own, Text { text, encoding, kept })) => {
-                Ok(Document { id: id(own), text, origin, encoding, kept })
+            Ok((own, Text { content, encoding, kept })) => {
+                Ok(Document { id: id(own), content, origin, encoding, kept })
             }
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -170,7 +171,7 @@ pub struct Reading {
 
 /// The text of a document, its encoding and its kept values.
 struct Text {
-    text: String,
+    content: Structured,
     encoding: Option<&'static str>,
     kept: Arc<[Value]>,
 }
@@ -185,7 +186,8 @@ impl Reading {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
             let (text, encoding) = decode(bytes, self.encoding, None)?;
-            return Ok(Text { text, encoding, kept: self.fields.kept(&Record::new()) });
+            let kept = self.fields.kept(&Record::new());
+            return Ok(Text { content: Structured::plain(text), encoding, kept });
         };
         let (bytes, encoding) = if format.is_text() {
             let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
@@ -195,7 +197,8 @@ impl Reading {
             (bytes, None)
         };
         let extracted = self.workers.extract(format, &bytes, !self.fields.keep.is_empty())?;
-        Ok(Text { text: extracted.text, encoding, kept: self.fields.kept(&extracted.front_matter) })
+        let kept = self.fields.kept(&extracted.fields);
+        Ok(Text { content: extracted.content, encoding, kept })
     }
 
     fn bytes(
@@ -234,7 +237,7 @@ impl Reading {
             RowContent::Json(line) => self.fields.of(&json::parse(line)?)?,
             RowContent::Record(record) => self.fields.of(record)?,
         };
-        Ok((id, Text { text, encoding, kept }))
+        Ok((id, Text { content: Structured::plain(text), encoding, kept }))
     }
 
     /// Returns the id of a failed row. Returns `None` if the id cannot be read, and `Some(None)` if the row has no id.

@@ -49,7 +49,7 @@ const CONFINEMENT_SECONDS: u64 = 10;
 /// as a document.
 const QUEUE_ANSWERS: usize = 1;
 
-/// Maximum number of bytes in an answer for each byte of a document: the text and the front matter may have as many bytes as
+/// Maximum number of bytes in an answer for each byte of a document: the text and the fields may have as many bytes as
 /// the document, and JSON may write a byte as `\u0000`.
 const ANSWER_RATIO: u64 = 2 * 6;
 
@@ -87,8 +87,8 @@ pub struct Request {
     /// The number of bytes of the document. The bytes follow the request.
     pub bytes: u64,
     pub limits: Limits,
-    /// Whether the worker parses the front matter too.
-    pub front_matter: bool,
+    /// Whether the answer has [`Extracted::fields`].
+    pub wants_fields: bool,
 }
 
 /// An answer of a worker.
@@ -124,9 +124,9 @@ impl Workers {
         &self,
         format: DocumentFormat,
         content: &[u8],
-        front_matter: bool,
+        wants_fields: bool,
     ) -> Result<Extracted, DocumentError> {
-        let request = Request { format, bytes: content.len() as u64, limits: self.limits, front_matter };
+        let request = Request { format, bytes: content.len() as u64, limits: self.limits, wants_fields };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = idle.map_or_else(|| self.start(Task::Extract, MEMORY_SHARE, Stdio::piped()), Ok)?;
         match worker.ask(&request, content) {

@@ -1,6 +1,7 @@
 //! Cleans a text, splits it into chunks and turns the chunks into token ids. Reads no file except `tokenizer.json`, and starts
 //! no threads.
 
+pub mod blocks; // the headings, paragraphs, rows and pages of a text
 pub mod chunk; // splits a clean text into Chunks
 pub mod clean; // removes invisible characters from a text
 mod joiner; // which zero-width joiners are spelling

@@ -565,7 +565,7 @@ fn a_worker_that_the_signal_ends_at_its_start_is_started_again() {
         let roots = Roots::new(&[playground.path("docs")], filter(), false).unwrap();
         let found = roots.documents(&reading).next();
         let Some(Found::Raw(raw)) = found else { panic!("{found:?}") };
-        assert_eq!(raw.read(&reading).unwrap().text.trim(), "page");
+        assert_eq!(raw.read(&reading).unwrap().content.text().trim(), "page");
         assert!(first.exists());
     }
 }

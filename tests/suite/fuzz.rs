@@ -526,10 +526,10 @@ impl Reader {
 
     fn wrong_in(&self, document: &Document, input: &Input) -> Option<String> {
         let may_have = may_have_replacement(&input.bytes) || may_have_replacement(&input.content);
-        if document.text.contains(char::REPLACEMENT_CHARACTER) && !may_have {
+        if document.content.text().contains(char::REPLACEMENT_CHARACTER) && !may_have {
             return Some("a replacement character that was not there".to_owned());
         }
-        let text = clean(&document.text);
+        let text = clean(document.content.text());
         if clean(&text) != text {
             return Some("cleaned twice it is another text".to_owned());
         }
@@ -685,7 +685,7 @@ fn panics_of_the_library_parquet_are_failures() {
         reader.read(&playground.path("a.parquet"))
     };
     let texts = |results: &[Result<Document, Failure>]| -> Vec<String> {
-        results.iter().flatten().map(|document| document.text.clone()).collect()
+        results.iter().flatten().map(|document| document.content.text().to_owned()).collect()
     };
     for (at, byte, why) in PANICS_OF_PARQUET {
         let mut bytes = *SMALL_PARQUET;
@@ -714,6 +714,6 @@ fn deep_elements_take_no_longer_than_a_document_may() {
             Err(failure) => matches!(failure.cause, DocumentError::TooSlow { seconds: 1 }),
         };
         assert!(results.iter().all(is_fair), "{open}: {:?}", told(&results));
-        assert_eq!(reader.read(&playground.path(&next))[0].as_ref().unwrap().text.trim(), "text");
+        assert_eq!(reader.read(&playground.path(&next))[0].as_ref().unwrap().content.text().trim(), "text");
     }
 }

@@ -349,9 +349,10 @@ fn a_file_may_vanish_or_grow_before_it_is_read() {
     let read: Vec<_> = found
         .into_iter()
         .map(|found| match found {
-            Found::Raw(raw) => {
-                raw.read(&reading).map(|document| document.text).map_err(|failure| failure.place)
-            }
+            Found::Raw(raw) => raw
+                .read(&reading)
+                .map(|document| document.content.into_text())
+                .map_err(|failure| failure.place),
             other => panic!("{other:?}"),
         })
         .collect();

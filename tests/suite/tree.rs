@@ -51,7 +51,7 @@ fn read_after(playground: &Playground, follow: bool, replace: impl FnOnce() + Se
         replace();
         let read = found.map(|found| match found {
             Found::Raw(raw) => match raw.read(&reading) {
-                Ok(document) => format!("{}: read: {}", document.place(), document.text),
+                Ok(document) => format!("{}: read: {}", document.place(), document.content.text()),
                 Err(failure) => format!("{}: {}", failure.place, failure.cause),
             },
             Found::Failed(failure) => format!("{}: {}", failure.place, failure.cause),

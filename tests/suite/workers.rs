@@ -95,7 +95,7 @@ fn a_worker_has_limits_and_no_rights_to_spare() {
     let playground = Playground::new();
     let reading = reading_after(&playground, &with_ids(&playground), 10);
     playground.write("page.html", "<p>page");
-    assert_eq!(read(playground.path("page.html"), &reading).unwrap().text.trim(), "page");
+    assert_eq!(read(playground.path("page.html"), &reading).unwrap().content.text().trim(), "page");
     let [id] = &ids(&playground)[..] else { panic!("{:?}", ids(&playground)) };
     assert_confined(id, SHARE);
 
@@ -177,7 +177,7 @@ fn a_document_that_needs_much_memory_is_read_while_no_other_such_document_is() {
         let raws = raws(&playground.path("docs"), &reading);
         let readers: Vec<_> = raws.into_iter().map(|raw| scope.spawn(|| raw.read(&reading))).collect();
         for reader in readers {
-            assert_eq!(reader.join().unwrap().unwrap().text.trim(), "page");
+            assert_eq!(reader.join().unwrap().unwrap().content.text().trim(), "page");
         }
     });
     assert!(!overlaps.exists());
@@ -195,7 +195,7 @@ fn processor_time_decides_whether_a_document_takes_too_long() {
     };
     // The processors may have been busy with the model.
     let waited = read(playground.path("page.html"), &reading_after(&playground, "sleep 2", 1));
-    assert_eq!(waited.unwrap().text.trim(), "page");
+    assert_eq!(waited.unwrap().content.text().trim(), "page");
     // A worker that waits for ever is ended too.
     let waited = failure("sleep 60", "page.html");
     assert!((4..10).contains(&waited.as_secs()), "{waited:?}");
@@ -209,7 +209,7 @@ fn a_worker_that_does_not_read_is_too_slow() {
     // Larger than a pipe.
     playground.write("page.html", format!("<p>{}", "page ".repeat(1 << 16)));
     let whole = read(playground.path("page.html"), &reading_after(&playground, "", 10)).unwrap();
-    assert!(whole.text.len() > 300_000, "{}", whole.text.len());
+    assert!(whole.content.text().len() > 300_000, "{}", whole.content.text().len());
     let started = Instant::now();
     let reading = reading_after(&playground, "exec sleep 30", 1);
     let failure = read(playground.path("page.html"), &reading).unwrap_err();

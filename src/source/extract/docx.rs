@@ -15,9 +15,7 @@ use crate::error::ContentError;
 use crate::source::decode::{declared, decode, known_format};
 use crate::source::document::Limits;
 use crate::source::format::{DocumentFormat, EXPANSION_FREE_BYTES, damaged, other_format};
-
-/// Number of heading levels in Markdown.
-const LEVELS: usize = 6;
+use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
 /// Returns the text of paragraphs, tables and text boxes in the order of the document, then the text of footnotes and
 /// endnotes.
@@ -27,7 +25,7 @@ const LEVELS: usize = 6;
 ///
 /// # Errors
 /// The content is damaged, has another format or exceeds a limit.
-pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
+pub fn docx(bytes: &[u8], limits: Limits) -> Result<Structured, ContentError> {
     if let Some(found) = known_format(bytes).filter(|_| !bytes.starts_with(b"PK")) {
         return Err(other_format(DocumentFormat::Docx, found));
     }
@@ -45,7 +43,7 @@ pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
     let styles = part(of_main.get("styles"))?;
     let styles = styles.as_deref().map(|xml| parse("styles", xml)).transpose()?;
     let styles = styles.as_ref().map(|xml| styles_of(xml.root_element())).unwrap_or_default();
-    let mut text = String::new();
+    let mut text = BlockWriter::default();
     for name in [Some(main), of_main.get("footnotes"), of_main.get("endnotes")] {
         let Some(name) = name else { continue };
         let xml = part(Some(name))?.ok_or_else(|| unreadable(format!("its part {name} is missing")))?;
@@ -56,7 +54,7 @@ pub fn docx(bytes: &[u8], limits: Limits) -> Result<String, ContentError> {
         }
         write_text(root, &styles, &mut text);
     }
-    Ok(text)
+    Ok(text.finish())
 }
 
 /// The ZIP archive of a DOCX file.
@@ -158,13 +156,12 @@ impl Style {
         }
     }
 
-    /// Returns the mark of this style in Markdown, such as `# `.
-    fn mark(self) -> &'static str {
-        const MARKS: [&str; LEVELS] = ["# ", "## ", "### ", "#### ", "##### ", "###### "];
+    /// Starts a paragraph with this style.
+    fn begin(self, text: &mut BlockWriter) {
         match self.heading {
-            Some(level) => MARKS[level.clamp(1, LEVELS) - 1],
-            None if self.is_list => "- ",
-            None => "",
+            Some(level) => text.heading(level),
+            None if self.is_list => text.begin(BlockKind::Item, "- "),
+            None => text.boundary(),
         }
     }
 }
@@ -202,11 +199,12 @@ fn heading_by_name(style: Node) -> Option<usize> {
 /// A step of the traversal. An explicit stack is needed because documents can be deeper than the call stack allows.
 enum DocxStep<'a, 'input> {
     Visit(Node<'a, 'input>),
-    Write(&'static str),
+    EndCell,
     EndParagraph,
+    EndRow,
 }
 
-fn write_text(root: Node, styles: &Styles, text: &mut String) {
+fn write_text(root: Node, styles: &Styles, text: &mut BlockWriter) {
     let mut steps = vec![DocxStep::Visit(root)];
     // The element of a text box is inside the paragraph that the box is anchored to. The text of the box is written after
     // the paragraph.
@@ -214,12 +212,16 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
     while let Some(step) = steps.pop() {
         let node = match step {
             DocxStep::Visit(node) => node,
-            DocxStep::Write(part) => {
-                text.push_str(part);
+            DocxStep::EndCell => {
+                text.push_str(" ");
+                continue;
+            }
+            DocxStep::EndRow => {
+                text.end();
                 continue;
             }
             DocxStep::EndParagraph => {
-                text.push('\n');
+                text.boundary();
                 steps.extend(mem::take(&mut boxes).into_iter().rev());
                 continue;
             }
@@ -231,19 +233,24 @@ fn write_text(root: Node, styles: &Styles, text: &mut String) {
                 .children()
                 .filter_map(|part| part.text().filter(|_| part.is_text()))
                 .for_each(|part| text.push_str(part)),
-            "tab" | "br" | "cr" | "ptab" => text.push(' '),
-            "noBreakHyphen" => text.push('-'),
+            "tab" | "br" | "cr" | "ptab" => text.push_str(" "),
+            "noBreakHyphen" => text.push_str("-"),
             "p" => {
                 let properties = child(node, "pPr");
                 let style = properties.and_then(|p| value(child(p, "pStyle")?)).and_then(|id| styles.get(id));
-                text.push('\n');
-                text.push_str(Style::of(properties, style.copied().unwrap_or_default()).mark());
+                Style::of(properties, style.copied().unwrap_or_default()).begin(text);
                 steps.push(DocxStep::EndParagraph);
+                steps.extend(children());
+            }
+            "tr" => {
+                let is_header = child(node, "trPr").and_then(|p| child(p, "tblHeader")).is_some_and(is_on);
+                text.begin(if is_header { BlockKind::TableHeader } else { BlockKind::TableRow }, "");
+                steps.push(DocxStep::EndRow);
                 steps.extend(children());
             }
             "tc" => {
                 text.push_str("| ");
-                steps.push(DocxStep::Write(" "));
+                steps.push(DocxStep::EndCell);
                 steps.extend(children());
             }
             "txbxContent" => boxes.extend(node.children().map(DocxStep::Visit)),
@@ -303,7 +310,6 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     use super::*;
-    use crate::text::clean::clean;
 
     fn package(parts: &[(&str, &str)]) -> Vec<u8> {
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
@@ -328,7 +334,7 @@ mod tests {
             ("word/styles.xml", &format!("<w:styles xmlns:w=\"w\">{styles}</w:styles>")),
         ]);
         let limits = Limits { document_bytes: 1 << 20, seconds: 1, expansion: 100 };
-        docx(&package, limits).map(|text| clean(&text))
+        docx(&package, limits).map(|content| content.clean().text().to_owned())
     }
 
     #[test]

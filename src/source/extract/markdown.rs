@@ -4,43 +4,44 @@ use std::mem;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+use crate::text::blocks::{BlockKind, BlockWriter, Structured};
+
 /// Returns the text without HTML tags, link targets and the marks of images and emphasis.
 ///
 /// Code is kept. The marks of headings, list items and table cells are kept too. Cleaning replaces line breaks by spaces, so
 /// only these marks show readers and the chunker where a block starts.
-pub fn markdown(source: &str) -> String {
+pub fn markdown(source: &str) -> Structured {
     let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
-    let mut text = String::with_capacity(source.len());
+    let mut text = BlockWriter::default();
     // The lines of the current HTML block.
     let mut html = String::new();
     for event in Parser::new_ext(source, options) {
         match event {
             Event::Html(line) => html.push_str(&line),
-            Event::End(TagEnd::HtmlBlock) => {
-                text.push_str(&super::html::fragment(&mem::take(&mut html)));
-                text.push('\n');
-            }
-            Event::Start(Tag::Heading { level, .. }) => {
-                text.extend(std::iter::repeat_n('#', level as usize));
-                text.push(' ');
-            }
-            // The parser reports no end of a paragraph between the text of an item and a list that is nested in the item.
-            // Therefore each item starts with a line break.
-            Event::Start(Tag::Item) => text.push_str("\n- "),
+            Event::End(TagEnd::HtmlBlock) => text.append(&super::html::fragment(&mem::take(&mut html))),
+            Event::Start(Tag::Heading { level, .. }) => text.heading(level as usize),
+            Event::Start(Tag::Item) => text.begin(BlockKind::Item, "- "),
+            Event::Start(Tag::CodeBlock(_)) => text.begin(BlockKind::Code, ""),
+            Event::Start(Tag::TableHead) => text.begin(BlockKind::TableHeader, ""),
+            Event::Start(Tag::TableRow) => text.begin(BlockKind::TableRow, ""),
             Event::Start(Tag::TableCell) => text.push_str("| "),
-            Event::End(TagEnd::TableCell) => text.push(' '),
-            Event::End(end) if ends_block(end) => text.push('\n'),
+            Event::End(TagEnd::TableCell) => text.push_str(" "),
+            Event::End(TagEnd::TableHead | TagEnd::TableRow) => text.end(),
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
             // An event of inline HTML is one tag. The text between two tags is an `Event::Text`.
-            Event::InlineHtml(tag) if tag.starts_with("<br") => text.push('\n'),
-            Event::SoftBreak | Event::HardBreak | Event::Rule => text.push('\n'),
+            Event::InlineHtml(tag) if tag.starts_with("<br") => text.push_str("\n"),
+            Event::SoftBreak | Event::HardBreak => text.push_str("\n"),
+            Event::Rule => text.boundary(),
+            Event::Start(start) if is_block(start.to_end()) => text.boundary(),
+            Event::End(end) if is_block(end) => text.boundary(),
             _ => {}
         }
     }
-    text
+    text.finish()
 }
 
-fn ends_block(end: TagEnd) -> bool {
+/// Returns whether the text of an element does not continue the line before or after it.
+fn is_block(end: TagEnd) -> bool {
     !matches!(end, TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Link | TagEnd::Image)
 }
 
@@ -57,7 +58,7 @@ mod tests {
                       ```rust\nlet x = \"[not](a link)\";\n```\n\n| a | b |\n|---|---|\n| 1 | `2` |\n\n今天[天气](x.md)很好。\n\n[ref]: https://gone.example\n";
         let expected = "# The plan See our rules or https://a.example. A red door - one - two wrapped - three \
                         let x = \"[not](a link)\"; | a | b | 1 | 2 今天天气很好。";
-        assert_eq!(clean(&markdown(source)), expected);
+        assert_eq!(clean(markdown(source).text()), expected);
     }
 
     proptest! {
@@ -65,7 +66,7 @@ mod tests {
         fn plain_words_are_never_lost(words in proptest::collection::vec("[a-zA-Z今天气]{1,8}", 0..60), breaks in proptest::collection::vec("( |\n|\n\n|\n- |\n\n## |\n> )", 60)) {
             let source: String = words.iter().zip(&breaks).flat_map(|(word, gap)| [word.as_str(), gap]).collect();
             let kept = markdown(&source);
-            let kept: Vec<&str> = kept.split(|c: char| c.is_whitespace() || matches!(c, '#' | '-')).filter(|word| !word.is_empty()).collect();
+            let kept: Vec<&str> = kept.text().split(|c: char| c.is_whitespace() || matches!(c, '#' | '-')).filter(|word| !word.is_empty()).collect();
             prop_assert_eq!(kept, words.iter().map(String::as_str).collect::<Vec<_>>());
         }
     }

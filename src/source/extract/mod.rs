@@ -12,19 +12,20 @@ use crate::error::ContentError;
 use crate::source::document::Limits;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
+use crate::text::blocks::Structured;
 
 /// Version of the extraction rules. The version is part of the fingerprint of an index, because vectors depend on the
 /// rules. Increase the version with every change to the text that an extractor returns.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The result of extraction.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Extracted {
-    /// The text that a person would read, before cleaning.
-    pub text: String,
-    /// The fields of the front matter. The record is empty if the document has no front matter, or if the caller did not ask
-    /// for the front matter.
-    pub front_matter: Record,
+    /// The text that a person would read, before cleaning, and its blocks.
+    pub content: Structured,
+    /// What the document says about itself, such as `title` and `author`: the front matter or the metadata. The record is
+    /// empty if the document says nothing, or if the caller did not ask for it.
+    pub fields: Record,
 }
 
 /// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8.
@@ -35,15 +36,15 @@ pub fn extract(
     format: DocumentFormat,
     content: &[u8],
     limits: Limits,
-    front_matter: bool,
+    wants_fields: bool,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
     let mut extracted = Extracted::default();
-    extracted.text = match format {
+    extracted.content = match format {
         DocumentFormat::Markdown => {
-            let (fields, body) = front_matter::split(text()?);
-            if front_matter && let Some(fields) = fields {
-                extracted.front_matter = fields.parse()?;
+            let (front_matter, body) = front_matter::split(text()?);
+            if wants_fields && let Some(front_matter) = front_matter {
+                extracted.fields = front_matter.parse()?;
             }
             markdown::markdown(body)
         }
@@ -53,7 +54,7 @@ pub fn extract(
         DocumentFormat::Docx => docx::docx(content, limits)?,
     };
     match limits.document_bytes {
-        max if extracted.text.len() as u64 > max => Err(ContentError::TooLarge { max }),
+        max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
         _ => Ok(extracted),
     }
 }

@@ -93,9 +93,10 @@ mod tests {
         let lines = JsonLines::new(Box::new(io::Cursor::new(input)), source, &reading);
         let found: Vec<String> = lines
             .map(|found| match found {
-                Found::Raw(raw) => raw
-                    .read(&reading)
-                    .map_or_else(|f| format!("{}: {}", f.place, f.cause), |d| format!("{}={}", d.id, d.text)),
+                Found::Raw(raw) => raw.read(&reading).map_or_else(
+                    |f| format!("{}: {}", f.place, f.cause),
+                    |d| format!("{}={}", d.id, d.content.text()),
+                ),
                 Found::Failed(failure) => format!("{}: {}", failure.place, failure.cause),
                 other => format!("{other:?}"),
             })

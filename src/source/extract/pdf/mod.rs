@@ -14,11 +14,11 @@ use hayro_interpret::hayro_syntax::object::Dict;
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use hayro_interpret::{InterpreterCache, InterpreterSettings};
 use memchr::memmem;
-use unicode_normalization::UnicodeNormalization;
 
 use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::format::{DocumentFormat, damaged, other_format};
+use crate::text::blocks::{BlockWriter, Structured};
 
 /// Number of glyphs without a known character that are always tolerated, per page and per file. Ornaments and symbols often
 /// have no known character. Above this number, a file fails if more than half of the glyphs on one page, or more than a
@@ -29,7 +29,7 @@ const UNMAPPED_TOLERATED: usize = 20;
 ///
 /// # Errors
 /// The file is not a PDF, is damaged or encrypted, or has no text that can be extracted.
-pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
+pub fn pdf(bytes: &[u8]) -> Result<Structured, ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
         return Err(other_format(DocumentFormat::Pdf, format_of(bytes)));
@@ -43,9 +43,9 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
     }
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
-    let mut text = String::new();
+    let mut text = BlockWriter::default();
     let (mut mapped, mut unmapped, mut pictures) = (0, 0, 0);
-    for page in file.pages().iter() {
+    for (number, page) in (1..).zip(file.pages().iter()) {
         let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
         mapped += drawn.glyphs.len();
         unmapped += drawn.unmapped;
@@ -53,17 +53,18 @@ pub fn pdf(bytes: &[u8]) -> Result<String, ContentError> {
             return Err(ContentError::NoUnicode);
         }
         pictures += usize::from(drawn.has_picture && drawn.glyphs.is_empty());
+        text.page(number);
         paragraphs::append(&mut text, lines::order(&lines::group(&drawn.glyphs)));
     }
     if unmapped > UNMAPPED_TOLERATED.max(mapped / 2) {
         return Err(ContentError::NoUnicode);
     }
+    let text = text.finish();
     // No page has text, or more than half of the pages are pictures without text.
-    if text.trim().is_empty() || 2 * pictures > file.pages().len() {
+    if text.text().trim().is_empty() || 2 * pictures > file.pages().len() {
         return Err(ContentError::NoText);
     }
-    // The normalization joins a letter and a combining accent into one character.
-    Ok(text.nfc().collect())
+    Ok(text)
 }
 
 /// Returns the name of the format of a file that is not a PDF, for messages.
@@ -146,7 +147,7 @@ mod tests {
             ),
             ("/Span<</ActualText(Kiss)>>BDC BT /F 10 Tf 9 9 Td (KiB)Tj ET EMC", "Kiss\n"),
         ] {
-            assert_eq!(pdf(&file(content)).unwrap(), expected);
+            assert_eq!(pdf(&file(content)).unwrap().text(), expected);
         }
     }
 

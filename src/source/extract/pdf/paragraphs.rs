@@ -1,6 +1,9 @@
 //! Joins lines into paragraphs. The positions of two lines decide whether the lines belong to the same paragraph.
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::lines::{Line, is_cjk};
+use crate::text::blocks::{BlockKind, BlockWriter};
 
 /// Maximum distance between two consecutive lines of a paragraph, in ems.
 const STEP_MAX: f64 = 2.2;
@@ -109,33 +112,34 @@ fn first_word_width(line: &Line) -> f64 {
     (line.end - line.start) * word as f64 / line.text.chars().count().max(1) as f64
 }
 
-/// Appends the lines of one page to `text`. Each paragraph of the page becomes one line of `text`.
-pub fn append<'a>(text: &mut String, lines: impl Iterator<Item = &'a Line>) {
+/// Appends the lines of one page to `text`, one block per paragraph.
+pub fn append<'a>(text: &mut BlockWriter, lines: impl Iterator<Item = &'a Line>) {
     let mut open: Option<Open> = None;
+    let mut paragraph = String::new();
     for line in lines {
         match &mut open {
-            Some(paragraph) if paragraph.is_beside(line) => {
-                text.push(' ');
-                paragraph.add_beside(line);
+            Some(open) if open.is_beside(line) => {
+                paragraph.push(' ');
+                open.add_beside(line);
             }
-            Some(paragraph) if paragraph.continues_with(line) => {
-                join(text, &line.text);
-                paragraph.add_below(line);
+            Some(open) if open.continues_with(line) => {
+                join(&mut paragraph, &line.text);
+                open.add_below(line);
             }
             _ => {
-                end_line(text);
+                end_paragraph(&mut paragraph, text);
                 open = Some(Open::new(line));
             }
         }
-        text.push_str(&line.text);
+        paragraph.push_str(&line.text);
     }
-    end_line(text);
+    end_paragraph(&mut paragraph, text);
 }
 
-fn end_line(text: &mut String) {
-    if !text.is_empty() {
-        text.push('\n');
-    }
+fn end_paragraph(paragraph: &mut String, text: &mut BlockWriter) {
+    // The normalization joins a letter and a combining accent into one character.
+    text.block(BlockKind::Paragraph, &paragraph.nfc().collect::<String>());
+    paragraph.clear();
 }
 
 /// Prepares `text` for the next row of the same paragraph: removes the hyphen at the end of `text`, or adds a space.
