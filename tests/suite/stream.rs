@@ -141,11 +141,7 @@ fn read_embed_and_pack_write_what_a_build_writes() {
         let embedded = run(&playground, &[&EMBED, options].concat(), &read.stdout).expect(0);
         assert_eq!(embedded.stderr, "");
         let packed = run(&playground, &PACK, &embedded.stdout).expect(0);
-        assert!(
-            packed.stderr.contains("113 documents: 109 embedded, 4 empty, 0 failed"),
-            "{}",
-            packed.stderr
-        );
+        assert!(packed.stderr.contains(&util::corpus_summary()), "{}", packed.stderr);
         let same = fs::read(playground.path("out.parquet")).unwrap()
             == fs::read(playground.path("built.parquet")).unwrap();
         assert!(same, "other bytes with {options:?}");
@@ -183,7 +179,7 @@ fn kept_columns_arrive_as_text() {
 fn every_document_is_in_exactly_one_shard() {
     let playground = corpus();
     let all = read_rows(&run(&playground, &READ, b"").expect(0).batches());
-    assert_eq!(all.len(), 113);
+    assert_eq!(all.len(), util::corpus_rows() + util::CORPUS_EMPTY);
     let failing = Playground::new();
     documents_that_fail(&failing);
     let failed = read_rows(&run(&failing, &READ, b"").expect(3).batches());
@@ -616,7 +612,7 @@ fn the_example_of_the_page_on_streams_works() {
     python.env("PATH", path).env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
     python.current_dir(playground.path("")).arg("-c").arg(code);
     let ran = playground.output(&mut python, "").expect(0);
-    assert_eq!(ran.stdout.trim(), "109 rows");
+    assert_eq!(ran.stdout.trim(), format!("{} rows", util::corpus_rows()));
     assert_eq!(playground.build("docs", &[]), rows(&playground.path("vectors.parquet")));
     assert_eq!(metadata(&playground.path("out.parquet")), metadata(&playground.path("vectors.parquet")));
     // Without documents the example fails instead of waiting for batches.

@@ -234,6 +234,20 @@ pub fn json_lines<T: for<'a> Deserialize<'a>>(path: &str) -> Vec<T> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Documents of the corpus without visible text.
+pub const CORPUS_EMPTY: usize = 4;
+
+/// Returns how many documents of the corpus have text.
+pub fn corpus_rows() -> usize {
+    json_lines::<serde_json::Value>("fixtures/expected.jsonl").len()
+}
+
+/// Returns the start of the summary of a run that embeds the corpus.
+pub fn corpus_summary() -> String {
+    let rows = corpus_rows();
+    format!("{} documents: {rows} embedded, {CORPUS_EMPTY} empty, 0 failed", rows + CORPUS_EMPTY)
+}
+
 /// Returns JSON Lines of texts, with their positions as ids.
 pub fn jsonl<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let line = |(id, text)| serde_json::json!({"id": id, "text": text}).to_string() + "\n";
