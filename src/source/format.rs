@@ -27,7 +27,7 @@ pub enum FormatKind {
 /// A file format with one document per file. The text must be extracted from the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DocumentFormat {
-    /// CommonMark with tables, footnotes and strikethrough.
+    /// CommonMark with tables, footnotes, formulas and the marks of other dialects, such as MDX.
     Markdown,
     /// HTML, including invalid HTML that browsers accept.
     Html,
@@ -98,7 +98,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -106,7 +106,7 @@ impl FileFormat {
         let inner = if compression.is_some() { path.with_extension("") } else { path.to_owned() };
         let kind = match extension(&inner)?.as_str() {
             "txt" | "text" => FormatKind::Text,
-            "md" | "markdown" => FormatKind::Document(DocumentFormat::Markdown),
+            "md" | "markdown" | "mdx" | "qmd" | "rmd" => FormatKind::Document(DocumentFormat::Markdown),
             "html" | "htm" => FormatKind::Document(DocumentFormat::Html),
             "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),

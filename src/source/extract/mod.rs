@@ -5,6 +5,7 @@ mod front_matter;
 mod html;
 mod markdown;
 mod pdf;
+mod scan;
 
 use serde::{Deserialize, Serialize};
 
