@@ -36,6 +36,17 @@ pub enum DocumentFormat {
     Pdf,
     /// Office Open XML for text documents, the format of Word.
     Docx,
+    ReStructuredText,
+    AsciiDoc,
+    /// The format of Emacs Org mode.
+    Org,
+    Latex,
+    /// Jupyter notebooks.
+    Notebook,
+    /// SubRip and WebVTT.
+    Subtitles,
+    /// XML of any vocabulary.
+    Xml,
 }
 
 impl DocumentFormat {
@@ -47,12 +58,24 @@ impl DocumentFormat {
             DocumentFormat::Xhtml => "XHTML",
             DocumentFormat::Pdf => "PDF",
             DocumentFormat::Docx => "Word (DOCX)",
+            DocumentFormat::ReStructuredText => "reStructuredText",
+            DocumentFormat::AsciiDoc => "AsciiDoc",
+            DocumentFormat::Org => "Org",
+            DocumentFormat::Latex => "LaTeX",
+            DocumentFormat::Notebook => "Jupyter",
+            DocumentFormat::Subtitles => "subtitles",
+            DocumentFormat::Xml => "XML",
         }
+    }
+
+    /// Returns whether a file may declare its encoding in its first bytes, as HTML and XML do.
+    pub fn declares_encoding(self) -> bool {
+        matches!(self, DocumentFormat::Html | DocumentFormat::Xhtml | DocumentFormat::Xml)
     }
 
     /// Returns whether this is a text format. A file in a text format must be decoded before extraction.
     pub fn is_text(self) -> bool {
-        matches!(self, DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Xhtml)
+        !matches!(self, DocumentFormat::Pdf | DocumentFormat::Docx)
     }
 }
 
@@ -98,7 +121,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .xml .rst .adoc .asciidoc .org .tex .ipynb .srt .vtt .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -111,6 +134,13 @@ impl FileFormat {
             "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),
             "docx" => FormatKind::Document(DocumentFormat::Docx),
+            "rst" => FormatKind::Document(DocumentFormat::ReStructuredText),
+            "adoc" | "asciidoc" => FormatKind::Document(DocumentFormat::AsciiDoc),
+            "org" => FormatKind::Document(DocumentFormat::Org),
+            "tex" => FormatKind::Document(DocumentFormat::Latex),
+            "ipynb" => FormatKind::Document(DocumentFormat::Notebook),
+            "srt" | "vtt" => FormatKind::Document(DocumentFormat::Subtitles),
+            "xml" => FormatKind::Document(DocumentFormat::Xml),
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
             "csv" => FormatKind::Rows(RowFormat::Csv),
             "tsv" => FormatKind::Rows(RowFormat::Tsv),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::decode::{self, Charset, decode};
 use super::document::{Document, Limits, Origin};
 use super::fields::{self, Fields, Parsed, Record};
-use super::format::{DocumentFormat, FileFormat, FormatKind};
+use super::format::{FileFormat, FormatKind};
 use super::json;
 use super::location::Location;
 use super::worker::Workers;
@@ -190,7 +190,7 @@ impl Reading {
             return Ok(Text { content: Structured::plain(text), encoding, kept });
         };
         let (bytes, encoding) = if format.is_text() {
-            let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
+            let declared = if format.declares_encoding() { decode::declared(&bytes) } else { None };
             let (text, encoding) = decode(bytes, self.encoding, declared)?;
             (text.into_bytes(), encoding)
         } else {

@@ -4,8 +4,11 @@ mod docx;
 mod front_matter;
 mod html;
 mod markdown;
+mod notebook;
 mod pdf;
 mod scan;
+mod subtitles;
+mod xml;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +56,14 @@ pub fn extract(
         DocumentFormat::Xhtml => html::xhtml(text()?),
         DocumentFormat::Pdf => pdf::pdf(content)?,
         DocumentFormat::Docx => docx::docx(content, limits)?,
+        DocumentFormat::Notebook => {
+            let (content, fields) = notebook::notebook(text()?, wants_fields)?;
+            extracted.fields = fields;
+            content
+        }
+        DocumentFormat::Subtitles => subtitles::subtitles(text()?)?,
+        DocumentFormat::Xml => xml::xml(text()?, limits)?,
+        _ => Structured::plain(text()?.to_owned()),
     };
     match limits.document_bytes {
         max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),

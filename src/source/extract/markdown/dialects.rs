@@ -326,7 +326,9 @@ impl Inline<'_> {
             return None;
         }
         let end = self.closers.find(self.source, "-->", at + 4)? + 3;
-        Some((end, String::new()))
+        let comment = &self.source[at + 4..end];
+        // A comment that is closed by mistake (`-- >`) ends at the start of the next one.
+        (comment.contains("\n\n") && !comment.contains("<!--")).then(|| (end, String::new()))
     }
 
     /// The tag of a component inside of a line.
@@ -340,7 +342,10 @@ impl Inline<'_> {
             return self.closers.find(self.source, "</>", at + 2).map(|_| (at + 2, String::new()));
         }
         let is_likely = rest.strip_prefix('/').unwrap_or(rest).starts_with(|c: char| c.is_ascii_uppercase());
-        if !is_likely || self.failures >= FAILURES_MAX {
+        // `Vec<Path<T>>` has no components.
+        let is_type =
+            !rest.starts_with('/') && self.source[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+        if !is_likely || is_type || self.failures >= FAILURES_MAX {
             return None;
         }
         let Some(tag) = jsx::tag(&self.source[at..]) else {

@@ -173,6 +173,8 @@ mod tests {
             let kept = lines.replace("```", "").split_whitespace().collect::<Vec<_>>().join(" ");
             assert_eq!(read(&lines), kept, "{lines}");
         }
+        // CommonMark takes `<T>` for HTML, and only that.
+        assert_eq!(read("AsRef<Path<T>> for Cow"), "AsRef<Path> for Cow");
         assert_eq!(read("[[1]](https://a.example) [[2]][ref]\n\n[ref]: https://b.example"), "[1] [2]");
     }
 
