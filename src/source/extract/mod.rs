@@ -4,9 +4,10 @@ mod docx;
 mod front_matter;
 mod html;
 mod markdown;
+mod markup;
 mod notebook;
 mod pdf;
-mod scan;
+mod rst;
 mod subtitles;
 mod xml;
 
@@ -63,6 +64,7 @@ pub fn extract(
         }
         DocumentFormat::Subtitles => subtitles::subtitles(text()?)?,
         DocumentFormat::Xml => xml::xml(text()?, limits)?,
+        DocumentFormat::ReStructuredText => rst::rst(text()?),
         _ => Structured::plain(text()?.to_owned()),
     };
     match limits.document_bytes {

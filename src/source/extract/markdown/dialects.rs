@@ -12,7 +12,7 @@ use regex::Regex;
 
 use super::jsx;
 use super::lines;
-use crate::source::extract::scan::{head, pattern};
+use crate::source::extract::markup::{head, pattern};
 
 /// Maximum length of a tag, a link or a list of attributes, in bytes. A longer one is left as it is.
 const TAG_MAX: usize = 4096;

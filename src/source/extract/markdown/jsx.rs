@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::source::extract::scan::{head, pattern};
+use crate::source::extract::markup::{head, pattern};
 
 /// Maximum length of a tag or a statement, in bytes. A longer one is left as it is.
 const LENGTH_MAX: usize = 64 << 10;

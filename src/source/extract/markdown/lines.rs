@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::jsx::{self, TagKind};
-use crate::source::extract::scan::{first_line, indent, pattern};
+use crate::source::extract::markup::{first_line, indent, pattern};
 
 /// How many searches for the end of a tag or a statement may fail. After that, tags and statements are left as they are. A
 /// search that fails takes time, and no document that is meant to be read has many such tags.
