@@ -58,32 +58,89 @@ pub fn write_row<S: AsRef<str>>(text: &mut BlockWriter, is_header: bool, cells: 
     text.end();
 }
 
-/// The marks that nothing closes in the rest of a text. Each is searched to the end once.
+/// The position of the next closing mark of each kind. No part of a text is searched twice for a mark.
 #[derive(Default)]
-pub struct Unclosed(Vec<&'static str>);
+pub struct Closers(Vec<(&'static str, Option<usize>)>);
 
-impl Unclosed {
-    /// Returns the position of the first `mark` at or after `from` that closes. The positions of the calls must grow.
-    pub fn close(
+impl Closers {
+    /// Returns the position of the first `mark` at or after `from` that `closes`. The positions of the calls must grow, and what
+    /// closes must not depend on what opens.
+    pub fn find(
         &mut self,
         text: &str,
-        from: usize,
         mark: &'static str,
+        from: usize,
         closes: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        if self.0.contains(&mark) {
-            return None;
+        let known = self.0.iter().position(|(known, _)| *known == mark);
+        if let Some(at) = known
+            && self.0[at].1.is_none_or(|found| found > from)
+        {
+            return self.0[at].1;
         }
         let mut at = from;
-        while let Some(found) = text.get(at..).and_then(|rest| rest.find(mark)) {
-            at += found;
-            if closes(at) {
-                return Some(at);
-            }
-            at += mark.len();
+        while at < text.len() && !text.is_char_boundary(at) {
+            at += 1;
         }
-        self.0.push(mark);
-        None
+        let mut found = None;
+        while let Some(next) = text.get(at..).and_then(|rest| rest.find(mark)) {
+            if closes(at + next) {
+                found = Some(at + next);
+                break;
+            }
+            at += next + mark.len();
+        }
+        match known {
+            Some(known) => self.0[known].1 = found,
+            None => self.0.push((mark, found)),
+        }
+        found
+    }
+}
+
+/// Which characters may stand before a mark that opens, and after one that closes. Inside of a pair there is no white space.
+pub struct Bounds {
+    pub before: fn(char) -> bool,
+    pub after: fn(char) -> bool,
+}
+
+impl Bounds {
+    /// Returns the position of the mark that closes the `mark` at a position. Returns `None` if that one opens nothing.
+    pub fn close(&self, text: &str, at: usize, mark: &'static str, closers: &mut Closers) -> Option<usize> {
+        let start = at + mark.len();
+        let is_open = text[..at].chars().next_back().is_none_or(self.before)
+            && text[start..].chars().next().is_some_and(|c| !c.is_whitespace());
+        let closes = |end: usize| {
+            !text[..end].ends_with(char::is_whitespace)
+                && text[end + mark.len()..].chars().next().is_none_or(self.after)
+        };
+        // There is something between the two marks.
+        if is_open { closers.find(text, mark, start + 1, closes) } else { None }
+    }
+}
+
+/// A paragraph whose end is not read yet. Its marks may span lines.
+pub struct Paragraph {
+    /// The kind of its block.
+    pub kind: BlockKind,
+    /// Its lines, with their marks.
+    pub lines: String,
+    /// The column of its first line.
+    pub column: usize,
+}
+
+impl Paragraph {
+    /// Adds a line.
+    pub fn push(&mut self, line: &str) {
+        self.lines.push('\n');
+        self.lines.push_str(line.trim());
+    }
+
+    /// Writes a block with these words.
+    pub fn write(&self, words: &str, text: &mut BlockWriter) {
+        text.begin(self.kind, if self.kind == BlockKind::Item { "- " } else { "" });
+        text.push_str(words);
+        text.boundary();
     }
 }
 

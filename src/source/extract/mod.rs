@@ -6,6 +6,7 @@ mod html;
 mod markdown;
 mod markup;
 mod notebook;
+mod org;
 mod pdf;
 mod rst;
 mod subtitles;
@@ -64,6 +65,11 @@ pub fn extract(
         }
         DocumentFormat::Subtitles => subtitles::subtitles(text()?)?,
         DocumentFormat::Xml => xml::xml(text()?, limits)?,
+        DocumentFormat::Org => {
+            let (content, fields) = org::org(text()?);
+            extracted.fields = fields;
+            content
+        }
         DocumentFormat::ReStructuredText => rst::rst(text()?),
         _ => Structured::plain(text()?.to_owned()),
     };

@@ -12,7 +12,7 @@ use regex::Regex;
 
 use super::jsx;
 use super::lines;
-use crate::source::extract::markup::{head, pattern};
+use crate::source::extract::markup::{Closers, head, pattern};
 
 /// Maximum length of a tag, a link or a list of attributes, in bytes. A longer one is left as it is.
 const TAG_MAX: usize = 4096;
@@ -66,25 +66,6 @@ fn code(source: &str, options: Options) -> Vec<Range<usize>> {
     // The definition of a footnote is an event in its place, so the order is that of the document.
     ranges.sort_by_key(|range| range.start);
     ranges
-}
-
-/// The position of the next closing mark of each kind. A mark that is missing is searched once.
-#[derive(Default)]
-struct Closers(Vec<(&'static str, usize)>);
-
-impl Closers {
-    /// Returns the position of the first `mark` at or after `from`. The positions of the calls must grow.
-    fn find(&mut self, source: &str, mark: &'static str, from: usize) -> Option<usize> {
-        let at = self.0.iter().position(|(known, _)| *known == mark).unwrap_or_else(|| {
-            self.0.push((mark, 0));
-            self.0.len() - 1
-        });
-        let found = &mut self.0[at].1;
-        if *found < from {
-            *found = source[from..].find(mark).map_or(usize::MAX, |found| from + found);
-        }
-        (*found != usize::MAX).then_some(*found)
-    }
 }
 
 /// The reduction of marks inside of lines.
@@ -154,7 +135,7 @@ impl Inline<'_> {
 
     /// Returns the end of what starts at `at` and ends with `mark`.
     fn until(&mut self, at: usize, mark: &'static str) -> Option<usize> {
-        self.closers.find(self.source, mark, at + 2).map(|found| found + mark.len())
+        self.closers.find(self.source, mark, at + 2, |_| true).map(|found| found + mark.len())
     }
 
     /// A tag of Liquid or Jinja (`{% if x %}`). The text between `raw` and `endraw` stays as it is.
@@ -241,7 +222,7 @@ impl Inline<'_> {
     /// A comment of Obsidian (`%%private%%`). `100%% of it` and `%%i` are none.
     fn private(&mut self, at: usize) -> Reduced {
         let source = self.source;
-        let close = self.closers.find(source, "%%", at + 2)?;
+        let close = self.closers.find(source, "%%", at + 2, |_| true)?;
         let (comment, end) = (&source[at + 2..close], close + 2);
         let before = source[..at].chars().next_back();
         let after = source[end..].chars().next();
@@ -263,7 +244,7 @@ impl Inline<'_> {
     /// A link of a wiki (`[[target|words]]`). Returns its end and its content.
     fn link(&mut self, at: usize) -> Option<(usize, String)> {
         let source = self.source;
-        let close = self.closers.find(source, "]]", at + 2)?;
+        let close = self.closers.find(source, "]]", at + 2, |_| true)?;
         let content = &source[at + 2..close];
         let end = close + 2;
         let is_link = !content.is_empty()
@@ -288,7 +269,7 @@ impl Inline<'_> {
         if !starts {
             return None;
         }
-        let close = self.closers.find(source, "==", at + 2)?;
+        let close = self.closers.find(source, "==", at + 2, |_| true)?;
         let words = &source[at + 2..close];
         let is_closed = !words.is_empty()
             && !words.contains('\n')
@@ -325,7 +306,7 @@ impl Inline<'_> {
         if is_of_line || self.source[at..].starts_with("<!-->") || self.source[at..].starts_with("<!--->") {
             return None;
         }
-        let end = self.closers.find(self.source, "-->", at + 4)? + 3;
+        let end = self.closers.find(self.source, "-->", at + 4, |_| true)? + 3;
         let comment = &self.source[at + 4..end];
         // A comment that is closed by mistake (`-- >`) ends at the start of the next one.
         (comment.contains("\n\n") && !comment.contains("<!--")).then(|| (end, String::new()))
@@ -339,7 +320,7 @@ impl Inline<'_> {
             return Some((at + 3, String::new()));
         }
         if rest.starts_with('>') && !rest[1..].starts_with(char::is_whitespace) {
-            return self.closers.find(self.source, "</>", at + 2).map(|_| (at + 2, String::new()));
+            return self.closers.find(self.source, "</>", at + 2, |_| true).map(|_| (at + 2, String::new()));
         }
         let is_likely = rest.strip_prefix('/').unwrap_or(rest).starts_with(|c: char| c.is_ascii_uppercase());
         // `Vec<Path<T>>` has no components.
