@@ -1,8 +1,10 @@
 //! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
+mod asciidoc;
 mod docx;
 mod front_matter;
 mod html;
+mod latex;
 mod markdown;
 mod markup;
 mod notebook;
@@ -65,13 +67,22 @@ pub fn extract(
         }
         DocumentFormat::Subtitles => subtitles::subtitles(text()?)?,
         DocumentFormat::Xml => xml::xml(text()?, limits)?,
+        DocumentFormat::AsciiDoc => {
+            let (content, fields) = asciidoc::asciidoc(text()?);
+            extracted.fields = fields;
+            content
+        }
+        DocumentFormat::Latex => {
+            let (content, fields) = latex::latex(text()?);
+            extracted.fields = fields;
+            content
+        }
         DocumentFormat::Org => {
             let (content, fields) = org::org(text()?);
             extracted.fields = fields;
             content
         }
         DocumentFormat::ReStructuredText => rst::rst(text()?),
-        _ => Structured::plain(text()?.to_owned()),
     };
     match limits.document_bytes {
         max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
