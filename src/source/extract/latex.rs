@@ -739,7 +739,7 @@ mod tests {
         for (source, expected) in cases {
             assert_eq!(read(source), expected, "{source}");
         }
-        let fields = latex("\\title{A}\\author{B}\\date{2026}\\begin{document}\\end{document}").1;
+        let fields = latex("\\title{A}\\author{B}\\date{2026}\n\\begin{document}\n").1;
         assert_eq!(
             serde_json::Value::Object(fields),
             serde_json::json!({"title": "A", "author": "B", "date": "2026"})
