@@ -41,7 +41,7 @@ use qwen3_index::pipeline::journal::{Header, Journal};
 use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::storage::place::Place;
-use qwen3_index::text::chunk::{TokenLimits, chunk};
+use qwen3_index::text::chunk::{ChunkBy, ChunkContext, ChunkRules, chunk};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use qwen3_index::vector::batch::{Batch, Batching};
@@ -66,7 +66,6 @@ const BATCH_TOKENS: usize = 8192;
 
 /// Tokens per chunk at most, the default of the tool.
 const MAX_TOKENS: usize = 2048;
-const LIMITS: TokenLimits = TokenLimits { chunk: MAX_TOKENS, text: usize::MAX };
 
 const RUNS: usize = 5;
 const SECONDS_PER_RUN: f64 = 0.4;
@@ -158,7 +157,9 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, scratch: &Path) -> String {
 
 /// Does what `src/pipeline/prepare.rs` does with a document. Returns how many tokens it has.
 fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
-    let chunks = chunk(&clean(document.content.text()), LIMITS, tokenizer).unwrap();
+    let chunks =
+        chunk(&document.content.clean(), None, ChunkRules::of_documents(MAX_TOKENS, usize::MAX), tokenizer)
+            .unwrap();
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
 }
 
@@ -213,8 +214,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         roots: Roots::new(&[folder.to_owned()], filter(), false).unwrap(),
         reading: reading(),
         tokenizer,
-        max_tokens: MAX_TOKENS,
-        document_tokens: usize::MAX,
+        chunking: ChunkRules::of_documents(MAX_TOKENS, usize::MAX),
         batch_tokens: Some(BATCH_TOKENS),
         rows: RowKind::Documents,
         dim: WIDTH,
@@ -242,6 +242,9 @@ fn fingerprint() -> Fingerprint {
         extraction: 0,
         cleaning: 0,
         chunking: 0,
+        chunk_by: ChunkBy::default(),
+        overlap: 0,
+        context: ChunkContext::default(),
     }
 }
 
@@ -255,6 +258,7 @@ fn reading() -> Reading {
     Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
         encoding: None,
+        wants_title: false,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
     }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::{ModelArguments, ReadingArguments};
 use super::style::{LIMITS, LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
+use crate::text::chunk::ChunkBy;
 
 pub const EXAMPLES: &str = "  \
   qwen3-index build ./docs -o vectors.parquet
@@ -49,8 +51,8 @@ pub struct BuildArguments {
 
     /// Maximum tokens per chunk [default: 2048]
     ///
-    /// A text with more than N tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of
-    /// the chunks, unless --chunks is given. N includes the end token. The default is smaller if the model accepts fewer tokens.
+    /// A text with more than N tokens is split into chunks, see --chunk-by. The vector of the text is the mean of the vectors of
+    /// the chunks, weighted by their tokens, unless --chunks is given. N includes the end token. The default is smaller if the model accepts fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
 
@@ -64,9 +66,38 @@ pub struct BuildArguments {
 
     /// Write one row per chunk, not one per document
     ///
-    /// If the id of a document is `doc`, the ids of its rows are `doc#0`, `doc#1` and so on.
+    /// If the id of a document is `doc`, the ids of its rows are `doc#0`, `doc#1` and so on. More columns say where a chunk stands:
+    /// document, chunk, title, headings, page, page_end, start, end and tokens.
     #[arg(long, help_heading = OUTPUT)]
     pub chunks: bool,
+
+    /// Maximum tokens per row with --chunks [default: 512]
+    ///
+    /// N includes the end token and --context. The default is smaller if --max-tokens or the model is.
+    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT)]
+    pub chunk_tokens: Option<usize>,
+
+    /// Tokens that a chunk repeats from the chunk before
+    ///
+    /// Whole sentences, rows or lines of at most N tokens, but nothing from before a heading.
+    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT, hide_short_help = true)]
+    pub overlap: Option<usize>,
+
+    /// What to embed in front of each chunk: title, headings
+    ///
+    /// The title of the document, the headings above the chunk, or both, as `title,headings`. They are not a part of the column
+    /// `text`.
+    #[arg(long, value_name = "PARTS", requires = "chunks", value_delimiter = ',', hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(["title", "headings"]), help_heading = TEXT)]
+    pub context: Vec<String>,
+
+    /// Where to cut texts: structure or length
+    ///
+    /// `structure` cuts before headings, else between paragraphs, list items and table rows, else between sentences. `length` cuts
+    /// at the sentence ends that make chunks of about the same length.
+    #[arg(long, value_name = "RULE", hide_possible_values = true, help_heading = TEXT, hide_short_help = true,
+          value_parser = PossibleValuesParser::new(["structure", "length"]).map(|name| chunk_by(&name)))]
+    pub chunk_by: Option<ChunkBy>,
 
     /// Embed every text from scratch
     ///
@@ -124,4 +155,8 @@ pub struct BuildArguments {
     /// Print only warnings and failures
     #[arg(short, long, help_heading = LOGGING)]
     pub quiet: bool,
+}
+
+fn chunk_by(name: &str) -> ChunkBy {
+    if name == "length" { ChunkBy::Length } else { ChunkBy::Structure }
 }

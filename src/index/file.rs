@@ -39,6 +39,8 @@ pub struct Old {
 pub enum Reusable {
     /// Nothing, because the vectors were made with other settings.
     Nothing,
+    /// Only the vectors of texts that are one chunk of at most this many tokens. Other texts are cut in another way now.
+    OneChunk(usize),
     /// Only the vectors, which may have to be truncated. The new file will have a different fingerprint.
     Vectors,
     /// The whole file, if no row changes. The settings are the same, so the new file has the same fingerprint.
@@ -46,10 +48,15 @@ pub enum Reusable {
 }
 
 impl Old {
-    /// Returns whether the vectors of the old file can be reused. If so, each text has the same vector in the old file and in the
+    /// Returns whether all vectors of the old file can be reused. If so, each text has the same vector in the old file and in the
     /// new file, apart from truncation.
     pub fn has_vectors(&self) -> bool {
-        self.reusable != Reusable::Nothing
+        matches!(self.reusable, Reusable::Vectors | Reusable::File)
+    }
+
+    /// Returns the most tokens of a text whose vector can be reused, if that of a longer text cannot.
+    pub fn one_chunk(&self) -> Option<usize> {
+        if let Reusable::OneChunk(tokens) = self.reusable { Some(tokens) } else { None }
     }
 }
 
@@ -61,11 +68,13 @@ struct DocumentStart {
 }
 
 /// An index file that was read whole. An `IndexFile` needs 20 bytes of memory per row and 24 bytes per document. If there are
-/// kept columns, an `IndexFile` needs 8 more bytes per row.
+/// kept columns, an `IndexFile` needs 8 more bytes per row, and with contexts 16 more.
 pub struct IndexFile {
     part: Part,
     dim: usize,
     texts: Vec<Digest>,
+    /// Digests of the contexts and texts that were embedded; `None` if texts are embedded without context.
+    embedded: Option<Vec<Digest>>,
     /// Digests of the kept values, one per row; `None` if the file has no kept columns.
     kept: Option<Vec<u64>>,
     documents: Vec<DocumentStart>,
@@ -91,6 +100,7 @@ impl IndexFile {
         let mut index = IndexFile {
             dim,
             texts: Vec::new(),
+            embedded: None,
             kept: (part.fields().len() > COLUMNS.len()).then(Vec::new),
             documents: Vec::new(),
             by_text: OnceLock::new(),
@@ -135,21 +145,27 @@ impl IndexFile {
         self.by_id.get_or_init(|| sorted_by(self.documents(), |at| self.documents[at].id))
     }
 
-    /// Finds a row with this text. If a row of `document` has the text, returns that row. Otherwise, returns the first row of the
-    /// file with this text.
+    /// Finds a row by the digest of what was embedded for it: its text, after its context if the file has contexts. If `document`
+    /// has such a row, returns that row. Otherwise, returns the first such row of the file.
     pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
         let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
-        own.find(|&row| self.texts[row as usize] == text).or_else(|| {
+        let embedded = self.embedded();
+        own.find(|&row| embedded[row as usize] == text).or_else(|| {
             let by_text = self.by_text();
-            let found = by_text.partition_point(|&at| self.texts[at as usize] < text);
-            by_text.get(found).copied().filter(|&at| self.texts[at as usize] == text)
+            let found = by_text.partition_point(|&at| embedded[at as usize] < text);
+            by_text.get(found).copied().filter(|&at| embedded[at as usize] == text)
         })
+    }
+
+    fn embedded(&self) -> &[Digest] {
+        self.embedded.as_ref().unwrap_or(&self.texts)
     }
 
     /// Distributes sightings over rows with equal texts. On entry, `counts` has the sightings found for each row. On return, a row
     /// has 1 if a sighting is left for it, else 0.
     pub fn spread(&self, counts: &mut [u32]) {
-        for rows in self.by_text().chunk_by(|&a, &b| self.texts[a as usize] == self.texts[b as usize]) {
+        let embedded = self.embedded();
+        for rows in self.by_text().chunk_by(|&a, &b| embedded[a as usize] == embedded[b as usize]) {
             let seen = rows.iter().map(|&row| counts[row as usize]).fold(0, u32::saturating_add);
             let own = rows.iter().filter(|&&row| counts[row as usize] > 0).count();
             let mut more = seen - number(own);
@@ -165,7 +181,7 @@ impl IndexFile {
     }
 
     fn by_text(&self) -> &[u32] {
-        self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.texts[at]))
+        self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.embedded()[at]))
     }
 
     /// Returns the rows of a document.
@@ -322,6 +338,9 @@ impl IndexFile {
                     self.documents.push(DocumentStart { id, row: number(self.texts.len()) });
                 }
                 self.texts.push(row.text);
+                if let Some(embedded) = row.embedded {
+                    self.embedded.get_or_insert_default().push(embedded);
+                }
                 if let Some(kept) = &mut self.kept {
                     kept.push(row.kept);
                 }

@@ -217,8 +217,12 @@ fn check_settings(parts: &Parts) -> anyhow::Result<()> {
         let (first, kept) = first.get_or_insert((path, part.kept_names()));
         let (path, first) = (path.display(), first.display());
         if let Some(metadata) = part.metadata().filter(|metadata| metadata.fingerprint != *expected) {
-            let parts: Vec<String> =
-                metadata.fingerprint.differences(expected).into_iter().map(|(_, name)| name).collect();
+            let parts: Vec<String> = metadata
+                .fingerprint
+                .differences(expected)
+                .into_iter()
+                .map(|difference| difference.name)
+                .collect();
             let parts =
                 if parts.is_empty() { "the version of this tool".to_owned() } else { parts.join(", ") };
             bail!(

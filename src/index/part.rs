@@ -14,13 +14,14 @@ use parquet::arrow::arrow_reader::{
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
-
 use parquet::file::writer::SerializedRowGroupWriter;
+use serde_json::Value;
 
 use super::content::{ContentDigest, RowDigests, row_digest};
 use super::footer::{self, entry, is_delta};
 use super::kept;
 use super::metadata::{Metadata, RowKind};
+use super::provenance::{HEADINGS, TITLE};
 use super::row::{Row, RowId, Vector};
 use super::row_batch::{RowBatch, kept_values};
 use super::row_count::add_rows;
@@ -30,6 +31,7 @@ use super::shared_file::{OpenFile, SharedFile};
 use crate::digest::Digest;
 use crate::interrupt::Interrupted;
 use crate::storage::place::Place;
+use crate::text::chunk::{ChunkContext, context_text};
 
 /// Limit on the rows per batch when a file is read. A whole row group in one batch could have more text than one Arrow array
 /// can contain.
@@ -210,6 +212,9 @@ impl Part {
     pub(super) fn read_digests(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
         let mut rows = Vec::new();
         let names = self.kept_names();
+        let context = self.metadata().map(|metadata| metadata.fingerprint.context).unwrap_or_default();
+        let place = |name| names.iter().position(|&other| other == name);
+        let (title, headings) = (place(TITLE), place(HEADINGS));
         // The decoder may panic on a damaged page, so no page is decoded before its bytes are checked.
         if let Some(seal) = &self.seal {
             seal.check_group(&self.file.get()?, self.footer.metadata(), group)?;
@@ -225,12 +230,18 @@ impl Part {
             );
             let texts = batch.ids()?.zip(batch.documents()?).zip(batch.texts()?);
             for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
+                let embedded = (context != ChunkContext::default()).then(|| {
+                    let title = title.and_then(|at| kept[at].as_str());
+                    let headings = headings.and_then(|at| kept[at].as_array()).into_iter().flatten();
+                    Digest::of(context_text(context, title, headings.filter_map(Value::as_str)) + text)
+                });
                 let (kept, _) = kept::digest(&kept);
                 let text = Digest::of(text);
                 rows.push(RowDigests {
                     whole: row_digest(id, text, vector.as_slice().unwrap_or_default(), kept),
                     document: chunk.is_none_or(|chunk| chunk == 0).then(|| Digest::of(document)),
                     text,
+                    embedded,
                     kept,
                 });
             }

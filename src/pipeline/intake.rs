@@ -137,6 +137,9 @@ fn read_raw(raw: Raw, inputs: Inputs) -> Result<Option<ReadDocument>, Failure> {
         return Ok(None);
     }
     document.content = document.content.clean();
+    if inputs.reading.wants_title && document.title.as_ref().is_none_or(String::is_empty) {
+        document.title = document.content.first_heading().map(str::to_owned);
+    }
     Ok(Some(ReadDocument::Document(document, id)))
 }
 

@@ -6,6 +6,7 @@ use super::tally::{Tally, Work};
 use crate::index::{Old, Row, RowKind};
 use crate::shard::Shard;
 use crate::source::{Reading, Roots};
+use crate::text::chunk::ChunkRules;
 use crate::text::tokenize::Tokenizer;
 use crate::vector::embedder::Embedder;
 
@@ -17,11 +18,9 @@ pub struct Job {
     pub reading: Reading,
     /// The tokenizer of the model, which also puts the instruction before each text.
     pub tokenizer: Tokenizer,
-    /// Limit on the tokens of a chunk, special tokens included.
-    pub max_tokens: usize,
-    /// Limit on the tokens of a document. A longer document fails, unless each row is a document and
-    /// the old file has a vector for its text.
-    pub document_tokens: usize,
+    /// How texts are split. A document with more tokens than the limit fails, unless each row is a document and the old file has a
+    /// vector for its text.
+    pub chunking: ChunkRules,
     /// Limit on the tokens of a batch, padding included; `None` to use the lowest limit of the devices.
     pub batch_tokens: Option<usize>,
     /// Whether a row is a document or a chunk.

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::iter;
-use std::ops::Range;
 
 use crate::digest::Digest;
 use crate::error::NoVector;
 use crate::index::{RowKind, Vector};
 use crate::source::Document;
+use crate::text::chunk::ChunkPlace;
 use crate::vector::batch::ChunkKey;
 use crate::vector::embedding::Embedding;
 
@@ -43,8 +43,8 @@ pub(super) enum PendingVectors {
 }
 
 pub(super) struct PendingChunk {
-    /// The byte range of the chunk in the document's text.
-    pub span: Range<usize>,
+    /// The place of the chunk in the document.
+    pub place: ChunkPlace,
     /// The digest of the chunk's token ids.
     pub digest: Digest,
     /// `None` until the model has made the vector. In a dry run, the vector stays `None` if an earlier chunk with the same token

@@ -1,8 +1,6 @@
 //! Runs the stages before the model: reads and cleans documents, looks for vectors in the old file, and splits texts into
 //! tokenized chunks. The documents of a group are prepared in parallel with rayon.
 
-use std::ops::Range;
-
 use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 use serde_json::Value;
@@ -14,7 +12,7 @@ use crate::digest::Digest;
 use crate::error::{Failure, Lost};
 use crate::index::RowKind;
 use crate::source::{Document, Found, LeftOut};
-use crate::text::chunk::{Chunk, TokenLimits, chunk};
+use crate::text::chunk::{Chunk, ChunkPlace, chunk, context_text, heading_text};
 use crate::text::tokenize::Encoding;
 
 /// A document with a text that is not empty after cleaning.
@@ -37,8 +35,7 @@ pub(super) enum VectorSource {
 }
 
 pub(super) struct PreparedChunk {
-    /// The byte range of the chunk in the document's text.
-    pub span: Range<usize>,
+    pub place: ChunkPlace,
     pub encoding: Encoding,
     /// The digest of the chunk's token ids. The vector depends only on the token ids and on the model.
     pub digest: Digest,
@@ -150,28 +147,33 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
             same_text: Vec::new(),
         }));
     }
-    let limits = TokenLimits { chunk: job.max_tokens, text: job.document_tokens };
-    let chunks = match chunk(document.content.text(), limits, &job.tokenizer) {
+    let chunks = match chunk(&document.content, document.title.as_deref(), job.chunking, &job.tokenizer) {
         Ok(chunks) => chunks,
         Err(cause) => {
             let place = document.place();
             return Err(Failure { place, cause, lost: Lost::Document(document.id.into()) });
         }
     };
-    let prepare = |Chunk { span, encoding }| {
-        let old =
-            if job.rows == RowKind::Chunks { row_of(&document.content.text()[span.clone()]) } else { None };
-        PreparedChunk { digest: digest(&encoding), span, encoding, old }
+    if let Some(there) = job.old.index().filter(|_| !job.is_rebuild)
+        && let Some(most) = there.one_chunk()
+        && let [only] = chunks.as_slice()
+        && only.encoding.len() <= most
+        && let Some(row) =
+            there.file.row_of_text(Digest::of(document.content.text()), there.file.document(id))
+    {
+        let content = VectorSource::Old(row);
+        return Ok(PreparedDocument::Ready(Ready { document, id, content, same_text: Vec::new() }));
+    }
+    let text_of = |chunk: &Chunk| embedded_text(&document, chunk, job);
+    let prepare = |chunk: Chunk| {
+        let old = if job.rows == RowKind::Chunks { row_of(&text_of(&chunk)) } else { None };
+        let Chunk { place, encoding } = chunk;
+        PreparedChunk { digest: digest(&encoding), place, encoding, old }
     };
     let same_text = match job.old.index() {
         Some(there) if old.is_none() => {
             let row_of = |text: &str| there.file.row_of_text(Digest::of(text), there.file.document(id));
-            let of_chunks = || {
-                chunks
-                    .iter()
-                    .filter_map(|chunk| row_of(&document.content.text()[chunk.span.clone()]))
-                    .collect()
-            };
+            let of_chunks = || chunks.iter().filter_map(|chunk| row_of(&text_of(chunk))).collect();
             row_of(document.content.text()).map_or_else(of_chunks, |row| vec![row])
         }
         _ => Vec::new(),
@@ -183,4 +185,11 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
 fn digest(encoding: &Encoding) -> Digest {
     let bytes: Vec<u8> = encoding.ids().iter().flat_map(|id| id.to_le_bytes()).collect();
     Digest::of(bytes)
+}
+
+/// Returns what the model receives for a chunk, without the prompt: the context and the text.
+fn embedded_text(document: &Document, chunk: &Chunk, job: &Job) -> String {
+    let text = document.content.text();
+    let headings = chunk.place.headings.iter().map(|heading| heading_text(&text[heading.clone()]));
+    context_text(job.chunking.context, document.title.as_deref(), headings) + &chunk.place.text(text)
 }

@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
             VectorSource::Chunks(prepared) => {
                 let mut chunks = Vec::with_capacity(prepared.len());
                 let mut missing = 0;
-                for PreparedChunk { span, encoding, digest, old } in prepared {
+                for PreparedChunk { place, encoding, digest, old } in prepared {
                     let vector = self.find_vector(&digest, old)?;
                     if vector.is_some() || self.is_done_dry(&digest) {
                         self.reporter.not_needed(encoding.len());
@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
                         is_new |= self.want(key, digest, encoding);
                         missing += 1;
                     }
-                    chunks.push(PendingChunk { span, digest, vector: vector.map(Ok) });
+                    chunks.push(PendingChunk { place, digest, vector: vector.map(Ok) });
                 }
                 PendingVectors::Chunks { chunks, missing }
             }

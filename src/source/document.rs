@@ -28,6 +28,8 @@ pub struct Document {
     pub id: String,
     /// The extracted text with its blocks. The pipeline later replaces this text with the clean text.
     pub content: Structured,
+    /// The title that the document says it has; `None` if there is none, or if the run does not need it.
+    pub title: Option<String>,
     /// The place of the document, for messages.
     pub origin: Origin,
     /// The encoding that the text was decoded from; `None` for UTF-8.

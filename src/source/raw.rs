@@ -17,6 +17,7 @@ use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
 use crate::storage::object::Reader;
 use crate::text::blocks::Structured;
+use crate::text::clean::clean;
 
 /// Assumed ratio of the decompressed size of a text to the compressed size. The ratio of most texts is lower.
 const LIKELY_EXPANSION: u64 = 20;
@@ -128,8 +129,8 @@ impl RawFile {
         let RawFile { id, base, location, download, format, size } = self;
         let bytes = download.map_or_else(|| location.open(), |reader| Ok(reader));
         match bytes.and_then(|bytes| reading.file(bytes, format, size)) {
-            Ok(Text { content, encoding, kept }) => {
-                Ok(Document { id, content, origin: Origin { file: base, line: None }, encoding, kept })
+            Ok(Text { content, title, encoding, kept }) => {
+                Ok(Document { id, content, title, origin: Origin { file: base, line: None }, encoding, kept })
             }
             Err(cause) => {
                 Err(Failure { place: location.to_string(), cause, lost: Lost::Document(id.into()) })
@@ -144,8 +145,8 @@ impl RawRow {
         let origin = Origin { file, line: Some(number) };
         let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
         match reading.row(&content, encoding) {
-            Ok((own, Text { content, encoding, kept })) => {
-                Ok(Document { id: id(own), content, origin, encoding, kept })
+            Ok((own, Text { content, title, encoding, kept })) => {
+                Ok(Document { id: id(own), content, title, origin, encoding, kept })
             }
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -163,6 +164,8 @@ pub struct Reading {
     pub fields: Fields,
     /// The encoding of texts; `None` to detect the encoding of each file.
     pub encoding: Option<&'static Charset>,
+    /// Whether the titles of documents are read.
+    pub wants_title: bool,
     /// Limits on each document.
     pub limits: Limits,
     /// The processes that run the parsers for PDF, DOCX and other formats.
@@ -172,6 +175,7 @@ pub struct Reading {
 /// The text of a document, its encoding and its kept values.
 struct Text {
     content: Structured,
+    title: Option<String>,
     encoding: Option<&'static str>,
     kept: Arc<[Value]>,
 }
@@ -187,7 +191,7 @@ impl Reading {
         let FormatKind::Document(format) = format.kind else {
             let (text, encoding) = decode(bytes, self.encoding, None)?;
             let kept = self.fields.kept(&Record::new());
-            return Ok(Text { content: Structured::plain(text), encoding, kept });
+            return Ok(Text { content: Structured::plain(text), title: None, encoding, kept });
         };
         let (bytes, encoding) = if format.is_text() {
             let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
@@ -196,9 +200,11 @@ impl Reading {
         } else {
             (bytes, None)
         };
-        let extracted = self.workers.extract(format, &bytes, !self.fields.keep.is_empty())?;
+        let wants_fields = self.wants_title || !self.fields.keep.is_empty();
+        let extracted = self.workers.extract(format, &bytes, wants_fields)?;
+        let title = extracted.fields.get("title").and_then(Value::as_str).map(clean);
         let kept = self.fields.kept(&extracted.fields);
-        Ok(Text { content: extracted.content, encoding, kept })
+        Ok(Text { content: extracted.content, title, encoding, kept })
     }
 
     fn bytes(
@@ -237,7 +243,7 @@ impl Reading {
             RowContent::Json(line) => self.fields.of(&json::parse(line)?)?,
             RowContent::Record(record) => self.fields.of(record)?,
         };
-        Ok((id, Text { content: Structured::plain(text), encoding, kept }))
+        Ok((id, Text { content: Structured::plain(text), title: None, encoding, kept }))
     }
 
     /// Returns the id of a failed row. Returns `None` if the id cannot be read, and `Some(None)` if the row has no id.
@@ -263,6 +269,7 @@ impl Reading {
         Reading {
             fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
             encoding: None,
+            wants_title: false,
             limits,
             workers: Workers::new(Default::default(), limits),
         }

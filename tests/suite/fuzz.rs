@@ -26,7 +26,7 @@ use parquet::basic::{Compression as Codec, Encoding};
 use parquet::file::properties::WriterProperties;
 use qwen3_index::error::{DocumentError, Failure};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
-use qwen3_index::text::chunk::{TokenLimits, chunk};
+use qwen3_index::text::chunk::{ChunkRules, chunk};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use zip::write::SimpleFileOptions;
@@ -480,6 +480,7 @@ impl Reader {
             reading: Reading {
                 fields: Fields { id: "id".into(), text: vec!["text".into()], keep },
                 encoding: None,
+                wants_title: false,
                 limits,
                 workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
             },
@@ -529,12 +530,12 @@ impl Reader {
         if document.content.text().contains(char::REPLACEMENT_CHARACTER) && !may_have {
             return Some("a replacement character that was not there".to_owned());
         }
-        let text = clean(document.content.text());
-        if clean(&text) != text {
-            return Some("cleaned twice it is another text".to_owned());
+        let content = document.content.clean();
+        if content.clean() != content || content.text() != clean(document.content.text()) {
+            return Some("cleaned twice or without its blocks it is another text".to_owned());
         }
-        let limits = TokenLimits { chunk: self.max_tokens, text: usize::MAX };
-        match chunk(&text, limits, &self.tokenizer) {
+        let rules = ChunkRules::of_documents(self.max_tokens, usize::MAX);
+        match chunk(&content, None, rules, &self.tokenizer) {
             Ok(chunks) if chunks.iter().any(|chunk| chunk.encoding.len() > self.max_tokens) => {
                 Some("a chunk over the limit".to_owned())
             }

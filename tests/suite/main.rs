@@ -4,6 +4,7 @@
 
 mod accidents;
 mod bad_inputs;
+mod chunks;
 mod checkpoints;
 mod crashes;
 mod devices;

@@ -81,6 +81,7 @@ fn shown(column: &ArrayRef, at: usize) -> Option<String> {
             let number = json!(column.as_primitive::<Float64Type>().value(at)).to_string();
             number.strip_suffix(".0").unwrap_or(&number).to_owned()
         }
+        DataType::List(_) => format!("{:?}", column.as_list::<i32>().value(at).as_string::<i32>()),
         _ => column.as_string::<i32>().value(at).to_owned(),
     })
 }
@@ -489,16 +490,27 @@ fn equal_texts_of_a_run_are_embedded_once() {
 }
 
 #[test]
-fn other_settings_of_this_run_are_named_and_every_text_is_embedded_again() {
+fn other_settings_of_this_run_are_named_and_their_texts_are_embedded_again() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
     let (inputs, all) = (&["docs.jsonl"], SENTENCES.len() as u64);
-    for (before, now, says) in [
-        (&["--dim", "40"][..], &["--dim", "64"][..], "other settings: the dimensions (40 before, now 64)"),
-        (&[], &["--max-tokens", "30"], "other settings: the tokens per chunk (2048 before, now 30)"),
-        (&[], &["--instruction", "Find it"], "other settings: the instruction"),
-        (&["--instruction", "Find it"], &["--instruction", "Find that"], "other settings: the instruction"),
-        (&[], &["--chunks"], "other settings: the rows (documents before, now chunks)"),
+    // Two of the sentences have more than 30 tokens.
+    for (before, now, says, embedded) in [
+        (
+            &["--dim", "40"][..],
+            &["--dim", "64"][..],
+            "other settings: the dimensions (40 before, now 64)",
+            all,
+        ),
+        (&[], &["--max-tokens", "30"], "other settings: the tokens per chunk (2048 before, now 30)", 2),
+        (&[], &["--instruction", "Find it"], "other settings: the instruction", all),
+        (
+            &["--instruction", "Find it"],
+            &["--instruction", "Find that"],
+            "other settings: the instruction",
+            all,
+        ),
+        (&[], &["--chunks"], "other settings: the rows (documents before, now chunks)", all),
     ] {
         let _ = fs::remove_file(playground.path(OUT));
         let night = playground.night(inputs, before).expect(0);
@@ -510,9 +522,13 @@ fn other_settings_of_this_run_are_named_and_every_text_is_embedded_again() {
         assert_eq!(applied, rows(&playground.path(OUT)), "{}", night.ran.story);
         night
             .ran
-            .says("all texts are embedded again, because the old output was made with other settings: ")
+            .says(if embedded == all {
+                "all texts are embedded again, "
+            } else {
+                "texts of several chunks are embedded again, "
+            })
             .says(says);
-        assert_eq!(night.work().1, all, "{}", night.ran.story);
+        assert_eq!(night.work().1, embedded, "{}", night.ran.story);
         playground.expect_as_from_scratch(&night.ran, &scratch);
     }
 }

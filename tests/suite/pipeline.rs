@@ -15,6 +15,7 @@ use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
 use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
+use qwen3_index::text::chunk::ChunkRules;
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use qwen3_index::vector::batch::{Batch, Batching};
@@ -158,6 +159,7 @@ pub fn reading() -> Reading {
     Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
         encoding: None,
+        wants_title: false,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
     }
@@ -172,8 +174,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         roots: Roots::new(&[], filter(), false).unwrap(),
         reading: reading(),
         tokenizer: tokenizer(),
-        max_tokens,
-        document_tokens: usize::MAX,
+        chunking: ChunkRules::of_documents(max_tokens, usize::MAX),
         batch_tokens: Some(batch_tokens),
         rows,
         dim: WIDTH,

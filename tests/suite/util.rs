@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use arrow::array::AsArray;
-use arrow::datatypes::Float32Type;
+use arrow::datatypes::{Float32Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -232,6 +232,19 @@ pub fn golden() -> Vec<Golden> {
 pub fn json_lines<T: for<'a> Deserialize<'a>>(path: &str) -> Vec<T> {
     let text = fs::read_to_string(repository(path)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Returns a column of 64-bit integers of a Parquet file.
+pub fn integers(path: &Path, column: &str) -> Vec<i64> {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader
+        .flat_map(|batch| {
+            let batch = batch.unwrap();
+            let column = batch[column].as_primitive::<Int64Type>();
+            column.iter().map(Option::unwrap).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Documents of the corpus without visible text.

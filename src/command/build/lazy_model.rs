@@ -67,6 +67,11 @@ impl LazyModel {
         }
         let tokenizer = model.tokenizer.with_prompt(&prompt)?;
         let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
+        let max_tokens = if arguments.chunks {
+            model::chunk_tokens(arguments.chunk_tokens, max_tokens, &tokenizer)?
+        } else {
+            max_tokens
+        };
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
         let workload = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
         let state = match known {

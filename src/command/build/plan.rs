@@ -9,10 +9,14 @@ use super::lazy_model::LazyModel;
 use crate::cli::BuildArguments;
 use crate::command::setup::{inputs, model};
 use crate::console::Reporter;
-use crate::index::{Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind, Setting};
+use crate::index::provenance::column_names;
+use crate::index::{
+    Effect, Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind, Setting, SettingDifference,
+};
 use crate::pipeline::{Job, OldOutput};
 use crate::source::{Reading, Roots};
 use crate::storage::object::Stores;
+use crate::text::chunk::{ChunkContext, ChunkRules};
 
 /// The documents of a run.
 pub struct BuildInputs {
@@ -28,8 +32,10 @@ impl BuildInputs {
     pub fn new(arguments: &BuildArguments, stores: &mut Stores) -> anyhow::Result<Self> {
         let roots = inputs::roots(&arguments.reading, arguments.allow_empty, stores)?;
         // A delta has the additional column `op`, so no kept column may have that name.
-        let reading = inputs::reading(&arguments.reading, arguments.delta.as_ref().map(|_| OPERATION))?;
-        Ok(BuildInputs { roots, reading })
+        let mut more = column_names(rows(arguments), &[]);
+        more.extend(arguments.delta.as_ref().map(|_| OPERATION));
+        let reading = inputs::reading(&arguments.reading, &more)?;
+        Ok(BuildInputs { roots, reading: Reading { wants_title: arguments.chunks, ..reading } })
     }
 }
 
@@ -67,8 +73,7 @@ impl BuildPlan {
             roots: documents.roots,
             reading: documents.reading,
             tokenizer: model.tokenizer.clone(),
-            max_tokens: model.workload.max_tokens,
-            document_tokens: model::document_tokens(arguments.max_document_tokens),
+            chunking: rules(arguments, model),
             batch_tokens: model.workload.batch_tokens,
             rows: fingerprint.rows,
             dim: fingerprint.dim,
@@ -86,30 +91,47 @@ impl BuildPlan {
 
     /// Returns whether the run can reuse vectors of the old index.
     pub fn reuses_old(&self) -> bool {
-        !self.job.is_rebuild && self.job.old.index().is_some_and(Old::has_vectors)
+        !self.job.is_rebuild && self.job.old.index().is_some_and(|old| old.reusable != Reusable::Nothing)
+    }
+}
+
+fn rows(arguments: &BuildArguments) -> RowKind {
+    if arguments.chunks { RowKind::Chunks } else { RowKind::Documents }
+}
+
+fn rules(arguments: &BuildArguments, model: &LazyModel) -> ChunkRules {
+    let has = |part: &str| arguments.context.iter().any(|asked| asked == part);
+    ChunkRules {
+        by: arguments.chunk_by.unwrap_or_default(),
+        tokens: model.workload.max_tokens,
+        text_tokens: model::document_tokens(arguments.max_document_tokens),
+        overlap: arguments.overlap.unwrap_or(0),
+        context: ChunkContext { title: has("title"), headings: has("headings") },
     }
 }
 
 fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<Fingerprint> {
     let of_model = model.fingerprint().clone();
     let dim = model::dim(arguments.dim, of_model.width)?;
-    let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
-    Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, &model.prompt, rows))
+    Ok(model::fingerprint(of_model, dim, &rules(arguments, model), &model.prompt, rows(arguments)))
 }
 
-/// Checks that each setting of the old index that prevents the reuse of its vectors has been changed on purpose: by an argument
-/// of this run, or by a new version of this tool.
+/// Checks that each setting in which the old index differs has been changed on purpose: by an argument of this run, or by a new
+/// version of this tool.
 fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArguments) -> anyhow::Result<()> {
     let is_meant = |setting: &Setting| match setting {
         // Another model has stopped the run already, unless a new version of this tool has made another export of it.
         Setting::Tool | Setting::Model => true,
         Setting::Dim => arguments.dim.is_some(),
         Setting::Instruction => arguments.instruction.is_some(),
-        Setting::MaxTokens => arguments.max_tokens.is_some(),
+        Setting::MaxTokens => arguments.max_tokens.is_some() || arguments.chunk_tokens.is_some(),
         Setting::Rows => arguments.chunks,
+        Setting::ChunkBy => arguments.chunk_by.is_some(),
+        Setting::Overlap => arguments.overlap.is_some(),
+        Setting::Context => !arguments.context.is_empty(),
     };
     let mut differences = before.differences(now);
-    differences.retain(|(setting, _)| !is_meant(setting));
+    differences.retain(|difference| !is_meant(&difference.setting));
     ensure!(
         differences.is_empty(),
         "output {}: was made with other settings, which no argument of this run changes: {}; repeat the arguments of the old run, or embed all texts again with --rebuild (the old output is untouched)",
@@ -119,26 +141,35 @@ fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArgu
     Ok(())
 }
 
-fn names(differences: &[(Setting, String)]) -> String {
-    differences.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+fn names(differences: &[SettingDifference]) -> String {
+    differences.iter().map(|difference| difference.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Compares the fingerprint in the old index with the fingerprint of this run, and decides which vectors can be reused.
 fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Reporter) -> Old {
     let before = file.metadata().map(|metadata| &metadata.fingerprint);
-    let differences = match before {
-        Some(before) => before.differences(now),
-        None => vec![(Setting::Tool, "the version of this tool".to_owned())],
+    let differences = before.map_or_else(
+        || {
+            let name = "the version of this tool".to_owned();
+            vec![SettingDifference { setting: Setting::Tool, name, effect: Effect::AllTexts }]
+        },
+        |before| before.differences(now),
+    );
+    let effect = differences.iter().map(|difference| difference.effect).max();
+    let again = match effect {
+        Some(Effect::AllTexts) => Some("all texts are embedded again"),
+        Some(Effect::LongTexts) => Some("texts of several chunks are embedded again"),
+        Some(Effect::Rows) => Some("texts are split in another way, and only new chunks are embedded"),
+        None => None,
     };
-    if !differences.is_empty() && !is_rebuild {
-        reporter.warn(&format!(
-            "all texts are embedded again, because the old output was made with other settings: {}",
-            names(&differences)
-        ));
+    if let Some(again) = again.filter(|_| !is_rebuild) {
+        let names = names(&differences);
+        reporter.warn(&format!("{again}, because the old output was made with other settings: {names}"));
     }
-    let reusable = match before {
-        Some(before) if before == now => Reusable::File,
-        Some(_) if differences.is_empty() => Reusable::Vectors,
+    let reusable = match (before, effect) {
+        (Some(before), None) if before == now => Reusable::File,
+        (Some(_), None | Some(Effect::Rows)) => Reusable::Vectors,
+        (Some(before), Some(Effect::LongTexts)) => Reusable::OneChunk(before.max_tokens.min(now.max_tokens)),
         _ => Reusable::Nothing,
     };
     Old { file, reusable }

@@ -121,7 +121,9 @@ impl Corpus {
     /// Returns the number of documents without text.
     fn empty(&self) -> usize {
         match self {
-            Corpus::Texts(documents) => documents.iter().filter(|entry| entry.text.is_empty()).count(),
+            Corpus::Texts(documents) => {
+                documents.iter().filter(|entry| entry.content.text().is_empty()).count()
+            }
             Corpus::Index(_) => 0,
         }
     }
@@ -156,10 +158,11 @@ impl Corpus {
             }
         };
         let mut embedder = embedder.with_tokenizer(document_tokenizer(model)?, self.max_tokens(model)?);
-        let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
+        let documents: Vec<&CorpusEntry> =
+            documents.iter().filter(|entry| !entry.content.text().is_empty()).collect();
         let reporter = Reporter::new(false, format);
         reporter.enter(Phase::Embedding);
-        reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
+        reporter.total_bytes(documents.iter().map(|entry| entry.content.text().len() as u64).sum());
         let offered = documents
             .chunks(DOCUMENTS_TOGETHER)
             .try_for_each(|documents| offer_texts(rankings, documents, &mut embedder, &reporter));
@@ -180,9 +183,9 @@ fn offer_texts(
 ) -> anyhow::Result<()> {
     let preparer = embedder.preparer();
     let prepare = |entry: &&CorpusEntry| {
-        let chunks = preparer.prepare(&entry.text).chunks;
+        let chunks = preparer.prepare(&entry.content).chunks;
         let tokens = chunks.iter().flatten().map(Encoding::len).sum();
-        reporter.prepared(entry.text.len() as u64, tokens);
+        reporter.prepared(entry.content.text().len() as u64, tokens);
         chunks
     };
     let prepared = documents.par_iter().map(prepare).collect();
@@ -242,7 +245,8 @@ fn rank(
         search::check_model(model, parts)?;
         width = Some(parts.metadata().fingerprint.dim);
     }
-    let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
+    let texts: Vec<String> =
+        questions.iter().map(|question| question.entry.content.text().to_owned()).collect();
     let asked = by_instruction(model, variants, no_instruction, &texts)?;
     // The model is loaded only once, so the model must accept the longest text of every set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);

@@ -10,6 +10,7 @@ use crate::index::{Fingerprint, Metadata, RowKind};
 use crate::model::export::Quality;
 use crate::model::{Model, ModelFingerprint, Resources, Workload, default_threads, prompts};
 use crate::source::extract;
+use crate::text::chunk::ChunkRules;
 use crate::text::tokenize::Tokenizer;
 use crate::text::{chunk, clean};
 use crate::vector::embedder::Embedder;
@@ -17,6 +18,9 @@ use crate::vector::texts::TextEmbedder;
 
 /// The default limit on tokens per chunk. The limit of the model is used instead if it is lower.
 const MAX_TOKENS: usize = 2048;
+
+/// The default limit on tokens of a row that is a chunk. docs/eval.md has the measurement.
+const CHUNK_TOKENS: usize = 512;
 
 /// The smallest number of dimensions that Qwen3-Embedding was trained for.
 pub const DIM_MIN: usize = 32;
@@ -58,7 +62,7 @@ pub fn about_prompt(prompt: &str, instruction: Option<&str>) -> Option<String> {
 pub fn fingerprint(
     model: ModelFingerprint,
     dim: usize,
-    max_tokens: usize,
+    chunking: &ChunkRules,
     prompt: &str,
     rows: RowKind,
 ) -> Fingerprint {
@@ -69,11 +73,14 @@ pub fn fingerprint(
         dim,
         instruction: instruction.map(str::to_owned),
         prompt: is_other.then(|| prompt.to_owned()),
-        max_tokens,
+        max_tokens: chunking.tokens,
         rows,
         extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,
+        chunk_by: chunking.by,
+        overlap: chunking.overlap,
+        context: chunking.context,
     }
 }
 
@@ -138,6 +145,20 @@ pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) ->
         .into());
     }
     Ok(max_tokens)
+}
+
+/// Returns the limit on tokens of a row that is a chunk.
+///
+/// # Errors
+/// The argument is larger than `max_tokens`, or leaves no room for text.
+pub fn chunk_tokens(asked: Option<usize>, max_tokens: usize, tokenizer: &Tokenizer) -> Result<usize, Usage> {
+    let (tokens, least) = (asked.unwrap_or(CHUNK_TOKENS.min(max_tokens)), least_tokens(tokenizer));
+    if (least..=max_tokens).contains(&tokens) {
+        return Ok(tokens);
+    }
+    Err(Usage(format!(
+        "--chunk-tokens {tokens}: is out of range; choose {least} to {max_tokens} (--max-tokens)"
+    )))
 }
 
 /// Returns the limit on tokens per document.
