@@ -38,7 +38,7 @@ use qwen3_index::console::{LogFormat, Reporter};
 use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
-use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
+use qwen3_index::pipeline::{self, ChunkStore, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::storage::place::Place;
 use qwen3_index::text::chunk::{ChunkBy, ChunkContext, ChunkRules, chunk};
@@ -203,7 +203,9 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
     };
     let mut writer = IndexWriter::new(&place, None, metadata, &[]);
     let (mut documents, mut work) = (Tally::default(), Work::default());
+    let mut chunk_store = ChunkStore::new(PathBuf::new(), ModelFingerprint::default(), false);
     let engine = Engine {
+        chunk_store: &mut chunk_store,
         load: &mut || Ok(vec![Box::new(NoModel) as Box<dyn Embedder>]),
         journal: &mut journal,
         sink: &mut |rows| writer.push(rows),

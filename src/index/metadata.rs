@@ -152,8 +152,12 @@ impl Fingerprint {
         };
         let is_other = self.chunking != wanted.chunking;
         differ(is_other, Setting::Tool, cut, "the rules for splitting long texts into chunks".into());
-        // With other rules, older files have chunks of other lengths, and no option of the run has changed that.
-        let length = if is_other { Setting::Tool } else { Setting::MaxTokens };
+        // Chunks have another length too if the rows or the rules of this tool are other ones.
+        let length = match (self.rows == wanted.rows, is_other) {
+            (false, _) => Setting::Rows,
+            (true, true) => Setting::Tool,
+            (true, false) => Setting::MaxTokens,
+        };
         let (before, now) = (self.max_tokens, wanted.max_tokens);
         differ(before != now, length, cut, format!("the tokens per chunk ({before} before, now {now})"));
         differ(self.chunk_by != wanted.chunk_by, Setting::ChunkBy, cut, "where texts are cut".into());

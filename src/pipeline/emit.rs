@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::account::{Account, Stale};
+use super::chunk_store::ChunkStore;
 use super::job::Job;
 use super::pending::{PendingDocument, PendingVectors};
 use crate::console::Reporter;
@@ -20,10 +21,18 @@ const STALE_ROWS: usize = 1024;
 
 /// Counts a document and returns its rows. If the rows cannot be made, this function counts and reports a failure, and returns no
 /// rows. In a dry run, this function only counts the document.
-pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account) -> Vec<Row> {
+pub(super) fn finish(
+    pending: PendingDocument,
+    job: &Job,
+    chunk_store: &mut ChunkStore,
+    account: &mut Account,
+) -> Vec<Row> {
     let PendingDocument { document, id, vectors, is_new } = pending;
     let place = document.place();
     let count = vectors.rows(job.rows);
+    if job.rows == RowKind::Documents && !job.is_dry {
+        note(document.content.text(), &vectors, job, chunk_store);
+    }
     let made = if job.is_dry { Ok(Vec::new()) } else { rows(document, vectors, job) };
     match made {
         Ok(rows) => {
@@ -34,6 +43,18 @@ pub(super) fn finish(pending: PendingDocument, job: &Job, account: &mut Account)
             account.fail_without_vector(id, place, cause);
             Vec::new()
         }
+    }
+}
+
+/// Tells the chunk store about a document that may have several chunks.
+fn note(text: &str, vectors: &PendingVectors, job: &Job, chunk_store: &mut ChunkStore) {
+    match vectors {
+        // A token has at least one byte, so a shorter text has one chunk.
+        PendingVectors::Old(_) if text.len() > job.chunking.tokens => chunk_store.saw(text),
+        PendingVectors::Chunks { chunks, .. } if chunks.len() > 1 => {
+            chunk_store.split(text, chunks.iter().map(|chunk| chunk.digest).collect());
+        }
+        _ => {}
     }
 }
 
@@ -124,6 +145,7 @@ pub(super) fn emit_stale(
     Stale { file, rows }: &Stale,
     job: &Job,
     reporter: &Reporter,
+    chunk_store: &mut ChunkStore,
     sink: &mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let keep = column_names(job.rows, &job.reading.fields.keep);
@@ -131,6 +153,7 @@ pub(super) fn emit_stale(
         let rows = file.rows_with(rows, &keep)?;
         for row in rows.iter().filter(|row| row.id.chunk.unwrap_or(0) == 0) {
             reporter.stale(&row.id.document);
+            chunk_store.saw(&row.text);
         }
         if !job.is_dry {
             sink(rows)?;

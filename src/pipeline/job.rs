@@ -1,5 +1,6 @@
 //! The settings of a build, and the model, journal and outputs that a build works with. `command` makes all of them.
 
+use super::chunk_store::ChunkStore;
 use super::intake::Inputs;
 use super::journal::Journal;
 use super::tally::{Tally, Work};
@@ -89,6 +90,8 @@ pub struct Engine<'a> {
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
     /// The vectors that were made in this run or in earlier, interrupted runs.
     pub journal: &'a mut Journal,
+    /// The vectors of the chunks of long documents, from earlier runs.
+    pub chunk_store: &'a mut ChunkStore,
     /// The function that receives the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
     /// Counts of documents. The build updates the counts while it runs.

@@ -112,6 +112,52 @@ fn an_edit_embeds_few_chunks() {
     }
 }
 
+/// The vectors of the chunks of a document with one row are a cache: whatever happens to the file, the output has the same bytes.
+#[test]
+fn the_vectors_of_chunks_are_kept_beside_the_output() {
+    const STORE: &str = ".out.parquet.chunks";
+    let playground = Playground::new();
+    let text =
+        |n: usize| (0..n).map(|n| format!("Paragraph {n}. {PARAGRAPH}")).collect::<Vec<_>>().join("\n\n");
+    let build = ["build", "docs", "-o", "out.parquet", "--max-tokens", "200", "--report", "report.json"];
+    let chunks = |playground: &Playground| {
+        let report: Value =
+            serde_json::from_slice(&fs::read(playground.path("report.json")).unwrap()).unwrap();
+        report["chunks"].as_u64().unwrap()
+    };
+    playground.write("docs/short.txt", "A short text has no chunks to keep.");
+    playground.run(&build).expect(0);
+    assert!(!playground.path(STORE).exists());
+    playground.write("docs/a.txt", text(60));
+    playground.write("docs/b.txt", format!("Another document. {}", text(50)));
+    playground.run(&build).expect(0);
+    let whole = fs::read(playground.path(STORE)).unwrap();
+    for (damage, least) in [
+        (whole.clone(), 1),
+        (Vec::new(), 10),
+        (whole[..whole.len() / 2].to_vec(), 1),
+        ([&whole[..400], &whole[401..]].concat(), 10),
+    ] {
+        playground.write("docs/a.txt", text(60));
+        playground.run(&build).expect(0);
+        fs::write(playground.path(STORE), &damage).unwrap();
+        playground.write("docs/a.txt", text(61));
+        playground.run(&build).expect(0);
+        let embedded = chunks(&playground);
+        assert!(
+            (least..=if least == 1 && damage.len() == whole.len() { 3 } else { 40 }).contains(&embedded),
+            "{embedded}"
+        );
+        let grown = fs::read(playground.path("out.parquet")).unwrap();
+        playground
+            .run(&["build", "docs", "-o", "scratch.parquet", "--max-tokens", "200", "--rebuild"])
+            .expect(0);
+        assert!(grown == fs::read(playground.path("scratch.parquet")).unwrap());
+        let kept = fs::metadata(playground.path(STORE)).unwrap().len();
+        assert!(kept < whole.len() as u64 * 6 / 5, "only the chunks of the documents that are there: {kept}");
+    }
+}
+
 #[test]
 fn another_heading_embeds_its_chunks_again_if_it_is_context() {
     let playground = Playground::new();

@@ -13,7 +13,7 @@ use qwen3_index::console::{LogFormat, Reporter};
 use qwen3_index::index::{Row, RowKind, Vector};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
-use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
+use qwen3_index::pipeline::{self, ChunkStore, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::text::chunk::ChunkRules;
 use qwen3_index::text::clean::clean;
@@ -140,7 +140,9 @@ fn journal(playground: &Playground) -> anyhow::Result<Journal> {
 
 fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Tally, Vec<Row>)> {
     let (mut documents, mut work, mut rows) = (Tally::default(), Work::default(), Vec::new());
+    let mut chunk_store = ChunkStore::new("chunks".into(), ModelFingerprint::default(), false);
     let engine = Engine {
+        chunk_store: &mut chunk_store,
         load: &mut || Ok((0..fake.devices).map(|_| Box::new(fake.clone()) as Box<dyn Embedder>).collect()),
         journal,
         sink: &mut |made| {
