@@ -35,6 +35,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::Type;
 use qwen3_index::console::{LogFormat, Reporter};
+use qwen3_index::index::provenance::MoreColumns;
 use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
@@ -163,6 +164,10 @@ fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
 }
 
+fn columns() -> MoreColumns {
+    MoreColumns { rows: RowKind::Documents, of_documents: Vec::new(), keep: Vec::new() }
+}
+
 /// A model that takes no time.
 struct NoModel;
 
@@ -201,7 +206,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         stale: 0,
         shard: None,
     };
-    let mut writer = IndexWriter::new(&place, None, metadata, &[]);
+    let mut writer = IndexWriter::new(&place, None, metadata, &columns());
     let (mut documents, mut work) = (Tally::default(), Work::default());
     let mut chunk_store = ChunkStore::new(PathBuf::new(), ModelFingerprint::default(), false);
     let engine = Engine {
@@ -217,6 +222,8 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         reading: reading(),
         tokenizer,
         chunking: ChunkRules::of_documents(MAX_TOKENS, usize::MAX),
+        columns: columns(),
+        old_sizes: None,
         batch_tokens: Some(BATCH_TOKENS),
         rows: RowKind::Documents,
         dim: WIDTH,

@@ -131,7 +131,7 @@ def main():
 
 
 def row(tokens, by, more, rows, answer, asked):
-    each = answer[0]["each"] if isinstance(answer, list) else answer["each"]
+    each = answer["setups"][0]["each"]
     mean = lambda values: sum(values) / len(values)
     figure = lambda name, kind=None: mean([one[name] for one in each if kind in (None, asked[int(one["id"])][0])])
     spread = 1.96 * (sum((one["ndcg_10"] - figure("ndcg_10")) ** 2 for one in each) / len(each)) ** 0.5 / len(each) ** 0.5

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::{ModelArguments, ReadingArguments};
 use super::style::{LIMITS, LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
+use crate::index::provenance::DocumentColumn;
 use crate::text::chunk::ChunkBy;
 
 pub const EXAMPLES: &str = "  \
@@ -71,6 +72,15 @@ pub struct BuildArguments {
     #[arg(long, help_heading = OUTPUT)]
     pub chunks: bool,
 
+    /// More columns per document: title, tokens, chunks
+    ///
+    /// The title that the document says it has, or its first heading; the tokens that the model received; and the number of chunks
+    /// that they were split into. Several are separated by commas.
+    #[arg(long, value_name = "NAMES", conflicts_with = "chunks", value_delimiter = ',', hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(["title", "tokens", "chunks"]).map(|name| document_column(&name)),
+          help_heading = OUTPUT, hide_short_help = true)]
+    pub columns: Vec<DocumentColumn>,
+
     /// Maximum tokens per row with --chunks [default: 512]
     ///
     /// N includes the end token and --context. The default is smaller if --max-tokens or the model is.
@@ -79,7 +89,7 @@ pub struct BuildArguments {
 
     /// Tokens that a chunk repeats from the chunk before
     ///
-    /// Whole sentences, rows or lines of at most N tokens, but nothing from before a heading.
+    /// Whole sentences, rows or lines of at most N tokens, but nothing from before a heading. Only with --chunk-by structure.
     #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT, hide_short_help = true)]
     pub overlap: Option<usize>,
 
@@ -159,4 +169,12 @@ pub struct BuildArguments {
 
 fn chunk_by(name: &str) -> ChunkBy {
     if name == "length" { ChunkBy::Length } else { ChunkBy::Structure }
+}
+
+fn document_column(name: &str) -> DocumentColumn {
+    match name {
+        "title" => DocumentColumn::Title,
+        "tokens" => DocumentColumn::Tokens,
+        _ => DocumentColumn::Chunks,
+    }
 }

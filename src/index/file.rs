@@ -16,7 +16,7 @@ use super::kept::KeptColumn;
 use super::metadata::{Metadata, RowKind};
 use super::part::{IndexFileError, Part};
 use super::row::{Row, RowId};
-use super::row_batch::floats;
+use super::row_batch::{floats, kept_values};
 use super::schema::{COLUMNS, ID, VECTOR, schema};
 use crate::digest::Digest;
 use crate::interrupt;
@@ -227,6 +227,30 @@ impl IndexFile {
     /// Returns whether the kept columns have these names.
     pub fn keeps_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> bool {
         self.part.kept_names().into_iter().eq(names)
+    }
+
+    /// Reads columns of whole numbers, and returns their values row by row. Returns `None` if the file lacks one of the columns, or
+    /// a value.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn whole_numbers<const N: usize>(&self, names: [&str; N]) -> anyhow::Result<Option<Vec<[u64; N]>>> {
+        let kept = self.part.kept_names();
+        if !names.iter().all(|name| kept.contains(name)) {
+            return Ok(None);
+        }
+        let rows: Vec<u32> = (0..self.rows()).collect();
+        let mut found = Vec::with_capacity(rows.len());
+        self.part.select(&rows, &names, |batch| {
+            for row in kept_values(&batch, &names) {
+                found.push(std::array::from_fn(|at| row[at].as_u64()));
+            }
+            Ok(())
+        })?;
+        let whole = |row: [Option<u64>; N]| {
+            row.iter().all(Option::is_some).then(|| row.map(Option::unwrap_or_default))
+        };
+        Ok(found.into_iter().map(whole).collect())
     }
 
     /// Returns the vectors of these rows in one list, in the order of `rows`. The row numbers may be in any order.

@@ -14,7 +14,7 @@ mod metadata;
 mod part;
 mod parts;
 mod pattern;
-pub(crate) mod provenance; // the columns that say where a chunk stands
+pub mod provenance; // the columns that say where a chunk stands
 mod row;
 mod row_batch;
 mod row_count;

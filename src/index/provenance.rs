@@ -1,4 +1,4 @@
-//! The columns of a file of chunks that say where in its document a chunk stands.
+//! The columns that say where in its document a chunk stands, and how long a document is.
 
 use serde_json::Value;
 
@@ -11,7 +11,13 @@ pub const TITLE: &str = "title";
 /// The column with the headings above the chunk, from the highest level to the lowest.
 pub const HEADINGS: &str = "headings";
 
-/// The names and types of the columns, in their order:
+/// The column with the number of tokens that the model received.
+pub const TOKENS: &str = "tokens";
+
+/// The column with the number of chunks of a document.
+pub const CHUNKS: &str = "chunks";
+
+/// The names and types of the columns of a file of chunks, in their order:
 ///
 /// - `document` and `chunk`: the id of the document, and the number of the chunk, counted from 0
 /// - `title` and `headings`
@@ -27,7 +33,7 @@ const COLUMNS: [(&str, KeptType); 9] = [
     ("page_end", KeptType::LargeWhole),
     ("start", KeptType::LargeWhole),
     ("end", KeptType::LargeWhole),
-    ("tokens", KeptType::LargeWhole),
+    (TOKENS, KeptType::LargeWhole),
 ];
 
 /// Returns the place of a chunk for people, such as `guide.pdf p. 12 › Returns › Refunds`. `value` returns the value of a column.
@@ -45,15 +51,55 @@ pub fn shown<'a>(value: impl Fn(&str) -> Option<&'a Value>) -> Option<String> {
     Some(place)
 }
 
-/// Returns the names of the columns after `vector`: of a chunk, and of the kept fields.
-pub fn column_names(rows: RowKind, keep: &[String]) -> Vec<&str> {
-    let own = COLUMNS.iter().map(|&(name, _)| name).filter(|_| rows == RowKind::Chunks);
-    own.chain(keep.iter().map(String::as_str)).collect()
+/// A column of a file of documents that is written on demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentColumn {
+    /// The title of the document. It may be null.
+    Title,
+    /// The number of tokens that the model received for the document.
+    Tokens,
+    /// The number of chunks that the document was embedded in.
+    Chunks,
 }
 
-/// Returns the columns after `vector`: of a chunk, and of the kept fields.
-pub(super) fn columns(rows: RowKind, keep: &[String]) -> Vec<KeptColumn> {
-    let own =
-        COLUMNS.iter().map(|&(name, kind)| KeptColumn::fixed(name, kind)).filter(|_| rows == RowKind::Chunks);
-    own.chain(keep.iter().map(|name| KeptColumn::new(name))).collect()
+impl DocumentColumn {
+    /// Returns the name of the column.
+    pub fn name(self) -> &'static str {
+        match self {
+            DocumentColumn::Title => TITLE,
+            DocumentColumn::Tokens => TOKENS,
+            DocumentColumn::Chunks => CHUNKS,
+        }
+    }
+
+    fn kind(self) -> KeptType {
+        if self == DocumentColumn::Title { KeptType::Text } else { KeptType::LargeWhole }
+    }
+}
+
+/// The columns of a file after `vector`.
+#[derive(Debug, Clone)]
+pub struct MoreColumns {
+    /// Whether the file has the columns of chunks.
+    pub rows: RowKind,
+    /// The columns of documents.
+    pub of_documents: Vec<DocumentColumn>,
+    /// The names of the kept fields.
+    pub keep: Vec<String>,
+}
+
+impl MoreColumns {
+    /// Returns the names of the columns, in their order.
+    pub fn names(&self) -> Vec<&str> {
+        let of_chunks = COLUMNS.iter().map(|&(name, _)| name).filter(|_| self.rows == RowKind::Chunks);
+        let of_documents = self.of_documents.iter().map(|column| column.name());
+        of_chunks.chain(of_documents).chain(self.keep.iter().map(String::as_str)).collect()
+    }
+
+    pub(super) fn columns(&self) -> Vec<KeptColumn> {
+        let fixed = |(name, kind)| KeptColumn::fixed(name, kind);
+        let of_chunks = COLUMNS.into_iter().map(fixed).filter(|_| self.rows == RowKind::Chunks);
+        let of_documents = self.of_documents.iter().map(|column| fixed((column.name(), column.kind())));
+        of_chunks.chain(of_documents).chain(self.keep.iter().map(|name| KeptColumn::new(name))).collect()
+    }
 }

@@ -11,7 +11,7 @@ use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::part::cannot_read_back;
-use super::provenance;
+use super::provenance::MoreColumns;
 use super::row::{Row, Vector};
 use super::row_count::add_rows;
 use super::table::{Table, TableRow};
@@ -52,12 +52,10 @@ pub struct IndexWriter<'a> {
 }
 
 impl<'a> IndexWriter<'a> {
-    /// Creates a writer. The file is created later. `keep` names the kept fields.
-    pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, keep: &[String]) -> Self {
-        let rows = metadata.fingerprint.rows;
-        let kept = provenance::columns(rows, keep);
-        let names = provenance::column_names(rows, keep);
-        let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(names.into_iter()));
+    /// Creates a writer. The file is created later. `columns` are the columns after `vector`.
+    pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, columns: &MoreColumns) -> Self {
+        let kept = columns.columns();
+        let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(columns.names().into_iter()));
         IndexWriter { place, old, metadata, kept, keeps_the_same, table: None, rows: 0 }
     }
 

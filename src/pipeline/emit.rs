@@ -1,16 +1,17 @@
 //! Makes the rows of a document after all vectors of the document have been made or found.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::account::{Account, Stale};
 use super::chunk_store::ChunkStore;
-use super::job::Job;
+use super::job::{DocumentSize, Job};
 use super::pending::{PendingDocument, PendingVectors};
 use crate::console::Reporter;
 use crate::error::NoVector;
-use crate::index::provenance::column_names;
+use crate::index::provenance::DocumentColumn;
 use crate::index::{Row, RowId, RowKind, Vector};
 use crate::source::Document;
 use crate::text::chunk::{ChunkPlace, heading_text};
@@ -50,7 +51,7 @@ pub(super) fn finish(
 fn note(text: &str, vectors: &PendingVectors, job: &Job, chunk_store: &mut ChunkStore) {
     match vectors {
         // A token has at least one byte, so a shorter text has one chunk.
-        PendingVectors::Old(_) if text.len() > job.chunking.tokens => chunk_store.saw(text),
+        PendingVectors::Old(..) if text.len() > job.chunking.tokens => chunk_store.saw(text),
         PendingVectors::Chunks { chunks, .. } if chunks.len() > 1 => {
             chunk_store.split(text, chunks.iter().map(|chunk| chunk.digest).collect());
         }
@@ -65,7 +66,10 @@ fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Ro
     let row =
         |chunk, text, vector, kept| Row { id: RowId { document: id.clone(), chunk }, text, vector, kept };
     let chunks = match vectors {
-        PendingVectors::Old(old) => return Ok(vec![row(None, content.into_text(), Vector::Old(old), kept)]),
+        PendingVectors::Old(old, size) => {
+            let kept = with_columns(kept, title, size, job);
+            return Ok(vec![row(None, content.into_text(), Vector::Old(old), kept)]);
+        }
         PendingVectors::Chunks { chunks, .. } => chunks,
     };
     let mut vectors = Vec::with_capacity(chunks.len());
@@ -77,8 +81,11 @@ fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Ro
     match job.rows {
         RowKind::Documents => {
             let tokens = places.iter().map(|place| place.tokens);
+            let size =
+                DocumentSize { tokens: tokens.clone().sum::<usize>() as u64, chunks: places.len() as u64 };
             let mean = mean(&vectors.into_iter().map(Vector::made).zip(tokens).collect::<Vec<_>>())?;
             let vector = Vector::New(mean.truncate(job.dim)?);
+            let kept = with_columns(kept, title, size, job);
             Ok(vec![row(None, content.into_text(), vector, kept)])
         }
         RowKind::Chunks => {
@@ -93,6 +100,19 @@ fn rows(document: Document, vectors: PendingVectors, job: &Job) -> Result<Vec<Ro
             rows.collect()
         }
     }
+}
+
+/// Puts the values of the columns of documents before the kept values.
+fn with_columns(kept: Arc<[Value]>, title: Option<String>, size: DocumentSize, job: &Job) -> Arc<[Value]> {
+    if job.columns.of_documents.is_empty() {
+        return kept;
+    }
+    let value = |column: &DocumentColumn| match column {
+        DocumentColumn::Title => title.clone().into(),
+        DocumentColumn::Tokens => size.tokens.into(),
+        DocumentColumn::Chunks => size.chunks.into(),
+    };
+    job.columns.of_documents.iter().map(value).chain(kept.iter().cloned()).collect()
 }
 
 /// Returns the values of the columns in [`provenance`](crate::index::provenance). `span` is the place of the chunk in characters.
@@ -148,7 +168,7 @@ pub(super) fn emit_stale(
     chunk_store: &mut ChunkStore,
     sink: &mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let keep = column_names(job.rows, &job.reading.fields.keep);
+    let keep = job.columns.names();
     for rows in rows.chunks(STALE_ROWS) {
         let rows = file.rows_with(rows, &keep)?;
         for row in rows.iter().filter(|row| row.id.chunk.unwrap_or(0) == 0) {

@@ -4,6 +4,7 @@ use super::chunk_store::ChunkStore;
 use super::intake::Inputs;
 use super::journal::Journal;
 use super::tally::{Tally, Work};
+use crate::index::provenance::{DocumentColumn, MoreColumns};
 use crate::index::{Old, Row, RowKind};
 use crate::shard::Shard;
 use crate::source::{Reading, Roots};
@@ -26,6 +27,10 @@ pub struct Job {
     pub batch_tokens: Option<usize>,
     /// Whether a row is a document or a chunk.
     pub rows: RowKind,
+    /// The columns of the new file after `vector`.
+    pub columns: MoreColumns,
+    /// The sizes of the rows in the old file, if the new file has such columns and the old file has them already.
+    pub old_sizes: Option<Vec<DocumentSize>>,
     /// Dimensions of the vectors in the new file.
     pub dim: usize,
     /// The shard that this build reads; `None` to read all documents.
@@ -40,6 +45,15 @@ pub struct Job {
     pub allow_shrink: bool,
     /// Whether this is a dry run, which writes nothing, and embeds only for a few seconds to measure the speed.
     pub is_dry: bool,
+}
+
+/// How much the model received for a document.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DocumentSize {
+    /// The number of tokens, special tokens included.
+    pub tokens: u64,
+    /// The number of chunks.
+    pub chunks: u64,
 }
 
 /// The file that is at the output path when the run begins.
@@ -79,6 +93,12 @@ impl OldOutput<Old> {
 }
 
 impl Job {
+    /// Returns whether the new file says how long its documents are.
+    pub(super) fn wants_sizes(&self) -> bool {
+        let is_size = |column: &DocumentColumn| *column != DocumentColumn::Title;
+        self.columns.of_documents.iter().any(is_size)
+    }
+
     pub(super) fn inputs(&self) -> Inputs<'_> {
         Inputs { roots: &self.roots, reading: &self.reading, shard: self.shard }
     }

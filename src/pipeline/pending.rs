@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::iter;
 
+use super::job::DocumentSize;
 use crate::digest::Digest;
 use crate::error::NoVector;
 use crate::index::{RowKind, Vector};
@@ -33,8 +34,8 @@ pub(super) struct PendingDocument {
 }
 
 pub(super) enum PendingVectors {
-    /// The row of the old file that has the document's vector.
-    Old(u32),
+    /// The row of the old file that has the document's vector, and the size of the document if the new file has it.
+    Old(u32, DocumentSize),
     Chunks {
         chunks: Vec<PendingChunk>,
         /// Number of chunks that do not have a vector yet.
@@ -57,7 +58,7 @@ impl PendingVectors {
     pub fn rows(&self, kind: RowKind) -> usize {
         match self {
             PendingVectors::Chunks { chunks, .. } if kind == RowKind::Chunks => chunks.len(),
-            PendingVectors::Old(_) | PendingVectors::Chunks { .. } => 1,
+            PendingVectors::Old(..) | PendingVectors::Chunks { .. } => 1,
         }
     }
 }
@@ -65,7 +66,7 @@ impl PendingVectors {
 impl PendingDocument {
     fn has_all_vectors(&self) -> bool {
         match self.vectors {
-            PendingVectors::Old(_) => true,
+            PendingVectors::Old(..) => true,
             PendingVectors::Chunks { missing, .. } => missing == 0,
         }
     }
@@ -106,7 +107,7 @@ impl Pending {
     pub fn digest(&self, key: ChunkKey) -> Digest {
         match &self.documents[key.document - self.gone].vectors {
             PendingVectors::Chunks { chunks, .. } => chunks[key.chunk].digest,
-            PendingVectors::Old(_) => panic!("{key:?} is a document with a vector in the old file"),
+            PendingVectors::Old(..) => panic!("{key:?} is a document with a vector in the old file"),
         }
     }
 

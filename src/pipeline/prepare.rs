@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::intake::{ReadDocument, SeenIds, groups, read_one};
-use super::job::Job;
+use super::job::{DocumentSize, Job};
 use crate::console::Reporter;
 use crate::digest::Digest;
 use crate::error::{Failure, Lost};
@@ -28,8 +28,8 @@ pub(super) struct Ready {
 
 /// The source of a document's vector.
 pub(super) enum VectorSource {
-    /// The row of the old file that has the document's text.
-    Old(u32),
+    /// The row of the old file that has the document's text, and the size of the document if the new file has it.
+    Old(u32, DocumentSize),
     /// The chunks of the document's text, at least one.
     Chunks(Vec<PreparedChunk>),
 }
@@ -47,7 +47,7 @@ impl Ready {
     /// Returns the number of tokens in all chunks of the document.
     pub fn tokens(&self) -> usize {
         match &self.content {
-            VectorSource::Old(_) => 0,
+            VectorSource::Old(..) => 0,
             VectorSource::Chunks(chunks) => chunks.iter().map(|chunk| chunk.encoding.len()).sum(),
         }
     }
@@ -137,15 +137,16 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
     let old = job.old.index().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file);
     let old_document = old.and_then(|old| old.document(id));
     let row_of = |text: &str| old?.row_of_text(Digest::of(text), old_document);
-    if job.rows == RowKind::Documents
-        && let Some(row) = row_of(document.content.text())
-    {
-        return Ok(PreparedDocument::Ready(Ready {
-            document,
-            id,
-            content: VectorSource::Old(row),
-            same_text: Vec::new(),
-        }));
+    let of_old = |document, row, size| {
+        let content = VectorSource::Old(row, size);
+        PreparedDocument::Ready(Ready { document, id, content, same_text: Vec::new() })
+    };
+    let row = if job.rows == RowKind::Documents { row_of(document.content.text()) } else { None };
+    if let Some(row) = row {
+        let known = job.old_sizes.as_ref().and_then(|sizes| sizes.get(row as usize)).copied();
+        if let Some(size) = known.or((!job.wants_sizes()).then(DocumentSize::default)) {
+            return Ok(of_old(document, row, size));
+        }
     }
     let chunks = match chunk(&document.content, document.title.as_deref(), job.chunking, &job.tokenizer) {
         Ok(chunks) => chunks,
@@ -154,15 +155,9 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
             return Err(Failure { place, cause, lost: Lost::Document(document.id.into()) });
         }
     };
-    if let Some(there) = job.old.index().filter(|_| !job.is_rebuild)
-        && let Some(most) = there.one_chunk()
-        && let [only] = chunks.as_slice()
-        && only.encoding.len() <= most
-        && let Some(row) =
-            there.file.row_of_text(Digest::of(document.content.text()), there.file.document(id))
-    {
-        let content = VectorSource::Old(row);
-        return Ok(PreparedDocument::Ready(Ready { document, id, content, same_text: Vec::new() }));
+    if let Some(row) = row.or_else(|| row_of_one_chunk(&document, id, &chunks, job)) {
+        let tokens = chunks.iter().map(|chunk| chunk.place.tokens as u64).sum();
+        return Ok(of_old(document, row, DocumentSize { tokens, chunks: chunks.len() as u64 }));
     }
     let text_of = |chunk: &Chunk| embedded_text(&document, chunk, job);
     let prepare = |chunk: Chunk| {
@@ -185,6 +180,16 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
 fn digest(encoding: &Encoding) -> Digest {
     let bytes: Vec<u8> = encoding.ids().iter().flat_map(|id| id.to_le_bytes()).collect();
     Digest::of(bytes)
+}
+
+/// Returns the row of an old file with this document's text, if the file was made with other rules for long texts, and the text is
+/// one chunk by both rules.
+fn row_of_one_chunk(document: &Document, id: Digest, chunks: &[Chunk], job: &Job) -> Option<u32> {
+    let old = job.old.index().filter(|_| !job.is_rebuild)?;
+    let most = old.one_chunk()?;
+    let [only] = chunks else { return None };
+    let text = Digest::of(document.content.text());
+    old.file.row_of_text(text, old.file.document(id)).filter(|_| only.place.tokens <= most)
 }
 
 /// Returns what the model receives for a chunk, without the prompt: the context and the text.

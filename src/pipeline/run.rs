@@ -218,9 +218,9 @@ impl<'a> Run<'a> {
         let Ready { document, id, content, .. } = ready;
         let mut is_new = false;
         let vectors = match content {
-            VectorSource::Old(row) => {
+            VectorSource::Old(row, size) => {
                 self.account.has_text_of(row);
-                PendingVectors::Old(row)
+                PendingVectors::Old(row, size)
             }
             VectorSource::Chunks(prepared) => {
                 let mut chunks = Vec::with_capacity(prepared.len());

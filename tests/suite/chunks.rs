@@ -204,3 +204,25 @@ fn wrong_settings_are_refused() {
         .expect(0)
         .says("split in another way");
 }
+
+/// Columns of documents have the same values if the vector is new, if the old file has the columns, and if it does not.
+#[test]
+fn documents_say_their_title_and_their_size() {
+    let playground = Playground::new();
+    playground.write("docs/a.md", handbook());
+    playground.write("docs/b.txt", "short");
+    let build = ["build", "docs", "-o", "out.parquet", "--max-tokens", "200"];
+    let more = ["--columns", "tokens,title,chunks"];
+    playground.run(&[&build[..], &more].concat()).expect(0);
+    let first = fs::read(playground.path("out.parquet")).unwrap();
+    let rows = rows(&playground, "out.parquet");
+    let of = |id: &str| rows.iter().find(|row| row["id"] == id).unwrap()["kept"].clone();
+    assert_eq!(of("b.txt"), json!({"chunks": 1, "title": null, "tokens": 4}));
+    assert_eq!(of("a.md")["title"], "The handbook");
+    assert!(of("a.md")["chunks"].as_u64().unwrap() > 3 && of("a.md")["tokens"].as_u64().unwrap() > 400);
+    playground.run(&[&build[..], &more].concat()).expect(0).says("is unchanged");
+    playground.run(&build).expect(0).says("0 embedded, 2 reused");
+    assert!(fs::read(playground.path("out.parquet")).unwrap() != first);
+    playground.run(&[&build[..], &more].concat()).expect(0).says("0 embedded, 2 reused");
+    assert!(fs::read(playground.path("out.parquet")).unwrap() == first);
+}

@@ -10,6 +10,7 @@ use anyhow::bail;
 use ndarray::Array2;
 use proptest::prelude::*;
 use qwen3_index::console::{LogFormat, Reporter};
+use qwen3_index::index::provenance::MoreColumns;
 use qwen3_index::index::{Row, RowKind, Vector};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
@@ -177,6 +178,8 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         reading: reading(),
         tokenizer: tokenizer(),
         chunking: ChunkRules::of_documents(max_tokens, usize::MAX),
+        columns: MoreColumns { rows, of_documents: Vec::new(), keep: Vec::new() },
+        old_sizes: None,
         batch_tokens: Some(batch_tokens),
         rows,
         dim: WIDTH,

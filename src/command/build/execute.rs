@@ -48,9 +48,8 @@ pub fn execute(
         let count = HumanCount(journal.resumed() as u64);
         reporter.info(&format!("an earlier run was interrupted: resuming with its {count} vectors"));
     }
-    let keep = &plan.job.reading.fields.keep;
     let place = session.place.clone();
-    let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), keep);
+    let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), &plan.job.columns);
     let has_store = plan.job.rows == RowKind::Documents && !plan.job.is_rebuild;
     let mut chunk_store = ChunkStore::new(place.sibling(CHUNK_STORE), header.model, has_store);
     run_stages(plan, model, &mut journal, &mut chunk_store, &mut writer, reporter, outcome)?;

@@ -3,20 +3,21 @@
 
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
 use super::lazy_model::LazyModel;
 use crate::cli::BuildArguments;
 use crate::command::setup::{inputs, model};
 use crate::console::Reporter;
-use crate::index::provenance::column_names;
+use crate::error::Usage;
+use crate::index::provenance::{CHUNKS, DocumentColumn, MoreColumns, TOKENS};
 use crate::index::{
     Effect, Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind, Setting, SettingDifference,
 };
-use crate::pipeline::{Job, OldOutput};
+use crate::pipeline::{DocumentSize, Job, OldOutput};
 use crate::source::{Reading, Roots};
 use crate::storage::object::Stores;
-use crate::text::chunk::{ChunkContext, ChunkRules};
+use crate::text::chunk::{ChunkBy, ChunkContext, ChunkRules};
 
 /// The documents of a run.
 pub struct BuildInputs {
@@ -32,10 +33,12 @@ impl BuildInputs {
     pub fn new(arguments: &BuildArguments, stores: &mut Stores) -> anyhow::Result<Self> {
         let roots = inputs::roots(&arguments.reading, arguments.allow_empty, stores)?;
         // A delta has the additional column `op`, so no kept column may have that name.
-        let mut more = column_names(rows(arguments), &[]);
-        more.extend(arguments.delta.as_ref().map(|_| OPERATION));
-        let reading = inputs::reading(&arguments.reading, &more)?;
-        Ok(BuildInputs { roots, reading: Reading { wants_title: arguments.chunks, ..reading } })
+        let columns = columns(arguments, Vec::new());
+        let mut taken = columns.names();
+        taken.extend(arguments.delta.as_ref().map(|_| OPERATION));
+        let reading = inputs::reading(&arguments.reading, &taken)?;
+        let wants_title = arguments.chunks || arguments.columns.contains(&DocumentColumn::Title);
+        Ok(BuildInputs { roots, reading: Reading { wants_title, ..reading } })
     }
 }
 
@@ -60,6 +63,9 @@ impl BuildPlan {
         before: Option<&Metadata>,
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
+        if arguments.chunk_by == Some(ChunkBy::Length) && arguments.overlap.is_some_and(|tokens| tokens > 0) {
+            bail!(Usage("--overlap: works only with --chunk-by structure".to_owned()));
+        }
         let fingerprint = fingerprint(arguments, model)?;
         before.map_or(Ok(()), |before| check_settings(&before.fingerprint, &fingerprint, arguments))?;
         let old = match old {
@@ -69,6 +75,12 @@ impl BuildPlan {
                 OldOutput::Index(compared(file, &fingerprint, arguments.rebuild, reporter))
             }
         };
+        let columns = columns(arguments, documents.reading.fields.keep.clone());
+        let sized = old.index().filter(|_| !columns.of_documents.is_empty());
+        let old_sizes = sized.map_or(Ok(None), |old| old.file.whole_numbers([TOKENS, CHUNKS]))?;
+        let sizes = |rows: Vec<[u64; 2]>| {
+            rows.into_iter().map(|[tokens, chunks]| DocumentSize { tokens, chunks }).collect()
+        };
         let job = Job {
             roots: documents.roots,
             reading: documents.reading,
@@ -76,6 +88,8 @@ impl BuildPlan {
             chunking: rules(arguments, model),
             batch_tokens: model.workload.batch_tokens,
             rows: fingerprint.rows,
+            columns,
+            old_sizes: old_sizes.map(sizes),
             dim: fingerprint.dim,
             shard: arguments.reading.shard,
             old,
@@ -93,6 +107,13 @@ impl BuildPlan {
     pub fn reuses_old(&self) -> bool {
         !self.job.is_rebuild && self.job.old.index().is_some_and(|old| old.reusable != Reusable::Nothing)
     }
+}
+
+fn columns(arguments: &BuildArguments, keep: Vec<String>) -> MoreColumns {
+    let mut of_documents = arguments.columns.clone();
+    of_documents.sort_by_key(|column| column.name());
+    of_documents.dedup();
+    MoreColumns { rows: rows(arguments), of_documents, keep }
 }
 
 fn rows(arguments: &BuildArguments) -> RowKind {
