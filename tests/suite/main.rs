@@ -37,6 +37,7 @@ mod prompts;
 mod qdrant;
 mod quality;
 mod ray;
+mod releases;
 mod readers;
 mod recipes;
 mod schema;
