@@ -87,9 +87,10 @@ class VectorFile:
         self.kept = [name for name in self.file.schema_arrow.names if name not in ("id", "text", "vector")]
         if self.end is not None:
             self.kept.remove("op")
-        for name in self.kept:
-            if name == DIGEST or self.has_chunks and name in ("document", "chunk"):
-                raise Failed(f"{path}: the column {name} clashes with a payload key of this script; build without --keep {name}")
+        if DIGEST in self.kept:
+            raise Failed(f"{path}: the column {DIGEST} clashes with a payload key of this script; build without --keep {DIGEST}")
+        # Versions before 0.2 wrote no such columns.
+        self.adds_place = self.has_chunks and "document" not in self.kept
 
     def unreadable(self, error):
         return Failed(f"{self.path}: cannot read it: {getattr(error, 'strerror', None) or one_line(error)}")
@@ -112,7 +113,7 @@ class VectorFile:
         return [self.point(row, vector) for row, vector in zip(rows, numbers)]
 
     def point(self, payload, vector):
-        if self.has_chunks:
+        if self.adds_place:
             document, chunk = payload["id"].rsplit("#", 1)
             payload |= {"document": document, "chunk": int(chunk)}
         written = json.dumps(payload, sort_keys=True).encode() + vector.tobytes()

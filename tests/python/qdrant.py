@@ -282,7 +282,7 @@ def refuses(folder):
         "short.parquet": "cannot read it",
         "damaged.parquet": "cannot read it",
         "foreign.parquet": "not an index of qwen3-index",
-        "clash.parquet": "build without --keep chunk",
+        "clash.parquet": "build without --keep _digest",
         "delta.parquet": "give it as --delta",
     }
     with places() as both:

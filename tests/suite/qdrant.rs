@@ -116,7 +116,7 @@ fn wrong_files_and_collections_are_refused_in_one_line() {
     build("narrow.parquet", &["--dim", "32"]);
     build("instructed.parquet", &["--instruction", "Find it"]);
     build("chunks.parquet", &["--chunks"]);
-    build("clash.parquet", &["--chunks", "--keep", "chunk"]);
+    build("clash.parquet", &["--keep", "_digest"]);
     check("refuses", &[&playground.path("")]);
 }
 
