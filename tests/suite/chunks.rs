@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::util::Playground;
+use crate::util::{Playground, json_lines, repository};
 
 const PARAGRAPH: &str =
     "Send the station back within thirty days, in its own box, and tell us the number on the lid first.";
@@ -25,7 +26,7 @@ fn handbook() -> String {
 
 /// Returns the rows of an index as JSON objects.
 fn rows(playground: &Playground, index: &str) -> Vec<Value> {
-    let ran = playground.run(&["search", index, "x", "-k", "1000", "--json"]).expect(0);
+    let ran = playground.run(&["search", index, "x", "-k", "5000", "--json"]).expect(0);
     let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
     let mut rows = answer["hits"].as_array().unwrap().clone();
     rows.sort_by_key(|row| row["kept"]["chunk"].as_i64());
@@ -71,6 +72,36 @@ fn columns_say_where_a_chunk_stands() {
     assert_eq!(rows.last().unwrap()["kept"]["headings"], json!(["Handbook", "Parts"]));
     let shown = playground.run(&["search", "out.parquet", "x", "-k", "1000"]).expect(0).stdout;
     assert!(shown.contains("  handbook.md › Handbook › Repairs › Repairs in Asia\n"), "{shown}");
+}
+
+/// `fixtures/provenance.jsonl` was not written by this tool. It holds where a person finds the words of a document.
+#[test]
+fn chunks_of_the_corpus_have_the_headings_and_pages_that_a_person_sees() {
+    let playground = Playground::new();
+    let corpus = repository("fixtures/corpus");
+    playground
+        .run(&["build", corpus.to_str().unwrap(), "-o", "out.parquet", "--chunks", "--chunk-tokens", "160"])
+        .expect(0);
+    let rows = rows(&playground, "out.parquet");
+    for Place { document, words, headings, page } in json_lines("fixtures/provenance.jsonl") {
+        let has_words = |row: &&Value| {
+            row["kept"]["document"] == document && row["text"].as_str().unwrap().contains(&words)
+        };
+        let row = &rows.iter().find(has_words).unwrap_or_else(|| panic!("{document}: {words}"))["kept"];
+        assert_eq!(
+            (&row["headings"], &row["page"], &row["page_end"]),
+            (&json!(headings), &json!(page), &json!(page)),
+            "{words}"
+        );
+    }
+}
+
+#[derive(Deserialize)]
+struct Place {
+    document: String,
+    words: String,
+    headings: Vec<String>,
+    page: Option<u32>,
 }
 
 /// After each edit, the index is that of a run from scratch, and few chunks are embedded.

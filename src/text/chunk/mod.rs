@@ -112,7 +112,8 @@ pub struct ChunkPlace {
     pub span: Range<usize>,
     /// The header of the table that the chunk starts in. The header is a part of the chunk's text, before the span.
     pub table_header: Option<Range<usize>>,
-    /// The headings above the start of the chunk, from the highest level to the lowest, and those that the chunk starts with.
+    /// The headings above the start of the chunk, from the highest level to the lowest, and those that the chunk starts with. If
+    /// there are none, the first heading in the chunk.
     pub headings: Vec<Range<usize>>,
     /// The pages of the first and the last block of the chunk, counted from 1.
     pub pages: Option<(u32, u32)>,
@@ -283,7 +284,7 @@ impl Chunker<'_> {
         if span.is_empty() {
             return Ok(true);
         }
-        let headings = self.outline.headings(piece.first);
+        let headings = self.outline.headings_of(piece);
         let context = self.context(&headings);
         let mut table_header = piece.header.clone();
         let body = with_header(self.text, table_header.as_ref(), span.clone());

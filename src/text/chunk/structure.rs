@@ -149,6 +149,16 @@ impl<'a> Outline<'a> {
         headings
     }
 
+    /// Returns the headings of a piece: those above its first block, or its own first heading if there are none.
+    pub fn headings_of(&self, piece: &Piece) -> Vec<Range<usize>> {
+        let above = self.headings(piece.first);
+        if !above.is_empty() {
+            return above;
+        }
+        let is_heading = |at: &usize| matches!(self.blocks.get(*at), Some(block) if matches!(block.kind, BlockKind::Heading(_)));
+        (piece.first..=piece.last).find(is_heading).map_or(above, |heading| self.headings(heading))
+    }
+
     /// Returns the pages of two blocks.
     pub fn pages(&self, first: usize, last: usize) -> Option<(u32, u32)> {
         let page = |block: usize| self.blocks.get(block)?.page;
