@@ -212,7 +212,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
     let job = Job {
         roots: Roots::new(&[folder.to_owned()], filter(), false).unwrap(),
         reading: reading(),
-        tokenizer,
+        tokenizer: Box::new(move || Ok(tokenizer.clone())),
         max_tokens: MAX_TOKENS,
         document_tokens: usize::MAX,
         batch_tokens: Some(BATCH_TOKENS),

@@ -35,6 +35,6 @@ mod window; // collects chunks until batches are planned
 pub use account::TooFewDocuments;
 pub use ahead::Ahead;
 pub use intake::{ReadDocument, read};
-pub use job::{Engine, Job, OldOutput};
+pub use job::{Engine, Job, LoadTokenizer, OldOutput};
 pub use run::run;
 pub use tally::{Reused, Tally, TallyWording, Work};

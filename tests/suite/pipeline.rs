@@ -171,7 +171,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
     Job {
         roots: Roots::new(&[], filter(), false).unwrap(),
         reading: reading(),
-        tokenizer: tokenizer(),
+        tokenizer: Box::new(|| Ok(tokenizer())),
         max_tokens,
         document_tokens: usize::MAX,
         batch_tokens: Some(batch_tokens),

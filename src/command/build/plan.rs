@@ -55,7 +55,11 @@ impl BuildPlan {
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
         let fingerprint = fingerprint(arguments, model)?;
-        before.map_or(Ok(()), |before| check_settings(&before.fingerprint, &fingerprint, arguments))?;
+        if let Some(before) = before.filter(|before| before.fingerprint != fingerprint) {
+            check_settings(&before.fingerprint, &fingerprint, arguments)?;
+            // Arguments that leave no room for text are told before the run begins.
+            model.tokenizer()()?;
+        }
         let old = match old {
             OldOutput::Absent => OldOutput::Absent,
             OldOutput::Damaged { rows } => OldOutput::Damaged { rows },
@@ -66,10 +70,10 @@ impl BuildPlan {
         let job = Job {
             roots: documents.roots,
             reading: documents.reading,
-            tokenizer: model.tokenizer.clone(),
-            max_tokens: model.workload.max_tokens,
+            tokenizer: model.tokenizer(),
+            max_tokens: model.texts.max_tokens,
             document_tokens: model::document_tokens(arguments.max_document_tokens),
-            batch_tokens: model.workload.batch_tokens,
+            batch_tokens: model.texts.batch_tokens,
             rows: fingerprint.rows,
             dim: fingerprint.dim,
             shard: arguments.reading.shard,
@@ -79,7 +83,7 @@ impl BuildPlan {
             allow_shrink: arguments.allow_shrink,
             is_dry: arguments.dry_run,
         };
-        let metadata = model::metadata(&model.model, &model.source, fingerprint);
+        let metadata = model::metadata(&model.texts.model, &model.source, fingerprint);
         let metadata = Metadata { shard: arguments.reading.shard, ..metadata };
         Ok(BuildPlan { job: Arc::new(job), metadata })
     }
@@ -94,7 +98,7 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
     let of_model = model.fingerprint().clone();
     let dim = model::dim(arguments.dim, of_model.width)?;
     let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
-    Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, &model.prompt, rows))
+    Ok(model::fingerprint(of_model, dim, model.texts.max_tokens, &model.texts.prompt, rows))
 }
 
 /// Checks that each setting of the old index that prevents the reuse of its vectors has been changed on purpose: by an argument
