@@ -220,7 +220,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
     let job = Job {
         roots: Roots::new(&[folder.to_owned()], filter(), false).unwrap(),
         reading: reading(),
-        tokenizer,
+        tokenizer: Box::new(move || Ok(tokenizer.clone())),
         chunking: ChunkRules::of_documents(MAX_TOKENS, usize::MAX),
         columns: columns(),
         old_sizes: None,

@@ -12,14 +12,18 @@ use crate::text::chunk::ChunkRules;
 use crate::text::tokenize::Tokenizer;
 use crate::vector::embedder::Embedder;
 
+/// A function that loads a tokenizer.
+pub type LoadTokenizer = Box<dyn Fn() -> anyhow::Result<Tokenizer> + Send + Sync>;
+
 /// The settings of a build. They do not change during the run.
 pub struct Job {
     /// The folders, files and objects to find documents in.
     pub roots: Roots,
     /// The settings for reading documents.
     pub reading: Reading,
-    /// The tokenizer of the model, which also puts the instruction before each text.
-    pub tokenizer: Tokenizer,
+    /// Loads the tokenizer of the model, which also puts the instruction before each text. The run calls this function when a text
+    /// has to be split into chunks for the first time.
+    pub tokenizer: LoadTokenizer,
     /// How texts are split. A document with more tokens than the limit fails, unless each row is a document and the old file has a
     /// vector for its text.
     pub chunking: ChunkRules,

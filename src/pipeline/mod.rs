@@ -38,6 +38,6 @@ pub use account::TooFewDocuments;
 pub use ahead::Ahead;
 pub use chunk_store::ChunkStore;
 pub use intake::{ReadDocument, read};
-pub use job::{DocumentSize, Engine, Job, OldOutput};
+pub use job::{DocumentSize, Engine, Job, LoadTokenizer, OldOutput};
 pub use run::run;
 pub use tally::{Reused, Tally, TallyWording, Work};

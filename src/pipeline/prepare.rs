@@ -10,10 +10,10 @@ use super::job::{DocumentSize, Job};
 use crate::console::Reporter;
 use crate::digest::Digest;
 use crate::error::{Failure, Lost};
-use crate::index::RowKind;
+use crate::index::{IndexFile, RowKind};
 use crate::source::{Document, Found, LeftOut};
 use crate::text::chunk::{Chunk, ChunkPlace, chunk, context_text, heading_text};
-use crate::text::tokenize::Encoding;
+use crate::text::tokenize::{Encoding, Tokenizer};
 
 /// A document with a text that is not empty after cleaning.
 pub(super) struct Ready {
@@ -72,9 +72,29 @@ pub(super) enum PreparedDocument {
     Nothing(String),
 }
 
+/// An item that was found below the roots, after the search of the old file.
+enum LookedUp {
+    Prepared(PreparedDocument),
+    /// A document whose text has to be split into chunks, and the digest of its id.
+    Unsplit(Document, Digest),
+}
+
+impl LookedUp {
+    fn split_with(self, tokenizer: &Tokenizer, job: &Job) -> PreparedDocument {
+        match self {
+            LookedUp::Prepared(prepared) => prepared,
+            LookedUp::Unsplit(document, id) => split(document, id, job, tokenizer),
+        }
+    }
+}
+
 /// Finds and prepares documents, and sends them group by group. Returns when all groups have been sent, or when
-/// the receiver has been dropped.
-pub(super) fn prepare(job: &Job, reporter: &Reporter, sender: &Sender<Vec<PreparedDocument>>) {
+/// the receiver has been dropped. Sends the error instead of a group, and returns, if the tokenizer cannot be loaded.
+pub(super) fn prepare(
+    job: &Job,
+    reporter: &Reporter,
+    sender: &Sender<anyhow::Result<Vec<PreparedDocument>>>,
+) {
     groups(job.inputs(), |groups| prepare_groups(job, reporter, groups, sender));
     reporter.all_found();
 }
@@ -83,15 +103,22 @@ fn prepare_groups(
     job: &Job,
     reporter: &Reporter,
     groups: Receiver<Vec<Found>>,
-    sender: &Sender<Vec<PreparedDocument>>,
+    sender: &Sender<anyhow::Result<Vec<PreparedDocument>>>,
 ) {
     // This run will probably find about as many documents as the old file has.
     let documents = job.old.index().map_or(0, |old| old.file.documents());
     let mut ids = SeenIds::with_capacity(documents as usize);
+    let mut tokenizer = None;
     for group in groups {
         let bytes = group.iter().map(progress).sum();
-        let mut prepared: Vec<PreparedDocument> =
-            group.into_par_iter().filter_map(|found| prepare_one(found, job)).collect();
+        let mut prepared = match prepare_group(group, job, &mut tokenizer) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // Without a receiver, the run has ended already.
+                let _ = sender.send(Err(error));
+                return;
+            }
+        };
         for item in &mut prepared {
             if let PreparedDocument::Ready(Ready { document, id, .. }) = item
                 && let Some(doubled) = ids.check(document, *id)
@@ -105,7 +132,7 @@ fn prepare_groups(
             .sum();
         reporter.found(prepared.iter().filter(|item| matches!(item, PreparedDocument::Ready(_))).count());
         reporter.prepared(bytes, tokens);
-        if sender.send(prepared).is_err() {
+        if sender.send(Ok(prepared)).is_err() {
             return;
         }
     }
@@ -115,53 +142,93 @@ fn progress(found: &Found) -> u64 {
     if let Found::Raw(raw) = found { raw.progress() } else { 0 }
 }
 
-fn prepare_one(found: Found, job: &Job) -> Option<PreparedDocument> {
-    Some(match read_one(found, job.inputs())? {
-        ReadDocument::Document(document, id) => {
-            find_vectors(document, id, job).unwrap_or_else(PreparedDocument::Failed)
-        }
+/// Prepares the documents of a group. Loads the tokenizer when it is needed for the first time. That happens in this thread, after
+/// the documents of the group have been read, so that no thread of rayon waits for it.
+fn prepare_group(
+    group: Vec<Found>,
+    job: &Job,
+    tokenizer: &mut Option<Tokenizer>,
+) -> anyhow::Result<Vec<PreparedDocument>> {
+    let group = group.into_par_iter().filter_map(|found| look_up(found, job));
+    if let Some(tokenizer) = tokenizer {
+        return Ok(group.map(|item| item.split_with(tokenizer, job)).collect());
+    }
+    let group: Vec<LookedUp> = group.collect();
+    if group.iter().any(|item| matches!(item, LookedUp::Unsplit(..))) {
+        let tokenizer = tokenizer.insert((job.tokenizer)()?);
+        return Ok(group.into_par_iter().map(|item| item.split_with(tokenizer, job)).collect());
+    }
+    let prepared = |item| if let LookedUp::Prepared(prepared) = item { Some(prepared) } else { None };
+    Ok(group.into_iter().filter_map(prepared).collect())
+}
+
+/// Reads a document. If rows are documents, looks for its text in the old file.
+fn look_up(found: Found, job: &Job) -> Option<LookedUp> {
+    let prepared = match read_one(found, job.inputs())? {
+        ReadDocument::Document(document, id) => match row_of(&document, id, job) {
+            _ if document.content.text().is_empty() => PreparedDocument::Empty(id),
+            Some(row) => match known_size(row, job) {
+                Some(size) => of_old(document, id, row, size),
+                None => return Some(LookedUp::Unsplit(document, id)),
+            },
+            None => return Some(LookedUp::Unsplit(document, id)),
+        },
         ReadDocument::Failed(failure) => PreparedDocument::Failed(failure),
         ReadDocument::Unassigned(failure) => PreparedDocument::Unassigned(failure),
         ReadDocument::LeftOut(why) => PreparedDocument::LeftOut(why),
         ReadDocument::Nothing(root) => PreparedDocument::Nothing(root),
+    };
+    Some(LookedUp::Prepared(prepared))
+}
+
+/// Returns the row of the old file that has the vector of a document; `None` if there is none, or if rows are chunks.
+fn row_of(document: &Document, id: Digest, job: &Job) -> Option<u32> {
+    let old = reusable(job).filter(|_| job.rows == RowKind::Documents)?;
+    old.row_of_text(Digest::of(document.content.text()), old.document(id))
+}
+
+/// Returns the size of the document in a row of the old file, or any size if the new file has no sizes. Returns `None` if the text has to
+/// be split to know its size.
+fn known_size(row: u32, job: &Job) -> Option<DocumentSize> {
+    let known = job.old_sizes.as_ref().and_then(|sizes| sizes.get(row as usize)).copied();
+    known.or_else(|| (!job.wants_sizes()).then(DocumentSize::default))
+}
+
+fn of_old(document: Document, id: Digest, row: u32, size: DocumentSize) -> PreparedDocument {
+    PreparedDocument::Ready(Ready {
+        document,
+        id,
+        content: VectorSource::Old(row, size),
+        same_text: Vec::new(),
     })
 }
 
-/// Looks for the vectors of a document in the old file. If rows are documents, this function looks for the document's text, and
-/// splits the text into chunks if the old file does not have the text. If rows are chunks, this function splits the text into
-/// chunks, and looks for the text of each chunk.
-fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDocument, Failure> {
-    if document.content.text().is_empty() {
-        return Ok(PreparedDocument::Empty(id));
-    }
-    let old = job.old.index().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file);
+/// Returns the old file, if its vectors may be used.
+fn reusable(job: &Job) -> Option<&IndexFile> {
+    job.old.index().filter(|old| old.has_vectors() && !job.is_rebuild).map(|old| &old.file)
+}
+
+/// Splits the text of a document into chunks. If rows are chunks, looks for the text of each chunk in the old file.
+fn split(document: Document, id: Digest, job: &Job, tokenizer: &Tokenizer) -> PreparedDocument {
+    let old = reusable(job);
     let old_document = old.and_then(|old| old.document(id));
-    let row_of = |text: &str| old?.row_of_text(Digest::of(text), old_document);
-    let of_old = |document, row, size| {
-        let content = VectorSource::Old(row, size);
-        PreparedDocument::Ready(Ready { document, id, content, same_text: Vec::new() })
-    };
-    let row = if job.rows == RowKind::Documents { row_of(document.content.text()) } else { None };
-    if let Some(row) = row {
-        let known = job.old_sizes.as_ref().and_then(|sizes| sizes.get(row as usize)).copied();
-        if let Some(size) = known.or((!job.wants_sizes()).then(DocumentSize::default)) {
-            return Ok(of_old(document, row, size));
-        }
-    }
-    let chunks = match chunk(&document.content, document.title.as_deref(), job.chunking, &job.tokenizer) {
+    let row_of_chunk = |text: &str| old?.row_of_text(Digest::of(text), old_document);
+    let chunks = match chunk(&document.content, document.title.as_deref(), job.chunking, tokenizer) {
         Ok(chunks) => chunks,
         Err(cause) => {
             let place = document.place();
-            return Err(Failure { place, cause, lost: Lost::Document(document.id.into()) });
+            let lost = Lost::Document(document.id.into());
+            return PreparedDocument::Failed(Failure { place, cause, lost });
         }
     };
-    if let Some(row) = row.or_else(|| row_of_one_chunk(&document, id, &chunks, job)) {
+    let row = row_of(&document, id, job).or_else(|| row_of_one_chunk(&document, id, &chunks, job));
+    if let Some(row) = row {
         let tokens = chunks.iter().map(|chunk| chunk.place.tokens as u64).sum();
-        return Ok(of_old(document, row, DocumentSize { tokens, chunks: chunks.len() as u64 }));
+        return of_old(document, id, row, DocumentSize { tokens, chunks: chunks.len() as u64 });
     }
     let text_of = |chunk: &Chunk| embedded_text(&document, chunk, job);
     let prepare = |chunk: Chunk| {
-        let old = if job.rows == RowKind::Chunks { row_of(&text_of(&chunk)) } else { None };
+        let old = if job.rows == RowKind::Chunks { row_of_chunk(&text_of(&chunk)) } else { None };
         let Chunk { place, encoding } = chunk;
         PreparedChunk { digest: digest(&encoding), place, encoding, old }
     };
@@ -174,7 +241,7 @@ fn find_vectors(document: Document, id: Digest, job: &Job) -> Result<PreparedDoc
         _ => Vec::new(),
     };
     let content = VectorSource::Chunks(chunks.into_iter().map(prepare).collect());
-    Ok(PreparedDocument::Ready(Ready { document, id, content, same_text }))
+    PreparedDocument::Ready(Ready { document, id, content, same_text })
 }
 
 fn digest(encoding: &Encoding) -> Digest {

@@ -49,7 +49,7 @@ const TRIAL: Duration = Duration::from_secs(3);
 /// cannot be read in this run.
 ///
 /// # Errors
-/// The engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
+/// The tokenizer, the engine or the sink failed; the run was interrupted; a root contains no documents, or too many documents of the old file
 /// are gone, and the settings do not allow this. The failure of a single document is not an error: the run counts and reports the
 /// failure, and continues.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
@@ -80,7 +80,7 @@ struct Run<'a> {
     sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
     work: &'a mut Work,
     account: Account<'a>,
-    groups: Receiver<Vec<PreparedDocument>>,
+    groups: Receiver<anyhow::Result<Vec<PreparedDocument>>>,
     /// The documents of the latest group that are not in the window yet.
     arrived: vec::IntoIter<PreparedDocument>,
     /// Whether all groups have arrived.
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
         job: &'a Job,
         engine: Engine<'e>,
         reporter: &'a Reporter,
-        groups: Receiver<Vec<PreparedDocument>>,
+        groups: Receiver<anyhow::Result<Vec<PreparedDocument>>>,
     ) -> Self {
         let Engine { load, journal, chunk_store, sink, documents, work } = engine;
         Run {
@@ -185,7 +185,7 @@ impl<'a> Run<'a> {
         let outcomes = self.queue.as_ref().map_or_else(never, |queue| queue.outcomes().clone());
         select! {
             recv(groups) -> group => match group {
-                Ok(group) => self.arrived = group.into_iter(),
+                Ok(group) => self.arrived = group?.into_iter(),
                 Err(_) => self.is_end = true,
             },
             recv(outcomes) -> outcome => if let Ok(outcome) = outcome {

@@ -217,8 +217,9 @@ fn wrong_settings_are_refused() {
     for (more, says) in [
         (
             &["--chunks", "--chunk-tokens", "5000"][..],
-            "--chunk-tokens 5000: is out of range; choose 17 to 2048",
+            "--chunk-tokens 5000: is too large; --max-tokens or the model allows at most 2048",
         ),
+        (&["--chunks", "--chunk-tokens", "9"], "--chunk-tokens 9: is too small"),
         (&["--chunks", "--keep", "page"], "--keep page: the output already has a column of this name"),
         (&["--overlap", "9"], "--chunks"),
         (&["--chunks", "--context", "author"], "title, headings"),

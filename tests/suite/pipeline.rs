@@ -176,7 +176,7 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
     Job {
         roots: Roots::new(&[], filter(), false).unwrap(),
         reading: reading(),
-        tokenizer: tokenizer(),
+        tokenizer: Box::new(|| Ok(tokenizer())),
         chunking: ChunkRules::of_documents(max_tokens, usize::MAX),
         columns: MoreColumns { rows, of_documents: Vec::new(), keep: Vec::new() },
         old_sizes: None,

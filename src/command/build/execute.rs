@@ -147,7 +147,7 @@ fn load(plan: &BuildPlan, model: &mut LazyModel, reporter: &Reporter) -> anyhow:
     };
     reporter.info(&format!("model {name}, {dimensions} dimensions, {}{cpu_reason}", loaded.device()));
     if loaded.shares_prefix() {
-        let tokens = counted(model.workload.prefix.len() as u64, "token");
+        let tokens = counted(loaded.workload.prefix.len() as u64, "token");
         let prompt = if plan.metadata.fingerprint.instruction.is_some() { "instruction" } else { "prompt" };
         reporter.info(&format!(
             "every text begins with the {prompt} ({tokens}), so the {prompt} is computed only once"

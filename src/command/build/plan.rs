@@ -67,7 +67,11 @@ impl BuildPlan {
             bail!(Usage("--overlap: works only with --chunk-by structure".to_owned()));
         }
         let fingerprint = fingerprint(arguments, model)?;
-        before.map_or(Ok(()), |before| check_settings(&before.fingerprint, &fingerprint, arguments))?;
+        if let Some(before) = before.filter(|before| before.fingerprint != fingerprint) {
+            check_settings(&before.fingerprint, &fingerprint, arguments)?;
+            // Arguments that leave no room for text are told before the run begins.
+            model.tokenizer()()?;
+        }
         let old = match old {
             OldOutput::Absent => OldOutput::Absent,
             OldOutput::Damaged { rows } => OldOutput::Damaged { rows },
@@ -84,9 +88,9 @@ impl BuildPlan {
         let job = Job {
             roots: documents.roots,
             reading: documents.reading,
-            tokenizer: model.tokenizer.clone(),
+            tokenizer: model.tokenizer(),
             chunking: rules(arguments, model),
-            batch_tokens: model.workload.batch_tokens,
+            batch_tokens: model.texts.batch_tokens,
             rows: fingerprint.rows,
             columns,
             old_sizes: old_sizes.map(sizes),
@@ -98,7 +102,7 @@ impl BuildPlan {
             allow_shrink: arguments.allow_shrink,
             is_dry: arguments.dry_run,
         };
-        let metadata = model::metadata(&model.model, &model.source, fingerprint);
+        let metadata = model::metadata(&model.texts.model, &model.source, fingerprint);
         let metadata = Metadata { shard: arguments.reading.shard, ..metadata };
         Ok(BuildPlan { job: Arc::new(job), metadata })
     }
@@ -124,7 +128,7 @@ fn rules(arguments: &BuildArguments, model: &LazyModel) -> ChunkRules {
     let has = |part: &str| arguments.context.iter().any(|asked| asked == part);
     ChunkRules {
         by: arguments.chunk_by.unwrap_or_default(),
-        tokens: model.workload.max_tokens,
+        tokens: model.texts.max_tokens,
         text_tokens: model::document_tokens(arguments.max_document_tokens),
         overlap: arguments.overlap.unwrap_or(0),
         context: ChunkContext { title: has("title"), headings: has("headings") },
@@ -134,7 +138,7 @@ fn rules(arguments: &BuildArguments, model: &LazyModel) -> ChunkRules {
 fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<Fingerprint> {
     let of_model = model.fingerprint().clone();
     let dim = model::dim(arguments.dim, of_model.width)?;
-    Ok(model::fingerprint(of_model, dim, &rules(arguments, model), &model.prompt, rows(arguments)))
+    Ok(model::fingerprint(of_model, dim, &rules(arguments, model), &model.texts.prompt, rows(arguments)))
 }
 
 /// Checks that each setting in which the old index differs has been changed on purpose: by an argument of this run, or by a new

@@ -15,10 +15,11 @@ use crate::command::setup::model;
 use crate::console::LogFormat;
 use crate::error::DocumentError;
 use crate::index::{BLOCKS, Made, RowKind, TextBatch, TextStream};
+use crate::model::Preparation;
 use crate::pipeline::Ahead;
 use crate::text::chunk::ChunkRules;
 use crate::text::clean::clean;
-use crate::text::tokenize::Encoding;
+use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::texts::{PreparedText, Preparer, TextEmbedder};
 
 pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit> {
@@ -26,10 +27,11 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let LocatedModel { model, source, .. } =
         locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?;
     let prompt = prompt(arguments, &model, format)?;
-    let tokenizer = model.tokenizer.with_prompt(&prompt)?;
-    let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let texts = model::workload(&tokenizer, max_tokens)?;
-    let (embedder, known) = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
+    let max_tokens = model::max_tokens(arguments.max_tokens, &model)?;
+    let workload = |tokenizer: &Tokenizer| model::workload(tokenizer, max_tokens);
+    let full = Preparation::Full;
+    let (embedder, known) =
+        model::load(&arguments.model, &model, &prompt, full, &workload, arguments.dim, format)?;
     let mut embedder = embedder.with_text_limit(model::document_tokens(arguments.max_document_tokens));
     let rules = ChunkRules::of_documents(max_tokens, usize::MAX);
     let fingerprint = model::fingerprint(known, embedder.dim(), &rules, &prompt, RowKind::Documents);

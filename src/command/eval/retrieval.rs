@@ -14,7 +14,7 @@ use crate::command::setup::{inputs, model};
 use crate::console::{LogFormat, Phase, Reporter};
 use crate::eval::{self, CorpusEntry, Judgments, Question, Rankings};
 use crate::index::{COLUMNS, Metadata, Parts};
-use crate::model::{Model, prompts};
+use crate::model::{Model, Preparation, prompts};
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
@@ -132,7 +132,11 @@ impl Corpus {
     /// documents of an index already have vectors.
     fn max_tokens(&self, model: &Model) -> anyhow::Result<usize> {
         match self {
-            Corpus::Texts(_) => model::max_tokens(None, model, &document_tokenizer(model)?),
+            Corpus::Texts(_) => {
+                let max_tokens = model::max_tokens(None, model)?;
+                model::check_room(&document_tokenizer(model)?, max_tokens, "--max-tokens")?;
+                Ok(max_tokens)
+            }
             Corpus::Index(_) => Ok(0),
         }
     }
@@ -172,7 +176,7 @@ impl Corpus {
 }
 
 fn document_tokenizer(model: &Model) -> anyhow::Result<Tokenizer> {
-    model.tokenizer.with_prompt(&model::document_prompt(model, None)?)
+    model.tokenizer()?.with_prompt(&model::document_prompt(model, None)?)
 }
 
 fn offer_texts(
@@ -250,9 +254,9 @@ fn rank(
     let asked = by_instruction(model, variants, no_instruction, &texts)?;
     // The model is loaded only once, so the model must accept the longest text of every set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
-    let tokenizer = asked[0].tokenizer.clone();
-    let all = model::workload(&tokenizer, longest)?;
-    let (mut embedder, _) = model::load(arguments, model, tokenizer, &all, width, format)?;
+    let workload = |tokenizer: &Tokenizer| model::workload(tokenizer, longest);
+    let (prompt, full) = (&asked[0].prompt, Preparation::Full);
+    let (mut embedder, _) = model::load(arguments, model, prompt, full, &workload, width, format)?;
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
     for Asked { prompt, tokenizer, max_tokens, variants } in asked {
         embedder = embedder.with_tokenizer(tokenizer, max_tokens);
