@@ -303,6 +303,7 @@ mod tests {
                     content: Structured::default(),
                     origin,
                     encoding: None,
+                    repaired: 0,
                     kept: Arc::new([]),
                 },
                 id: Digest::of([]),

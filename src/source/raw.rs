@@ -7,7 +7,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use serde_json::Value;
 
-use super::decode::{self, Charset, decode};
+use super::decode::{self, Charset, Decoded, decode};
 use super::document::{Document, Limits, Origin};
 use super::fields::{self, Fields, Parsed, Record};
 use super::format::{DocumentFormat, FileFormat, FormatKind};
@@ -128,8 +128,9 @@ impl RawFile {
         let RawFile { id, base, location, download, format, size } = self;
         let bytes = download.map_or_else(|| location.open(), |reader| Ok(reader));
         match bytes.and_then(|bytes| reading.file(bytes, format, size)) {
-            Ok(Text { content, encoding, kept }) => {
-                Ok(Document { id, content, origin: Origin { file: base, line: None }, encoding, kept })
+            Ok(Text { content, encoding, repaired, kept }) => {
+                let origin = Origin { file: base, line: None };
+                Ok(Document { id, content, origin, encoding, repaired, kept })
             }
             Err(cause) => {
                 Err(Failure { place: location.to_string(), cause, lost: Lost::Document(id.into()) })
@@ -144,8 +145,8 @@ impl RawRow {
         let origin = Origin { file, line: Some(number) };
         let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
         match reading.row(&content, encoding) {
-            Ok((own, Text { content, encoding, kept })) => {
-                Ok(Document { id: id(own), content, origin, encoding, kept })
+            Ok((own, Text { content, encoding, repaired, kept })) => {
+                Ok(Document { id: id(own), content, origin, encoding, repaired, kept })
             }
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -162,7 +163,7 @@ pub struct Reading {
     /// The fields to read from rows.
     pub fields: Fields,
     /// The encoding of texts; `None` to detect the encoding of each file.
-    pub encoding: Option<&'static Charset>,
+    pub encoding: Option<Charset>,
     /// Limits on each document.
     pub limits: Limits,
     /// The processes that run the parsers for PDF, DOCX and other formats.
@@ -173,6 +174,7 @@ pub struct Reading {
 struct Text {
     content: Structured,
     encoding: Option<&'static str>,
+    repaired: usize,
     kept: Arc<[Value]>,
 }
 
@@ -185,20 +187,20 @@ impl Reading {
     ) -> Result<Text, DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
-            let (text, encoding) = decode(bytes, self.encoding, None)?;
+            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, None)?;
             let kept = self.fields.kept(&Record::new());
-            return Ok(Text { content: Structured::plain(text), encoding, kept });
+            return Ok(Text { content: Structured::plain(text), encoding, repaired, kept });
         };
-        let (bytes, encoding) = if format.is_text() {
+        let (bytes, encoding, repaired) = if format.is_text() {
             let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
-            let (text, encoding) = decode(bytes, self.encoding, declared)?;
-            (text.into_bytes(), encoding)
+            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, declared)?;
+            (text.into_bytes(), encoding, repaired)
         } else {
-            (bytes, None)
+            (bytes, None, 0)
         };
         let extracted = self.workers.extract(format, &bytes, !self.fields.keep.is_empty())?;
         let kept = self.fields.kept(&extracted.fields);
-        Ok(Text { content: extracted.content, encoding, kept })
+        Ok(Text { content: extracted.content, encoding, repaired, kept })
     }
 
     fn bytes(
@@ -237,7 +239,7 @@ impl Reading {
             RowContent::Json(line) => self.fields.of(&json::parse(line)?)?,
             RowContent::Record(record) => self.fields.of(record)?,
         };
-        Ok((id, Text { content: Structured::plain(text), encoding, kept }))
+        Ok((id, Text { content: Structured::plain(text), encoding, repaired: 0, kept }))
     }
 
     /// Returns the id of a failed row. Returns `None` if the id cannot be read, and `Some(None)` if the row has no id.

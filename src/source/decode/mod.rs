@@ -1,16 +1,27 @@
 //! Decodes texts with a declared or detected encoding. No other module uses encoding_rs, encoding_rs_io or chardetng.
 
+mod charset;
+mod code_page;
+mod code_pages;
+mod convert;
+mod guess;
+mod language;
+mod letters;
+mod repair;
+mod seven_bit;
+mod wide;
+
 use std::io::{self, Cursor, Read};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
-use encoding_rs_io::DecodeReaderBytesBuilder;
+use encoding_rs::ISO_2022_JP;
 use memchr::memmem;
 
-use crate::error::DocumentError;
+pub use charset::Charset;
+use guess::Guess;
+use seven_bit::SevenBit;
 
-/// A character encoding. The type is renamed here, because `tokenize::Encoding` is a list of token ids.
-pub use encoding_rs::{Encoding as Charset, UTF_8};
+use crate::error::DocumentError;
 
 /// The first bytes and the names of some binary formats. Most binary files are recognized by their control characters, but
 /// files of these formats may have no control characters near their start.
@@ -27,68 +38,77 @@ const NOT_TEXT: [(&[u8], &str); 6] = [
 /// file.
 pub const START_BYTES: u64 = 64 << 10;
 
-/// A text and its original encoding. The encoding is `None` for UTF-8.
-pub type Decoded = (String, Option<&'static str>);
+/// A decoded text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded {
+    pub text: String,
+    /// The encoding that the text was decoded from; `None` for UTF-8.
+    pub encoding: Option<&'static str>,
+    /// How many stray bytes were replaced or removed.
+    pub repaired: usize,
+}
 
 /// Decodes a whole text. A byte order mark decides the encoding. Without a byte order mark, `forced` decides. Without both,
-/// the first fitting encoding in this order is used: UTF-16, ISO-2022-JP, UTF-8, the `declared` encoding, or the legacy
-/// encoding that the bytes resemble most.
+/// the first fitting encoding in this order is used: UTF-32, UTF-16, the 7-bit encodings, UTF-8, the `declared` encoding, or
+/// the legacy encoding that the text most probably has.
+///
+/// A few stray bytes in a text in UTF-8, and a few zero bytes, are repaired. In every other encoding, invalid bytes are an error.
 ///
 /// # Errors
-/// The bytes are not text, or are not valid in the encoding. Invalid bytes are never replaced by U+FFFD.
+/// The bytes are not text, are not valid in the encoding, or no encoding is probable enough.
 pub fn decode(
     bytes: Vec<u8>,
-    forced: Option<&'static Encoding>,
-    declared: Option<&'static Encoding>,
+    forced: Option<Charset>,
+    declared: Option<Charset>,
 ) -> Result<Decoded, DocumentError> {
     refuse_known_formats(&bytes)?;
-    refuse_utf_32(&bytes)?;
-    if let Some((encoding, mark)) = Encoding::for_bom(&bytes) {
-        return decode_as(&bytes[mark..], encoding);
+    if let Some((charset, mark)) = Charset::for_bom(&bytes) {
+        return decode_as(&bytes[mark..], charset);
     }
-    if let Some(encoding) = forced {
-        if is_binary(&bytes) && ![UTF_16LE, UTF_16BE].contains(&encoding) {
-            return Err(DocumentError::NotText { found: "binary data" });
-        }
-        return match decode_as(&bytes, encoding)? {
-            (text, Some(name)) if !name.starts_with("UTF") && has_c1_control(&text) => {
-                Err(DocumentError::Undecodable { encoding: name })
-            }
-            decoded => Ok(decoded),
-        };
+    if let Some(charset) = forced.filter(|forced| forced.is_wide()).or_else(|| unmarked(&bytes, forced)) {
+        return decode_as(&bytes, charset);
     }
-    if let Some(encoding) = utf16_without_mark(&bytes) {
-        return decode_as(&bytes, encoding);
-    }
+    let (bytes, zeros) = repair::without_zeros(bytes);
     if is_binary(&bytes) {
         return Err(DocumentError::NotText { found: "binary data" });
     }
-    if is_iso_2022_jp(&bytes) {
-        return decode_as(&bytes, ISO_2022_JP);
+    let decoded = match forced {
+        Some(charset) => without_c1_controls(decode_as(&bytes, charset)?, charset),
+        None => detect_and_decode(bytes, declared),
+    }?;
+    Ok(Decoded { repaired: decoded.repaired + zeros, ..decoded })
+}
+
+/// Recognizes an encoding whose bytes would otherwise count as binary data or as ASCII.
+fn unmarked(bytes: &[u8], forced: Option<Charset>) -> Option<Charset> {
+    match forced {
+        Some(forced) => Some(forced).filter(|forced| forced.is_seven_bit()),
+        None => wide::without_mark(bytes).or_else(|| seven_bit(bytes)),
     }
+}
+
+fn detect_and_decode(bytes: Vec<u8>, declared: Option<Charset>) -> Result<Decoded, DocumentError> {
     let bytes = match String::from_utf8(bytes) {
-        Ok(text) => return Ok((text, None)),
+        Ok(text) => return Ok(Decoded { text, encoding: None, repaired: 0 }),
         Err(e) => e.into_bytes(),
     };
     if is_damaged_utf8(&bytes) {
-        return Err(DocumentError::Undecodable { encoding: UTF_8.name() });
+        return decode_as(&bytes, Charset::UTF_8);
     }
-    if let Some(Ok(decoded)) = declared.map(|encoding| decode_as(&bytes, encoding))
-        && !has_c1_control(&decoded.0)
-    {
-        return Ok(decoded);
+    match declared {
+        Some(charset) if !charset.is_supported() => {
+            return Err(DocumentError::Undecodable { encoding: charset.name() });
+        }
+        Some(charset) => {
+            let decoded = decode_as(&bytes, charset).and_then(|decoded| without_c1_controls(decoded, charset));
+            if decoded.is_ok() {
+                return decoded;
+            }
+        }
+        None => {}
     }
-    let guess = guess(&bytes, true);
-    let (text, encoding) = decode_as(&bytes, guess)?;
-    if has_only_accents(&text) {
-        return Err(DocumentError::Undecodable { encoding: declared.unwrap_or(guess).name() });
-    }
-    // No ordinary text contains C1 controls, so the guess is wrong. Without this check, cleaning would silently remove the
-    // C1 controls.
-    if has_c1_control(&text) {
-        return Err(DocumentError::Undecodable { encoding: guess.name() });
-    }
-    Ok((text, encoding))
+    let charset = guess(&bytes, true)?;
+    without_c1_controls(decode_as(&bytes, charset)?, charset)
 }
 
 /// Decodes a file of rows while the file is read. Detects the encoding from the start of the file. Returns the decoded
@@ -98,28 +118,26 @@ pub fn decode(
 /// checks for both cases, so that only the row with the invalid bytes fails and not the whole file.
 ///
 /// # Errors
-/// The content is not text, or the stream cannot be read.
+/// The content is not text, no encoding is probable enough, or the stream cannot be read.
 pub fn stream(
     reader: Box<dyn Read + Send>,
-    forced: Option<&'static Encoding>,
+    forced: Option<Charset>,
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
     let (start, mut reader) = peek(reader)?;
     refuse_known_formats(&start)?;
-    refuse_utf_32(&start)?;
-    let (encoding, mark) = match Encoding::for_bom(&start) {
+    let (charset, mark) = match Charset::for_bom(&start) {
         Some(marked) => marked,
         None => (forced.map_or_else(|| encoding_of_start(&start), Ok)?, 0),
     };
-    if encoding == UTF_8 {
-        skip(&mut reader, mark)?;
+    skip(&mut reader, mark)?;
+    if charset == Charset::UTF_8 {
         return Ok((reader, None));
     }
-    let decoder = DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(reader);
-    Ok((Box::new(decoder), Some(encoding.name())))
+    Ok((charset.reader(reader), Some(charset.name())))
 }
 
-/// Decodes a stream of JSON Lines while the stream is read. If the stream starts with the byte order mark of UTF-16, the
-/// encoding is UTF-16. Otherwise the encoding is UTF-8.
+/// Decodes a stream of JSON Lines while the stream is read. If the stream starts with a byte order mark, the mark
+/// decides the encoding. Otherwise the encoding is UTF-8.
 ///
 /// If the stream starts with neither `{` nor a byte order mark, zero bytes near its start mean binary data, and the whole
 /// stream is refused. If the stream starts with `{`, only the lines with zero bytes fail.
@@ -130,12 +148,12 @@ pub fn json_stream(
     reader: Box<dyn Read + Send>,
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
     let (start, reader) = peek(reader)?;
-    let has_mark = Encoding::for_bom(&start).is_some();
+    let has_mark = Charset::for_bom(&start).is_some();
     if !has_mark && !start.trim_ascii_start().starts_with(b"{") && start.contains(&0) {
         refuse_known_formats(&start)?;
         return Err(DocumentError::NotText { found: "binary data" });
     }
-    stream(reader, Some(UTF_8))
+    stream(reader, Some(Charset::UTF_8))
 }
 
 /// Reads the first [`START_BYTES`] bytes of a stream. Returns these bytes, and a stream that returns these bytes again,
@@ -165,39 +183,31 @@ impl Read for Failing {
     }
 }
 
-fn encoding_of_start(start: &[u8]) -> Result<&'static Encoding, DocumentError> {
-    if let Some(encoding) = utf16_without_mark(start) {
-        return Ok(encoding);
+fn encoding_of_start(start: &[u8]) -> Result<Charset, DocumentError> {
+    if let Some(charset) = unmarked(start, None) {
+        return Ok(charset);
     }
     if is_binary(start) {
         return Err(DocumentError::NotText { found: "binary data" });
     }
-    if is_iso_2022_jp(start) {
-        return Ok(ISO_2022_JP);
-    }
     // The start may end in the middle of a character.
     let is_utf8 = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
     if is_utf8 || is_damaged_utf8(start) {
-        return Ok(UTF_8);
+        return Ok(Charset::UTF_8);
     }
-    let guess = guess(start, (start.len() as u64) < START_BYTES);
-    match has_only_accents(&guess.decode_without_bom_handling(start).0) {
-        true => Err(DocumentError::Undecodable { encoding: guess.name() }),
-        false => Ok(guess),
-    }
+    guess(start, (start.len() as u64) < START_BYTES)
 }
 
 /// Returns the encoding that an HTML page or an XML declaration declares. Like browsers, this function searches only the
 /// first 1,024 bytes (<https://html.spec.whatwg.org/#prescan-a-byte-stream-to-determine-its-encoding>).
-pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
+pub fn declared(bytes: &[u8]) -> Option<Charset> {
     let start = bytes[..bytes.len().min(1024)].to_ascii_lowercase();
     ["charset=", "encoding="].iter().find_map(|name| {
         let behind = &start[memmem::find(&start, name.as_bytes())? + name.len()..];
         let behind = behind.strip_prefix(b"\"").or(behind.strip_prefix(b"'")).unwrap_or(behind);
         let label = behind.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte)).next()?;
-        // If the declaration can be read as ASCII, the page is not in UTF-16. The encoding x-user-defined represents binary
-        // data and not text.
-        Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
+        // If the declaration can be read as ASCII, the page is not in UTF-16 or UTF-32.
+        Charset::for_label(label).filter(|found| !found.is_wide())
     })
 }
 
@@ -205,15 +215,6 @@ fn refuse_known_formats(start: &[u8]) -> Result<(), DocumentError> {
     match known_format(start) {
         Some(found) => Err(DocumentError::NotText { found }),
         None => Ok(()),
-    }
-}
-
-/// Refuses UTF-32LE. Its byte order mark is the byte order mark of UTF-16LE followed by two zero bytes. A text in UTF-16LE
-/// never starts like this, because the two zero bytes would be a zero character.
-fn refuse_utf_32(start: &[u8]) -> Result<(), DocumentError> {
-    match start {
-        [0xFF, 0xFE, 0, 0, ..] => Err(DocumentError::Undecodable { encoding: "UTF-32LE" }),
-        _ => Ok(()),
     }
 }
 
@@ -226,39 +227,48 @@ pub fn known_format(start: &[u8]) -> Option<&'static str> {
 /// the text is cut off.
 const SURE_BYTES: usize = 64;
 
-/// Returns the legacy encoding that the bytes resemble most. `is_whole` says whether the bytes are a whole file.
+/// Returns the legacy encoding that a text most probably has. `is_whole` says whether the bytes are a whole file.
 ///
 /// The final character of the bytes may be cut off. If the bytes are only the start of a file, a cut-off character says
 /// nothing about the encoding. If the bytes are a whole file, a cut-off character means that the encoding is wrong. But if a
 /// whole file has more than [`SURE_BYTES`] non-ASCII bytes, the file is more likely damaged.
-fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
+fn guess(bytes: &[u8], is_whole: bool) -> Result<Charset, DocumentError> {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(bytes, false);
     let mut guess = detector.guess(None, Utf8Detection::Deny);
     let is_sure = || bytes.iter().filter(|byte| !byte.is_ascii()).count() > SURE_BYTES;
-    if is_whole && (guess.is_single_byte() || !is_sure()) {
+    if is_whole && !guess.is_single_byte() && !is_sure() {
         detector.feed(b"", true);
         guess = detector.guess(None, Utf8Detection::Deny);
     }
-    let (text, _) = guess.decode_without_bom_handling(bytes);
-    if has_only_lone_symbols(&text) { WINDOWS_1252 } else { guess }
+    if !guess.is_single_byte() && !has_only_lone_symbols(&guess.decode_without_bom_handling(bytes).0) {
+        return Ok(Charset::standard(guess));
+    }
+    match guess::single_byte(bytes) {
+        Guess::Found(charset) => Ok(charset),
+        Guess::Ambiguous(first, second) => {
+            Err(DocumentError::AmbiguousEncoding { first: first.name(), second: second.name() })
+        }
+        Guess::Unknown => Err(DocumentError::UnknownEncoding),
+    }
 }
 
-/// Returns whether a text is in ISO-2022-JP. Such a text has only ASCII bytes, so without this check the text would be
-/// decoded as UTF-8. The bytes `ESC $` switch to Japanese.
-fn is_iso_2022_jp(bytes: &[u8]) -> bool {
-    bytes.is_ascii() && memmem::find(bytes, b"\x1b$").is_some()
-}
-
-/// Returns whether most accented letters and signs of a text are in runs of at least four such characters.
-///
-/// In languages with the Latin alphabet, at most two accented letters usually follow each other. Long runs mean that the
-/// encoding is wrong: a damaged text was decoded with a single-byte encoding, which has a character for almost every byte.
-fn has_only_accents(text: &str) -> bool {
-    let runs = text.split(|c| !matches!(c, '\u{A0}'..='\u{17F}')).map(|run| run.chars().count());
-    let (accents, in_runs) = runs
-        .fold((0, 0), |(accents, in_runs), run| (accents + run, in_runs + if run >= 4 { run } else { 0 }));
-    accents > 8 && 2 * in_runs > accents
+/// Recognizes the 7-bit encodings of Chinese, Japanese and Korean. Without this check, such a text would be decoded as UTF-8.
+fn seven_bit(bytes: &[u8]) -> Option<Charset> {
+    if !bytes.is_ascii() {
+        return None;
+    }
+    if let Some(at) = memmem::find(bytes, b"\x1b$") {
+        return Some(match &bytes[at + 2..] {
+            [b')', b'C', ..] => Charset::seven_bit(SevenBit::Iso2022Kr),
+            [b')' | b'*', ..] => Charset::seven_bit(SevenBit::Iso2022Cn),
+            _ => Charset::standard(ISO_2022_JP),
+        });
+    }
+    // `~{` may stand in ASCII texts too, but what follows is then not Chinese.
+    let hz = Charset::seven_bit(SevenBit::Hz);
+    let is_hz = memmem::find(bytes, b"~{").is_some() && memmem::find(bytes, b"~}").is_some();
+    (is_hz && hz.decode(bytes).is_some()).then_some(hz)
 }
 
 /// Returns whether a text has C1 control characters. Such characters appear only in a text that was decoded with the wrong
@@ -293,28 +303,21 @@ fn has_only_lone_symbols(text: &str) -> bool {
     text.contains(is_wide)
 }
 
-fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, DocumentError> {
-    match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-        Some(text) => {
-            refuse_known_formats(text.as_bytes())?;
-            Ok((text.into_owned(), (encoding != UTF_8).then(|| encoding.name())))
-        }
-        None => Err(DocumentError::Undecodable { encoding: encoding.name() }),
-    }
+fn decode_as(bytes: &[u8], charset: Charset) -> Result<Decoded, DocumentError> {
+    let is_utf_8 = charset == Charset::UTF_8;
+    let decoded = if is_utf_8 { repair::utf_8(bytes) } else { charset.decode(bytes).map(|text| (text, 0)) };
+    let (text, repaired) = decoded.ok_or(DocumentError::Undecodable { encoding: charset.name() })?;
+    refuse_known_formats(text.as_bytes())?;
+    Ok(Decoded { text, encoding: (!is_utf_8).then(|| charset.name()), repaired })
 }
 
-/// Recognizes UTF-16 without a byte order mark and returns its byte order. In UTF-16, every second byte of ASCII text is
-/// zero. This function requires only half as many zero bytes, because text in other encodings has no zero bytes.
-fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
-    let start = &bytes[..bytes.len().min(4096) & !1];
-    let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|&&byte| byte == 0).count();
-    let (even, odd) = (zeros(0), zeros(1));
-    match start.len() / 4 {
-        0 => None,
-        quarter if odd > quarter && even == 0 => Some(UTF_16LE),
-        quarter if even > quarter && odd == 0 => Some(UTF_16BE),
-        _ => None,
+/// Refuses a text with C1 controls. No ordinary text contains them, so its encoding is wrong. Without this check, cleaning
+/// would silently remove them.
+fn without_c1_controls(decoded: Decoded, charset: Charset) -> Result<Decoded, DocumentError> {
+    if !charset.is_unicode() && has_c1_control(&decoded.text) {
+        return Err(DocumentError::Undecodable { encoding: charset.name() });
     }
+    Ok(decoded)
 }
 
 /// Returns whether bytes are binary data. Binary data contains a zero byte, or more than one control character per 100
