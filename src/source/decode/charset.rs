@@ -50,10 +50,15 @@ const UNSUPPORTED: [(&str, &str); 6] = [
 ];
 
 impl Charset {
+    /// UTF-8.
     pub const UTF_8: Charset = Charset::standard(encoding_rs::UTF_8);
+    /// UTF-16 with the low byte first.
     pub const UTF_16LE: Charset = Charset::standard(encoding_rs::UTF_16LE);
+    /// UTF-16 with the high byte first.
     pub const UTF_16BE: Charset = Charset::standard(encoding_rs::UTF_16BE);
+    /// UTF-32 with the lowest byte first.
     pub const UTF_32LE: Charset = Charset(Kind::Utf32 { is_big_endian: false });
+    /// UTF-32 with the highest byte first.
     pub const UTF_32BE: Charset = Charset(Kind::Utf32 { is_big_endian: true });
 
     /// Returns an encoding of the WHATWG Encoding Standard.
@@ -69,7 +74,8 @@ impl Charset {
     /// Returns the encoding that a label names. The label may be one of the WHATWG Encoding Standard, of IANA or of Python.
     /// The encoding x-user-defined represents binary data and not text, so its label is unknown here.
     pub fn for_label(label: &[u8]) -> Option<Charset> {
-        let plain: String = label.iter().filter(|byte| !b"-_: ".contains(byte)).map(|&byte| char::from(byte)).collect();
+        let plain: String =
+            label.iter().filter(|byte| !b"-_: ".contains(byte)).map(|&byte| char::from(byte)).collect();
         let plain = plain.to_ascii_lowercase();
         let other = OTHER_LABELS.iter().find(|(label, _)| *label == plain);
         let label = other.map_or(label, |(_, label)| label.as_bytes());
@@ -126,6 +132,13 @@ impl Charset {
     /// Returns whether this is an encoding of Unicode.
     pub fn is_unicode(self) -> bool {
         self.is_wide() || self == Charset::UTF_8
+    }
+
+    /// Returns whether pages of the web are in this encoding: it is in the WHATWG Encoding Standard, and not one of DOS or of
+    /// classic Mac OS.
+    pub fn is_of_the_web(self) -> bool {
+        let is_older = ["IBM866", "macintosh", "x-mac-cyrillic"].contains(&self.name());
+        matches!(self.0, Kind::Standard(_)) && !is_older
     }
 
     /// Returns whether this program can decode the encoding.

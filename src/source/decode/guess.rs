@@ -116,7 +116,9 @@ impl Class {
         match c {
             '\u{80}'..='\u{9F}' => Class::Forbidden,
             '’' => Class::Apostrophe,
-            '“' | '„' | '‘' | '«' | '‹' | '¿' | '¡' | '‚' | '£' | '€' | '©' | '§' | '•' => Class::Opening,
+            '“' | '„' | '‘' | '«' | '‹' | '¿' | '¡' | '‚' | '£' | '€' | '©' | '§' | '•' => {
+                Class::Opening
+            }
             '”' | '»' | '›' | '…' | '®' | '™' | 'º' | 'ª' => Class::Closing,
             '–' | '—' | '\u{A0}' | '·' | '°' | 'µ' => Class::Between,
             '\u{2500}'..='\u{259F}' => Class::Drawing,
@@ -206,14 +208,24 @@ impl Candidate {
             for &byte in *word {
                 let class = class(byte);
                 // What is the same in all encodings does not count, except for a capital within a word.
-                if !byte.is_ascii() || !u8::is_ascii(&before.0) || class == Class::Capital && before.1 == Class::Letter {
+                if !byte.is_ascii()
+                    || !u8::is_ascii(&before.0)
+                    || class == Class::Capital && before.1 == Class::Letter
+                {
                     cost += class.cost_after(before.1);
                 }
                 before = (byte, class);
             }
         }
-        let letters: usize = words.counts.iter().zip(self.classes).filter(|(_, class)| class.is_letter()).map(|(count, _)| count).sum();
-        let of_letters = |costs: &Costs| words.counts.iter().zip(costs.bytes).map(|(count, cost)| count * cost).sum();
+        let letters: usize = words
+            .counts
+            .iter()
+            .zip(self.classes)
+            .filter(|(_, class)| class.is_letter())
+            .map(|(count, _)| count)
+            .sum();
+        let of_letters =
+            |costs: &Costs| words.counts.iter().zip(costs.bytes).map(|(count, cost)| count * cost).sum();
         let of_languages = self.languages.iter().map(|costs| {
             let of_letters: usize = of_letters(costs);
             (of_letters + costs.of_plain_words(words, letters) + costs.of_rarity(), of_letters)
