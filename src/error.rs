@@ -78,6 +78,17 @@ pub enum DocumentError {
         /// The encoding that was tried.
         encoding: &'static str,
     },
+    /// Two encodings are probable, and give different texts.
+    #[error("its encoding is {first} or {second}, and the text is too short to tell which")]
+    AmbiguousEncoding {
+        /// The more probable encoding.
+        first: &'static str,
+        /// The other encoding.
+        second: &'static str,
+    },
+    /// In no encoding are the characters of the text those of a language.
+    #[error("its encoding is unknown: no encoding makes words of its bytes")]
+    UnknownEncoding,
     /// A line is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotJson(String),

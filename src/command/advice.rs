@@ -106,7 +106,9 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::LinkLoop { .. } => "remove the symlink, or run without --follow",
         DocumentError::NotUtf8 { .. } => "convert the file to UTF-8",
         DocumentError::NotText { .. } => "give it the right file extension, or skip it with --exclude",
-        DocumentError::Undecodable { .. } => "name its encoding with --encoding, or save it as UTF-8",
+        DocumentError::Undecodable { .. }
+        | DocumentError::AmbiguousEncoding { .. }
+        | DocumentError::UnknownEncoding => "name its encoding with --encoding, or save it as UTF-8",
         DocumentError::NotJson(_) => "each line must be an object like {\"id\": \"1\", \"text\": \"…\"}",
         DocumentError::FieldMissing { .. } => "name the right field with --text-field",
         DocumentError::FieldType { role: FieldRole::Id, .. } => "name another field with --id-field",

@@ -46,6 +46,7 @@ fn write(
     match item {
         ReadDocument::Document(document, _) => {
             documents.found(document.encoding);
+            documents.repaired(&document, reporter);
             documents.empty += u64::from(document.content.text().is_empty());
             output.push(&document.id, &document.content, &document.kept)
         }

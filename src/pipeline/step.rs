@@ -305,6 +305,7 @@ mod tests {
                     title: None,
                     origin,
                     encoding: None,
+                    repaired: 0,
                     kept: Arc::new([]),
                 },
                 id: Digest::of([]),

@@ -34,6 +34,8 @@ pub struct Document {
     pub origin: Origin,
     /// The encoding that the text was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
+    /// How many stray bytes were replaced or removed when the text was decoded.
+    pub repaired: usize,
     /// The values of the fields in [`Fields::keep`](super::Fields::keep), in the order of that list. The value of a missing
     /// field is null.
     pub kept: Arc<[Value]>,

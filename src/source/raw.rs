@@ -7,7 +7,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use serde_json::Value;
 
-use super::decode::{self, Charset, decode};
+use super::decode::{self, Charset, Decoded, decode};
 use super::document::{Document, Limits, Origin};
 use super::fields::{self, Fields, Parsed, Record};
 use super::format::{DocumentFormat, FileFormat, FormatKind};
@@ -129,8 +129,9 @@ impl RawFile {
         let RawFile { id, base, location, download, format, size } = self;
         let bytes = download.map_or_else(|| location.open(), |reader| Ok(reader));
         match bytes.and_then(|bytes| reading.file(bytes, format, size)) {
-            Ok(Text { content, title, encoding, kept }) => {
-                Ok(Document { id, content, title, origin: Origin { file: base, line: None }, encoding, kept })
+            Ok(Text { content, title, encoding, repaired, kept }) => {
+                let origin = Origin { file: base, line: None };
+                Ok(Document { id, content, title, origin, encoding, repaired, kept })
             }
             Err(cause) => {
                 Err(Failure { place: location.to_string(), cause, lost: Lost::Document(id.into()) })
@@ -145,8 +146,8 @@ impl RawRow {
         let origin = Origin { file, line: Some(number) };
         let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
         match reading.row(&content, encoding) {
-            Ok((own, Text { content, title, encoding, kept })) => {
-                Ok(Document { id: id(own), content, title, origin, encoding, kept })
+            Ok((own, Text { content, title, encoding, repaired, kept })) => {
+                Ok(Document { id: id(own), content, title, origin, encoding, repaired, kept })
             }
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -163,7 +164,7 @@ pub struct Reading {
     /// The fields to read from rows.
     pub fields: Fields,
     /// The encoding of texts; `None` to detect the encoding of each file.
-    pub encoding: Option<&'static Charset>,
+    pub encoding: Option<Charset>,
     /// Whether the titles of documents are read.
     pub wants_title: bool,
     /// Limits on each document.
@@ -177,6 +178,7 @@ struct Text {
     content: Structured,
     title: Option<String>,
     encoding: Option<&'static str>,
+    repaired: usize,
     kept: Arc<[Value]>,
 }
 
@@ -189,22 +191,22 @@ impl Reading {
     ) -> Result<Text, DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
-            let (text, encoding) = decode(bytes, self.encoding, None)?;
+            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, None)?;
             let kept = self.fields.kept(&Record::new());
-            return Ok(Text { content: Structured::plain(text), title: None, encoding, kept });
+            return Ok(Text { content: Structured::plain(text), title: None, encoding, repaired, kept });
         };
-        let (bytes, encoding) = if format.is_text() {
+        let (bytes, encoding, repaired) = if format.is_text() {
             let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
-            let (text, encoding) = decode(bytes, self.encoding, declared)?;
-            (text.into_bytes(), encoding)
+            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, declared)?;
+            (text.into_bytes(), encoding, repaired)
         } else {
-            (bytes, None)
+            (bytes, None, 0)
         };
         let wants_fields = self.wants_title || !self.fields.keep.is_empty();
         let extracted = self.workers.extract(format, &bytes, wants_fields)?;
         let title = extracted.fields.get("title").and_then(Value::as_str).map(clean);
         let kept = self.fields.kept(&extracted.fields);
-        Ok(Text { content: extracted.content, title, encoding, kept })
+        Ok(Text { content: extracted.content, title, encoding, repaired, kept })
     }
 
     fn bytes(
@@ -243,7 +245,7 @@ impl Reading {
             RowContent::Json(line) => self.fields.of(&json::parse(line)?)?,
             RowContent::Record(record) => self.fields.of(record)?,
         };
-        Ok((id, Text { content: Structured::plain(text), title: None, encoding, kept }))
+        Ok((id, Text { content: Structured::plain(text), title: None, encoding, repaired: 0, kept }))
     }
 
     /// Returns the id of a failed row. Returns `None` if the id cannot be read, and `Some(None)` if the row has no id.

@@ -76,7 +76,8 @@ pub fn this_program() -> anyhow::Result<PathBuf> {
         .context("the path of this program cannot be found, so no worker can be started; mount /proc")
 }
 
-fn encoding(name: &str) -> Result<&'static Charset, Usage> {
+fn encoding(name: &str) -> Result<Charset, Usage> {
     Charset::for_label(name.as_bytes())
-        .ok_or_else(|| Usage(format!("--encoding {name}: is unknown; use a name from the WHATWG Encoding Standard, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
+        .filter(|charset| charset.is_supported())
+        .ok_or_else(|| Usage(format!("--encoding {name}: is unknown; use a name from the WHATWG Encoding Standard, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le, or the name of a DOS or Macintosh encoding, such as cp852 or x-mac-ce")))
 }

@@ -83,7 +83,7 @@ impl Package<'_> {
             bytes if bytes > expanded_max => Err(ContentError::Expands { max: self.limits.expansion }),
             _ => {
                 let declared = declared(&xml);
-                let decoded = decode(xml, None, declared).map(|(xml, _)| Some(xml));
+                let decoded = decode(xml, None, declared).map(|decoded| Some(decoded.text));
                 decoded.map_err(|_| unreadable(format!("its part {name} is not text")))
             }
         }

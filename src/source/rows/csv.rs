@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::source::Source;
 use crate::error::{ContentError, DocumentError};
-use crate::source::decode;
+use crate::source::decode::{self, Charset};
 use crate::source::fields::Record;
 use crate::source::format::Decompressed;
 use crate::source::found::Found;
@@ -129,7 +129,7 @@ fn header(record: &ByteRecord) -> Result<Vec<String>, DocumentError> {
 fn text(value: &[u8]) -> Result<String, DocumentError> {
     match std::str::from_utf8(value) {
         Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(DocumentError::Undecodable { encoding: decode::UTF_8.name() }),
+        Err(_) => Err(DocumentError::Undecodable { encoding: Charset::UTF_8.name() }),
     }
 }
 

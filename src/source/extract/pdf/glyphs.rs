@@ -257,9 +257,7 @@ impl<'a> Device<'a> for Collector<'_> {
 /// nearly the same as PDFDocEncoding.
 fn text_string(bytes: &[u8]) -> Option<String> {
     match Charset::for_bom(bytes) {
-        Some((encoding, mark)) => encoding
-            .decode_without_bom_handling_and_without_replacement(&bytes[mark..])
-            .map(|text| text.into_owned()),
+        Some((charset, mark)) => charset.decode(&bytes[mark..]),
         None => Some(bytes.iter().copied().map(char::from).collect()),
     }
 }
