@@ -11,7 +11,7 @@ use crate::command::setup::{inputs, model};
 use crate::console::Reporter;
 use crate::index::{Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind, Setting};
 use crate::pipeline::{Job, OldOutput};
-use crate::source::{Reading, Roots};
+use crate::source::{PagePart, Reading, Roots};
 use crate::storage::object::Stores;
 
 /// The documents of a run.
@@ -94,7 +94,9 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
     let of_model = model.fingerprint().clone();
     let dim = model::dim(arguments.dim, of_model.width)?;
     let rows = if arguments.chunks { RowKind::Chunks } else { RowKind::Documents };
-    Ok(model::fingerprint(of_model, dim, model.workload.max_tokens, &model.prompt, rows))
+    let whole_pages = arguments.reading.html == Some(PagePart::Whole);
+    let fingerprint = model::fingerprint(of_model, dim, model.workload.max_tokens, &model.prompt, rows);
+    Ok(Fingerprint { whole_pages, ..fingerprint })
 }
 
 /// Checks that each setting of the old index that prevents the reuse of its vectors has been changed on purpose: by an argument
@@ -110,17 +112,22 @@ fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArgu
     };
     let mut differences = before.differences(now);
     differences.retain(|(setting, _)| !is_meant(setting));
+    let mut parts = names(&differences);
+    // Vectors are looked up by text, so another part of the pages is no difference for them. But it changes many texts.
+    if before.whole_pages != now.whole_pages && arguments.reading.html.is_none() {
+        parts.push("the part of web pages".to_owned());
+    }
     ensure!(
-        differences.is_empty(),
+        parts.is_empty(),
         "output {}: was made with other settings, which no argument of this run changes: {}; repeat the arguments of the old run, or embed all texts again with --rebuild (the old output is untouched)",
         arguments.output.display(),
-        names(&differences)
+        parts.join(", ")
     );
     Ok(())
 }
 
-fn names(differences: &[(Setting, String)]) -> String {
-    differences.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+fn names(differences: &[(Setting, String)]) -> Vec<String> {
+    differences.iter().map(|(_, name)| name.clone()).collect()
 }
 
 /// Compares the fingerprint in the old index with the fingerprint of this run, and decides which vectors can be reused.
@@ -133,7 +140,7 @@ fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Rep
     if !differences.is_empty() && !is_rebuild {
         reporter.warn(&format!(
             "all texts are embedded again, because the old output was made with other settings: {}",
-            names(&differences)
+            names(&differences).join(", ")
         ));
     }
     let reusable = match before {

@@ -46,7 +46,7 @@ pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Resu
             keep: keep(&arguments.keep, more)?,
         },
         encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
-        workers: Workers::new(this_program()?, limits),
+        workers: Workers::new(this_program()?, limits).with_page_part(arguments.html.unwrap_or_default()),
         limits,
     })
 }

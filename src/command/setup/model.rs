@@ -71,6 +71,7 @@ pub fn fingerprint(
         prompt: is_other.then(|| prompt.to_owned()),
         max_tokens,
         rows,
+        whole_pages: false,
         extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,
