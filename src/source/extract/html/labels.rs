@@ -38,7 +38,8 @@ pub fn is_labelled(page: &Page, at: usize) -> bool {
     if !LABELLED.contains(&element) {
         return false;
     }
-    let mut is_labelled = element == "footer";
+    // The footer of a quotation names its author.
+    let mut is_labelled = element == "footer" && page.name(page.parent(at)) != "blockquote";
     // The id of a section of a document is its heading.
     let is_section = element == "section" || page.attribute(at, "class").as_deref() == Some("section");
     for attribute in if is_section { &["class"][..] } else { &["class", "id"] } {
