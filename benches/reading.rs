@@ -250,6 +250,7 @@ fn fingerprint() -> Fingerprint {
         rows: RowKind::Documents,
         extraction: 0,
         cleaning: 0,
+        whole_pages: false,
         chunking: 0,
         chunk_by: ChunkBy::default(),
         overlap: 0,

@@ -227,6 +227,9 @@ pub enum ContentError {
     /// Most of the text is drawn in fonts that do not name their characters.
     #[error("its fonts do not say which characters they show")]
     NoUnicode,
+    /// The page has a title at most, and a script writes the rest of it.
+    #[error("has no text without its scripts")]
+    Scripted,
     /// The table has none of the requested columns.
     #[error("no column `{column}` (the columns are: {columns})")]
     ColumnMissing {

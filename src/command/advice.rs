@@ -132,6 +132,7 @@ fn of_content(error: &ContentError) -> &'static str {
         ContentError::Quotes => "write each quote inside a value twice",
         ContentError::Password => "save it without a password",
         ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
+        ContentError::Scripted => "open it in a browser and save the page as it is shown",
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",
         ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",
     }

@@ -1,6 +1,7 @@
 //! The metadata of an index file: the settings that the vectors depend on, and the version of the tool that made the file.
 
 use std::fmt;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,10 @@ pub struct Fingerprint {
     pub max_tokens: usize,
     /// Whether a row is a document or a chunk.
     pub rows: RowKind,
+    /// Whether web pages were read whole, and not only their main content. Missing in indexes of older versions, which knew no such
+    /// choice.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub whole_pages: bool,
     /// Version of the rules for extracting text from files.
     pub extraction: u32,
     /// Version of the cleaning rules.
@@ -229,6 +234,7 @@ mod tests {
             rows: RowKind::Documents,
             extraction: 1,
             cleaning,
+            whole_pages: false,
             chunking: 1,
             chunk_by: ChunkBy::default(),
             overlap: 0,

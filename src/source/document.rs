@@ -2,6 +2,7 @@
 //! skipped.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,28 @@ pub struct Limits {
     pub seconds: u64,
     /// Maximum ratio of decompressed size to compressed size.
     pub expansion: u64,
+}
+
+/// The part of a web page that is the document.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PagePart {
+    /// The main content. A page without a main content is read whole.
+    #[default]
+    Article,
+    /// Everything but menus, controls and hidden elements.
+    Whole,
+}
+
+impl FromStr for PagePart {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "article" => Ok(PagePart::Article),
+            "whole" => Ok(PagePart::Whole),
+            _ => Err("expected article or whole"),
+        }
+    }
 }
 
 /// A document that has been read.

@@ -24,7 +24,7 @@ mod worker;
 
 pub use confine::Confinement;
 pub use decode::Charset;
-pub use document::{Document, LeftOut, Limits, Origin};
+pub use document::{Document, LeftOut, Limits, Origin, PagePart};
 pub use fields::Fields;
 pub use filter::{Filter, PatternError, PatternList};
 pub use found::Found;

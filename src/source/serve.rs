@@ -51,11 +51,11 @@ fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
     let mut requests = io::stdin().lock();
     let mut line = String::new();
     while requests.read_line(&mut line)? > 0 {
-        let Request { format, bytes, limits, wants_fields } = serde_json::from_str(&line)?;
+        let Request { format, bytes, limits, page_part, wants_fields } = serde_json::from_str(&line)?;
         limit_seconds(limits.seconds)?;
         let mut content = Vec::new();
         requests.by_ref().take(bytes).read_to_end(&mut content)?;
-        let extracted = guarded(format.name(), || extract(format, &content, limits, wants_fields));
+        let extracted = guarded(format.name(), || extract(format, &content, limits, page_part, wants_fields));
         answer(answers, &extracted)?;
         answers.flush()?;
         line.clear();

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::confine::Confinement;
-use super::document::Limits;
+use super::document::{Limits, PagePart};
 use super::extract::Extracted;
 use super::fields::{Fields, Record};
 use super::format::DocumentFormat;
@@ -87,6 +87,7 @@ pub struct Request {
     /// The number of bytes of the document. The bytes follow the request.
     pub bytes: u64,
     pub limits: Limits,
+    pub page_part: PagePart,
     /// Whether the answer has [`Extracted::fields`].
     pub wants_fields: bool,
 }
@@ -103,6 +104,7 @@ pub type Sent = Vec<Response<Record>>;
 pub struct Workers {
     program: PathBuf,
     limits: Limits,
+    page_part: PagePart,
     /// Workers that wait for another document, each with [`MEMORY_SHARE`].
     idle: Mutex<Vec<Worker>>,
     /// Held while a worker with [`MEMORY_MAX`] extracts a text.
@@ -112,7 +114,13 @@ pub struct Workers {
 impl Workers {
     /// Returns an empty pool of workers. `program` is the absolute path of this program.
     pub fn new(program: PathBuf, limits: Limits) -> Self {
-        Workers { program, limits, idle: Mutex::default(), large: Mutex::default() }
+        let page_part = PagePart::default();
+        Workers { program, limits, page_part, idle: Mutex::default(), large: Mutex::default() }
+    }
+
+    /// Sets which part of a web page is extracted.
+    pub fn with_page_part(self, page_part: PagePart) -> Self {
+        Workers { page_part, ..self }
     }
 
     /// Extracts the text of a document in a worker. Most documents need little memory, so the first worker has little. If the
@@ -126,7 +134,8 @@ impl Workers {
         content: &[u8],
         wants_fields: bool,
     ) -> Result<Extracted, DocumentError> {
-        let request = Request { format, bytes: content.len() as u64, limits: self.limits, wants_fields };
+        let (limits, page_part) = (self.limits, self.page_part);
+        let request = Request { format, bytes: content.len() as u64, limits, page_part, wants_fields };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = idle.map_or_else(|| self.start(Task::Extract, MEMORY_SHARE, Stdio::piped()), Ok)?;
         match worker.ask(&request, content) {

@@ -15,7 +15,7 @@ use crate::index::{
     Effect, Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind, Setting, SettingDifference,
 };
 use crate::pipeline::{DocumentSize, Job, OldOutput};
-use crate::source::{Reading, Roots};
+use crate::source::{PagePart, Reading, Roots};
 use crate::storage::object::Stores;
 use crate::text::chunk::{ChunkBy, ChunkContext, ChunkRules};
 
@@ -138,7 +138,10 @@ fn rules(arguments: &BuildArguments, model: &LazyModel) -> ChunkRules {
 fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<Fingerprint> {
     let of_model = model.fingerprint().clone();
     let dim = model::dim(arguments.dim, of_model.width)?;
-    Ok(model::fingerprint(of_model, dim, &rules(arguments, model), &model.texts.prompt, rows(arguments)))
+    let fingerprint =
+        model::fingerprint(of_model, dim, &rules(arguments, model), &model.texts.prompt, rows(arguments));
+    let whole_pages = arguments.reading.html == Some(PagePart::Whole);
+    Ok(Fingerprint { whole_pages, ..fingerprint })
 }
 
 /// Checks that each setting in which the old index differs has been changed on purpose: by an argument of this run, or by a new
@@ -157,17 +160,22 @@ fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArgu
     };
     let mut differences = before.differences(now);
     differences.retain(|difference| !is_meant(&difference.setting));
+    let mut parts = names(&differences);
+    // Vectors are looked up by text, so another part of the pages is no difference for them. But it changes many texts.
+    if before.whole_pages != now.whole_pages && arguments.reading.html.is_none() {
+        parts.push("the part of web pages".to_owned());
+    }
     ensure!(
-        differences.is_empty(),
+        parts.is_empty(),
         "output {}: was made with other settings, which no argument of this run changes: {}; repeat the arguments of the old run, or embed all texts again with --rebuild (the old output is untouched)",
         arguments.output.display(),
-        names(&differences)
+        parts.join(", ")
     );
     Ok(())
 }
 
-fn names(differences: &[SettingDifference]) -> String {
-    differences.iter().map(|difference| difference.name.as_str()).collect::<Vec<_>>().join(", ")
+fn names(differences: &[SettingDifference]) -> Vec<String> {
+    differences.iter().map(|difference| difference.name.clone()).collect()
 }
 
 /// Compares the fingerprint in the old index with the fingerprint of this run, and decides which vectors can be reused.
@@ -188,7 +196,7 @@ fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Rep
         None => None,
     };
     if let Some(again) = again.filter(|_| !is_rebuild) {
-        let names = names(&differences);
+        let names = names(&differences).join(", ");
         reporter.warn(&format!("{again}, because the old output was made with other settings: {names}"));
     }
     let reusable = match (before, effect) {

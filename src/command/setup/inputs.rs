@@ -47,7 +47,7 @@ pub fn reading(arguments: &ReadingArguments, more: &[&str]) -> anyhow::Result<Re
         },
         encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
         wants_title: false,
-        workers: Workers::new(this_program()?, limits),
+        workers: Workers::new(this_program()?, limits).with_page_part(arguments.html.unwrap_or_default()),
         limits,
     })
 }

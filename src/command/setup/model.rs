@@ -75,6 +75,7 @@ pub fn fingerprint(
         prompt: is_other.then(|| prompt.to_owned()),
         max_tokens: chunking.tokens,
         rows,
+        whole_pages: false,
         extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,

@@ -9,7 +9,7 @@ mod pdf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ContentError;
-use crate::source::document::Limits;
+use crate::source::document::{Limits, PagePart};
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
 use crate::text::blocks::Structured;
@@ -36,6 +36,7 @@ pub fn extract(
     format: DocumentFormat,
     content: &[u8],
     limits: Limits,
+    page_part: PagePart,
     wants_fields: bool,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
@@ -48,8 +49,12 @@ pub fn extract(
             }
             markdown::markdown(body)
         }
-        DocumentFormat::Html => html::html(text()?),
-        DocumentFormat::Xhtml => html::xhtml(text()?),
+        DocumentFormat::Html | DocumentFormat::Xhtml => {
+            let read = if format == DocumentFormat::Html { html::html } else { html::xhtml };
+            let page = read(text()?, page_part, wants_fields)?;
+            extracted.fields = page.fields;
+            page.content
+        }
         DocumentFormat::Pdf => pdf::pdf(content)?,
         DocumentFormat::Docx => docx::docx(content, limits)?,
     };
