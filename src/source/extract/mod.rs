@@ -1,9 +1,9 @@
 //! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
-mod docx;
 mod front_matter;
 mod html;
 mod markdown;
+mod office;
 mod pdf;
 
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,11 @@ pub fn extract(
         DocumentFormat::Html => html::html(text()?),
         DocumentFormat::Xhtml => html::xhtml(text()?),
         DocumentFormat::Pdf => pdf::pdf(content)?,
-        DocumentFormat::Docx => docx::docx(content, limits)?,
+        DocumentFormat::Docx => {
+            let (text, fields) = office::docx::docx(content, limits, wants_fields)?;
+            extracted.fields = fields;
+            text
+        }
     };
     match limits.document_bytes {
         max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
