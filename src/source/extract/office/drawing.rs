@@ -104,15 +104,19 @@ pub fn write_runs(paragraph: Node, text: &mut BlockWriter) {
 /// Returns the alternative text of a drawing, given the element with its name (`docPr` or `cNvPr`). Decorations have none,
 /// and the name of a picture file is none.
 pub fn alternative<'a>(properties: Node<'a, '_>) -> Option<&'a str> {
-    const FILES: [&str; 10] =
-        [".bmp", ".emf", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".tif", ".tiff", ".wmf"];
     let text = attribute(properties, "descr")?.trim();
     let is_decoration = child(properties, "extLst").is_some_and(|list| {
         elements(list, "ext").filter_map(|ext| child(ext, "decorative")).any(is_on)
     });
-    let lower = text.to_ascii_lowercase();
-    let is_name = FILES.iter().any(|ending| lower.ends_with(ending));
-    (!text.is_empty() && !is_decoration && !is_name).then_some(text)
+    (!text.is_empty() && !is_decoration && !is_file_name(text)).then_some(text)
+}
+
+/// Returns whether a text is only the name of a picture file.
+pub fn is_file_name(text: &str) -> bool {
+    const ENDINGS: [&str; 10] =
+        [".bmp", ".emf", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".tif", ".tiff", ".wmf"];
+    let text = text.trim_end().to_ascii_lowercase();
+    ENDINGS.iter().any(|ending| text.ends_with(ending))
 }
 
 /// Returns whether a drawing is hidden, given the element with its name.

@@ -2,7 +2,7 @@
 //!
 //! The names of parts and elements are defined in ECMA-376 (Office Open XML), part 1, chapters 13 and 19 to 21.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use roxmltree::Node;
@@ -25,6 +25,12 @@ const ROW_HEIGHT: f64 = 228_600.0;
 
 /// Number of levels of a list.
 const LEVELS: usize = 9;
+
+/// The kind of placeholders for the title of a slide.
+const TITLE: &str = "title";
+
+/// The kind of placeholders that have the same text on every slide, or text that changes by itself.
+const REPEATED: &str = "repeated";
 
 /// Returns the text of the slides, each with its title first, then its shapes from top to bottom and from left to right, then
 /// its notes. Returns the properties of the presentation if `wants_fields` is set.
@@ -97,15 +103,16 @@ fn write_slide(
 /// Where a layout and its master put the placeholders of a slide, and which marks their lists have.
 #[derive(Default)]
 struct Layout {
-    /// The placeholders of the layout, then those of the master.
-    placeholders: Vec<Placeholder>,
+    /// The placeholders of the layout, keyed by their index.
+    by_index: HashMap<String, Rc<Placeholder>>,
+    /// The first placeholder of each kind, of the layout and then of the master.
+    by_kind: HashMap<&'static str, Vec<Rc<Placeholder>>>,
     /// The marks of body text.
     body: Marks,
 }
 
 struct Placeholder {
-    kind: String,
-    index: String,
+    kind: &'static str,
     position: Option<(f64, f64)>,
     marks: Marks,
 }
@@ -136,20 +143,7 @@ fn layout_of(
     for part in [Some(name), of_layout.first("slideMaster")].into_iter().flatten() {
         let Some(xml) = package.text(part)? else { continue };
         let xml = parse(package.format(), part, &xml)?;
-        let root = xml.root_element();
-        let tree = descend(root, &["cSld", "spTree"]);
-        for shape in tree.into_iter().flat_map(|tree| elements(tree, "sp")) {
-            let Some((kind, index)) = placeholder(shape) else { continue };
-            layout.placeholders.push(Placeholder {
-                kind: kind.to_owned(),
-                index: index.to_owned(),
-                position: position(shape),
-                marks: marks(descend(shape, &["txBody", "lstStyle"])),
-            });
-        }
-        if let Some(styles) = descend(root, &["txStyles", "bodyStyle"]) {
-            layout.body = marks(Some(styles));
-        }
+        layout.add(xml.root_element(), part == name);
     }
     let layout = Rc::new(layout);
     layouts.insert(name.to_owned(), layout.clone());
@@ -157,33 +151,47 @@ fn layout_of(
 }
 
 impl Layout {
-    /// Returns what a placeholder of a slide inherits: from the layout by index, then from the master by kind.
-    fn inherited(&self, kind: &str, index: &str) -> impl Iterator<Item = &Placeholder> {
-        let of_layout = self.placeholders.iter().find(move |other| other.index == index && !index.is_empty());
+    /// Adds what a layout or its master sets.
+    fn add(&mut self, root: Node, is_layout: bool) {
+        let mut kinds = HashSet::new();
+        let tree = descend(root, &["cSld", "spTree"]);
+        for shape in tree.into_iter().flat_map(|tree| elements(tree, "sp")) {
+            let Some((kind, index)) = placeholder(shape) else { continue };
+            let placeholder = Rc::new(Placeholder {
+                kind,
+                position: position(shape),
+                marks: marks(descend(shape, &["txBody", "lstStyle"])),
+            });
+            if is_layout && !index.is_empty() {
+                self.by_index.entry(index.to_owned()).or_insert(placeholder.clone());
+            }
+            if kinds.insert(kind) {
+                self.by_kind.entry(kind).or_default().push(placeholder);
+            }
+        }
+        if let Some(styles) = descend(root, &["txStyles", "bodyStyle"]) {
+            self.body = marks(Some(styles));
+        }
+    }
+
+    /// Returns what a placeholder of a slide inherits: from the layout by index, then by kind.
+    fn inherited(&self, kind: &'static str, index: &str) -> impl Iterator<Item = &Placeholder> {
+        let by_index = self.by_index.get(index);
         // A placeholder of the layout may have another kind than the one of the slide that it belongs to.
-        let kind = of_layout.map_or(kind, |found| &found.kind).to_owned();
-        let by_kind = self.placeholders.iter().filter(move |other| is_same_kind(&other.kind, &kind));
-        of_layout.into_iter().chain(by_kind)
+        let kind = by_index.map_or(kind, |found| found.kind);
+        by_index.into_iter().chain(self.by_kind.get(kind).into_iter().flatten()).map(Rc::as_ref)
     }
 }
 
-/// Returns whether a placeholder takes the place of another. Those for any content are body text on a master.
-fn is_same_kind(one: &str, other: &str) -> bool {
-    let general = |kind: &str| match kind {
-        "obj" | "subTitle" => "body".to_owned(),
-        "ctrTitle" => "title".to_owned(),
-        kind => kind.to_owned(),
-    };
-    general(one) == general(other)
-}
-
-/// Returns the kind and the index of a shape that is a placeholder.
-fn placeholder<'a>(shape: Node<'a, '_>) -> Option<(&'a str, &'a str)> {
+/// Returns the kind and the index of a shape that is a placeholder. A placeholder for any content is body text on a master.
+fn placeholder<'a>(shape: Node<'a, '_>) -> Option<(&'static str, &'a str)> {
     let placeholder = non_visual(shape).and_then(|properties| descend(properties, &["nvPr", "ph"]))?;
-    Some((
-        attribute(placeholder, "type").unwrap_or("obj"),
-        attribute(placeholder, "idx").unwrap_or_default(),
-    ))
+    let kind = match attribute(placeholder, "type") {
+        Some("title" | "ctrTitle") => TITLE,
+        Some("dt" | "ftr" | "hdr" | "sldNum" | "sldImg") => REPEATED,
+        _ => "body",
+    };
+    Some((kind, attribute(placeholder, "idx").unwrap_or_default()))
 }
 
 /// Returns the element with the name and the kind of a shape, such as `nvSpPr`.
@@ -270,13 +278,13 @@ impl SlideWriter<'_> {
     fn positioned<'b, 'input>(&self, shape: Node<'b, 'input>) -> Option<Positioned<Node<'b, 'input>>> {
         let placeholder = placeholder(shape);
         let (kind, index) = placeholder.unwrap_or_default();
-        if matches!(kind, "dt" | "ftr" | "hdr" | "sldNum" | "sldImg") {
+        if kind == REPEATED {
             return None;
         }
         let inherited = || self.layout.inherited(kind, index).find_map(|other| other.position);
         let position = position(shape).or_else(|| placeholder.and_then(|_| inherited()));
         let (top, left) = position.unwrap_or_default();
-        Some(Positioned { item: shape, is_title: is_same_kind(kind, "title"), top, left })
+        Some(Positioned { item: shape, is_title: kind == TITLE, top, left })
     }
 
     fn write_shape(&mut self, shape: Node) {
@@ -308,21 +316,18 @@ impl SlideWriter<'_> {
     /// Writes the paragraphs of a shape.
     fn write_body(&mut self, shape: Node, body: Node) {
         let placeholder = placeholder(shape);
-        let is_title = placeholder.is_some_and(|(kind, _)| is_same_kind(kind, "title"));
+        let is_title = placeholder.is_some_and(|(kind, _)| kind == TITLE);
         let own = marks(child(body, "lstStyle"));
         let mut numbers: [Option<(u32, String)>; LEVELS] = Default::default();
-        if is_title {
+        // An empty paragraph is a gap between two others.
+        let mut paragraphs = elements(body, "p").filter(|paragraph| has_text(*paragraph)).peekable();
+        if is_title && paragraphs.peek().is_some() {
             self.text.heading(1);
         }
-        for paragraph in elements(body, "p") {
+        for paragraph in paragraphs {
             if is_title {
                 write_runs(paragraph, self.text);
                 self.text.push_str(" ");
-                continue;
-            }
-            // An empty paragraph is a gap between two others.
-            let is_empty = !paragraph.descendants().any(|part| part.is_text());
-            if is_empty {
                 continue;
             }
             let properties = child(paragraph, "pPr");
@@ -359,6 +364,11 @@ impl SlideWriter<'_> {
     }
 }
 
+/// Returns whether a paragraph has any text.
+fn has_text(paragraph: Node) -> bool {
+    paragraph.descendants().any(|part| part.tag_name().name() == "t" && part.text().is_some())
+}
+
 /// Returns a number with the punctuation of its scheme, such as `a) ` for `alphaLcParenR`.
 fn numbered(number: u32, scheme: &str) -> String {
     const COUNTINGS: [(&str, &str); 9] = [
@@ -368,17 +378,12 @@ fn numbered(number: u32, scheme: &str) -> String {
         ("romanUc", "upperRoman"),
         ("arabicDb", "decimalFullWidth"),
         ("circleNum", "decimalEnclosedCircle"),
-        ("ea1ChsPlain", "chineseCounting"),
+        ("ea1Chs", "chineseCounting"),
         ("ea1Cht", "chineseCounting"),
         ("ea1Jpn", "japaneseCounting"),
     ];
-    let counting = COUNTINGS.iter().find(|(start, _)| scheme.starts_with(start));
-    let counting = match counting {
-        Some((_, name)) => Counting::of_word(name),
-        None if scheme.starts_with("ea1Chs") => Counting::Chinese,
-        None => Counting::Decimal,
-    };
-    let number = counting.number(number);
+    let name = COUNTINGS.iter().find(|(start, _)| scheme.starts_with(start)).map_or("decimal", |(_, name)| name);
+    let number = Counting::of_word(name).number(number);
     match scheme {
         scheme if scheme.ends_with("ParenBoth") => format!("({number}) "),
         scheme if scheme.ends_with("ParenR") => format!("{number}) "),
