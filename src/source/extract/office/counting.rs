@@ -36,8 +36,10 @@ const WITH_FULL_STOP: &str = "⒈⒉⒊⒋⒌⒍⒎⒏⒐⒑⒒⒓⒔⒕⒖⒗�
 const CHINESE_CIRCLED: &str = "㊀㊁㊂㊃㊄㊅㊆㊇㊈㊉";
 const STEMS: &str = "甲乙丙丁戊己庚辛壬癸";
 const BRANCHES: &str = "子丑寅卯辰巳午未申酉戌亥";
-const AIUEO: &str = "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワヲン";
-const IROHA: &str = "イロハニホヘトチリヌルヲワカヨタレソツネナラムウヰノオクヤマケフコエテアサキユメミシヱヒモセスン";
+const AIUEO: &str =
+    "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワヲン";
+const IROHA: &str =
+    "イロハニホヘトチリヌルヲワカヨタレソツネナラムウヰノオクヤマケフコエテアサキユメミシヱヒモセスン";
 const GANADA: &str = "가나다라마바사아자차카타파하";
 const CHOSUNG: &str = "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅊㅋㅌㅍㅎ";
 const LOWER_RUSSIAN: &str = "абвгдежзиклмнопрстуфхцчшщыэюя";
@@ -92,10 +94,12 @@ impl Counting {
             Some('１') => Counting::FullWidth,
             Some('一') => Counting::Chinese,
             Some('壹') => Counting::ChineseLegal,
-            Some(first) => [CIRCLED, STEMS, BRANCHES, AIUEO, IROHA, GANADA, CHOSUNG, LOWER_RUSSIAN, UPPER_RUSSIAN]
-                .into_iter()
-                .find(|list| list.starts_with(first))
-                .map_or(Counting::Decimal, Counting::Listed),
+            Some(first) => {
+                [CIRCLED, STEMS, BRANCHES, AIUEO, IROHA, GANADA, CHOSUNG, LOWER_RUSSIAN, UPPER_RUSSIAN]
+                    .into_iter()
+                    .find(|list| list.starts_with(first))
+                    .map_or(Counting::Decimal, Counting::Listed)
+            }
         }
     }
 
@@ -105,7 +109,9 @@ impl Counting {
             Counting::Nothing => String::new(),
             Counting::Decimal => number.to_string(),
             Counting::Padded(digits) => format!("{number:0digits$}"),
-            Counting::FullWidth => digits(number, &['０', '１', '２', '３', '４', '５', '６', '７', '８', '９']),
+            Counting::FullWidth => {
+                digits(number, &['０', '１', '２', '３', '４', '５', '６', '７', '８', '９'])
+            }
             Counting::Ordinal => ordinal(number),
             Counting::LowerLetters => letters(number, b'a'),
             Counting::UpperLetters => letters(number, b'A'),
@@ -185,7 +191,9 @@ fn positional(number: u32, digits: &str, units: &str, ones: Ones) -> String {
     let digit = |digit: u32| digits.chars().nth(digit as usize).unwrap_or_default();
     let mut text = String::new();
     let mut has_gap = false;
-    for (place, unit) in [(1000, units.chars().nth(2)), (100, units.chars().nth(1)), (10, units.chars().next()), (1, None)] {
+    for (place, unit) in
+        [(1000, units.chars().nth(2)), (100, units.chars().nth(1)), (10, units.chars().next()), (1, None)]
+    {
         match number / place % 10 {
             0 => has_gap = !text.is_empty(),
             one => {
@@ -230,7 +238,11 @@ mod tests {
             ("upperRoman", &[14], "XIV"),
             ("decimalEnclosedCircle", &[1, 50, 51], "① ㊿ 51"),
             ("ideographTraditional", &[1, 10, 11], "甲 癸 11"),
-            ("chineseCounting", &[1, 10, 11, 20, 101, 110, 1001, 1010, 9999], "一 十 十一 二十 一百零一 一百一十 一千零一 一千零一十 九千九百九十九"),
+            (
+                "chineseCounting",
+                &[1, 10, 11, 20, 101, 110, 1001, 1010, 9999],
+                "一 十 十一 二十 一百零一 一百一十 一千零一 一千零一十 九千九百九十九",
+            ),
             ("chineseLegalSimplified", &[10, 21], "壹拾 贰拾壹"),
             ("japaneseCounting", &[10, 11, 101, 1111], "十 十一 百一 千百十一"),
             ("ideographDigital", &[10, 21], "一〇 二一"),
@@ -239,7 +251,16 @@ mod tests {
         ] {
             assert_eq!(word(name, numbers), expected, "{name}");
         }
-        for (format, expected) in [("1", "2"), ("a", "b"), ("I", "II"), ("", ""), ("一, 二, 三, ...", "二"), ("①, ②", "②"), ("甲, 乙", "乙"), ("?", "2")] {
+        for (format, expected) in [
+            ("1", "2"),
+            ("a", "b"),
+            ("I", "II"),
+            ("", ""),
+            ("一, 二, 三, ...", "二"),
+            ("①, ②", "②"),
+            ("甲, 乙", "乙"),
+            ("?", "2"),
+        ] {
             assert_eq!(Counting::of_open_document(format).number(2), expected, "{format}");
         }
     }

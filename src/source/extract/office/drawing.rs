@@ -82,7 +82,7 @@ fn points<'a>(node: Node<'a, '_>) -> Vec<&'a str> {
     values.filter_map(|value| value.text()).collect()
 }
 
-/// Writes the text of a paragraph in a drawing, without dates and slide numbers that change by themselves.
+/// Writes the text of a paragraph in a drawing.
 pub fn write_runs(paragraph: Node, text: &mut BlockWriter) {
     let mut left = vec![paragraph];
     while let Some(node) = left.pop() {
@@ -93,7 +93,6 @@ pub fn write_runs(paragraph: Node, text: &mut BlockWriter) {
                 .filter_map(|part| part.text())
                 .for_each(|part| text.push_str(part)),
             "br" => text.push_str(" "),
-            "fld" if attribute(node, "type").is_some_and(|kind| kind.starts_with("slidenum") || kind.starts_with("datetime")) => {}
             "pPr" | "rPr" | "endParaRPr" => {}
             "Fallback" if node.prev_sibling_element().is_some() => {}
             _ => left.extend(node.children().rev()),
@@ -105,9 +104,8 @@ pub fn write_runs(paragraph: Node, text: &mut BlockWriter) {
 /// and the name of a picture file is none.
 pub fn alternative<'a>(properties: Node<'a, '_>) -> Option<&'a str> {
     let text = attribute(properties, "descr")?.trim();
-    let is_decoration = child(properties, "extLst").is_some_and(|list| {
-        elements(list, "ext").filter_map(|ext| child(ext, "decorative")).any(is_on)
-    });
+    let is_decoration = child(properties, "extLst")
+        .is_some_and(|list| elements(list, "ext").filter_map(|ext| child(ext, "decorative")).any(is_on));
     (!text.is_empty() && !is_decoration && !is_file_name(text)).then_some(text)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The names of parts and elements are defined in EPUB 3.3 (<https://www.w3.org/TR/epub-33/>).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use roxmltree::Node;
 use serde_json::{Map, Value};
@@ -17,19 +17,14 @@ use crate::source::format::DocumentFormat;
 use crate::text::blocks::{BlockWriter, Structured};
 
 /// Algorithms that only make embedded fonts unusable outside of the book. The text is not encrypted.
-const FONT_OBFUSCATION: [&str; 2] =
-    ["http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"];
+const FONT_OBFUSCATION: [&str; 2] = ["http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"];
 
 /// Returns the text of a book in the order of its spine, without its tables of contents. Returns what the book says about
 /// itself if `wants_fields` is set.
 ///
 /// # Errors
 /// The content is damaged, protected, has another format or exceeds a limit.
-pub fn epub(
-    bytes: &[u8],
-    limits: Limits,
-    wants_fields: bool,
-) -> Result<(Structured, Record), ContentError> {
+pub fn epub(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structured, Record), ContentError> {
     let format = DocumentFormat::Epub;
     let mut package = Package::open(bytes, format, limits)?;
     refuse_protected(&mut package)?;
@@ -58,7 +53,8 @@ fn refuse_protected(package: &mut Package) -> Result<(), ContentError> {
     let Some(xml) = package.text(NAME)? else { return Ok(()) };
     let xml = parse(package.format(), NAME, &xml)?;
     let mut methods = xml.descendants().filter(|node| node.tag_name().name() == "EncryptionMethod");
-    let is_of_font = |method: Node| attribute(method, "Algorithm").is_some_and(|name| FONT_OBFUSCATION.contains(&name));
+    let is_of_font =
+        |method: Node| attribute(method, "Algorithm").is_some_and(|name| FONT_OBFUSCATION.contains(&name));
     if methods.all(is_of_font) { Ok(()) } else { Err(ContentError::Protected) }
 }
 
@@ -67,16 +63,18 @@ fn chapters<'a>(root: Node<'a, '_>) -> Vec<&'a str> {
     let items = child(root, "manifest").into_iter().flat_map(|manifest| elements(manifest, "item"));
     let by_id: HashMap<&str, Node> = items.filter_map(|item| Some((attribute(item, "id")?, item))).collect();
     let guide = child(root, "guide").into_iter().flat_map(|guide| elements(guide, "reference"));
-    let contents: Vec<&str> = guide
+    let contents: HashSet<&str> = guide
         .filter(|reference| attribute(*reference, "type") == Some("toc"))
         .filter_map(|reference| attribute(reference, "href")?.split('#').next())
         .collect();
     let spine = child(root, "spine").into_iter().flat_map(|spine| elements(spine, "itemref"));
-    let pages = spine.filter_map(|reference| by_id.get(attribute(reference, "idref")?).copied()).filter(|item| {
-        let is_page = matches!(attribute(*item, "media-type"), Some("application/xhtml+xml" | "text/html"));
-        let properties = attribute(*item, "properties").unwrap_or_default();
-        is_page && !properties.split_whitespace().any(|property| property == "nav")
-    });
+    let pages =
+        spine.filter_map(|reference| by_id.get(attribute(reference, "idref")?).copied()).filter(|item| {
+            let is_page =
+                matches!(attribute(*item, "media-type"), Some("application/xhtml+xml" | "text/html"));
+            let properties = attribute(*item, "properties").unwrap_or_default();
+            is_page && !properties.split_whitespace().any(|property| property == "nav")
+        });
     let references = pages.filter_map(|item| attribute(item, "href"));
     references.filter(|reference| !contents.contains(reference)).collect()
 }

@@ -40,11 +40,7 @@ const REPEATED: &str = "repeated";
 ///
 /// # Errors
 /// The content is damaged, has another format or exceeds a limit.
-pub fn pptx(
-    bytes: &[u8],
-    limits: Limits,
-    wants_fields: bool,
-) -> Result<(Structured, Record), ContentError> {
+pub fn pptx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structured, Record), ContentError> {
     let mut package = Package::open(bytes, DocumentFormat::Pptx, limits)?;
     let of_package = Relations::of(&mut package, "")?;
     let Some(main) = of_package.first("officeDocument") else {
@@ -76,7 +72,7 @@ fn write_slide(
     package: &mut Package,
     name: &str,
     number: u32,
-    layouts: &mut HashMap<String, Rc<Layout>>,
+    layouts: &mut HashMap<String, Rc<SlideLayout>>,
     text: &mut BlockWriter,
 ) -> Result<(), ContentError> {
     let xml = package.required(name)?;
@@ -95,14 +91,14 @@ fn write_slide(
     let Some(xml) = package.text(notes)? else { return Ok(()) };
     let xml = parse(package.format(), notes, &xml)?;
     text.end();
-    let layout = Layout::default();
+    let layout = SlideLayout::default();
     SlideWriter { layout: &layout, graphics: &HashMap::new(), text }.write(xml.root_element());
     Ok(())
 }
 
 /// Where a layout and its master put the placeholders of a slide, and which marks their lists have.
 #[derive(Default)]
-struct Layout {
+struct SlideLayout {
     /// The placeholders of the layout, keyed by their index.
     by_index: HashMap<String, Rc<Placeholder>>,
     /// The first placeholder of each kind, of the layout and then of the master.
@@ -132,13 +128,13 @@ enum ItemMark {
 fn layout_of(
     package: &mut Package,
     of_slide: &Relations,
-    layouts: &mut HashMap<String, Rc<Layout>>,
-) -> Result<Rc<Layout>, ContentError> {
+    layouts: &mut HashMap<String, Rc<SlideLayout>>,
+) -> Result<Rc<SlideLayout>, ContentError> {
     let Some(name) = of_slide.first("slideLayout") else { return Ok(Rc::default()) };
     if let Some(known) = layouts.get(name) {
         return Ok(known.clone());
     }
-    let mut layout = Layout::default();
+    let mut layout = SlideLayout::default();
     let of_layout = Relations::of(package, name)?;
     for part in [Some(name), of_layout.first("slideMaster")].into_iter().flatten() {
         let Some(xml) = package.text(part)? else { continue };
@@ -150,7 +146,7 @@ fn layout_of(
     Ok(layout)
 }
 
-impl Layout {
+impl SlideLayout {
     /// Adds what a layout or its master sets.
     fn add(&mut self, root: Node, is_layout: bool) {
         let mut kinds = HashSet::new();
@@ -197,7 +193,10 @@ fn placeholder<'a>(shape: Node<'a, '_>) -> Option<(&'static str, &'a str)> {
 /// Returns the element with the name and the kind of a shape, such as `nvSpPr`.
 fn non_visual<'a, 'input>(shape: Node<'a, 'input>) -> Option<Node<'a, 'input>> {
     shape.children().find(|child| {
-        matches!(child.tag_name().name(), "nvSpPr" | "nvGrpSpPr" | "nvGraphicFramePr" | "nvPicPr" | "nvCxnSpPr")
+        matches!(
+            child.tag_name().name(),
+            "nvSpPr" | "nvGrpSpPr" | "nvGraphicFramePr" | "nvPicPr" | "nvCxnSpPr"
+        )
     })
 }
 
@@ -214,9 +213,8 @@ fn position(shape: Node) -> Option<(f64, f64)> {
 
 /// Returns the marks that a list style sets.
 fn marks(style: Option<Node>) -> Marks {
-    const NAMES: [&str; LEVELS] = [
-        "lvl1pPr", "lvl2pPr", "lvl3pPr", "lvl4pPr", "lvl5pPr", "lvl6pPr", "lvl7pPr", "lvl8pPr", "lvl9pPr",
-    ];
+    const NAMES: [&str; LEVELS] =
+        ["lvl1pPr", "lvl2pPr", "lvl3pPr", "lvl4pPr", "lvl5pPr", "lvl6pPr", "lvl7pPr", "lvl8pPr", "lvl9pPr"];
     NAMES.map(|name| style.and_then(|style| child(style, name)).and_then(mark))
 }
 
@@ -235,7 +233,7 @@ fn mark(properties: Node) -> Option<ItemMark> {
 
 /// Writes the shapes of a slide or of its notes.
 struct SlideWriter<'a> {
-    layout: &'a Layout,
+    layout: &'a SlideLayout,
     /// The texts of diagrams and charts, keyed by the id of the reference to them.
     graphics: &'a HashMap<String, Structured>,
     text: &'a mut BlockWriter,
@@ -264,9 +262,16 @@ impl SlideWriter<'_> {
         for node in tree.children().filter(Node::is_element) {
             // Of the versions of a shape for different programs, the first one is for the newest.
             let versions = (node.tag_name().name() == "AlternateContent").then(|| node.first_element_child());
-            let shown = versions.map_or_else(|| vec![node], |version| {
-                version.into_iter().flat_map(|version| version.children()).filter(Node::is_element).collect()
-            });
+            let shown = versions.map_or_else(
+                || vec![node],
+                |version| {
+                    version
+                        .into_iter()
+                        .flat_map(|version| version.children())
+                        .filter(Node::is_element)
+                        .collect()
+                },
+            );
             shapes.extend(shown.into_iter().filter_map(|shape| self.positioned(shape)));
         }
         let mut shapes = in_reading_order(shapes, ROW_HEIGHT);
@@ -335,7 +340,8 @@ impl SlideWriter<'_> {
             let level = level.unwrap_or(0).min(LEVELS - 1);
             let mark = properties.and_then(mark).or_else(|| own[level].clone()).or_else(|| {
                 let (kind, index) = placeholder?;
-                let inherited = self.layout.inherited(kind, index).find_map(|other| other.marks[level].clone());
+                let inherited =
+                    self.layout.inherited(kind, index).find_map(|other| other.marks[level].clone());
                 inherited.or_else(|| self.layout.body[level].clone())
             });
             self.begin(mark.unwrap_or(ItemMark::Nothing), level, &mut numbers);
@@ -382,7 +388,8 @@ fn numbered(number: u32, scheme: &str) -> String {
         ("ea1Cht", "chineseCounting"),
         ("ea1Jpn", "japaneseCounting"),
     ];
-    let name = COUNTINGS.iter().find(|(start, _)| scheme.starts_with(start)).map_or("decimal", |(_, name)| name);
+    let name =
+        COUNTINGS.iter().find(|(start, _)| scheme.starts_with(start)).map_or("decimal", |(_, name)| name);
     let number = Counting::of_word(name).number(number);
     match scheme {
         scheme if scheme.ends_with("ParenBoth") => format!("({number}) "),

@@ -20,7 +20,9 @@ pub fn in_reading_order<T>(mut shapes: Vec<Positioned<T>>, row_height: f64) -> V
     let mut start = 0;
     while let Some(first) = shapes.get(start) {
         let (is_title, below) = (first.is_title, first.top + row_height);
-        let is_of_row = |shape: &&Positioned<T>| shape.is_title == is_title && shape.top.total_cmp(&below) == Ordering::Less;
+        let is_of_row = |shape: &&Positioned<T>| {
+            shape.is_title == is_title && shape.top.total_cmp(&below) == Ordering::Less
+        };
         // A row has at least its first shape, even if its place is not a number.
         let length = shapes[start..].iter().take_while(is_of_row).count().max(1);
         shapes[start..start + length].sort_by(|a, b| a.left.total_cmp(&b.left));

@@ -3,14 +3,8 @@
 /// The characters of the font Symbol from code 0x21 and from code 0xA0 on, as the Unicode Consortium maps them
 /// (<https://www.unicode.org/Public/MAPPINGS/VENDORS/ADOBE/symbol.txt>). A space stands for a code without a character.
 const SYMBOL: [(u32, &str); 2] = [
-    (
-        0x21,
-        "!∀#∃%&∋()∗+,−./0123456789:;<=>?≅ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ[∴]⊥_ αβχδεφγηιϕκλμνοπθρστυϖωξψζ{|}∼",
-    ),
-    (
-        0xA0,
-        "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈… ―↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑           〉∫",
-    ),
+    (0x21, "!∀#∃%&∋()∗+,−./0123456789:;<=>?≅ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ[∴]⊥_ αβχδεφγηιϕκλμνοπθρστυϖωξψζ{|}∼"),
+    (0xA0, "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈… ―↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑           〉∫"),
 ];
 
 /// Codes and characters of the font Wingdings that documents use: boxes, ticks, arrows and bullets.
@@ -57,7 +51,10 @@ mod tests {
         let text = |font: &str, codes: &[u32]| -> String {
             codes.iter().map(|&code| character(font, code).unwrap_or('?')).collect()
         };
-        assert_eq!(text("Symbol", &[0xF061, 0x7A, 0xF044, 0xA3, 0xB0, 0xB7, 0xDE, 0xE5, 0xF2, 0xFE, 0x60, 0x20]), "αζΔ≤°•⇒∑∫???");
+        assert_eq!(
+            text("Symbol", &[0xF061, 0x7A, 0xF044, 0xA3, 0xB0, 0xB7, 0xDE, 0xE5, 0xF2, 0xFE, 0x60, 0x20]),
+            "αζΔ≤°•⇒∑∫???"
+        );
         assert_eq!(text("Wingdings", &[0xF0FE, 0xA8, 0xF021]), "☑☐?");
         assert_eq!(text("Wingdings 2", &[0xF052]), "☑");
         assert_eq!(text("Arial", &[0xE9, 0xF0E9, 0xD800, u32::MAX]), "é???");

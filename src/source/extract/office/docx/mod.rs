@@ -35,11 +35,7 @@ const VML: &str = "urn:schemas-microsoft-com:vml";
 ///
 /// # Errors
 /// The content is damaged, has another format or exceeds a limit.
-pub fn docx(
-    bytes: &[u8],
-    limits: Limits,
-    wants_fields: bool,
-) -> Result<(Structured, Record), ContentError> {
+pub fn docx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structured, Record), ContentError> {
     let mut package = Package::open(bytes, DocumentFormat::Docx, limits)?;
     let of_package = Relations::of(&mut package, "")?;
     let Some(main) = of_package.first("officeDocument") else {
@@ -47,9 +43,9 @@ pub fn docx(
     };
     let of_main = Relations::of(&mut package, main)?;
     if of_main.first("aFChunk").is_some() {
-        return Err(package.unreadable(
-            "it embeds a document of another format (altChunk), which only Word can read",
-        ));
+        return Err(
+            package.unreadable("it embeds a document of another format (altChunk), which only Word can read")
+        );
     }
     let mut part = |kind| of_main.first(kind).map_or(Ok(None), |name| package.text(name));
     let (styles, numbering) = (part("styles")?, part("numbering")?);
@@ -92,9 +88,9 @@ enum DocxStep<'a, 'input> {
     EndRow,
 }
 
-/// The place of the traversal in the document.
+/// What surrounds the current element.
 #[derive(Default)]
-struct Place<'a, 'input> {
+struct Surroundings<'a, 'input> {
     /// What is anchored in the current paragraph, such as text boxes. Their text is written after the paragraph.
     anchored: Vec<DocxStep<'a, 'input>>,
     /// Number of enclosing form fields that say that they show a placeholder.
@@ -111,7 +107,7 @@ impl Writer<'_> {
         Self: 'a,
     {
         let graphics = self.graphics;
-        let mut place = Place::default();
+        let mut around = Surroundings::default();
         let mut steps = vec![DocxStep::Visit(root)];
         while let Some(step) = steps.pop() {
             let node = match step {
@@ -125,7 +121,7 @@ impl Writer<'_> {
                     continue;
                 }
                 DocxStep::EndControl => {
-                    place.placeholders -= 1;
+                    around.placeholders -= 1;
                     continue;
                 }
                 DocxStep::EndRow => {
@@ -134,11 +130,11 @@ impl Writer<'_> {
                 }
                 DocxStep::EndParagraph => {
                     self.text.boundary();
-                    steps.extend(mem::take(&mut place.anchored).into_iter().rev());
+                    steps.extend(mem::take(&mut around.anchored).into_iter().rev());
                     continue;
                 }
             };
-            if self.is_left_out(node, &place) {
+            if self.is_left_out(node, &around) {
                 continue;
             }
             let children = || node.children().rev().map(DocxStep::Visit);
@@ -148,7 +144,7 @@ impl Writer<'_> {
                 "noBreakHyphen" => self.text.push_str("-"),
                 "sym" => self.write_symbol(node),
                 "p" => {
-                    place.is_hidden = self.begin_paragraph(node);
+                    around.is_hidden = self.begin_paragraph(node);
                     steps.push(DocxStep::EndParagraph);
                     steps.extend(children());
                 }
@@ -165,26 +161,26 @@ impl Writer<'_> {
                 }
                 "sdt" => {
                     if descend(node, &["sdtPr", "showingPlcHdr"]).is_some_and(is_on) {
-                        place.placeholders += 1;
+                        around.placeholders += 1;
                         steps.push(DocxStep::EndControl);
                     }
                     steps.extend(children());
                 }
                 "ddList" => self.text.push_str(chosen(node).unwrap_or_default()),
                 "docPr" => {
-                    place.alternative = alternative(node).unwrap_or_default();
-                    self.write_alternative(place.alternative);
+                    around.alternative = alternative(node).unwrap_or_default();
+                    self.write_alternative(around.alternative);
                 }
                 "cNvPr" => {
-                    let own = alternative(node).filter(|own| *own != place.alternative);
+                    let own = alternative(node).filter(|own| *own != around.alternative);
                     self.write_alternative(own.unwrap_or_default());
                 }
                 "textpath" => self.write_alternative(attribute(node, "string").unwrap_or_default()),
                 "relIds" | "chart" => {
                     let graphic = relation_id(node).and_then(|id| graphics.get(id));
-                    place.anchored.extend(graphic.map(DocxStep::Graphic));
+                    around.anchored.extend(graphic.map(DocxStep::Graphic));
                 }
-                "txbxContent" => place.anchored.extend(node.children().map(DocxStep::Visit)),
+                "txbxContent" => around.anchored.extend(node.children().map(DocxStep::Visit)),
                 _ => {
                     if node.tag_name().namespace() == Some(VML) {
                         self.write_alternative(attribute(node, "alt").unwrap_or_default());
@@ -232,7 +228,9 @@ impl Writer<'_> {
                 self.text.push_str(part);
                 continue;
             }
-            let fonts = node.parent().and_then(|run| descend(run, &["rPr", "rFonts"]));
+            // The properties of a run come first.
+            let properties = node.parent().and_then(|run| run.first_element_child());
+            let fonts = properties.and_then(|properties| child(properties, "rFonts"));
             let font = fonts.and_then(|fonts| attribute(fonts, "ascii")).unwrap_or_default();
             let shown = |c: char| match c {
                 c if PRIVATE.contains(&c) => symbols::character(font, c.into()),
@@ -257,10 +255,10 @@ impl Writer<'_> {
         }
     }
 
-    fn is_left_out(&self, node: Node, place: &Place) -> bool {
+    fn is_left_out(&self, node: Node, around: &Surroundings) -> bool {
         match node.tag_name().name() {
             // `pPr` contains tab stops, which are also elements with the name `tab`. `moveFrom` is text that was moved to
-            // another place. `rt` is a pronunciation. Deleted text needs no rule, because the elements of deleted text are
+            // another around. `rt` is a pronunciation. Deleted text needs no rule, because the elements of deleted text are
             // not called `t`.
             "pPr" | "rPr" | "sectPr" | "tblPr" | "moveFrom" | "rt" => true,
             "tr" => descend(node, &["trPr", "del"]).is_some(),
@@ -270,9 +268,9 @@ impl Writer<'_> {
                 let style = property("rStyle").and_then(value).and_then(|id| self.styles.get(id));
                 let is_hidden = match property("vanish") {
                     Some(vanish) => is_on(vanish),
-                    None => place.is_hidden || style.is_some_and(|style| style.is_hidden),
+                    None => around.is_hidden || style.is_some_and(|style| style.is_hidden),
                 };
-                is_hidden || place.placeholders > 0 && style.is_some_and(|style| style.is_placeholder)
+                is_hidden || around.placeholders > 0 && style.is_some_and(|style| style.is_placeholder)
             }
             "footnote" | "endnote" => attribute(node, "type").is_some_and(|kind| kind != "normal"),
             "inline" | "anchor" => child(node, "docPr").is_some_and(is_hidden),

@@ -99,7 +99,10 @@ impl Numbering {
     /// Returns the level of a list that belongs to a paragraph style.
     pub fn level_of_style(&self, list: &str, style: &str) -> Option<usize> {
         let definition = &self.definitions[self.instances.get(list)?.definition];
-        definition.levels.iter().position(|level| level.as_ref().is_some_and(|l| l.style.as_deref() == Some(style)))
+        definition
+            .levels
+            .iter()
+            .position(|level| level.as_ref().is_some_and(|l| l.style.as_deref() == Some(style)))
     }
 
     /// Counts a paragraph and returns its label. A list that the document does not define has bullets.
@@ -109,9 +112,7 @@ impl Numbering {
         let definition = &mut self.definitions[instance.definition];
         let level_at = |at: usize| instance.levels[at].as_ref().or(definition.levels[at].as_ref());
         let Some(own) = level_at(level) else { return Label::Bullet };
-        let start_of = |at: usize| {
-            instance.starts[at].or(level_at(at).map(|level| level.start)).unwrap_or(1)
-        };
+        let start_of = |at: usize| instance.starts[at].or(level_at(at).map(|level| level.start)).unwrap_or(1);
         let starts_anew = instance.starts[level].is_some() && self.started.insert((list.to_owned(), level));
         let reached = match definition.latest[level] {
             Some(latest) if !starts_anew => latest.saturating_add(1),
@@ -119,10 +120,10 @@ impl Numbering {
         };
         let mut latest = definition.latest;
         latest[level] = Some(reached);
-        for deeper in level + 1..LEVELS {
+        for (deeper, latest) in latest.iter_mut().enumerate().skip(level + 1) {
             let restart = level_at(deeper).and_then(|level| level.restart).unwrap_or(deeper);
             if level < restart {
-                latest[deeper] = None;
+                *latest = None;
             }
         }
         let label = match own.counting {
@@ -226,7 +227,11 @@ mod tests {
 
     #[test]
     fn levels_count_and_start_again() {
-        let list = |levels: &str| format!("<abstractNum abstractNumId='0'>{levels}</abstractNum><num numId='1'><abstractNumId val='0'/></num>");
+        let list = |levels: &str| {
+            format!(
+                "<abstractNum abstractNumId='0'>{levels}</abstractNum><num numId='1'><abstractNumId val='0'/></num>"
+            )
+        };
         let outline = list(&[
             level(0, "<numFmt val='upperRoman'/><lvlText val='Article %1.'/>"),
             level(1, "<isLgl/><lvlText val='%1.%2'/>"),
@@ -237,7 +242,9 @@ mod tests {
             level(6, "<lvlText val='100 % of %7'/><suff val='nothing'/>"),
             level(7, "<lvlText val='%8.'/><lvlRestart val='0'/>"),
         ].concat());
-        let one = |levels: &[usize]| labels(&outline, &levels.iter().map(|&level| ("1", level)).collect::<Vec<_>>());
+        let one = |levels: &[usize]| {
+            labels(&outline, &levels.iter().map(|&level| ("1", level)).collect::<Vec<_>>())
+        };
         assert_eq!(one(&[0, 1, 1, 0, 1]), "Article I. |1.1 |1.2 |Article II. |2.1 ");
         assert_eq!(one(&[1, 0]), "1.1 |Article I. ", "a level that was skipped shows its start");
         assert_eq!(one(&[0, 1, 2, 1, 2, 0, 2]), "Article I. |1.1 |(a)|1.2 |(b)|Article II. |(a)");

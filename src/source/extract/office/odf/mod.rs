@@ -38,11 +38,10 @@ pub fn odf(
         return flat(bytes, format, wants_fields);
     }
     let mut package = Package::open(bytes, format, limits)?;
-    if let Some(manifest) = package.text("META-INF/manifest.xml")? {
-        let manifest = parse(format, "META-INF/manifest.xml", &manifest)?;
-        if manifest.descendants().any(|node| node.tag_name().name() == "encryption-data") {
-            return Err(ContentError::Password);
-        }
+    // With a password, each part is encrypted, or all of them together as one part.
+    let manifest = package.text("META-INF/manifest.xml")?;
+    if manifest.is_some_and(|manifest| manifest.contains(":encryption-data")) {
+        return Err(ContentError::Password);
     }
     let content = package.required("content.xml")?;
     let content = parse(format, "content.xml", &content)?;
@@ -50,7 +49,8 @@ pub fn odf(
     if let Some(xml) = package.text("styles.xml")? {
         styles.add(parse(format, "styles.xml", &xml)?.root_element());
     }
-    let fields = match package.text("meta.xml")?.filter(|_| wants_fields) {
+    let meta = if wants_fields { package.text("meta.xml")? } else { None };
+    let fields = match meta {
         Some(xml) => fields(parse(format, "meta.xml", &xml)?.root_element()),
         None => Map::new(),
     };

@@ -44,7 +44,8 @@ pub struct OdfStyles {
 impl OdfStyles {
     /// Adds the styles of a part.
     pub fn add(&mut self, root: Node) {
-        let groups = root.children().filter(|group| matches!(group.tag_name().name(), "styles" | "automatic-styles"));
+        let groups =
+            root.children().filter(|group| matches!(group.tag_name().name(), "styles" | "automatic-styles"));
         for style in groups.flat_map(|group| group.children()) {
             let name = attribute(style, "name").unwrap_or_default().to_owned();
             match style.tag_name().name() {
@@ -82,7 +83,8 @@ impl OdfStyles {
 /// Returns whether a style hides the text or the slides that have it.
 fn is_hidden(style: Node) -> bool {
     let text = child(style, "text-properties").and_then(|properties| attribute(properties, "display"));
-    let page = child(style, "drawing-page-properties").and_then(|properties| attribute(properties, "visibility"));
+    let page =
+        child(style, "drawing-page-properties").and_then(|properties| attribute(properties, "visibility"));
     text == Some("none") || page == Some("hidden")
 }
 
@@ -98,7 +100,8 @@ fn levels_of(style: Node) -> ListStyle {
         };
         let number = |name| attribute(node, name).and_then(|number| number.parse().ok());
         let text = |name| attribute(node, name).unwrap_or_default().to_owned();
-        let Some(level) = number("level").and_then(|level: usize| level.checked_sub(1)).filter(|&level| level < LEVELS)
+        let Some(level) =
+            number("level").and_then(|level: usize| level.checked_sub(1)).filter(|&level| level < LEVELS)
         else {
             continue;
         };

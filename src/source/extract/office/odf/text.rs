@@ -41,8 +41,10 @@ pub fn write_slides(body: Node, styles: &OdfStyles, text: &mut BlockWriter) {
 /// Returns the shapes of a slide or a group, the last one first. What every slide repeats and empty placeholders are left out.
 fn shapes<'a, 'input>(page: Node<'a, 'input>) -> Vec<Node<'a, 'input>> {
     let shown = page.children().filter(|shape| {
-        let is_repeated =
-            matches!(attribute(*shape, "class"), Some("header" | "footer" | "date-time" | "page-number" | "page"));
+        let is_repeated = matches!(
+            attribute(*shape, "class"),
+            Some("header" | "footer" | "date-time" | "page-number" | "page")
+        );
         shape.is_element()
             && !is_repeated
             && attribute(*shape, "placeholder") != Some("true")
@@ -80,9 +82,16 @@ fn position(shape: Node) -> Option<(f64, f64)> {
 
 /// Returns a length such as `2.5cm` in millimetres.
 fn millimetres(length: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 6] =
-        [("mm", 1.0), ("cm", 10.0), ("in", 25.4), ("pt", 25.4 / 72.0), ("pc", 25.4 / 6.0), ("px", 25.4 / 96.0)];
-    let (number, factor) = UNITS.iter().find_map(|(unit, factor)| Some((length.strip_suffix(unit)?, factor)))?;
+    const UNITS: [(&str, f64); 6] = [
+        ("mm", 1.0),
+        ("cm", 10.0),
+        ("in", 25.4),
+        ("pt", 25.4 / 72.0),
+        ("pc", 25.4 / 6.0),
+        ("px", 25.4 / 96.0),
+    ];
+    let (number, factor) =
+        UNITS.iter().find_map(|(unit, factor)| Some((length.strip_suffix(unit)?, factor)))?;
     Some(number.trim().parse::<f64>().ok()? * factor)
 }
 
@@ -101,9 +110,9 @@ enum OdfStep<'a, 'input> {
 /// The lists around the current paragraph.
 #[derive(Default)]
 struct Lists<'a> {
-    /// The style of each list.
+    /// The name of each list's style; empty if there is none.
     styles: Vec<&'a str>,
-    /// Whether each item has its label still before it.
+    /// What each item still has before it.
     items: Vec<Item>,
     reached: Reached,
 }
@@ -144,8 +153,7 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
 
     fn write(&mut self, mut steps: Vec<OdfStep<'a, 'input>>) {
         let mut lists = Lists::default();
-        // Number of header rows around the current place, and the frames that are anchored in the current paragraph. Their
-        // text is written after the paragraph.
+        // The frames that are anchored in the current paragraph. Their text is written after the paragraph.
         let mut anchored = Vec::new();
         let mut is_in_paragraph = false;
         while let Some(step) = steps.pop() {
@@ -229,10 +237,9 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
                     steps.push(OdfStep::EndFrame(mem::take(&mut lists)));
                     steps.extend(children());
                 }
-                name @ ("desc" | "title") => {
-                    let has_longer = name == "title" && node.parent().is_some_and(|frame| child(frame, "desc").is_some());
+                "desc" | "title" => {
                     let words = text_of(node);
-                    if !has_longer && !is_file_name(&words) {
+                    if !is_file_name(&words) {
                         self.text.block(BlockKind::Paragraph, words.trim());
                     }
                 }
@@ -287,8 +294,9 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
         let item = lists.items.last_mut()?;
         let Item::Next(start) = mem::replace(item, Item::Done) else { return None };
         let level = lists.items.len().min(LEVELS) - 1;
-        let of_list = lists.styles.iter().rev().find(|style| !style.is_empty()).copied();
-        let of_paragraph = || attribute(node, "style-name").and_then(|style| self.styles.list_of_paragraph(style));
+        let of_list = lists.styles.last().copied().filter(|style| !style.is_empty());
+        let of_paragraph =
+            || attribute(node, "style-name").and_then(|style| self.styles.list_of_paragraph(style));
         let style = of_list.or_else(of_paragraph).and_then(|style| self.styles.list(style));
         // A list without a style has bullets.
         let Some(style) = style else { return Some("-".to_owned()) };
@@ -314,7 +322,9 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
 
     /// Starts a list. Returns its id.
     fn begin_list(&mut self, node: Node<'a, 'input>, lists: &mut Lists<'a>) -> &'a str {
-        let style = attribute(node, "style-name").unwrap_or_default();
+        // A list inside another one has the style of that one, unless it names its own.
+        let outer = lists.styles.last().copied();
+        let style = attribute(node, "style-name").or(outer).unwrap_or_default();
         if lists.styles.is_empty() {
             let continued = attribute(node, "continue-list").and_then(|id| self.numbers.by_list.get(id));
             let continued = continued.or_else(|| {
@@ -339,7 +349,8 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
         match node.tag_name().name() {
             // Deleted text is in `tracked-changes`. `ruby-text` is a pronunciation. `object` is a formula or a chart.
             "tracked-changes" | "annotation" | "forms" | "ruby-text" | "object" | "binary-data"
-            | "hidden-text" | "event-listeners" | "covered-table-cell" | "sequence-decls" | "page-thumbnail" => true,
+            | "hidden-text" | "event-listeners" | "covered-table-cell" | "sequence-decls"
+            | "page-thumbnail" => true,
             "section" => attribute(node, "display") == Some("none"),
             "hidden-paragraph" => attribute(node, "is-hidden") == Some("true"),
             _ => self.styles.hides(node),
@@ -351,7 +362,19 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
 fn is_shape(node: Node) -> bool {
     matches!(
         node.tag_name().name(),
-        "frame" | "custom-shape" | "rect" | "ellipse" | "circle" | "line" | "connector" | "polygon" | "polyline"
-            | "path" | "regular-polygon" | "caption" | "measure" | "g"
+        "frame"
+            | "custom-shape"
+            | "rect"
+            | "ellipse"
+            | "circle"
+            | "line"
+            | "connector"
+            | "polygon"
+            | "polyline"
+            | "path"
+            | "regular-polygon"
+            | "caption"
+            | "measure"
+            | "g"
     )
 }
