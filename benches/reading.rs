@@ -347,6 +347,10 @@ fn corpora(scratch: &Path, wanted: &str) -> Vec<Corpus> {
     add("HTML, real", "html", &mut tree(rust_documents(), &[".html"]), bare_html);
     add("PDF", "pdf", &mut repeated("pdf"), bare_pdf);
     add("DOCX", "docx", &mut repeated("docx"), bare_docx);
+    add("PPTX", "pptx", &mut repeated("pptx"), bare_pptx);
+    add("ODT", "odt", &mut repeated("odt"), bare_odf);
+    add("ODP", "odp", &mut repeated("odp"), bare_odf);
+    add("EPUB", "epub", &mut repeated("epub"), bare_epub);
     let rows = rows();
     add("JSONL", "jsonl", &mut [jsonl(&rows)].into_iter(), bare_jsonl);
     add("CSV", "csv", &mut [csv(&rows)].into_iter(), bare_csv);
@@ -527,11 +531,41 @@ impl<'a> Device<'a> for Nothing {
 
 /// Parses the text, and the styles that mark headings.
 fn bare_docx(path: &Path) {
+    bare_package(path, |part| matches!(part, "word/styles.xml" | "word/document.xml"));
+}
+
+/// Parses the slides, and the layouts that they inherit from.
+fn bare_pptx(path: &Path) {
+    bare_package(path, |part| part.starts_with("ppt/slide") && part.ends_with(".xml"));
+}
+
+fn bare_odf(path: &Path) {
+    bare_package(path, |part| matches!(part, "styles.xml" | "content.xml"));
+}
+
+/// Parses the parts of a package whose names are wanted.
+fn bare_package(path: &Path, is_wanted: fn(&str) -> bool) {
     let mut archive = ZipArchive::new(Cursor::new(fs::read(path).unwrap())).unwrap();
-    for part in ["word/styles.xml", "word/document.xml"] {
-        let mut xml = String::new();
-        archive.by_name(part).unwrap().read_to_string(&mut xml).unwrap();
-        black_box(roxmltree::Document::parse(&xml).unwrap());
+    for at in 0..archive.len() {
+        let mut part = archive.by_index(at).unwrap();
+        if is_wanted(&part.name().unwrap()) {
+            let mut xml = String::new();
+            part.read_to_string(&mut xml).unwrap();
+            black_box(roxmltree::Document::parse(&xml).unwrap());
+        }
+    }
+}
+
+/// Parses the pages of a book.
+fn bare_epub(path: &Path) {
+    let mut archive = ZipArchive::new(Cursor::new(fs::read(path).unwrap())).unwrap();
+    for at in 0..archive.len() {
+        let mut part = archive.by_index(at).unwrap();
+        if part.name().unwrap().ends_with(".xhtml") {
+            let mut page = String::new();
+            part.read_to_string(&mut page).unwrap();
+            black_box(html5ever::parse_document(RcDom::default(), Default::default()).one(&*page));
+        }
     }
 }
 

@@ -221,6 +221,9 @@ pub enum ContentError {
     /// The file is encrypted.
     #[error("needs a password")]
     Password,
+    /// The text of the book is encrypted for the programs and people that bought it.
+    #[error("is protected against copying (DRM)")]
+    Protected,
     /// Most pages contain only pictures and no text.
     #[error("most of its pages are pictures without text, such as scans")]
     NoText,

@@ -131,6 +131,7 @@ fn of_content(error: &ContentError) -> &'static str {
         ContentError::OwnIndex => "to read its rows, name this file as an input",
         ContentError::Quotes => "write each quote inside a value twice",
         ContentError::Password => "save it without a password",
+        ContentError::Protected => "replace it by a copy without protection, or skip it with --exclude",
         ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
         ContentError::Scripted => "open it in a browser and save the page as it is shown",
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",

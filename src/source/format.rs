@@ -36,6 +36,13 @@ pub enum DocumentFormat {
     Pdf,
     /// Office Open XML for text documents, the format of Word.
     Docx,
+    /// Office Open XML for presentations, the format of PowerPoint.
+    Pptx,
+    /// OpenDocument for texts, the format of LibreOffice Writer, as a package or as one XML file.
+    Odt,
+    /// OpenDocument for presentations, the format of LibreOffice Impress.
+    Odp,
+    Epub,
 }
 
 impl DocumentFormat {
@@ -47,6 +54,10 @@ impl DocumentFormat {
             DocumentFormat::Xhtml => "XHTML",
             DocumentFormat::Pdf => "PDF",
             DocumentFormat::Docx => "Word (DOCX)",
+            DocumentFormat::Pptx => "PowerPoint (PPTX)",
+            DocumentFormat::Odt => "OpenDocument text (ODT)",
+            DocumentFormat::Odp => "OpenDocument presentation (ODP)",
+            DocumentFormat::Epub => "EPUB",
         }
     }
 
@@ -98,7 +109,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .pptx .ppsx .odt .fodt .odp .epub .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -111,6 +122,10 @@ impl FileFormat {
             "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),
             "docx" => FormatKind::Document(DocumentFormat::Docx),
+            "pptx" | "ppsx" => FormatKind::Document(DocumentFormat::Pptx),
+            "odt" | "fodt" => FormatKind::Document(DocumentFormat::Odt),
+            "odp" => FormatKind::Document(DocumentFormat::Odp),
+            "epub" => FormatKind::Document(DocumentFormat::Epub),
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
             "csv" => FormatKind::Rows(RowFormat::Csv),
             "tsv" => FormatKind::Rows(RowFormat::Tsv),

@@ -169,7 +169,7 @@ pub struct Reading {
     pub wants_title: bool,
     /// Limits on each document.
     pub limits: Limits,
-    /// The processes that run the parsers for PDF, DOCX and other formats.
+    /// The processes that run the parsers for PDF, Office documents and other formats.
     pub workers: Workers,
 }
 

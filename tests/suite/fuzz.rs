@@ -161,7 +161,8 @@ const HTML_TOKENS: &[&str] = &[
 const XML_TOKENS: &[&str] = &[
     "<b a1='1'>", "<w:p>", "</w:p>", "<w:t>", "<", ">", "&", "&amp;", "&#", "&#xFFFD;", "&#x1F600;", "\"",
     "<![CDATA[", "]]>", "<!--", "-->", "<?a ?>", "<!DOCTYPE a [<!ENTITY b '", "<w:txbxContent>", "<w:tc>",
-    "xmlns:a='b' ", "<w:del>", "<w:basedOn w:val=\"Heading1\"/>", "<w:outlineLvl w:val=\"9\"/>",
+    "xmlns:a='b' ", "<w:del>", "<w:basedOn w:val=\"Heading1\"/>", "<w:outlineLvl w:val=\"9\"/>", "<p:sp>", "<a:p>",
+    "<text:p>", "<text:list>", "<text:list-item>", "<draw:frame>", "<itemref idref=\"c1\"/>", "%1", "../",
 ];
 #[rustfmt::skip]
 const PDF_TOKENS: &[&str] = &[
@@ -196,6 +197,8 @@ const HTML_PAIRS: &[(&str, &str)] = &[
 const XML_PAIRS: &[(&str, &str)] = &[
     ("<div>", "</div>"), ("<w:p>", "</w:p>"), ("<w:tbl><w:tr><w:tc>", "</w:tc></w:tr></w:tbl>"), ("<w:r>", "</w:r>"),
     ("<w:p><w:r><w:txbxContent>", "</w:txbxContent></w:r></w:p>"), ("<mc:Fallback>", "</mc:Fallback>"),
+    ("<p:grpSp>", "</p:grpSp>"), ("<text:list><text:list-item><text:p/>", "</text:list-item></text:list>"),
+    ("<text:p><draw:frame><draw:text-box>", "</draw:text-box></draw:frame></text:p>"),
 ];
 #[rustfmt::skip]
 const PDF_PAIRS: &[(&str, &str)] = &[
@@ -225,6 +228,9 @@ fn kinds() -> Vec<Kind> {
         kind("XHTML", &["xhtml"], XML_TOKENS, XML_PAIRS, Layer::Plain),
         kind("PDF", &["pdf"], PDF_TOKENS, PDF_PAIRS, Layer::Pdf),
         kind("DOCX", &["docx"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("PPTX", &["pptx"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("OpenDocument", &["odt", "odp"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("EPUB", &["epub"], XML_TOKENS, XML_PAIRS, Layer::Zip),
         kind("CSV", &["csv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("TSV", &["tsv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("JSONL", &["jsonl"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
@@ -232,8 +238,8 @@ fn kinds() -> Vec<Kind> {
         kind("gzip", &["txt", "md", "html", "csv", "jsonl", "gz"], HTML_TOKENS, JSON_PAIRS, Layer::Gzip),
     ];
     kinds[0].seeds.extend(in_other_encodings());
-    kinds[9].seeds.extend(in_other_codecs());
-    for (ending, bytes) in &mut kinds[10].seeds {
+    kinds[12].seeds.extend(in_other_codecs());
+    for (ending, bytes) in &mut kinds[13].seeds {
         if ending != "gz" {
             *bytes = gzip(bytes);
             ending.push_str(".gz");
@@ -395,18 +401,40 @@ impl Kind {
 
     /// Mutates one of the parts that the tool reads.
     fn mutated_parts(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
-        const MAIN: &str = "word/document.xml";
-        const READ: [&str; 6] = [
-            MAIN,
-            MAIN,
+        // A part that stands here twice is mutated twice as often.
+        const READ: [&str; 26] = [
+            "word/document.xml",
+            "word/document.xml",
             "word/styles.xml",
+            "word/numbering.xml",
             "word/footnotes.xml",
-            "_rels/.rels",
             "word/_rels/document.xml.rels",
+            "ppt/presentation.xml",
+            "ppt/_rels/presentation.xml.rels",
+            "ppt/slides/slide2.xml",
+            "ppt/slides/slide2.xml",
+            "ppt/slides/slide4.xml",
+            "ppt/slides/_rels/slide2.xml.rels",
+            "ppt/slideLayouts/slideLayout1.xml",
+            "ppt/slideMasters/slideMaster1.xml",
+            "ppt/notesSlides/notesSlide1.xml",
+            "docProps/core.xml",
+            "_rels/.rels",
+            "content.xml",
+            "content.xml",
+            "styles.xml",
+            "meta.xml",
+            "META-INF/manifest.xml",
+            "META-INF/container.xml",
+            "EPUB/libro.opf",
+            "EPUB/libro.opf",
+            "EPUB/texto/02.xhtml",
         ];
         let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+        let has = |name: &&str| archive.index_for_name(name).is_some();
+        let read: Vec<&str> = READ.into_iter().filter(has).collect();
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-        let chosen = dice.pick(&READ);
+        let chosen = dice.pick(&read);
         let mut mutated = Vec::new();
         for at in 0..archive.len() {
             let mut part = archive.by_index(at).unwrap();

@@ -32,6 +32,7 @@ mod messages;
 mod mixed;
 mod nights;
 mod objects;
+mod office;
 mod pipeline;
 mod prompts;
 mod qdrant;

@@ -1,9 +1,9 @@
 //! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
-mod docx;
 mod front_matter;
 mod html;
 mod markdown;
+mod office;
 mod pdf;
 
 use serde::{Deserialize, Serialize};
@@ -40,26 +40,26 @@ pub fn extract(
     wants_fields: bool,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
-    let mut extracted = Extracted::default();
-    extracted.content = match format {
+    let (content, fields) = match format {
         DocumentFormat::Markdown => {
             let (front_matter, body) = front_matter::split(text()?);
-            if wants_fields && let Some(front_matter) = front_matter {
-                extracted.fields = front_matter.parse()?;
-            }
-            markdown::markdown(body)
+            let front_matter = front_matter.filter(|_| wants_fields);
+            let fields = front_matter.map(|fields| fields.parse()).transpose()?.unwrap_or_default();
+            (markdown::markdown(body), fields)
         }
         DocumentFormat::Html | DocumentFormat::Xhtml => {
             let read = if format == DocumentFormat::Html { html::html } else { html::xhtml };
             let page = read(text()?, page_part, wants_fields)?;
-            extracted.fields = page.fields;
-            page.content
+            (page.content, page.fields)
         }
-        DocumentFormat::Pdf => pdf::pdf(content)?,
-        DocumentFormat::Docx => docx::docx(content, limits)?,
+        DocumentFormat::Pdf => (pdf::pdf(content)?, Record::new()),
+        DocumentFormat::Docx => office::docx(content, limits, wants_fields)?,
+        DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
+        DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
+        DocumentFormat::Epub => office::epub(content, limits, wants_fields)?,
     };
     match limits.document_bytes {
-        max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
-        _ => Ok(extracted),
+        max if content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
+        _ => Ok(Extracted { content, fields }),
     }
 }
