@@ -355,6 +355,12 @@ impl RequestFailure {
     }
 }
 
+impl From<ContentError> for io::Error {
+    fn from(error: ContentError) -> Self {
+        io::Error::other(error)
+    }
+}
+
 impl From<StoreError> for io::Error {
     fn from(error: StoreError) -> Self {
         io::Error::other(error)

@@ -65,7 +65,23 @@ pub enum RowFormat {
     Csv,
     /// Tab-separated values with a header.
     Tsv,
+    /// A format that a worker reads.
+    Collection(CollectionFormat),
+}
+
+/// A file format with several documents per file. A worker reads such a file, because a damaged file may crash the parser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CollectionFormat {
     Parquet,
+}
+
+impl CollectionFormat {
+    /// Returns the name of the format for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            CollectionFormat::Parquet => "Parquet",
+        }
+    }
 }
 
 /// The compression of a whole file.
@@ -114,9 +130,8 @@ impl FileFormat {
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
             "csv" => FormatKind::Rows(RowFormat::Csv),
             "tsv" => FormatKind::Rows(RowFormat::Tsv),
-            // A reader of a Parquet file begins with the footer at the end of the file. Therefore a Parquet file cannot be
-            // decompressed as a stream.
-            "parquet" if compression.is_none() => FormatKind::Rows(RowFormat::Parquet),
+            // The reader of such a file moves in it. Therefore the file cannot be decompressed as a stream.
+            inner if compression.is_none() => FormatKind::Rows(RowFormat::Collection(collection(inner)?)),
             _ => return None,
         };
         Some(FileFormat { kind, compression })
@@ -143,6 +158,14 @@ impl FileFormat {
         let compression = self.compression;
         Ok(Decompressed { inner, compression, consumed, produced: 0, expansion_max: limits.expansion })
     }
+}
+
+/// Returns the format of files with several documents that a file extension names.
+fn collection(extension: &str) -> Option<CollectionFormat> {
+    Some(match extension {
+        "parquet" => CollectionFormat::Parquet,
+        _ => return None,
+    })
 }
 
 /// Returns the final file extension in lower case, without the dot, such as `gz` for `a.md.gz`.

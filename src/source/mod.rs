@@ -3,6 +3,7 @@
 //! [`Roots::documents`] finds the documents. Finding documents is fast, so one thread finds all documents. [`Raw::read`]
 //! reads one document. Reading is slow, so the caller reads documents on several threads.
 
+mod collection;
 mod confine;
 mod decode;
 mod document;

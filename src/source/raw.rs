@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::decode::{self, Charset, decode};
 use super::document::{Document, Limits, Origin};
+use super::extract::Extracted;
 use super::fields::{self, Fields, Parsed, Record};
 use super::format::{DocumentFormat, FileFormat, FormatKind};
 use super::json;
@@ -28,6 +29,8 @@ pub enum Raw {
     File(RawFile),
     /// A row of a file.
     Row(RawRow),
+    /// A document that a worker has found in a file.
+    Section(RawSection),
 }
 
 /// A file that has been found.
@@ -50,9 +53,10 @@ pub struct RawFile {
 /// A row of a file. Its values have not been interpreted yet.
 #[derive(Debug)]
 pub struct RawRow {
-    /// The id of the file. If the row has no id of its own, this id is the `file` in `file:line`, the id of the document.
+    /// The id of the file, or of the section of the file. If the row has no id of its own, this id is the `file` in
+    /// `file:line`, the id of the document.
     pub file_id: Arc<str>,
-    /// The file that contains the row.
+    /// The file that contains the row, or the section.
     pub file: Arc<Path>,
     /// The line number or row number, counted from 1.
     pub number: u64,
@@ -73,6 +77,18 @@ pub enum RowContent {
     Record(Record),
 }
 
+/// A section of a file that is one document, such as a sheet of a workbook. A worker has extracted its text.
+#[derive(Debug)]
+pub struct RawSection {
+    /// The id of the document.
+    pub id: String,
+    /// The folder that the id is relative to.
+    pub base: Arc<Path>,
+    pub(super) extracted: Extracted,
+    /// How many bytes of the file were read for this section, counted before decompression.
+    pub progress: u64,
+}
+
 impl Raw {
     /// Returns the approximate size of the document in memory, in bytes. The pipeline uses this size to limit its memory.
     pub fn size(&self) -> u64 {
@@ -83,6 +99,7 @@ impl Raw {
                 RowContent::Json(bytes) => bytes.len() as u64,
                 RowContent::Record(record) => fields::bytes(record) as u64,
             },
+            Raw::Section(section) => section.extracted.content.text().len() as u64,
         }
     }
 
@@ -92,14 +109,16 @@ impl Raw {
         match self {
             Raw::File(file) => file.size,
             Raw::Row(row) => row.progress,
+            Raw::Section(section) => section.progress,
         }
     }
 
-    /// Returns the id of a file. Returns `None` for a row, because the id of a row is not known before the row is read.
+    /// Returns the id of the document. Returns `None` for a row, because the id of a row is not known before the row is read.
     pub fn id(&self) -> Option<&str> {
         match self {
             Raw::File(file) => Some(&file.id),
             Raw::Row(_) => None,
+            Raw::Section(section) => Some(&section.id),
         }
     }
 
@@ -119,6 +138,7 @@ impl Raw {
         match self {
             Raw::File(file) => file.read(reading),
             Raw::Row(row) => row.read(reading),
+            Raw::Section(section) => Ok(section.read(reading)),
         }
     }
 }
@@ -153,6 +173,14 @@ impl RawRow {
                 Err(Failure { place: origin.place(""), cause, lost })
             }
         }
+    }
+}
+
+impl RawSection {
+    fn read(self, reading: &Reading) -> Document {
+        let RawSection { id, base, extracted: Extracted { content, fields }, .. } = self;
+        let kept = reading.fields.kept(&fields);
+        Document { id, content, origin: Origin { file: base, line: None }, encoding: None, kept }
     }
 }
 

@@ -112,7 +112,7 @@ impl Iterator for CsvRows {
                     DocumentError::ColumnCount { .. } => self.source.failed(self.number, cause),
                     _ => {
                         self.reader = None;
-                        self.source.failed_from(self.number, cause)
+                        self.source.failed_from(Some(self.number), cause)
                     }
                 })
             }

@@ -1,10 +1,9 @@
 //! Opens files with one document per row and returns each row as a [`Raw`](super::raw::Raw).
 
+mod collection;
 mod csv;
 mod jsonl;
-pub mod parquet;
 pub mod source;
-pub mod stdin;
 
 use std::io;
 use std::path::Path;
@@ -24,9 +23,9 @@ use crate::source::raw::{RawFile, Reading};
 /// # Errors
 /// The file cannot be opened, is damaged, has another format, or is a table without a text column.
 pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) -> Result<RowIter, Failure> {
-    let RawFile { id, location, format, .. } = file;
+    let RawFile { id, base, location, format, .. } = file;
     let opened = || -> Result<RowIter, DocumentError> {
-        let mut source = Source::new(&location.name(), id);
+        let mut source = Source::new(location.name(), base, id);
         let decompressed = |source: &mut Source| {
             let content = format.decompress(location.open()?, &reading.limits)?;
             source.consumed = content.consumed();
@@ -42,7 +41,9 @@ pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) ->
             RowFormat::Tsv => {
                 Box::new(csv::CsvRows::open(decompressed(&mut source)?, Some(b'\t'), source, reading)?)
             }
-            RowFormat::Parquet => Box::new(parquet::ParquetRows::open(&location, source, is_root, reading)?),
+            RowFormat::Collection(format) => {
+                Box::new(collection::Members::open(&location, format, source, is_root, reading)?)
+            }
         })
     };
     opened().map_err(|cause| Failure { place: location.to_string(), cause, lost: Lost::Unknown })
@@ -51,7 +52,7 @@ pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) ->
 /// Reads JSON Lines from standard input.
 pub fn stdin(reading: &Reading) -> RowIter {
     const NAME: &str = "stdin";
-    let source = Source::new(Path::new(NAME), NAME.to_owned());
+    let source = Source::new(NAME.into(), Path::new("").into(), NAME.to_owned());
     match jsonl::JsonLines::open(io::stdin(), source, reading) {
         Ok(lines) => Box::new(lines),
         Err(cause) => {

@@ -1,11 +1,8 @@
-//! Reads Parquet files, one document per row.
-//!
-//! A damaged file may crash the parser. Therefore a worker reads the file and sends the rows to this process.
+//! Reads Parquet files, one document per row. No other module but `stdin` uses the readers of the crate `parquet`.
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::sync::atomic::Ordering::Relaxed;
-use std::vec;
+use std::io;
 
 use parquet::basic::LogicalType;
 use parquet::file::metadata::KeyValue;
@@ -15,92 +12,22 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
-use super::source::Source;
+use super::outbox::{Member, Outbox};
+use super::reader::{CollectionReader, CollectionRequest};
 use super::stdin::StdinFile;
-use crate::error::{ContentError, DocumentError};
-use crate::source::document::Limits;
-use crate::source::fields::{self, Fields, Record};
-use crate::source::format::EXPANSION_FREE_BYTES;
-use crate::source::found::Found;
-use crate::source::location::Location;
-use crate::source::raw::{Reading, RowContent};
-use crate::source::worker::{Response, Sent, Worker};
+use crate::error::ContentError;
+use crate::source::fields::{self, Record};
+use crate::source::format::{CollectionFormat, EXPANSION_FREE_BYTES};
 
-/// The name of the format in messages.
-pub const NAME: &str = "Parquet";
-
-/// The rows of one file. This process receives the rows from a worker.
-pub struct ParquetRows {
-    worker: Option<Worker>,
-    sent: vec::IntoIter<Response<Record>>,
-    source: Source,
-    number: u64,
-    /// Size of the file in bytes.
-    size: u64,
-    /// Number of rows in the file, by its footer.
-    rows: u64,
-}
-
-impl ParquetRows {
-    pub fn open(
-        location: &Location,
-        source: Source,
-        is_root: bool,
-        reading: &Reading,
-    ) -> Result<Self, DocumentError> {
-        // A worker can open no files and has no credentials for object storage, so it gets an open file.
-        let file = location.file()?;
-        let size = file.metadata()?.len();
-        let (worker, rows) = reading.workers.rows(&file, &reading.fields, is_root)?;
-        Ok(ParquetRows { worker: Some(worker), sent: Vec::new().into_iter(), source, number: 0, size, rows })
-    }
-
-    /// Returns how many bytes of the file the rows so far stand for, if all rows are equally large.
-    fn consumed(&self) -> u64 {
-        let bytes = u128::from(self.size) * u128::from(self.number) / u128::from(self.rows.max(1));
-        u64::try_from(bytes).unwrap_or(u64::MAX).min(self.size)
-    }
-}
-
-impl Iterator for ParquetRows {
-    type Item = Found;
-
-    fn next(&mut self) -> Option<Found> {
-        if self.sent.as_slice().is_empty() {
-            let worker = self.worker.as_mut()?;
-            match worker.receive::<Sent>().and_then(|sent| Ok(sent?)) {
-                Ok(sent) => self.sent = sent.into_iter(),
-                Err(cause) => {
-                    self.worker = None;
-                    return Some(self.source.failed_from(self.number + 1, cause));
-                }
-            }
-        }
-        let Some(row) = self.sent.next() else {
-            self.worker = None;
-            return None;
-        };
-        self.number += 1;
-        self.source.consumed.store(self.consumed(), Relaxed);
-        Some(match row {
-            Ok(record) => self.source.row(self.number, RowContent::Record(record)),
-            Err(too_large @ ContentError::TooLarge { .. }) => {
-                self.source.failed(self.number, too_large.into())
-            }
-            Err(damaged) => {
-                self.worker = None;
-                self.source.failed_from(self.number, damaged.into())
-            }
-        })
-    }
-}
-
-/// The rows of one file. A worker reads the rows and decodes only the requested columns.
+/// The rows of one file. Only the requested columns are decoded.
 pub struct ParquetTable {
     rows: RowIter<'static>,
     /// Names of the columns that contain UUIDs.
     uuids: HashSet<String>,
     bytes_max: u64,
+    /// Size of the file in bytes.
+    size: u64,
+    /// Number of rows in the file, by its footer.
     row_count: u64,
     /// How many bytes the values that follow may have, as counted by [`plain_bytes`].
     bytes_left: u64,
@@ -108,19 +35,15 @@ pub struct ParquetTable {
 }
 
 impl ParquetTable {
-    pub fn open(
-        file: StdinFile,
-        fields: &Fields,
-        limits: Limits,
-        is_root: bool,
-    ) -> Result<Self, ContentError> {
+    pub fn open(file: StdinFile, request: &CollectionRequest) -> Result<Self, ContentError> {
+        let CollectionRequest { fields, limits, is_root, .. } = request;
         let size = file.len();
         let no_footer = |e| damaged("its footer is missing or damaged", e);
         let reader = SerializedFileReader::new(file).map_err(no_footer)?;
         let metadata = reader.metadata().file_metadata();
         // The metadata of an index is stored under the name of this program.
         let is_own = |pair: &KeyValue| pair.key == env!("CARGO_PKG_NAME");
-        if !is_root && metadata.key_value_metadata().is_some_and(|pairs| pairs.iter().any(is_own)) {
+        if !*is_root && metadata.key_value_metadata().is_some_and(|pairs| pairs.iter().any(is_own)) {
             return Err(ContentError::OwnIndex);
         }
         let row_count = u64::try_from(metadata.num_rows()).unwrap_or(0);
@@ -141,18 +64,20 @@ impl ParquetTable {
             rows,
             uuids,
             bytes_max: limits.document_bytes,
+            size,
             row_count,
             bytes_left,
             expansion_max,
         })
     }
 
-    /// Returns the number of rows, by the footer of the file.
-    pub fn row_count(&self) -> u64 {
-        self.row_count
+    /// Returns how many bytes of the file this many rows stand for, if all rows are equally large.
+    fn consumed(&self, rows: u64) -> u64 {
+        let bytes = u128::from(self.size) * u128::from(rows) / u128::from(self.row_count.max(1));
+        u64::try_from(bytes).unwrap_or(u64::MAX).min(self.size)
     }
 
-    fn record(&mut self, row: &Row) -> Response<Record> {
+    fn record(&mut self, row: &Row) -> Result<Record, ContentError> {
         let record: Record =
             row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect();
         let bytes = record.values().map(plain_bytes).sum();
@@ -177,16 +102,19 @@ impl ParquetTable {
     }
 }
 
-impl Iterator for ParquetTable {
-    type Item = Response<Record>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(
-            self.rows
-                .next()?
-                .map_err(|e| damaged("its rows are damaged", e))
-                .and_then(|row| self.record(&row)),
-        )
+impl CollectionReader for ParquetTable {
+    fn read(mut self: Box<Self>, outbox: &mut Outbox) -> io::Result<()> {
+        for number in 1.. {
+            let Some(row) = self.rows.next() else { break };
+            let row = row.map_err(|e| damaged("its rows are damaged", e))?;
+            let record = match self.record(&row) {
+                Err(e) if !matches!(e, ContentError::TooLarge { .. }) => return Err(e.into()),
+                record => record,
+            };
+            outbox.consumed(self.consumed(number));
+            outbox.push(Member::Row(number, record))?;
+        }
+        Ok(())
     }
 }
 
@@ -220,5 +148,5 @@ fn damaged(what: &str, error: impl Display) -> ContentError {
     } else {
         format!("{what} (parquet: {})", said.trim_start_matches("Parquet error: "))
     };
-    ContentError::Damaged { kind: NAME.to_owned(), reason }
+    ContentError::Damaged { kind: CollectionFormat::Parquet.name().to_owned(), reason }
 }
