@@ -204,6 +204,9 @@ pub enum ContentError {
     /// The file is an index that this tool made, not a document.
     #[error("is an index that this tool made")]
     OwnIndex,
+    /// The JSON is not an array of objects.
+    #[error("not a JSON array of objects")]
+    NoArray,
     /// A quoted value has no closing quote, or the closing quote is followed by more text.
     #[error("a quoted value has no closing quote, or has text after the closing quote")]
     Quotes,

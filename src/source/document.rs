@@ -75,7 +75,7 @@ pub enum LeftOut {
     Link,
     /// A pattern excludes the file or folder, or no `--include` pattern matches the file.
     Excluded,
-    /// The file extension is not supported.
+    /// The file extension is not supported, or the file is JSON but no array of documents.
     OtherKind,
     /// The file is a socket, a pipe or a device.
     Special,

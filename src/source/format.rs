@@ -61,6 +61,8 @@ impl DocumentFormat {
 pub enum RowFormat {
     /// JSON Lines.
     Jsonl,
+    /// A JSON array of objects.
+    Json,
     /// Values with a header, separated by commas, semicolons, tabs or `|`.
     Csv,
     /// Tab-separated values with a header.
@@ -114,7 +116,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -128,6 +130,7 @@ impl FileFormat {
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),
             "docx" => FormatKind::Document(DocumentFormat::Docx),
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
+            "json" => FormatKind::Rows(RowFormat::Json),
             "csv" => FormatKind::Rows(RowFormat::Csv),
             "tsv" => FormatKind::Rows(RowFormat::Tsv),
             // The reader of such a file moves in it. Therefore the file cannot be decompressed as a stream.

@@ -299,6 +299,9 @@ fn open(file: RawFile, is_root: bool, reading: &Reading) -> OpenedFile {
         Err(Failure { cause: DocumentError::Content(ContentError::OwnIndex), .. }) => {
             OpenedFile::Found(Found::LeftOut(LeftOut::Index))
         }
+        Err(Failure { cause: DocumentError::Content(ContentError::NoArray), .. }) if !is_root => {
+            OpenedFile::Found(Found::LeftOut(LeftOut::OtherKind))
+        }
         Err(failure) => OpenedFile::Found(Found::Failed(failure)),
     }
 }

@@ -2,6 +2,7 @@
 
 mod collection;
 mod csv;
+mod json_array;
 mod jsonl;
 pub mod source;
 
@@ -34,6 +35,9 @@ pub fn open(file: RawFile, rows: RowFormat, is_root: bool, reading: &Reading) ->
         Ok(match rows {
             RowFormat::Jsonl => {
                 Box::new(jsonl::JsonLines::open(decompressed(&mut source)?, source, reading)?)
+            }
+            RowFormat::Json => {
+                Box::new(json_array::JsonArray::open(decompressed(&mut source)?, source, is_root, reading)?)
             }
             RowFormat::Csv => {
                 Box::new(csv::CsvRows::open(decompressed(&mut source)?, None, source, reading)?)
