@@ -210,9 +210,15 @@ pub enum ContentError {
     /// A quoted value has no closing quote, or the closing quote is followed by more text.
     #[error("a quoted value has no closing quote, or has text after the closing quote")]
     Quotes,
-    /// The file is encrypted.
+    /// The file is encrypted with a password.
     #[error("needs a password")]
     Password,
+    /// The text is encrypted with a key.
+    #[error("encrypted with {with}")]
+    Encrypted {
+        /// The name of the standard.
+        with: String,
+    },
     /// Most pages contain only pictures and no text.
     #[error("most of its pages are pictures without text, such as scans")]
     NoText,

@@ -132,6 +132,7 @@ fn of_content(error: &ContentError) -> &'static str {
         ContentError::NoArray => "if each line is an object, name the file .jsonl",
         ContentError::Quotes => "write each quote inside a value twice",
         ContentError::Password => "save it without a password",
+        ContentError::Encrypted { .. } => "save it decrypted, or skip it with --exclude",
         ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",
         ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::intake::{ReadDocument, SeenIds, groups, read_one};
+use super::intake::{ReadDocument, SeenIds, groups, read_all};
 use super::job::Job;
 use crate::console::Reporter;
 use crate::digest::Digest;
@@ -94,7 +94,7 @@ fn prepare_groups(
     for group in groups {
         let bytes = group.iter().map(progress).sum();
         let mut prepared: Vec<PreparedDocument> =
-            group.into_par_iter().filter_map(|found| prepare_one(found, job)).collect();
+            group.into_par_iter().flat_map_iter(|found| prepare_all(found, job)).collect();
         for item in &mut prepared {
             if let PreparedDocument::Ready(Ready { document, id, .. }) = item
                 && let Some(doubled) = ids.check(document, *id)
@@ -118,8 +118,8 @@ fn progress(found: &Found) -> u64 {
     if let Found::Raw(raw) = found { raw.progress() } else { 0 }
 }
 
-fn prepare_one(found: Found, job: &Job) -> Option<PreparedDocument> {
-    Some(match read_one(found, job.inputs())? {
+fn prepare_all(found: Found, job: &Job) -> impl Iterator<Item = PreparedDocument> {
+    read_all(found, job.inputs()).into_iter().map(|read| match read {
         ReadDocument::Document(document, id) => {
             find_vectors(document, id, job).unwrap_or_else(PreparedDocument::Failed)
         }

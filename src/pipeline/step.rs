@@ -304,6 +304,7 @@ mod tests {
                     origin,
                     encoding: None,
                     kept: Arc::new([]),
+                    attached: Vec::new(),
                 },
                 id: Digest::of([]),
                 vectors: PendingVectors::Chunks { chunks, missing },

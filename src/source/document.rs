@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::raw_file::RawFile;
 use crate::text::blocks::Structured;
 
 /// The limits that apply to each document.
@@ -35,6 +36,8 @@ pub struct Document {
     /// The values of the fields in [`Fields::keep`](super::Fields::keep), in the order of that list. The value of a missing
     /// field is null.
     pub kept: Arc<[Value]>,
+    /// The files inside of the document that are documents of their own, such as the attachments of a mail.
+    pub attached: Vec<RawFile>,
 }
 
 impl Document {

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use super::document::Limits;
 use crate::error::{ContentError, StoreError};
 
 /// The kind of a file: a text, a document or rows.
@@ -36,6 +35,8 @@ pub enum DocumentFormat {
     Pdf,
     /// Office Open XML for text documents, the format of Word.
     Docx,
+    /// A mail message.
+    Eml,
 }
 
 impl DocumentFormat {
@@ -47,6 +48,7 @@ impl DocumentFormat {
             DocumentFormat::Xhtml => "XHTML",
             DocumentFormat::Pdf => "PDF",
             DocumentFormat::Docx => "Word (DOCX)",
+            DocumentFormat::Eml => "mail (EML)",
         }
     }
 
@@ -67,8 +69,17 @@ pub enum RowFormat {
     Csv,
     /// Tab-separated values with a header.
     Tsv,
+    /// A mailbox of mail messages.
+    Mbox,
     /// A format that a worker reads.
     Collection(CollectionFormat),
+}
+
+impl RowFormat {
+    /// Returns whether a file may hold documents whose texts are in no named field.
+    pub fn has_sections(self) -> bool {
+        matches!(self, RowFormat::Mbox)
+    }
 }
 
 /// A file format with several documents per file. A worker reads such a file, because a damaged file may crash the parser.
@@ -116,7 +127,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -129,6 +140,8 @@ impl FileFormat {
             "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),
             "docx" => FormatKind::Document(DocumentFormat::Docx),
+            "eml" => FormatKind::Document(DocumentFormat::Eml),
+            "mbox" => FormatKind::Rows(RowFormat::Mbox),
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
             "json" => FormatKind::Rows(RowFormat::Json),
             "csv" => FormatKind::Rows(RowFormat::Csv),
@@ -146,11 +159,12 @@ impl FileFormat {
         FileFormat { kind: FormatKind::Text, compression: Compression::of(path) }
     }
 
-    /// Returns a reader that decompresses `bytes`, the content of a file in this format.
+    /// Returns a reader that decompresses `bytes`, the content of a file in this format. `expansion_max` is the maximum ratio of
+    /// decompressed size to compressed size.
     ///
     /// # Errors
     /// The decompressor cannot be created.
-    pub fn decompress(self, bytes: Box<dyn Read + Send>, limits: &Limits) -> io::Result<Decompressed> {
+    pub fn decompress(self, bytes: Box<dyn Read + Send>, expansion_max: u64) -> io::Result<Decompressed> {
         let consumed = Arc::new(AtomicU64::new(0));
         let file = Counted { inner: bytes, consumed: consumed.clone() };
         let inner: Box<dyn Read + Send> = match self.compression {
@@ -159,7 +173,7 @@ impl FileFormat {
             Some(Compression::Zstd) => Box::new(zstd::Decoder::new(file)?),
         };
         let compression = self.compression;
-        Ok(Decompressed { inner, compression, consumed, produced: 0, expansion_max: limits.expansion })
+        Ok(Decompressed { inner, compression, consumed, produced: 0, expansion_max })
     }
 }
 

@@ -1,12 +1,16 @@
 //! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
+pub mod attachment;
 mod docx;
 mod front_matter;
 mod html;
+mod mail;
 mod markdown;
 mod pdf;
 
 use serde::{Deserialize, Serialize};
+
+use attachment::Attachment;
 
 use crate::error::ContentError;
 use crate::source::document::Limits;
@@ -26,6 +30,8 @@ pub struct Extracted {
     /// What the document says about itself, such as `title` and `author`: the front matter or the metadata. The record is
     /// empty if the document says nothing, or if the caller did not ask for it.
     pub fields: Record,
+    /// The files inside the document that are documents of their own, such as the attachments of a mail.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8.
@@ -52,6 +58,11 @@ pub fn extract(
         DocumentFormat::Xhtml => html::xhtml(text()?),
         DocumentFormat::Pdf => pdf::pdf(content)?,
         DocumentFormat::Docx => docx::docx(content, limits)?,
+        DocumentFormat::Eml => {
+            let mail = mail::mail(content, wants_fields)?;
+            (extracted.fields, extracted.attachments) = (mail.fields, mail.attachments);
+            mail.content
+        }
     };
     match limits.document_bytes {
         max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
