@@ -78,7 +78,11 @@ pub enum RowFormat {
 impl RowFormat {
     /// Returns whether a file may hold documents whose texts are in no named field.
     pub fn has_sections(self) -> bool {
-        matches!(self, RowFormat::Mbox)
+        match self {
+            RowFormat::Jsonl | RowFormat::Json | RowFormat::Csv | RowFormat::Tsv => false,
+            RowFormat::Mbox => true,
+            RowFormat::Collection(format) => format != CollectionFormat::Parquet,
+        }
     }
 }
 
@@ -86,6 +90,14 @@ impl RowFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CollectionFormat {
     Parquet,
+    /// Office Open XML for spreadsheets, the format of Excel.
+    Xlsx,
+    /// The binary form of [`CollectionFormat::Xlsx`].
+    Xlsb,
+    /// The format of Excel until 2003.
+    Xls,
+    /// OpenDocument for spreadsheets, the format of LibreOffice.
+    Ods,
 }
 
 impl CollectionFormat {
@@ -93,6 +105,10 @@ impl CollectionFormat {
     pub fn name(self) -> &'static str {
         match self {
             CollectionFormat::Parquet => "Parquet",
+            CollectionFormat::Xlsx => "Excel (XLSX)",
+            CollectionFormat::Xlsb => "Excel (XLSB)",
+            CollectionFormat::Xls => "Excel (XLS)",
+            CollectionFormat::Ods => "OpenDocument (ODS)",
         }
     }
 }
@@ -127,7 +143,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -181,6 +197,10 @@ impl FileFormat {
 fn collection(extension: &str) -> Option<CollectionFormat> {
     Some(match extension {
         "parquet" => CollectionFormat::Parquet,
+        "xlsx" | "xlsm" => CollectionFormat::Xlsx,
+        "xlsb" => CollectionFormat::Xlsb,
+        "xls" => CollectionFormat::Xls,
+        "ods" => CollectionFormat::Ods,
         _ => return None,
     })
 }

@@ -16,6 +16,7 @@ mod id;
 mod json;
 mod local_file;
 mod location;
+mod names;
 mod raw;
 mod raw_file;
 mod roots;

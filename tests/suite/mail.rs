@@ -195,7 +195,7 @@ fn attachments_of_known_formats_are_documents() {
     assert_eq!(read(&playground), pairs(&expected));
     // Each shard has its part of the documents.
     let mut ids = Vec::new();
-    for shard in ["1/3", "2/3", "3/3"] {
+    for shard in ["0/3", "1/3", "2/3"] {
         playground.run_anew(&["build", "docs", "-o", "out.parquet", "--shard", shard]);
         ids.extend(read(&playground));
     }

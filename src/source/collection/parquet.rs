@@ -12,12 +12,13 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
+use super::expansion::Expansion;
 use super::outbox::{Member, Outbox};
 use super::reader::{CollectionReader, CollectionRequest};
 use super::stdin::StdinFile;
 use crate::error::ContentError;
 use crate::source::fields::{self, Record};
-use crate::source::format::{CollectionFormat, EXPANSION_FREE_BYTES};
+use crate::source::format::CollectionFormat;
 
 /// The rows of one file. Only the requested columns are decoded.
 pub struct ParquetTable {
@@ -29,9 +30,8 @@ pub struct ParquetTable {
     size: u64,
     /// Number of rows in the file, by its footer.
     row_count: u64,
-    /// How many bytes the values that follow may have, as counted by [`plain_bytes`].
-    bytes_left: u64,
-    expansion_max: u64,
+    /// How many bytes the values may have, as counted by [`plain_bytes`].
+    expansion: Expansion,
 }
 
 impl ParquetTable {
@@ -58,16 +58,13 @@ impl ParquetTable {
         let no_columns = |e| damaged("its columns cannot be read", e);
         let rows = RowIter::from_file_into(Box::new(reader));
         let rows = rows.project(Some(projection.map_err(no_columns)?)).map_err(no_columns)?;
-        let expansion_max = limits.expansion;
-        let bytes_left = size.saturating_mul(expansion_max).max(EXPANSION_FREE_BYTES);
         Ok(ParquetTable {
             rows,
             uuids,
             bytes_max: limits.document_bytes,
             size,
             row_count,
-            bytes_left,
-            expansion_max,
+            expansion: Expansion::new(size, limits.expansion),
         })
     }
 
@@ -80,9 +77,7 @@ impl ParquetTable {
     fn record(&mut self, row: &Row) -> Result<Record, ContentError> {
         let record: Record =
             row.get_column_iter().map(|(name, field)| (name.clone(), self.value(name, field))).collect();
-        let bytes = record.values().map(plain_bytes).sum();
-        let expands = ContentError::Expands { max: self.expansion_max };
-        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(expands)?;
+        self.expansion.add(record.values().map(plain_bytes).sum())?;
         match self.bytes_max {
             max if fields::bytes(&record) as u64 > max => Err(ContentError::TooLarge { max }),
             _ => Ok(record),

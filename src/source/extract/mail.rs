@@ -1,7 +1,6 @@
 //! Extracts the text and the attachments of mail messages (RFC 5322 and MIME). No other module uses mail-parser.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
 
 use mail_parser::decoders::base64::base64_decode;
@@ -17,6 +16,7 @@ use crate::error::ContentError;
 use crate::source::decode::{Charset, declared, decode, known_format};
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, FileFormat, FormatKind, damaged, other_format};
+use crate::source::names::Names;
 use crate::text::blocks::{BlockWriter, Structured};
 
 /// The start of a text that is encrypted with PGP.
@@ -237,7 +237,8 @@ fn attachments(message: &Message) -> Vec<Attachment> {
             PartType::Message(inner) => inner.raw_message().to_vec(),
             PartType::Multipart(_) => continue,
         };
-        attachments.push(Attachment { name: names.unique(name), content });
+        let (stem, extension) = name.split_at(name.rfind('.').unwrap_or(name.len()));
+        attachments.push(Attachment { name: names.unique(stem, extension), content });
     }
     attachments
 }
@@ -288,23 +289,4 @@ fn extension(kind: &ContentType) -> Option<&'static str> {
         ("application", "vnd.openxmlformats-officedocument.wordprocessingml.document") => "docx",
         _ => return None,
     })
-}
-
-/// The names of the attachments so far. For each, the number that the next attachment of this name gets.
-#[derive(Default)]
-struct Names(HashMap<String, u64>);
-
-impl Names {
-    /// Returns a name that no other attachment has. It keeps its file extension.
-    fn unique(&mut self, name: String) -> String {
-        let mut unique = name.clone();
-        while self.0.contains_key(&unique) {
-            let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
-            let number = self.0.entry(name.clone()).or_insert(1);
-            *number += 1;
-            unique = format!("{stem} ({number}).{extension}");
-        }
-        self.0.insert(unique.clone(), 1);
-        unique
-    }
 }
