@@ -215,15 +215,24 @@ pub enum ContentError {
     /// The file is an index that this tool made, not a document.
     #[error("is an index that this tool made")]
     OwnIndex,
+    /// The JSON is not an array of objects.
+    #[error("not a JSON array of objects")]
+    NoArray,
     /// A quoted value has no closing quote, or the closing quote is followed by more text.
     #[error("a quoted value has no closing quote, or has text after the closing quote")]
     Quotes,
-    /// The file is encrypted.
+    /// The file is encrypted with a password.
     #[error("needs a password")]
     Password,
     /// The text of the book is encrypted for the programs and people that bought it.
     #[error("is protected against copying (DRM)")]
     Protected,
+    /// The text is encrypted with a key.
+    #[error("encrypted with {with}")]
+    Encrypted {
+        /// The name of the standard.
+        with: String,
+    },
     /// Most pages contain only pictures and no text.
     #[error("most of its pages are pictures without text, such as scans")]
     NoText,
@@ -369,6 +378,12 @@ impl RequestFailure {
             | RequestFailure::EndlessListing { .. }
             | RequestFailure::InvalidKey(_) => false,
         }
+    }
+}
+
+impl From<ContentError> for io::Error {
+    fn from(error: ContentError) -> Self {
+        io::Error::other(error)
     }
 }
 

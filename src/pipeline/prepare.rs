@@ -5,7 +5,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::intake::{ReadDocument, SeenIds, groups, read_one};
+use super::intake::{ReadDocument, SeenIds, groups, read_all};
 use super::job::{DocumentSize, Job};
 use crate::console::Reporter;
 use crate::digest::Digest;
@@ -149,7 +149,9 @@ fn prepare_group(
     job: &Job,
     tokenizer: &mut Option<Tokenizer>,
 ) -> anyhow::Result<Vec<PreparedDocument>> {
-    let group = group.into_par_iter().filter_map(|found| look_up(found, job));
+    let group = group
+        .into_par_iter()
+        .flat_map_iter(|found| read_all(found, job.inputs()).into_iter().map(|read| look_up(read, job)));
     if let Some(tokenizer) = tokenizer {
         return Ok(group.map(|item| item.split_with(tokenizer, job)).collect());
     }
@@ -162,23 +164,23 @@ fn prepare_group(
     Ok(group.into_iter().filter_map(prepared).collect())
 }
 
-/// Reads a document. If rows are documents, looks for its text in the old file.
-fn look_up(found: Found, job: &Job) -> Option<LookedUp> {
-    let prepared = match read_one(found, job.inputs())? {
+/// If rows are documents, looks for the text of a document in the old file.
+fn look_up(read: ReadDocument, job: &Job) -> LookedUp {
+    let prepared = match read {
         ReadDocument::Document(document, id) => match row_of(&document, id, job) {
             _ if document.content.text().is_empty() => PreparedDocument::Empty(id),
             Some(row) => match known_size(row, job) {
                 Some(size) => of_old(document, id, row, size),
-                None => return Some(LookedUp::Unsplit(document, id)),
+                None => return LookedUp::Unsplit(document, id),
             },
-            None => return Some(LookedUp::Unsplit(document, id)),
+            None => return LookedUp::Unsplit(document, id),
         },
         ReadDocument::Failed(failure) => PreparedDocument::Failed(failure),
         ReadDocument::Unassigned(failure) => PreparedDocument::Unassigned(failure),
         ReadDocument::LeftOut(why) => PreparedDocument::LeftOut(why),
         ReadDocument::Nothing(root) => PreparedDocument::Nothing(root),
     };
-    Some(LookedUp::Prepared(prepared))
+    LookedUp::Prepared(prepared)
 }
 
 /// Returns the row of the old file that has the vector of a document; `None` if there is none, or if rows are chunks.

@@ -307,6 +307,7 @@ mod tests {
                     encoding: None,
                     repaired: 0,
                     kept: Arc::new([]),
+                    attached: Vec::new(),
                 },
                 id: Digest::of([]),
                 vectors: PendingVectors::Chunks { chunks, missing },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::raw_file::RawFile;
 use crate::text::blocks::Structured;
 
 /// The limits that apply to each document.
@@ -62,6 +63,8 @@ pub struct Document {
     /// The values of the fields in [`Fields::keep`](super::Fields::keep), in the order of that list. The value of a missing
     /// field is null.
     pub kept: Arc<[Value]>,
+    /// The files inside of the document that are documents of their own, such as the attachments of a mail.
+    pub attached: Vec<RawFile>,
 }
 
 impl Document {
@@ -102,7 +105,7 @@ pub enum LeftOut {
     Link,
     /// A pattern excludes the file or folder, or no `--include` pattern matches the file.
     Excluded,
-    /// The file extension is not supported.
+    /// The file extension is not supported, or the file is JSON but no array of documents.
     OtherKind,
     /// The file is a socket, a pipe or a device.
     Special,

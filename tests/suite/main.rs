@@ -27,6 +27,7 @@ mod inspect;
 mod install;
 mod kinds;
 mod layers;
+mod mail;
 mod make;
 mod messages;
 mod mixed;

@@ -152,7 +152,7 @@ pub fn json_stream(
 ) -> Result<(Box<dyn Read + Send>, Option<&'static str>), DocumentError> {
     let (start, reader) = peek(reader)?;
     let has_mark = Charset::for_bom(&start).is_some();
-    if !has_mark && !start.trim_ascii_start().starts_with(b"{") && start.contains(&0) {
+    if !has_mark && !matches!(start.trim_ascii_start().first(), Some(b'{' | b'[')) && start.contains(&0) {
         refuse_known_formats(&start)?;
         return Err(DocumentError::NotText { found: "binary data" });
     }

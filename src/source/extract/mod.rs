@@ -1,12 +1,16 @@
 //! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
+pub mod attachment;
 mod front_matter;
 mod html;
+mod mail;
 mod markdown;
 mod office;
 mod pdf;
 
 use serde::{Deserialize, Serialize};
+
+use attachment::Attachment;
 
 use crate::error::ContentError;
 use crate::source::document::{Limits, PagePart};
@@ -26,6 +30,8 @@ pub struct Extracted {
     /// What the document says about itself, such as `title` and `author`: the front matter or the metadata. The record is
     /// empty if the document says nothing, or if the caller did not ask for it.
     pub fields: Record,
+    /// The files inside the document that are documents of their own, such as the attachments of a mail.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8.
@@ -40,6 +46,7 @@ pub fn extract(
     wants_fields: bool,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
+    let mut attachments = Vec::new();
     let (content, fields) = match format {
         DocumentFormat::Markdown => {
             let (front_matter, body) = front_matter::split(text()?);
@@ -57,9 +64,14 @@ pub fn extract(
         DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
         DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
         DocumentFormat::Epub => office::epub(content, limits, wants_fields)?,
+        DocumentFormat::Eml => {
+            let mail = mail::mail(content, wants_fields)?;
+            attachments = mail.attachments;
+            (mail.content, mail.fields)
+        }
     };
     match limits.document_bytes {
         max if content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
-        _ => Ok(Extracted { content, fields }),
+        _ => Ok(Extracted { content, fields, attachments }),
     }
 }
