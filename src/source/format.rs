@@ -26,7 +26,7 @@ pub enum FormatKind {
 /// A file format with one document per file. The text must be extracted from the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DocumentFormat {
-    /// CommonMark with tables, footnotes and strikethrough.
+    /// CommonMark with tables, footnotes, formulas and the marks of other dialects, such as MDX.
     Markdown,
     /// HTML, including invalid HTML that browsers accept.
     Html,
@@ -44,6 +44,17 @@ pub enum DocumentFormat {
     Epub,
     /// A mail message.
     Eml,
+    ReStructuredText,
+    AsciiDoc,
+    /// The format of Emacs Org mode.
+    Org,
+    Latex,
+    /// Jupyter notebooks.
+    Notebook,
+    /// SubRip and WebVTT.
+    Subtitles,
+    /// XML of any vocabulary.
+    Xml,
 }
 
 impl DocumentFormat {
@@ -60,12 +71,24 @@ impl DocumentFormat {
             DocumentFormat::Odp => "OpenDocument presentation (ODP)",
             DocumentFormat::Epub => "EPUB",
             DocumentFormat::Eml => "mail (EML)",
+            DocumentFormat::ReStructuredText => "reStructuredText",
+            DocumentFormat::AsciiDoc => "AsciiDoc",
+            DocumentFormat::Org => "Org",
+            DocumentFormat::Latex => "LaTeX",
+            DocumentFormat::Notebook => "Jupyter",
+            DocumentFormat::Subtitles => "subtitles",
+            DocumentFormat::Xml => "XML",
         }
+    }
+
+    /// Returns whether a file may declare its encoding in its first bytes, as HTML and XML do.
+    pub fn declares_encoding(self) -> bool {
+        matches!(self, DocumentFormat::Html | DocumentFormat::Xhtml | DocumentFormat::Xml)
     }
 
     /// Returns whether this is a text format. A file in a text format must be decoded before extraction.
     pub fn is_text(self) -> bool {
-        matches!(self, DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Xhtml)
+        !matches!(self, DocumentFormat::Pdf | DocumentFormat::Docx)
     }
 }
 
@@ -154,7 +177,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .pptx .ppsx .odt .fodt .odp .epub .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .xml .rst .adoc .asciidoc .org .tex .ipynb .srt .vtt .pdf .docx .pptx .ppsx .odt .fodt .odp .epub .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -162,7 +185,7 @@ impl FileFormat {
         let inner = if compression.is_some() { path.with_extension("") } else { path.to_owned() };
         let kind = match extension(&inner)?.as_str() {
             "txt" | "text" => FormatKind::Text,
-            "md" | "markdown" => FormatKind::Document(DocumentFormat::Markdown),
+            "md" | "markdown" | "mdx" | "qmd" | "rmd" => FormatKind::Document(DocumentFormat::Markdown),
             "html" | "htm" => FormatKind::Document(DocumentFormat::Html),
             "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),
@@ -173,6 +196,13 @@ impl FileFormat {
             "epub" => FormatKind::Document(DocumentFormat::Epub),
             "eml" => FormatKind::Document(DocumentFormat::Eml),
             "mbox" => FormatKind::Rows(RowFormat::Mbox),
+            "rst" => FormatKind::Document(DocumentFormat::ReStructuredText),
+            "adoc" | "asciidoc" => FormatKind::Document(DocumentFormat::AsciiDoc),
+            "org" => FormatKind::Document(DocumentFormat::Org),
+            "tex" => FormatKind::Document(DocumentFormat::Latex),
+            "ipynb" => FormatKind::Document(DocumentFormat::Notebook),
+            "srt" | "vtt" => FormatKind::Document(DocumentFormat::Subtitles),
+            "xml" => FormatKind::Document(DocumentFormat::Xml),
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
             "json" => FormatKind::Rows(RowFormat::Json),
             "csv" => FormatKind::Rows(RowFormat::Csv),

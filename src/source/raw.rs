@@ -248,7 +248,7 @@ impl Reading {
             return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new()));
         };
         let (bytes, encoding, repaired) = if format.is_text() {
-            let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
+            let declared = if format.declares_encoding() { decode::declared(&bytes) } else { None };
             let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, declared)?;
             (text.into_bytes(), encoding, repaired)
         } else {

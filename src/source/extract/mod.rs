@@ -1,12 +1,20 @@
 //! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
+mod asciidoc;
 pub mod attachment;
 mod front_matter;
 mod html;
+mod latex;
 mod mail;
 mod markdown;
+mod markup;
+mod notebook;
 mod office;
+mod org;
 mod pdf;
+mod rst;
+mod subtitles;
+mod xml;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +77,13 @@ pub fn extract(
             attachments = mail.attachments;
             (mail.content, mail.fields)
         }
+        DocumentFormat::Notebook => notebook::notebook(text()?, wants_fields)?,
+        DocumentFormat::Subtitles => (subtitles::subtitles(text()?)?, Record::new()),
+        DocumentFormat::Xml => (xml::xml(text()?, limits, page_part)?, Record::new()),
+        DocumentFormat::AsciiDoc => asciidoc::asciidoc(text()?),
+        DocumentFormat::Latex => latex::latex(text()?),
+        DocumentFormat::Org => org::org(text()?),
+        DocumentFormat::ReStructuredText => (rst::rst(text()?), Record::new()),
     };
     match limits.document_bytes {
         max if content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
