@@ -1,4 +1,4 @@
-//! Extracts the text of DOCX files. No other module uses zip or roxmltree.
+//! Extracts the text of DOCX files. No other module uses zip, and only `pdf/metadata.rs` also uses roxmltree.
 //!
 //! The names of parts and elements are defined in ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
 

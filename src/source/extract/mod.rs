@@ -50,7 +50,11 @@ pub fn extract(
         }
         DocumentFormat::Html => html::html(text()?),
         DocumentFormat::Xhtml => html::xhtml(text()?),
-        DocumentFormat::Pdf => pdf::pdf(content)?,
+        DocumentFormat::Pdf => {
+            let (text, fields) = pdf::pdf(content, wants_fields)?;
+            extracted.fields = fields;
+            text
+        }
         DocumentFormat::Docx => docx::docx(content, limits)?,
     };
     match limits.document_bytes {
