@@ -67,7 +67,7 @@ pub fn extract(
             let page = read(text()?, page_part, wants_fields)?;
             (page.content, page.fields)
         }
-        DocumentFormat::Pdf => (pdf::pdf(content)?, Record::new()),
+        DocumentFormat::Pdf => pdf::pdf(content, wants_fields)?,
         DocumentFormat::Docx => office::docx(content, limits, wants_fields)?,
         DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
         DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
