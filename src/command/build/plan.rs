@@ -113,7 +113,9 @@ fn rules(arguments: &BuildArguments, model: &LazyModel) -> ChunkRules {
 fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<Fingerprint> {
     let of_model = model.fingerprint().clone();
     let dim = model::dim(arguments.dim, of_model.width)?;
-    Ok(model::fingerprint(of_model, dim, &rules(arguments, model), &model.prompt, rows(arguments)))
+    let fingerprint =
+        model::fingerprint(of_model, dim, &rules(arguments, model), &model.prompt, rows(arguments));
+    Ok(Fingerprint { vector_type: arguments.vector_type.unwrap_or_default(), ..fingerprint })
 }
 
 /// Checks that each setting in which the old index differs has been changed on purpose: by an argument of this run, or by a new
@@ -123,6 +125,7 @@ fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArgu
         // Another model has stopped the run already, unless a new version of this tool has made another export of it.
         Setting::Tool | Setting::Model => true,
         Setting::Dim => arguments.dim.is_some(),
+        Setting::VectorType => arguments.vector_type.is_some(),
         Setting::Instruction => arguments.instruction.is_some(),
         Setting::MaxTokens => arguments.max_tokens.is_some() || arguments.chunk_tokens.is_some(),
         Setting::Rows => arguments.chunks,
