@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::{ModelArguments, ReadingArguments};
 use super::style::{LIMITS, LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
+use crate::index::VectorType;
 use crate::index::provenance::DocumentColumn;
 use crate::text::chunk::ChunkBy;
 
@@ -41,6 +42,14 @@ pub struct BuildArguments {
     /// dimensions of the model.
     #[arg(long, value_name = "N", help_heading = OUTPUT)]
     pub dim: Option<usize>,
+
+    /// Type of the vectors' numbers: f32, f16 or i8 [default: f32]
+    ///
+    /// `f16` halves the size of the vectors, `i8` quarters it. With `i8`, a number is an integer times the value of
+    /// `qwen3-index.scale` in the file's metadata.
+    #[arg(long, value_name = "TYPE", hide_possible_values = true, help_heading = OUTPUT, hide_short_help = true,
+          value_parser = PossibleValuesParser::new(["f32", "f16", "i8"]).map(|name| vector_type(&name)))]
+    pub vector_type: Option<VectorType>,
 
     /// Instruction to put before each text
     ///
@@ -176,5 +185,13 @@ fn document_column(name: &str) -> DocumentColumn {
         "title" => DocumentColumn::Title,
         "tokens" => DocumentColumn::Tokens,
         _ => DocumentColumn::Chunks,
+    }
+}
+
+fn vector_type(name: &str) -> VectorType {
+    match name {
+        "i8" => VectorType::I8,
+        "f16" => VectorType::F16,
+        _ => VectorType::F32,
     }
 }

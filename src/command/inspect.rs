@@ -11,7 +11,7 @@ use super::terminal::Screen;
 use crate::cli::InspectArguments;
 use crate::console::{DecimalBytes, HumanCount, counted, shown};
 use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
-use crate::index::{Fingerprint, IndexFile, IndexFileError, Metadata, Parts, RowKind};
+use crate::index::{Fingerprint, IndexFile, IndexFileError, Metadata, Parts, RowKind, VectorType};
 use crate::interrupt::Interrupted;
 use crate::text::chunk::{ChunkBy, ChunkContext};
 
@@ -115,6 +115,10 @@ impl InspectPage<'_> {
             RowKind::Chunks => "one per chunk",
         };
         let dim = counted(fingerprint.dim as u64, "dimension");
+        let dim = match fingerprint.vector_type {
+            VectorType::F32 => dim,
+            other => format!("{dim} ({other})"),
+        };
         line(format!("{files}: {rows}, {per}, {dim}, {bytes}"))?;
         if let (Some(shard), [_]) = (shard, self.files.as_slice()) {
             line(format!("shard {shard} of the documents"))?;

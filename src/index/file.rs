@@ -18,6 +18,7 @@ use super::part::{IndexFileError, Part};
 use super::row::{Row, RowId};
 use super::row_batch::{floats, kept_values};
 use super::schema::{COLUMNS, ID, VECTOR, schema};
+use super::vector_format::VectorFormat;
 use crate::digest::Digest;
 use crate::interrupt;
 
@@ -71,7 +72,7 @@ struct DocumentStart {
 /// kept columns, an `IndexFile` needs 8 more bytes per row, and with contexts 16 more.
 pub struct IndexFile {
     part: Part,
-    dim: usize,
+    format: VectorFormat,
     texts: Vec<Digest>,
     /// Digests of the contexts and texts that were embedded; `None` if texts are embedded without context.
     embedded: Option<Vec<Digest>>,
@@ -95,10 +96,11 @@ impl IndexFile {
     /// [`IndexFileError`].
     pub fn open(path: &Path) -> Result<Self, IndexFileError> {
         let part = Part::open(path)?;
-        let dim =
-            part.dim().ok_or_else(|| part.error(anyhow!("it has no column vector with 32-bit floats")))?;
+        let format = part
+            .vectors()
+            .ok_or_else(|| part.error(anyhow!("it has no column vector that this tool writes")))?;
         let mut index = IndexFile {
-            dim,
+            format,
             texts: Vec::new(),
             embedded: None,
             kept: (part.fields().len() > COLUMNS.len()).then(Vec::new),
@@ -220,7 +222,7 @@ impl IndexFile {
 
     /// Returns whether the kept columns have these names and types.
     pub fn keeps(&self, columns: &[KeptColumn]) -> bool {
-        let expected = schema(self.dim, columns);
+        let expected = schema(&self.format, columns);
         self.fields() == expected.fields()
     }
 
@@ -264,17 +266,18 @@ impl IndexFile {
         let mut wanted = rows.to_vec();
         wanted.sort_unstable();
         wanted.dedup();
-        let mut vectors = Vec::with_capacity(wanted.len() * self.dim);
+        let dim = self.dim();
+        let mut vectors = Vec::with_capacity(wanted.len() * dim);
         let groups = self.part.select(&wanted, &[VECTOR], |batch| {
-            vectors.extend_from_slice(floats(&batch)?);
+            vectors.extend_from_slice(&floats(&batch, &self.format)?);
             Ok(())
         })?;
         let groups_read = self.groups_read.fetch_add(groups, Relaxed) + groups;
         if groups_read > READS_PER_GROUP_MAX * self.part.groups() {
-            let _ = self.flat.set(FlatVectors::write(&self.part, self.dim, &self.folder)?);
+            let _ = self.flat.set(FlatVectors::write(&self.part, &self.format, &self.folder)?);
         }
-        let start = |row: &u32| wanted.binary_search(row).map_or(0, |at| at * self.dim);
-        Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..self.dim]).copied().collect())
+        let start = |row: &u32| wanted.binary_search(row).map_or(0, |at| at * dim);
+        Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..dim]).copied().collect())
     }
 
     /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
@@ -343,7 +346,12 @@ impl IndexFile {
 
     /// Returns the dimensions of the vectors.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.format.dim
+    }
+
+    /// Returns how the vectors are stored.
+    pub fn format(&self) -> VectorFormat {
+        self.format
     }
 
     /// Reads every page, and checks the columns and the content digest.

@@ -5,6 +5,7 @@ use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
+use super::vector_format::{VectorFormat, VectorType};
 use crate::model::ModelFingerprint;
 use crate::model::export::Quality;
 use crate::shard::Shard;
@@ -66,6 +67,9 @@ pub struct Fingerprint {
     /// What is embedded in front of each chunk.
     #[serde(default, skip_serializing_if = "is_default")]
     pub context: ChunkContext,
+    /// The type of the numbers in the column `vector`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub vector_type: VectorType,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -101,6 +105,8 @@ pub enum Setting {
     Model,
     /// The dimensions of the vectors.
     Dim,
+    /// The type of the vectors' numbers.
+    VectorType,
     /// What is put before each text.
     Instruction,
     /// The limit on the tokens of a chunk.
@@ -118,8 +124,18 @@ pub enum Setting {
 }
 
 impl Fingerprint {
+    /// Returns how a new file with this fingerprint stores its vectors.
+    pub(super) fn vectors(&self) -> VectorFormat {
+        VectorFormat::new(self.vector_type, self.dim)
+    }
+
+    /// Returns whether vectors that are stored in this way have the dimensions and the type of this fingerprint.
+    pub(super) fn has(&self, stored: VectorFormat) -> bool {
+        (stored.dim, stored.kind) == (self.dim, self.vector_type)
+    }
+
     /// Returns the settings in which a run with the fingerprint `wanted` differs from this file, and what that does to the vectors.
-    /// More dimensions in the file are not a difference, because vectors can be truncated. Different rules for extracting or
+    /// More dimensions or a wider type in the file are not a difference, because vectors can be truncated and rounded. Different rules for extracting or
     /// cleaning are not a difference either, because vectors are looked up by the clean text.
     pub fn differences(&self, wanted: &Fingerprint) -> Vec<SettingDifference> {
         let mut found = Vec::new();
@@ -139,6 +155,9 @@ impl Fingerprint {
         let (before, now) = (self.dim, wanted.dim);
         let name = format!("the dimensions ({before} before, now {now})");
         differ(before < now, Setting::Dim, all, name);
+        let (before, now) = (self.vector_type, wanted.vector_type);
+        let name = format!("the type of the vectors ({before} before, now {now})");
+        differ(before < now, Setting::VectorType, all, name);
         differ(self.instruction != wanted.instruction, Setting::Instruction, all, "the instruction".into());
         differ(self.prompt != wanted.prompt, Setting::Instruction, all, "the prompt before each text".into());
         let (before, now) = (self.rows, wanted.rows);
@@ -239,6 +258,7 @@ mod tests {
             chunk_by: ChunkBy::default(),
             overlap: 0,
             context: ChunkContext::default(),
+            vector_type: VectorType::default(),
         };
         assert!(fingerprint(2).differences(&fingerprint(3)).is_empty());
     }

@@ -20,14 +20,15 @@ use serde_json::Value;
 use super::content::{ContentDigest, RowDigests, row_digest};
 use super::footer::{self, entry, is_delta};
 use super::kept;
-use super::metadata::{Metadata, RowKind};
+use super::metadata::{Fingerprint, Metadata, RowKind};
 use super::provenance::{HEADINGS, TITLE};
 use super::row::{Row, RowId, Vector};
 use super::row_batch::{RowBatch, kept_values};
 use super::row_count::add_rows;
-use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
+use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR};
 use super::seal::{self, Seal};
 use super::shared_file::{OpenFile, SharedFile};
+use super::vector_format::{SCALE, VectorFormat};
 use crate::digest::Digest;
 use crate::interrupt::Interrupted;
 use crate::storage::place::Place;
@@ -161,9 +162,10 @@ impl Part {
         self.kind
     }
 
-    /// Returns the dimensions of the column `vector`; `None` if this column is missing or has another type.
-    pub(super) fn dim(&self) -> Option<usize> {
-        self.fields().find(VECTOR).and_then(|(_, field)| vector_dim(field.data_type()))
+    /// Returns how the column `vector` is stored; `None` if this column is missing or has another type, or if its scale is missing.
+    pub(super) fn vectors(&self) -> Option<VectorFormat> {
+        let (_, field) = self.fields().find(VECTOR)?;
+        VectorFormat::of(field.data_type(), entry(&self.footer, SCALE).as_deref())
     }
 
     /// Returns the number of rows.
@@ -185,11 +187,11 @@ impl Part {
         self.footer.schema().fields()
     }
 
-    /// Returns whether the file has the columns `id`, `text`, and `vector` with `dim` dimensions.
-    pub(super) fn has_columns(&self, dim: usize) -> bool {
+    /// Returns whether the file has the columns `id`, `text`, and `vector` as `fingerprint` describes them.
+    pub(super) fn has_columns(&self, fingerprint: &Fingerprint) -> bool {
         let is_text =
             |name| self.fields().find(name).is_some_and(|(_, field)| *field.data_type() == DataType::Utf8);
-        is_text(ID) && is_text(TEXT) && self.dim() == Some(dim)
+        is_text(ID) && is_text(TEXT) && self.vectors().is_some_and(|format| fingerprint.has(format))
     }
 
     /// Returns the names of the kept columns.
@@ -220,13 +222,12 @@ impl Part {
             seal.check_group(&self.file.get()?, self.footer.metadata(), group)?;
         }
         for batch in self.reader(group, None, &[])? {
-            let batch = RowBatch::new(batch?, self.kind());
+            let batch = self.batch(batch?)?;
             let kept = kept_values(&batch.batch, &names);
             let vectors = batch.vectors()?;
-            let dim = vectors.ncols();
             ensure!(
-                self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
-                "its vectors have {dim} dimensions, but its metadata gives another number"
+                self.metadata().is_none_or(|metadata| metadata.fingerprint.has(batch.format())),
+                "its vectors have other dimensions or another type than its metadata says"
             );
             let texts = batch.ids()?.zip(batch.documents()?).zip(batch.texts()?);
             for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
@@ -247,6 +248,15 @@ impl Part {
             }
         }
         Ok(rows)
+    }
+
+    /// Converts a batch of rows of this file.
+    ///
+    /// # Errors
+    /// This tool writes no column `vector` of the file's type.
+    pub(super) fn batch(&self, batch: RecordBatch) -> anyhow::Result<RowBatch> {
+        let format = self.vectors().context("it has no column vector that this tool writes")?;
+        Ok(RowBatch::new(batch, self.kind(), format))
     }
 
     /// Reads the footer again, with the page index that [`Part::copy_column`] needs.

@@ -19,6 +19,7 @@ use tempfile::NamedTempFile;
 use super::content::ContentDigest;
 use super::metadata::Metadata;
 use super::shared_file::OpenFile;
+use super::vector_format::SCALE;
 use crate::digest::{Digest, hex};
 
 /// The metadata key under which a file stores the digests of its row groups, one after the other.
@@ -60,15 +61,16 @@ impl SealWriter {
     }
 
     /// Returns all metadata entries of the file. The last entry has zeros, which [`SealWriter::seal`] replaces.
-    pub fn entries(&self, metadata: &Metadata, content: &str) -> anyhow::Result<[KeyValue; 4]> {
+    pub fn entries(&self, metadata: &Metadata, content: &str) -> anyhow::Result<Vec<KeyValue>> {
         let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), Some(value));
         let groups = self.groups.iter().map(|group| hex(group.as_bytes())).collect();
-        Ok([
+        let mut entries = vec![
             entry(Metadata::KEY, serde_json::to_string(metadata)?),
             entry(ContentDigest::KEY, content.to_owned()),
-            entry(GROUPS, groups),
-            entry(TAIL, "0".repeat(2 * DIGITS)),
-        ])
+        ];
+        entries.extend(metadata.fingerprint.vectors().scale().map(|scale| entry(SCALE, scale)));
+        entries.extend([entry(GROUPS, groups), entry(TAIL, "0".repeat(2 * DIGITS))]);
+        Ok(entries)
     }
 
     /// Stores the digest of the tail in a complete file with the metadata entries of [`SealWriter::entries`]. `data_end` is the
@@ -181,9 +183,9 @@ pub fn check_tail(file: &OpenFile) -> anyhow::Result<Option<u64>> {
 fn bytes_of(footer: &ParquetMetaData, group: usize) -> anyhow::Result<Range<u64>> {
     let end = |group: usize| {
         let last = footer.row_group(group).columns().last().context("a row group has no columns")?;
-        let (start, length) =
-            (u64::try_from(last.data_page_offset())?, u64::try_from(last.compressed_size())?);
-        anyhow::Ok(start + length)
+        // A column with a dictionary begins with the dictionary.
+        let start = last.dictionary_page_offset().unwrap_or(last.data_page_offset());
+        anyhow::Ok(u64::try_from(start)? + u64::try_from(last.compressed_size())?)
     };
     Ok(group.checked_sub(1).map_or(Ok(0), end)?..end(group)?)
 }
@@ -229,7 +231,7 @@ mod tests {
         let metadata = json!({"tool": "qwen3-index", "model_file": "m.onnx", "fingerprint": fingerprint});
         let mut column = KeptColumn::new("price");
         column.widen(&json!(1));
-        let mut table = Table::new(tempfile::NamedTempFile::new().unwrap(), 4, &[column]).unwrap();
+        let mut table = Table::new(tempfile::NamedTempFile::new().unwrap(), vectors, &[column]).unwrap();
         for n in 0..ROWS {
             let id = RowId { document: format!("document {n}"), chunk: None };
             let text = text.to_owned();

@@ -123,7 +123,7 @@ impl<'a> IndexWriter<'a> {
         }
         assert!(new.doubled_id().is_none(), "two documents have the same id");
         let is_alike =
-            |old: &Old| old.has_vectors() && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
+            |old: &Old| old.has_vectors() && old.file.format() == new.format() && old.file.keeps(&self.kept);
         let is_alike = self.old.is_some_and(is_alike);
         let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
@@ -198,7 +198,7 @@ impl<'a> IndexWriter<'a> {
     }
 
     fn new_table(&self) -> anyhow::Result<Table> {
-        Table::new(self.place.temporary()?, self.dim(), &self.kept)
+        Table::new(self.place.temporary()?, self.metadata.fingerprint.vectors(), &self.kept)
     }
 
     /// Copies the first `count` rows of `from`. The kept columns of `from` and of the new file must have the same names.

@@ -141,7 +141,8 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
     let fingerprint =
         model::fingerprint(of_model, dim, &rules(arguments, model), &model.texts.prompt, rows(arguments));
     let whole_pages = arguments.reading.html == Some(PagePart::Whole);
-    Ok(Fingerprint { whole_pages, ..fingerprint })
+    let vector_type = arguments.vector_type.unwrap_or_default();
+    Ok(Fingerprint { whole_pages, vector_type, ..fingerprint })
 }
 
 /// Checks that each setting in which the old index differs has been changed on purpose: by an argument of this run, or by a new
@@ -151,6 +152,7 @@ fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArgu
         // Another model has stopped the run already, unless a new version of this tool has made another export of it.
         Setting::Tool | Setting::Model => true,
         Setting::Dim => arguments.dim.is_some(),
+        Setting::VectorType => arguments.vector_type.is_some(),
         Setting::Instruction => arguments.instruction.is_some(),
         Setting::MaxTokens => arguments.max_tokens.is_some() || arguments.chunk_tokens.is_some(),
         Setting::Rows => arguments.chunks,

@@ -156,7 +156,7 @@ impl Corpus {
                 return parts.groups().into_iter().try_for_each(|group| {
                     parts.read(group, &[id, vector], |_, block| {
                         let ids: Vec<&str> = block.documents()?.map(|(document, _)| document).collect();
-                        offer(rankings, &ids, block.vectors()?)
+                        offer(rankings, &ids, block.unit_vectors()?.view())
                     })
                 });
             }

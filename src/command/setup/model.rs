@@ -6,7 +6,7 @@ use crate::cli::ModelArguments;
 use crate::command::process::TOOL;
 use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::Usage;
-use crate::index::{Fingerprint, Metadata, RowKind};
+use crate::index::{Fingerprint, Metadata, RowKind, VectorType};
 use crate::model::export::Quality;
 use crate::model::{Model, ModelFingerprint, Preparation, Resources, Workload, default_threads, prompts};
 use crate::source::extract;
@@ -82,6 +82,7 @@ pub fn fingerprint(
         chunk_by: chunking.by,
         overlap: chunking.overlap,
         context: chunking.context,
+        vector_type: VectorType::default(),
     }
 }
 

@@ -12,7 +12,8 @@ use arrow::error::ArrowError;
 use super::input::{IpcReader, Strings};
 use super::output::{BLOCKS, ERROR, IpcWriter};
 use crate::index::metadata::Metadata;
-use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
+use crate::index::schema::{TEXT, VECTOR};
+use crate::index::vector_format::{VectorFormat, VectorType, list_length};
 use crate::text::blocks::Structured;
 use crate::vector::embedding::Embedding;
 
@@ -174,7 +175,7 @@ impl<W: Write> EmbeddedStream<W> {
         let dim = metadata.fingerprint.dim;
         let mut fields: Vec<Arc<Field>> = received.fields().iter().cloned().collect();
         fields[columns.text] = Arc::new(Field::new(TEXT, DataType::Utf8, false));
-        fields.push(Arc::new(Field::new(VECTOR, vector_type(dim), true)));
+        fields.push(Arc::new(Field::new(VECTOR, VectorFormat::new(VectorType::F32, dim).column(), true)));
         let error = Arc::new(Field::new(ERROR, DataType::Utf8, true));
         match columns.error {
             Some(column) => fields[column] = error,
@@ -225,7 +226,7 @@ impl<W: Write> EmbeddedStream<W> {
         }
         let is_there: NullBuffer = made.iter().map(|made| matches!(made, Made::Vector(_))).collect();
         let values = Arc::new(Float32Array::from(values));
-        FixedSizeListArray::try_new(element(), list_length(self.dim), values, Some(is_there))
+        FixedSizeListArray::try_new(VectorType::F32.element(), list_length(self.dim), values, Some(is_there))
     }
 
     /// Writes the end marker.
