@@ -90,7 +90,7 @@ pub struct BuildArguments {
           help_heading = OUTPUT, hide_short_help = true)]
     pub columns: Vec<DocumentColumn>,
 
-    /// Maximum tokens per row with --chunks [default: 512]
+    /// Maximum tokens per row with --chunks [default: 256]
     ///
     /// N includes the end token and --context. The default is smaller if --max-tokens or the model is.
     #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT)]
@@ -102,12 +102,12 @@ pub struct BuildArguments {
     #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT, hide_short_help = true)]
     pub overlap: Option<usize>,
 
-    /// What to embed in front of each chunk: title, headings
+    /// What to embed in front of each chunk [default: title,headings]
     ///
-    /// The title of the document, the headings above the chunk, or both, as `title,headings`. They are not a part of the column
-    /// `text`.
+    /// `title` is the title of the document, `headings` are the headings above the chunk, and `none` is neither. They are not a part
+    /// of the column `text`.
     #[arg(long, value_name = "PARTS", requires = "chunks", value_delimiter = ',', hide_possible_values = true,
-          value_parser = PossibleValuesParser::new(["title", "headings"]), help_heading = TEXT)]
+          value_parser = PossibleValuesParser::new(["title", "headings", "none"]), help_heading = TEXT)]
     pub context: Vec<String>,
 
     /// Where to cut texts: structure or length

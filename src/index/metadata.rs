@@ -162,12 +162,6 @@ impl Fingerprint {
         differ(self.prompt != wanted.prompt, Setting::Instruction, all, "the prompt before each text".into());
         let (before, now) = (self.rows, wanted.rows);
         differ(before != now, Setting::Rows, all, format!("the rows ({before} before, now {now})"));
-        differ(
-            self.context != wanted.context,
-            Setting::Context,
-            all,
-            format!("the context of chunks ({} before, now {})", self.context, wanted.context),
-        );
         let cut = match wanted.rows {
             RowKind::Documents => Effect::LongTexts,
             // The vector of a chunk depends on its own text only, unless a context that is too long was left out.
@@ -177,13 +171,21 @@ impl Fingerprint {
         let is_other = self.chunking != wanted.chunking;
         differ(is_other, Setting::Tool, cut, "the rules for splitting long texts into chunks".into());
         // Chunks have another length too if the rows or the rules of this tool are other ones.
-        let length = match (self.rows == wanted.rows, is_other) {
+        let cause = |setting| match (self.rows == wanted.rows, is_other) {
             (false, _) => Setting::Rows,
             (true, true) => Setting::Tool,
-            (true, false) => Setting::MaxTokens,
+            (true, false) => setting,
         };
+        let (before, now) = (self.context, wanted.context);
+        let name = format!("the context of chunks ({before} before, now {now})");
+        differ(before != now, cause(Setting::Context), all, name);
         let (before, now) = (self.max_tokens, wanted.max_tokens);
-        differ(before != now, length, cut, format!("the tokens per chunk ({before} before, now {now})"));
+        differ(
+            before != now,
+            cause(Setting::MaxTokens),
+            cut,
+            format!("the tokens per chunk ({before} before, now {now})"),
+        );
         differ(self.chunk_by != wanted.chunk_by, Setting::ChunkBy, cut, "where texts are cut".into());
         let (before, now) = (self.overlap, wanted.overlap);
         differ(

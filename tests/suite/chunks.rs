@@ -200,7 +200,7 @@ fn another_heading_embeds_its_chunks_again_if_it_is_context() {
     };
     let page =
         |title: &str| format!("# {title}\n\n{PARAGRAPH}\n\n{PARAGRAPH} Twice.\n\n{PARAGRAPH} Thrice.\n");
-    for (more, again) in [(&[][..], 1), (&["--context", "headings"], 3)] {
+    for (more, again) in [(&["--context", "none"][..], 1), (&["--context", "headings"], 3), (&[], 3)] {
         playground.write("docs/a.md", page("Returns"));
         build(&[more, &["--rebuild"]].concat());
         playground.write("docs/a.md", page("Refunds"));
@@ -222,17 +222,17 @@ fn wrong_settings_are_refused() {
         (&["--chunks", "--chunk-tokens", "9"], "--chunk-tokens 9: is too small"),
         (&["--chunks", "--keep", "page"], "--keep page: the output already has a column of this name"),
         (&["--overlap", "9"], "--chunks"),
-        (&["--chunks", "--context", "author"], "title, headings"),
+        (&["--chunks", "--context", "author"], "possible values: title, headings, none"),
     ] {
         playground.run(&[&build[..], more].concat()).expect(2).says(says);
     }
-    playground.run(&[&build[..], &["--chunks", "--overlap", "20"]].concat()).expect(0);
+    playground.run(&[&build[..], &["--chunks", "--context", "none", "--overlap", "20"]].concat()).expect(0);
     playground
         .run(&[&build[..], &["--chunks"]].concat())
         .expect(1)
         .says("the overlap (20 before, now 0 tokens)");
     playground
-        .run(&[&build[..], &["--chunks", "--overlap", "0"]].concat())
+        .run(&[&build[..], &["--chunks", "--context", "none", "--overlap", "0"]].concat())
         .expect(0)
         .says("split in another way");
 }

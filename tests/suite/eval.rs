@@ -169,7 +169,13 @@ fn figures_of_a_test_set_equal_those_of_trec_eval() {
         ["build", "test/corpus.jsonl", "--id-field", "_id", "--text-field", "title", "--text-field", "text"];
     playground.run(&[&build[..], &["-o", "rows.parquet"]].concat()).expect(0);
     playground
-        .run(&[&build[..], &["-o", "chunks.parquet", "--chunks", "--chunk-tokens", "2048"]].concat())
+        .run(
+            &[
+                &build[..],
+                &["-o", "chunks.parquet", "--chunks", "--chunk-tokens", "2048", "--context", "none"],
+            ]
+            .concat(),
+        )
         .expect(0);
     for index in ["rows.parquet", "chunks.parquet"] {
         let found = said(&playground, &["retrieval", "test", "--index", index, "--dims", "64,32"]);

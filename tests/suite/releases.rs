@@ -49,7 +49,7 @@ fn texts_of_one_chunk_keep_their_vectors() {
 fn chunks_with_the_same_text_keep_their_vectors() {
     for release in RELEASES {
         let playground = playground(release, "chunks.parquet", "out.parquet");
-        taken_over(&playground, &["--chunks", "--chunk-tokens", "200"])
+        taken_over(&playground, &["--chunks", "--chunk-tokens", "200", "--context", "none"])
             .says("texts are split in another way, and only new chunks are embedded")
             .says("3 documents: 1 embedded, 2 reused");
     }

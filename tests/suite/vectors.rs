@@ -89,8 +89,10 @@ fn a_document_vector_is_the_weighted_mean_of_its_chunks_which_make_up_its_text()
     let playground = Playground::new();
     mixed(&playground);
     let documents = playground.build("in.jsonl", &["--max-tokens", "100"]);
-    let mut chunks =
-        playground.build("in.jsonl", &["--max-tokens", "100", "--chunks"]).into_iter().peekable();
+    let mut chunks = playground
+        .build("in.jsonl", &["--max-tokens", "100", "--chunks", "--chunk-tokens", "100", "--context", "none"])
+        .into_iter()
+        .peekable();
     let mut tokens = integers(&playground.path("out.parquet"), "tokens").into_iter();
     let mut most = 0;
     for document in &documents {

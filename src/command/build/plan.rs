@@ -125,7 +125,8 @@ fn rows(arguments: &BuildArguments) -> RowKind {
 }
 
 fn rules(arguments: &BuildArguments, model: &LazyModel) -> ChunkRules {
-    let has = |part: &str| arguments.context.iter().any(|asked| asked == part);
+    let (chosen, is_default) = (&arguments.context, arguments.context.is_empty());
+    let has = |part: &str| arguments.chunks && (is_default || chosen.iter().any(|asked| asked == part));
     ChunkRules {
         by: arguments.chunk_by.unwrap_or_default(),
         tokens: model.texts.max_tokens,

@@ -20,7 +20,7 @@ use crate::vector::texts::TextEmbedder;
 const MAX_TOKENS: usize = 2048;
 
 /// The default limit on tokens of a row that is a chunk. docs/eval.md has the measurement.
-const CHUNK_TOKENS: usize = 512;
+const CHUNK_TOKENS: usize = 256;
 
 /// The smallest number of dimensions that Qwen3-Embedding was trained for.
 pub const DIM_MIN: usize = 32;
