@@ -55,7 +55,7 @@ impl VectorType {
     }
 
     /// Returns the size of a number in the file, in bytes.
-    pub(super) fn bytes(self) -> usize {
+    pub fn bytes(self) -> usize {
         match self {
             VectorType::I8 => 1,
             VectorType::F16 => 2,
