@@ -45,7 +45,10 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
             };
             let cosines = vectors.chunks_exact(2).map(cosine).collect::<Result<_, NoVector>>()?;
             let values = Values::Pairs { cosines, scores: scores.clone() };
-            measured.push(Measured { setup: setup(&group.model, dim, VectorType::F32, variant.instruction.clone()), values });
+            measured.push(Measured {
+                setup: setup(&group.model, dim, VectorType::F32, variant.instruction.clone()),
+                values,
+            });
             last = Some((&variant.instruction, vectors));
         }
     }
