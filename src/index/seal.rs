@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 use super::content::ContentDigest;
 use super::metadata::Metadata;
 use super::shared_file::OpenFile;
-use super::vector_format::SCALE;
+use super::vector_column::SCALE;
 use crate::digest::{Digest, hex};
 
 /// The metadata key under which a file stores the digests of its row groups, one after the other.
@@ -208,7 +208,7 @@ mod tests {
     use crate::index::row::RowId;
     use crate::index::shared_file::SharedFile;
     use crate::index::table::{Table, TableRow};
-    use crate::index::vector_format::{VectorFormat, VectorType};
+    use crate::index::vector_column::{VectorColumn, VectorType};
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
@@ -224,7 +224,7 @@ mod tests {
     /// Writes a small index with this type of vectors, and with this text in all rows and in the statistics. The vectors are the last
     /// column.
     fn index_of(kind: VectorType, text: &str) -> Vec<u8> {
-        let mut table = Table::new(NamedTempFile::new().unwrap(), VectorFormat::new(kind, 4), &[]).unwrap();
+        let mut table = Table::new(NamedTempFile::new().unwrap(), VectorColumn::new(kind, 4), &[]).unwrap();
         for n in 0..ROWS {
             let id = RowId { document: format!("document {n}"), chunk: None };
             let vector = vec![0.5, 0.5, 0.5, -0.5].into();
@@ -265,7 +265,7 @@ mod tests {
 
     /// Writes a small index with a kept column, and with this text in all rows and in the statistics.
     fn index(text: &str) -> Vec<u8> {
-        let vectors = VectorFormat::new(VectorType::F32, 4);
+        let vectors = VectorColumn::new(VectorType::F32, 4);
         let mut column = KeptColumn::new("price");
         column.widen(&json!(1));
         let mut table = Table::new(NamedTempFile::new().unwrap(), vectors, &[column]).unwrap();
