@@ -36,7 +36,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::Type;
 use qwen3_index::console::{LogFormat, Reporter};
 use qwen3_index::index::provenance::MoreColumns;
-use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind};
+use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind, VectorType};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
 use qwen3_index::pipeline::{self, ChunkStore, Engine, Job, OldOutput, Tally, Work};
@@ -255,6 +255,7 @@ fn fingerprint() -> Fingerprint {
         chunk_by: ChunkBy::default(),
         overlap: 0,
         context: ChunkContext::default(),
+        vector_type: VectorType::default(),
     }
 }
 

@@ -22,6 +22,7 @@ import uuid
 import warnings
 
 import httpx
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -109,6 +110,10 @@ class VectorFile:
     def points(self, batch):
         # One array with a row per vector.
         numbers = batch["vector"].flatten().to_numpy().reshape(batch.num_rows, self.fingerprint["dim"])
+        if numbers.dtype != np.float32:
+            # Half floats and integers are rounded. The scale of the integers makes no difference to the direction.
+            numbers = numbers.astype(np.float32)
+            numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
         rows = batch.select(["id", "text", *self.kept]).to_pylist()
         return [self.point(row, vector) for row, vector in zip(rows, numbers)]
 

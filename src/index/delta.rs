@@ -16,7 +16,7 @@ use super::metadata::Metadata;
 use super::schema::ID;
 use super::shared_file::SharedFile;
 use super::table::properties;
-use super::vector_format::SCALE;
+use super::vector_column::SCALE;
 use crate::storage::place::{Place, Published};
 
 /// The column of a delta that says what happened to the row: `removed`, `changed` or `added`.

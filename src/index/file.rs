@@ -18,7 +18,7 @@ use super::part::{IndexFileError, Part};
 use super::row::{Row, RowId};
 use super::row_batch::{floats, kept_values};
 use super::schema::{COLUMNS, ID, VECTOR, schema};
-use super::vector_format::VectorFormat;
+use super::vector_column::VectorColumn;
 use crate::digest::Digest;
 use crate::interrupt;
 
@@ -72,7 +72,7 @@ struct DocumentStart {
 /// kept columns, an `IndexFile` needs 8 more bytes per row, and with contexts 16 more.
 pub struct IndexFile {
     part: Part,
-    format: VectorFormat,
+    format: VectorColumn,
     texts: Vec<Digest>,
     /// Digests of the contexts and texts that were embedded; `None` if texts are embedded without context.
     embedded: Option<Vec<Digest>>,
@@ -350,7 +350,7 @@ impl IndexFile {
     }
 
     /// Returns how the vectors are stored.
-    pub fn format(&self) -> VectorFormat {
+    pub fn format(&self) -> VectorColumn {
         self.format
     }
 

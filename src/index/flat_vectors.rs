@@ -11,7 +11,7 @@ use arrow::datatypes::ToByteSlice;
 use super::part::Part;
 use super::row_batch::floats;
 use super::schema::VECTOR;
-use super::vector_format::VectorFormat;
+use super::vector_column::VectorColumn;
 
 /// A temporary file with the vectors of an index file as plain 32-bit floats. The system removes the temporary file when the file is
 /// closed. In the Parquet file, reading a single vector means reading a whole page.
@@ -25,7 +25,7 @@ impl FlatVectors {
     ///
     /// # Errors
     /// The vectors cannot be read, or the temporary file cannot be written.
-    pub fn write(part: &Part, format: &VectorFormat, folder: &Path) -> anyhow::Result<Self> {
+    pub fn write(part: &Part, format: &VectorColumn, folder: &Path) -> anyhow::Result<Self> {
         let write = || -> anyhow::Result<File> {
             let mut file = BufWriter::new(tempfile::tempfile_in(folder)?);
             let all: Vec<u32> = (0..part.rows()).collect();

@@ -12,7 +12,7 @@ use super::parts::{Parts, RowAt};
 use super::row::Row;
 use super::schema::COLUMNS;
 use super::search::{Neighbor, Search, nearest};
-use super::vector_format::VectorType;
+use super::vector_column::VectorType;
 use crate::digest::Digest;
 
 /// Limit on the rows in the sample. For each row in the sample, [`inspect`] searches for the nearest other row.

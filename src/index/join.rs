@@ -24,7 +24,7 @@ use super::row_count::row_count;
 use super::schema::{COLUMNS, schema};
 use super::seal::SealWriter;
 use super::table::properties;
-use super::vector_format::VectorFormat;
+use super::vector_column::VectorColumn;
 use crate::interrupt::{self, Interrupted};
 use crate::shard::Shard;
 use crate::storage::place::{Place, Published};
@@ -285,7 +285,7 @@ struct JoinWriter<'a> {
 }
 
 impl<'a> JoinWriter<'a> {
-    fn new(place: &'a Place, vectors: VectorFormat, columns: &'a [KeptColumn]) -> anyhow::Result<Self> {
+    fn new(place: &'a Place, vectors: VectorColumn, columns: &'a [KeptColumn]) -> anyhow::Result<Self> {
         let file = SealWriter::new(place.temporary()?);
         let properties = properties(vectors.kind)?;
         let writer = ArrowWriter::try_new(file, schema(&vectors, columns), Some(properties))?;

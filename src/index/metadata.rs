@@ -5,7 +5,7 @@ use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
-use super::vector_format::{VectorFormat, VectorType};
+use super::vector_column::{VectorColumn, VectorType};
 use crate::model::ModelFingerprint;
 use crate::model::export::Quality;
 use crate::shard::Shard;
@@ -125,12 +125,12 @@ pub enum Setting {
 
 impl Fingerprint {
     /// Returns how a new file with this fingerprint stores its vectors.
-    pub(super) fn vectors(&self) -> VectorFormat {
-        VectorFormat::new(self.vector_type, self.dim)
+    pub(super) fn vectors(&self) -> VectorColumn {
+        VectorColumn::new(self.vector_type, self.dim)
     }
 
     /// Returns whether vectors that are stored in this way have the dimensions and the type of this fingerprint.
-    pub(super) fn has(&self, stored: VectorFormat) -> bool {
+    pub(super) fn has(&self, stored: VectorColumn) -> bool {
         (stored.dim, stored.kind) == (self.dim, self.vector_type)
     }
 

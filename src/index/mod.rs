@@ -24,7 +24,7 @@ pub(crate) mod search; // finds the rows that are nearest to questions
 mod shared_file;
 mod stream;
 mod table;
-mod vector_format;
+mod vector_column;
 mod writer;
 
 pub use delta::{Changes, DeltaOutput, OPERATION, write_delta};
@@ -42,5 +42,5 @@ pub use stream::{
     BLOCKS, DocumentStream, ERROR, EmbeddedStream, Made, Packed, RowStream, TextBatch, TextStream,
     VectorStream,
 };
-pub use vector_format::{VectorFormat, VectorType};
+pub use vector_column::{VectorColumn, VectorType};
 pub use writer::{IndexWriter, Written};

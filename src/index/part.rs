@@ -28,7 +28,7 @@ use super::row_count::add_rows;
 use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR};
 use super::seal::{self, Seal};
 use super::shared_file::{OpenFile, SharedFile};
-use super::vector_format::{SCALE, VectorFormat};
+use super::vector_column::{SCALE, VectorColumn};
 use crate::digest::Digest;
 use crate::interrupt::Interrupted;
 use crate::storage::place::Place;
@@ -163,9 +163,9 @@ impl Part {
     }
 
     /// Returns how the column `vector` is stored; `None` if this column is missing or has another type, or if its scale is missing.
-    pub(super) fn vectors(&self) -> Option<VectorFormat> {
+    pub(super) fn vectors(&self) -> Option<VectorColumn> {
         let (_, field) = self.fields().find(VECTOR)?;
-        VectorFormat::of(field.data_type(), entry(&self.footer, SCALE).as_deref())
+        VectorColumn::of(field.data_type(), entry(&self.footer, SCALE).as_deref())
     }
 
     /// Returns the number of rows.

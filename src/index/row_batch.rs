@@ -12,22 +12,22 @@ use super::kept;
 use super::metadata::RowKind;
 use super::row::RowId;
 use super::schema::{ID, TEXT, VECTOR};
-use super::vector_format::{VectorFormat, VectorType};
+use super::vector_column::{VectorColumn, VectorType};
 
 /// Consecutive rows of a file, with the columns that the caller selected.
 pub struct RowBatch {
     pub(super) batch: RecordBatch,
     kind: RowKind,
-    format: VectorFormat,
+    format: VectorColumn,
 }
 
 impl RowBatch {
-    pub(super) fn new(batch: RecordBatch, kind: RowKind, format: VectorFormat) -> Self {
+    pub(super) fn new(batch: RecordBatch, kind: RowKind, format: VectorColumn) -> Self {
         RowBatch { batch, kind, format }
     }
 
     /// Returns how the vectors are stored.
-    pub(super) fn format(&self) -> VectorFormat {
+    pub(super) fn format(&self) -> VectorColumn {
         self.format
     }
 
@@ -103,7 +103,7 @@ impl RowBatch {
 }
 
 /// Returns the vectors of a batch, vector after vector. The batch must have the column `vector`.
-pub fn floats<'a>(batch: &'a RecordBatch, format: &VectorFormat) -> anyhow::Result<Cow<'a, [f32]>> {
+pub fn floats<'a>(batch: &'a RecordBatch, format: &VectorColumn) -> anyhow::Result<Cow<'a, [f32]>> {
     format.decode(batch[VECTOR].as_fixed_size_list().values())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::kept::KeptColumn;
-use super::vector_format::VectorFormat;
+use super::vector_column::VectorColumn;
 use crate::storage::place::FileKind;
 
 /// The first bytes of every Parquet file.
@@ -31,7 +31,7 @@ pub const COLUMNS: [&str; 3] = [ID, TEXT, VECTOR];
 
 /// Returns the schema `id: utf8, text: utf8, vector: fixed_size_list`, followed by the kept columns. Only the kept columns are
 /// nullable.
-pub fn schema(vectors: &VectorFormat, kept: &[KeptColumn]) -> Arc<Schema> {
+pub fn schema(vectors: &VectorColumn, kept: &[KeptColumn]) -> Arc<Schema> {
     let mut fields = vec![
         Field::new(ID, DataType::Utf8, false),
         Field::new(TEXT, DataType::Utf8, false),

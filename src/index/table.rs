@@ -18,7 +18,7 @@ use super::metadata::Metadata;
 use super::row::RowId;
 use super::schema::{VECTOR, schema};
 use super::seal::SealWriter;
-use super::vector_format::{VectorFormat, VectorType, list_length};
+use super::vector_column::{VectorColumn, VectorType, list_length};
 
 /// Limit on the rows per row group. With 1,024 dimensions, the vectors of a full row group have 16 MiB. This is large enough for
 /// a fast scan, and small enough to buffer.
@@ -50,7 +50,7 @@ pub struct TableRow {
 pub struct Table {
     writer: ArrowWriter<SealWriter>,
     schema: Arc<Schema>,
-    vectors: VectorFormat,
+    vectors: VectorColumn,
     kept: Vec<KeptColumn>,
     content: ContentDigest,
     buffer: Vec<TableRow>,
@@ -61,7 +61,7 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(file: NamedTempFile, vectors: VectorFormat, kept: &[KeptColumn]) -> anyhow::Result<Self> {
+    pub fn new(file: NamedTempFile, vectors: VectorColumn, kept: &[KeptColumn]) -> anyhow::Result<Self> {
         let schema = schema(&vectors, kept);
         Ok(Table {
             writer: ArrowWriter::try_new(
@@ -111,7 +111,7 @@ impl Table {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        let VectorFormat { kind, dim, .. } = self.vectors;
+        let VectorColumn { kind, dim, .. } = self.vectors;
         let mut vectors = Vec::with_capacity(self.buffer.len() * dim);
         self.buffer.iter().for_each(|row| vectors.extend_from_slice(&row.vector));
         self.group_bytes += mem::take(&mut self.string_bytes) + vectors.len() * kind.bytes();

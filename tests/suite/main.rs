@@ -53,5 +53,6 @@ mod stand_in;
 mod stream;
 mod tree;
 mod util;
+mod vector_types;
 mod vectors;
 mod workers;

@@ -7,14 +7,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
 use crate::make::{gzip, parquet, pdf, strings};
-use crate::util::{Playground, Ran, bound_by_modes, jsonl};
+use crate::util::{Playground, Ran, bound_by_modes, jsonl, numbers};
 
 const OUT: &str = "out.parquet";
 
@@ -56,7 +56,7 @@ fn lines(path: &Path) -> Vec<Line> {
         for at in 0..batch.num_rows() {
             let cells = || Cells {
                 text: texts.value(at).to_owned(),
-                vector: bits(vectors.value(at).as_primitive::<Float32Type>().values()),
+                vector: bits(&numbers(&vectors.value(at))),
                 kept: kept.iter().map(|column| shown(column, at)).collect(),
             };
             lines.push(Line {
@@ -196,9 +196,11 @@ const SENTENCES: [&str; 9] = [
 ];
 
 /// Options of a run. With one thread, the tiny model loads faster.
-const SETTINGS: [&[&str]; 2] = [
+const SETTINGS: [&[&str]; 4] = [
     &["--threads", "1", "--keep", "k", "--keep", "m"],
     &["--threads", "1", "--keep", "m", "--chunks", "--max-tokens", "20"],
+    &["--threads", "1", "--keep", "k", "--vector-type", "f16"],
+    &["--threads", "1", "--keep", "m", "--chunks", "--max-tokens", "20", "--vector-type", "i8"],
 ];
 
 /// A document of a file. Text and Markdown files have only the first.

@@ -92,6 +92,15 @@ fn a_loaded_collection_equals_the_file() {
 }
 
 #[test]
+fn rounded_vectors_are_loaded_and_follow_a_delta() {
+    for kind in ["f16", "i8"] {
+        let night = a_night(&["--vector-type", kind], 8, 100);
+        check("loads", &[&night.path("")]);
+        check("nights", &[&night.path("")]);
+    }
+}
+
+#[test]
 fn an_applied_delta_equals_the_new_file() {
     check("nights", &[&a_night_of_documents().path("")]);
     check("nights", &[&a_night_of_chunks().path("")]);

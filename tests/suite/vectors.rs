@@ -138,6 +138,8 @@ fn the_file_records_what_its_vectors_depend_on() {
         &["--instruction", "x"],
         &["--max-tokens", "99"],
         &["--chunks"],
+        &["--vector-type", "f16"],
+        &["--vector-type", "i8"],
         &["--model-file", "model_external.onnx"],
         &["--model", repository("fixtures/bert-tiny").to_str().unwrap(), "--max-tokens", "64"],
     ] {

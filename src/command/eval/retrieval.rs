@@ -257,13 +257,14 @@ fn rank(
     let workload = |tokenizer: &Tokenizer| model::workload(tokenizer, longest);
     let (prompt, full) = (&asked[0].prompt, Preparation::Full);
     let (mut embedder, _) = model::load(arguments, model, prompt, full, &workload, width, format)?;
+    let kind = corpus.index().map(|metadata| metadata.fingerprint.vector_type).unwrap_or_default();
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
     for Asked { prompt, tokenizer, max_tokens, variants } in asked {
         embedder = embedder.with_tokenizer(tokenizer, max_tokens);
         let vectors = search::embed(&texts, &mut embedder)?;
         for variant in variants {
             let dim = variant.dim(vectors.ncols())?;
-            setups.push(setup(model, dim, shown_prompt(&prompt)));
+            setups.push(setup(model, dim, kind, shown_prompt(&prompt)));
             rankings.push(Rankings::new(truncate(vectors.view(), dim)?));
         }
     }

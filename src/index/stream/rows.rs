@@ -16,7 +16,7 @@ use crate::index::kept;
 use crate::index::metadata::{Metadata, RowKind};
 use crate::index::row::{Row, RowId, Vector};
 use crate::index::schema::COLUMNS;
-use crate::index::vector_format::{VectorFormat, VectorType};
+use crate::index::vector_column::{VectorColumn, VectorType};
 use crate::vector::embedding::Embedding;
 
 /// Largest accepted difference between the length of a vector and 1.
@@ -135,7 +135,7 @@ impl RowColumns {
             );
         }
         ensure!(
-            VectorFormat::of(kind(vector), None) == Some(VectorFormat::new(VectorType::F32, dim)),
+            VectorColumn::of(kind(vector), None) == Some(VectorColumn::new(VectorType::F32, dim)),
             "its column `vector` is {}, expected fixed_size_list<float32>[{dim}] as its metadata says; cast it",
             kind(vector)
         );

@@ -13,7 +13,7 @@ use super::input::{IpcReader, Strings};
 use super::output::{BLOCKS, ERROR, IpcWriter};
 use crate::index::metadata::Metadata;
 use crate::index::schema::{TEXT, VECTOR};
-use crate::index::vector_format::{VectorFormat, VectorType, list_length};
+use crate::index::vector_column::{VectorColumn, VectorType, list_length};
 use crate::text::blocks::Structured;
 use crate::vector::embedding::Embedding;
 
@@ -175,7 +175,7 @@ impl<W: Write> EmbeddedStream<W> {
         let dim = metadata.fingerprint.dim;
         let mut fields: Vec<Arc<Field>> = received.fields().iter().cloned().collect();
         fields[columns.text] = Arc::new(Field::new(TEXT, DataType::Utf8, false));
-        fields.push(Arc::new(Field::new(VECTOR, VectorFormat::new(VectorType::F32, dim).column(), true)));
+        fields.push(Arc::new(Field::new(VECTOR, VectorColumn::new(VectorType::F32, dim).column(), true)));
         let error = Arc::new(Field::new(ERROR, DataType::Utf8, true));
         match columns.error {
             Some(column) => fields[column] = error,

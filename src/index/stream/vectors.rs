@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::output::IpcWriter;
 use crate::index::schema::{TEXT, VECTOR};
-use crate::index::vector_format::{VectorFormat, VectorType, list_length};
+use crate::index::vector_column::{VectorColumn, VectorType, list_length};
 use crate::vector::embedding::Embedding;
 
 /// Writes a stream with the columns `text: utf8` and `vector: fixed_size_list<float32, dim>`.
@@ -26,7 +26,7 @@ impl<W: Write> VectorStream<W> {
     pub fn new(out: W, dim: usize) -> io::Result<Self> {
         let fields = [
             Field::new(TEXT, DataType::Utf8, false),
-            Field::new(VECTOR, VectorFormat::new(VectorType::F32, dim).column(), false),
+            Field::new(VECTOR, VectorColumn::new(VectorType::F32, dim).column(), false),
         ];
         let schema = Arc::new(Schema::new(fields.to_vec()));
         Ok(VectorStream { output: IpcWriter::new(out, &schema)?, schema, dim })

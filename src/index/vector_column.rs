@@ -55,7 +55,7 @@ impl VectorType {
     }
 
     /// Returns the size of a number in the file, in bytes.
-    pub(super) fn bytes(self) -> usize {
+    pub fn bytes(self) -> usize {
         match self {
             VectorType::I8 => 1,
             VectorType::F16 => 2,
@@ -88,7 +88,7 @@ impl fmt::Display for VectorType {
 
 /// How the vectors of a file are stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VectorFormat {
+pub struct VectorColumn {
     /// The type of the numbers.
     pub kind: VectorType,
     /// Dimensions per vector.
@@ -97,7 +97,7 @@ pub struct VectorFormat {
     scale: f32,
 }
 
-impl VectorFormat {
+impl VectorColumn {
     /// Returns the format of a new file. The scale depends on the dimensions only, so no vector has to be known before the first
     /// row is written, and equal vectors have equal bytes in every file.
     pub fn new(kind: VectorType, dim: usize) -> Self {
@@ -106,7 +106,7 @@ impl VectorFormat {
             VectorType::I8 => (RANGE / (dim as f64).sqrt()).min(1.0) as f32 / INTEGER_MAX,
             VectorType::F16 | VectorType::F32 => 1.0,
         };
-        VectorFormat { kind, dim, scale }
+        VectorColumn { kind, dim, scale }
     }
 
     /// Returns the format of a column, or `None` if this tool writes no vectors of this type. `scale` is the value of [`SCALE`].
@@ -117,7 +117,7 @@ impl VectorFormat {
             VectorType::I8 => scale?.parse().ok().filter(|scale: &f32| scale.is_normal() && *scale > 0.0)?,
             VectorType::F16 | VectorType::F32 => 1.0,
         };
-        Some(VectorFormat { kind, dim, scale })
+        Some(VectorColumn { kind, dim, scale })
     }
 
     /// Returns the type of the column.
@@ -191,7 +191,7 @@ mod tests {
 
     const TYPES: [VectorType; 3] = [VectorType::I8, VectorType::F16, VectorType::F32];
 
-    fn rounded(format: VectorFormat, mut numbers: Vec<f32>) -> Vec<f32> {
+    fn rounded(format: VectorColumn, mut numbers: Vec<f32>) -> Vec<f32> {
         format.round(&mut numbers);
         numbers
     }
@@ -204,7 +204,7 @@ mod tests {
             kind in proptest::sample::select(&TYPES[..]),
             dim in 1usize..5000,
         ) {
-            let format = VectorFormat::new(kind, dim);
+            let format = VectorColumn::new(kind, dim);
             let once = rounded(format, numbers.clone());
             prop_assert_eq!(&rounded(format, once.clone()), &once);
             let stored = format.encode(numbers);
@@ -215,8 +215,8 @@ mod tests {
     #[test]
     fn every_integer_is_read_and_written_as_itself() {
         for dim in 1..5000 {
-            let format = VectorFormat::new(VectorType::I8, dim);
-            let of_file = VectorFormat::of(&format.column(), format.scale().as_deref());
+            let format = VectorColumn::new(VectorType::I8, dim);
+            let of_file = VectorColumn::of(&format.column(), format.scale().as_deref());
             assert_eq!(of_file, Some(format), "{dim}");
             for integer in -127..=127 {
                 assert_eq!(format.integer(f32::from(integer) * format.scale), integer, "{dim}");
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn integers_do_not_wrap() {
-        let format = VectorFormat::new(VectorType::I8, 1024);
+        let format = VectorColumn::new(VectorType::I8, 1024);
         let largest = [1.0, -1.0, f32::MAX, f32::MIN, f32::INFINITY].map(|x| format.integer(x));
         assert_eq!(largest, [127, -127, 127, -127, 127]);
     }
