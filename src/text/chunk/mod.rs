@@ -372,7 +372,7 @@ fn between_graphemes(text: &str, near: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::path::Path;
     use std::sync::LazyLock;
 
