@@ -11,6 +11,7 @@ mod doctor;
 mod disk;
 mod documents;
 mod embed;
+mod encodings;
 mod errors;
 mod eval;
 mod export;
