@@ -144,6 +144,7 @@ enum Layer {
 #[rustfmt::skip]
 const TEXT_TOKENS: &[&str] = &[
     "\u{FEFF}", "\u{200B}", "e\u{301}", "\u{1F469}\u{1F3FD}\u{200D}", ".((((", ". 1", "a", " ", "\r", "\x1b$B", "\x7f",
+    "\x1b$)C", "\x0e", "\x0f", "~{", "~}", "\0",
 ];
 #[rustfmt::skip]
 const MARKDOWN_TOKENS: &[&str] = &[
@@ -283,6 +284,10 @@ fn in_other_encodings() -> Vec<(String, Vec<u8>)> {
     .collect();
     texts.push(format!("\u{FEFF}{spanish}").encode_utf16().flat_map(u16::to_be_bytes).collect());
     texts.push(spanish.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    texts.push(chinese.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    texts.push(japanese.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect());
+    texts.push(b"\x1b$)C\x0eGQ19>n\x0f \x0e9.@e@T4O4Y\x0f.\n".repeat(20));
+    texts.push(b"~{VPNDJi?/C{~} and ~~\n".repeat(20));
     texts.into_iter().map(|bytes| ("txt".to_owned(), bytes)).collect()
 }
 

@@ -12,6 +12,7 @@ mod doctor;
 mod disk;
 mod documents;
 mod embed;
+mod encodings;
 mod errors;
 mod eval;
 mod export;

@@ -34,10 +34,10 @@ fn japanese(n: usize) -> String {
     format!("報告{n}は{}羽の鳥について述べています。", n * 7)
 }
 
-/// Encodes a text. The damage is a zero byte, which no text may contain.
+/// Encodes a text. The damage is two zero bytes, which no short text may contain.
 fn encoded(charset: &str, text: &str, damaged: bool) -> Vec<u8> {
     let mut bytes = Charset::for_label(charset.as_bytes()).unwrap().encode(text).0.into_owned();
-    bytes.extend(damaged.then_some(0));
+    bytes.extend([0; 2].into_iter().filter(|_| damaged));
     bytes
 }
 
@@ -81,7 +81,7 @@ fn halved(bytes: Vec<u8>, damaged: bool) -> Vec<u8> {
 #[rustfmt::skip]
 const MAKES: [Make; 25] = [
     Make { ending: "txt", text: english, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
-    Make { ending: "md", text: chinese, bytes: |text, damaged| less(text.as_bytes().to_vec(), 1, damaged), row: None },
+    Make { ending: "md", text: chinese, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
     Make { ending: "html", text: english, bytes: |text, damaged| page("utf-8", text, damaged), row: None },
     Make { ending: "xhtml", text: japanese, bytes: |text, damaged| xhtml("utf-8", text, damaged), row: None },
     Make { ending: "pdf", text: english, bytes: |text, damaged| halved(pdf(text), damaged), row: None },

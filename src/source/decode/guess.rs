@@ -149,10 +149,11 @@ impl Class {
                 _ => 0,
             },
             Class::Opening => 400 + if is_inside { 600 } else { 0 },
-            Class::Closing | Class::Apostrophe => 400,
+            Class::Closing => 400,
+            Class::Apostrophe => 400 + if is_inside { 0 } else { 300 },
             Class::Between => 400 + if is_inside { 200 } else { 0 },
             Class::Drawing => 400 + if is_inside { 600 } else { 0 },
-            Class::Rare => 700 + if is_inside { 500 } else { 0 },
+            Class::Rare => 800 + if is_inside { 500 } else { 0 },
         }
     }
 }

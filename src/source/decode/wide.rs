@@ -22,8 +22,10 @@ pub fn without_mark(bytes: &[u8]) -> Option<Charset> {
     if let Some(found) = by_zeros(start) {
         return Some(found);
     }
-    // Without control characters the bytes may be a text in a legacy encoding: "Bush hid the facts" is Chinese in UTF-16.
-    if !start.iter().any(|byte| matches!(byte, 0..=0x08 | 0x0E..=0x1F)) {
+    // ASCII is Chinese in UTF-16, if taken so. Without control characters, any bytes may be a text in a legacy encoding.
+    let printable = start.iter().filter(|byte| matches!(byte, b' '..=b'~')).count();
+    let has_controls = start.iter().any(|byte| matches!(byte, 0..=0x08 | 0x0E..=0x1F));
+    if !has_controls || 10 * printable >= 9 * start.len() {
         return None;
     }
     let utf_16 = [Charset::UTF_16LE, Charset::UTF_16BE];
