@@ -31,6 +31,7 @@ mod messages;
 mod mixed;
 mod nights;
 mod objects;
+mod pages;
 mod pipeline;
 mod prompts;
 mod qdrant;
