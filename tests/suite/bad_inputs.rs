@@ -318,6 +318,7 @@ fn pages() -> Vec<Bad> {
         bad("utf16-odd.html", cut(&utf16le("\u{FEFF}<p>one"), 1), "cannot be decoded as UTF-16LE;"),
         bad("bytes.xhtml", [b"<html><body>", CHINESE.as_bytes(), b"\xff\xff"].concat(), "cannot be decoded as UTF-8;"),
         bad("nul.html", "<p>one\0two\0", BINARY),
+        bad("app.html", "<title>T</title><div id=app></div><script src=a.js></script>", "has no text without its scripts;"),
     ]
 }
 

@@ -156,7 +156,8 @@ const HTML_TOKENS: &[&str] = &[
     "<b a1><p>", "<p>", "<b>", "<table>", "<tr><td>", "<select>", "<template>", "<svg>", "<math>", "</p>", "</br>",
     "<a href='", "<!--", "<![CDATA[", "&", "&#", "&#x1F600;", "&notin", "<", ">", "\"", "<script>", "<plaintext>",
     "<li>", "<main>", "<form>", "<button>", "<nobr>", "<frameset>", "<?xml ?>", "<meta charset=gbk>", "<title>",
-    "</html>", "=",
+    "</html>", "=", "<div class=related>", "<a href=a>", "<h1>", "<h2>", "<noscript>", "<script type='text/template'>", "<meta name=author content=a>",
+    "<script type='application/ld+json'>{\"articleBody\":\"a", "</script>", "</td></tr></table>", "<pre>", "hidden ",
 ];
 #[rustfmt::skip]
 const XML_TOKENS: &[&str] = &[
@@ -731,14 +732,23 @@ fn panics_of_the_library_parquet_are_failures() {
 }
 
 /// For each new element, parsers of HTML and XML search all open elements, so a megabyte of open elements takes half a
-/// minute. The time limit ends the parser, and only that document fails.
+/// minute. For each attribute, they search all attributes of the element. The time limit ends the parser, and only that document
+/// fails.
 #[test]
 fn deep_elements_take_no_longer_than_a_document_may() {
     let playground = Playground::new();
     let reader = Reader::new(&tokenizer(), 0, 1);
-    for (ending, open) in [("html", "<main>"), ("html", "<div>"), ("html", "<ul><li>"), ("xhtml", "<p>")] {
+    let deep = |open: &str| open.repeat((1 << 20) / open.len());
+    let attributes: String = (0..100_000).map(|n| format!(" a{n}")).collect();
+    for (ending, open, page) in [
+        ("html", "<main>", deep("<main>")),
+        ("html", "<div>", deep("<div>")),
+        ("html", "<ul><li>", deep("<ul><li>")),
+        ("html", "attributes", format!("<p{attributes}>")),
+        ("xhtml", "<p>", deep("<p>")),
+    ] {
         let (deep, next) = (format!("deep.{ending}"), format!("next.{ending}"));
-        playground.write(&deep, open.repeat((1 << 20) / open.len()));
+        playground.write(&deep, page);
         playground.write(&next, "<html><body><p>text</p></body></html>");
         let start = Instant::now();
         let results = reader.read(&playground.path(&deep));
@@ -749,5 +759,30 @@ fn deep_elements_take_no_longer_than_a_document_may() {
         };
         assert!(results.iter().all(is_fair), "{open}: {:?}", told(&results));
         assert_eq!(reader.read(&playground.path(&next))[0].as_ref().unwrap().content.text().trim(), "text");
+    }
+}
+
+/// The rules that find the main content look at each node of a page a few times, whatever the page is made of.
+#[test]
+fn the_main_content_of_a_hostile_page_is_found_in_time() {
+    const SIZE: usize = 500_000;
+    let repeat = |part: &str| part.repeat(SIZE / part.len());
+    let playground = Playground::new();
+    let reader = Reader::new(&tokenizer(), 0, 10);
+    let deep = "<div class='related x'>".repeat(200) + "a" + &"</div>".repeat(200);
+    for page in [
+        format!("<div class='{}'>{}</div>", repeat("a b "), repeat("<p>a</p>")),
+        format!("<script type='application/ld+json'>{}</script><p>a", repeat("[")),
+        format!("<script type='application/ld+json'>[{}0]</script><p>a", repeat("{\"@type\":\"Article\"},")),
+        repeat("<script type='application/ld+json'>{\"articleBody\":\"<p>a\"}</script>"),
+        repeat("<script type='text/template'><p>a text that is long enough</p></script>"),
+        repeat("<h2></h2><p>a<h2>x</h2><ul><li><a href=a>a headline of another page</a></ul>"),
+        repeat("<table><tr><td>a</table>"),
+        repeat("<div hidden>a</div>"),
+        repeat(&deep),
+    ] {
+        playground.write("page.html", &page);
+        let results = reader.read(&playground.path("page.html"));
+        assert!(results[0].is_ok(), "{}: {:?}", &page[..60], told(&results));
     }
 }

@@ -35,6 +35,7 @@ mod mixed;
 mod nights;
 mod objects;
 mod office;
+mod pages;
 mod pipeline;
 mod prompts;
 mod qdrant;

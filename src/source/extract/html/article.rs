@@ -3,6 +3,8 @@
 //! No rule here is certain, so a page says first how far the rules may go: see [`Declared`]. Every rule keeps what it has doubts
 //! about. The rules and what each of them contributes are in `docs/design/reading.md`.
 
+use std::collections::HashSet;
+
 use super::labels::is_labelled;
 use super::measure::{Measures, Size, is_container};
 use super::metadata::ARTICLES;
@@ -102,6 +104,11 @@ fn leave_out_labelled(page: &mut Page, declared: Declared, main: Option<usize>) 
     let top = densest(page, &held, &labelled);
     let holds_main = page.holding(|page, at| page.name(at) == "main");
     let main = main.filter(|_| declared == Declared::Documentation).map_or(0..0, |main| main..page.end(main));
+    // In a forum, the posts have a label, and the densest node is one of them or holds them.
+    let of_top: HashSet<_> =
+        ancestors(page, top).filter(|&at| labelled[at]).map(|at| kind(page, at)).collect();
+    let is_post =
+        |page: &Page, at| labelled[top] && page.parent(at) == top || of_top.contains(&kind(page, at));
     let mut prose_left = sizes[0].prose;
     let mut at = 0;
     while at < page.len() {
@@ -113,14 +120,25 @@ fn leave_out_labelled(page: &mut Page, declared: Declared, main: Option<usize>) 
         let holds_top = (at..page.end(at)).contains(&top);
         // The main element of a documentation may have a note in the form of a sidebar.
         let is_note = main.contains(&at) && sizes[at].is_prose();
-        // The comments of a forum are its content.
         let is_page = 10 * prose_left.saturating_sub(prose) < sizes[0].prose;
-        if labelled[at] && !holds_top && !holds_main[at] && !is_note && !is_page {
+        if labelled[at] && !holds_top && !holds_main[at] && !is_note && !is_page && !is_post(page, at) {
             prose_left = prose_left.saturating_sub(prose);
             page.leave_out(at);
         }
         at = if page.is_left_out(at) { page.end(at) } else { at + 1 };
     }
+}
+
+/// Returns a node and its ancestors, without the root.
+fn ancestors(page: &Page, at: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(at), |&at| Some(page.parent(at))).take_while(|&at| at != 0)
+}
+
+/// Returns the name and the first class of an element.
+fn kind(page: &Page, at: usize) -> (String, Option<String>) {
+    let class = page.attribute(at, "class");
+    let first = class.and_then(|class| class.split_ascii_whitespace().next().map(str::to_owned));
+    (page.name(at).to_owned(), first)
 }
 
 /// Returns the node that holds most prose: the body of an article, if the page has one. Prose in or near something labelled counts

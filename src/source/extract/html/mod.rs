@@ -154,4 +154,48 @@ mod tests {
             assert!(read(soup).ends_with("Logo All"), "{}", read(soup));
         }
     }
+
+    /// Returns the kind and the text of each block, as JSON.
+    fn blocks(page: &str) -> Vec<(String, String)> {
+        let content = html(page, PagePart::Whole, false).unwrap().content;
+        let sent = serde_json::to_value(&content).unwrap();
+        let blocks = sent["blocks"].as_array().unwrap();
+        let starts: Vec<usize> = blocks.iter().map(|block| block[0].as_u64().unwrap() as usize).collect();
+        let ends = starts.iter().copied().skip(1).chain([content.text().len()]);
+        let texts = starts.iter().zip(ends).map(|(&start, end)| content.text()[start..end].trim().to_owned());
+        blocks
+            .iter()
+            .map(|block| block[1].to_string().replace('"', ""))
+            .zip(texts)
+            .filter(|(_, text)| !text.is_empty())
+            .collect()
+    }
+
+    #[test]
+    fn blocks_are_what_they_look_like() {
+        let page = "<h2>How</h2><p>one</p><ol><li>item</ol><pre><div>line 1</div><div>line 2</div></pre>\
+                    <table><thead><tr><td>Part<td>Price</thead><tr><th>Mast<td>30</table>\
+                    <table><tr><td>menu<td><h3>Placed</h3><p>here</p></table>\
+                    <table><tr><td>a<td>b<tr><td>c<td>d</table><table role=presentation><tr><td>e<td>f</table>";
+        let expected = [
+            ("{Heading:2}", "## How"),
+            ("Paragraph", "one"),
+            ("Item", "- item"),
+            ("Code", "line 1\n\nline 2"),
+            ("TableHeader", "| Part | Price"),
+            ("TableRow", "| Mast | 30"),
+            ("Paragraph", "menu"),
+            ("{Heading:3}", "### Placed"),
+            ("Paragraph", "here"),
+            ("TableRow", "| a | b"),
+            ("TableRow", "| c | d"),
+            ("Paragraph", "e"),
+            ("Paragraph", "f"),
+        ];
+        let blocks = blocks(page);
+        assert_eq!(
+            blocks.iter().map(|(kind, text)| (kind.as_str(), text.as_str())).collect::<Vec<_>>(),
+            expected
+        );
+    }
 }
