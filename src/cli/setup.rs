@@ -9,7 +9,7 @@ use super::style::{INPUT, LIMITS, MODEL, TEXT};
 use crate::model::DeviceChoice;
 use crate::model::precision_choice::PrecisionChoice;
 use crate::shard::Shard;
-use crate::source::IdPrefix;
+use crate::source::{IdPrefix, PagePart};
 
 /// The model, and the device that runs it.
 #[derive(Debug, Clone, Args)]
@@ -78,8 +78,8 @@ pub struct ModelArguments {
 pub struct ReadingArguments {
     /// Folders, files, URLs, or - for JSON Lines on stdin
     ///
-    /// Text, Markdown, HTML, PDF and DOCX files are one document each. JSON Lines, CSV, TSV and Parquet files have one document
-    /// per row. Files of every format except Parquet may be compressed (.gz or .zst). A URL (s3://bucket/path, gs:// or az://)
+    /// Text, Markdown, HTML, PDF, Word (.docx), PowerPoint (.pptx, .ppsx), OpenDocument (.odt, .fodt, .odp) and EPUB files are
+    /// one document each. JSON Lines, CSV, TSV and Parquet files have one document per row. Files of every format except Parquet may be compressed (.gz or .zst). A URL (s3://bucket/path, gs:// or az://)
     /// names one object, or every object below a prefix.
     #[arg(required = true, value_name = "INPUT", help_heading = INPUT, display_order = 0)]
     pub inputs: Vec<PathBuf>,
@@ -147,6 +147,13 @@ pub struct ReadingArguments {
     /// windows-1252.
     #[arg(long, value_name = "NAME", help_heading = TEXT)]
     pub encoding: Option<String>,
+
+    /// Part of web pages to read: article or whole [default: article]
+    ///
+    /// `article` leaves out what surrounds the main content, such as menus, lists of related pages and comments. A page without a
+    /// main content, such as an index, is read whole. `whole` leaves out only scripts, menus, controls and hidden parts.
+    #[arg(long, value_name = "PART", value_parser = PagePart::from_str, help_heading = TEXT)]
+    pub html: Option<PagePart>,
 
     /// Largest decompressed size of a document, in MiB
     ///

@@ -9,13 +9,14 @@ use std::thread;
 
 use arrow::array::{BinaryArray, Int64Array};
 use arrow::record_batch::RecordBatch;
+use memchr::memmem;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::make::{
-    document_xml, docx, gzip, package, parquet, pdf, pdf_objects, pdf_page, relationships, strings, utf16be,
-    utf16le, zip, zstd,
+    book, document_xml, docx, epub, gzip, odf, odp, odt, open_document, package, parquet, pdf, pdf_objects,
+    pdf_page, pptx, presentation, relationships, strings, utf16be, utf16le, zip, zstd,
 };
 use crate::util::{Playground, Ran, bound_by_modes, ids_and_texts, repository, rows};
 
@@ -92,6 +93,21 @@ fn ole() -> Vec<u8> {
     [&b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"[..], &[0; 504], &noise(1024)].concat()
 }
 
+/// Returns an Office document with a password.
+fn locked() -> Vec<u8> {
+    [ole(), utf16le("Root Entry"), utf16le("EncryptedPackage")].concat()
+}
+
+/// Sets the flag of encryption in each entry of a ZIP archive (APPNOTE.TXT, sections 4.3.7 and 4.3.12).
+fn encrypted(mut archive: Vec<u8>) -> Vec<u8> {
+    for (signature, flags) in [(b"PK\x03\x04", 6), (b"PK\x01\x02", 8)] {
+        for at in memmem::find_iter(&archive.clone(), signature) {
+            archive[at + flags] |= 1;
+        }
+    }
+    archive
+}
+
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 const ELF: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0";
 
@@ -101,6 +117,12 @@ const NO_ZSTD: &str = "not readable as zstd: ";
 const NO_PARQUET: &str = "not readable as Parquet: ";
 const NO_PDF: &str = "not readable as PDF: ";
 const NO_DOCX: &str = "not readable as Word (DOCX): ";
+const NO_PPTX: &str = "not readable as PowerPoint (PPTX): ";
+const NO_ODT: &str = "not readable as OpenDocument text (ODT): ";
+const NO_ODP: &str = "not readable as OpenDocument presentation (ODP): ";
+const NO_EPUB: &str = "not readable as EPUB: ";
+const PASSWORD: &str = "needs a password; save it without a password";
+const BOMB: &str = "expands to more than 100 times its size;";
 
 #[rustfmt::skip]
 fn encodings() -> Vec<Bad> {
@@ -108,8 +130,7 @@ fn encodings() -> Vec<Bad> {
     let utf16 = utf16le(&format!("\u{FEFF}{CHINESE}😀"));
     let utf32 = |to: fn(u32) -> [u8; 4]| "\u{FEFF}one 😀".chars().flat_map(|c| to(c.into())).collect::<Vec<_>>();
     vec![
-        bad("utf8-wrong-byte.txt", [CHINESE.as_bytes(), b"\xff", CHINESE.as_bytes()].concat(), "cannot be decoded as UTF-8;"),
-        bad("utf8-cut.txt", cut(CHINESE.as_bytes(), 1), "cannot be decoded as UTF-8;"),
+        bad("utf8-wrong-byte.txt", [CHINESE.as_bytes(), b"\xff\xfe", CHINESE.as_bytes()].concat(), "cannot be decoded as UTF-8;"),
         bad("utf8-surrogate.md", [CHINESE.as_bytes(), b"\xed\xa0\x80"].concat(), "cannot be decoded as UTF-8;"),
         bad("utf8-mark-gbk.txt", [b"\xef\xbb\xbf", &gbk[..]].concat(), "cannot be decoded as UTF-8;"),
         bad("utf16-odd.txt", cut(&utf16, 1), "cannot be decoded as UTF-16LE;"),
@@ -117,11 +138,13 @@ fn encodings() -> Vec<Bad> {
         bad("utf16-lone-surrogate.txt", [&utf16[..], b"\x00\xdc"].concat(), "cannot be decoded as UTF-16LE;"),
         bad("utf16be-odd.txt", cut(&utf16be("\u{FEFF}plain"), 1), "cannot be decoded as UTF-16BE;"),
         bad("utf16-odd-no-mark.txt", cut(&utf16le("plain text in two bytes each"), 1), "cannot be decoded as UTF-16LE;"),
-        bad("utf32be.txt", utf32(u32::to_be_bytes), BINARY),
-        bad("utf32le.txt", utf32(u32::to_le_bytes), "cannot be decoded as UTF-32LE;"),
+        bad("utf32be.txt", cut(&utf32(u32::to_be_bytes), 1), "cannot be decoded as UTF-32BE;"),
+        bad("utf32le-surrogate.txt", [&utf32(u32::to_le_bytes)[..], b"\0\xd8\0\0"].concat(), "cannot be decoded as UTF-32LE;"),
+        bad("iso-2022-kr-odd.txt", "\u{1b}$)C\u{e}GQ1", "cannot be decoded as ISO-2022-KR;"),
+        bad("iso-2022-cn-cns.txt", "\u{1b}$)G\u{e}GQ19", "cannot be decoded as ISO-2022-CN;"),
         bad("iso-2022-jp-cut.txt", "\u{1b}$B?^=q4[\u{1b}", "cannot be decoded as ISO-2022-JP;"),
         bad("iso-2022-jp-odd.txt", "\u{1b}$B?^=q4", "cannot be decoded as ISO-2022-JP;"),
-        bad("nonsense.txt", b"caf\x81\x8d\x8f\x90\x9d bar", "cannot be decoded as windows-1252;"),
+        bad("nonsense.txt", b"caf\x81\x8d\x8f\x90\x9d bar", "its encoding is unknown: no encoding makes words of its bytes;"),
     ]
 }
 
@@ -293,8 +316,9 @@ fn pages() -> Vec<Bad> {
     vec![
         bad("declared.html", [b"<meta charset=shift_jis><p>", CHINESE.as_bytes(), b"\xff\xff"].concat(), "cannot be decoded as UTF-8;"),
         bad("utf16-odd.html", cut(&utf16le("\u{FEFF}<p>one"), 1), "cannot be decoded as UTF-16LE;"),
-        bad("bytes.xhtml", [b"<html><body>", CHINESE.as_bytes(), b"\xff"].concat(), "cannot be decoded as UTF-8;"),
-        bad("nul.html", "<p>one\0two", BINARY),
+        bad("bytes.xhtml", [b"<html><body>", CHINESE.as_bytes(), b"\xff\xff"].concat(), "cannot be decoded as UTF-8;"),
+        bad("nul.html", "<p>one\0two\0", BINARY),
+        bad("app.html", "<title>T</title><div id=app></div><script src=a.js></script>", "has no text without its scripts;"),
     ]
 }
 
@@ -355,17 +379,113 @@ fn office() -> Vec<Bad> {
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
         bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it contains no text document;"),
         bad("ole.docx", ole(), "not Word (DOCX) but an old Office document or one with a password;"),
-        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
+        bad("bomb.docx", package(document, bomb.as_bytes()), BOMB),
+        bad("password.docx", locked(), PASSWORD),
+        bad("password-zip.docx", encrypted(docx("a letter")), PASSWORD),
+        bad("parts.docx", [b"PK\x03\x04".as_slice(), &b"PK\x01\x02".repeat(200_001)].concat(), "not readable as Word (DOCX): it has more than 200000 parts;"),
+        bad("slides.docx", pptx("a slide"), "not readable as Word (DOCX): it contains no text document;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),
         bad("external.docx", package(document, external.as_bytes()), NO_DOCX),
     ]
 }
 
+#[rustfmt::skip]
+fn slides() -> Vec<Bad> {
+    let whole = corpus("en/drizzle-launch.pptx");
+    let main = "ppt/presentation.xml";
+    let list = "<presentation xmlns:r=\"r\"><sldIdLst><sldId r:id=\"r1\"/></sldIdLst></presentation>";
+    vec![
+        bad("empty.pptx", "", NO_PPTX),
+        bad("text.ppsx", "only text", NO_PPTX),
+        bad("cut.pptx", half(&whole), NO_PPTX),
+        bad("cut-end.pptx", cut(&whole, 10), NO_PPTX),
+        bad("damaged.pptx", patched(whole.clone(), 60, &noise(2000)), NO_PPTX),
+        bad("zip.pptx", zip(&[("readme.txt", b"text")]), "not readable as PowerPoint (PPTX): it contains no presentation;"),
+        bad("letter.pptx", docx("a letter"), "not readable as PowerPoint (PPTX): it contains no presentation;"),
+        bad("no-main.pptx", zip(&[("_rels/.rels", relationships(main).as_bytes())]), "not readable as PowerPoint (PPTX): its part ppt/presentation.xml is missing;"),
+        bad("no-slide.pptx", package(main, list.as_bytes()), "not readable as PowerPoint (PPTX): its slide 1 is missing;"),
+        bad("xml.pptx", pptx("a < b"), "not readable as PowerPoint (PPTX): its part ppt/slides/slide1.xml is not valid XML (roxmltree: "),
+        bad("pdf.pptx", pdf("a page"), "not PowerPoint (PPTX) but PDF;"),
+        bad("ole.pptx", ole(), "not PowerPoint (PPTX) but an old Office document or one with a password;"),
+        bad("password.pptx", locked(), PASSWORD),
+        bad("bomb.pptx", pptx(&" ".repeat(64 << 20)), BOMB),
+    ]
+}
+
+#[rustfmt::skip]
+fn open_documents() -> Vec<Bad> {
+    let (text, slides) = (corpus("zh/年度总结.odt"), corpus("ja/新人研修.odp"));
+    let manifest = b"<manifest:manifest xmlns:manifest=\"m\"><manifest:encryption-data/></manifest:manifest>";
+    let sheet = open_document("<office:body><office:spreadsheet/></office:body>");
+    let letter = open_document("<office:body><office:text><text:p>&a;</text:p></office:text></office:body>");
+    let entities = "<!DOCTYPE a [<!ENTITY a \"aaaaaaaa\">]>".to_owned() + &letter;
+    vec![
+        bad("empty.odt", "", NO_ODT),
+        bad("text.odt", "only text", NO_ODT),
+        bad("html.odt", "<html><body>Please log in</body></html>", "not readable as OpenDocument text (ODT): it contains no text document and no presentation;"),
+        bad("cut.odt", half(&text), NO_ODT),
+        bad("cut-end.odt", cut(&text, 10), NO_ODT),
+        bad("damaged.odt", patched(text.clone(), 60, &noise(2000)), NO_ODT),
+        bad("zip.odt", zip(&[("readme.txt", b"text")]), "not readable as OpenDocument text (ODT): its part content.xml is missing;"),
+        bad("sheet.odt", odf(&sheet), "not readable as OpenDocument text (ODT): it contains no text document and no presentation;"),
+        bad("xml.odt", odt("a < b"), NO_ODT),
+        bad("pdf.odt", pdf("a page"), "not OpenDocument text (ODT) but PDF;"),
+        bad("password.odt", zip(&[("content.xml", &noise(500)), ("META-INF/manifest.xml", manifest)]), PASSWORD),
+        bad("password-whole.odt", zip(&[("encrypted-package", &noise(500)), ("META-INF/manifest.xml", manifest)]), PASSWORD),
+        bad("bomb.odt", odt(&" ".repeat(64 << 20)), BOMB),
+        bad("entities.odt", odf(&entities), NO_ODT),
+        bad("cut.fodt", half(letter.as_bytes()), NO_ODT),
+        bad("entities.fodt", entities.clone(), NO_ODT),
+        bad("bytes.fodt", [entities.as_bytes(), b"\0\xff"].concat(), "not readable as OpenDocument text (ODT): not text but binary data;"),
+        bad("cut.odp", half(&slides), NO_ODP),
+        bad("letter.odp", zip(&[("word/document.xml", b"<document/>")]), NO_ODP),
+        bad("password.odp", zip(&[("content.xml", &noise(500)), ("META-INF/manifest.xml", manifest)]), PASSWORD),
+        bad("bomb.odp", odp(&" ".repeat(64 << 20)), BOMB),
+    ]
+}
+
+#[rustfmt::skip]
+fn books() -> Vec<Bad> {
+    let whole = corpus("es/guía-del-pluviómetro.epub");
+    let drm = "<encryption><EncryptedData><EncryptionMethod Algorithm=\"http://www.idpf.org/2008/embedding\"/></EncryptedData>\
+               <EncryptedData><EncryptionMethod Algorithm=\"http://www.w3.org/2001/04/xmlenc#aes128-cbc\"/></EncryptedData></encryption>";
+    let container = b"<container><rootfiles><rootfile full-path=\"a.opf\"/></rootfiles></container>";
+    let spine = b"<package><manifest><item id=\"a\" href=\"a.xhtml\" media-type=\"application/xhtml+xml\"/></manifest><spine><itemref idref=\"a\"/></spine></package>";
+    vec![
+        bad("empty.epub", "", NO_EPUB),
+        bad("text.epub", "only text", NO_EPUB),
+        bad("cut.epub", half(&whole), NO_EPUB),
+        bad("cut-end.epub", cut(&whole, 10), NO_EPUB),
+        bad("damaged.epub", patched(whole.clone(), 120, &noise(2000)), NO_EPUB),
+        bad("letter.epub", docx("a letter"), "not readable as EPUB: its part META-INF/container.xml is missing;"),
+        bad("no-book.epub", zip(&[("META-INF/container.xml", b"<container/>")]), "not readable as EPUB: it contains no book;"),
+        bad("no-spine.epub", zip(&[("META-INF/container.xml", container)]), "not readable as EPUB: its part a.opf is missing;"),
+        bad("no-page.epub", zip(&[("META-INF/container.xml", container), ("a.opf", spine)]), "not readable as EPUB: its part a.xhtml is missing;"),
+        bad("pdf.epub", pdf("a page"), "not EPUB but PDF;"),
+        bad("drm.epub", book(&["<p>words</p>"], "", &[("META-INF/encryption.xml", drm)]), "is protected against copying (DRM); replace it by a copy without protection, or skip it with --exclude"),
+        bad("password.epub", encrypted(epub("words")), PASSWORD),
+        bad("bomb.epub", epub(&" ".repeat(64 << 20)), BOMB),
+    ]
+}
+
 fn all() -> Vec<Bad> {
-    [encodings(), wrong_names(), packed(), json_lines(), tables(), parquets(), pages(), pdfs(), office()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        encodings(),
+        wrong_names(),
+        packed(),
+        json_lines(),
+        tables(),
+        parquets(),
+        pages(),
+        pdfs(),
+        office(),
+        slides(),
+        open_documents(),
+        books(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 const GOOD: (&str, &str) = ("good.txt", "a good document");
@@ -535,6 +655,18 @@ fn what_is_odd_but_whole_is_read() {
         "docs/deep.docx",
         package("word/document.xml", document_xml(&format!("</w:t>{deep}<w:t>")).as_bytes()),
     );
+    let groups = "<p:grpSp>".repeat(100_000);
+    let slide = "<p:sp><p:txBody><a:p><a:t>deep</a:t></a:p></p:txBody></p:sp>";
+    playground.write(
+        "docs/deep.pptx",
+        presentation(&[&format!("{groups}{slide}{}", "</p:grpSp>".repeat(100_000))], &[]),
+    );
+    let (lists, ends) = ("<text:list><text:list-item>", "</text:list-item></text:list>");
+    let deep = format!("{}<text:p>deep</text:p>{}", lists.repeat(100_000), ends.repeat(100_000));
+    playground.write("docs/deep.odt", odt(&format!("</text:p>{deep}<text:p>")));
+    let frame = "<draw:frame><draw:text-box><text:p>deep</text:p></draw:text-box></draw:frame>";
+    let deep = format!("{}{frame}{}", "<draw:g>".repeat(100_000), "</draw:g>".repeat(100_000));
+    playground.write("docs/deep.odp", odp(&format!("</text:p>{deep}<text:p>")));
     let expected = [
         ("twice", "two"),
         ("nul", "ab"),
@@ -552,6 +684,9 @@ fn what_is_odd_but_whole_is_read() {
         ("table.pdf", "found again"),
         ("comment.docx", "one two"),
         ("deep.docx", "deep"),
+        ("deep.odp", "deep"),
+        ("deep.odt", "- deep"),
+        ("deep.pptx", "deep"),
     ];
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
     assert_eq!(written(&playground, "out.parquet"), pairs(expected), "{}", ran.story);
@@ -727,6 +862,8 @@ fn no_way_of_reading_takes_more_than_the_limit() {
         ("word/document.xml", document_xml("x").as_bytes()),
         ("word/media/image.png", &noise(2 << 20)),
     ]);
+    // Each slide is below the limit, but not all of them together.
+    let blank = format!("<p:sp>{}</p:sp>", " ".repeat(400_000));
     let table = [
         bad("pages.pdf", the_same_page(60), SAYS),
         bad("a.txt", text.clone(), SAYS),
@@ -736,6 +873,11 @@ fn no_way_of_reading_takes_more_than_the_limit() {
         bad("a.pdf", [pdf("a page"), vec![b'\n'; 2 << 20]].concat(), SAYS),
         bad("packed.docx", package("word/document.xml", document.as_bytes()), SAYS),
         bad("image.docx", second_part, SAYS),
+        bad("packed.pptx", pptx(&text), SAYS),
+        bad("many.pptx", presentation(&[blank.as_str(); 3], &[]), SAYS),
+        bad("packed.odt", odt(&text), SAYS),
+        bad("packed.odp", odp(&text), SAYS),
+        bad("packed.epub", epub(&text), SAYS),
         bad("a.txt.gz", gzip(text.as_bytes()), SAYS),
         bad("a.html.zst", zstd(text.as_bytes()), SAYS),
         bad("a.pdf.zst", zstd(&[pdf("a page"), vec![b'\n'; 2 << 20]].concat()), SAYS),

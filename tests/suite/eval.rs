@@ -168,7 +168,15 @@ fn figures_of_a_test_set_equal_those_of_trec_eval() {
     let build =
         ["build", "test/corpus.jsonl", "--id-field", "_id", "--text-field", "title", "--text-field", "text"];
     playground.run(&[&build[..], &["-o", "rows.parquet"]].concat()).expect(0);
-    playground.run(&[&build[..], &["-o", "chunks.parquet", "--chunks"]].concat()).expect(0);
+    playground
+        .run(
+            &[
+                &build[..],
+                &["-o", "chunks.parquet", "--chunks", "--chunk-tokens", "2048", "--context", "none"],
+            ]
+            .concat(),
+        )
+        .expect(0);
     for index in ["rows.parquet", "chunks.parquet"] {
         let found = said(&playground, &["retrieval", "test", "--index", index, "--dims", "64,32"]);
         assert_eq!(found["setups"], all["setups"]);

@@ -65,6 +65,104 @@ pub fn docx(text: &str) -> Vec<u8> {
     package("word/document.xml", document_xml(text).as_bytes())
 }
 
+/// Makes a PPTX file. `slides` are the elements in the shape tree of each slide, `more` other parts.
+pub fn presentation(slides: &[&str], more: &[(&str, &str)]) -> Vec<u8> {
+    const MAIN: &str = "ppt/presentation.xml";
+    let number = |name: &str, at: usize| name.replace('#', &(at + 1).to_string());
+    let all = |name: &str| (0..slides.len()).map(|at| number(name, at)).collect::<String>();
+    let ids = all("<p:sldId id=\"25#\" r:id=\"r#\"/>");
+    let main = format!(
+        "<p:presentation xmlns:p=\"p\" xmlns:r=\"r\"><p:sldIdLst>{ids}</p:sldIdLst></p:presentation>"
+    );
+    let references = all("<Relationship Id=\"r#\" Type=\"x/slide\" Target=\"slides/slide#.xml\"/>");
+    let mut parts = vec![
+        ("_rels/.rels".to_owned(), relationships(MAIN)),
+        (MAIN.to_owned(), main),
+        (
+            "ppt/_rels/presentation.xml.rels".to_owned(),
+            format!("<Relationships>{references}</Relationships>"),
+        ),
+    ];
+    for (at, slide) in slides.iter().enumerate() {
+        let show = if slide.starts_with("<!--hidden-->") { "show=\"0\"" } else { "" };
+        let xml = format!(
+            "<p:sld xmlns:p=\"p\" xmlns:a=\"a\" xmlns:r=\"r\" {show}><p:cSld><p:spTree>{slide}</p:spTree></p:cSld></p:sld>"
+        );
+        parts.push((number("ppt/slides/slide#.xml", at), xml));
+    }
+    parts.extend(more.iter().map(|(name, xml)| ((*name).to_owned(), (*xml).to_owned())));
+    let parts: Vec<_> = parts.iter().map(|(name, xml)| (name.as_str(), xml.as_bytes())).collect();
+    zip(&parts)
+}
+
+/// Makes a PPTX file of one slide with one paragraph. The text is not escaped.
+pub fn pptx(text: &str) -> Vec<u8> {
+    presentation(
+        &[&format!("<p:sp><p:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>")],
+        &[],
+    )
+}
+
+/// Returns an OpenDocument of one XML file. `body` is the content of `office:body`.
+pub fn open_document(body: &str) -> String {
+    format!(
+        "<office:document xmlns:office=\"o\" xmlns:text=\"t\" xmlns:table=\"b\" xmlns:draw=\"d\" xmlns:svg=\"s\" \
+         xmlns:style=\"y\" xmlns:presentation=\"p\" xmlns:fo=\"f\" xmlns:dc=\"c\" xmlns:meta=\"m\">{body}</office:document>"
+    )
+}
+
+/// Makes an OpenDocument package with this content.
+pub fn odf(content: &str) -> Vec<u8> {
+    zip(&[("content.xml", content.as_bytes())])
+}
+
+/// Makes an ODT file with one paragraph. The text is not escaped.
+pub fn odt(text: &str) -> Vec<u8> {
+    odf(&open_document(&format!(
+        "<office:body><office:text><text:p>{text}</text:p></office:text></office:body>"
+    )))
+}
+
+/// Makes an ODP file of one slide with one paragraph. The text is not escaped.
+pub fn odp(text: &str) -> Vec<u8> {
+    odf(&open_document(&format!(
+        "<office:body><office:presentation><draw:page><draw:frame><draw:text-box><text:p>{text}</text:p></draw:text-box>\
+         </draw:frame></draw:page></office:presentation></office:body>"
+    )))
+}
+
+/// Makes an EPUB file. `chapters` are the bodies of its pages, `manifest` other items of its manifest, `more` other parts.
+pub fn book(chapters: &[&str], manifest: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    const HTML: &str = "<?xml version=\"1.0\"?><html xmlns=\"http://www.w3.org/1999/xhtml\"><head><title>The book</title></head>";
+    let number = |name: &str, at: usize| name.replace('#', &(at + 1).to_string());
+    let all = |name: &str| (0..chapters.len()).map(|at| number(name, at)).collect::<String>();
+    let items = all("<item id=\"c#\" href=\"text/chapter%20#.xhtml\" media-type=\"application/xhtml+xml\"/>");
+    let container = "<container><rootfiles><rootfile full-path=\"OEBPS/book.opf\"/></rootfiles></container>";
+    let opf = format!(
+        "<package xmlns:dc=\"c\"><metadata><dc:title>The book</dc:title><dc:creator>Ines</dc:creator>\
+         <dc:subject>birds</dc:subject><dc:subject>sea</dc:subject></metadata><manifest>{items}{manifest}</manifest>\
+         <spine>{}<itemref idref=\"nav\"/></spine></package>",
+        all("<itemref idref=\"c#\"/>")
+    );
+    let mut parts = vec![
+        ("mimetype".to_owned(), "application/epub+zip".to_owned()),
+        ("META-INF/container.xml".to_owned(), container.to_owned()),
+        ("OEBPS/book.opf".to_owned(), opf),
+    ];
+    for (at, chapter) in chapters.iter().enumerate() {
+        let page = format!("{HTML}<body>{chapter}</body></html>");
+        parts.push((number("OEBPS/text/chapter #.xhtml", at), page));
+    }
+    parts.extend(more.iter().map(|(name, xml)| ((*name).to_owned(), (*xml).to_owned())));
+    let parts: Vec<_> = parts.iter().map(|(name, xml)| (name.as_str(), xml.as_bytes())).collect();
+    zip(&parts)
+}
+
+/// Makes an EPUB file of one page with one paragraph. The text is not escaped.
+pub fn epub(text: &str) -> Vec<u8> {
+    book(&[&format!("<p>{text}</p>")], "", &[])
+}
+
 /// Makes a PDF of one page with this content stream. `/F` is Helvetica; `trailer` adds entries to the trailer.
 pub fn pdf_page(content: &str, trailer: &str) -> Vec<u8> {
     let page =

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use encoding_rs::Encoding as Charset;
 
-use crate::make::{docx, gzip, parquet, pdf, strings, utf16be, utf16le, zstd};
+use crate::make::{
+    docx, epub, gzip, odp, odt, open_document, parquet, pdf, pptx, strings, utf16be, utf16le, zstd,
+};
 use crate::util::{Playground, ids_and_texts};
 
 /// A kind of file: extension, text, and how to make the bytes.
@@ -32,10 +34,10 @@ fn japanese(n: usize) -> String {
     format!("報告{n}は{}羽の鳥について述べています。", n * 7)
 }
 
-/// Encodes a text. The damage is a zero byte, which no text may contain.
+/// Encodes a text. The damage is two zero bytes, which no short text may contain.
 fn encoded(charset: &str, text: &str, damaged: bool) -> Vec<u8> {
     let mut bytes = Charset::for_label(charset.as_bytes()).unwrap().encode(text).0.into_owned();
-    bytes.extend(damaged.then_some(0));
+    bytes.extend([0; 2].into_iter().filter(|_| damaged));
     bytes
 }
 
@@ -65,6 +67,11 @@ fn xhtml(charset: &str, text: &str, damaged: bool) -> Vec<u8> {
     encoded(charset, &format!("{declaration}{HTML}<body><p>{text}</p></body></html>"), damaged)
 }
 
+fn flat(text: &str) -> Vec<u8> {
+    open_document(&format!("<office:body><office:text><text:p>{text}</text:p></office:text></office:body>"))
+        .into_bytes()
+}
+
 /// Damages a file by removing its second half.
 fn halved(bytes: Vec<u8>, damaged: bool) -> Vec<u8> {
     let by = bytes.len() / 2;
@@ -72,13 +79,18 @@ fn halved(bytes: Vec<u8>, damaged: bool) -> Vec<u8> {
 }
 
 #[rustfmt::skip]
-const MAKES: [Make; 20] = [
+const MAKES: [Make; 25] = [
     Make { ending: "txt", text: english, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
-    Make { ending: "md", text: chinese, bytes: |text, damaged| less(text.as_bytes().to_vec(), 1, damaged), row: None },
+    Make { ending: "md", text: chinese, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
     Make { ending: "html", text: english, bytes: |text, damaged| page("utf-8", text, damaged), row: None },
     Make { ending: "xhtml", text: japanese, bytes: |text, damaged| xhtml("utf-8", text, damaged), row: None },
     Make { ending: "pdf", text: english, bytes: |text, damaged| halved(pdf(text), damaged), row: None },
     Make { ending: "docx", text: chinese, bytes: |text, damaged| halved(docx(text), damaged), row: None },
+    Make { ending: "pptx", text: english, bytes: |text, damaged| halved(pptx(text), damaged), row: None },
+    Make { ending: "odt", text: japanese, bytes: |text, damaged| halved(odt(text), damaged), row: None },
+    Make { ending: "fodt", text: chinese, bytes: |text, damaged| halved(flat(text), damaged), row: None },
+    Make { ending: "odp", text: chinese, bytes: |text, damaged| halved(odp(text), damaged), row: None },
+    Make { ending: "epub", text: japanese, bytes: |text, damaged| halved(epub(text), damaged), row: None },
     Make { ending: "csv", text: english, bytes: |text, damaged| record(',', text, damaged), row: Some(2) },
     Make { ending: "tsv", text: japanese, bytes: |text, damaged| record('\t', text, damaged), row: Some(2) },
     Make { ending: "jsonl", text: chinese, bytes: line, row: Some(1) },

@@ -11,7 +11,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::html;
 use crate::error::ContentError;
-use crate::source::document::Limits;
+use crate::source::document::{Limits, PagePart};
 use crate::source::format::{DocumentFormat, damaged};
 use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
@@ -47,11 +47,11 @@ const SKIPPED: [&str; 2] = ["script", "style"];
 /// Maximum length of the value of an entity, in bytes. A longer value is left out.
 const ENTITY_MAX: usize = 1024;
 
-/// Returns the text of the elements.
+/// Returns the text of the elements. `page_part` is the part of an HTML page in XML syntax.
 ///
 /// # Errors
 /// The content is not well-formed, or its text exceeds the limit on documents.
-pub fn xml(source: &str, limits: Limits) -> Result<Structured, ContentError> {
+pub fn xml(source: &str, limits: Limits, page_part: PagePart) -> Result<Structured, ContentError> {
     let shapes = shapes(source)?;
     let mut writer = XmlWriter { entities: entities(source), ..XmlWriter::default() };
     let mut reader = Reader::from_str(source);
@@ -62,7 +62,7 @@ pub fn xml(source: &str, limits: Limits) -> Result<Structured, ContentError> {
         match event {
             Event::Start(start) | Event::Empty(start) => {
                 if next == 0 && start.local_name().as_ref() == b"html" {
-                    return Ok(html::xhtml(source));
+                    return Ok(html::xhtml(source, page_part, false)?.content);
                 }
                 writer.start(&start, shapes[next]);
                 next += 1;
@@ -323,7 +323,7 @@ mod tests {
 
     fn read(source: &str) -> Result<String, ContentError> {
         let limits = Limits { document_bytes: 1 << 20, seconds: 1, expansion: 100 };
-        xml(source, limits).map(|content| content.clean().text().to_owned())
+        xml(source, limits, PagePart::Whole).map(|content| content.clean().text().to_owned())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reads a file that is open as standard input.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
 use parquet::errors::Result;
@@ -39,6 +39,18 @@ impl ChunkReader for StdinFile {
     }
 }
 
+impl StdinFile {
+    /// Returns the size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns a reader of the whole file.
+    pub fn reader(self) -> BufReader<StdinAt> {
+        BufReader::with_capacity(1 << 16, StdinAt { position: 0 })
+    }
+}
+
 /// Reads standard input from a position on.
 pub struct StdinAt {
     position: u64,
@@ -49,5 +61,17 @@ impl Read for StdinAt {
         let read = pread(io::stdin(), buffer, self.position)?;
         self.position += read as u64;
         Ok(read)
+    }
+}
+
+impl Seek for StdinAt {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => StdinFile::new()?.bytes.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
     }
 }
