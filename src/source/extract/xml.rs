@@ -29,6 +29,9 @@ const INLINES: [&str; 24] = [
     "literal", "phrase", "ref", "span", "strong", "sub", "sup", "ulink", "uri", "xref",
 ];
 
+/// Elements of a line that stand beside each other without a space, such as the keys of a key combination.
+const SPACED: [&str; 6] = ["keycap", "keysym", "guimenu", "guisubmenu", "guimenuitem", "mousebutton"];
+
 /// Elements whose line breaks have a meaning.
 #[rustfmt::skip]
 const CODE: [&str; 9] = [
@@ -251,7 +254,10 @@ impl XmlWriter {
                 self.page = Some(String::new());
                 return XmlEnd::Page;
             }
-            _ if is_inline => return XmlEnd::Nothing,
+            _ if is_inline => {
+                self.text.push_str(if SPACED.contains(&name) { " " } else { "" });
+                return XmlEnd::Nothing;
+            }
             _ => self.text.boundary(),
         }
         XmlEnd::Boundary
