@@ -79,7 +79,7 @@ pub enum DocumentError {
         encoding: &'static str,
     },
     /// Two encodings are probable, and give different texts.
-    #[error("its encoding is {first} or {second}, and the text is too short to tell which")]
+    #[error("its encoding may be {first} or {second}, and they give different texts")]
     AmbiguousEncoding {
         /// The more probable encoding.
         first: &'static str,

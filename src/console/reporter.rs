@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::counted;
 use super::line::{Level, LogFormat, eprint_line};
+use super::number::counted;
 use super::progress::{Phase, RunProgress};
 use super::secret::without_secrets;
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};

@@ -405,5 +405,5 @@ fn the_commands_of_the_page_on_eval_work() {
     bash.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
     let ran = playground.output(&mut bash, "").expect(0);
     let tables = ran.stdout.matches("questions").count();
-    assert_eq!((tables, ran.stdout.matches("pairs").count()), (4, 1), "{}", ran.story);
+    assert_eq!((tables, ran.stdout.matches("pairs").count()), (5, 1), "{}", ran.story);
 }

@@ -116,10 +116,8 @@ impl Class {
         match c {
             '\u{80}'..='\u{9F}' => Class::Forbidden,
             '’' => Class::Apostrophe,
-            '“' | '„' | '‘' | '«' | '‹' | '¿' | '¡' | '‚' | '£' | '€' | '©' | '§' | '•' => {
-                Class::Opening
-            }
-            '”' | '»' | '›' | '…' | '®' | '™' | 'º' | 'ª' => Class::Closing,
+            '“' | '„' | '‘' | '«' | '¿' | '¡' | '£' | '€' | '©' | '§' | '•' => Class::Opening,
+            '”' | '»' | '…' | '®' | '™' | 'º' | 'ª' => Class::Closing,
             '–' | '—' | '\u{A0}' | '·' | '°' | 'µ' => Class::Between,
             '\u{2500}'..='\u{259F}' => Class::Drawing,
             _ if c.is_uppercase() => Class::Capital,
@@ -148,12 +146,15 @@ impl Class {
                 Class::Drawing => 600,
                 _ => 0,
             },
-            Class::Opening => 400 + if is_inside { 600 } else { 0 },
+            Class::Opening => 400 + if is_inside { 1000 } else { 0 },
             Class::Closing => 400,
             Class::Apostrophe => 400 + if is_inside { 0 } else { 300 },
             Class::Between => 400 + if is_inside { 200 } else { 0 },
-            Class::Drawing => 400 + if is_inside { 600 } else { 0 },
-            Class::Rare => 800 + if is_inside { 500 } else { 0 },
+            Class::Drawing => match before {
+                Class::Drawing => 300,
+                _ => 700 + if is_inside { 500 } else { 0 },
+            },
+            Class::Rare => 800 + if is_inside { 800 } else { 0 },
         }
     }
 }

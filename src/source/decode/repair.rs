@@ -28,10 +28,11 @@ pub fn utf_8(bytes: &[u8]) -> Option<(String, usize)> {
     is_stray(repaired, bytes.len()).then_some((text, repaired))
 }
 
-/// Removes zero bytes if they are few, as HTML requires. Returns the bytes and the number of removed ones.
+/// Removes zero bytes if they are few and the rest is UTF-8, as HTML requires. Returns the bytes and the number of removed ones.
 pub fn without_zeros(mut bytes: Vec<u8>) -> (Vec<u8>, usize) {
     let zeros = bytes.iter().filter(|&&byte| byte == 0).count();
-    if !is_stray(zeros, bytes.len()) {
+    let is_utf_8 = || bytes.split(|&byte| byte == 0).all(|part| std::str::from_utf8(part).is_ok());
+    if zeros == 0 || !is_stray(zeros, bytes.len()) || !is_utf_8() {
         return (bytes, 0);
     }
     bytes.retain(|&byte| byte != 0);

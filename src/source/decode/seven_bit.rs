@@ -50,14 +50,14 @@ impl SevenBit {
                 if [0x1B, b'~'].contains(&byte) && rest.len() < 3 && !is_end {
                     break;
                 }
-                let step = match self {
+                let sequence = match self {
                     SevenBit::Hz => hz(&bytes[at..], is_wide),
                     SevenBit::Iso2022Kr => iso_2022(&bytes[at..], is_wide, KOREAN),
                     SevenBit::Iso2022Cn => iso_2022(&bytes[at..], is_wide, CHINESE),
                 };
-                converted.extend(step.byte);
-                is_wide = step.is_wide;
-                at += step.length;
+                converted.extend(sequence.byte);
+                is_wide = sequence.is_wide;
+                at += sequence.length;
             }
             bytes.drain(..at);
             converted
@@ -66,7 +66,7 @@ impl SevenBit {
 }
 
 /// What the bytes at a place mean.
-struct Step {
+struct Sequence {
     /// The byte of the 8-bit encoding, if they mean one.
     byte: Option<u8>,
     /// Whether text in Chinese or Korean follows.
@@ -75,34 +75,34 @@ struct Step {
     length: usize,
 }
 
-fn iso_2022(bytes: &[u8], is_wide: bool, announcement: &[u8]) -> Step {
+fn iso_2022(bytes: &[u8], is_wide: bool, announcement: &[u8]) -> Sequence {
     match bytes {
-        [SO, ..] => Step { byte: None, is_wide: true, length: 1 },
-        [SI, ..] => Step { byte: None, is_wide: false, length: 1 },
-        _ if bytes.starts_with(announcement) => Step { byte: None, is_wide, length: announcement.len() },
-        _ if bytes.starts_with(ANNOUNCEMENT) => Step { byte: Some(INVALID), is_wide, length: 1 },
+        [SO, ..] => Sequence { byte: None, is_wide: true, length: 1 },
+        [SI, ..] => Sequence { byte: None, is_wide: false, length: 1 },
+        _ if bytes.starts_with(announcement) => Sequence { byte: None, is_wide, length: announcement.len() },
+        _ if bytes.starts_with(ANNOUNCEMENT) => Sequence { byte: Some(INVALID), is_wide, length: 1 },
         _ => character(bytes, is_wide),
     }
 }
 
-fn hz(bytes: &[u8], is_wide: bool) -> Step {
+fn hz(bytes: &[u8], is_wide: bool) -> Sequence {
     match bytes {
-        b"~" => Step { byte: Some(INVALID), is_wide, length: 1 },
+        b"~" => Sequence { byte: Some(INVALID), is_wide, length: 1 },
         [b'~', next, ..] => {
             let byte = match (next, is_wide) {
                 (b'{', false) | (b'}', true) | (b'\n', false) => None,
                 (b'~', false) => Some(b'~'),
                 _ => Some(INVALID),
             };
-            Step { byte, is_wide: *next == b'{' || is_wide && *next != b'}', length: 2 }
+            Sequence { byte, is_wide: *next == b'{' || is_wide && *next != b'}', length: 2 }
         }
         // Text in Chinese ends before the line does.
-        [b' ' | b'\n', ..] if is_wide => Step { byte: Some(INVALID), is_wide, length: 1 },
+        [b' ' | b'\n', ..] if is_wide => Sequence { byte: Some(INVALID), is_wide, length: 1 },
         _ => character(bytes, is_wide),
     }
 }
 
-fn character(bytes: &[u8], is_wide: bool) -> Step {
+fn character(bytes: &[u8], is_wide: bool) -> Sequence {
     let high = |byte: u8| if is_wide && byte > b' ' { byte | 0x80 } else { byte };
-    Step { byte: bytes.first().copied().map(high), is_wide, length: 1 }
+    Sequence { byte: bytes.first().copied().map(high), is_wide, length: 1 }
 }

@@ -181,7 +181,7 @@ mod tests {
             ("{Heading:2}", "## How"),
             ("Paragraph", "one"),
             ("Item", "- item"),
-            ("Code", "line 1\n\nline 2"),
+            ("Code", "line 1\nline 2"),
             ("TableHeader", "| Part | Price"),
             ("TableRow", "| Mast | 30"),
             ("Paragraph", "menu"),
