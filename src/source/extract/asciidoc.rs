@@ -809,6 +809,18 @@ mod tests {
     #[test]
     fn hostile_documents_are_read_in_linear_time() {
         for part in [
+            "*",
+            "_",
+            "`",
+            "#",
+            "^",
+            "~",
+            "+",
+            "{",
+            "<",
+            "(",
+            ":",
+            "[",
             "*a ",
             "**a",
             "`a ",
@@ -832,9 +844,7 @@ mod tests {
             "http:",
             "[a",
         ] {
-            let started = std::time::Instant::now();
             let kept = asciidoc(&part.repeat(300_000 / part.len()));
-            println!("{part:?} {:?}", started.elapsed());
             assert!(clean(kept.0.text()).len() < 1_000_000);
         }
     }

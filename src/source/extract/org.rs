@@ -547,6 +547,15 @@ mod tests {
     #[test]
     fn hostile_files_are_read_in_linear_time() {
         for part in [
+            "*",
+            "/",
+            "=",
+            "~",
+            "+",
+            "_",
+            "<",
+            "{",
+            "[",
             "*a ",
             "=a",
             "/a/ ",
@@ -566,9 +575,7 @@ mod tests {
             "* COMMENT a\n",
             ": \n",
         ] {
-            let started = std::time::Instant::now();
             let kept = org(&part.repeat(300_000 / part.len()));
-            println!("{part:?} {:?}", started.elapsed());
             assert!(clean(kept.0.text()).len() < 1_000_000);
         }
     }

@@ -684,7 +684,8 @@ fn escape(rest: &str, words: &mut String) -> usize {
 
 /// Returns whether a mark can open between these characters.
 fn may_open(before: Option<char>, rest: &str) -> bool {
-    let after = rest.trim_start_matches(['*', '`', '|']).chars().next();
+    let length = if rest.starts_with("**") || rest.starts_with("``") { 2 } else { 1 };
+    let after = rest[length..].chars().next();
     let is_start = before.is_none_or(|c| {
         c.is_whitespace()
             || matches!(c, '-' | ':' | '/' | '\'' | '"' | '<' | '(' | '[' | '{' | '_')
@@ -927,6 +928,11 @@ mod tests {
     #[test]
     fn hostile_documents_are_read_in_linear_time() {
         for part in [
+            "*",
+            "`",
+            "|",
+            "_",
+            "=",
             "*a ",
             "``a ",
             "`a",
@@ -945,9 +951,7 @@ mod tests {
             " - a\n",
             "| ",
         ] {
-            let started = std::time::Instant::now();
             let kept = rst(&part.repeat(300_000 / part.len()));
-            println!("{part:?} {:?}", started.elapsed());
             assert!(clean(kept.text()).len() < 1_000_000);
         }
     }
