@@ -15,7 +15,7 @@ const HEADLINE_MIN: usize = 20;
 const HEADLINES_MIN: usize = 3;
 
 /// Length of the text under the headline of another page, in letters. A section of an article is longer.
-const TEASER_MAX: usize = 200;
+const TEASER_MAX: usize = 300;
 
 /// Letters that an East Asian character counts for, because it stands for a syllable or a word.
 const EAST_ASIAN_LETTERS: usize = 3;
@@ -123,7 +123,9 @@ impl Measuring<'_> {
             } else if self.page.is_block(at) {
                 open.push((self.block, self.page.end(at)));
                 self.block = at;
-            } else if self.page.name(at) == "a" && self.page.attribute(at, "href").is_some() {
+            } else if self.page.name(at) == "a"
+                && self.page.attribute(at, "href").is_some_and(|target| !target.starts_with('#'))
+            {
                 link_end = link_end.max(self.page.end(at));
                 self.sizes[at].links += 1;
             }
