@@ -352,6 +352,13 @@ fn corpora(scratch: &Path, wanted: &str) -> Vec<Corpus> {
     add("ODT", "odt", &mut repeated("odt"), bare_odf);
     add("ODP", "odp", &mut repeated("odp"), bare_odf);
     add("EPUB", "epub", &mut repeated("epub"), bare_epub);
+    add("reStructuredText", "rst", &mut rotated("rst"), bare_text);
+    add("AsciiDoc", "adoc", &mut rotated("adoc"), bare_text);
+    add("Org", "org", &mut rotated("org"), bare_text);
+    add("LaTeX", "tex", &mut rotated("tex"), bare_text);
+    add("notebooks", "ipynb", &mut repeated("ipynb"), bare_json);
+    add("subtitles", "srt", &mut repeated("srt"), bare_text);
+    add("XML", "xml", &mut repeated("xml"), bare_xml);
     let rows = rows();
     add("JSONL", "jsonl", &mut [jsonl(&rows)].into_iter(), bare_jsonl);
     add("CSV", "csv", &mut [csv(&rows)].into_iter(), bare_csv);
@@ -568,6 +575,16 @@ fn bare_epub(path: &Path) {
             black_box(html5ever::parse_document(RcDom::default(), Default::default()).one(&*page));
         }
     }
+}
+
+fn bare_json(path: &Path) {
+    black_box(serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap());
+}
+
+fn bare_xml(path: &Path) {
+    let source = fs::read_to_string(path).unwrap();
+    let mut reader = quick_xml::Reader::from_str(&source);
+    while !matches!(black_box(reader.read_event().unwrap()), quick_xml::events::Event::Eof) {}
 }
 
 fn bare_jsonl(path: &Path) {

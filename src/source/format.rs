@@ -88,7 +88,12 @@ impl DocumentFormat {
 
     /// Returns whether this is a text format. A file in a text format must be decoded before extraction.
     pub fn is_text(self) -> bool {
-        !matches!(self, DocumentFormat::Pdf | DocumentFormat::Docx)
+        use DocumentFormat::{
+            AsciiDoc, Html, Latex, Markdown, Notebook, Org, ReStructuredText, Subtitles, Xhtml, Xml,
+        };
+        let is_markup =
+            matches!(self, Markdown | Html | Xhtml | Xml | ReStructuredText | AsciiDoc | Org | Latex);
+        is_markup || matches!(self, Notebook | Subtitles)
     }
 }
 

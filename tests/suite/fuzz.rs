@@ -183,6 +183,35 @@ const JSON_TOKENS: &[&str] = &[
     "[", "{", "{\"a\":", "}", "]", "\"", ",", ":", "\\", "\\u", "\\ud800", "\\udc00", "\\u0000", "\\ufffd", "{{",
     "\n", "1e308", "{\"text\":\"a\"}\n", "\"text\":\"a\",", "null", "-", "\r", "\u{FEFF}",
 ];
+#[rustfmt::skip]
+const DIALECT_TOKENS: &[&str] = &[
+    "import a from 'b'\n\n", "export const a = {", "<Tabs>\n", "<A b={", "{/*", "*/}", "{% raw %}", "{% endraw %}", "{#", "%%",
+    "[[", "]]", "![[a|", "==", "^[", ":::a\n", "!!! a\n    ", "=== \"a\"\n", "> [!a]", "{#a}", "{{<", "$", "<!--", "```{note}\n",
+];
+#[rustfmt::skip]
+const MARKUP_TOKENS: &[&str] = &[
+    "*", "**", "`", "``", "_", "__", "|", "||", "+", "=", "~", "/", "\\", "^", "#", "<<", ">>", "[[", "]]", "[", "(((", "{a}", "{{{",
+    "@@", "::", "::\n\n  ", "\n====\n", "\n----\n", "\n....\n", "\n++++\n", "////\n", "|===\n", "== ==\n", "+--+\n", ".. a::\n",
+    ".. |a| replace:: |a|\n", "|a|", ":a: ", ":a:`", "a_ ", "[#]_", ":a: {a}\n", "link:a[", "footnote:[", "http://a[", "* ", "- ",
+    "\n** ", "#+begin_src\n", "#+end_src\n", ":PROPERTIES:\n", ":END:\n", "[fn:", "| a ", "\n", "  ", "\t", "\n\n", "今",
+];
+#[rustfmt::skip]
+const LATEX_TOKENS: &[&str] = &[
+    "\\", "{", "}", "[", "]", "$", "$$", "%", "&", "~", "\\(", "\\)", "\\section{", "\\footnote{", "\\item[", "\\begin{tabular}{l}",
+    "\\end{tabular}", "\\begin{verbatim}", "\\verb|", "\\newcommand{\\a}{", "\\def\\a{\\a}", "\\a ", "\\'e", "\\'", "\\cite[", "\\href{",
+    "\n\\begin{document}\n", "\n\\end{document}\n", "\\title{", "\\iffalse", "--", "``", "\n\n",
+];
+#[rustfmt::skip]
+const CUE_TOKENS: &[&str] = &[
+    "00:00:01,000 --> 00:00:02,000\n", "00:01.000 --> ", "-->", "99999999999:00:00,0", "\n\n", "WEBVTT\n", "NOTE\n", "<v A>", "<i>",
+    "<00:01.000>", "{\\an8}", "&amp;", "<", "1\n", "a\n",
+];
+#[rustfmt::skip]
+const PLAIN_XML_TOKENS: &[&str] = &[
+    "<title>", "</title>", "<para>", "<row><entry>", "<description>", "<![CDATA[", "]]>", "&a;", "&#", "&#x0;", "&nbsp;", "<!ENTITY a '&a;'>",
+    "<!DOCTYPE a [", "]>", "<!--", "-->", "<?a ?>", "<b/>", "<", "&", "</",
+];
+
 const PARQUET_TOKENS: &[&str] =
     &["PAR1", "\x15", "\x19", "\x1c", "\0", "\x7f", "\u{80}\u{1}", "schema", "UTF8"];
 
@@ -206,6 +235,15 @@ const XML_PAIRS: &[(&str, &str)] = &[
 const PDF_PAIRS: &[(&str, &str)] = &[
     ("<<", ">>"), ("[", "]"), ("(", ")"), ("q ", "Q "), ("<</A ", ">>"), ("/A BMC ", "EMC "), ("{", "}"),
 ];
+const LATEX_PAIRS: &[(&str, &str)] = &[
+    ("{", "}"),
+    ("\\section{", "}"),
+    ("\\begin{tabular}{l}", "\\end{tabular}"),
+    ("\\footnote{", "}"),
+    ("$", "$"),
+];
+const MARKUP_PAIRS: &[(&str, &str)] =
+    &[("*", "*"), ("`", "`"), ("[[", "]]"), ("footnote:[", "]"), ("====\n", "====\n"), ("{{{a(", ")}}}")];
 const JSON_PAIRS: &[(&str, &str)] = &[("[", "]"), ("{\"a\":", "}"), ("{\"text\":", "}")];
 
 /// Numbers that replace a number in an input.
@@ -238,6 +276,12 @@ fn kinds() -> Vec<Kind> {
         kind("JSONL", &["jsonl"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
         kind("Parquet", &["parquet"], PARQUET_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("gzip", &["txt", "md", "html", "csv", "jsonl", "gz"], HTML_TOKENS, JSON_PAIRS, Layer::Gzip),
+        kind("dialects", &["mdx", "md"], DIALECT_TOKENS, MARKDOWN_PAIRS, Layer::Plain),
+        kind("markup", &["rst", "adoc", "org"], MARKUP_TOKENS, MARKUP_PAIRS, Layer::Plain),
+        kind("LaTeX", &["tex"], LATEX_TOKENS, LATEX_PAIRS, Layer::Plain),
+        kind("notebooks", &["ipynb"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
+        kind("subtitles", &["srt", "vtt"], CUE_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("XML", &["xml"], PLAIN_XML_TOKENS, XML_PAIRS, Layer::Plain),
     ];
     kinds[0].seeds.extend(in_other_encodings());
     kinds[12].seeds.extend(in_other_codecs());

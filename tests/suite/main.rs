@@ -30,6 +30,7 @@ mod kinds;
 mod layers;
 mod mail;
 mod make;
+mod markup;
 mod messages;
 mod mixed;
 mod nights;

@@ -72,6 +72,17 @@ fn flat(text: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+fn notebook(text: &str) -> Vec<u8> {
+    format!("{{\"nbformat\":4,\"cells\":[{{\"cell_type\":\"markdown\",\"source\":[\"{text}\"]}}]}}")
+        .into_bytes()
+}
+
+/// Damages subtitles by removing the times.
+fn cue(text: &str, damaged: bool) -> Vec<u8> {
+    let times = if damaged { "" } else { "00:00:01,000 --> 00:00:02,000\n" };
+    format!("1\n{times}{text}\n").into_bytes()
+}
+
 /// Damages a file by removing its second half.
 fn halved(bytes: Vec<u8>, damaged: bool) -> Vec<u8> {
     let by = bytes.len() / 2;
@@ -79,7 +90,7 @@ fn halved(bytes: Vec<u8>, damaged: bool) -> Vec<u8> {
 }
 
 #[rustfmt::skip]
-const MAKES: [Make; 25] = [
+const MAKES: [Make; 33] = [
     Make { ending: "txt", text: english, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
     Make { ending: "md", text: chinese, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
     Make { ending: "html", text: english, bytes: |text, damaged| page("utf-8", text, damaged), row: None },
@@ -91,6 +102,14 @@ const MAKES: [Make; 25] = [
     Make { ending: "fodt", text: chinese, bytes: |text, damaged| halved(flat(text), damaged), row: None },
     Make { ending: "odp", text: chinese, bytes: |text, damaged| halved(odp(text), damaged), row: None },
     Make { ending: "epub", text: japanese, bytes: |text, damaged| halved(epub(text), damaged), row: None },
+    Make { ending: "rst", text: english, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
+    Make { ending: "adoc", text: japanese, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
+    Make { ending: "org", text: chinese, bytes: |text, damaged| encoded("gb18030", text, damaged), row: None },
+    Make { ending: "tex", text: english, bytes: |text, damaged| encoded("utf-8", text, damaged), row: None },
+    Make { ending: "mdx", text: chinese, bytes: |text, damaged| less(text.as_bytes().to_vec(), 1, damaged), row: None },
+    Make { ending: "ipynb", text: japanese, bytes: |text, damaged| halved(notebook(text), damaged), row: None },
+    Make { ending: "srt", text: english, bytes: |text, damaged| cue(text, damaged), row: None },
+    Make { ending: "xml", text: chinese, bytes: |text, damaged| halved(format!("<a><b>{text}</b></a>").into_bytes(), damaged), row: None },
     Make { ending: "csv", text: english, bytes: |text, damaged| record(',', text, damaged), row: Some(2) },
     Make { ending: "tsv", text: japanese, bytes: |text, damaged| record('\t', text, damaged), row: Some(2) },
     Make { ending: "jsonl", text: chinese, bytes: line, row: Some(1) },
@@ -110,13 +129,15 @@ const MAKES: [Make; 25] = [
 /// Every tenth file of each kind is damaged.
 #[test]
 fn five_thousand_mixed_files_are_read_and_each_damaged_one_is_named() {
+    // The number of kinds has no factor with 10, so every tenth file is every tenth file of each kind.
+    assert!(!MAKES.len().is_multiple_of(2) && !MAKES.len().is_multiple_of(5));
     let playground = Playground::new();
     fs::create_dir(playground.path("docs")).unwrap();
     let (mut expected, mut damaged) = (Vec::new(), BTreeSet::new());
     for n in 0..5000 {
         let Make { ending, text, bytes, row } = &MAKES[n % MAKES.len()];
         let (name, text) = (format!("{n:04}.{ending}"), text(n));
-        let is_damaged = n / MAKES.len() % 10 == 7;
+        let is_damaged = n % 10 == 7;
         fs::write(playground.path("docs").join(&name), bytes(&text, is_damaged)).unwrap();
         if is_damaged {
             damaged.insert(name);

@@ -345,7 +345,7 @@ impl<'a> LatexReader<'a> {
     fn close(&mut self) {
         match self.groups.pop() {
             Some(Group::Title) if self.tables.is_empty() => self.text.end(),
-            Some(Group::Aside) => self.push(") "),
+            Some(Group::Aside) => self.push(")"),
             _ => {}
         }
     }
@@ -717,7 +717,7 @@ mod tests {
             ),
             (
                 "\\textbf{a} {\\it b} c~d ``e'' f--g---h \\'e\\\"{o}\\c{c}\\~n\\i{} \\ss{} 5\\% \\_ \\{i\\} j\\footnote{k \\emph{l}}. m\\cite[p.~3]{n} \\ref{o} \\href{https://p.example}{q} \\url{https://r.example/a_b} \\verb|s_{t}| u\\,v w\\\\x \\LaTeX\\ y \\includegraphics[width=3cm]{z}",
-                "a b c d “e” f–g—h éöçñı ß 5% _ {i} j (k l) . m q https://r.example/a_b s_{t} u v w x LaTeX y",
+                "a b c d “e” f–g—h éöçñı ß 5% _ {i} j (k l). m q https://r.example/a_b s_{t} u v w x LaTeX y",
             ),
             (
                 "\\begin{itemize}\n\\item one\n\\item[two] three\n\\begin{enumerate}\\item four\\end{enumerate}\n\\end{itemize}\nafter",
