@@ -3,7 +3,10 @@
 use std::io::{self, Cursor, Read};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
+use encoding_rs::{
+    BIG5, Encoding, GBK, ISO_2022_JP, MACINTOSH, SHIFT_JIS, UTF_16BE, UTF_16LE, WINDOWS_1252, X_MAC_CYRILLIC,
+    X_USER_DEFINED,
+};
 use encoding_rs_io::DecodeReaderBytesBuilder;
 use memchr::memmem;
 
@@ -199,6 +202,19 @@ pub fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
         // data and not text.
         Encoding::for_label(label).filter(|found| ![UTF_16LE, UTF_16BE, X_USER_DEFINED].contains(found))
     })
+}
+
+/// Returns the encoding of a code page of Windows, by its number.
+pub fn code_page(number: i32) -> Option<&'static Encoding> {
+    match number {
+        932 => Some(SHIFT_JIS),
+        936 => Some(GBK),
+        950 => Some(BIG5),
+        10_000 => Some(MACINTOSH),
+        10_007 => Some(X_MAC_CYRILLIC),
+        65_001 => Some(UTF_8),
+        _ => Encoding::for_label(format!("windows-{number}").as_bytes()),
+    }
 }
 
 fn refuse_known_formats(start: &[u8]) -> Result<(), DocumentError> {

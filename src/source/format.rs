@@ -37,6 +37,8 @@ pub enum DocumentFormat {
     Docx,
     /// A mail message.
     Eml,
+    /// Rich Text Format.
+    Rtf,
 }
 
 impl DocumentFormat {
@@ -49,6 +51,7 @@ impl DocumentFormat {
             DocumentFormat::Pdf => "PDF",
             DocumentFormat::Docx => "Word (DOCX)",
             DocumentFormat::Eml => "mail (EML)",
+            DocumentFormat::Rtf => "RTF",
         }
     }
 
@@ -143,7 +146,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .rtf .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -156,6 +159,7 @@ impl FileFormat {
             "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),
             "docx" => FormatKind::Document(DocumentFormat::Docx),
+            "rtf" => FormatKind::Document(DocumentFormat::Rtf),
             "eml" => FormatKind::Document(DocumentFormat::Eml),
             "mbox" => FormatKind::Rows(RowFormat::Mbox),
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),

@@ -7,6 +7,7 @@ mod html;
 mod mail;
 mod markdown;
 mod pdf;
+mod rtf;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,11 @@ pub fn extract(
         DocumentFormat::Xhtml => html::xhtml(text()?),
         DocumentFormat::Pdf => pdf::pdf(content)?,
         DocumentFormat::Docx => docx::docx(content, limits)?,
+        DocumentFormat::Rtf => {
+            let rtf = rtf::rtf(content)?;
+            extracted.fields = if wants_fields { rtf.fields } else { Record::new() };
+            rtf.content
+        }
         DocumentFormat::Eml => {
             let mail = mail::mail(content, wants_fields)?;
             (extracted.fields, extracted.attachments) = (mail.fields, mail.attachments);
