@@ -141,7 +141,7 @@ pub fn book(chapters: &[&str], manifest: &str, more: &[(&str, &str)]) -> Vec<u8>
     let opf = format!(
         "<package xmlns:dc=\"c\"><metadata><dc:title>The book</dc:title><dc:creator>Ines</dc:creator>\
          <dc:subject>birds</dc:subject><dc:subject>sea</dc:subject></metadata><manifest>{items}{manifest}</manifest>\
-         <spine>{}<itemref idref=\"nav\"/></spine></package>",
+         <spine>{}<itemref idref=\"nav\"/></spine><guide><reference type=\"toc\" href=\"text/chapter%201.xhtml\"/></guide></package>",
         all("<itemref idref=\"c#\"/>")
     );
     let mut parts = vec![
