@@ -78,8 +78,8 @@ pub struct ModelArguments {
 pub struct ReadingArguments {
     /// Folders, files, URLs, or - for JSON Lines on stdin
     ///
-    /// Text, Markdown, HTML, PDF, Word (.docx), PowerPoint (.pptx, .ppsx), OpenDocument (.odt, .fodt, .odp) and EPUB files are
-    /// one document each. JSON Lines, CSV, TSV and Parquet files have one document per row. Files of every format except Parquet may be compressed (.gz or .zst). A URL (s3://bucket/path, gs:// or az://)
+    /// Text, Markdown, HTML, PDF, Word (.docx), PowerPoint (.pptx, .ppsx), OpenDocument (.odt, .fodt, .odp), EPUB,
+    /// reStructuredText, AsciiDoc, Org, LaTeX, Jupyter, subtitle (.srt, .vtt) and XML files are one document each. JSON Lines, CSV, TSV and Parquet files have one document per row. Files of every format except Parquet may be compressed (.gz or .zst). A URL (s3://bucket/path, gs:// or az://)
     /// names one object, or every object below a prefix.
     #[arg(required = true, value_name = "INPUT", help_heading = INPUT, display_order = 0)]
     pub inputs: Vec<PathBuf>,

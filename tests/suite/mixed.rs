@@ -139,7 +139,7 @@ const MAKES: [Make; 39] = [
     Make { ending: "adoc", text: japanese, bytes: |text, damaged| encoded("utf-8", text, damaged), part: "" },
     Make { ending: "org", text: chinese, bytes: |text, damaged| encoded("gb18030", text, damaged), part: "" },
     Make { ending: "tex", text: english, bytes: |text, damaged| encoded("utf-8", text, damaged), part: "" },
-    Make { ending: "mdx", text: chinese, bytes: |text, damaged| less(text.as_bytes().to_vec(), 1, damaged), part: "" },
+    Make { ending: "mdx", text: chinese, bytes: |text, damaged| encoded("utf-8", text, damaged), part: "" },
     Make { ending: "ipynb", text: japanese, bytes: |text, damaged| halved(notebook(text), damaged), part: "" },
     Make { ending: "srt", text: english, bytes: |text, damaged| cue(text, damaged), part: "" },
     Make { ending: "xml", text: chinese, bytes: |text, damaged| halved(format!("<a><b>{text}</b></a>").into_bytes(), damaged), part: "" },

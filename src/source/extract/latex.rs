@@ -195,7 +195,7 @@ fn words(source: &str, macros: &HashMap<String, String>) -> String {
 
 /// What is open: a group in braces, or an environment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Group {
+enum LatexGroup {
     Plain,
     /// The title of a section, which ends a block.
     Title,
@@ -209,7 +209,7 @@ struct LatexReader<'a> {
     source: &'a str,
     at: usize,
     text: BlockWriter,
-    groups: Vec<Group>,
+    groups: Vec<LatexGroup>,
     /// The cells of the current row of each open table.
     tables: Vec<Vec<String>>,
     macros: &'a HashMap<String, String>,
@@ -277,9 +277,9 @@ impl<'a> LatexReader<'a> {
         self.at += 1;
         match sign {
             '\\' => self.command(),
-            '{' => self.groups.push(Group::Plain),
+            '{' => self.groups.push(LatexGroup::Plain),
             '}' => self.close(),
-            ']' if self.groups.last() == Some(&Group::Term) => {
+            ']' if self.groups.last() == Some(&LatexGroup::Term) => {
                 self.groups.pop();
                 self.push(" ");
             }
@@ -344,8 +344,8 @@ impl<'a> LatexReader<'a> {
     /// Reads the end of a group.
     fn close(&mut self) {
         match self.groups.pop() {
-            Some(Group::Title) if self.tables.is_empty() => self.text.end(),
-            Some(Group::Aside) => self.push(")"),
+            Some(LatexGroup::Title) if self.tables.is_empty() => self.text.end(),
+            Some(LatexGroup::Aside) => self.push(")"),
             _ => {}
         }
     }
@@ -426,12 +426,12 @@ impl<'a> LatexReader<'a> {
             }
             "footnote" | "thanks" | "marginpar" | "footnotetext" => {
                 self.skip_option();
-                self.open(Group::Aside, " (");
+                self.open(LatexGroup::Aside, " (");
             }
             "caption" | "captionof" => {
                 self.skip_option();
                 self.boundary();
-                self.open(Group::Title, "");
+                self.open(LatexGroup::Title, "");
             }
             "url" | "nolinkurl" | "path" => self.address(),
             "par" | "newpage" | "clearpage" | "maketitle" | "tableofcontents" | "bigskip" | "medskip" => {
@@ -588,11 +588,11 @@ impl<'a> LatexReader<'a> {
             return;
         }
         self.text.heading(level);
-        self.open(Group::Title, "");
+        self.open(LatexGroup::Title, "");
     }
 
     /// Opens the group of an argument.
-    fn open(&mut self, group: Group, start: &str) {
+    fn open(&mut self, group: LatexGroup, start: &str) {
         if self.rest().starts_with('{') {
             self.at += 1;
             self.push(start);
@@ -604,7 +604,7 @@ impl<'a> LatexReader<'a> {
         self.text.begin(BlockKind::Item, "- ");
         if self.rest().starts_with('[') {
             self.at += 1;
-            self.groups.push(Group::Term);
+            self.groups.push(LatexGroup::Term);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
 #[derive(Deserialize)]
 struct Notebook {
-    cells: Option<Vec<Cell>>,
+    cells: Option<Vec<NotebookCell>>,
     /// Version 3 has its cells here.
     #[serde(default)]
     worksheets: Vec<Worksheet>,
@@ -26,28 +26,28 @@ struct Notebook {
 #[derive(Deserialize)]
 struct Worksheet {
     #[serde(default)]
-    cells: Vec<Cell>,
+    cells: Vec<NotebookCell>,
 }
 
 #[derive(Deserialize)]
-struct Cell {
+struct NotebookCell {
     cell_type: String,
     /// In version 3, a code cell has an `input` instead.
     #[serde(alias = "input", default)]
-    source: Lines,
+    source: SourceLines,
     /// The level of a heading cell of version 3.
     level: Option<usize>,
     #[serde(default)]
-    outputs: Vec<Output>,
+    outputs: Vec<CellOutput>,
 }
 
 /// What a code cell printed, showed or failed with.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Output {
-    text: Lines,
-    html: Lines,
-    data: Data,
+struct CellOutput {
+    text: SourceLines,
+    html: SourceLines,
+    data: OutputData,
     ename: String,
     evalue: String,
 }
@@ -55,34 +55,34 @@ struct Output {
 /// A result in several formats. Version 3 has them in the output itself.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Data {
+struct OutputData {
     #[serde(rename = "text/plain")]
-    plain: Lines,
+    plain: SourceLines,
     #[serde(rename = "text/markdown")]
-    markdown: Lines,
+    markdown: SourceLines,
     #[serde(rename = "text/html")]
-    html: Lines,
+    html: SourceLines,
 }
 
 /// A text in one string, or in one per line.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Lines {
+enum SourceLines {
     One(String),
     Many(Vec<String>),
 }
 
-impl Default for Lines {
+impl Default for SourceLines {
     fn default() -> Self {
-        Lines::Many(Vec::new())
+        SourceLines::Many(Vec::new())
     }
 }
 
-impl Lines {
+impl SourceLines {
     fn joined(self) -> String {
         match self {
-            Lines::One(text) => text,
-            Lines::Many(lines) => lines.concat(),
+            SourceLines::One(text) => text,
+            SourceLines::Many(lines) => lines.concat(),
         }
     }
 }
@@ -127,8 +127,8 @@ pub fn notebook(source: &str, wants_fields: bool) -> Result<(Structured, Record)
     Ok((text.finish(), fields))
 }
 
-fn write_output(output: Output, text: &mut BlockWriter) {
-    let Output { text: printed, html: old_html, data, ename, evalue } = output;
+fn write_output(output: CellOutput, text: &mut BlockWriter) {
+    let CellOutput { text: printed, html: old_html, data, ename, evalue } = output;
     let (markdown, page) = (data.markdown.joined(), data.html.joined() + &old_html.joined());
     let plain = printed.joined() + &data.plain.joined();
     let plain = terminal(&plain);

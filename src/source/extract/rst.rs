@@ -89,7 +89,7 @@ pub fn rst(source: &str) -> Structured {
     // Docutils expands tabs before anything else. The columns of tables depend on it.
     let expanded: String = source.trim_start_matches('\u{FEFF}').lines().map(expand_tabs).collect();
     let lines: Vec<&str> = expanded.lines().map(str::trim_end).collect();
-    let names = Names::of(&lines);
+    let names = RstNames::of(&lines);
     let mut reader = RstReader {
         lines: &lines,
         names: &names,
@@ -123,15 +123,15 @@ fn expand_tabs(line: &str) -> String {
 }
 
 /// What the references of a document can refer to.
-struct Names {
+struct RstNames {
     /// Targets and titles in lower case.
     targets: HashSet<String>,
     substitutions: HashMap<String, String>,
 }
 
-impl Names {
-    fn of(lines: &[&str]) -> Names {
-        let mut names = Names { targets: HashSet::new(), substitutions: HashMap::new() };
+impl RstNames {
+    fn of(lines: &[&str]) -> RstNames {
+        let mut names = RstNames { targets: HashSet::new(), substitutions: HashMap::new() };
         for (number, line) in lines.iter().enumerate() {
             if line.trim_start().starts_with(".. ") {
                 if let Some(found) = SUBSTITUTION.captures(line) {
@@ -191,7 +191,7 @@ fn adornment(line: &str) -> Option<char> {
 
 struct RstReader<'a> {
     lines: &'a [&'a str],
-    names: &'a Names,
+    names: &'a RstNames,
     at: usize,
     text: BlockWriter,
     paragraph: Option<Paragraph>,
@@ -638,7 +638,7 @@ fn is_object(name: &str) -> bool {
 }
 
 /// Returns the words of a paragraph without the marks.
-fn inline(text: &str, names: &Names) -> String {
+fn inline(text: &str, names: &RstNames) -> String {
     let mut words = String::with_capacity(text.len());
     let mut closers = Closers::default();
     let mut at = 0;
@@ -740,7 +740,7 @@ fn substitution(
     at: usize,
     closers: &mut Closers,
     words: &mut String,
-    names: &Names,
+    names: &RstNames,
 ) -> Option<usize> {
     let is_end = |end: usize| text[end + 1..].starts_with('_') || may_close(text, end, 1);
     let close = closers.find(text, "|", at + 2, |end| !text[..end].ends_with(' ') && is_end(end))?;
@@ -804,7 +804,7 @@ fn is_role(role: &str) -> bool {
 }
 
 /// A reference (`name_`, `[1]_`) or a target (``_`words` ``). Returns its length without the words before it.
-fn reference(rest: &str, before: Option<char>, words: &mut String, names: &Names) -> Option<usize> {
+fn reference(rest: &str, before: Option<char>, words: &mut String, names: &RstNames) -> Option<usize> {
     let length = rest.bytes().take_while(|byte| *byte == b'_').count();
     let after = rest[length..].chars().next();
     if after == Some('`') && length == 1 && before.is_none_or(|c| !c.is_alphanumeric()) {

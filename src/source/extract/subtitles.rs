@@ -19,7 +19,7 @@ const ROLLING_LINES: usize = 4;
 /// # Errors
 /// The content has no cue.
 pub fn subtitles(source: &str) -> Result<Structured, ContentError> {
-    let mut words = Words::default();
+    let mut words = CueWriter::default();
     let mut lines = source.lines().peekable();
     let mut cue: Option<Cue> = None;
     let mut is_skipped = false;
@@ -91,7 +91,7 @@ struct Cue<'a> {
 }
 
 #[derive(Default)]
-struct Words {
+struct CueWriter {
     text: BlockWriter,
     /// The lines of the cue before, and its end.
     shown: Vec<String>,
@@ -99,7 +99,7 @@ struct Words {
     speaker: String,
 }
 
-impl Words {
+impl CueWriter {
     fn add(&mut self, cue: Option<Cue>) {
         let Some(Cue { start, end, lines }) = cue else { return };
         let mut speaker = String::new();

@@ -90,7 +90,7 @@ fn malformed(error: &quick_xml::Error, reader: &Reader<&[u8]>) -> ContentError {
 
 /// What the content of an element consists of.
 #[derive(Clone, Copy, Default)]
-struct Shape {
+struct ElementShape {
     /// Whether words stand in the element itself, and not in an element inside of it.
     has_words: bool,
     has_elements: bool,
@@ -101,8 +101,8 @@ struct Shape {
 }
 
 /// Returns the shape of each element, in the order of their start. Checks that the document is well-formed.
-fn shapes(source: &str) -> Result<Vec<Shape>, ContentError> {
-    let mut shapes: Vec<Shape> = Vec::new();
+fn shapes(source: &str) -> Result<Vec<ElementShape>, ContentError> {
+    let mut shapes: Vec<ElementShape> = Vec::new();
     let mut open: Vec<usize> = Vec::new();
     // Whether the name of each open element ends in `info`: its title is that of its parent.
     let mut is_info: Vec<bool> = Vec::new();
@@ -125,7 +125,7 @@ fn shapes(source: &str) -> Result<Vec<Shape>, ContentError> {
                     open.push(shapes.len());
                     is_info.push(start.local_name().as_ref().ends_with(b"info"));
                 }
-                shapes.push(Shape::default());
+                shapes.push(ElementShape::default());
             }
             Event::End(_) => {
                 open.pop();
@@ -182,8 +182,8 @@ fn entities(source: &str) -> HashMap<String, String> {
 }
 
 /// An open element.
-struct Element {
-    shape: Shape,
+struct OpenElement {
+    shape: ElementShape,
     /// What ends the element.
     end: XmlEnd,
     /// Whether the element is among words.
@@ -203,7 +203,7 @@ enum XmlEnd {
 #[derive(Default)]
 struct XmlWriter {
     text: BlockWriter,
-    open: Vec<Element>,
+    open: Vec<OpenElement>,
     /// How many open elements have a title.
     level: usize,
     /// How many open elements are a `thead`.
@@ -217,7 +217,7 @@ struct XmlWriter {
 }
 
 impl XmlWriter {
-    fn start(&mut self, start: &BytesStart, shape: Shape) {
+    fn start(&mut self, start: &BytesStart, shape: ElementShape) {
         let name = start.local_name();
         let name = std::str::from_utf8(name.as_ref()).unwrap_or_default();
         let parent = self.open.last();
@@ -229,11 +229,11 @@ impl XmlWriter {
         self.heads.push(name == "thead" || self.heads.last() == Some(&true));
         let end = if SKIPPED.contains(&name) { XmlEnd::Skipped } else { self.begin(name, shape, is_inline) };
         self.skipped += usize::from(end == XmlEnd::Skipped);
-        self.open.push(Element { shape, end, is_inline });
+        self.open.push(OpenElement { shape, end, is_inline });
     }
 
     /// Starts what the element stands for. Returns what ends it.
-    fn begin(&mut self, name: &str, shape: Shape, is_inline: bool) -> XmlEnd {
+    fn begin(&mut self, name: &str, shape: ElementShape, is_inline: bool) -> XmlEnd {
         match name {
             _ if CODE.contains(&name) => self.text.begin(BlockKind::Code, ""),
             "li" | "listitem" => self.text.begin(BlockKind::Item, "- "),
@@ -264,7 +264,7 @@ impl XmlWriter {
     }
 
     fn end(&mut self) {
-        let Some(Element { shape, end, .. }) = self.open.pop() else { return };
+        let Some(OpenElement { shape, end, .. }) = self.open.pop() else { return };
         self.level -= usize::from(shape.has_title);
         self.heads.pop();
         match end {

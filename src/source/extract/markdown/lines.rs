@@ -34,11 +34,11 @@ const DIRECTIVES: [&str; 29] = [
 
 /// Reduces the lines of a document.
 pub fn reduce(source: &str) -> String {
-    let mut lines = Lines {
+    let mut lines = LineReducer {
         text: String::with_capacity(source.len()),
         is_start: true,
         has_fragments: source.contains("</>"),
-        ..Lines::default()
+        ..LineReducer::default()
     };
     let mut rest = source;
     while !rest.is_empty() {
@@ -48,7 +48,7 @@ pub fn reduce(source: &str) -> String {
 }
 
 /// A container whose content loses its indentation, because CommonMark takes indented lines for code.
-enum Container {
+enum LineContainer {
     /// An admonition. Its content has at least this indentation.
     Admonition(usize),
     /// A component with the column of its tag, and the indentation of its content if that is known.
@@ -66,9 +66,9 @@ struct Fence {
 }
 
 #[derive(Default)]
-struct Lines {
+struct LineReducer {
     text: String,
-    containers: Vec<Container>,
+    containers: Vec<LineContainer>,
     fence: Option<Fence>,
     /// The fences of the open directives: sign and length.
     directives: Vec<(char, usize)>,
@@ -117,7 +117,7 @@ static CONTENTS: LazyLock<Regex> =
 /// The value of an attribute `title`.
 static TITLE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\btitle=(?:"([^"]*)"|'([^']*)')"#));
 
-impl Lines {
+impl LineReducer {
     /// Reduces the first lines of a text. Returns the text after them.
     fn step<'a>(&mut self, source: &'a str) -> &'a str {
         let (line, rest) = first_line(source);
@@ -154,21 +154,21 @@ impl Lines {
         let columns = indent(line);
         let is_blank = line.trim().is_empty();
         while !is_blank
-            && matches!(self.containers.last(), Some(Container::Admonition(least)) if columns < *least)
+            && matches!(self.containers.last(), Some(LineContainer::Admonition(least)) if columns < *least)
         {
             self.containers.pop();
             if self.fence.is_none() {
                 self.push_blank();
             }
         }
-        if let Some(Container::Component(column, content @ None)) = self.containers.last_mut()
+        if let Some(LineContainer::Component(column, content @ None)) = self.containers.last_mut()
             && !is_blank
         {
             *content = Some(columns.saturating_sub(*column));
         }
         let surplus = self.containers.iter().map(|container| match container {
-            Container::Admonition(_) => ADMONITION_INDENT,
-            Container::Component(_, content) => content.unwrap_or(0),
+            LineContainer::Admonition(_) => ADMONITION_INDENT,
+            LineContainer::Component(_, content) => content.unwrap_or(0),
         });
         let mut left = surplus.sum::<usize>();
         line.trim_start_matches(|c| {
@@ -306,7 +306,8 @@ impl Lines {
         if !is_alone && (!is_start || tag.name.is_empty()) || tag.name.is_empty() && !self.has_fragments {
             return None;
         }
-        if tag.kind == TagKind::Close && matches!(self.containers.last(), Some(Container::Component(..))) {
+        if tag.kind == TagKind::Close && matches!(self.containers.last(), Some(LineContainer::Component(..)))
+        {
             self.containers.pop();
         }
         let words = jsx::shown(tag.source);
@@ -316,7 +317,7 @@ impl Lines {
         }
         self.push_blank();
         if tag.kind == TagKind::Open && self.containers.len() < DEPTH_MAX {
-            self.containers.push(Container::Component(indent(source), None));
+            self.containers.push(LineContainer::Component(indent(source), None));
         }
         Some(after)
     }
@@ -370,8 +371,8 @@ impl Lines {
         let Some(found) = ADMONITION.captures(body) else { return false };
         let title = found.get(2).or(found.get(3)).map(|title| title.as_str());
         let column = self.containers.iter().map(|container| match container {
-            Container::Admonition(_) => ADMONITION_INDENT,
-            Container::Component(_, content) => content.unwrap_or(0),
+            LineContainer::Admonition(_) => ADMONITION_INDENT,
+            LineContainer::Component(_, content) => content.unwrap_or(0),
         });
         let least = column.sum::<usize>() + indent(line) + ADMONITION_INDENT;
         let next = rest.lines().take(8).find(|line| !line.trim().is_empty());
@@ -381,7 +382,7 @@ impl Lines {
         }
         self.push_title(title.unwrap_or_default());
         if has_content {
-            self.containers.push(Container::Admonition(least));
+            self.containers.push(LineContainer::Admonition(least));
         }
         true
     }
