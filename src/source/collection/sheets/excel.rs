@@ -151,6 +151,8 @@ impl ExcelFile {
                 let range = workbook.worksheet_range(name).map_err(|e| damaged(format, &e))?;
                 let (first_row, first_column) = range.start().unwrap_or_default();
                 for (row, column, value) in range.used_cells() {
+                    // A sheet of XLS has at most 65,536 rows and 256 columns.
+                    #[allow(clippy::cast_possible_truncation)]
                     let position = (first_row + row as u32, first_column + column as u32);
                     rows.add(position, shown(value, None, is_1904))?;
                 }

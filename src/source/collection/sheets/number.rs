@@ -330,6 +330,8 @@ impl Digits {
         let mut decimals_left = decimals.chars();
         let whole = self.whole(parts, if whole == "0" { "" } else { whole });
         for (at, part) in parts.iter().enumerate() {
+            // The other places of the whole number must not reach the arms below.
+            #[allow(clippy::collapsible_match)]
             match part {
                 _ if (self.first..=self.last).contains(&at) && self.point.is_none_or(|point| at < point) => {
                     if at == self.first {

@@ -118,10 +118,10 @@ impl CollectionReader for OpenWorkbook<'_> {
             match content.next()? {
                 Event::Start(start) => match start.name().as_ref() {
                     b"style:style" => style = attribute(&start, "style:name").unwrap_or_default(),
-                    b"style:table-properties" => {
-                        if attribute(&start, "table:display").as_deref() == Some("false") {
-                            hidden.insert(mem::take(&mut style));
-                        }
+                    b"style:table-properties"
+                        if attribute(&start, "table:display").as_deref() == Some("false") =>
+                    {
+                        hidden.insert(mem::take(&mut style));
                     }
                     b"table:table" => {
                         let is_hidden = attribute(&start, "table:style-name")
