@@ -562,7 +562,7 @@ mod tests {
             ("a\\~b\\_c\\-d\\emdash\\ldblquote e\\rdblquote", "a b-cd—“e”"),
             ("one\\line two\\tab three", "one two three"),
             ("a \\bin3 {{}b", "a b"),
-            ("\\'zzx\\", "zzx"),
+            ("\\'zzx", "zzx"),
         ] {
             assert_eq!(read(body), text, "{body}");
         }
