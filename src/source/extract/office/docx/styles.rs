@@ -72,7 +72,7 @@ impl WordStyles {
             .collect();
         let mut resolved: HashMap<String, WordStyle> = HashMap::new();
         for &id in nodes.keys() {
-            // The styles that this one is based on, up to one that is resolved. WordStyles may be based on each other in a circle:
+            // The styles that this one is based on, up to one that is resolved. Styles may be based on each other in a circle:
             // each style is entered when it is met, so a circle ends there.
             let mut chain = Vec::new();
             let mut next = Some(id);
