@@ -107,7 +107,7 @@ pub struct BuildArguments {
     /// `title` is the title of the document, `headings` are the headings above the chunk, and `none` is neither. They are not a part
     /// of the column `text`.
     #[arg(long, value_name = "PARTS", requires = "chunks", value_delimiter = ',', hide_possible_values = true,
-          value_parser = PossibleValuesParser::new(["title", "headings", "none"]), help_heading = TEXT)]
+          value_parser = PossibleValuesParser::new(["title", "headings", "none"]), help_heading = TEXT, hide_short_help = true)]
     pub context: Vec<String>,
 
     /// Where to cut texts: structure or length

@@ -152,7 +152,7 @@ pub struct ReadingArguments {
     ///
     /// `article` leaves out what surrounds the main content, such as menus, lists of related pages and comments. A page without a
     /// main content, such as an index, is read whole. `whole` leaves out only scripts, menus, controls and hidden parts.
-    #[arg(long, value_name = "PART", value_parser = PagePart::from_str, help_heading = TEXT)]
+    #[arg(long, value_name = "PART", value_parser = PagePart::from_str, help_heading = TEXT, hide_short_help = true)]
     pub html: Option<PagePart>,
 
     /// Largest decompressed size of a document, in MiB
@@ -181,6 +181,6 @@ pub struct ReadingArguments {
     ///
     /// The id of a document alone decides which share the document belongs to, so N jobs can divide the work without
     /// communication.
-    #[arg(long, value_name = "I/N", value_parser = Shard::from_str, help_heading = INPUT)]
+    #[arg(long, value_name = "I/N", value_parser = Shard::from_str, help_heading = INPUT, hide_short_help = true)]
     pub shard: Option<Shard>,
 }

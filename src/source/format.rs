@@ -55,6 +55,8 @@ pub enum DocumentFormat {
     Subtitles,
     /// XML of any vocabulary.
     Xml,
+    /// Rich Text Format.
+    Rtf,
 }
 
 impl DocumentFormat {
@@ -78,6 +80,7 @@ impl DocumentFormat {
             DocumentFormat::Notebook => "Jupyter",
             DocumentFormat::Subtitles => "subtitles",
             DocumentFormat::Xml => "XML",
+            DocumentFormat::Rtf => "RTF",
         }
     }
 
@@ -182,7 +185,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .xml .rst .adoc .asciidoc .org .tex .ipynb .srt .vtt .pdf .docx .pptx .ppsx .odt .fodt .odp .epub .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .xml .rst .adoc .asciidoc .org .tex .ipynb .srt .vtt .pdf .docx .rtf .pptx .ppsx .odt .fodt .odp .epub .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -199,6 +202,7 @@ impl FileFormat {
             "odt" | "fodt" => FormatKind::Document(DocumentFormat::Odt),
             "odp" => FormatKind::Document(DocumentFormat::Odp),
             "epub" => FormatKind::Document(DocumentFormat::Epub),
+            "rtf" => FormatKind::Document(DocumentFormat::Rtf),
             "eml" => FormatKind::Document(DocumentFormat::Eml),
             "mbox" => FormatKind::Rows(RowFormat::Mbox),
             "rst" => FormatKind::Document(DocumentFormat::ReStructuredText),

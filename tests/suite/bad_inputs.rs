@@ -15,8 +15,8 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::make::{
-    book, document_xml, docx, epub, gzip, odf, odp, odt, open_document, package, parquet, pdf, pdf_objects,
-    pdf_page, pptx, presentation, relationships, strings, utf16be, utf16le, zip, zstd,
+    book, document_xml, docx, epub, gzip, odf, odp, ods, odt, ole_file, open_document, package, parquet, pdf,
+    pdf_objects, pdf_page, pptx, presentation, relationships, strings, utf16be, utf16le, xlsx, zip, zstd,
 };
 use crate::util::{Playground, Ran, bound_by_modes, ids_and_texts, repository, rows};
 
@@ -26,6 +26,8 @@ struct Bad {
     bytes: Vec<u8>,
     /// The number of the bad row; `None` if the file cannot be opened or is one document.
     row: Option<u64>,
+    /// The bad part of the file, as it follows the name of the file; mostly empty.
+    section: &'static str,
     /// The start of the message, after the place.
     says: &'static str,
     /// Ids and texts of the good rows in the file.
@@ -33,7 +35,7 @@ struct Bad {
 }
 
 fn bad(file: &'static str, bytes: impl Into<Vec<u8>>, says: &'static str) -> Bad {
-    Bad { file, bytes: bytes.into(), row: None, says, good: Vec::new() }
+    Bad { file, bytes: bytes.into(), row: None, section: "", says, good: Vec::new() }
 }
 
 impl Bad {
@@ -42,9 +44,15 @@ impl Bad {
         self
     }
 
-    /// Adds good rows by id and text. An id such as `:2` becomes the name of the file followed by `:2`.
+    fn section(mut self, section: &'static str) -> Self {
+        self.section = section;
+        self
+    }
+
+    /// Adds good rows by id and text. An id such as `:2` or `#A` becomes the name of the file followed by it.
     fn good(mut self, good: &[(&str, &str)]) -> Self {
-        let id = |id: &str| if id.starts_with(':') { format!("{}{id}", self.file) } else { id.to_owned() };
+        let id =
+            |id: &str| if id.starts_with([':', '#']) { format!("{}{id}", self.file) } else { id.to_owned() };
         self.good = good.iter().map(|(short, text)| (id(short), (*text).to_owned())).collect();
         self
     }
@@ -52,7 +60,7 @@ impl Bad {
     /// Returns the start of the line on standard error.
     fn line(&self) -> String {
         let row = self.row.map_or_else(String::new, |row| format!(":{row}"));
-        format!("qwen3-index: failed: docs/{}{row}: {}", self.file, self.says)
+        format!("qwen3-index: failed: docs/{}{}{row}: {}", self.file, self.section, self.says)
     }
 }
 
@@ -412,6 +420,48 @@ fn slides() -> Vec<Bad> {
     ]
 }
 
+const NO_XLSX: &str = "not readable as Excel (XLSX): ";
+const NO_XLS: &str = "not readable as Excel (XLS): ";
+const NO_ODS: &str = "not readable as OpenDocument (ODS): ";
+
+#[rustfmt::skip]
+fn spreadsheets() -> Vec<Bad> {
+    let (workbook, old, open) = (corpus("en/station-prices.xlsx"), corpus("ja/出荷予定.xls"), corpus("es/presupuesto-2026.ods"));
+    let row = |text: &str| format!("<row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>{text}</t></is></c></row>");
+    let table = |name: &str, text: &str| format!("<table:table table:name=\"{name}\"><table:table-row><table:table-cell office:value-type=\"string\"><text:p>{text}</text:p></table:table-cell></table:table-row></table:table>");
+    // The start of a workbook, an entry for a password, and the end.
+    let password = b"\x09\x08\x10\0\0\x06\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\x2f\0\x06\0\x01\0\x01\0\0\0\x0a\0\0\0";
+    let encrypted = zip(&[("mimetype", b"application/vnd.oasis.opendocument.spreadsheet"), ("META-INF/manifest.xml", b"<manifest:encryption-data/>"), ("content.xml", &noise(300))]);
+    let bomb = " ".repeat(64 << 20);
+    vec![
+        bad("empty.xlsx", "", NO_XLSX),
+        bad("text.xlsx", "only text", NO_XLSX),
+        bad("cut.xlsx", half(&workbook), NO_XLSX),
+        bad("zip.xlsx", zip(&[("readme.txt", b"text")]), NO_XLSX),
+        bad("letter.xlsx", docx("a letter"), NO_XLSX),
+        bad("pdf.xlsx", pdf("a page"), "not Excel (XLSX) but PDF;"),
+        bad("old.xlsx", old.clone(), "not Excel (XLSX) but an old Office document or one with a password;"),
+        bad("password.xlsx", ole_file("EncryptedPackage", b"x"), "needs a password;"),
+        bad("bomb.xlsx", xlsx(&[("S", "", &row(&bomb))]), "expands to more than 100 times its size;"),
+        bad("row.xlsx", xlsx(&[("A", "", &row("one")), ("B", "", "<row r=\"1\"><c r=\"A1\"><v>x</v")]), NO_XLSX).section("#B").good(&[("#A", "# A one")]),
+        bad("empty.xls", "", NO_XLS),
+        bad("text.xls", "only text", NO_XLS),
+        bad("cut.xls", half(&old), NO_XLS),
+        bad("noise.xls", ole(), NO_XLS),
+        bad("new.xls", workbook, "not Excel (XLS) but a ZIP archive (or an Office document);"),
+        bad("password.xls", ole_file("Workbook", password), "needs a password;"),
+        bad("noise.xlsb", noise(500), "not readable as Excel (XLSB): "),
+        bad("empty.ods", "", NO_ODS),
+        bad("text.ods", "only text", NO_ODS),
+        bad("cut.ods", half(&open), NO_ODS),
+        bad("pdf.ods", pdf("a page"), "not OpenDocument (ODS) but PDF;"),
+        bad("letter.ods", zip(&[("mimetype", b"application/vnd.oasis.opendocument.text"), ("content.xml", b"<a/>")]), "not OpenDocument (ODS) but another OpenDocument file;"),
+        bad("password.ods", encrypted, "needs a password;"),
+        bad("bomb.ods", ods(&(table("A", "one") + &table("B", &bomb))), "expands to more than 100 times its size (the rest of the file is not read);").section("#B").good(&[("#A", "# A one")]),
+        bad("xml.ods", ods("<table:table table:name=\"A\"><table:table-row></a>"), NO_ODS).section("#A"),
+    ]
+}
+
 #[rustfmt::skip]
 fn open_documents() -> Vec<Bad> {
     let (text, slides) = (corpus("zh/年度总结.odt"), corpus("ja/新人研修.odp"));
@@ -501,7 +551,36 @@ fn markup() -> Vec<Bad> {
     ]
 }
 
+#[rustfmt::skip]
+fn mails_and_others() -> Vec<Bad> {
+    let mail = "From: a@x\n\ntext";
+    let mailbox = format!("From - Mon Mar 02 08:15:00 2026\n{mail}\n\nFrom - Mon Mar 02 08:15:00 2026\n\u{1}\n");
+    vec![
+        bad("empty.eml", "", "not readable as mail (EML): it has no header of a message;"),
+        bad("text.eml", "only text", "not readable as mail (EML): it has no header of a message;"),
+        bad("noise.eml", noise(5000), "not readable as mail (EML): it has no header of a message;"),
+        bad("pdf.eml", pdf("a page"), "not mail (EML) but PDF;"),
+        bad("old.eml", ole(), "not mail (EML) but an old Office document or one with a password;"),
+        bad("sealed.eml", "From: a@x\nContent-Type: application/pkcs7-mime\n\nMIIB", "encrypted with S/MIME;"),
+        bad("bytes.eml", [b"From: a@x\nContent-Type: text/plain; charset=utf-8\n\n\xe4\xbb\x8a\xe5\xa4\xa9".as_slice(), b"\xff \xff \xff \xff"].concat(), "not readable as mail (EML): its text is not in the encoding that it names;"),
+        bad("text.mbox", "only text", "not readable as mailbox (MBOX): it does not begin with a line"),
+        bad("pdf.mbox", pdf("a page"), "not mailbox (MBOX) but PDF;"),
+        bad("cut.mbox.gz", half(&gzip(mailbox.as_bytes())), NO_GZIP),
+        bad("empty.rtf", "", "not readable as RTF: it does not begin with {\\rtf;"),
+        bad("text.rtf", "only text", "not readable as RTF: it does not begin with {\\rtf;"),
+        bad("cut.rtf", half(&corpus("en/supplier-letter.rtf")), "not readable as RTF: it ends inside of a group;"),
+        bad("docx.rtf", docx("a letter"), "not RTF but a ZIP archive (or an Office document);"),
+        bad("deep.rtf", format!("{{\\rtf1 {}", "{".repeat(50_000)), "not readable as RTF: it has more than 10000 groups inside of each other;"),
+        bad("page.rtf", "{\\rtf1\\ansicpg932 \\'81\\'ff}", "not readable as RTF: some of its bytes are no characters of the code page 932;"),
+        bad("cut.json", "[{\"text\":\"one\"}, {\"text\":\"tw", "not readable as JSON: it ends before the array does (the rest of the file is not read);").row(2).good(&[(":1", "one")]),
+        bad("number.json", "[{\"text\":\"one\"}, 5, {\"text\":\"three\"}]", "not a JSON object: ").row(2).good(&[(":1", "one"), (":3", "three")]),
+        bad("after.json", "[{\"text\":\"one\"}] x", "not readable as JSON: more text follows the array").row(2).good(&[(":1", "one")]),
+        bad("bytes.json", b"[{\"text\":\"one\"}, {\"text\":\"\xff\"}]", "not UTF-8, but JSON must be UTF-8").row(2).good(&[(":1", "one")]),
+    ]
+}
+
 fn all() -> Vec<Bad> {
+    let (sheets, mails) = (spreadsheets(), mails_and_others());
     [
         encodings(),
         wrong_names(),
@@ -516,6 +595,8 @@ fn all() -> Vec<Bad> {
         open_documents(),
         books(),
         markup(),
+        sheets,
+        mails,
     ]
     .into_iter()
     .flatten()
@@ -545,7 +626,7 @@ fn complaints<'a>(ran: &Ran, table: impl IntoIterator<Item = &'a Bad>) -> Vec<St
     let mut complaints = Vec::new();
     let mut known = 0;
     for bad in table {
-        let of_file = format!("qwen3-index: failed: docs/{}:", bad.file);
+        let of_file = format!("qwen3-index: failed: docs/{}{}:", bad.file, bad.section);
         let own: Vec<_> = lines.iter().filter(|line| line.starts_with(&of_file)).collect();
         known += own.len();
         if own.len() != 1 || !own[0].starts_with(&bad.line()) {

@@ -7,6 +7,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{Cursor, Read, Write};
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -25,7 +26,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression as Codec, Encoding};
 use parquet::file::properties::WriterProperties;
 use qwen3_index::error::{DocumentError, Failure};
-use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
+use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers, documents};
 use qwen3_index::text::chunk::{ChunkRules, chunk};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
@@ -165,6 +166,8 @@ const XML_TOKENS: &[&str] = &[
     "<![CDATA[", "]]>", "<!--", "-->", "<?a ?>", "<!DOCTYPE a [<!ENTITY b '", "<w:txbxContent>", "<w:tc>",
     "xmlns:a='b' ", "<w:del>", "<w:basedOn w:val=\"Heading1\"/>", "<w:outlineLvl w:val=\"9\"/>", "<p:sp>", "<a:p>",
     "<text:p>", "<text:list>", "<text:list-item>", "<draw:frame>", "<itemref idref=\"c1\"/>", "%1", "../",
+    "<c r=\"XFD1048576\" t=\"s\"><v>0</v></c>", "<row r=\"9\">", "<si><t>", "<table:table-row table:number-rows-repeated=\"9999999\">",
+    "<table:table-cell table:number-columns-repeated=\"9999999\">", "<text:s text:c=\"99999999\"/>",
 ];
 #[rustfmt::skip]
 const PDF_TOKENS: &[&str] = &[
@@ -211,7 +214,18 @@ const PLAIN_XML_TOKENS: &[&str] = &[
     "<title>", "</title>", "<para>", "<row><entry>", "<description>", "<![CDATA[", "]]>", "&a;", "&#", "&#x0;", "&nbsp;", "<!ENTITY a '&a;'>",
     "<!DOCTYPE a [", "]>", "<!--", "-->", "<?a ?>", "<b/>", "<", "&", "</",
 ];
-
+#[rustfmt::skip]
+const RTF_TOKENS: &[&str] = &[
+    "{", "}", "\\", "\\'", "\\'e9", "\\u-10179?", "\\u20170", "\\uc9 ", "\\par ", "\\cell ", "\\row ", "\\trowd\\intbl ", "\\pard ",
+    "\\f1 ", "\\v ", "\\*", "\\bin9 ", "{\\footnote ", "{\\listtext ", "\\fcharset128 ", "{\\info{\\title ", "\\s1 ", "\\ansicpg936 ",
+];
+#[rustfmt::skip]
+const MAIL_TOKENS: &[&str] = &[
+    "\n\n", "\n", "--mixed\n", "--both--\n", "From - Mon Mar 02 08:15:00 2026\n", "\n\nFrom - Mon Mar 02 08:15:00 2026\n", ">From ",
+    "Content-Type: message/rfc822\n\n", "Content-Type: multipart/mixed; boundary=mixed\n\n", "boundary=", "Content-Transfer-Encoding: base64\n",
+    "Content-Transfer-Encoding: quoted-printable\n", "=", "=E4=BB", "=?utf-8?B?", "?=", "charset=gb2312", "Message-ID: <a>\n",
+    "Subject: ", "filename=a.txt", "filename*0*=utf-8''", "(", "<", ";", "\"", "\r\n ",
+];
 const PARQUET_TOKENS: &[&str] =
     &["PAR1", "\x15", "\x19", "\x1c", "\0", "\x7f", "\u{80}\u{1}", "schema", "UTF8"];
 
@@ -244,6 +258,13 @@ const LATEX_PAIRS: &[(&str, &str)] = &[
 ];
 const MARKUP_PAIRS: &[(&str, &str)] =
     &[("*", "*"), ("`", "`"), ("[[", "]]"), ("footnote:[", "]"), ("====\n", "====\n"), ("{{{a(", ")}}}")];
+const RTF_PAIRS: &[(&str, &str)] = &[("{", "}"), ("{\\footnote ", "}"), ("{\\*\\x ", "}"), ("{\\f1 ", "}")];
+const MAIL_PAIRS: &[(&str, &str)] = &[
+    ("(", ")"),
+    ("\"", "\""),
+    ("Content-Type: multipart/mixed; boundary=a\n\n--a\n", "\n--a--\n"),
+    ("Content-Type: message/rfc822\n\n", ""),
+];
 const JSON_PAIRS: &[(&str, &str)] = &[("[", "]"), ("{\"a\":", "}"), ("{\"text\":", "}")];
 
 /// Numbers that replace a number in an input.
@@ -271,6 +292,11 @@ fn kinds() -> Vec<Kind> {
         kind("PPTX", &["pptx"], XML_TOKENS, XML_PAIRS, Layer::Zip),
         kind("OpenDocument", &["odt", "odp"], XML_TOKENS, XML_PAIRS, Layer::Zip),
         kind("EPUB", &["epub"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("spreadsheets", &["xlsx", "ods"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("XLS", &["xls"], PARQUET_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("RTF", &["rtf"], RTF_TOKENS, RTF_PAIRS, Layer::Plain),
+        kind("mail", &["eml", "mbox"], MAIL_TOKENS, MAIL_PAIRS, Layer::Plain),
+        kind("JSON", &["json"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
         kind("CSV", &["csv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("TSV", &["tsv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("JSONL", &["jsonl"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
@@ -284,8 +310,8 @@ fn kinds() -> Vec<Kind> {
         kind("XML", &["xml"], PLAIN_XML_TOKENS, XML_PAIRS, Layer::Plain),
     ];
     kinds[0].seeds.extend(in_other_encodings());
-    kinds[12].seeds.extend(in_other_codecs());
-    for (ending, bytes) in &mut kinds[13].seeds {
+    kinds[17].seeds.extend(in_other_codecs());
+    for (ending, bytes) in &mut kinds[18].seeds {
         if ending != "gz" {
             *bytes = gzip(bytes);
             ending.push_str(".gz");
@@ -452,7 +478,7 @@ impl Kind {
     /// Mutates one of the parts that the tool reads.
     fn mutated_parts(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
         // A part that stands here twice is mutated twice as often.
-        const READ: [&str; 26] = [
+        const READ: [&str; 31] = [
             "word/document.xml",
             "word/document.xml",
             "word/styles.xml",
@@ -479,6 +505,11 @@ impl Kind {
             "EPUB/libro.opf",
             "EPUB/libro.opf",
             "EPUB/texto/02.xhtml",
+            "xl/worksheets/sheet1.xml",
+            "xl/worksheets/sheet1.xml",
+            "xl/sharedStrings.xml",
+            "xl/styles.xml",
+            "xl/workbook.xml",
         ];
         let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
         let has = |name: &&str| archive.index_for_name(name).is_some();
@@ -570,13 +601,26 @@ impl Reader {
     fn read(&self, path: &Path) -> Vec<Result<Document, Failure>> {
         let roots =
             Roots::new(&[path.to_owned()], Filter::new(&[], &[], false, false).unwrap(), false).unwrap();
-        let found = roots.documents(&self.reading).filter_map(|found| match found {
-            Found::Raw(raw) => Some(raw.read(&self.reading)),
-            Found::Failed(failure) => Some(Err(failure)),
-            Found::Nothing(_) => None,
-            Found::LeftOut(why) => panic!("left out: {why:?}"),
-        });
-        found.collect()
+        let mut results = Vec::new();
+        let mut left: Vec<Found> = roots.documents(&self.reading).collect();
+        left.reverse();
+        while let Some(found) = left.pop() {
+            match found {
+                Found::Raw(raw) => {
+                    let mut read = raw.read(&self.reading);
+                    let attached =
+                        read.as_mut().map(|document| mem::take(&mut document.attached)).unwrap_or_default();
+                    left.extend(
+                        attached.into_iter().rev().flat_map(|file| documents(file, false, &self.reading)),
+                    );
+                    results.push(read);
+                }
+                Found::Failed(failure) => results.push(Err(failure)),
+                Found::Nothing(_) => {}
+                Found::LeftOut(why) => panic!("left out: {why:?}"),
+            }
+        }
+        results
     }
 
     /// Finds, reads and cleans an input.
@@ -605,7 +649,8 @@ impl Reader {
 
     fn wrong_in(&self, document: &Document, input: &Input) -> Option<String> {
         let may_have = may_have_replacement(&input.bytes) || may_have_replacement(&input.content);
-        if document.content.text().contains(char::REPLACEMENT_CHARACTER) && !may_have {
+        let is_repaired = document.repaired > 0;
+        if document.content.text().contains(char::REPLACEMENT_CHARACTER) && !may_have && !is_repaired {
             return Some("a replacement character that was not there".to_owned());
         }
         let content = document.content.clean();

@@ -52,6 +52,7 @@ mod screens_build;
 mod search;
 mod secrets;
 mod shards;
+mod sheets;
 mod stand_in;
 mod stream;
 mod tree;

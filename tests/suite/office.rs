@@ -283,7 +283,7 @@ fn open_documents_are_read_like_word_files() {
     let body = format!(
         "<office:body><office:text><text:tracked-changes><text:p>deleted</text:p></text:tracked-changes>\
          <text:h text:outline-level=\"1\">Scope</text:h><text:h text:outline-level=\"2\">Birds</text:h>\
-         <text:p>one<text:s text:c=\"3\"/>two<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>a note</text:p></text:note-body></text:note> \
+         <text:p>o<text:title>n</text:title>e<text:s text:c=\"3\"/>two<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>a note</text:p></text:note-body></text:note> \
          <text:span text:style-name=\"hidden\">secret</text:span><draw:frame><draw:text-box>{anew}</draw:text-box></draw:frame>\
          <office:annotation><text:p>comment</text:p></office:annotation>three\
          <draw:frame><draw:image/><svg:title>logo.png</svg:title><svg:desc>a red door</svg:desc></draw:frame></text:p>{list}<text:p>between</text:p>{more}\

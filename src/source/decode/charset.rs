@@ -71,6 +71,18 @@ impl Charset {
         Charset(Kind::SevenBit(encoding))
     }
 
+    /// Returns the encoding of a code page of Windows, by its number.
+    pub fn for_code_page(number: i32) -> Option<Charset> {
+        let label = match number {
+            10_000 => "macintosh".to_owned(),
+            10_007 => "x-mac-cyrillic".to_owned(),
+            65_001 => "utf-8".to_owned(),
+            1250..=1258 => format!("windows-{number}"),
+            _ => format!("cp{number}"),
+        };
+        Charset::for_label(label.as_bytes()).filter(|charset| charset.is_supported())
+    }
+
     /// Returns the encoding that a label names. The label may be one of the WHATWG Encoding Standard, of IANA or of Python.
     /// The encoding x-user-defined represents binary data and not text, so its label is unknown here.
     pub fn for_label(label: &[u8]) -> Option<Charset> {

@@ -22,6 +22,9 @@ use crate::text::blocks::{BlockWriter, Structured};
 /// The start of a text that is encrypted with PGP.
 const PGP: &str = "-----BEGIN PGP MESSAGE-----";
 
+/// In a text with invalid bytes, how many characters there must be for each of them.
+const INVALID_RATIO: usize = 50;
+
 /// Maximum length of the name of an attachment, in bytes. The start of a longer name is left out, so that its file extension
 /// stays.
 const NAME_BYTES: usize = 200;
@@ -50,10 +53,10 @@ pub fn mail(bytes: &[u8], wants_fields: bool) -> Result<Mail, ContentError> {
     let mut text = BlockWriter::default();
     if let Some(subject) = message.subject().filter(|subject| !subject.trim().is_empty()) {
         text.heading(1);
-        text.push_str(subject);
+        text.push_str(&subject.replace(char::REPLACEMENT_CHARACTER, ""));
         text.end();
     }
-    let body = body(&message);
+    let body = body(&message)?;
     if body.text().trim().is_empty() {
         refuse_sealed(&message)?;
     } else if body.text().trim_start().starts_with(PGP) {
@@ -61,7 +64,7 @@ pub fn mail(bytes: &[u8], wants_fields: bool) -> Result<Mail, ContentError> {
     }
     text.append(&body);
     let fields = if wants_fields { fields(&message) } else { Record::new() };
-    Ok(Mail { content: text.finish(), fields, attachments: attachments(&message) })
+    Ok(Mail { content: text.finish(), fields, attachments: attachments(&message)? })
 }
 
 /// Returns the message with a header in UTF-8. A header may be in the encoding of the body, against the rules.
@@ -112,17 +115,16 @@ fn encrypted(with: &str) -> ContentError {
 }
 
 /// Returns the text that a person reads first.
-fn body(message: &Message) -> Structured {
-    let plain = bodies(message, &message.text_body);
-    if !plain.text().trim().is_empty() {
-        return plain;
+fn body(message: &Message) -> Result<Structured, ContentError> {
+    let cut: Vec<u32> =
+        (0..).zip(&message.parts).filter(|(_, part)| is_cut(part)).map(|(id, _)| id).collect();
+    for parts in [&message.text_body, &message.html_body, &cut] {
+        let text = bodies(message, parts)?;
+        if !text.text().trim().is_empty() {
+            return Ok(text);
+        }
     }
-    let html = bodies(message, &message.html_body);
-    if !html.text().trim().is_empty() {
-        return html;
-    }
-    let mut cut = message.parts.iter().filter(|part| is_cut(part)).map(|part| text_of(message, part));
-    cut.find(|text| !text.text().trim().is_empty()).unwrap_or_default()
+    Ok(Structured::default())
 }
 
 /// Returns whether a part is the text of a message that is cut off. The parser takes such a part for an attachment.
@@ -131,27 +133,19 @@ fn is_cut(part: &MessagePart) -> bool {
 }
 
 /// Returns the text of several parts.
-fn bodies(message: &Message, parts: &[u32]) -> Structured {
+fn bodies(message: &Message, parts: &[u32]) -> Result<Structured, ContentError> {
     let mut text = BlockWriter::default();
     for part in parts.iter().filter_map(|&part| message.part(part)) {
-        text.append(&text_of(message, part));
-    }
-    text.finish()
-}
-
-/// Returns the text of a part; nothing if the part is no text.
-fn text_of(message: &Message, part: &MessagePart) -> Structured {
-    match &part.body {
-        PartType::Html(parsed) => {
-            let source = decoded(message, part).unwrap_or_else(|| parsed.to_string());
-            html_text(&source)
+        match &part.body {
+            PartType::Html(parsed) => text.append(&html_text(&decoded(message, part, parsed)?)),
+            PartType::Text(parsed) => {
+                let plain = flowed(decoded(message, part, parsed)?, part.content_type());
+                text.append(&Structured::plain(plain));
+            }
+            _ => {}
         }
-        PartType::Text(parsed) => {
-            let text = decoded(message, part).unwrap_or_else(|| parsed.to_string());
-            Structured::plain(flowed(text, part.content_type()))
-        }
-        _ => Structured::default(),
     }
+    Ok(text.finish())
 }
 
 /// Returns the text of the HTML in a message. All of it is content, as a message has no menus.
@@ -159,12 +153,25 @@ fn html_text(source: &str) -> Structured {
     html::fragment(source)
 }
 
-/// Decodes the text of a part. The parser decodes it too, but only by the encoding that the part names. Returns `None` if the
-/// encoding is neither named rightly nor detected.
-fn decoded(message: &Message, part: &MessagePart) -> Option<String> {
-    let bytes = raw(message, part)?;
-    let charset = charset(part).or_else(|| declared(&bytes));
-    decode(bytes, None, charset).ok().map(|decoded| decoded.text)
+/// Decodes the text of a part. `parsed` is the text that the parser decoded. It knows only the encoding that the part names, and
+/// replaces invalid bytes.
+///
+/// # Errors
+/// The encoding is neither named rightly nor detected. A few invalid bytes are left out instead, as many messages have some.
+fn decoded(message: &Message, part: &MessagePart, parsed: &str) -> Result<String, ContentError> {
+    let bytes = raw(message, part);
+    let text = bytes.and_then(|bytes| {
+        let charset = charset(part).or_else(|| declared(&bytes));
+        decode(bytes, None, charset).ok()
+    });
+    if let Some(decoded) = text {
+        return Ok(decoded.text);
+    }
+    let replaced = parsed.matches(char::REPLACEMENT_CHARACTER).count();
+    if replaced * INVALID_RATIO > parsed.chars().count() {
+        return Err(damaged(DocumentFormat::Eml, "its text is not in the encoding that it names"));
+    }
+    Ok(parsed.replace(char::REPLACEMENT_CHARACTER, ""))
 }
 
 /// Returns the bytes of a part before their encoding is known.
@@ -218,7 +225,7 @@ fn addresses(of: &Address) -> String {
 }
 
 /// Returns the attachments of supported formats. Formats of rows are left out, because nobody named the fields of their texts.
-fn attachments(message: &Message) -> Vec<Attachment> {
+fn attachments(message: &Message) -> Result<Vec<Attachment>, ContentError> {
     let mut attachments = Vec::new();
     let mut names = Names::default();
     for (number, part) in (1..).zip(message.attachments()).filter(|(_, part)| !is_cut(part)) {
@@ -226,10 +233,7 @@ fn attachments(message: &Message) -> Vec<Attachment> {
         let content = match &part.body {
             PartType::Text(parsed) | PartType::Html(parsed) => match raw(message, part) {
                 Some(bytes) if charset(part).is_none() => bytes,
-                _ => {
-                    let text = decoded(message, part).unwrap_or_else(|| parsed.to_string());
-                    format!("\u{FEFF}{text}").into_bytes()
-                }
+                _ => format!("\u{FEFF}{}", decoded(message, part, parsed)?).into_bytes(),
             },
             PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes.to_vec(),
             // The parser keeps the bytes of the outer message if the inner one is not encoded.
@@ -240,7 +244,7 @@ fn attachments(message: &Message) -> Vec<Attachment> {
         let (stem, extension) = name.split_at(name.rfind('.').unwrap_or(name.len()));
         attachments.push(Attachment { name: names.unique(stem, extension), content });
     }
-    attachments
+    Ok(attachments)
 }
 
 /// Returns the name of an attachment without folders. A name without the right file extension gets that of the media type.

@@ -13,6 +13,7 @@ mod office;
 mod org;
 mod pdf;
 mod rst;
+mod rtf;
 mod subtitles;
 mod xml;
 
@@ -72,6 +73,10 @@ pub fn extract(
         DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
         DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
         DocumentFormat::Epub => office::epub(content, limits, wants_fields)?,
+        DocumentFormat::Rtf => {
+            let rtf = rtf::rtf(content)?;
+            (rtf.content, if wants_fields { rtf.fields } else { Record::new() })
+        }
         DocumentFormat::Eml => {
             let mail = mail::mail(content, wants_fields)?;
             attachments = mail.attachments;

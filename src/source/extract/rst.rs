@@ -78,6 +78,9 @@ static FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r"^:([^:`\s][^:`]*(?:\\
 /// The mark of an item in a list.
 static ITEM: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:[*+•‣⁃-]|\(?(?:[0-9]+|#)[.)])(?: +|$)"));
 
+/// How many characters of marks at the start of a text may stand before its first word.
+const MARKS_MAX: usize = 8;
+
 /// The border of a simple table: `====  ====`.
 static SIMPLE_TABLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^=+(?: +=+)+ *$"));
 
@@ -684,8 +687,8 @@ fn escape(rest: &str, words: &mut String) -> usize {
 
 /// Returns whether a mark can open between these characters.
 fn may_open(before: Option<char>, rest: &str) -> bool {
-    let length = if rest.starts_with("**") || rest.starts_with("``") { 2 } else { 1 };
-    let after = rest[length..].chars().next();
+    // The longest mark has two characters. A limit keeps the time linear for a line of marks only.
+    let after = rest.chars().take(MARKS_MAX).find(|c| !matches!(c, '*' | '`' | '|'));
     let is_start = before.is_none_or(|c| {
         c.is_whitespace()
             || matches!(c, '-' | ':' | '/' | '\'' | '"' | '<' | '(' | '[' | '{' | '_')

@@ -43,7 +43,7 @@ pub struct Mailbox {
 }
 
 /// The content of one message.
-struct Content {
+struct SplitMessage {
     /// The message, or its start if it is larger than the limit.
     bytes: Vec<u8>,
     is_whole: bool,
@@ -69,9 +69,9 @@ impl Mailbox {
     }
 
     /// Reads a message and the separator after it. Returns `None` at the end of the file.
-    fn content(&mut self) -> io::Result<Option<Content>> {
+    fn content(&mut self) -> io::Result<Option<SplitMessage>> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
-        let mut content = Content { bytes: Vec::new(), is_whole: true };
+        let mut content = SplitMessage { bytes: Vec::new(), is_whole: true };
         let (mut line, mut at_line_start, mut after_blank) = (Vec::new(), true, true);
         loop {
             line.clear();
@@ -95,7 +95,7 @@ impl Mailbox {
         Ok(Some(content))
     }
 
-    fn found(&mut self, Content { bytes, is_whole }: Content) -> Found {
+    fn found(&mut self, SplitMessage { bytes, is_whole }: SplitMessage) -> Found {
         let name = name(&bytes);
         let count = self.names.entry(Digest::of(&name)).or_default();
         *count += 1;

@@ -28,12 +28,12 @@ pub struct NumberFormat {
 #[derive(Debug, Default, PartialEq)]
 struct Section {
     /// The numbers that the section is for, if it says so: an operator and a number.
-    condition: Option<(Operator, f64)>,
-    parts: Vec<Part>,
+    condition: Option<(NumberComparison, f64)>,
+    parts: Vec<FormatPart>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Operator {
+enum NumberComparison {
     Less,
     LessOrEqual,
     Equal,
@@ -43,7 +43,7 @@ enum Operator {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Part {
+enum FormatPart {
     Literal(String),
     /// A digit that is always shown (`0`), or only if it is significant (`#` and `?`).
     Digit {
@@ -76,17 +76,17 @@ impl NumberFormat {
                     sections.push(Section::default());
                     continue;
                 }
-                '"' => Part::Literal(chars.by_ref().take_while(|&c| c != '"').collect()),
-                '\\' => Part::Literal(chars.next().into_iter().collect()),
+                '"' => FormatPart::Literal(chars.by_ref().take_while(|&c| c != '"').collect()),
+                '\\' => FormatPart::Literal(chars.next().into_iter().collect()),
                 // A space as wide as the next character.
                 '_' => {
                     chars.next();
-                    Part::Literal(" ".to_owned())
+                    FormatPart::Literal(" ".to_owned())
                 }
                 // The next character fills the cell, so that there is a gap.
                 '*' => {
                     chars.next();
-                    Part::Literal(" ".to_owned())
+                    FormatPart::Literal(" ".to_owned())
                 }
                 '[' => {
                     let inside: String = chars.by_ref().take_while(|&c| c != ']').collect();
@@ -95,29 +95,31 @@ impl NumberFormat {
                             section.condition = Some((operator, number));
                             continue;
                         }
-                        Bracket::Part(part) => part,
+                        Bracket::FormatPart(part) => part,
                         Bracket::Other => continue,
                     }
                 }
-                '0' => Part::Digit { is_shown: true },
-                '#' | '?' => Part::Digit { is_shown: false },
-                '.' => Part::Point,
-                ',' => Part::Comma,
-                '%' => Part::Percent,
-                '/' if section.parts.iter().any(|part| matches!(part, Part::Digit { .. })) => Part::Slash,
+                '0' => FormatPart::Digit { is_shown: true },
+                '#' | '?' => FormatPart::Digit { is_shown: false },
+                '.' => FormatPart::Point,
+                ',' => FormatPart::Comma,
+                '%' => FormatPart::Percent,
+                '/' if section.parts.iter().any(|part| matches!(part, FormatPart::Digit { .. })) => {
+                    FormatPart::Slash
+                }
                 'E' | 'e' if matches!(chars.peek(), Some('+' | '-')) => {
                     chars.next();
-                    Part::Exponent
+                    FormatPart::Exponent
                 }
-                'G' | 'g' if starts_with(&mut chars, "eneral") => Part::General,
+                'G' | 'g' if starts_with(&mut chars, "eneral") => FormatPart::General,
                 'A' | 'a' if starts_with(&mut chars, "M/PM") || starts_with(&mut chars, "/P") => continue,
-                'y' | 'Y' | 'e' | 'b' | 'B' => Part::Time('y'),
-                'm' | 'M' => Part::Time('m'),
-                'd' | 'D' => Part::Time('d'),
-                'h' | 'H' => Part::Time('h'),
-                's' | 'S' => Part::Time('s'),
-                '@' => Part::General,
-                c => Part::Literal(c.to_string()),
+                'y' | 'Y' | 'e' | 'b' | 'B' => FormatPart::Time('y'),
+                'm' | 'M' => FormatPart::Time('m'),
+                'd' | 'D' => FormatPart::Time('d'),
+                'h' | 'H' => FormatPart::Time('h'),
+                's' | 'S' => FormatPart::Time('s'),
+                '@' => FormatPart::General,
+                c => FormatPart::Literal(c.to_string()),
             };
             section.parts.push(part);
         }
@@ -165,8 +167,8 @@ fn starts_with(chars: &mut std::iter::Peekable<std::str::Chars>, text: &str) -> 
 
 /// What is between `[` and `]`.
 enum Bracket {
-    Condition(Operator, f64),
-    Part(Part),
+    Condition(NumberComparison, f64),
+    FormatPart(FormatPart),
     /// A color or a language.
     Other,
 }
@@ -174,21 +176,23 @@ enum Bracket {
 fn bracket(inside: &str) -> Bracket {
     // `$€-407` is a currency and a language.
     if let Some(currency) = inside.strip_prefix('$') {
-        return Bracket::Part(Part::Literal(currency.split('-').next().unwrap_or_default().to_owned()));
+        return Bracket::FormatPart(FormatPart::Literal(
+            currency.split('-').next().unwrap_or_default().to_owned(),
+        ));
     }
     let unit = inside.chars().next().map(|c| c.to_ascii_lowercase());
     if let Some(unit @ ('h' | 'm' | 's')) = unit
         && inside.chars().all(|c| c.eq_ignore_ascii_case(&unit))
     {
-        return Bracket::Part(Part::Elapsed(unit));
+        return Bracket::FormatPart(FormatPart::Elapsed(unit));
     }
     let operators = [
-        ("<=", Operator::LessOrEqual),
-        ("<>", Operator::NotEqual),
-        (">=", Operator::MoreOrEqual),
-        ("<", Operator::Less),
-        (">", Operator::More),
-        ("=", Operator::Equal),
+        ("<=", NumberComparison::LessOrEqual),
+        ("<>", NumberComparison::NotEqual),
+        (">=", NumberComparison::MoreOrEqual),
+        ("<", NumberComparison::Less),
+        (">", NumberComparison::More),
+        ("=", NumberComparison::Equal),
     ];
     let found = operators
         .iter()
@@ -196,39 +200,39 @@ fn bracket(inside: &str) -> Bracket {
     found.map_or(Bracket::Other, |(operator, number)| Bracket::Condition(operator, number))
 }
 
-impl Operator {
+impl NumberComparison {
     fn holds(self, number: f64, bound: f64) -> bool {
         match self {
-            Operator::Less => number < bound,
-            Operator::LessOrEqual => number <= bound,
-            Operator::Equal => number == bound,
-            Operator::NotEqual => number != bound,
-            Operator::MoreOrEqual => number >= bound,
-            Operator::More => number > bound,
+            NumberComparison::Less => number < bound,
+            NumberComparison::LessOrEqual => number <= bound,
+            NumberComparison::Equal => number == bound,
+            NumberComparison::NotEqual => number != bound,
+            NumberComparison::MoreOrEqual => number >= bound,
+            NumberComparison::More => number > bound,
         }
     }
 }
 
 impl Section {
     fn is_time(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Time(_) | Part::Elapsed(_)))
+        self.parts.iter().any(|part| matches!(part, FormatPart::Time(_) | FormatPart::Elapsed(_)))
     }
 
-    fn has(&self, part: &Part) -> bool {
+    fn has(&self, part: &FormatPart) -> bool {
         self.parts.contains(part)
     }
 
     /// Shows a date, a time or both. Returns `None` if the number is no date.
     fn time(&self, number: f64, is_1904: bool) -> Option<String> {
-        let is_elapsed = self.parts.iter().any(|part| matches!(part, Part::Elapsed(_)));
-        let (has_hours, has_seconds) = (self.has(&Part::Time('h')), self.has(&Part::Time('s')));
+        let is_elapsed = self.parts.iter().any(|part| matches!(part, FormatPart::Elapsed(_)));
+        let (has_hours, has_seconds) = (self.has(&FormatPart::Time('h')), self.has(&FormatPart::Time('s')));
         if is_elapsed {
             return Some(elapsed(number));
         }
         let time = date_time(number, is_1904)?;
         // Beside hours or seconds, `m` means minutes.
-        let (year, day) = (self.has(&Part::Time('y')), self.has(&Part::Time('d')));
-        let has_month = self.has(&Part::Time('m')) && (year || day || !has_hours && !has_seconds);
+        let (year, day) = (self.has(&FormatPart::Time('y')), self.has(&FormatPart::Time('d')));
+        let has_month = self.has(&FormatPart::Time('m')) && (year || day || !has_hours && !has_seconds);
         let date = match (year, has_month, day) {
             (_, _, true) | (false, true, false) => time.format("%Y-%m-%d").to_string(),
             (true, true, false) => time.format("%Y-%m").to_string(),
@@ -244,19 +248,19 @@ impl Section {
     }
 
     fn number(&self, number: f64) -> String {
-        if self.has(&Part::Slash) {
+        if self.has(&FormatPart::Slash) {
             return general(number);
         }
-        let has_digits = self.parts.iter().any(|part| matches!(part, Part::Digit { .. }));
+        let has_digits = self.parts.iter().any(|part| matches!(part, FormatPart::Digit { .. }));
         if !has_digits {
             // A section with only a literal hides the number.
-            let show = |part: &Part| match part {
-                Part::Literal(text) => text.clone(),
-                Part::General => general(number.abs()),
-                Part::Percent => "%".to_owned(),
+            let show = |part: &FormatPart| match part {
+                FormatPart::Literal(text) => text.clone(),
+                FormatPart::General => general(number.abs()),
+                FormatPart::Percent => "%".to_owned(),
                 _ => String::new(),
             };
-            let sign = if number < 0.0 && self.has(&Part::General) { "-" } else { "" };
+            let sign = if number < 0.0 && self.has(&FormatPart::General) { "-" } else { "" };
             return sign.to_owned() + &self.parts.iter().map(show).collect::<String>();
         }
         Digits::of(&self.parts).shown(&self.parts, number)
@@ -280,18 +284,18 @@ struct Digits {
 }
 
 impl Digits {
-    fn of(parts: &[Part]) -> Digits {
-        let exponent = parts.iter().position(|part| *part == Part::Exponent);
+    fn of(parts: &[FormatPart]) -> Digits {
+        let exponent = parts.iter().position(|part| *part == FormatPart::Exponent);
         let mantissa = &parts[..exponent.unwrap_or(parts.len())];
-        let point = mantissa.iter().position(|part| *part == Part::Point);
-        let is_digit = |part: &Part| matches!(part, Part::Digit { .. });
+        let point = mantissa.iter().position(|part| *part == FormatPart::Point);
+        let is_digit = |part: &FormatPart| matches!(part, FormatPart::Digit { .. });
         let whole = &mantissa[..point.unwrap_or(mantissa.len())];
         let first = whole.iter().position(is_digit).unwrap_or(whole.len());
         let last = whole.iter().rposition(is_digit).unwrap_or(first);
         let decimals = || mantissa[point.unwrap_or(mantissa.len())..].iter().filter(|part| is_digit(part));
-        let is_shown = |part: &&Part| **part == Part::Digit { is_shown: true };
+        let is_shown = |part: &&FormatPart| **part == FormatPart::Digit { is_shown: true };
         let all = mantissa.iter().rposition(is_digit).unwrap_or(0);
-        let commas = |parts: &[Part]| parts.iter().filter(|part| **part == Part::Comma).count();
+        let commas = |parts: &[FormatPart]| parts.iter().filter(|part| **part == FormatPart::Comma).count();
         Digits {
             first,
             last,
@@ -300,12 +304,13 @@ impl Digits {
             decimals_min: decimals().filter(is_shown).count().min(DECIMALS_MAX),
             has_thousands: first < last && commas(&whole[first..last]) > 0,
             scale: i32::try_from(commas(&mantissa[all..])).unwrap_or(0),
-            percents: i32::try_from(parts.iter().filter(|part| **part == Part::Percent).count()).unwrap_or(0),
+            percents: i32::try_from(parts.iter().filter(|part| **part == FormatPart::Percent).count())
+                .unwrap_or(0),
             exponent,
         }
     }
 
-    fn shown(&self, parts: &[Part], number: f64) -> String {
+    fn shown(&self, parts: &[FormatPart], number: f64) -> String {
         let mut number = number * 100f64.powi(self.percents) / 1000f64.powi(self.scale);
         let mut power = 0;
         if self.exponent.is_some() && number != 0.0 {
@@ -325,13 +330,15 @@ impl Digits {
         let mut decimals_left = decimals.chars();
         let whole = self.whole(parts, if whole == "0" { "" } else { whole });
         for (at, part) in parts.iter().enumerate() {
+            // The other places of the whole number must not reach the arms below.
+            #[allow(clippy::collapsible_match)]
             match part {
                 _ if (self.first..=self.last).contains(&at) && self.point.is_none_or(|point| at < point) => {
                     if at == self.first {
                         shown.push_str(&whole);
                     }
                 }
-                Part::Point if Some(at) == self.point => {
+                FormatPart::Point if Some(at) == self.point => {
                     if self.first > at {
                         shown.push_str(&whole);
                     }
@@ -339,13 +346,14 @@ impl Digits {
                         shown.push('.');
                     }
                 }
-                Part::Digit { .. } if self.exponent.is_none_or(|exponent| at < exponent) => {
+                FormatPart::Digit { .. } if self.exponent.is_none_or(|exponent| at < exponent) => {
                     shown.extend(decimals_left.next());
                 }
-                Part::Literal(text) => shown.push_str(text),
-                Part::Percent => shown.push('%'),
-                Part::Exponent => {
-                    let width = parts[at..].iter().filter(|part| matches!(part, Part::Digit { .. })).count();
+                FormatPart::Literal(text) => shown.push_str(text),
+                FormatPart::Percent => shown.push('%'),
+                FormatPart::Exponent => {
+                    let width =
+                        parts[at..].iter().filter(|part| matches!(part, FormatPart::Digit { .. })).count();
                     let sign = if power < 0 { '-' } else { '+' };
                     shown.push_str(&format!("E{sign}{:0width$}", power.abs()));
                 }
@@ -361,7 +369,7 @@ impl Digits {
     }
 
     /// Fills the digits before the point from the right. Literals between them stay, as in `000-0000`.
-    fn whole(&self, parts: &[Part], digits: &str) -> String {
+    fn whole(&self, parts: &[FormatPart], digits: &str) -> String {
         let mut left = digits.chars().rev();
         let mut shown: Vec<char> = Vec::new();
         let mut count = 0;
@@ -375,12 +383,12 @@ impl Digits {
         let end = if self.first < parts.len() { self.last + 1 } else { self.first };
         for part in parts[self.first.min(end)..end].iter().rev() {
             match part {
-                Part::Digit { is_shown } => match left.next() {
+                FormatPart::Digit { is_shown } => match left.next() {
                     Some(digit) => push(&mut shown, digit),
                     None if *is_shown => push(&mut shown, '0'),
                     None => {}
                 },
-                Part::Literal(text) => shown.extend(text.chars().rev()),
+                FormatPart::Literal(text) => shown.extend(text.chars().rev()),
                 _ => {}
             }
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use zip::ZipArchive;
 
 use super::number::general;
-use super::sheet::{Cell, CellValue, Sheet, Workbook};
+use super::sheet::{self, Cell, Sheet, Workbook};
 use crate::error::ContentError;
 use crate::source::collection::outbox::Outbox;
 use crate::source::collection::reader::{CollectionReader, CollectionRequest};
@@ -118,10 +118,10 @@ impl CollectionReader for OpenWorkbook<'_> {
             match content.next()? {
                 Event::Start(start) => match start.name().as_ref() {
                     b"style:style" => style = attribute(&start, "style:name").unwrap_or_default(),
-                    b"style:table-properties" => {
-                        if attribute(&start, "table:display").as_deref() == Some("false") {
-                            hidden.insert(mem::take(&mut style));
-                        }
+                    b"style:table-properties"
+                        if attribute(&start, "table:display").as_deref() == Some("false") =>
+                    {
+                        hidden.insert(mem::take(&mut style));
                     }
                     b"table:table" => {
                         let is_hidden = attribute(&start, "table:style-name")
@@ -214,7 +214,7 @@ impl<R: BufRead> Xml<R> {
             let text = self.cell()?;
             let next = u32::try_from(repeated).unwrap_or(u32::MAX).saturating_add(column).min(COLUMNS_MAX);
             if let Some((shown, value)) = content(&start, text) {
-                let cell = |column| Cell { column, shown: shown.clone(), value };
+                let cell = |column| Cell { column, shown: shown.clone(), value: value.clone() };
                 cells.extend((column..next).map(cell));
             }
             column = next;
@@ -265,29 +265,33 @@ impl<R: BufRead> Xml<R> {
 }
 
 /// Returns the text and the value of a cell. Returns `None` for an empty cell and for an error such as `#DIV/0!`.
-fn content(start: &BytesStart, text: String) -> Option<(String, CellValue)> {
-    let kind = attribute(start, "office:value-type").unwrap_or_default();
+fn content(start: &BytesStart, text: String) -> Option<(String, Value)> {
     if attribute(start, "calcext:value-type").as_deref() == Some("error") {
         return None;
     }
-    let number = || attribute(start, "office:value")?.parse().ok();
-    let (value, unformatted) = match kind.as_str() {
+    let written = |name| attribute(start, name).unwrap_or_default();
+    let (unformatted, value) = match written("office:value-type").as_str() {
         "float" | "percentage" | "currency" => {
-            let number: f64 = number()?;
-            (CellValue::Number(number), general(number))
+            let number: f64 = written("office:value").parse().ok()?;
+            (general(number), sheet::number(number))
         }
         "boolean" => {
-            let written = attribute(start, "office:boolean-value").unwrap_or_default();
-            (CellValue::Bool(written == "true"), written.to_uppercase())
+            let truth = written("office:boolean-value");
+            (truth.to_uppercase(), (truth == "true").into())
         }
         "date" => {
-            (CellValue::Time, attribute(start, "office:date-value").unwrap_or_default().replace('T', " "))
+            let date = written("office:date-value").replace('T', " ");
+            (date.clone(), date.into())
         }
-        "time" => (CellValue::Time, attribute(start, "office:time-value").unwrap_or_default()),
-        _ => (CellValue::Text, attribute(start, "office:string-value").unwrap_or_default()),
+        "time" => {
+            let time = written("office:time-value");
+            (time.clone(), time.into())
+        }
+        _ => (written("office:string-value"), Value::Null),
     };
     // Some programs write only the value.
     let shown = if text.trim().is_empty() { unformatted } else { text };
+    let value = if value.is_null() { shown.clone().into() } else { value };
     (!shown.trim().is_empty()).then_some((shown, value))
 }
 

@@ -37,35 +37,19 @@ pub struct Cell {
     pub column: u32,
     /// The text that the sheet shows.
     pub shown: String,
-    pub value: CellValue,
+    /// The value for kept columns: a number, a boolean or a text. A date or a time is a text in the order of ISO 8601.
+    pub value: Value,
 }
 
-/// The value of a cell, for kept columns.
-#[derive(Debug, Clone, Copy)]
-pub enum CellValue {
-    /// A text, or a date or time: the text that is shown.
-    Text,
-    Time,
-    Number(f64),
-    Bool(bool),
-}
-
-impl Cell {
-    fn is_text(&self) -> bool {
-        matches!(self.value, CellValue::Text)
+/// Returns a number as a value. A whole number is an integer, so that it can be an id.
+pub fn number(number: f64) -> Value {
+    /// Up to this size, doubles have all whole numbers.
+    const WHOLE_MAX: f64 = 9e15;
+    if number.fract() == 0.0 && number.abs() < WHOLE_MAX {
+        #[allow(clippy::cast_possible_truncation)]
+        return (number as i64).into();
     }
-
-    fn json(&self) -> Value {
-        match self.value {
-            CellValue::Text | CellValue::Time => self.shown.clone().into(),
-            CellValue::Bool(truth) => truth.into(),
-            #[allow(clippy::cast_possible_truncation)] // Whole, and exact as a double.
-            CellValue::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
-                (number as i64).into()
-            }
-            CellValue::Number(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
-        }
-    }
+    Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
 impl<'a, 'b> Workbook<'a, 'b> {
@@ -106,7 +90,7 @@ impl<'a, 'b> Workbook<'a, 'b> {
             expansion: &mut self.expansion,
             bytes_left: self.bytes_max,
             bytes_max: self.bytes_max,
-            state: State::Start(Grid::default()),
+            state: SheetState::Start(Grid::default()),
         };
         let grid = match read(&mut sheet) {
             Ok(()) => sheet.state.grid(),
@@ -139,30 +123,30 @@ pub struct Sheet<'a, 'b> {
     /// How many bytes the cells that follow may have.
     bytes_left: u64,
     bytes_max: u64,
-    state: State,
+    state: SheetState,
 }
 
 /// What is known about a sheet.
-enum State {
+enum SheetState {
     /// So far, no row has more than one cell. Such rows are titles.
     Start(Grid),
     /// The sheet is one document.
     Document(Grid),
     /// Each row is a document. These columns are read.
-    Rows(Vec<Column>),
+    Rows(Vec<SheetColumn>),
 }
 
-impl State {
+impl SheetState {
     fn grid(self) -> Option<Grid> {
         match self {
-            State::Start(grid) | State::Document(grid) => Some(grid),
-            State::Rows(_) => None,
+            SheetState::Start(grid) | SheetState::Document(grid) => Some(grid),
+            SheetState::Rows(_) => None,
         }
     }
 }
 
 /// A column that is read.
-struct Column {
+struct SheetColumn {
     index: u32,
     name: String,
     /// Whether the column is a text field. In a text field, an empty cell is an empty text. In any other column, an empty cell is
@@ -183,7 +167,7 @@ impl Sheet<'_, '_> {
         cells.dedup_by_key(|cell| cell.column);
         let bytes = cells.iter().map(|cell| (CELL.len() + cell.shown.len() + 1) as u64).sum();
         self.expansion.add(bytes)?;
-        if let State::Rows(columns) = &self.state {
+        if let SheetState::Rows(columns) = &self.state {
             let record = record(columns, &cells);
             let too_large = ContentError::TooLarge { max: self.bytes_max };
             let record = if bytes > self.bytes_max { Err(too_large) } else { Ok(record) };
@@ -192,42 +176,42 @@ impl Sheet<'_, '_> {
         let too_large = ContentError::TooLarge { max: self.bytes_max };
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(too_large)?;
         match &mut self.state {
-            State::Document(grid) => grid.push(cells, BlockKind::TableRow),
-            State::Start(grid) => {
+            SheetState::Document(grid) => grid.push(cells, BlockKind::TableRow),
+            SheetState::Start(grid) => {
                 if let Some(columns) = columns(self.fields, &cells) {
-                    self.state = State::Rows(columns);
+                    self.state = SheetState::Rows(columns);
                 } else if cells.len() == 1 {
                     grid.push(cells, BlockKind::Paragraph);
                 } else {
-                    let is_header = cells.iter().all(Cell::is_text);
+                    let is_header = cells.iter().all(|cell| cell.value == cell.shown.as_str());
                     grid.push(cells, if is_header { BlockKind::TableHeader } else { BlockKind::TableRow });
-                    self.state = State::Document(std::mem::take(grid));
+                    self.state = SheetState::Document(std::mem::take(grid));
                 }
             }
-            State::Rows(_) => {}
+            SheetState::Rows(_) => {}
         }
         Ok(())
     }
 }
 
 /// Returns the columns that are read if this row is a header with a text field.
-fn columns(fields: &Fields, cells: &[Cell]) -> Option<Vec<Column>> {
+fn columns(fields: &Fields, cells: &[Cell]) -> Option<Vec<SheetColumn>> {
     let header: Vec<String> = cells.iter().map(|cell| cell.shown.trim().to_owned()).collect();
     let wanted = fields.columns(&header).ok()?.into_iter().filter(|&at| !header[..at].contains(&header[at]));
     let column = |at: usize| {
         let name = header[at].clone();
-        Column { index: cells[at].column, is_text: fields.text.contains(&name), name }
+        SheetColumn { index: cells[at].column, is_text: fields.text.contains(&name), name }
     };
     Some(wanted.map(column).collect())
 }
 
-fn record(columns: &[Column], cells: &[Cell]) -> Record {
+fn record(columns: &[SheetColumn], cells: &[Cell]) -> Record {
     let mut record = Record::new();
-    for Column { index, name, is_text } in columns {
+    for SheetColumn { index, name, is_text } in columns {
         let cell = cells.iter().find(|cell| cell.column == *index);
         let value = match (cell, is_text) {
             (Some(cell), true) => cell.shown.clone().into(),
-            (Some(cell), false) => cell.json(),
+            (Some(cell), false) => cell.value.clone(),
             (None, true) => Value::from(""),
             (None, false) => continue,
         };

@@ -160,7 +160,8 @@ mod tests {
         let content = html(page, PagePart::Whole, false).unwrap().content;
         let sent = serde_json::to_value(&content).unwrap();
         let blocks = sent["blocks"].as_array().unwrap();
-        let starts: Vec<usize> = blocks.iter().map(|block| block[0].as_u64().unwrap() as usize).collect();
+        let starts: Vec<usize> =
+            blocks.iter().map(|block| usize::try_from(block[0].as_u64().unwrap()).unwrap()).collect();
         let ends = starts.iter().copied().skip(1).chain([content.text().len()]);
         let texts = starts.iter().zip(ends).map(|(&start, end)| content.text()[start..end].trim().to_owned());
         blocks

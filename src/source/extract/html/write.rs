@@ -12,7 +12,7 @@ enum HtmlEnd {
 }
 
 /// Returns the text of a page. Headings, list items and table cells are marked as in Markdown. An image is replaced by its
-/// alternative text.
+/// alternative text, unless that is the name of a file.
 pub fn write(page: &Page) -> Structured {
     let is_in_layout = layout_tables(page);
     let mut text = BlockWriter::default();
@@ -76,11 +76,19 @@ fn begin(page: &Page, at: usize, is_in_layout: bool, text: &mut BlockWriter) -> 
             return Some(HtmlEnd::Cell);
         }
         "br" => text.push_str("\n"),
-        "img" => text.push_str(page.attribute(at, "alt").as_deref().unwrap_or_default()),
+        "img" => text
+            .push_str(page.attribute(at, "alt").as_deref().filter(|alt| !is_file(alt)).unwrap_or_default()),
         _ if page.is_block(at) => text.boundary(),
         _ => return None,
     }
     (!matches!(name, "br" | "img")).then_some(HtmlEnd::Boundary)
+}
+
+/// Returns whether an alternative text is the name of a file, which a program put there.
+fn is_file(alternative: &str) -> bool {
+    const EXTENSIONS: [&str; 6] = ["gif", "jpeg", "jpg", "png", "svg", "webp"];
+    let extension = alternative.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
 /// Returns whether the cells of a row are the names of columns.

@@ -2,7 +2,7 @@
 //!
 //! The names of parts and elements are defined in EPUB 3.3 (<https://www.w3.org/TR/epub-33/>).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use roxmltree::Node;
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ use crate::text::blocks::{BlockWriter, Structured};
 /// Algorithms that only make embedded fonts unusable outside of the book. The text is not encrypted.
 const FONT_OBFUSCATION: [&str; 2] = ["http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"];
 
-/// Returns the text of a book in the order of its spine, without its tables of contents. Returns what the book says about
+/// Returns the text of a book in the order of its spine, without its navigation. Returns what the book says about
 /// itself if `wants_fields` is set.
 ///
 /// # Errors
@@ -58,25 +58,19 @@ fn refuse_protected(package: &mut Package) -> Result<(), ContentError> {
     if methods.all(is_of_font) { Ok(()) } else { Err(ContentError::Protected) }
 }
 
-/// Returns the references to the pages of the book in reading order. Pages that only list the contents are left out.
+/// Returns the references to the pages of the book in reading order. The page that only lists the contents is left out.
+///
+/// The `toc` of an EPUB 2 guide is kept, because generators such as Sphinx give that name to a page with text.
 fn chapters<'a>(root: Node<'a, '_>) -> Vec<&'a str> {
     let items = child(root, "manifest").into_iter().flat_map(|manifest| elements(manifest, "item"));
     let by_id: HashMap<&str, Node> = items.filter_map(|item| Some((attribute(item, "id")?, item))).collect();
-    let guide = child(root, "guide").into_iter().flat_map(|guide| elements(guide, "reference"));
-    let contents: HashSet<&str> = guide
-        .filter(|reference| attribute(*reference, "type") == Some("toc"))
-        .filter_map(|reference| attribute(reference, "href")?.split('#').next())
-        .collect();
     let spine = child(root, "spine").into_iter().flat_map(|spine| elements(spine, "itemref"));
-    let pages =
-        spine.filter_map(|reference| by_id.get(attribute(reference, "idref")?).copied()).filter(|item| {
-            let is_page =
-                matches!(attribute(*item, "media-type"), Some("application/xhtml+xml" | "text/html"));
-            let properties = attribute(*item, "properties").unwrap_or_default();
-            is_page && !properties.split_whitespace().any(|property| property == "nav")
-        });
-    let references = pages.filter_map(|item| attribute(item, "href"));
-    references.filter(|reference| !contents.contains(reference)).collect()
+    let pages = spine.filter_map(|reference| by_id.get(attribute(reference, "idref")?)).filter(|item| {
+        let is_page = matches!(attribute(**item, "media-type"), Some("application/xhtml+xml" | "text/html"));
+        let properties = attribute(**item, "properties").unwrap_or_default();
+        is_page && !properties.split_whitespace().any(|property| property == "nav")
+    });
+    pages.filter_map(|item| attribute(*item, "href")).collect()
 }
 
 /// Returns the text of a page. The title in the head is left out: no reading system shows it, and it is often the same in the

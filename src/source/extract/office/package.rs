@@ -88,8 +88,8 @@ impl<'a> Package<'a> {
         self.left -= read;
         let declared = declared(&bytes);
         match decode(bytes, None, declared) {
-            Ok(decoded) => Ok(Some(decoded.text)),
-            Err(_) => Err(self.unreadable(format!("its part {name} is not text"))),
+            Ok(decoded) if decoded.repaired == 0 => Ok(Some(decoded.text)),
+            _ => Err(self.unreadable(format!("its part {name} is not text"))),
         }
     }
 

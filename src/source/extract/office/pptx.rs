@@ -86,13 +86,13 @@ fn write_slide(
     let relations = Relations::of(package, name)?;
     let layout = layout_of(package, &relations, layouts)?;
     let graphics = graphics(package, &relations)?;
-    SlideWriter { layout: &layout, graphics: &graphics, text }.write(slide);
+    SlideWriter { layout: &layout, graphics, text }.write(slide);
     let Some(notes) = relations.first("notesSlide") else { return Ok(()) };
     let Some(xml) = package.text(notes)? else { return Ok(()) };
     let xml = parse(package.format(), notes, &xml)?;
     text.end();
     let layout = SlideLayout::default();
-    SlideWriter { layout: &layout, graphics: &HashMap::new(), text }.write(xml.root_element());
+    SlideWriter { layout: &layout, graphics: HashMap::new(), text }.write(xml.root_element());
     Ok(())
 }
 
@@ -116,12 +116,20 @@ struct Placeholder {
 /// The mark of each level of a list; `None` where the properties do not say.
 type Marks = [Option<ItemMark>; LEVELS];
 
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Copy)]
 enum ItemMark {
     Nothing,
     Bullet,
-    /// The first number, and how numbers are written (`ST_TextAutonumberScheme`).
-    Number(u32, String),
+    /// The first number, and how numbers are written.
+    Number(u32, NumberScheme),
+}
+
+/// A way to write a number and the punctuation around it (`ST_TextAutonumberScheme`).
+#[derive(Clone, Copy, PartialEq)]
+struct NumberScheme {
+    counting: Counting,
+    before: &'static str,
+    after: &'static str,
 }
 
 /// Reads the layout of a slide and its master, each once.
@@ -225,7 +233,7 @@ fn mark(properties: Node) -> Option<ItemMark> {
         "buChar" | "buBlip" => Some(ItemMark::Bullet),
         "buAutoNum" => {
             let start = attribute(property, "startAt").and_then(|start| start.parse().ok()).unwrap_or(1);
-            Some(ItemMark::Number(start, attribute(property, "type").unwrap_or_default().to_owned()))
+            Some(ItemMark::Number(start, NumberScheme::of(attribute(property, "type").unwrap_or_default())))
         }
         _ => None,
     })
@@ -234,8 +242,8 @@ fn mark(properties: Node) -> Option<ItemMark> {
 /// Writes the shapes of a slide or of its notes.
 struct SlideWriter<'a> {
     layout: &'a SlideLayout,
-    /// The texts of diagrams and charts, keyed by the id of the reference to them.
-    graphics: &'a HashMap<String, Structured>,
+    /// The texts of diagrams and charts, keyed by the id of the reference to them. Each is written once.
+    graphics: HashMap<String, Structured>,
     text: &'a mut BlockWriter,
 }
 
@@ -310,8 +318,8 @@ impl SlideWriter<'_> {
                     });
                 }),
                 _ => {
-                    if let Some(graphic) = relation_id(node).and_then(|id| self.graphics.get(id)) {
-                        self.text.append(graphic);
+                    if let Some(graphic) = relation_id(node).and_then(|id| self.graphics.remove(id)) {
+                        self.text.append(&graphic);
                     }
                 }
             }
@@ -323,7 +331,7 @@ impl SlideWriter<'_> {
         let placeholder = placeholder(shape);
         let is_title = placeholder.is_some_and(|(kind, _)| kind == TITLE);
         let own = marks(child(body, "lstStyle"));
-        let mut numbers: [Option<(u32, String)>; LEVELS] = Default::default();
+        let mut numbers: [Option<(u32, NumberScheme)>; LEVELS] = Default::default();
         // An empty paragraph is a gap between two others.
         let mut paragraphs = elements(body, "p").filter(|paragraph| has_text(*paragraph)).peekable();
         if is_title && paragraphs.peek().is_some() {
@@ -338,11 +346,10 @@ impl SlideWriter<'_> {
             let properties = child(paragraph, "pPr");
             let level = properties.and_then(|properties| attribute(properties, "lvl")?.parse().ok());
             let level = level.unwrap_or(0).min(LEVELS - 1);
-            let mark = properties.and_then(mark).or_else(|| own[level].clone()).or_else(|| {
+            let mark = properties.and_then(mark).or(own[level]).or_else(|| {
                 let (kind, index) = placeholder?;
-                let inherited =
-                    self.layout.inherited(kind, index).find_map(|other| other.marks[level].clone());
-                inherited.or_else(|| self.layout.body[level].clone())
+                let inherited = self.layout.inherited(kind, index).find_map(|other| other.marks[level]);
+                inherited.or(self.layout.body[level])
             });
             self.begin(mark.unwrap_or(ItemMark::Nothing), level, &mut numbers);
             write_runs(paragraph, self.text);
@@ -352,7 +359,7 @@ impl SlideWriter<'_> {
     }
 
     /// Starts a paragraph with its mark. `numbers` holds the latest number of each level and how it is written.
-    fn begin(&mut self, mark: ItemMark, level: usize, numbers: &mut [Option<(u32, String)>; LEVELS]) {
+    fn begin(&mut self, mark: ItemMark, level: usize, numbers: &mut [Option<(u32, NumberScheme)>; LEVELS]) {
         numbers[level + 1..].fill(None);
         let ItemMark::Number(start, scheme) = mark else {
             numbers[level] = None;
@@ -365,7 +372,8 @@ impl SlideWriter<'_> {
             Some((latest, of)) if *of == scheme => latest.saturating_add(1),
             _ => start,
         };
-        self.text.begin(BlockKind::Item, &numbered(number, &scheme));
+        let NumberScheme { counting, before, after } = scheme;
+        self.text.begin(BlockKind::Item, &format!("{before}{}{after}", counting.number(number)));
         numbers[level] = Some((number, scheme));
     }
 }
@@ -375,27 +383,25 @@ fn has_text(paragraph: Node) -> bool {
     paragraph.descendants().any(|part| part.tag_name().name() == "t" && part.text().is_some())
 }
 
-/// Returns a number with the punctuation of its scheme, such as `a) ` for `alphaLcParenR`.
-fn numbered(number: u32, scheme: &str) -> String {
-    const COUNTINGS: [(&str, &str); 9] = [
-        ("alphaLc", "lowerLetter"),
-        ("alphaUc", "upperLetter"),
-        ("romanLc", "lowerRoman"),
-        ("romanUc", "upperRoman"),
-        ("arabicDb", "decimalFullWidth"),
-        ("circleNum", "decimalEnclosedCircle"),
-        ("ea1Chs", "chineseCounting"),
-        ("ea1Cht", "chineseCounting"),
-        ("ea1Jpn", "japaneseCounting"),
-    ];
-    let name =
-        COUNTINGS.iter().find(|(start, _)| scheme.starts_with(start)).map_or("decimal", |(_, name)| name);
-    let number = Counting::of_word(name).number(number);
-    match scheme {
-        scheme if scheme.ends_with("ParenBoth") => format!("({number}) "),
-        scheme if scheme.ends_with("ParenR") => format!("{number}) "),
-        scheme if scheme.ends_with("Period") => format!("{number}. "),
-        scheme if scheme.ends_with("Minus") => format!("{number}- "),
-        _ => format!("{number} "),
+impl NumberScheme {
+    /// Returns the scheme with this name, such as `alphaLcParenR` for `a)`.
+    fn of(name: &str) -> NumberScheme {
+        const COUNTINGS: [(&str, &str); 8] = [
+            ("alphaLc", "lowerLetter"),
+            ("alphaUc", "upperLetter"),
+            ("romanLc", "lowerRoman"),
+            ("romanUc", "upperRoman"),
+            ("arabicDb", "decimalFullWidth"),
+            ("circleNum", "decimalEnclosedCircle"),
+            ("ea1Ch", "chineseCounting"),
+            ("ea1Jpn", "japaneseCounting"),
+        ];
+        const PUNCTUATION: [(&str, &str, &str); 4] =
+            [("ParenBoth", "(", ") "), ("ParenR", "", ") "), ("Period", "", ". "), ("Minus", "", "- ")];
+        let counting = COUNTINGS.iter().find(|(start, _)| name.starts_with(start));
+        let counting = Counting::of_word(counting.map_or("decimal", |(_, name)| name));
+        let punctuation = PUNCTUATION.iter().find(|(end, ..)| name.ends_with(end));
+        let (before, after) = punctuation.map_or(("", " "), |(_, before, after)| (before, after));
+        NumberScheme { counting, before, after }
     }
 }

@@ -11,8 +11,8 @@ use std::mem;
 use roxmltree::Node;
 use serde_json::Map;
 
-use self::numbering::{Label, Numbering};
-use self::styles::Styles;
+use self::numbering::{ListLabel, Numbering};
+use self::styles::WordStyles;
 use super::drawing::{alternative, graphics, is_hidden};
 use super::ooxml::{Relations, fields, relation_id};
 use super::package::Package;
@@ -49,13 +49,13 @@ pub fn docx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structu
     }
     let mut part = |kind| of_main.first(kind).map_or(Ok(None), |name| package.text(name));
     let (styles, numbering) = (part("styles")?, part("numbering")?);
-    let styles = styles.map(|xml| Styles::of(&mut package, &xml)).transpose()?.unwrap_or_default();
     let numbering = match numbering {
         Some(xml) => Numbering::of(parse(package.format(), "numbering", &xml)?.root_element()),
         None => Numbering::default(),
     };
+    let styles = styles.map(|xml| WordStyles::of(&xml, &numbering)).transpose()?.unwrap_or_default();
     let graphics = graphics(&mut package, &of_main)?;
-    let mut writer = Writer { styles: &styles, numbering, graphics: &graphics, text: BlockWriter::default() };
+    let mut writer = DocxWriter { styles, numbering, graphics, text: BlockWriter::default() };
     for name in [Some(main), of_main.first("footnotes"), of_main.first("endnotes")].into_iter().flatten() {
         let xml = package.required(name)?;
         let xml = parse(package.format(), name, &xml)?;
@@ -70,18 +70,18 @@ pub fn docx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structu
 }
 
 /// Writes the text of the parts of a document.
-struct Writer<'a> {
-    styles: &'a Styles,
+struct DocxWriter {
+    styles: WordStyles,
     numbering: Numbering,
-    /// The texts of diagrams and charts, keyed by the id of the reference to them.
-    graphics: &'a HashMap<String, Structured>,
+    /// The texts of diagrams and charts, keyed by the id of the reference to them. Each is written once.
+    graphics: HashMap<String, Structured>,
     text: BlockWriter,
 }
 
 /// A step of the traversal. An explicit stack is needed because documents can be deeper than the call stack allows.
 enum DocxStep<'a, 'input> {
     Visit(Node<'a, 'input>),
-    Graphic(&'a Structured),
+    Graphic(Structured),
     EndCell,
     EndControl,
     EndParagraph,
@@ -101,19 +101,15 @@ struct Surroundings<'a, 'input> {
     alternative: &'a str,
 }
 
-impl Writer<'_> {
-    fn write<'a>(&mut self, root: Node<'a, '_>)
-    where
-        Self: 'a,
-    {
-        let graphics = self.graphics;
+impl DocxWriter {
+    fn write(&mut self, root: Node) {
         let mut around = Surroundings::default();
         let mut steps = vec![DocxStep::Visit(root)];
         while let Some(step) = steps.pop() {
             let node = match step {
                 DocxStep::Visit(node) => node,
                 DocxStep::Graphic(graphic) => {
-                    self.text.append(graphic);
+                    self.text.append(&graphic);
                     continue;
                 }
                 DocxStep::EndCell => {
@@ -177,7 +173,7 @@ impl Writer<'_> {
                 }
                 "textpath" => self.write_alternative(attribute(node, "string").unwrap_or_default()),
                 "relIds" | "chart" => {
-                    let graphic = relation_id(node).and_then(|id| graphics.get(id));
+                    let graphic = relation_id(node).and_then(|id| self.graphics.remove(id));
                     around.anchored.extend(graphic.map(DocxStep::Graphic));
                 }
                 "txbxContent" => around.anchored.extend(node.children().map(DocxStep::Visit)),
@@ -198,24 +194,18 @@ impl Writer<'_> {
         // A paragraph whose end is deleted continues in the next one, which has the number.
         let end = properties.and_then(|properties| child(properties, "rPr"));
         let is_joined = end.is_some_and(|end| child(end, "del").or(child(end, "moveFrom")).is_some());
-        let label = match style.list.as_deref().filter(|_| !is_joined) {
-            Some(list) => {
-                let of_style = || self.numbering.level_of_style(list, &style.list_style);
-                let level = style.level.or_else(of_style).unwrap_or(0);
-                Some(self.numbering.next(list, level))
-            }
-            None => None,
-        };
+        let list = style.list.filter(|_| !is_joined);
+        let label = list.map(|list| self.numbering.next(list, style.level));
         match (style.heading, label) {
             (Some(level), label) => {
                 self.text.heading(level);
-                if let Some(Label::Number(number)) = label {
+                if let Some(ListLabel::Number(number)) = label {
                     self.text.push_str(&number);
                 }
             }
-            (None, Some(Label::Bullet)) => self.text.begin(BlockKind::Item, "- "),
-            (None, Some(Label::Number(number))) => self.text.begin(BlockKind::Item, &number),
-            (None, Some(Label::Blank) | None) => self.text.boundary(),
+            (None, Some(ListLabel::Bullet)) => self.text.begin(BlockKind::Item, "- "),
+            (None, Some(ListLabel::Number(number))) => self.text.begin(BlockKind::Item, &number),
+            (None, Some(ListLabel::Blank) | None) => self.text.boundary(),
         }
         style.is_hidden
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use roxmltree::Node;
 
-use crate::source::extract::office::counting::Counting;
+use crate::source::extract::office::counting::{Counting, LABEL_BYTES_MAX};
 use crate::source::extract::office::xml::{attribute, child, descend, elements, is_on, value};
 
 /// Number of levels of a list.
@@ -12,7 +12,7 @@ const LEVELS: usize = 9;
 
 /// What stands before a paragraph of a list.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Label {
+pub enum ListLabel {
     Bullet,
     /// A number with the text around it, such as `Article 1. `. It ends with a space if one separates it from the paragraph.
     Number(String),
@@ -24,9 +24,9 @@ pub enum Label {
 #[derive(Default)]
 pub struct Numbering {
     definitions: Vec<Definition>,
-    instances: HashMap<String, Instance>,
+    instances: HashMap<i64, Instance>,
     /// The instances and levels whose own start has been used.
-    started: HashSet<(String, usize)>,
+    started: HashSet<(i64, usize)>,
 }
 
 /// The levels of a list (`abstractNum`), and the latest number of each level.
@@ -90,15 +90,15 @@ impl Numbering {
                 instance.starts[level] = child(own, "startOverride").and_then(number);
                 instance.levels[level] = child(own, "lvl").map(level_of);
             }
-            Some((attribute(node, "numId")?.to_owned(), instance))
+            Some((attribute(node, "numId")?.parse().ok()?, instance))
         };
         let instances = elements(root, "num").filter_map(instance).collect();
         Numbering { definitions, instances, started: HashSet::new() }
     }
 
     /// Returns the level of a list that belongs to a paragraph style.
-    pub fn level_of_style(&self, list: &str, style: &str) -> Option<usize> {
-        let definition = &self.definitions[self.instances.get(list)?.definition];
+    pub fn level_of_style(&self, list: i64, style: &str) -> Option<usize> {
+        let definition = &self.definitions[self.instances.get(&list)?.definition];
         definition
             .levels
             .iter()
@@ -106,14 +106,14 @@ impl Numbering {
     }
 
     /// Counts a paragraph and returns its label. A list that the document does not define has bullets.
-    pub fn next(&mut self, list: &str, level: usize) -> Label {
+    pub fn next(&mut self, list: i64, level: usize) -> ListLabel {
         let level = level.min(LEVELS - 1);
-        let Some(instance) = self.instances.get(list) else { return Label::Bullet };
+        let Some(instance) = self.instances.get(&list) else { return ListLabel::Bullet };
         let definition = &mut self.definitions[instance.definition];
         let level_at = |at: usize| instance.levels[at].as_ref().or(definition.levels[at].as_ref());
-        let Some(own) = level_at(level) else { return Label::Bullet };
+        let Some(own) = level_at(level) else { return ListLabel::Bullet };
         let start_of = |at: usize| instance.starts[at].or(level_at(at).map(|level| level.start)).unwrap_or(1);
-        let starts_anew = instance.starts[level].is_some() && self.started.insert((list.to_owned(), level));
+        let starts_anew = instance.starts[level].is_some() && self.started.insert((list, level));
         let reached = match definition.latest[level] {
             Some(latest) if !starts_anew => latest.saturating_add(1),
             _ => start_of(level),
@@ -127,8 +127,8 @@ impl Numbering {
             }
         }
         let label = match own.counting {
-            None if own.text.trim().is_empty() => Label::Blank,
-            None => Label::Bullet,
+            None if own.text.trim().is_empty() => ListLabel::Blank,
+            None => ListLabel::Bullet,
             Some(_) => {
                 let number = |at: usize| {
                     let counting = level_at(at).and_then(|level| level.counting).unwrap_or(Counting::Nothing);
@@ -146,7 +146,7 @@ impl Numbering {
 
 impl ListLevel {
     /// Returns the label with the numbers that `number` returns for each level.
-    fn label(&self, number: impl Fn(usize) -> String) -> Label {
+    fn label(&self, number: impl Fn(usize) -> String) -> ListLabel {
         let mut label = String::new();
         let mut parts = self.text.split('%');
         label.push_str(parts.next().unwrap_or_default());
@@ -159,14 +159,14 @@ impl ListLevel {
                 _ => label.extend(["%", part]),
             }
         }
-        if label.trim().is_empty() {
-            return Label::Blank;
+        if label.trim().is_empty() || label.len() > LABEL_BYTES_MAX {
+            return ListLabel::Blank;
         }
         // Without a space, a number would be one word with the text.
         if self.has_gap || label.ends_with(|last: char| last.is_ascii_alphanumeric()) {
             label.push(' ');
         }
-        Label::Number(label)
+        ListLabel::Number(label)
     }
 }
 
@@ -184,10 +184,11 @@ fn level_of(node: Node) -> ListLevel {
     // A format that older programs do not know stands in `AlternateContent`, with another one for those programs.
     let format = child(node, "numFmt").or_else(|| descend(node, &["AlternateContent", "Fallback", "numFmt"]));
     let format = format.and_then(value).unwrap_or("decimal");
+    let text = child(node, "lvlText").and_then(value).filter(|text| text.len() <= LABEL_BYTES_MAX);
     ListLevel {
         start: child(node, "start").and_then(number).unwrap_or(0),
         counting: (format != "bullet").then(|| Counting::of_word(format)),
-        text: child(node, "lvlText").and_then(value).unwrap_or_default().to_owned(),
+        text: text.unwrap_or_default().to_owned(),
         has_gap: child(node, "suff").and_then(value) != Some("nothing"),
         restart: child(node, "lvlRestart").and_then(number),
         is_legal: child(node, "isLgl").is_some_and(is_on),
@@ -214,13 +215,13 @@ mod tests {
     }
 
     /// Returns the labels of paragraphs, given by list and level.
-    fn labels(numbering: &str, paragraphs: &[(&str, usize)]) -> String {
+    fn labels(numbering: &str, paragraphs: &[(i64, usize)]) -> String {
         let xml = format!("<numbering>{numbering}</numbering>");
         let mut numbering = Numbering::of(Document::parse(&xml).unwrap().root_element());
-        let label = |&(list, level): &(&str, usize)| match numbering.next(list, level) {
-            Label::Bullet => "-".to_owned(),
-            Label::Number(number) => number,
-            Label::Blank => "_".to_owned(),
+        let label = |&(list, level): &(i64, usize)| match numbering.next(list, level) {
+            ListLabel::Bullet => "-".to_owned(),
+            ListLabel::Number(number) => number,
+            ListLabel::Blank => "_".to_owned(),
         };
         paragraphs.iter().map(label).collect::<Vec<_>>().join("|")
     }
@@ -242,16 +243,22 @@ mod tests {
             level(6, "<lvlText val='100 % of %7'/><suff val='nothing'/>"),
             level(7, "<lvlText val='%8.'/><lvlRestart val='0'/>"),
         ].concat());
-        let one = |levels: &[usize]| {
-            labels(&outline, &levels.iter().map(|&level| ("1", level)).collect::<Vec<_>>())
-        };
+        let one =
+            |levels: &[usize]| labels(&outline, &levels.iter().map(|&level| (1, level)).collect::<Vec<_>>());
         assert_eq!(one(&[0, 1, 1, 0, 1]), "Article I. |1.1 |1.2 |Article II. |2.1 ");
         assert_eq!(one(&[1, 0]), "1.1 |Article I. ", "a level that was skipped shows its start");
         assert_eq!(one(&[0, 1, 2, 1, 2, 0, 2]), "Article I. |1.1 |(a)|1.2 |(b)|Article II. |(a)");
         assert_eq!(one(&[3, 4, 5, 6, 8, 20]), "-|_|_|100 % of 1 |-|-");
         assert_eq!(one(&[7, 0, 7]), "1. |Article I. |2. ");
-        assert_eq!(labels(&outline, &[("unknown", 0)]), "-");
-        assert_eq!(labels("", &[("1", 0)]), "-");
+        assert_eq!(labels(&outline, &[(77, 0)]), "-");
+        assert_eq!(labels("", &[(1, 0)]), "-");
+        for text in ["a".repeat(256), "%1".repeat(127)] {
+            let long = list(&level(
+                0,
+                &format!("<numFmt val='lowerLetter'/><start val='99'/><lvlText val='{text}'/>"),
+            ));
+            assert_eq!(labels(&long.replacen("<start val='1'/>", "", 1), &[(1, 0)]), "_", "labels are short");
+        }
     }
 
     #[test]
@@ -265,11 +272,11 @@ mod tests {
             level(1, "<pStyle val='Sub'/><lvlText val='%1.%2'/>"),
             level(0, "<lvlText val='§ %1'/>"),
         );
-        let paragraphs = [("1", 0), ("2", 0), ("3", 0), ("1", 0), ("3", 0), ("3", 1), ("4", 0)];
+        let paragraphs = [(1, 0), (2, 0), (3, 0), (1, 0), (3, 0), (3, 1), (4, 0)];
         assert_eq!(labels(&numbering, &paragraphs), "1. |2. |7. |8. |9. |9.1 |§ 10 ");
         let xml = format!("<numbering>{numbering}</numbering>");
         let numbering = Numbering::of(Document::parse(&xml).unwrap().root_element());
-        assert_eq!(numbering.level_of_style("2", "Sub"), Some(1));
-        assert_eq!(numbering.level_of_style("9", "Sub"), None);
+        assert_eq!(numbering.level_of_style(2, "Sub"), Some(1));
+        assert_eq!(numbering.level_of_style(9, "Sub"), None);
     }
 }

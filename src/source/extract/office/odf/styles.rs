@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use roxmltree::Node;
 
-use crate::source::extract::office::counting::Counting;
+use crate::source::extract::office::counting::{Counting, LABEL_BYTES_MAX};
 use crate::source::extract::office::xml::{attribute, child};
 
 /// Number of levels of a list or of headings.
@@ -36,8 +36,6 @@ pub struct OdfStyles {
     lists: HashMap<String, ListStyle>,
     /// How headings are numbered.
     pub outline: ListStyle,
-    /// The list style that a paragraph style names.
-    of_paragraphs: HashMap<String, String>,
     hidden: HashSet<String>,
 }
 
@@ -51,14 +49,7 @@ impl OdfStyles {
             match style.tag_name().name() {
                 "list-style" => drop(self.lists.insert(name, levels_of(style))),
                 "outline-style" => self.outline = levels_of(style),
-                "style" => {
-                    if let Some(list) = attribute(style, "list-style-name") {
-                        self.of_paragraphs.insert(name.clone(), list.to_owned());
-                    }
-                    if is_hidden(style) {
-                        self.hidden.insert(name);
-                    }
-                }
+                "style" if is_hidden(style) => drop(self.hidden.insert(name)),
                 _ => {}
             }
         }
@@ -67,11 +58,6 @@ impl OdfStyles {
     /// Returns a list style by name.
     pub fn list(&self, name: &str) -> Option<&ListStyle> {
         self.lists.get(name)
-    }
-
-    /// Returns the name of the list style that a paragraph style names.
-    pub fn list_of_paragraph(&self, style: &str) -> Option<&str> {
-        self.of_paragraphs.get(style).map(String::as_str)
     }
 
     /// Returns whether an element has a style that hides it.
@@ -99,7 +85,8 @@ fn levels_of(style: Node) -> ListStyle {
             _ => continue,
         };
         let number = |name| attribute(node, name).and_then(|number| number.parse().ok());
-        let text = |name| attribute(node, name).unwrap_or_default().to_owned();
+        let text =
+            |name| attribute(node, name).filter(|text| text.len() <= LABEL_BYTES_MAX).map(str::to_owned);
         let Some(level) =
             number("level").and_then(|level: usize| level.checked_sub(1)).filter(|&level| level < LEVELS)
         else {
@@ -109,9 +96,9 @@ fn levels_of(style: Node) -> ListStyle {
             counting,
             start: number("start-value").and_then(|start| u32::try_from(start).ok()).unwrap_or(1),
             shown_levels: number("display-levels").unwrap_or(1),
-            prefix: text("num-prefix"),
-            suffix: text("num-suffix"),
-            format: attribute(node, "num-list-format").map(str::to_owned),
+            prefix: text("num-prefix").unwrap_or_default(),
+            suffix: text("num-suffix").unwrap_or_default(),
+            format: text("num-list-format"),
         });
     }
     levels
@@ -153,5 +140,6 @@ pub fn label(style: &ListStyle, level: usize, reached: &Reached) -> Option<Strin
             format!("{}{}{}", own.prefix, numbers.join("."), own.suffix)
         }
     };
-    (!label.trim().is_empty()).then(|| label.trim().to_owned())
+    let label = label.trim();
+    (!label.is_empty() && label.len() <= LABEL_BYTES_MAX).then(|| label.to_owned())
 }

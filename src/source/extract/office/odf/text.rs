@@ -5,7 +5,7 @@ use std::mem;
 
 use roxmltree::Node;
 
-use super::styles::{LEVELS, OdfStyles, Reached, count, label};
+use super::styles::{LEVELS, ListStyle, OdfStyles, Reached, count, label};
 use crate::source::extract::office::drawing::is_file_name;
 use crate::source::extract::office::reading_order::{Positioned, in_reading_order};
 use crate::source::extract::office::xml::{attribute, child, text_of};
@@ -16,7 +16,7 @@ const ROW_HEIGHT: f64 = 6.35;
 
 /// Writes the text of a document, then its footnotes and endnotes.
 pub fn write_document(body: Node, styles: &OdfStyles, text: &mut BlockWriter) {
-    let mut writer = OdfWriter { styles, text, numbers: Numbers::default(), notes: Vec::new() };
+    let mut writer = OdfWriter { styles, text, numbers: OdfNumbers::default(), notes: Vec::new() };
     writer.write(vec![OdfStep::Visit(body)]);
     writer.write_notes();
 }
@@ -24,7 +24,7 @@ pub fn write_document(body: Node, styles: &OdfStyles, text: &mut BlockWriter) {
 /// Writes each slide with its title first, then its shapes from top to bottom and from left to right, then its notes. Hidden
 /// slides are left out.
 pub fn write_slides(body: Node, styles: &OdfStyles, text: &mut BlockWriter) {
-    let mut writer = OdfWriter { styles, text, numbers: Numbers::default(), notes: Vec::new() };
+    let mut writer = OdfWriter { styles, text, numbers: OdfNumbers::default(), notes: Vec::new() };
     let pages = body.children().filter(|node| node.tag_name().name() == "page");
     for (number, page) in (1..).zip(pages) {
         if styles.hides(page) {
@@ -100,25 +100,27 @@ enum OdfStep<'a, 'input> {
     Visit(Node<'a, 'input>),
     EndCell,
     EndItem,
-    EndList(&'a str),
+    EndList,
     EndParagraph,
     EndRow,
     /// Continue the lists around a frame after its text.
-    EndFrame(Lists<'a>),
+    EndFrame(OdfLists<'a>),
 }
 
 /// The lists around the current paragraph.
 #[derive(Default)]
-struct Lists<'a> {
-    /// The name of each list's style; empty if there is none.
-    styles: Vec<&'a str>,
+struct OdfLists<'a> {
+    /// The style of each list.
+    styles: Vec<Option<&'a ListStyle>>,
+    /// The id of the outermost list, and the name of its style.
+    outermost: (&'a str, &'a str),
     /// What each item still has before it.
-    items: Vec<Item>,
+    items: Vec<OdfItem>,
     reached: Reached,
 }
 
 #[derive(Clone, Copy)]
-enum Item {
+enum OdfItem {
     /// The next paragraph has the label. The item may set the number.
     Next(Option<u32>),
     /// The label is written, or there is none.
@@ -127,7 +129,7 @@ enum Item {
 
 /// The numbers that lists and headings have reached.
 #[derive(Default)]
-struct Numbers<'a> {
+struct OdfNumbers<'a> {
     headings: Reached,
     /// The numbers at the end of each list, keyed by its id.
     by_list: HashMap<&'a str, Reached>,
@@ -138,7 +140,7 @@ struct Numbers<'a> {
 struct OdfWriter<'w, 'a, 'input> {
     styles: &'a OdfStyles,
     text: &'w mut BlockWriter,
-    numbers: Numbers<'a>,
+    numbers: OdfNumbers<'a>,
     /// The footnotes and endnotes.
     notes: Vec<Node<'a, 'input>>,
 }
@@ -152,7 +154,7 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
     }
 
     fn write(&mut self, mut steps: Vec<OdfStep<'a, 'input>>) {
-        let mut lists = Lists::default();
+        let mut lists = OdfLists::default();
         // The frames that are anchored in the current paragraph. Their text is written after the paragraph.
         let mut anchored = Vec::new();
         let mut is_in_paragraph = false;
@@ -171,8 +173,8 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
                     lists.items.pop();
                     continue;
                 }
-                OdfStep::EndList(id) => {
-                    self.end_list(&mut lists, id);
+                OdfStep::EndList => {
+                    self.end_list(&mut lists);
                     continue;
                 }
                 OdfStep::EndFrame(around) => {
@@ -204,13 +206,13 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
                 "line-break" => self.text.push_str("\n"),
                 "note" => self.notes.extend(child(node, "note-body")),
                 "list" => {
-                    let id = self.begin_list(node, &mut lists);
-                    steps.push(OdfStep::EndList(id));
+                    self.begin_list(node, &mut lists);
+                    steps.push(OdfStep::EndList);
                     steps.extend(children());
                 }
                 name @ ("list-item" | "list-header") => {
                     let start = attribute(node, "start-value").and_then(|start| start.parse().ok());
-                    lists.items.push(if name == "list-item" { Item::Next(start) } else { Item::Done });
+                    lists.items.push(if name == "list-item" { OdfItem::Next(start) } else { OdfItem::Done });
                     steps.push(OdfStep::EndItem);
                     steps.extend(children());
                 }
@@ -237,7 +239,8 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
                     steps.push(OdfStep::EndFrame(mem::take(&mut lists)));
                     steps.extend(children());
                 }
-                "desc" | "title" => {
+                // Elsewhere, an element with the name `title` is a field with the title of the document.
+                "desc" | "title" if node.parent().is_some_and(is_shape) => {
                     let words = text_of(node);
                     if !is_file_name(&words) {
                         self.text.block(BlockKind::Paragraph, words.trim());
@@ -273,8 +276,8 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
     }
 
     /// Starts a paragraph or a heading with its mark and number.
-    fn begin_paragraph(&mut self, node: Node<'a, 'input>, is_heading: bool, lists: &mut Lists<'a>) {
-        let label = self.list_label(node, lists);
+    fn begin_paragraph(&mut self, node: Node<'a, 'input>, is_heading: bool, lists: &mut OdfLists<'a>) {
+        let label = list_label(lists);
         if !is_heading {
             return match label {
                 Some(label) => self.text.begin(BlockKind::Item, &format!("{label} ")),
@@ -287,21 +290,6 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
         if let Some(label) = label {
             self.text.push_str(&format!("{label} "));
         }
-    }
-
-    /// Counts the item that a paragraph begins, and returns its label.
-    fn list_label(&mut self, node: Node<'a, 'input>, lists: &mut Lists<'a>) -> Option<String> {
-        let item = lists.items.last_mut()?;
-        let Item::Next(start) = mem::replace(item, Item::Done) else { return None };
-        let level = lists.items.len().min(LEVELS) - 1;
-        let of_list = lists.styles.last().copied().filter(|style| !style.is_empty());
-        let of_paragraph =
-            || attribute(node, "style-name").and_then(|style| self.styles.list_of_paragraph(style));
-        let style = of_list.or_else(of_paragraph).and_then(|style| self.styles.list(style));
-        // A list without a style has bullets.
-        let Some(style) = style else { return Some("-".to_owned()) };
-        count(style, level, start, &mut lists.reached);
-        label(style, level, &lists.reached)
     }
 
     /// Counts a heading that is in no list, and returns its number.
@@ -320,26 +308,27 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
         label(outline, level, &self.numbers.headings)
     }
 
-    /// Starts a list. Returns its id.
-    fn begin_list(&mut self, node: Node<'a, 'input>, lists: &mut Lists<'a>) -> &'a str {
-        // A list inside another one has the style of that one, unless it names its own.
-        let outer = lists.styles.last().copied();
-        let style = attribute(node, "style-name").or(outer).unwrap_or_default();
+    fn begin_list(&mut self, node: Node<'a, 'input>, lists: &mut OdfLists<'a>) {
+        let name = attribute(node, "style-name");
         if lists.styles.is_empty() {
+            let name = name.unwrap_or_default();
             let continued = attribute(node, "continue-list").and_then(|id| self.numbers.by_list.get(id));
             let continued = continued.or_else(|| {
                 let continues = attribute(node, "continue-numbering") == Some("true");
-                self.numbers.by_style.get(style).filter(|_| continues)
+                self.numbers.by_style.get(name).filter(|_| continues)
             });
             lists.reached = continued.copied().unwrap_or_default();
+            lists.outermost = (attribute(node, "id").unwrap_or_default(), name);
         }
-        lists.styles.push(style);
-        attribute(node, "id").unwrap_or_default()
+        // A list inside another one has the style of that one, unless it names its own.
+        let outer = lists.styles.last().copied().flatten();
+        lists.styles.push(name.map_or(outer, |name| self.styles.list(name)));
     }
 
-    fn end_list(&mut self, lists: &mut Lists<'a>, id: &'a str) {
-        let style = lists.styles.pop().unwrap_or_default();
+    fn end_list(&mut self, lists: &mut OdfLists<'a>) {
+        lists.styles.pop();
         if lists.styles.is_empty() {
+            let (id, style) = lists.outermost;
             self.numbers.by_list.insert(id, lists.reached);
             self.numbers.by_style.insert(style, lists.reached);
         }
@@ -356,6 +345,17 @@ impl<'a, 'input> OdfWriter<'_, 'a, 'input> {
             _ => self.styles.hides(node),
         }
     }
+}
+
+/// Counts the item that a paragraph begins, and returns its label.
+fn list_label(lists: &mut OdfLists) -> Option<String> {
+    let item = lists.items.last_mut()?;
+    let OdfItem::Next(start) = mem::replace(item, OdfItem::Done) else { return None };
+    let level = lists.items.len().min(LEVELS) - 1;
+    // A list without a style has bullets.
+    let Some(style) = lists.styles.last().copied().flatten() else { return Some("-".to_owned()) };
+    count(style, level, start, &mut lists.reached);
+    label(style, level, &lists.reached)
 }
 
 /// Returns whether an element is a shape that may have text.
