@@ -359,7 +359,14 @@ fn corpora(scratch: &Path, wanted: &str) -> Vec<Corpus> {
     add("notebooks", "ipynb", &mut repeated("ipynb"), bare_json);
     add("subtitles", "srt", &mut repeated("srt"), bare_text);
     add("XML", "xml", &mut repeated("xml"), bare_xml);
+    add("XLSX", "xlsx", &mut repeated("xlsx"), bare_excel);
+    add("XLS", "xls", &mut repeated("xls"), bare_excel);
+    add("ODS", "ods", &mut repeated("ods"), bare_ods);
+    add("EML", "eml", &mut repeated("eml"), bare_mail);
+    add("MBOX", "mbox", &mut [mailbox()].into_iter(), bare_text);
+    add("RTF", "rtf", &mut repeated("rtf"), bare_text);
     let rows = rows();
+    add("JSON", "json", &mut [json_array(&rows)].into_iter(), bare_json);
     add("JSONL", "jsonl", &mut [jsonl(&rows)].into_iter(), bare_jsonl);
     add("CSV", "csv", &mut [csv(&rows)].into_iter(), bare_csv);
     add("Parquet", "parquet", &mut [parquet(&rows)].into_iter(), bare_parquet);
@@ -455,6 +462,25 @@ fn jsonl(rows: &[Row]) -> Vec<u8> {
             + "\n"
     };
     rows.iter().map(line).collect::<String>().into_bytes()
+}
+
+fn json_array(rows: &[Row]) -> Vec<u8> {
+    let lines = String::from_utf8(jsonl(rows)).unwrap();
+    format!("[{}]", lines.trim_end().replace('\n', ",\n")).into_bytes()
+}
+
+/// Returns a mailbox of the messages in fixtures/corpus, repeated.
+fn mailbox() -> Vec<u8> {
+    let mails = fixtures("eml");
+    let mut mailbox = Vec::new();
+    while mailbox.len() < CORPUS_BYTES {
+        for (_, mail) in &mails {
+            mailbox.extend_from_slice(b"From - Mon Mar 02 08:15:00 2026\n");
+            mailbox.extend_from_slice(mail);
+            mailbox.extend_from_slice(b"\n\n");
+        }
+    }
+    mailbox
 }
 
 fn csv(rows: &[Row]) -> Vec<u8> {
@@ -591,6 +617,30 @@ fn bare_jsonl(path: &Path) {
     for line in BufReader::new(File::open(path).unwrap()).split(b'\n') {
         black_box(serde_json::from_slice::<Value>(&line.unwrap()).unwrap());
     }
+}
+
+fn bare_json(path: &Path) {
+    black_box(serde_json::from_reader::<_, Vec<Value>>(BufReader::new(File::open(path).unwrap())).unwrap());
+}
+
+fn bare_excel(path: &Path) {
+    use calamine::Reader;
+    black_box(calamine::open_workbook_auto(path).unwrap().worksheets());
+}
+
+/// Parses the cells.
+fn bare_ods(path: &Path) {
+    let mut archive = ZipArchive::new(File::open(path).unwrap()).unwrap();
+    let mut reader = quick_xml::Reader::from_reader(BufReader::new(archive.by_name("content.xml").unwrap()));
+    let mut buffer = Vec::new();
+    while !matches!(black_box(reader.read_event_into(&mut buffer).unwrap()), quick_xml::events::Event::Eof) {
+        buffer.clear();
+    }
+}
+
+fn bare_mail(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    black_box(mail_parser::MessageParser::default().parse(&bytes));
 }
 
 fn bare_csv(path: &Path) {
