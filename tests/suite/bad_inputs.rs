@@ -562,7 +562,7 @@ fn mails_and_others() -> Vec<Bad> {
         bad("pdf.eml", pdf("a page"), "not mail (EML) but PDF;"),
         bad("old.eml", ole(), "not mail (EML) but an old Office document or one with a password;"),
         bad("sealed.eml", "From: a@x\nContent-Type: application/pkcs7-mime\n\nMIIB", "encrypted with S/MIME;"),
-        bad("bytes.eml", [b"From: a@x\nContent-Type: text/plain; charset=utf-8\n\n\xe4\xbb\x8a\xe5\xa4\xa9".as_slice(), b"\xff \xff \xff \xff"].concat(), "not readable as mail (EML): its text is not in the encoding that it names;"),
+        bad("bytes.eml", [b"From: a@x\nContent-Type: text/plain; charset=utf-8\n\n".as_slice(), CHINESE.as_bytes(), b"\xff\xfe\xff", CHINESE.as_bytes(), b"\xff\xff"].concat(), "not readable as mail (EML): its text is not in the encoding that it names;"),
         bad("text.mbox", "only text", "not readable as mailbox (MBOX): it does not begin with a line"),
         bad("pdf.mbox", pdf("a page"), "not mailbox (MBOX) but PDF;"),
         bad("cut.mbox.gz", half(&gzip(mailbox.as_bytes())), NO_GZIP),

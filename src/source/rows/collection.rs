@@ -18,6 +18,10 @@ pub struct Members {
     /// `None` after the final group.
     worker: Option<Worker>,
     members: vec::IntoIter<Member>,
+    /// How many bytes of the file had been read before the latest group, and after it.
+    consumed: (u64, u64),
+    /// The number of documents in the latest group.
+    group: u64,
     /// The error that ended the reading of the file. It follows the documents of the final group.
     error: Option<DocumentError>,
     source: Source,
@@ -39,7 +43,8 @@ impl Members {
         // All documents of a Parquet file are rows.
         let row = (format == CollectionFormat::Parquet).then_some(0);
         let members = Vec::new().into_iter();
-        let mut documents = Members { worker: Some(worker), members, error: None, source, row };
+        let mut documents =
+            Members { worker: Some(worker), members, consumed: (0, 0), group: 0, error: None, source, row };
         documents.accept(sent);
         Ok(documents)
     }
@@ -47,7 +52,8 @@ impl Members {
     fn accept(&mut self, sent: Sent) {
         let Sent { section, members, consumed, end } = sent;
         self.source.section(section);
-        self.source.consumed.store(consumed, Relaxed);
+        self.consumed = (self.consumed.1, consumed.max(self.consumed.1));
+        self.group = members.len() as u64;
         self.members = members.into_iter();
         if let Some(end) = end {
             self.worker = None;
@@ -56,6 +62,11 @@ impl Members {
     }
 
     fn found(&mut self, member: Member) -> Found {
+        // The documents of a group share what was read for it.
+        let (before, after) = self.consumed;
+        let done = self.group - self.members.len() as u64;
+        let share = u128::from(after - before) * u128::from(done) / u128::from(self.group.max(1));
+        self.source.consumed.store(before + u64::try_from(share).unwrap_or(0), Relaxed);
         match member {
             Member::Row(number, Ok(record)) => {
                 self.row = Some(number);
