@@ -619,10 +619,6 @@ fn bare_jsonl(path: &Path) {
     }
 }
 
-fn bare_json(path: &Path) {
-    black_box(serde_json::from_reader::<_, Vec<Value>>(BufReader::new(File::open(path).unwrap())).unwrap());
-}
-
 fn bare_excel(path: &Path) {
     use calamine::Reader;
     black_box(calamine::open_workbook_auto(path).unwrap().worksheets());
