@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::labels::is_labelled;
-use super::measure::{Measures, Size, is_container};
+use super::measure::{Measures, TextSize, is_container};
 use super::metadata::ARTICLES;
 use super::page::Page;
 
@@ -114,7 +114,7 @@ fn leave_out_labelled(page: &mut Page, declared: Declared, main: Option<usize>) 
             at = page.end(at);
             continue;
         }
-        let Size { prose, .. } = sizes[at];
+        let TextSize { prose, .. } = sizes[at];
         let holds_top = (at..page.end(at)).contains(&top);
         let is_page = 10 * prose_left.saturating_sub(prose) < sizes[0].prose;
         if labelled[at] && !holds_top && !holds_main[at] && !is_page && !is_post(page, at) {
@@ -193,7 +193,7 @@ fn leave_out_by_density(page: &mut Page, declared: Declared) -> bool {
 /// Decides which siblings of the densest node and of its ancestors are content.
 struct Choice<'a> {
     page: &'a Page,
-    sizes: &'a [Size],
+    sizes: &'a [TextSize],
     declared: Declared,
     top: usize,
     holds_headline: Vec<bool>,
@@ -276,7 +276,7 @@ fn leave_out_lists_of_links(page: &mut Page) {
 }
 
 /// Leaves out the titles of what was left out. `sizes` are those before that.
-fn leave_out_titles_without_text(page: &mut Page, sizes: &[Size]) {
+fn leave_out_titles_without_text(page: &mut Page, sizes: &[TextSize]) {
     let mut at = 0;
     while at < page.len() {
         if is_title(page, at)
@@ -295,7 +295,7 @@ fn is_title(page: &Page, at: usize) -> bool {
 }
 
 /// Returns whether all that stood between a title and the next one was left out.
-fn has_lost_its_text(page: &Page, title: usize, sizes: &[Size]) -> bool {
+fn has_lost_its_text(page: &Page, title: usize, sizes: &[TextSize]) -> bool {
     let mut following =
         page.children_from(page.end(title), page.parent(title)).filter(|&at| sizes[at].text > 0);
     if !following.next().is_some_and(|at| page.is_left_out(at)) {

@@ -48,7 +48,12 @@ pub fn is_labelled(page: &Page, at: usize, with_credits: bool) -> bool {
     let is_section = element == "section" || page.attribute(at, "class").as_deref() == Some("section");
     for attribute in if is_section { &["class"][..] } else { &["class", "id"] } {
         let Some(names) = page.attribute(at, attribute) else { continue };
-        for name in names.split_ascii_whitespace().filter(|name| name.len() <= NAME_MAX) {
+        let is_usable = |name: &&str| {
+            // The id of a function in a manual has its name.
+            let is_of_function = *attribute == "id" && name.contains('-') && name.contains('_');
+            name.len() <= NAME_MAX && !is_of_function
+        };
+        for name in names.split_ascii_whitespace().filter(is_usable) {
             let words = words(name);
             let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
             let is_label = has(&WORDS)

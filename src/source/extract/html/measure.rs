@@ -22,7 +22,7 @@ const EAST_ASIAN_LETTERS: usize = 3;
 
 /// The sizes of a node with its descendants. Texts are measured in letters: characters other than white space.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Size {
+pub struct TextSize {
     /// The whole text.
     pub text: usize,
     /// The text of links.
@@ -35,7 +35,7 @@ pub struct Size {
     pub headlines: usize,
 }
 
-impl Size {
+impl TextSize {
     /// Returns whether more than half of the text is prose.
     pub fn is_prose(&self) -> bool {
         self.prose > 0 && 2 * self.prose >= self.text
@@ -51,7 +51,7 @@ impl Size {
         self.headlines >= HEADLINES_MIN && self.prose < self.headlines * TEASER_MAX
     }
 
-    fn add(&mut self, other: Size) {
+    fn add(&mut self, other: TextSize) {
         self.text += other.text;
         self.linked += other.linked;
         self.prose += other.prose;
@@ -63,7 +63,7 @@ impl Size {
 /// The measures of all nodes of a page. What is left out has no size.
 pub struct Measures {
     /// The size of each node.
-    pub sizes: Vec<Size>,
+    pub sizes: Vec<TextSize>,
     /// The prose of the paragraphs that each node holds, and half of the prose that its children hold. The list items of a menu of
     /// teasers hold as much prose as an article, but no node holds many of them.
     pub held: Vec<usize>,
@@ -72,9 +72,9 @@ pub struct Measures {
 impl Measures {
     /// Measures each node of a page.
     pub fn of(page: &Page) -> Measures {
-        let nodes = vec![Size::default(); page.len()];
+        let nodes = vec![TextSize::default(); page.len()];
         let mut measuring =
-            Measuring { page, sizes: nodes, held: vec![0; page.len()], line: Size::default(), block: 0 };
+            Measuring { page, sizes: nodes, held: vec![0; page.len()], line: TextSize::default(), block: 0 };
         measuring.run();
         let Measuring { mut sizes, held, .. } = measuring;
         for at in (1..page.len()).rev() {
@@ -89,10 +89,10 @@ impl Measures {
 struct Measuring<'a> {
     page: &'a Page,
     /// The sizes without those of the descendants.
-    sizes: Vec<Size>,
+    sizes: Vec<TextSize>,
     held: Vec<usize>,
     /// The size of the current line. A line ends where a block starts or ends.
-    line: Size,
+    line: TextSize,
     /// The innermost block that holds the current line.
     block: usize,
 }
@@ -117,7 +117,7 @@ impl Measuring<'_> {
             if let Some(contents) = self.page.text(at) {
                 let text = letters(&contents);
                 let linked = if at < link_end { text } else { 0 };
-                let size = Size { text, linked, ..Size::default() };
+                let size = TextSize { text, linked, ..TextSize::default() };
                 self.sizes[at].add(size);
                 self.line.add(size);
             } else if self.page.is_block(at) {
@@ -135,7 +135,7 @@ impl Measuring<'_> {
     }
 
     fn end_line(&mut self) {
-        let Size { text, linked, .. } = std::mem::take(&mut self.line);
+        let TextSize { text, linked, .. } = std::mem::take(&mut self.line);
         let name = self.page.name(self.block);
         let min = match name {
             "pre" => 1,
