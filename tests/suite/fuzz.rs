@@ -864,9 +864,7 @@ fn the_main_content_of_a_hostile_page_is_found_in_time() {
         format!("<script type='application/ld+json'>{}</script><p>a", repeat("[")),
         format!("<script type='application/ld+json'>[{}0]</script><p>a", repeat("{\"@type\":\"Article\"},")),
         repeat("<script type='application/ld+json'>{\"articleBody\":\"<p>a\"}</script>"),
-        repeat(
-            "<script type='text/template'><p>a text that is long enough to be prose, and not the words of a button, of a link or of a menu</p></script>",
-        ),
+        repeat("<script type='text/template'><p>a text that is long enough for a paragraph</p></script>"),
         repeat("<h2></h2><p>a<h2>x</h2><ul><li><a href=a>a headline of another page</a></ul>"),
         repeat("<table><tr><td>a</table>"),
         repeat("<div hidden>a</div>"),

@@ -66,9 +66,6 @@ fn declared(page: &Page) -> Declared {
         {
             return Declared::Article;
         }
-        if page.name(at) == "main" {
-            declared = Declared::Documentation;
-        }
         if page.name(at) != "meta" {
             continue;
         }
@@ -100,10 +97,10 @@ fn main_content(page: &Page) -> Option<usize> {
 /// Leaves out what is labelled as surroundings, unless the page would lose its content by that.
 fn leave_out_labelled(page: &mut Page, declared: Declared, main: Option<usize>) {
     let Measures { sizes, held } = Measures::of(page);
-    let labelled: Vec<bool> = (0..page.len()).map(|at| is_labelled(page, at)).collect();
+    let labelled: Vec<bool> =
+        (0..page.len()).map(|at| is_labelled(page, at, declared != Declared::Documentation)).collect();
     let top = densest(page, &held, &labelled);
     let holds_main = page.holding(|page, at| page.name(at) == "main");
-    let main = main.filter(|_| declared == Declared::Documentation).map_or(0..0, |main| main..page.end(main));
     // In a forum, the posts have a label, and the densest node is one of them or holds them.
     let of_top: HashSet<_> =
         ancestors(page, top).filter(|&at| labelled[at]).map(|at| kind(page, at)).collect();
@@ -112,16 +109,15 @@ fn leave_out_labelled(page: &mut Page, declared: Declared, main: Option<usize>) 
     let mut prose_left = sizes[0].prose;
     let mut at = 0;
     while at < page.len() {
-        if matches!(page.name(at), "pre" | "code") {
+        if matches!(page.name(at), "pre" | "code") || main == Some(at) && declared == Declared::Documentation
+        {
             at = page.end(at);
             continue;
         }
         let TextSize { prose, .. } = sizes[at];
         let holds_top = (at..page.end(at)).contains(&top);
-        // The main element of a documentation may have a note in the form of a sidebar.
-        let is_note = main.contains(&at) && sizes[at].is_prose();
         let is_page = 10 * prose_left.saturating_sub(prose) < sizes[0].prose;
-        if labelled[at] && !holds_top && !holds_main[at] && !is_note && !is_page && !is_post(page, at) {
+        if labelled[at] && !holds_top && !holds_main[at] && !is_page && !is_post(page, at) {
             prose_left = prose_left.saturating_sub(prose);
             page.leave_out(at);
         }
@@ -228,10 +224,12 @@ impl Choice<'_> {
         if self.holds_headline[at] && !self.holds_headline[on] {
             return true;
         }
+        let is_unsaid = self.declared == Declared::Nothing;
         if self.is_list_of_links(at) {
-            return false;
+            // The items of a list of changes may be links.
+            return is_unsaid && self.page.name(at) == "li" && self.page.is_alike(at, on);
         }
-        self.declared == Declared::Nothing
+        is_unsaid
             || on == self.top
             || matches!(self.page.name(at), "h2" | "h3")
             || self.page.is_alike(at, on)

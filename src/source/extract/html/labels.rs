@@ -5,14 +5,17 @@ use super::page::Page;
 /// Words that begin like one of these name surroundings. The list has the words that content management systems use, whatever
 /// the language of the page.
 #[rustfmt::skip]
-const STEMS: [&str; 32] = [
-    "advert", "banner", "breadcrumb", "comment", "consent", "cookie", "copyright", "disqus", "footer", "gdpr", "login",
+const STEMS: [&str; 30] = [
+    "advert", "banner", "breadcrumb", "comment", "consent", "cookie", "disqus", "footer", "gdpr", "login",
     "masthead", "menu", "modal", "navbar", "navigation", "newsletter", "overlay", "pager", "pagination", "popup", "promo",
-    "recommend", "related", "respond", "share", "sharing", "sidebar", "signup", "social", "sponsor", "subscri",
+    "recommend", "related", "respond", "share", "sharing", "signup", "social", "sponsored", "subscri",
 ];
 
 /// Words that name surroundings only if they are the whole word.
-const WORDS: [&str; 9] = ["ad", "ads", "author", "byline", "nav", "tagcloud", "tags", "toolbar", "widget"];
+const WORDS: [&str; 9] = ["ad", "ads", "nav", "sidebar", "sidebars", "tagcloud", "tags", "toolbar", "widget"];
+
+/// Words that name who wrote a page. The title page of a manual has the same names.
+const CREDITS: [&str; 3] = ["author", "byline", "copyright"];
 
 /// A name that begins with one of these words tells a state or a topic, such as `has-sidebar` or `category-social`.
 const STATES: [&str; 8] = ["category", "has", "is", "js", "no", "tag", "with", "without"];
@@ -32,8 +35,9 @@ const NAME_MAX: usize = 100;
 /// Elements that a label may leave out. Others, such as table rows and terms of a list, are parts of a whole.
 const LABELLED: [&str; 9] = ["aside", "div", "footer", "form", "header", "ol", "p", "section", "ul"];
 
-/// Returns whether the names of an element say that it surrounds the article. A footer needs no name.
-pub fn is_labelled(page: &Page, at: usize) -> bool {
+/// Returns whether the names of an element say that it surrounds the article. A footer needs no name. `with_credits` says whether
+/// the names of authors surround an article too.
+pub fn is_labelled(page: &Page, at: usize, with_credits: bool) -> bool {
     let element = page.name(at);
     if !LABELLED.contains(&element) {
         return false;
@@ -44,11 +48,17 @@ pub fn is_labelled(page: &Page, at: usize) -> bool {
     let is_section = element == "section" || page.attribute(at, "class").as_deref() == Some("section");
     for attribute in if is_section { &["class"][..] } else { &["class", "id"] } {
         let Some(names) = page.attribute(at, attribute) else { continue };
-        for name in names.split_ascii_whitespace().filter(|name| name.len() <= NAME_MAX) {
+        let is_usable = |name: &&str| {
+            // The id of a function in a manual has its name.
+            let is_of_function = *attribute == "id" && name.contains('-') && name.contains('_');
+            name.len() <= NAME_MAX && !is_of_function
+        };
+        for name in names.split_ascii_whitespace().filter(is_usable) {
             let words = words(name);
             let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
-            let is_label =
-                has(&WORDS) || words.iter().any(|word| STEMS.iter().any(|stem| word.starts_with(stem)));
+            let is_label = has(&WORDS)
+                || with_credits && has(&CREDITS)
+                || words.iter().any(|word| STEMS.iter().any(|stem| word.starts_with(stem)));
             if has(&EMBEDDED) || !is_label && element != "footer" && has(&CONTENT) {
                 return false;
             }
@@ -59,16 +69,16 @@ pub fn is_labelled(page: &Page, at: usize) -> bool {
     is_labelled
 }
 
-/// Returns the words of a name in lower case: `relatedPosts` and `related-posts` are `related` and `posts`.
+/// Returns the words of a name in lower case, without numbers: `relatedPosts` and `related-posts2` are `related` and `posts`.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;
     for c in name.chars() {
-        if !c.is_alphanumeric() || c.is_uppercase() && was_lower {
+        if !c.is_alphabetic() || c.is_uppercase() && was_lower {
             words.push(String::new());
         }
         was_lower = c.is_lowercase();
-        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphabetic()) {
             word.extend(c.to_lowercase());
         }
     }
