@@ -147,8 +147,8 @@ pub struct ReadingArguments {
 
     /// Character encoding of files [default: detected]
     ///
-    /// This option applies to text, Markdown, HTML, CSV and TSV files. NAME is the name of an encoding, such as gb18030 or
-    /// windows-1252.
+    /// This option applies to text, Markdown, HTML, CSV and TSV files. NAME is the name of an encoding, such as gb18030,
+    /// windows-1252 or cp852.
     #[arg(long, value_name = "NAME", help_heading = TEXT)]
     pub encoding: Option<String>,
 

@@ -74,7 +74,7 @@ fn texts_in_old_encodings_are_read_in_every_kind_of_file() {
 }
 
 #[test]
-fn a_page_may_declare_an_encoding_of_dos() {
+fn a_page_is_what_it_declares_if_that_makes_words() {
     let playground = Playground::new();
     let xml = |name: &str| {
         format!(
@@ -85,12 +85,13 @@ fn a_page_may_declare_an_encoding_of_dos() {
     // One word is too short to tell the encoding.
     playground.write("docs/a.xhtml", [xml("IBM855").as_bytes(), &IBM855[..10], end].concat());
     playground.write("docs/b.html", [b"<meta charset=cp437><p>pr\x82t", &end[..]].concat());
+    playground.write("docs/d.html", [b"<meta charset=iso-8859-1><p>", KOI8, &end[..]].concat());
     playground.write("docs/c.html", [b"<meta charset=Johab><p>pr\x82t", &end[..]].concat());
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
     ran.says("failed: docs/c.html: cannot be decoded as Johab; name its encoding with --encoding");
-    ran.says("decoded: 1 IBM437, 1 IBM855");
-    let expected =
-        [("a.xhtml", "Журналисты"), ("b.html", "prét")].map(|(id, text)| (id.to_owned(), text.to_owned()));
+    ran.says("decoded: 1 IBM437, 1 IBM855, 1 KOI8-U");
+    let expected = [("a.xhtml", "Журналисты"), ("b.html", "prét"), ("d.html", RUSSIAN)];
+    let expected = expected.map(|(id, text)| (id.to_owned(), text.to_owned()));
     assert_eq!(texts(&playground), expected);
 }
 

@@ -648,9 +648,10 @@ impl Reader {
     }
 
     fn wrong_in(&self, document: &Document, input: &Input) -> Option<String> {
-        let may_have = may_have_replacement(&input.bytes) || may_have_replacement(&input.content);
-        let is_repaired = document.repaired > 0;
-        if document.content.text().contains(char::REPLACEMENT_CHARACTER) && !may_have && !is_repaired {
+        let may_have = document.repaired > 0
+            || may_have_replacement(&input.bytes)
+            || may_have_replacement(&input.content);
+        if document.content.text().contains(char::REPLACEMENT_CHARACTER) && !may_have {
             return Some("a replacement character that was not there".to_owned());
         }
         let content = document.content.clean();

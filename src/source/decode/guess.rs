@@ -356,6 +356,12 @@ impl<'a> Words<'a> {
     }
 }
 
+/// Returns whether an encoding makes words of a text. Returns `true` for encodings that are not among the candidates.
+pub fn fits(bytes: &[u8], charset: Charset) -> bool {
+    let Some(candidate) = ALL.iter().find(|candidate| candidate.charset == charset) else { return true };
+    candidate.score(&Words::of(bytes)).is_some_and(|score| score.is_a_language())
+}
+
 /// Finds the single-byte encoding of a text that has other bytes than ASCII.
 pub fn single_byte(bytes: &[u8]) -> Guess {
     let words = Words::of(bytes);

@@ -104,7 +104,8 @@ fn detect_and_decode(bytes: Vec<u8>, declared: Option<Charset>) -> Result<Decode
         Some(charset) => {
             let decoded =
                 decode_as(&bytes, charset).and_then(|decoded| without_c1_controls(decoded, charset));
-            if decoded.is_ok() {
+            // Some programs declare ISO-8859-1 whatever the encoding is.
+            if decoded.is_ok() && (guess::fits(&bytes, charset) || guess(&bytes, true).is_err()) {
                 return decoded;
             }
         }
