@@ -26,4 +26,5 @@ pub mod digest; // identifies texts, ids and token ids by a hash
 pub mod error; // defines the errors of documents
 mod environment; // reads paths from environment variables
 mod interrupt; // ends a run on Ctrl-C
+mod network; // what the clients of the hub and of object storage share
 mod shard; // divides the documents between jobs

@@ -30,7 +30,8 @@ from passages import make_passages, write_passages
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = ROOT / "scripts"
 CACHE = ROOT / "target/bench"
-TOOL = ROOT / "target/release/qwen3-index"
+# `--quick` measures nothing, so the program of the tests will do.
+TOOL = ROOT / "target" / ("debug" if "--quick" in sys.argv else "release") / "qwen3-index"
 TINY_TOKENIZER = ROOT / "fixtures/qwen3-tiny/tokenizer.json"
 
 # 30 tokens, including the words that the tool puts around it.

@@ -18,7 +18,7 @@ use crate::make::{
     book, document_xml, docx, epub, gzip, odf, odp, ods, odt, ole_file, open_document, package, parquet, pdf,
     pdf_objects, pdf_page, pptx, presentation, relationships, strings, utf16be, utf16le, xlsx, zip, zstd,
 };
-use crate::util::{Playground, Ran, bound_by_modes, ids_and_texts, repository, rows};
+use crate::util::{NO_SETPRIV, Playground, Ran, bound_by_modes, ids_and_texts, repository, rows, skip};
 
 /// A bad file and its message.
 struct Bad {
@@ -1119,8 +1119,7 @@ fn what_this_user_may_not_read_is_said() {
     // The root user and its child processes may read every file, unless they drop that right.
     if fs::read(playground.path("docs/text.txt")).is_ok() {
         let Some(bound) = bound_by_modes(&command) else {
-            println!("skipped: modes do not count for this user, and there is no setpriv (util-linux)");
-            return;
+            return skip(NO_SETPRIV);
         };
         command = bound;
     }

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::pipeline::{filter, reading};
-use crate::util::{Playground, Ran, after, bound_by_modes, limited, repository, rows};
+use crate::util::{NO_SETPRIV, Playground, Ran, after, bound_by_modes, limited, repository, rows, skip};
 
 /// Limit of each wait: a process that needs longer hangs, and is not only slow.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -983,7 +983,7 @@ impl Mount {
         mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).stderr(Stdio::null());
         let is_mounted = mount.status().is_ok_and(|status| status.success());
         if !is_mounted {
-            println!("skipped: this user cannot mount a tmpfs");
+            skip("this user cannot mount a tmpfs");
         }
         is_mounted.then_some(Mount(path))
     }
@@ -1057,7 +1057,7 @@ fn bound(playground: &Playground, arguments: &[&str]) -> Option<Command> {
     }
     let bound = bound_by_modes(&command);
     if bound.is_none() {
-        println!("skipped: file modes do not count for root, and there is no setpriv (util-linux)");
+        skip(NO_SETPRIV);
     }
     bound
 }
@@ -1185,8 +1185,7 @@ fn a_run_that_gets_the_lock_late_reads_what_the_other_run_wrote() {
     late.arg(command.get_program()).args(command.get_args()).current_dir(playground.path(""));
     late.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        println!("skipped: no strace");
-        return;
+        return skip("there is no strace");
     }
     let late = Running::start(&mut late);
     eventually("it is at the lock", || playground.path(LOCK).exists());

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::util::{Golden, Playground, Ran, cosine, cpu_library, golden, jsonl, our_exports};
+use crate::util::{Golden, Playground, Ran, cosine, cpu_library, golden, jsonl, our_exports, skip};
 
 const PLAIN: [&str; 4] = ["--device", "openvino", "--model-file", "model_plain.onnx"];
 
@@ -68,7 +68,7 @@ fn openvino_that_cannot_be_used_is_refused_in_one_line() {
 #[test]
 fn openvino_computes_in_bfloat16_and_runs_the_whole_graph_or_none() {
     if !has_bf16() {
-        return println!("skipped: this processor has no bfloat16");
+        return skip("this processor has no bfloat16");
     }
     let playground = Playground::new();
     let texts: Vec<Golden> = golden().into_iter().filter(|text| text.instruction.is_none()).collect();

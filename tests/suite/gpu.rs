@@ -1,11 +1,11 @@
-//! `--device cuda` and `--device auto`. Without a GPU, the tests that need one print that they are skipped; with `GPU_CHECK`
+//! `--device cuda` and `--device auto`. Without a GPU, the tests that need one are skipped; with `GPU_CHECK`
 //! set, as by `scripts/gpu_check`, they run in any case. `stand_in.rs` tests too little memory.
 
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::util::{Golden, Playground, Ran, cosine, cpu_library, golden, jsonl, our_exports};
+use crate::util::{Golden, Playground, Ran, cosine, cpu_library, golden, jsonl, our_exports, skip};
 
 const CUDA: [&str; 2] = ["--device", "cuda"];
 
@@ -17,24 +17,23 @@ fn arguments() -> [&'static str; 6] {
     ["build", "in.jsonl", "-o", "out.parquet", "--model", our_exports().to_str().unwrap()]
 }
 
-/// Returns why there is no GPU to test with; `None` if there is one, even if it does not work.
-fn no_gpu() -> Option<String> {
+/// Returns whether there is a GPU to test with, even if it does not work.
+fn has_gpu() -> bool {
     if env::var_os("GPU_CHECK").is_some() {
-        return None;
+        return true;
     }
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &[&CUDA[..], &["--dry-run"]].concat());
     let missing =
         ["no NVIDIA driver", "no CUDA-capable device", "there is no GPU 0", "is not installed", "beside it"];
-    let is_missing = missing.iter().any(|words| ran.stderr.contains(words));
-    is_missing.then(|| ran.stderr.trim().to_owned())
+    !missing.iter().any(|words| ran.stderr.contains(words))
 }
 
 macro_rules! needs_gpu {
     () => {
-        if let Some(why) = no_gpu() {
-            return println!("skipped: {why}");
+        if !has_gpu() {
+            return skip("there is no GPU that CUDA can use");
         }
     };
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::checkpoints;
-use crate::util::{self, Playground, Ran, has_dot_products, repository, rows};
+use crate::util::{self, Playground, Ran, has_dot_products, repository, rows, skip};
 
 fn run(playground: &Playground, program: &Path, arguments: &[&str]) -> Ran {
     playground.output(Command::new(program).args(arguments).current_dir(playground.path("")), "")
@@ -37,7 +37,7 @@ fn the_wheel_alone_downloads_exports_and_builds() {
     let pip = environment.join("bin/pip");
     let index = run(&playground, &pip, &["index", "versions", "onnxruntime", "--retries", "1"]);
     if index.code != Some(0) {
-        return println!("skipped: the package index cannot be reached: {}", index.stderr.trim());
+        return skip("the index of Python packages cannot be reached");
     }
     let wheel = wheel();
     run(&playground, &pip, &["install", "--quiet", wheel.to_str().unwrap()]).expect(0);

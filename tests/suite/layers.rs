@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 /// The layers, from the lowest to the highest.
 const LAYERS: [&[&str]; 9] = [
-    &["console", "digest", "environment", "error", "interrupt", "shard"],
+    &["console", "digest", "environment", "error", "interrupt", "network", "shard"],
     &["text"],
     &["vector"],
     &["storage"],

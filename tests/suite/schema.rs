@@ -1,7 +1,7 @@
 //! The messages of ONNX in `src/model/export/schema.rs` are those of `onnx.proto` beside it, which is the official file of onnx
 //! 1.23.2.
 //!
-//! `UPDATE_SCHEMA=1 cargo test --release --locked --test suite -- schema` generates them.
+//! `UPDATE_SCHEMA=1 cargo test --locked --test suite -- schema` generates them.
 
 use std::env;
 use std::fs;

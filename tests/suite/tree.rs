@@ -14,7 +14,7 @@ use qwen3_index::source::{Filter, Found, Roots};
 
 use crate::make::{gzip, parquet, pdf, strings};
 use crate::pipeline::reading;
-use crate::util::{Playground, Ran, after, bound_by_modes};
+use crate::util::{NO_SETPRIV, Playground, Ran, after, bound_by_modes, skip};
 
 const SECRET: &str = "the password is swordfish";
 
@@ -206,8 +206,7 @@ fn an_ignore_file_that_this_user_may_not_read_is_said() {
     mode(0o000);
     let Some(mut command) = bound_by_modes(&playground.command(&["build", "docs", "-o", "out.parquet"]))
     else {
-        println!("skipped: there is no setpriv (util-linux)");
-        return;
+        return skip(NO_SETPRIV);
     };
     let ran = playground.output(&mut command, "").expect(1);
     mode(0o600);

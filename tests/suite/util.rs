@@ -2,11 +2,12 @@
 
 use std::env;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Int8Type, Int64Type};
@@ -39,13 +40,39 @@ pub fn our_exports() -> &'static Path {
         if has_dot_products() {
             command.arg("int8");
         } else {
-            println!("skipped: the int8 export, since this processor has no VNNI");
+            skip(NO_VNNI);
         }
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         print!("{}", String::from_utf8_lossy(&output.stdout));
         folder
     })
+}
+
+/// Why a test of 8-bit products cannot run on a processor.
+pub const NO_VNNI: &str = "this processor has no 8-bit dot products (VNNI)";
+
+/// Why a test of file permissions cannot run.
+pub const NO_SETPRIV: &str = "file modes do not count for this user, and there is no setpriv (util-linux)";
+
+/// The reasons for which a test may be skipped where `CI` is `true`, because the machines of CI differ in them.
+const ALLOWED_IN_CI: [&str; 4] = [
+    NO_VNNI,
+    "this processor has no bfloat16",
+    "there is no GPU that CUDA can use",
+    "the kernel reports no system calls to a supervisor",
+];
+
+/// Notes that a test, or a part of it, cannot run on this machine. `scripts/test` prints the notes at its end.
+///
+/// # Panics
+/// `CI` is `true`, and the reason is none of [`ALLOWED_IN_CI`].
+pub fn skip(reason: &str) {
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!is_ci || ALLOWED_IN_CI.contains(&reason), "skipped where CI is true: {reason}");
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skipped.txt");
+    let mut notes = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    writeln!(notes, "{}: {reason}", thread::current().name().unwrap_or_default()).unwrap();
 }
 
 /// Returns whether the processor has 8-bit dot products. Without them ONNX Runtime's 8-bit products overflow.

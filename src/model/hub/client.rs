@@ -10,15 +10,14 @@ use std::time::Duration;
 use anyhow::{anyhow, bail, ensure};
 use serde::Deserialize;
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder};
 
 use super::environment::{home, path_variable};
 use super::error::HubError;
 use super::event::{OnProgress, Progress};
-use super::proxy::EndpointProxy;
 use crate::interrupt::{self, Interrupted};
+use crate::network::{self, EndpointProxy};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
@@ -111,16 +110,10 @@ impl Client {
             "HF_ENDPOINT: is not a URL; write it as https://host"
         );
         let proxy = EndpointProxy::from_environment(&endpoint)?;
-        // The certificates of the system include the certificate of a company's firewall, if there is one.
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .tls_config(tls)
-            .proxy(proxy.as_ref().map(|proxy| proxy.proxy.clone()))
+        let agent = network::client(proxy.as_ref())
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(READ_TIMEOUT))
             .timeout_per_read(Some(READ_TIMEOUT))
-            .user_agent(concat!("qwen3-index/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Client { agent: agent.into(), endpoint, proxy, token: token() })
     }

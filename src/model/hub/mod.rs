@@ -6,7 +6,6 @@ mod client;
 mod environment;
 mod error;
 mod event;
-mod proxy;
 mod pull;
 mod repository;
 

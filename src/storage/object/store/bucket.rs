@@ -17,6 +17,7 @@ use super::super::url::{Scheme, Url, Version};
 use super::body;
 use super::connection::{Connection, PATIENCE};
 use super::errors;
+use super::transport::REQUESTS_MAX;
 use crate::error::StoreError;
 use crate::interrupt::{self, Interrupted};
 
@@ -27,9 +28,6 @@ pub const BLOCK_BYTES: u64 = 8 << 20;
 
 /// The most simultaneous requests for blocks of one object.
 pub const BLOCKS_AHEAD: usize = 3;
-
-/// The most simultaneous requests for blocks, for all objects together.
-const REQUESTS_MAX: usize = 32;
 
 /// The time between two checks for an interrupt while a request runs.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
@@ -92,7 +90,7 @@ impl Store {
     pub fn new(scheme: Scheme, backend: Backend, connection: Arc<Connection>) -> anyhow::Result<Self> {
         let Backend { objects, parts, pages, conditions } = backend;
         let runtime =
-            Builder::new_multi_thread().worker_threads(2).thread_name("objects").enable_all().build();
+            Builder::new_multi_thread().worker_threads(2).thread_name("objects").enable_time().build();
         let runtime =
             runtime.context("cannot start threads for object storage; check the limit on processes")?;
         let request_slots = Arc::new(Semaphore::new(REQUESTS_MAX));

@@ -14,11 +14,11 @@ use object_store::client::{
     HttpService,
 };
 use object_store::{ClientOptions, HeaderValue};
-use reqwest::Url;
+use url::Url;
 
 use super::body;
-use super::client::client;
 use super::errors::root_cause;
+use super::transport::Transport;
 use crate::console::Reporter;
 
 /// How long a store may be unavailable before a request fails. The limit must be less than five minutes, because the signature
@@ -120,7 +120,7 @@ impl fmt::Debug for Connector {
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = HttpClient::new(client(options)?);
+        let client = HttpClient::new(Transport::new(options)?);
         Ok(HttpClient::new(Service { client, connection: self.0.clone() }))
     }
 }

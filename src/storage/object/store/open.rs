@@ -4,7 +4,7 @@ use std::env;
 use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::HttpConnector;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientConfigKey, RetryConfig};
@@ -20,15 +20,6 @@ use crate::error::Usage;
 /// [`PATIENCE`] first.
 const RETRIES_MAX: usize = 1000;
 
-/// Time limits in seconds, and the user agent. `ReadTimeout` limits the wait for each piece of an answer. `Timeout` limits the
-/// whole request, so the limit is long enough for a slow request.
-const CLIENT_OPTIONS: [(ClientConfigKey, &str); 4] = [
-    (ClientConfigKey::ConnectTimeout, "10s"),
-    (ClientConfigKey::ReadTimeout, "120s"),
-    (ClientConfigKey::Timeout, "86400s"),
-    (ClientConfigKey::UserAgent, concat!("qwen3-index/", env!("CARGO_PKG_VERSION"))),
-];
-
 /// The printable ASCII characters that a URL must not contain (RFC 3986).
 const INVALID_IN_URLS: &[u8] = b"\"<>\\^`{|}";
 
@@ -38,8 +29,6 @@ const S3_ENDPOINT_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_U
 impl Store {
     /// Opens the bucket of a URL, but sends no request yet.
     pub fn open(url: &Url, endpoint: Option<&str>, reporter: Arc<Reporter>) -> anyhow::Result<Self> {
-        // The call fails if a provider is already installed. That failure does no harm.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         check_endpoints(endpoint, url.scheme)?;
         let connection = Arc::new(Connection::new(reporter));
         let connector = Connector(connection.clone());
@@ -59,9 +48,6 @@ fn open_s3(
     connector: impl HttpConnector,
 ) -> object_store::Result<Backend> {
     let mut builder = AmazonS3Builder::from_env().with_url(bucket);
-    for (key, value) in CLIENT_OPTIONS {
-        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
-    }
     if let Some(endpoint) = endpoint {
         // The key `S3Endpoint` takes precedence over the key `Endpoint`, which the environment may have set.
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
@@ -86,9 +72,6 @@ fn open_google(
     connector: impl HttpConnector,
 ) -> object_store::Result<Backend> {
     let mut builder = GoogleCloudStorageBuilder::from_env().with_url(bucket);
-    for (key, value) in CLIENT_OPTIONS {
-        builder = builder.with_config(GoogleConfigKey::Client(key), value);
-    }
     if let Some(endpoint) = endpoint {
         let allow_http = GoogleConfigKey::Client(ClientConfigKey::AllowHttp);
         builder =
@@ -104,9 +87,6 @@ fn open_azure(
     connector: impl HttpConnector,
 ) -> object_store::Result<Backend> {
     let mut builder = MicrosoftAzureBuilder::from_env().with_url(bucket);
-    for (key, value) in CLIENT_OPTIONS {
-        builder = builder.with_config(AzureConfigKey::Client(key), value);
-    }
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint.to_owned()).with_allow_http(is_unencrypted(endpoint));
     }
@@ -131,7 +111,7 @@ fn check_endpoints(endpoint: Option<&str>, scheme: Scheme) -> Result<(), Usage> 
 /// Returns whether an endpoint is a URL that stays valid when object_store adds a path to it.
 fn is_http_url(endpoint: &str) -> bool {
     let has_scheme = endpoint.starts_with("http://") || endpoint.starts_with("https://");
-    let is_url = has_scheme && reqwest::Url::parse(endpoint).is_ok();
+    let is_url = has_scheme && url::Url::parse(endpoint).is_ok();
     is_url && endpoint.bytes().all(|byte| byte.is_ascii_graphic() && !INVALID_IN_URLS.contains(&byte))
 }
 

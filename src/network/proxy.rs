@@ -1,4 +1,4 @@
-//! Chooses the proxy for requests to the hub from the environment, by the rules of curl and Python's clients: the variable for
+//! Chooses the proxy of a server from the environment, by the rules of curl and Python's clients: the variable for
 //! the scheme of the URL overrides `ALL_PROXY`, and a variable in lower case overrides the same variable in upper case. ureq
 //! itself would prefer `ALL_PROXY`.
 
