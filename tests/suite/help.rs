@@ -1,6 +1,6 @@
 //! Help, usage errors and `docs/cli.md`: all wording is pinned, so that a change of it is a reviewed diff.
 //!
-//! `INSTA_UPDATE=always UPDATE_DOCS=1 cargo test --locked --test suite help` renews the snapshots and the page.
+//! `INSTA_UPDATE=always UPDATE_DOCS=1 cargo test --test suite -- help --include-ignored` renews the snapshots and the page.
 
 use std::collections::HashSet;
 use std::env;
