@@ -148,6 +148,15 @@ pub struct ReadingArguments {
     #[arg(long, value_name = "NAME", help_heading = TEXT)]
     pub encoding: Option<String>,
 
+    /// Command that reads pictures, such as "tesseract - -"
+    ///
+    /// The command reads scanned pages of PDF files and picture files (.png .jpg .jpeg .tif .tiff .webp .bmp), which are skipped
+    /// without this option. It gets a picture on standard input (a page as PNG, a file as it is) and writes the text to standard
+    /// output. It runs without a shell, and once per CPU at the same time. Texts are kept in ~/.cache/qwen3-index/ocr, so each
+    /// picture is read once.
+    #[arg(long, value_name = "COMMAND", help_heading = TEXT)]
+    pub ocr: Option<String>,
+
     /// Largest decompressed size of a document, in MiB
     ///
     /// A document is a file, or one row of a file.
@@ -157,7 +166,7 @@ pub struct ReadingArguments {
 
     /// Longest processor time to extract the text of a document, in seconds
     ///
-    /// Five times as many seconds of real time are a limit too.
+    /// Five times as many seconds of real time are a limit too, also for the command of --ocr to read a picture.
     #[arg(long, value_name = "N", default_value = "60", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_document_seconds: u64,

@@ -6,7 +6,9 @@ use std::error::Error;
 use std::io;
 
 use crate::console::without_secrets;
-use crate::error::{ContentError, DocumentError, FieldRole, NoVector, RequestFailure, StoreError};
+use crate::error::{
+    ContentError, DocumentError, FieldRole, NoVector, OcrError, RequestFailure, StoreError,
+};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
 use crate::interrupt::Interrupted;
@@ -101,6 +103,10 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::Content(error) => of_content(error),
         DocumentError::TooSlow { .. } => "raise --max-document-seconds, or skip it with --exclude",
         DocumentError::Crashed { .. } => "it may be damaged: save it again, or skip it with --exclude",
+        DocumentError::Ocr { cause: OcrError::TooSlow { .. }, .. } => {
+            "raise --max-document-seconds, or skip it with --exclude"
+        }
+        DocumentError::Ocr { .. } => "check the command of --ocr, or skip the document with --exclude",
         DocumentError::NoWorker(_) => "check the limits on processes and memory",
         DocumentError::ColumnCount { .. } => "quote values that contain the separator or a line end",
         DocumentError::LinkLoop { .. } => "remove the symlink, or run without --follow",
@@ -115,7 +121,7 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::TooManyTokens { .. } => "raise --max-document-tokens, or split it",
         DocumentError::NoVector(NoVector::NotFinite) => "try an fp32 export of the model",
         DocumentError::NoVector(NoVector::OutOfMemory { .. }) => "lower --max-tokens, or free memory",
-        DocumentError::Empty | DocumentError::Tokenizer(_) => return None,
+        DocumentError::Empty | DocumentError::Tokenizer(_) | DocumentError::Interrupted(_) => return None,
     };
     Some(advice.into())
 }
@@ -129,7 +135,9 @@ fn of_content(error: &ContentError) -> &'static str {
         ContentError::OwnIndex => "to read its rows, name this file as an input",
         ContentError::Quotes => "write each quote inside a value twice",
         ContentError::Password => "save it without a password",
-        ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
+        ContentError::NoText | ContentError::NoUnicode => {
+            "read it with --ocr, such as --ocr \"tesseract - -\", or skip it with --exclude"
+        }
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",
         ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",
     }

@@ -9,10 +9,13 @@ use serde_json::Value;
 
 use super::decode::{self, Charset, decode};
 use super::document::{Document, Limits, Origin};
+use super::extract::Extracted;
 use super::fields::{self, Fields, Parsed, Record};
 use super::format::{DocumentFormat, FileFormat, FormatKind};
 use super::json;
 use super::location::Location;
+use super::ocr::Ocr;
+use super::picture::Take;
 use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
 use crate::storage::object::Reader;
@@ -167,6 +170,8 @@ pub struct Reading {
     pub limits: Limits,
     /// The processes that run the parsers for PDF, DOCX and other formats.
     pub workers: Workers,
+    /// Reads pictures and scanned pages; `None` if these are not read.
+    pub ocr: Option<Ocr>,
 }
 
 /// The text of a document, its encoding and its kept values.
@@ -185,9 +190,15 @@ impl Reading {
     ) -> Result<Text, DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
-            let (text, encoding) = decode(bytes, self.encoding, None)?;
+            let (content, encoding) = match &self.ocr {
+                Some(ocr) if format.kind == FormatKind::Picture => (ocr.picture(bytes)?, None),
+                _ => {
+                    let (text, encoding) = decode(bytes, self.encoding, None)?;
+                    (Structured::plain(text), encoding)
+                }
+            };
             let kept = self.fields.kept(&Record::new());
-            return Ok(Text { content: Structured::plain(text), encoding, kept });
+            return Ok(Text { content, encoding, kept });
         };
         let (bytes, encoding) = if format.is_text() {
             let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
@@ -196,9 +207,25 @@ impl Reading {
         } else {
             (bytes, None)
         };
-        let extracted = self.workers.extract(format, &bytes, !self.fields.keep.is_empty())?;
+        let extracted = self.extracted(format, &bytes)?;
         let kept = self.fields.kept(&extracted.fields);
         Ok(Text { content: extracted.content, encoding, kept })
+    }
+
+    fn extracted(&self, format: DocumentFormat, bytes: &[u8]) -> Result<Extracted, DocumentError> {
+        let wants_fields = !self.fields.keep.is_empty();
+        let Some(ocr) = &self.ocr else {
+            return self.workers.extract(format, bytes, wants_fields, None);
+        };
+        let extract = |take: &mut Take| self.workers.extract(format, bytes, wants_fields, Some(take));
+        let (mut extracted, texts) = ocr.pages(extract)?;
+        if !texts.is_empty() {
+            extracted.content = extracted.content.with_pages(&texts);
+        }
+        match self.limits.document_bytes {
+            max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }.into()),
+            _ => Ok(extracted),
+        }
     }
 
     fn bytes(
@@ -265,6 +292,7 @@ impl Reading {
             encoding: None,
             limits,
             workers: Workers::new(Default::default(), limits),
+            ocr: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! on time and memory.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
@@ -10,9 +11,10 @@ use super::confine::confine;
 use super::document::Limits;
 use super::extract::extract;
 use super::fields;
+use super::picture::Pictures;
 use super::rows::parquet::{self, ParquetTable};
 use super::rows::stdin::StdinFile;
-use super::worker::{Assignment, Request, Response, Sent, Task};
+use super::worker::{Assignment, Part, Request, Response, Sent, Task};
 use crate::error::ContentError;
 use crate::interrupt;
 
@@ -51,12 +53,20 @@ fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
     let mut requests = io::stdin().lock();
     let mut line = String::new();
     while requests.read_line(&mut line)? > 0 {
-        let Request { format, bytes, limits, wants_fields } = serde_json::from_str(&line)?;
+        let Request { format, bytes, limits, wants_fields, draws } = serde_json::from_str(&line)?;
         limit_seconds(limits.seconds)?;
         let mut content = Vec::new();
         requests.by_ref().take(bytes).read_to_end(&mut content)?;
-        let extracted = guarded(format.name(), || extract(format, &content, limits, wants_fields));
-        answer(answers, &extracted)?;
+        let mut sent = Ok(());
+        let mut send = |picture| {
+            let part = Ok(Part::Picture(picture));
+            let send = || answer(answers, &part).and_then(|()| answers.flush());
+            sent = mem::replace(&mut sent, Ok(())).and_then(|()| send()).and_then(|()| limit_seconds(limits.seconds));
+        };
+        let pictures = draws.then_some(&mut send as &mut Pictures);
+        let extracted = guarded(format.name(), || extract(format, &content, limits, wants_fields, pictures));
+        sent?;
+        answer(answers, &extracted.map(Part::Text))?;
         answers.flush()?;
         line.clear();
     }

@@ -26,6 +26,7 @@ use super::document::Limits;
 use super::extract::Extracted;
 use super::fields::{Fields, Record};
 use super::format::DocumentFormat;
+use super::picture::{Picture, Take};
 use crate::error::{ContentError, DocumentError};
 
 /// The hidden subcommand that makes this program a worker.
@@ -62,8 +63,8 @@ const PIPE_WAIT: Duration = Duration::from_micros(500);
 /// What a worker does.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Task {
-    /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answer to each is one
-    /// [`Extracted`].
+    /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answers to each are [`Part`]s; the last
+    /// is the text or an error.
     Extract,
     /// Reads the rows of a Parquet file, which is open as standard input. The first answer is the number of rows and means that
     /// the file is a table. Each following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
@@ -89,6 +90,17 @@ pub struct Request {
     pub limits: Limits,
     /// Whether the answer has [`Extracted::fields`].
     pub wants_fields: bool,
+    /// Whether the answers have the pictures of pages without text.
+    pub draws: bool,
+}
+
+/// An answer to a [`Request`].
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Part {
+    /// The picture of a page without text.
+    Picture(Picture),
+    /// The text of the document, without the text of the pictures.
+    Text(Extracted),
 }
 
 /// An answer of a worker.
@@ -118,18 +130,23 @@ impl Workers {
     /// Extracts the text of a document in a worker. Most documents need little memory, so the first worker has little. If the
     /// document fails there, a second worker decides, which has [`MEMORY_MAX`]. Only one second worker runs at a time.
     ///
+    /// Hands the pictures of pages without text to `take`, if given. If a second worker decides, it draws them again.
+    ///
     /// # Errors
-    /// The document is damaged or exceeds a limit, or no worker can be started.
+    /// The document is damaged or exceeds a limit, or no worker can be started. The errors of `take`.
     pub fn extract(
         &self,
         format: DocumentFormat,
         content: &[u8],
         wants_fields: bool,
+        mut take: Option<&mut Take>,
     ) -> Result<Extracted, DocumentError> {
-        let request = Request { format, bytes: content.len() as u64, limits: self.limits, wants_fields };
+        let (bytes, draws) = (content.len() as u64, take.is_some());
+        let request = Request { format, bytes, limits: self.limits, wants_fields, draws };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = idle.map_or_else(|| self.start(Task::Extract, MEMORY_SHARE, Stdio::piped()), Ok)?;
-        match worker.ask(&request, content) {
+        let mut ask = |worker: &mut Worker| worker.ask(&request, content, take.as_deref_mut());
+        match ask(&mut worker) {
             // The worker may lack memory, or may have died before this request. For example, the operating system kills
             // processes when memory is short. Some parsers take a lack of memory for damage.
             Err(DocumentError::Crashed { .. }) | Ok(Err(ContentError::Damaged { .. })) => drop(worker),
@@ -141,7 +158,7 @@ impl Workers {
         }
         let _alone = self.large.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || self.start(Task::Extract, MEMORY_MAX, Stdio::piped());
-        let (_, answer) = started(start, |worker| worker.ask::<Extracted>(&request, content))?;
+        let (_, answer) = started(start, ask)?;
         Ok(answer?)
     }
 
@@ -182,7 +199,7 @@ pub fn confinement(program: &Path) -> Result<Confinement, DocumentError> {
 /// No worker can be started, or the worker crashes or is too slow.
 fn started<T>(
     start: impl Fn() -> Result<Worker, DocumentError>,
-    ask: impl Fn(&mut Worker) -> Result<T, DocumentError>,
+    mut ask: impl FnMut(&mut Worker) -> Result<T, DocumentError>,
 ) -> Result<(Worker, T), DocumentError> {
     let mut worker = start()?;
     let mut asked = ask(&mut worker);
@@ -241,16 +258,24 @@ impl Worker {
         Ok(Worker { child, requests, answers, seconds: limits.seconds })
     }
 
-    fn ask<T: DeserializeOwned>(
+    fn ask(
         &mut self,
         request: &Request,
         content: &[u8],
-    ) -> Result<Response<T>, DocumentError> {
+        mut take: Option<&mut Take>,
+    ) -> Result<Response<Extracted>, DocumentError> {
         self.send(request, content).map_err(|e| match e.kind() {
             ErrorKind::TimedOut => self.too_slow(),
             _ => self.ended(),
         })?;
-        self.receive()
+        loop {
+            match (self.receive()?, &mut take) {
+                (Ok(Part::Picture(picture)), Some(take)) => take(picture)?,
+                (Ok(Part::Picture(_)), None) => return Err(self.ended()),
+                (Ok(Part::Text(extracted)), _) => return Ok(Ok(extracted)),
+                (Err(e), _) => return Ok(Err(e)),
+            }
+        }
     }
 
     fn send(&mut self, request: &Request, content: &[u8]) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! The structure of a text: headings, paragraphs, list items, table rows, code and pages. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::clean::clean;
@@ -109,6 +111,20 @@ impl Structured {
     fn parts(&self) -> impl Iterator<Item = (Block, &str)> {
         let ends = self.blocks.iter().skip(1).map(|block| block.start).chain([self.text.len()]);
         self.blocks.iter().zip(ends).map(|(&block, end)| (block, &self.text[block.start..end]))
+    }
+
+    /// Returns this text with more text at the start of some pages.
+    pub fn with_pages(&self, texts: &BTreeMap<u32, Structured>) -> Structured {
+        let mut writer = BlockWriter::default();
+        for (block, text) in self.parts() {
+            if let BlockKind::Page(number) = block.kind {
+                writer.page(number);
+                texts.get(&number).into_iter().for_each(|text| writer.append(text));
+            } else {
+                writer.block(block.kind, text);
+            }
+        }
+        writer.finish()
     }
 
     /// Cleans the text with [`clean`]. A block without text is removed, except for the start of a page that has text.
@@ -324,6 +340,15 @@ mod tests {
         assert_eq!(plain.clean().text(), clean(plain.text()));
         assert_eq!(parts(&Structured::plain("one".into())), [(paragraph, "one")]);
         assert_eq!(parts(&Structured::plain(" \n".into())), []);
+    }
+
+    #[test]
+    fn pages_get_their_text() {
+        let read = |text: &str| Structured::plain(text.to_owned());
+        let pages = read("one\u{C}\u{C}three\u{C}");
+        let texts = [(2, read("two\n\nparagraphs")), (3, read("before")), (9, read("no page"))];
+        let filled = pages.with_pages(&texts.into()).clean();
+        assert_eq!(filled, read("one\u{C}two\n\nparagraphs\u{C}before\n\nthree").clean());
     }
 
     #[test]

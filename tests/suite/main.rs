@@ -31,6 +31,7 @@ mod messages;
 mod mixed;
 mod nights;
 mod objects;
+mod ocr;
 mod pipeline;
 mod prompts;
 mod qdrant;

@@ -12,6 +12,7 @@ use crate::error::ContentError;
 use crate::source::document::Limits;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
+use crate::source::picture::Pictures;
 use crate::text::blocks::Structured;
 
 /// Version of the extraction rules. The version is part of the fingerprint of an index, because vectors depend on the
@@ -28,7 +29,8 @@ pub struct Extracted {
     pub fields: Record,
 }
 
-/// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8.
+/// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8. Hands the pictures of pages without
+/// text to `pictures`, if given; otherwise a document of such pages is an error.
 ///
 /// # Errors
 /// The content is damaged, has another format or exceeds a limit.
@@ -37,6 +39,7 @@ pub fn extract(
     content: &[u8],
     limits: Limits,
     wants_fields: bool,
+    pictures: Option<&mut Pictures>,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
     let mut extracted = Extracted::default();
@@ -51,7 +54,7 @@ pub fn extract(
         DocumentFormat::Html => html::html(text()?),
         DocumentFormat::Xhtml => html::xhtml(text()?),
         DocumentFormat::Pdf => {
-            let (text, fields) = pdf::pdf(content, wants_fields)?;
+            let (text, fields) = pdf::pdf(content, wants_fields, pictures)?;
             extracted.fields = fields;
             text
         }

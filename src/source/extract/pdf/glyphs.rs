@@ -85,6 +85,15 @@ pub struct Drawn {
     /// Number of glyphs without a known character.
     pub unmapped: usize,
     pub has_picture: bool,
+    /// Whether there are lines or areas, which may be text without characters.
+    pub has_paths: bool,
+}
+
+impl Drawn {
+    /// Returns whether there is a visible character.
+    pub fn has_text(&self) -> bool {
+        self.glyphs.iter().any(|glyph| !glyph.text.trim().is_empty())
+    }
 }
 
 /// Runs the drawing commands of a page and of its annotations.
@@ -294,9 +303,15 @@ impl<'a> Device<'a> for Collector<'_> {
         self.marked.pop();
     }
 
-    // Paths, clips and transparency do not change the text.
-    fn draw_path(&mut self, _: &BezPath, _: DrawProps<'a>, _: &DrawMode) {}
-    fn draw_rect(&mut self, _: &Rect, _: DrawProps<'a>, _: &DrawMode) {}
+    fn draw_path(&mut self, _: &BezPath, _: DrawProps<'a>, _: &DrawMode) {
+        self.drawn.has_paths = true;
+    }
+
+    fn draw_rect(&mut self, _: &Rect, _: DrawProps<'a>, _: &DrawMode) {
+        self.drawn.has_paths = true;
+    }
+
+    // Clips and transparency do not change the text.
     fn push_clip_path(&mut self, _: &ClipPath) {}
     fn push_clip_rect(&mut self, _: &Rect) {}
     fn push_transparency_group(&mut self, _: f32, _: Option<SoftMask<'a>>, _: BlendMode) {}

@@ -4,6 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::glyphs::{Placed, Turn};
 use super::{accents, rtl};
+use crate::text::line_ends::is_cjk;
 
 /// Maximum gap between two characters of one word, in ems, in scripts that separate words by spaces. A wider gap is a
 /// space.
@@ -243,11 +244,4 @@ pub fn group(glyphs: &[Placed]) -> Vec<Line> {
 pub fn order(lines: &mut [Line]) {
     let turns = [Turn::Right, Turn::Down, Turn::Up, Turn::Left];
     lines.sort_by_key(|line| turns.iter().position(|turn| *turn == line.turn).unwrap_or(turns.len()));
-}
-
-/// Returns whether a character is Han, kana or punctuation of these scripts. These scripts are written without spaces.
-pub fn is_cjk(c: char) -> bool {
-    matches!(c,
-        '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
-        | '\u{FE30}'..='\u{FE4F}' | '\u{FF00}'..='\u{FFEF}' | '\u{20000}'..='\u{3FFFF}')
 }

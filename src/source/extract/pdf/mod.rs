@@ -6,6 +6,7 @@
 mod accents;
 mod annotations;
 mod collections;
+mod draw;
 mod glyphs;
 mod lines;
 mod metadata;
@@ -18,11 +19,13 @@ use hayro_interpret::hayro_syntax::object::Dict;
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use memchr::memmem;
 
-use self::glyphs::Painter;
+use self::annotations::Annotations;
+use self::glyphs::{Drawn, Painter};
 use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged, other_format};
+use crate::source::picture::{Picture, Pictures};
 use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
 /// Number of glyphs without a known character that are always tolerated, per page and per file. Ornaments and symbols often
@@ -30,12 +33,16 @@ use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 /// third of the glyphs in the whole file, have no known character.
 const UNMAPPED_TOLERATED: usize = 20;
 
-/// Returns the text of all pages in reading order, one line per paragraph. The text is never empty. Returns what the file says about
-/// itself if `wants_fields` is true.
+/// Returns the text of all pages in reading order, one line per paragraph. Returns what the file says about itself if
+/// `wants_fields` is true. Hands the pictures of the pages without text to `pictures`, if given; otherwise the text is never empty.
 ///
 /// # Errors
 /// The file is not a PDF, is damaged or encrypted, or has no text that can be extracted.
-pub fn pdf(bytes: &[u8], wants_fields: bool) -> Result<(Structured, Record), ContentError> {
+pub fn pdf(
+    bytes: &[u8],
+    wants_fields: bool,
+    mut pictures: Option<&mut Pictures>,
+) -> Result<(Structured, Record), ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
         return Err(other_format(DocumentFormat::Pdf, format_of(bytes)));
@@ -51,21 +58,30 @@ pub fn pdf(bytes: &[u8], wants_fields: bool) -> Result<(Structured, Record), Con
     let fonts = collections::Fonts::new(&file);
     let outdated = annotations::needs_appearances(&file);
     let mut text = BlockWriter::default();
-    let (mut mapped, mut unmapped, mut pictures) = (0, 0, 0);
+    let (mut mapped, mut unmapped, mut scans) = (0, 0, 0);
     for (number, page) in (1..).zip(file.pages().iter()) {
         let mut painter = Painter::new(page, &cache, &fonts);
         let drawn = painter.page();
         let annotations = annotations::read(page, &mut painter, outdated);
         let glyphs = drawn.glyphs.len() + annotations.glyphs;
         let unknown = drawn.unmapped + annotations.unmapped;
-        mapped += glyphs;
-        unmapped += unknown;
-        if unknown > UNMAPPED_TOLERATED.max(glyphs) {
-            return Err(ContentError::NoUnicode);
-        }
-        pictures += usize::from((drawn.has_picture || annotations.has_picture) && glyphs == 0);
         text.page(number);
-        let mut lines = lines::group(&drawn.glyphs);
+        let mut lines = match &mut pictures {
+            Some(pictures) if needs_ocr(&drawn, &annotations) => {
+                let png = draw::draw(page, annotations.glyphs == 0);
+                let png = png.map_err(|e| unreadable(&format!("page {number} cannot be drawn (png: {e})")))?;
+                pictures(Picture { page: number, png });
+                Vec::new()
+            }
+            None if unknown > UNMAPPED_TOLERATED.max(glyphs) => return Err(ContentError::NoUnicode),
+            _ => {
+                mapped += glyphs;
+                unmapped += unknown;
+                let has_picture = drawn.has_picture || annotations.has_picture;
+                scans += usize::from(has_picture && !drawn.has_text() && annotations.glyphs == 0);
+                lines::group(&drawn.glyphs)
+            }
+        };
         lines.extend(annotations.others);
         let mut lines = annotations::place(lines, annotations.placed);
         lines::order(&mut lines);
@@ -77,11 +93,19 @@ pub fn pdf(bytes: &[u8], wants_fields: bool) -> Result<(Structured, Record), Con
     }
     let content = text.finish();
     // No page has text, or more than half of the pages are pictures without text.
-    if content.text().trim().is_empty() || 2 * pictures > file.pages().len() {
+    let is_scan = content.text().trim().is_empty() || 2 * scans > file.pages().len();
+    if pictures.is_none() && is_scan {
         return Err(ContentError::NoText);
     }
     let fields = if wants_fields { metadata::fields(&file) } else { Record::new() };
     Ok((content, fields))
+}
+
+/// Returns whether a page shows something, and either it has no text, or more than a third of its glyphs have no known character.
+fn needs_ocr(drawn: &Drawn, annotations: &Annotations) -> bool {
+    let unknown = drawn.unmapped + annotations.unmapped;
+    let shows_more = drawn.has_picture || drawn.has_paths || annotations.has_picture;
+    shows_more && !drawn.has_text() || 2 * unknown > drawn.glyphs.len() + annotations.glyphs
 }
 
 /// Returns the name of the format of a file that is not a PDF, for messages.
@@ -168,7 +192,7 @@ mod tests {
 
     /// Returns the text of a file.
     fn text(file: &[u8]) -> String {
-        pdf(file, false).unwrap().0.into_text()
+        pdf(file, false, None).unwrap().0.into_text()
     }
 
     #[test]
@@ -208,19 +232,19 @@ mod tests {
 
     #[test]
     fn a_pdf_without_text_says_why() {
-        assert!(matches!(pdf(b"%PDF-1.4 and no more", false), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(b"%PDF-1.4 and no more", false, None), Err(ContentError::Damaged { .. })));
         for (other, kind) in [
             ("", "empty"),
             ("<!DOCTYPE html><p>Log in", "HTML"),
             ("PK\x03\x04", "a ZIP archive (or an Office document)"),
         ] {
-            let read = pdf(other.as_bytes(), false);
+            let read = pdf(other.as_bytes(), false, None);
             assert!(matches!(&read, Err(ContentError::OtherKind { found, .. }) if found == kind), "{read:?}");
         }
-        assert!(matches!(pdf(&file("0 0 9 9 re f"), false), Err(ContentError::NoText)));
+        assert!(matches!(pdf(&file("0 0 9 9 re f"), false, None), Err(ContentError::NoText)));
         let with_more = String::from_utf8(file("BT /F 10 Tf 9 9 Td (one page of two) Tj ET")).unwrap();
         let with_more = with_more.replace("Kids[3 0 R]/Count 1", "Kids[3 0 R 7 0 R]/Count 2");
-        assert!(matches!(pdf(with_more.as_bytes(), false), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(with_more.as_bytes(), false, None), Err(ContentError::Damaged { .. })));
     }
 
     #[test]
@@ -284,7 +308,7 @@ mod tests {
         let picture = "q 300 0 0 300 0 0 cm BI /W 1 /H 1 /CS /G /BPC 8 ID x EI Q";
         let helvetica = "/Type/Font/Subtype/Type1/BaseFont/Helvetica";
         let scan = file_with(picture, helvetica, "", &[]);
-        assert!(matches!(pdf(&scan, false), Err(ContentError::NoText)));
+        assert!(matches!(pdf(&scan, false, None), Err(ContentError::NoText)));
         let field = "/Type/Annot/Subtype/Widget/Rect[9 9 99 29]/FT/Tx/V(Filled)";
         assert_eq!(text(&file_with(picture, helvetica, "", &[field])), "Filled\n");
     }
@@ -324,11 +348,11 @@ mod tests {
         let file = String::from_utf8(file).unwrap();
         let info = "/Info<</Title<FEFF5E74>/Author(Ada \\204 Bo)/Keywords( )/CreationDate(D:20240506070809+02'00')>>";
         let file = file.replace("trailer<<", &format!("trailer<<{info}"));
-        let (_, fields) = pdf(file.as_bytes(), true).unwrap();
+        let (_, fields) = pdf(file.as_bytes(), true, None).unwrap();
         let expected = serde_json::json!(
             {"title": "年", "author": "Ada — Bo", "date": "2024-05-06T07:08:09+02:00", "language": "es-PE"}
         );
         assert_eq!(serde_json::Value::Object(fields), expected);
-        assert!(pdf(file.as_bytes(), false).unwrap().1.is_empty());
+        assert!(pdf(file.as_bytes(), false, None).unwrap().1.is_empty());
     }
 }

@@ -2,8 +2,9 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::lines::{Line, is_cjk};
+use super::lines::Line;
 use crate::text::blocks::{BlockKind, BlockWriter};
+use crate::text::line_ends::{is_cjk, is_hyphenated, join};
 
 /// Maximum distance between two consecutive lines of a paragraph, in ems.
 const STEP_MAX: f64 = 2.2;
@@ -140,28 +141,4 @@ fn end_paragraph(paragraph: &mut String, text: &mut BlockWriter) {
     // The normalization joins a letter and a combining accent into one character.
     text.block(BlockKind::Paragraph, &paragraph.nfc().collect::<String>());
     paragraph.clear();
-}
-
-/// Prepares `text` for the next row of the same paragraph: removes the hyphen at the end of `text`, or adds a space.
-///
-/// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. At a line end,
-/// a hyphen that belongs to the word looks the same, so it is removed too.
-fn join(text: &mut String, next: &str) {
-    if is_hyphenated(text, next) {
-        text.pop();
-        return;
-    }
-    let (Some(last), Some(first)) = (text.chars().next_back(), next.chars().next()) else { return };
-    let is_punctuation = |c: char| is_cjk(c) && !c.is_alphanumeric();
-    if !(is_cjk(last) && is_cjk(first) || is_punctuation(last) || is_punctuation(first)) {
-        text.push(' ');
-    }
-}
-
-/// Returns whether `text` ends in a hyphenated word that `next` continues.
-fn is_hyphenated(text: &str, next: &str) -> bool {
-    let mut before = text.chars().rev();
-    before.next().is_some_and(|c| matches!(c, '-' | '\u{2010}'))
-        && before.next().is_some_and(char::is_lowercase)
-        && next.starts_with(char::is_lowercase)
 }
