@@ -257,6 +257,7 @@ fn reading() -> Reading {
         encoding: None,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
+        ocr: None,
     }
 }
 

@@ -197,6 +197,7 @@ impl TestRows<'_> {
             encoding: None,
             limits: LIMITS,
             workers: Workers::new(self.program.to_owned(), LIMITS),
+            ocr: None,
         };
         let roots = Roots::new(&[self.file.to_owned()], Filter::new(&[], &[], false, false)?, false)?;
         for found in roots.documents(&reading) {

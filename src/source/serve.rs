@@ -2,7 +2,6 @@
 //! on time and memory.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
@@ -60,8 +59,10 @@ fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
         let mut sent = Ok(());
         let mut send = |picture| {
             let part = Ok(Part::Picture(picture));
-            let send = || answer(answers, &part).and_then(|()| answers.flush());
-            sent = mem::replace(&mut sent, Ok(())).and_then(|()| send()).and_then(|()| limit_seconds(limits.seconds));
+            if sent.is_ok() {
+                let done = answer(answers, &part).and_then(|()| answers.flush());
+                sent = done.and_then(|()| limit_seconds(limits.seconds));
+            }
         };
         let pictures = draws.then_some(&mut send as &mut Pictures);
         let extracted = guarded(format.name(), || extract(format, &content, limits, wants_fields, pictures));

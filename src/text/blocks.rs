@@ -25,6 +25,14 @@ pub enum BlockKind {
     Page(u32),
 }
 
+impl BlockKind {
+    /// Returns a heading. Levels outside of 1 to 6 become the nearest of these, as Markdown has no others.
+    pub fn heading(level: usize) -> Self {
+        #[allow(clippy::cast_possible_truncation)] // At most 6.
+        BlockKind::Heading(level.clamp(1, 6) as u8)
+    }
+}
+
 /// A block of a text. It ends where the next block starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "(usize, BlockKind)", from = "(usize, BlockKind)")]

@@ -160,6 +160,7 @@ pub fn reading() -> Reading {
         encoding: None,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
+        ocr: None,
     }
 }
 

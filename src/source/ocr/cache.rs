@@ -8,7 +8,7 @@
 //! The first line of a file is the digest of the text, and the text follows. An error of the cache is never an error of the run: the
 //! command runs again then.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -131,6 +131,7 @@ fn shrink(folder: &Path, max: u64) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::time::Duration;
 
     use super::*;

@@ -248,8 +248,9 @@ fn shown(errors: &[u8]) -> String {
     let errors = String::from_utf8_lossy(errors);
     let words = errors.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
+    let line = line.trim_end_matches('.');
     match line.char_indices().nth(ERRORS_SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+        None => line.to_owned(),
     }
 }

@@ -91,7 +91,12 @@ pub struct Line {
     pub start: f64,
     pub end: f64,
     pub down: f64,
+    /// The size of the largest glyph.
     pub size: f64,
+    /// The mean size of the letters.
+    pub mean_size: f64,
+    /// Number of letters.
+    pub letters: f64,
 }
 
 impl Line {
@@ -103,6 +108,8 @@ impl Line {
             end: glyph.along,
             down: glyph.down,
             size: glyph.size,
+            mean_size: 0.0,
+            letters: 0.0,
         }
     }
 
@@ -128,6 +135,9 @@ impl Line {
             }
             push_plain(&mut self.text, &glyph.text);
         }
+        let letters = glyph.text.chars().count() as f64;
+        self.mean_size = (self.mean_size * self.letters + glyph.size * letters) / (self.letters + letters).max(1.0);
+        self.letters += letters;
         // A line may start with a superscript, which is smaller than the rest of the line. The largest glyph sets the
         // baseline.
         if glyph.size > self.size {

@@ -8,6 +8,7 @@ mod annotations;
 mod collections;
 mod draw;
 mod glyphs;
+mod headings;
 mod lines;
 mod metadata;
 mod paragraphs;
@@ -21,6 +22,7 @@ use memchr::memmem;
 
 use self::annotations::Annotations;
 use self::glyphs::{Drawn, Painter};
+use self::paragraphs::Paragraph;
 use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::fields::Record;
@@ -57,7 +59,7 @@ pub fn pdf(
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
     let outdated = annotations::needs_appearances(&file);
-    let mut text = BlockWriter::default();
+    let mut pages = Vec::with_capacity(file.pages().len());
     let (mut mapped, mut unmapped, mut scans) = (0, 0, 0);
     for (number, page) in (1..).zip(file.pages().iter()) {
         let mut painter = Painter::new(page, &cache, &fonts);
@@ -65,7 +67,6 @@ pub fn pdf(
         let annotations = annotations::read(page, &mut painter, outdated);
         let glyphs = drawn.glyphs.len() + annotations.glyphs;
         let unknown = drawn.unmapped + annotations.unmapped;
-        text.page(number);
         let mut lines = match &mut pictures {
             Some(pictures) if needs_ocr(&drawn, &annotations) => {
                 let png = draw::draw(page, annotations.glyphs == 0);
@@ -85,13 +86,12 @@ pub fn pdf(
         lines.extend(annotations.others);
         let mut lines = annotations::place(lines, annotations.placed);
         lines::order(&mut lines);
-        paragraphs::append(&mut text, &lines);
-        annotations.notes.iter().for_each(|note| text.block(BlockKind::Paragraph, note));
+        pages.push((number, paragraphs::join_lines(&lines), annotations.notes));
     }
     if unmapped > UNMAPPED_TOLERATED.max(mapped / 2) {
         return Err(ContentError::NoUnicode);
     }
-    let content = text.finish();
+    let content = structured(&pages);
     // No page has text, or more than half of the pages are pictures without text.
     let is_scan = content.text().trim().is_empty() || 2 * scans > file.pages().len();
     if pictures.is_none() && is_scan {
@@ -99,6 +99,23 @@ pub fn pdf(
     }
     let fields = if wants_fields { metadata::fields(&file) } else { Record::new() };
     Ok((content, fields))
+}
+
+/// A page with its number, its paragraphs and its notes.
+type PageText = (u32, Vec<Paragraph>, Vec<String>);
+
+fn structured(pages: &[PageText]) -> Structured {
+    let sizes = headings::Sizes::of(pages.iter().flat_map(|(_, paragraphs, _)| paragraphs));
+    let mut text = BlockWriter::default();
+    for (number, paragraphs, notes) in pages {
+        text.page(*number);
+        for paragraph in paragraphs {
+            let kind = sizes.level(paragraph).map_or(BlockKind::Paragraph, BlockKind::heading);
+            text.block(kind, &paragraph.text);
+        }
+        notes.iter().for_each(|note| text.block(BlockKind::Paragraph, note));
+    }
+    text.finish()
 }
 
 /// Returns whether a page shows something, and either it has no text, or more than a third of its glyphs have no known character.
@@ -354,5 +371,15 @@ mod tests {
         );
         assert_eq!(serde_json::Value::Object(fields), expected);
         assert!(pdf(file.as_bytes(), false, None).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn dump_tmp() {
+        let Ok(list) = std::env::var("DUMP_PDFS") else { return };
+        for path in list.lines() {
+            let Ok(Ok((content, _))) = std::panic::catch_unwind(|| pdf(&std::fs::read(path).unwrap(), false, None)) else { continue };
+            println!("@@FILE {path}");
+            println!("@@JSON {}", serde_json::to_string(&content).unwrap());
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::glyphs::Turn;
 use super::lines::Line;
-use crate::text::blocks::{BlockKind, BlockWriter};
 use crate::text::line_ends::{is_cjk, is_hyphenated, join};
 
 /// Maximum distance between two consecutive lines of a paragraph, in ems.
@@ -58,8 +58,7 @@ impl<'a> Open<'a> {
 
     /// Returns whether the latest row belongs to a table or a table of contents.
     fn is_tabular(&self) -> bool {
-        let text = &self.last.text;
-        self.starts.len() - usize::from(self.has_mark) > 1 || text.contains(". . .") || text.contains("....")
+        self.starts.len() - usize::from(self.has_mark) > 1 || has_leaders(&self.last.text)
     }
 
     /// Returns whether `next` begins at a position where no line of this paragraph would begin.
@@ -90,6 +89,11 @@ impl<'a> Open<'a> {
     }
 }
 
+/// Returns whether a text has the dots between an entry of a table of contents and its page.
+pub fn has_leaders(text: &str) -> bool {
+    text.contains(". . .") || text.contains("....")
+}
+
 /// Returns whether a line begins with a bullet, or with a number followed by a full stop or bracket.
 fn has_mark(line: &Line) -> bool {
     let text = line.text.trim_start_matches('(');
@@ -113,32 +117,49 @@ fn first_word_width(line: &Line) -> f64 {
     (line.end - line.start) * word as f64 / line.text.chars().count().max(1) as f64
 }
 
-/// Appends the lines of one page to `text`, one block per paragraph.
-pub fn append(text: &mut BlockWriter, lines: &[Line]) {
+/// A paragraph of a page.
+pub struct Paragraph {
+    pub text: String,
+    /// The mean size of its letters, in units of the displayed page.
+    pub size: f64,
+    pub is_upright: bool,
+}
+
+/// Joins the lines of one page.
+pub fn join_lines(lines: &[Line]) -> Vec<Paragraph> {
     let mut open: Option<Open> = None;
-    let mut paragraph = String::new();
+    let mut paragraphs = Vec::new();
+    let mut parts: Vec<&Line> = Vec::new();
+    let mut text = String::new();
     for line in lines {
         match &mut open {
             Some(open) if open.is_beside(line) => {
-                paragraph.push(' ');
+                text.push(' ');
                 open.add_beside(line);
             }
             Some(open) if open.continues_with(line) => {
-                join(&mut paragraph, &line.text);
+                join(&mut text, &line.text);
                 open.add_below(line);
             }
             _ => {
-                end_paragraph(&mut paragraph, text);
+                paragraphs.extend(paragraph(&mut text, &mut parts));
                 open = Some(Open::new(line));
             }
         }
-        paragraph.push_str(&line.text);
+        text.push_str(&line.text);
+        parts.push(line);
     }
-    end_paragraph(&mut paragraph, text);
+    paragraphs.extend(paragraph(&mut text, &mut parts));
+    paragraphs
 }
 
-fn end_paragraph(paragraph: &mut String, text: &mut BlockWriter) {
+/// Returns the paragraph with this text and of these lines. Empties both.
+fn paragraph(text: &mut String, lines: &mut Vec<&Line>) -> Option<Paragraph> {
+    let is_upright = lines.first()?.turn == Turn::Right;
+    let letters: f64 = lines.iter().map(|line| line.letters).sum();
+    let size = lines.drain(..).map(|line| line.mean_size * line.letters).sum::<f64>() / letters.max(1.0);
     // The normalization joins a letter and a combining accent into one character.
-    text.block(BlockKind::Paragraph, &paragraph.nfc().collect::<String>());
-    paragraph.clear();
+    let normal = text.nfc().collect();
+    text.clear();
+    Some(Paragraph { text: normal, size, is_upright })
 }
