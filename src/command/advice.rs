@@ -6,9 +6,7 @@ use std::error::Error;
 use std::io;
 
 use crate::console::without_secrets;
-use crate::error::{
-    ContentError, DocumentError, FieldRole, NoVector, OcrError, RequestFailure, StoreError,
-};
+use crate::error::{ContentError, DocumentError, FieldRole, NoVector, OcrError, RequestFailure, StoreError};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
 use crate::interrupt::Interrupted;

@@ -189,7 +189,10 @@ fn root(name: &Path, filter: &Filter) -> anyhow::Result<Root> {
 
 fn unknown_format(name: &Path) -> Usage {
     if FileFormat::picture(name).is_some() {
-        return Usage(format!("input {}: is a picture, and this run has no command to read pictures", name.display()));
+        return Usage(format!(
+            "input {}: is a picture, and this run has no command to read pictures",
+            name.display()
+        ));
     }
     Usage(format!(
         "input {}: unknown format; give a folder, or a file with one of the extensions {}",

@@ -14,7 +14,8 @@ use crate::make::{pdf_objects, pdf_page};
 use crate::util::{Playground, Ran, ids_and_texts, json_lines, repository};
 
 /// A page in one bit per pixel that shows a picture of 8 by 8 pixels.
-const PICTURE: &str = "q 50 0 0 50 9 9 cm BI /W 8 /H 8 /CS /G /BPC 1 ID \u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8} EI Q";
+const PICTURE: &str =
+    "q 50 0 0 50 9 9 cm BI /W 8 /H 8 /CS /G /BPC 1 ID \u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8} EI Q";
 
 /// A script that says how wide the picture is, in two bytes, and notes that it has run.
 const WIDTH: &str = "echo run >> \"$NOTES\"; head -c 20 | tail -c 2 | od -An -tu1";
@@ -116,7 +117,10 @@ fn scans_in_two_languages_are_read_with_tesseract() {
     let mut night = scanner.command(&options);
     scanner.0.output(night.env("TESSDATA_PREFIX", scanner.0.path("docs")), "").expect(0);
     let other = ["--exclude", "*.jsonl", "--ocr", "tesseract - - -l no_such_language"];
-    scanner.run(&other).expect(3).says("page 1: `tesseract` failed with exit code 1: Error opening data file");
+    scanner
+        .run(&other)
+        .expect(3)
+        .says("page 1: `tesseract` failed with exit code 1: Error opening data file");
 }
 
 #[test]
@@ -128,21 +132,20 @@ fn the_text_of_a_scanned_page_takes_its_place() {
     scanner.0.write("docs/mixed.pdf", mixed);
     // Outlines of letters, and glyphs without known characters.
     let outlined = "9 9 m 20 20 l 40 9 l f";
-    scanner.0.write("docs/outlined.pdf", pages(&[(216, outlined)]));
+    scanner.0.write("docs/outlined.pdf", pages(&[(576, outlined)]));
     let font = "<</Type/Font/Subtype/Type0/BaseFont/X/Encoding/Identity-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType2/BaseFont/X/CIDSystemInfo<</Registry(A)/Ordering(B)/Supplement 0>>>>]>>";
     let unknown = String::from_utf8(pages(&[(288, "BT /F 10 Tf 9 9 Td <00410042> Tj ET")])).unwrap();
     let unknown = unknown.replace("<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>", font);
     scanner.0.write("docs/unknown.pdf", unknown);
     scanner.run(&["--ocr", "./ocr"]).expect(0);
-    let expected = [
-        ("mixed.pdf", "first 1 44 third 2 88"),
-        ("outlined.pdf", "3 132"),
-        ("unknown.pdf", "4 176"),
-    ];
+    let expected =
+        [("mixed.pdf", "first 1 44 third 2 88"), ("outlined.pdf", "9 96"), ("unknown.pdf", "4 176")];
     assert_eq!(scanner.texts(), expected.map(|(id, text)| (id.to_owned(), text.to_owned())));
     assert_eq!(scanner.runs(), 4);
     // Without a command, half of the pages decide.
-    scanner.run(&[]).expect(3).says("docs/outlined.pdf: most of its pages are pictures without text, such as scans; read it with --ocr");
+    scanner.run(&[]).expect(3).says(
+        "docs/outlined.pdf: most of its pages are pictures without text, such as scans; read it with --ocr",
+    );
     assert_eq!(scanner.texts(), [("mixed.pdf".to_owned(), "first third".to_owned())]);
 }
 
@@ -163,7 +166,7 @@ fn picture_files_are_documents_only_with_a_command() {
         scanner.0.write(&format!("docs/{name}"), format!("a line of\n{name}"));
     }
     scanner.0.write("docs/text.txt", "text");
-    scanner.run(&[]).expect(0).says("skipped 7");
+    scanner.run(&[]).expect(0).says("skipped: 7 of other formats");
     assert_eq!(scanner.texts().len(), 1);
     scanner.run(&["--ocr", "./ocr", "--keep", "title"]).expect(0).says("8 documents: 8 embedded");
     assert_eq!(scanner.texts()[1], ("b.JPG".to_owned(), "a line of b.JPG 1".to_owned()));
@@ -245,11 +248,20 @@ fn a_command_that_misbehaves_is_named_with_its_page() {
     let scanner = Scanner::new("");
     scanner.0.write("ocr", "#!/no/such/shell\n");
     scanner.0.write("docs/picture.png", "picture");
-    scanner.run(&["--ocr", "./ocr"]).expect(3).says("failed: docs/picture.png: `./ocr` cannot be started: No such file");
+    scanner
+        .run(&["--ocr", "./ocr"])
+        .expect(3)
+        .says("failed: docs/picture.png: `./ocr` cannot be started: No such file");
     for (command, says) in [
-        ("no-such-program -l eng", "--ocr no-such-program -l eng: there is no program `no-such-program` that this user may run; install it"),
+        (
+            "no-such-program -l eng",
+            "--ocr no-such-program -l eng: there is no program `no-such-program` that this user may run; install it",
+        ),
         ("docs/picture.png", "there is no program `docs/picture.png`"),
-        ("./ocr 'open", "--ocr ./ocr 'open: it has no words, or a quote without an end; write it as in a shell"),
+        (
+            "./ocr 'open",
+            "--ocr ./ocr 'open: it has no words, or a quote without an end; write it as in a shell",
+        ),
         (" ", "it has no words"),
     ] {
         scanner.run(&["--ocr", command]).expect(2).says(says);

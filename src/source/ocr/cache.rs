@@ -150,7 +150,13 @@ mod tests {
         assert_eq!(cache(folder.path()).get(other), None);
         let file = path(&folder.path().join("ocr"), one);
         let whole = fs::read(&file).unwrap();
-        for damaged in [&whole[..20], &whole[..whole.len() - 1], &[whole.clone(), whole.clone()].concat(), b"", b"\xFF\n"] {
+        for damaged in [
+            &whole[..20],
+            &whole[..whole.len() - 1],
+            &[whole.clone(), whole.clone()].concat(),
+            b"",
+            b"\xFF\n",
+        ] {
             fs::write(&file, damaged).unwrap();
             assert_eq!(cache(folder.path()).get(one), None);
         }

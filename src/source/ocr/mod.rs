@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use self::cache::TextCache;
-use self::command::PictureCommand;
 pub use self::command::CommandError;
+use self::command::PictureCommand;
 use self::permits::Permits;
 use super::document::Limits;
 use super::picture::{Picture, Take};

@@ -37,8 +37,10 @@ impl Sizes {
             so_far as f64 >= ORDINARY_PART * total as f64
         });
         let smallest = ordinary.map_or(f64::INFINITY, |(size, _)| f64::from(*size) / STEPS * LARGER);
-        let mut sizes: Vec<u32> =
-            paragraphs.filter(|paragraph| is_heading(paragraph, smallest)).map(|one| step(one.size)).collect();
+        let mut sizes: Vec<u32> = paragraphs
+            .filter(|paragraph| is_heading(paragraph, smallest))
+            .map(|one| step(one.size))
+            .collect();
         sizes.sort_unstable_by(|one, other| other.cmp(one));
         sizes.dedup();
         Sizes { sizes, smallest }

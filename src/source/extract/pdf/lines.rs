@@ -136,7 +136,8 @@ impl Line {
             push_plain(&mut self.text, &glyph.text);
         }
         let letters = glyph.text.chars().count() as f64;
-        self.mean_size = (self.mean_size * self.letters + glyph.size * letters) / (self.letters + letters).max(1.0);
+        self.mean_size =
+            (self.mean_size * self.letters + glyph.size * letters) / (self.letters + letters).max(1.0);
         self.letters += letters;
         // A line may start with a superscript, which is smaller than the rest of the line. The largest glyph sets the
         // baseline.

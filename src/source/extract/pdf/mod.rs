@@ -70,7 +70,8 @@ pub fn pdf(
         let mut lines = match &mut pictures {
             Some(pictures) if needs_ocr(&drawn, &annotations) => {
                 let png = draw::draw(page, annotations.glyphs == 0);
-                let png = png.map_err(|e| unreadable(&format!("page {number} cannot be drawn (png: {e})")))?;
+                let png =
+                    png.map_err(|e| unreadable(&format!("page {number} cannot be drawn (png: {e})")))?;
                 pictures(Picture { page: number, png });
                 Vec::new()
             }
@@ -374,12 +375,19 @@ mod tests {
     }
 
     #[test]
-    fn dump_tmp() {
-        let Ok(list) = std::env::var("DUMP_PDFS") else { return };
-        for path in list.lines() {
-            let Ok(Ok((content, _))) = std::panic::catch_unwind(|| pdf(&std::fs::read(path).unwrap(), false, None)) else { continue };
-            println!("@@FILE {path}");
-            println!("@@JSON {}", serde_json::to_string(&content).unwrap());
-        }
+    fn larger_letters_are_headings_without_a_mark() {
+        let body = "(Ordinary text that is long enough to be most of the page, and goes on)Tj T* ";
+        let content = format!(
+            "BT /F 20 Tf 12 TL 9 280 Td (Manual)Tj 0 -30 Td /F 9 Tf {body} 0 -30 Td /F 14 Tf (1. First steps)Tj 0 -30 Td /F 9 Tf \
+             {body}{body} 0 -20 Td /F 14 Tf (Index . . . . 7)Tj 0 -20 Td (42)Tj ET"
+        );
+        let (content, _) = pdf(&file(&content), false, None).unwrap();
+        let blocks = serde_json::to_value(&content).unwrap()["blocks"].to_string();
+        let text = content.text();
+        assert!(text.starts_with("Manual\nOrdinary"), "{text}");
+        let at = text.find("1. First").unwrap();
+        assert!(blocks.contains("[0,{\"Heading\":1}]"), "{blocks}");
+        assert!(blocks.contains(&format!("[{at},{{\"Heading\":2}}]")), "{blocks}");
+        assert_eq!(blocks.matches("Heading").count(), 2, "{blocks} {text}");
     }
 }
