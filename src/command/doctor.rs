@@ -19,8 +19,8 @@ use crate::console::{DecimalBytes, HumanCount, LogFormat, counted, shown, tokens
 use crate::model::export::{self, Quality};
 use crate::model::prompts::{RETRIEVAL, instruct};
 use crate::model::{
-    Device, DeviceChoice, LoadedModel, Model, ModelFolder, Precision, Workload, external_data, load_runtime,
-    providers,
+    Device, DeviceChoice, LoadedModel, Model, ModelFolder, Precision, Preparation, Workload, external_data,
+    load_runtime, providers,
 };
 use crate::source::{Confinement, confinement};
 use crate::text::tokenize::{Encoding, Tokenizer};
@@ -95,24 +95,26 @@ pub fn run(arguments: &DoctorArguments, format: LogFormat) -> anyhow::Result<Exi
 
 /// Runs the checks. After a failed check, skips only the checks that depend on it.
 fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findings) {
-    let model = match locate::open(&arguments.model, DefaultGraph::Model, Some(format)) {
-        Ok(located) => located.model,
+    let located = locate::open(&arguments.model, DefaultGraph::Model, Some(format));
+    let opened = located.and_then(|located| Ok((located.model.tokenizer()?.clone(), located.model)));
+    let (tokenizer, model) = match opened {
+        Ok(opened) => opened,
         Err(error) => {
             findings.failure("model", &error);
             return findings.runtime_alone(arguments);
         }
     };
     let has_files = findings.files(&model.folder);
-    findings.tokenizer(&model);
-    let max_tokens = model::max_tokens(None, &model, &model.tokenizer).unwrap_or_else(|error| {
+    findings.tokenizer(&model.folder, &tokenizer);
+    let max_tokens = max_tokens(&model, &tokenizer).unwrap_or_else(|error| {
         findings.failure("tokenizer", &error);
         SPEED_TOKENS
     });
     if !has_files {
         return findings.runtime_alone(arguments);
     }
-    let texts = Workload::of_many(max_tokens, Vec::new());
-    let mut loaded = match model.load(&model::resources(&arguments.model), &texts) {
+    let texts = || Ok(Workload::of_many(max_tokens, Vec::new()));
+    let mut loaded = match model.load(&model::resources(&arguments.model), Preparation::Full, &texts) {
         Ok(loaded) => loaded,
         Err(error) => return findings.not_loaded(arguments, &error),
     };
@@ -123,17 +125,24 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
     findings.ok("device", format!("{}{cpu_reason}", loaded.device()));
     findings.graph(&model, &loaded);
     findings.batching(&loaded);
-    if let Err(error) = findings.reference(&model, &mut loaded) {
+    if let Err(error) = findings.reference(&model.folder, &tokenizer, &mut loaded) {
         findings.failure("reference", &error);
     }
     if arguments.quality
-        && let Err(error) = findings.quality(arguments, &model, &mut loaded, format)
+        && let Err(error) = findings.quality(arguments, &model, &tokenizer, &mut loaded, format)
     {
         findings.failure("quality", &error);
     }
     if let Err(error) = findings.speed(&mut loaded, max_tokens) {
         findings.failure("speed", &error);
     }
+}
+
+/// Returns the limit on tokens per chunk, which leaves room for text.
+fn max_tokens(model: &Model, tokenizer: &Tokenizer) -> anyhow::Result<usize> {
+    let max_tokens = model::max_tokens(None, model)?;
+    model::check_room(tokenizer, max_tokens, "--max-tokens")?;
+    Ok(max_tokens)
 }
 
 impl Findings {
@@ -170,10 +179,10 @@ impl Findings {
         true
     }
 
-    fn tokenizer(&mut self, model: &Model) {
-        let path = model.folder.tokenizer.display();
-        let ids = HumanCount(model.tokenizer.vocabulary() as u64);
-        match (model.folder.end_token(), model.tokenizer.appends_end_token()) {
+    fn tokenizer(&mut self, folder: &ModelFolder, tokenizer: &Tokenizer) {
+        let path = folder.tokenizer.display();
+        let ids = HumanCount(tokenizer.vocabulary() as u64);
+        match (folder.end_token(), tokenizer.appends_end_token()) {
             (Some(end), false) => self.warn(
                 "tokenizer",
                 format!("{path}: does not append {end}, which must end each text; this tool appends the token, but other programs will not; use the tokenizer.json of the model's own repository"),
@@ -251,18 +260,23 @@ impl Findings {
     }
 
     /// Compares vectors with the model card of Qwen3-Embedding-0.6B. Skips the comparison for a model of another shape.
-    fn reference(&mut self, model: &Model, loaded: &mut LoadedModel) -> anyhow::Result<()> {
-        if !model.folder.has_shape_of_0_6b() {
+    fn reference(
+        &mut self,
+        folder: &ModelFolder,
+        tokenizer: &Tokenizer,
+        loaded: &mut LoadedModel,
+    ) -> anyhow::Result<()> {
+        if !folder.has_shape_of_0_6b() {
             self.ok("reference", "no published values for this model".to_owned());
             return Ok(());
         }
-        let questions = vectors(loaded, &model.tokenizer.with_prompt(&instruct(RETRIEVAL))?, &QUESTIONS)?;
-        let documents = vectors(loaded, &model.tokenizer, &DOCUMENTS)?;
+        let questions = vectors(loaded, &tokenizer.with_prompt(&instruct(RETRIEVAL))?, &QUESTIONS)?;
+        let documents = vectors(loaded, tokenizer, &DOCUMENTS)?;
         let similarity = |(question, document): (usize, usize)| {
             (questions[question].cosine(&documents[document]) - SIMILARITIES[question][document]).abs()
         };
         let worst = [(0, 0), (0, 1), (1, 0), (1, 1)].map(similarity).into_iter().fold(0.0, f64::max);
-        let hello = vectors(loaded, &model.tokenizer, &[HELLO.0])?;
+        let hello = vectors(loaded, tokenizer, &[HELLO.0])?;
         let off = hello[0].values().iter().zip(HELLO.1).map(|(here, there)| (here - there).abs());
         let off = off.fold(0.0, f32::max);
         let detail = format!(
@@ -289,6 +303,7 @@ impl Findings {
         &mut self,
         arguments: &DoctorArguments,
         model: &Model,
+        tokenizer: &Tokenizer,
         loaded: &mut LoadedModel,
         format: LogFormat,
     ) -> anyhow::Result<()> {
@@ -296,13 +311,13 @@ impl Findings {
         let forward = |batch: &Batch| embedder.forward(batch);
         let fp32 = model.folder.onnx.with_file_name(Precision::Fp32.file_name());
         let quality = if let Some(weights) = locate::weights(&arguments.model, format)? {
-            export::measure(&weights.path, &model.tokenizer, forward)?
+            export::measure(&weights.path, tokenizer, forward)?
         } else if fp32 != model.folder.onnx && fp32.is_file() {
             let exact = Model::open(&fp32, None, DeviceChoice::Only(Device::Cpu))?;
-            let workload = Workload::of_many(SPEED_TOKENS, Vec::new());
-            let mut exact = exact.load(&model::resources(&arguments.model), &workload)?;
+            let texts = || Ok(Workload::of_many(SPEED_TOKENS, Vec::new()));
+            let mut exact = exact.load(&model::resources(&arguments.model), Preparation::Full, &texts)?;
             let exact = exact.embedders.first_mut().context("the model has no device")?;
-            export::measure_against(|batch| exact.forward(batch), &model.tokenizer, forward)?
+            export::measure_against(|batch| exact.forward(batch), tokenizer, forward)?
         } else {
             self.warn(
                 "quality",

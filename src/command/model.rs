@@ -25,6 +25,8 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
         ModelCommand::Where(named) => printed(writeln!(out, "{}", find(&named)?.display()))?,
         ModelCommand::Bundle(arguments) => {
             let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?.model;
+            // The machine of the bundle may have no network to get another tokenizer from.
+            model.tokenizer()?;
             listen(format, "the next run starts from scratch")?;
             let Bundle { bytes, warning } = bundle::make(&arguments.folder, &model)?;
             printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;

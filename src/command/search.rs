@@ -18,9 +18,10 @@ use super::setup::model;
 use super::terminal::Screen;
 use crate::cli::SearchArguments;
 use crate::console::{LogFormat, counted, shown};
+use crate::index::provenance;
 use crate::index::search::{self, Neighbor, nearest};
 use crate::index::{Metadata, Parts, Row};
-use crate::model::{Model, Workload};
+use crate::model::{Model, Preparation, Workload};
 use crate::text::clean::clean;
 use crate::text::snippet::{question_words, snippet};
 use crate::text::tokenize::Tokenizer;
@@ -44,22 +45,22 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
     let LocatedModel { model, .. } = locate::open_on_one(&model_arguments, graph, format)?;
     check_model(&model, &parts)?;
     let prompt = prompt(&model, arguments.instruction.as_deref(), arguments.no_instruction)?;
-    let tokenizer = model.tokenizer.with_prompt(&prompt)?;
     let tokens_max = tokens_max(&model)?;
-    let workload = |max_tokens| model::workload(&tokenizer, max_tokens);
-    let texts = match &questions {
-        Questions::Known(questions) => {
-            let longest = longest(questions, &tokenizer, tokens_max)?;
+    let known = questions.known();
+    let workload = |tokenizer: &Tokenizer| match known {
+        Some(questions) => {
+            let longest = longest(questions, tokenizer, tokens_max)?;
             match questions.len() {
-                1 => Workload::of_one(longest),
-                _ => workload(longest)?,
+                1 => Ok(Workload::of_one(longest)),
+                _ => model::workload(tokenizer, longest),
             }
         }
-        Questions::Lines(_) => workload(tokens_max.max(model::least_tokens(&tokenizer)))?,
+        None => model::workload(tokenizer, tokens_max.max(model::least_tokens(tokenizer))),
     };
+    let preparation = known.map_or(Preparation::Full, Preparation::for_texts);
     let dim = parts.metadata().fingerprint.dim;
     let (embedder, loaded) =
-        model::load(&model_arguments, &model, tokenizer.clone(), &texts, Some(dim), format)?;
+        model::load(&model_arguments, &model, &prompt, preparation, &workload, Some(dim), format)?;
     // Only the loaded graph shows whether it pools by itself.
     let metadata = parts.metadata();
     if let Some(differs) = loaded.difference(&metadata.fingerprint.model) {
@@ -80,6 +81,7 @@ pub fn run(arguments: &SearchArguments, format: LogFormat) -> anyhow::Result<Exi
             questions.chunks(QUESTIONS_PER_PASS).try_for_each(|questions| session.answer(questions))?;
         }
         Questions::Lines(mut lines) => {
+            let tokenizer = model.tokenizer()?.with_prompt(&prompt)?;
             while let Some(questions) = lines.take()? {
                 longest(&questions, &tokenizer, tokens_max)?;
                 session.answer(&questions)?;
@@ -122,6 +124,11 @@ impl Questions {
             .collect::<Result<_, _>>()?;
         ensure!(!questions.is_empty(), "questions {}: is empty; write one question per line", file.display());
         Ok(Questions::Known(questions))
+    }
+
+    /// Returns the questions, if they are known before the model is loaded.
+    fn known(&self) -> Option<&[String]> {
+        if let Questions::Known(questions) = self { Some(questions) } else { None }
     }
 }
 
@@ -202,7 +209,7 @@ pub fn prompt(model: &Model, instruction: Option<&str>, is_none: bool) -> anyhow
 
 /// Returns the tokenizer for questions, and the number of tokens of the longest question.
 pub fn tokenizer(questions: &[String], model: &Model, prompt: &str) -> anyhow::Result<(Tokenizer, usize)> {
-    let tokenizer = model.tokenizer.with_prompt(prompt)?;
+    let tokenizer = model.tokenizer()?.with_prompt(prompt)?;
     let max_tokens = longest(questions, &tokenizer, tokens_max(model)?)?;
     Ok((tokenizer, max_tokens))
 }
@@ -358,6 +365,14 @@ impl Answer<'_> {
         }
     }
 
+    /// Returns the place of a chunk, or the id of another row.
+    fn place(&self, row: &Row) -> String {
+        let names = self.parts.kept();
+        let value = |name: &str| row.kept.get(names.iter().position(|other| other == name)?);
+        let place = row.id.chunk.and_then(|_| provenance::shown(value));
+        place.unwrap_or_else(|| row.id.to_string())
+    }
+
     fn print(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
         for ((near, row), rank) in self.hits.iter().zip(1..) {
             if rank > 1 && screen.is_terminal() {
@@ -365,7 +380,7 @@ impl Answer<'_> {
             }
             let file = self.file_of(near).map_or(String::new(), |file| format!("  ({file})"));
             let head = format!("{rank:>3}  {:.4}  ", near.score);
-            screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", row.id)))?;
+            screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", self.place(row))))?;
             let part = snippet(&row.text, self.question);
             // Replaces line ends by spaces, so that a file or a pipe receives each text as one line.
             let part = shown(&part.split_whitespace().collect::<Vec<_>>().join(" "));

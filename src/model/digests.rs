@@ -1,5 +1,5 @@
 //! Remembers the digests of models between runs, because hashing weights of gigabytes takes longer than everything else that a run
-//! without changes does. The cache has one file per graph:
+//! without changes does. The cache has one file per graph and one per `tokenizer.json`:
 //!
 //! ```text
 //! $XDG_CACHE_HOME/qwen3-index/digests/DIGEST-OF-THE-PATH.json
@@ -25,7 +25,7 @@ const UNCHANGED_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct RememberedDigests(Option<PathBuf>);
 
-/// What the file system says about the files of a model. Any change of a file changes it.
+/// What the file system says about some files. Any change of a file changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesState(Vec<FileState>);
 
@@ -60,18 +60,18 @@ impl RememberedDigests {
         RememberedDigests(None)
     }
 
-    /// Returns the digest of a model, if its files have not changed since the digest was computed.
-    pub fn find(&self, onnx: &Path) -> Option<String> {
-        let remembered: Remembered = serde_json::from_slice(&fs::read(self.file(onnx)?).ok()?).ok()?;
+    /// Returns the digest of some files, if none of them has changed since the digest was computed. `first` is the first file.
+    pub fn find(&self, first: &Path) -> Option<String> {
+        let remembered: Remembered = serde_json::from_slice(&fs::read(self.file(first)?).ok()?).ok()?;
         let paths: Vec<PathBuf> = remembered.files.0.iter().map(|file| file.path.clone()).collect();
         let is_same = FilesState::read(&paths)? == remembered.files;
         is_same.then_some(remembered.digest)
     }
 
-    /// Remembers the digest of a model. `before` is the state of its files before they were read.
-    pub fn store(&self, onnx: &Path, before: Option<FilesState>, digest: &str) {
+    /// Remembers the digest of some files. `before` is the state of the files before they were read, `first` the first file.
+    pub fn store(&self, first: &Path, before: Option<FilesState>, digest: &str) {
         let store = || -> Option<()> {
-            let file = self.file(onnx)?;
+            let file = self.file(first)?;
             let files = before.filter(FilesState::is_settled)?;
             let paths: Vec<PathBuf> = files.0.iter().map(|file| file.path.clone()).collect();
             if FilesState::read(&paths)? != files {
@@ -87,9 +87,9 @@ impl RememberedDigests {
         let _ = store();
     }
 
-    /// Returns the file of the cache for a graph.
-    fn file(&self, onnx: &Path) -> Option<PathBuf> {
-        let path = onnx.canonicalize().ok()?;
+    /// Returns the file of the cache for the digest of `first` and the files after it.
+    fn file(&self, first: &Path) -> Option<PathBuf> {
+        let path = first.canonicalize().ok()?;
         let name = blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex();
         Some(self.0.as_ref()?.join(format!("{name}.json")))
     }

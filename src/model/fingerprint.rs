@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -71,23 +71,44 @@ impl ModelFingerprint {
 /// # Errors
 /// A file cannot be read, or a signal has arrived.
 pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<String> {
-    if let Some(digest) = remembered.find(onnx) {
+    digest(onnx, remembered, || {
+        let mut paths = vec![onnx.to_owned()];
+        for path in external_names(onnx)?.into_iter().map(|name| onnx.with_file_name(name)) {
+            // If the file system fails once, the digest must not leave the file out.
+            if is_file(&path).map_err(|e| cannot_read(&path, &e))? {
+                paths.push(path);
+            }
+        }
+        Ok(paths)
+    })
+}
+
+/// Returns the BLAKE3 digest of a `tokenizer.json`. If the file has not changed since an earlier run, the digest comes from
+/// `remembered`, and the file is not opened.
+///
+/// # Errors
+/// The file cannot be read, or a signal has arrived.
+pub fn tokenizer(path: &Path, remembered: &RememberedDigests) -> anyhow::Result<String> {
+    digest(path, remembered, || Ok(vec![path.to_owned()]))
+}
+
+/// Returns the BLAKE3 digest of some files, in their order. `first` is the first of them.
+fn digest(
+    first: &Path,
+    remembered: &RememberedDigests,
+    files: impl FnOnce() -> anyhow::Result<Vec<PathBuf>>,
+) -> anyhow::Result<String> {
+    if let Some(digest) = remembered.find(first) {
         return Ok(digest);
     }
-    let mut paths = vec![onnx.to_owned()];
-    for path in external_names(onnx)?.into_iter().map(|name| onnx.with_file_name(name)) {
-        // If the file system fails once, the digest must not leave the file out.
-        if is_file(&path).map_err(|e| cannot_read(&path, &e))? {
-            paths.push(path);
-        }
-    }
+    let paths = files()?;
     let state = FilesState::read(&paths);
     let mut hasher = blake3::Hasher::new();
     for path in &paths {
         hash(path, &mut hasher)?;
     }
     let digest = hasher.finalize().to_hex().to_string();
-    remembered.store(onnx, state, &digest);
+    remembered.store(first, state, &digest);
     Ok(digest)
 }
 
@@ -110,16 +131,6 @@ pub fn external_data(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
 
 fn external_names(onnx: &Path) -> anyhow::Result<BTreeSet<String>> {
     Ok(external::names(&fs::read(onnx).map_err(|e| cannot_read(onnx, &e))?))
-}
-
-/// Returns the BLAKE3 digest of a file.
-///
-/// # Errors
-/// The file cannot be read, or a signal has arrived.
-pub fn digest(path: &Path) -> anyhow::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hash(path, &mut hasher)?;
-    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Hashes a file on all cores.
@@ -170,7 +181,10 @@ mod tests {
         for length in [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 7] {
             let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
             fs::write(&path, &bytes).unwrap();
-            assert_eq!(digest(&path).unwrap(), blake3::hash(&bytes).to_hex().to_string());
+            assert_eq!(
+                tokenizer(&path, &RememberedDigests::none()).unwrap(),
+                blake3::hash(&bytes).to_hex().to_string()
+            );
         }
     }
 }

@@ -23,7 +23,7 @@ use super::probe::{self, Probe};
 use super::runtime;
 use super::session::{GraphSession, HeadDifference};
 use super::target::{ExecutionTarget, SessionOptions};
-use super::workload::{Resources, Workload};
+use super::workload::{Preparation, Resources, Workload};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::batch::Batching;
 use crate::vector::embedder::Embedder;
@@ -31,13 +31,16 @@ use crate::vector::embedder::Embedder;
 /// ONNX Runtime's name for CUDA in a profile.
 const CUDA: &str = "CUDAExecutionProvider";
 
-/// A model that is ready to be loaded. The files have been found and the tokenizer has been loaded, but the graph has not been
-/// loaded yet.
+/// Computes the workload of a model. Loading calls it on a thread of its own, because most workloads depend on the tokenizer, which
+/// takes long to load.
+pub type WorkloadOf<'a> = &'a (dyn Fn() -> anyhow::Result<Workload> + Sync);
+
+/// A model whose files have been found. Tokenizer and graph are loaded when they are needed.
 pub struct Model {
     /// The files of the model.
     pub folder: ModelFolder,
-    /// The tokenizer, without an instruction.
-    pub tokenizer: Tokenizer,
+    /// The tokenizer, without an instruction; empty until [`Model::tokenizer`] loads it.
+    tokenizer: OnceLock<Tokenizer>,
     device: DeviceChoice,
     /// The digest of the weights; empty until the digest is computed.
     weights: OnceLock<String>,
@@ -46,7 +49,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Finds the files of a model and loads the tokenizer. `path` is a model folder or a graph; `file` chooses a graph in the
+    /// Finds the files of a model. `path` is a model folder or a graph; `file` chooses a graph in the
     /// folder.
     ///
     /// # Errors
@@ -56,18 +59,39 @@ impl Model {
             device.check_processor()?;
         }
         let folder = ModelFolder::open(path, file)?;
-        let tokenizer = Tokenizer::load(&folder.tokenizer, folder.end_token())?;
-        let (tokens, vocabulary) = (tokenizer.vocabulary(), folder.vocabulary().unwrap_or(usize::MAX));
+        let remembered = RememberedDigests::of_user();
+        let (tokenizer, weights) = (OnceLock::new(), OnceLock::new());
+        Ok(Model { folder, tokenizer, device, weights, remembered })
+    }
+
+    /// Returns the tokenizer, without an instruction. The first call loads it, which takes longer than all the rest of a night
+    /// without changes.
+    ///
+    /// # Errors
+    /// The file is missing or wrong, or its vocabulary is not the one of the model.
+    pub fn tokenizer(&self) -> anyhow::Result<&Tokenizer> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let tokenizer = Tokenizer::load(&self.folder.tokenizer, self.folder.end_token())?;
+        let (tokens, vocabulary) = (tokenizer.vocabulary(), self.folder.vocabulary().unwrap_or(usize::MAX));
         ensure!(
             tokens <= vocabulary,
             "tokenizer {}: has {tokens} tokens, but the model has {vocabulary}; use the tokenizer.json from the model's own repository",
-            folder.tokenizer.display()
+            self.folder.tokenizer.display()
         );
-        let remembered = RememberedDigests::of_user();
-        Ok(Model { folder, tokenizer, device, weights: OnceLock::new(), remembered })
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
     }
 
-    /// Makes the model compute the digest of its weights, even if the files have not changed since an earlier run.
+    /// Returns the digest of `tokenizer.json`, without loading the tokenizer.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn tokenizer_digest(&self) -> anyhow::Result<String> {
+        fingerprint::tokenizer(&self.folder.tokenizer, &self.remembered)
+    }
+
+    /// Makes the model compute the digests of its files, even if the files have not changed since an earlier run.
     #[must_use]
     pub fn with_new_digest(self) -> Self {
         Model { remembered: RememberedDigests::none(), ..self }
@@ -92,6 +116,10 @@ impl Model {
     /// # Errors
     /// A file of the model cannot be read.
     pub fn fingerprint_as(&self, before: &ModelFingerprint) -> anyhow::Result<Option<ModelFingerprint>> {
+        if self.tokenizer_digest()? != before.tokenizer {
+            // A damaged tokenizer is told as such, and not as another model.
+            self.tokenizer()?;
+        }
         let weights = self.weights()?;
         if weights != before.weights {
             return Ok(None);
@@ -101,15 +129,20 @@ impl Model {
         self.fingerprint(weights, head.as_ref(), before.width, self.device.precision()).map(Some)
     }
 
-    /// Loads the model, tests which texts may share a batch, and prepares the model for the workload.
+    /// Loads the tokenizer and the model, tests which texts may share a batch, and prepares the model for the workload.
     ///
     /// # Errors
-    /// A file, library or device is missing or wrong, or memory is too small.
-    pub fn load(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
+    /// A file, library or device is missing or wrong, memory is too small, or there is no workload.
+    pub fn load(
+        &self,
+        resources: &Resources,
+        preparation: Preparation,
+        workload: WorkloadOf,
+    ) -> anyhow::Result<LoadedModel> {
         match &self.device {
-            DeviceChoice::Only(device) => self.load_on(device, resources, workload),
-            DeviceChoice::Auto => self.load_on_gpu(resources, workload).or_else(|error| {
-                let loaded = self.load_on(&Device::Cpu, resources, workload)?;
+            DeviceChoice::Only(device) => self.load_on(device, resources, preparation, workload),
+            DeviceChoice::Auto => self.load_on_gpu(resources, preparation, workload).or_else(|error| {
+                let loaded = self.load_on(&Device::Cpu, resources, preparation, workload)?;
                 Ok(LoadedModel { cpu_reason: Some(error), ..loaded })
             }),
         }
@@ -117,16 +150,26 @@ impl Model {
 
     /// Loads the model on the first GPU. This function fails if the longest text does not fit into GPU memory, because the CPU
     /// can embed such a text.
-    fn load_on_gpu(&self, resources: &Resources, workload: &Workload) -> Result<LoadedModel, CpuReason> {
+    fn load_on_gpu(
+        &self,
+        resources: &Resources,
+        preparation: Preparation,
+        workload: WorkloadOf,
+    ) -> Result<LoadedModel, CpuReason> {
         // The GPU is opened before any library is loaded. So on a machine without a GPU, the error names the missing GPU, and
         // not a missing library that only a GPU requires.
         Gpu::open(0).map_err(CpuReason::NoGpu)?;
-        self.load_on_found_gpu(resources, workload).map_err(CpuReason::Unusable)
+        self.load_on_found_gpu(resources, preparation, workload).map_err(CpuReason::Unusable)
     }
 
-    fn load_on_found_gpu(&self, resources: &Resources, workload: &Workload) -> anyhow::Result<LoadedModel> {
-        let loaded = self.load_on(&Device::Cuda(vec![0]), resources, workload)?;
-        let longest = workload.max_tokens;
+    fn load_on_found_gpu(
+        &self,
+        resources: &Resources,
+        preparation: Preparation,
+        workload: WorkloadOf,
+    ) -> anyhow::Result<LoadedModel> {
+        let loaded = self.load_on(&Device::Cuda(vec![0]), resources, preparation, workload)?;
+        let longest = loaded.workload.max_tokens;
         ensure!(
             loaded.embedders.iter().all(|embedder| embedder.batch_tokens() >= longest),
             "not enough GPU memory for a text of {longest} tokens"
@@ -138,7 +181,8 @@ impl Model {
         &self,
         device: &Device,
         resources: &Resources,
-        workload: &Workload,
+        preparation: Preparation,
+        workload: WorkloadOf,
     ) -> anyhow::Result<LoadedModel> {
         let library = runtime::find(device)?;
         // The GPUs are opened before ONNX Runtime is loaded, because opening a GPU loads the driver's library, which some
@@ -147,12 +191,14 @@ impl Model {
         let runtime = runtime::load(device, &library)?;
         let profiles = matches!(device, Device::Cuda(_)).then(profile_folder).transpose()?;
         // On a GPU, the runs of the probe also show where the nodes of the graph run.
-        let is_one_text = workload.is_one_text && *device == Device::Cpu;
+        let is_quick = preparation == Preparation::Least && *device == Device::Cpu;
         let options = SessionOptions {
             profile: profiles.as_ref().map(TempDir::path),
-            prepacks: !is_one_text || self.has_packed_kernels(),
+            prepacks: !is_quick || self.has_packed_kernels(),
+            spins: !is_quick,
         };
-        let (mut sessions, weights) = self.load_sessions(&runtime.environment, targets, options)?;
+        let LoadedParts { mut sessions, tokenizer, workload, weights } =
+            self.load_parts(&runtime.environment, targets, options, workload)?;
         let first = sessions.first_mut().context("no device to load the model on")?;
         let is_int8 = first.export().is_some_and(|export| export.variant == Precision::Int8.name());
         if is_int8 && *device == Device::Cpu && !has_dot_products() {
@@ -161,17 +207,20 @@ impl Model {
         }
         let mut head_difference = None;
         for session in &mut sessions {
-            let found = probe::check_head(session, &self.tokenizer, Self::min_cosine(session, device));
+            let found = probe::check_head(session, tokenizer, Self::min_cosine(session, device));
             head_difference = found.with_context(|| self.cannot_embed_a_sample())?.or(head_difference);
         }
         let first = sessions.first_mut().context("no device to load the model on")?;
-        let probe = (!is_one_text).then(|| self.probe(first, device)).transpose()?;
+        let is_one_text = workload.is_one_text && *device == Device::Cpu;
+        let probe = (!is_one_text).then(|| self.probe(first, tokenizer, device)).transpose()?;
         let placement = self.check_placement(first)?;
         let fingerprint = self.fingerprint(weights, first.head(), first.width(), device.precision())?;
         let batching = probe.map_or(Batching::Alone, |probe| batching(&probe, first, device));
-        let embedders = sessions.into_iter().map(|session| OnnxEmbedder::new(session, batching, workload));
+        let embedders = sessions.into_iter().map(|session| OnnxEmbedder::new(session, batching, &workload));
+        let embedders = embedders.collect::<anyhow::Result<_>>()?;
         Ok(LoadedModel {
-            embedders: embedders.collect::<anyhow::Result<_>>()?,
+            embedders,
+            workload,
             probe,
             head_difference,
             fingerprint,
@@ -189,17 +238,19 @@ impl Model {
         matches!(precision_choice::of_file(&name), Some(Precision::Q8 | Precision::Q4))
     }
 
-    /// Loads one session per target, and computes the digest of the weights at the same time. If `options` names a folder for
-    /// profiles, the first session writes a profile to this folder.
-    fn load_sessions(
+    /// Loads one session per target, and at the same time the tokenizer, and computes the workload and the digest of the weights. If
+    /// `options` names a folder for profiles, the first session writes a profile to this folder.
+    fn load_parts(
         &self,
         environment: &Environment,
         targets: Vec<ExecutionTarget>,
         options: SessionOptions,
-    ) -> anyhow::Result<(Vec<GraphSession>, String)> {
+        workload: WorkloadOf,
+    ) -> anyhow::Result<LoadedParts<'_>> {
         let mut profile = options.profile.map(|folder| folder.join("run"));
         thread::scope(|scope| {
             let weights = scope.spawn(|| self.weights());
+            let texts = scope.spawn(|| anyhow::Ok((self.tokenizer()?, workload()?)));
             let load = |target| {
                 let profile = profile.take();
                 let options = SessionOptions { profile: profile.as_deref(), ..options };
@@ -207,13 +258,20 @@ impl Model {
             };
             let sessions: anyhow::Result<Vec<_>> = targets.into_iter().map(load).collect();
             let weights = weights.join().unwrap_or_else(|panic| resume_unwind(panic));
-            Ok((sessions?, weights?))
+            let texts = texts.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let (tokenizer, workload) = texts?;
+            Ok(LoadedParts { sessions: sessions?, tokenizer, workload, weights: weights? })
         })
     }
 
-    fn probe(&self, session: &mut GraphSession, device: &Device) -> anyhow::Result<Probe> {
+    fn probe(
+        &self,
+        session: &mut GraphSession,
+        tokenizer: &Tokenizer,
+        device: &Device,
+    ) -> anyhow::Result<Probe> {
         let min_cosine = Self::min_cosine(session, device);
-        probe::probe(session, &self.tokenizer, min_cosine).with_context(|| self.cannot_embed_a_sample())
+        probe::probe(session, tokenizer, min_cosine).with_context(|| self.cannot_embed_a_sample())
     }
 
     fn cannot_embed_a_sample(&self) -> String {
@@ -257,7 +315,7 @@ impl Model {
         Ok(ModelFingerprint {
             architecture: self.folder.architecture().to_owned(),
             weights,
-            tokenizer: fingerprint::digest(&self.folder.tokenizer)?,
+            tokenizer: self.tokenizer_digest()?,
             pooling: head.map(|head| head.pooling),
             layers: head.and_then(Head::digest),
             width,
@@ -272,6 +330,16 @@ impl Model {
         let weights = fingerprint::weights(&self.folder.onnx, &self.remembered)?;
         Ok(self.weights.get_or_init(|| weights).clone())
     }
+}
+
+/// What is loaded at the same time.
+struct LoadedParts<'a> {
+    /// One session per target.
+    sessions: Vec<GraphSession>,
+    tokenizer: &'a Tokenizer,
+    workload: Workload,
+    /// The digest of the weights.
+    weights: String,
 }
 
 fn targets(device: &Device, resources: &Resources) -> anyhow::Result<Vec<ExecutionTarget>> {
@@ -309,6 +377,8 @@ fn batching(probe: &Probe, session: &GraphSession, device: &Device) -> Batching 
 pub struct LoadedModel {
     /// One engine per GPU, or one engine on the CPU.
     pub embedders: Vec<OnnxEmbedder>,
+    /// The texts that the model was loaded for.
+    pub workload: Workload,
     /// The results of the trial with sample texts; `None` for a run that embeds only one text.
     pub probe: Option<Probe>,
     /// How the vectors that the graph itself has pooled differ from those that the model's files describe, if they do.

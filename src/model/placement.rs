@@ -125,7 +125,7 @@ mod tests {
             let runtime = runtime::load(&Device::Cpu, &library).unwrap();
             let profile = profiles.path().join(provider);
             let target = ExecutionTarget::Cpu { threads: 1 };
-            let options = SessionOptions { profile: Some(&profile), prepacks: true };
+            let options = SessionOptions { profile: Some(&profile), prepacks: true, spins: true };
             let mut session = GraphSession::load(&runtime.environment, &folder, target, options).unwrap();
             let key = ChunkKey { document: 0, chunk: 0 };
             session.forward(&Batch::new(vec![(key, Encoding::new(vec![1, 2, 3]))]), None).unwrap();

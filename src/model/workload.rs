@@ -12,6 +12,28 @@ pub struct Resources {
     pub gpu_memory: Option<usize>,
 }
 
+/// The longest text that a model with the least preparation embeds at least as soon as one with full preparation, in bytes.
+const SHORT_TEXT_BYTES: usize = 512;
+
+/// How much work loading a model does to make embedding faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preparation {
+    /// As much as pays for many texts.
+    Full,
+    /// Only what pays for one short text.
+    Least,
+}
+
+impl Preparation {
+    /// Returns the preparation that embeds these texts soonest.
+    pub fn for_texts(texts: &[String]) -> Self {
+        match texts {
+            [text] if text.len() <= SHORT_TEXT_BYTES => Preparation::Least,
+            _ => Preparation::Full,
+        }
+    }
+}
+
 /// A description of the texts that a model will embed.
 #[derive(Debug, Clone)]
 pub struct Workload {
@@ -21,8 +43,7 @@ pub struct Workload {
     pub batch_tokens: Option<usize>,
     /// Token ids that every text begins with.
     pub prefix: Vec<u32>,
-    /// Whether the run embeds only one text. Then loading the model takes longer than using it, so it leaves out what only pays for
-    /// many texts: the probe, and the copy of the weights in the order of the kernels.
+    /// Whether the run embeds only one text. Then the probe does not pay.
     pub is_one_text: bool,
 }
 

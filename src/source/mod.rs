@@ -3,6 +3,7 @@
 //! [`Roots::documents`] finds the documents. Finding documents is fast, so one thread finds all documents. [`Raw::read`]
 //! reads one document. Reading is slow, so the caller reads documents on several threads.
 
+mod collection;
 mod confine;
 mod decode;
 mod document;
@@ -13,11 +14,14 @@ mod format;
 mod found;
 mod id;
 mod json;
+mod json_bytes;
 mod local_file;
 mod location;
+mod names;
 mod ocr;
 mod picture;
 mod raw;
+mod raw_file;
 mod roots;
 mod rows;
 mod serve;
@@ -26,13 +30,15 @@ mod worker;
 
 pub use confine::Confinement;
 pub use decode::Charset;
-pub use document::{Document, LeftOut, Limits, Origin};
+pub use document::{Document, LeftOut, Limits, Origin, PagePart};
 pub use fields::Fields;
 pub use filter::{Filter, PatternError, PatternList};
 pub use found::Found;
 pub use id::IdPrefix;
 pub use ocr::{CommandError, Ocr};
-pub use raw::{Raw, RawFile, Reading};
+pub use raw::{Raw, Reading};
+pub use raw_file::RawFile;
 pub use roots::Roots;
+pub use rows::documents;
 pub use serve::serve;
 pub use worker::{Workers, confinement};

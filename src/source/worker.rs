@@ -21,19 +21,21 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::collection::outbox::Sent;
+use super::collection::reader::CollectionRequest;
 use super::confine::Confinement;
-use super::document::Limits;
+use super::document::{Limits, PagePart};
 use super::extract::Extracted;
-use super::fields::{Fields, Record};
-use super::format::DocumentFormat;
-use super::picture::{Picture, Take};
+use super::fields::Fields;
+use super::format::{CollectionFormat, DocumentFormat};
+use super::picture::{Picture, Scans, Take};
 use crate::error::{ContentError, DocumentError};
 
 /// The hidden subcommand that makes this program a worker.
 const SUBCOMMAND: &str = "worker";
 
-/// Maximum address space of the second worker for a document, and of a worker that reads a Parquet file, in bytes. The parsed
-/// tree of an ordinary HTML page needs ten times as many bytes as the page.
+/// Maximum address space of the second worker for a document, and of a worker that reads a file with several documents, in
+/// bytes. The parsed tree of an ordinary HTML page needs ten times as many bytes as the page.
 const MEMORY_MAX: u64 = 2 << 30;
 
 /// Maximum address space of the first worker for a document, in bytes. The main process runs one of them per thread.
@@ -66,9 +68,9 @@ pub enum Task {
     /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answers to each are [`Part`]s; the last
     /// is the text or an error.
     Extract,
-    /// Reads the rows of a Parquet file, which is open as standard input. The first answer is the number of rows and means that
-    /// the file is a table. Each following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
-    Rows { fields: Fields, limits: Limits, is_root: bool },
+    /// Reads a file that holds several documents. The file is open as standard input. Each answer is a [`Sent`]. If the first
+    /// answer is an error, the file has another format or cannot be opened.
+    Collection(CollectionRequest),
     /// Says how the kernel confines the worker. The answer is one [`Confinement`].
     Confinement,
 }
@@ -88,10 +90,11 @@ pub struct Request {
     /// The number of bytes of the document. The bytes follow the request.
     pub bytes: u64,
     pub limits: Limits,
+    pub page_part: PagePart,
     /// Whether the answer has [`Extracted::fields`].
     pub wants_fields: bool,
-    /// Whether the answers have the pictures of pages without text.
-    pub draws: bool,
+    /// What is done with pages without text.
+    pub scans: Scans,
 }
 
 /// An answer to a [`Request`].
@@ -106,15 +109,13 @@ pub enum Part {
 /// An answer of a worker.
 pub type Response<T> = Result<T, ContentError>;
 
-/// A group of rows from a worker. An empty group means the end of the file. After a damaged row, no more rows are sent.
-pub type Sent = Vec<Response<Record>>;
-
 /// The workers of a run. All of them together have at most [`MEMORY_SHARE`] per thread that reads documents, [`MEMORY_MAX`]
-/// for one large document, and [`MEMORY_MAX`] for one Parquet file.
+/// for one large document, and [`MEMORY_MAX`] for one file that holds several documents.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
     limits: Limits,
+    page_part: PagePart,
     /// Workers that wait for another document, each with [`MEMORY_SHARE`].
     idle: Mutex<Vec<Worker>>,
     /// Held while a worker with [`MEMORY_MAX`] extracts a text.
@@ -124,13 +125,19 @@ pub struct Workers {
 impl Workers {
     /// Returns an empty pool of workers. `program` is the absolute path of this program.
     pub fn new(program: PathBuf, limits: Limits) -> Self {
-        Workers { program, limits, idle: Mutex::default(), large: Mutex::default() }
+        let page_part = PagePart::default();
+        Workers { program, limits, page_part, idle: Mutex::default(), large: Mutex::default() }
+    }
+
+    /// Sets which part of a web page is extracted.
+    pub fn with_page_part(self, page_part: PagePart) -> Self {
+        Workers { page_part, ..self }
     }
 
     /// Extracts the text of a document in a worker. Most documents need little memory, so the first worker has little. If the
     /// document fails there, a second worker decides, which has [`MEMORY_MAX`]. Only one second worker runs at a time.
     ///
-    /// Hands the pictures of pages without text to `take`, if given. If a second worker decides, it draws them again.
+    /// Hands the pictures of pages without text to `take`, if `scans` says so. If a second worker decides, it draws them again.
     ///
     /// # Errors
     /// The document is damaged or exceeds a limit, or no worker can be started. The errors of `take`.
@@ -139,13 +146,15 @@ impl Workers {
         format: DocumentFormat,
         content: &[u8],
         wants_fields: bool,
-        mut take: Option<&mut Take>,
+        scans: Scans,
+        take: &mut Take,
     ) -> Result<Extracted, DocumentError> {
-        let (bytes, draws) = (content.len() as u64, take.is_some());
-        let request = Request { format, bytes, limits: self.limits, wants_fields, draws };
+        let (limits, page_part) = (self.limits, self.page_part);
+        let bytes = content.len() as u64;
+        let request = Request { format, bytes, limits, page_part, wants_fields, scans };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = idle.map_or_else(|| self.start(Task::Extract, MEMORY_SHARE, Stdio::piped()), Ok)?;
-        let mut ask = |worker: &mut Worker| worker.ask(&request, content, take.as_deref_mut());
+        let mut ask = |worker: &mut Worker| worker.ask(&request, content, take);
         match ask(&mut worker) {
             // The worker may lack memory, or may have died before this request. For example, the operating system kills
             // processes when memory is short. Some parsers take a lack of memory for damage.
@@ -162,18 +171,24 @@ impl Workers {
         Ok(answer?)
     }
 
-    /// Starts a worker that reads the rows of an open Parquet file. Returns the worker and the number of rows.
+    /// Starts a worker that reads an open file with several documents. Returns the worker and its first group of documents.
     ///
     /// # Errors
-    /// The file is no Parquet file or lacks columns, or no worker can be started.
-    pub fn rows(&self, file: &File, fields: &Fields, is_root: bool) -> Result<(Worker, u64), DocumentError> {
+    /// The file has another format or lacks columns, or no worker can be started.
+    pub fn collection(
+        &self,
+        file: &File,
+        format: CollectionFormat,
+        fields: &Fields,
+        is_root: bool,
+    ) -> Result<(Worker, Sent), DocumentError> {
         let start = || {
-            let task = Task::Rows { fields: fields.clone(), limits: self.limits, is_root };
+            let request = CollectionRequest { format, fields: fields.clone(), limits: self.limits, is_root };
             let file = file.try_clone().map_err(DocumentError::NoWorker)?;
-            self.start(task, MEMORY_MAX, file.into())
+            self.start(Task::Collection(request), MEMORY_MAX, file.into())
         };
-        let (worker, opened) = started(start, Worker::receive::<u64>)?;
-        Ok((worker, opened?))
+        let (worker, sent) = started(start, Worker::receive::<Sent>)?;
+        Ok((worker, sent?))
     }
 
     fn start(&self, task: Task, memory: u64, stdin: Stdio) -> Result<Worker, DocumentError> {
@@ -262,18 +277,17 @@ impl Worker {
         &mut self,
         request: &Request,
         content: &[u8],
-        mut take: Option<&mut Take>,
+        take: &mut Take,
     ) -> Result<Response<Extracted>, DocumentError> {
         self.send(request, content).map_err(|e| match e.kind() {
             ErrorKind::TimedOut => self.too_slow(),
             _ => self.ended(),
         })?;
         loop {
-            match (self.receive()?, &mut take) {
-                (Ok(Part::Picture(picture)), Some(take)) => take(picture)?,
-                (Ok(Part::Picture(_)), None) => return Err(self.ended()),
-                (Ok(Part::Text(extracted)), _) => return Ok(Ok(extracted)),
-                (Err(e), _) => return Ok(Err(e)),
+            match self.receive()? {
+                Ok(Part::Picture(picture)) => take(picture)?,
+                Ok(Part::Text(extracted)) => return Ok(Ok(extracted)),
+                Err(e) => return Ok(Err(e)),
             }
         }
     }

@@ -163,7 +163,12 @@ fn a_forgotten_option_embeds_nothing_anew_and_a_named_one_does() {
         );
         if !other.is_empty() {
             let ran = playground.run(&[&BUILD[..], other].concat()).expect(0);
-            ran.says("all texts are embedded again");
+            let is_length = option[0] == "--max-tokens";
+            ran.says(if is_length {
+                "texts of several chunks are embedded again"
+            } else {
+                "all texts are embedded again"
+            });
         }
         playground.run(&[&BUILD[..], &["--rebuild"]].concat()).expect(0);
         assert_eq!(rows(&playground.path(OUT)).len(), TEXTS.len());
@@ -242,4 +247,49 @@ fn a_shared_chunk_is_no_sign_of_a_document() {
     playground.run(&[&build, &["--rebuild"][..]].concat()).expect(0).says(says);
     fs::rename(playground.path("docs/first"), playground.path("docs/second")).unwrap();
     playground.run(&build).expect(0).says(says);
+}
+
+/// A tokenizer is loaded when a text needs it. Its errors are those of the first build.
+#[test]
+fn a_tokenizer_that_does_not_fit_stops_the_first_night_that_needs_it() {
+    let playground = playground();
+    copy_model(&playground.path("m"), "model.onnx");
+    let build = [&BUILD[..], &["--model", "m"]].concat();
+    playground.run(&build).expect(0);
+    let before = fs::read(playground.path(OUT)).unwrap();
+    // The size of the vocabulary is not in the fingerprint of the index.
+    let config = r#"{"model_type": "qwen3", "hidden_size": 64, "vocab_size": 500}"#;
+    let right = fs::read(playground.path("m/config.json")).unwrap();
+    playground.write("m/config.json", config);
+    playground.run(&build).expect(0).says("out.parquet is unchanged");
+    playground.write("docs.jsonl", jsonl([TEXTS[0], "A new text."]));
+    let ran = playground.run(&build).expect(1);
+    ran.says("tokenizer m/tokenizer.json: has 560 tokens, but the model has 500; ");
+    assert!(fs::read(playground.path(OUT)).unwrap() == before, "{}", ran.story);
+
+    // An argument that does not fit is found before the run begins.
+    playground.write("m/config.json", right);
+    let ran = playground.run(&[&build[..], &["--max-tokens", "10"]].concat()).expect(2);
+    ran.says("--max-tokens 10: is too small");
+    assert!(!ran.stderr.contains("embedded again"), "{}", ran.story);
+    playground.run(&build).expect(0);
+}
+
+#[test]
+fn a_damaged_tokenizer_is_told_as_damaged_and_not_as_another_model() {
+    let playground = playground();
+    copy_model(&playground.path("m"), "model.onnx");
+    let build = [&BUILD[..], &["--model", "m"]].concat();
+    playground.run(&build).expect(0);
+    let before = fs::read(playground.path(OUT)).unwrap();
+    let tokenizer = fs::read_to_string(playground.path("m/tokenizer.json")).unwrap();
+    playground.write("m/tokenizer.json", &tokenizer[..tokenizer.len() / 2]);
+    for arguments in [&build[..], &["search", OUT, "question", "--model", "m"]] {
+        let ran = playground.run(arguments).expect(1);
+        ran.says("tokenizer m/tokenizer.json: ")
+            .says("; use the tokenizer.json from the model's own repository");
+    }
+    // A whole one with other content is another tokenizer.
+    playground.write("m/tokenizer.json", tokenizer + "\n");
+    expect_stop(&playground, playground.run(&build), &before, &["another tokenizer"]);
 }

@@ -274,3 +274,23 @@ fn the_delta_of_an_earlier_night_is_not_taken_for_that_of_a_killed_run() {
     playground.run(&NIGHT).expect(0).says("is unchanged");
     assert!(changed(&playground).is_empty());
 }
+
+/// A night needs the digest of the tokenizer, which is remembered. Only a text without a vector needs the tokenizer itself.
+#[test]
+fn a_night_without_changes_does_not_open_the_tokenizer() {
+    let playground = Playground::new().with("docs.jsonl", lines(3));
+    playground.run(&BUILD).expect(0);
+    let before = fs::read(playground.path(OUT)).unwrap();
+    let opened = eio("open", "/tokenizer.json", 1);
+    run(&playground, &BUILD, opened).expect(0).says("out.parquet is unchanged");
+    run(&playground, &[&BUILD[..], &["--dry-run"]].concat(), opened).expect(0);
+
+    // A new text needs it. A tokenizer that cannot be read ends the run, and not only the document.
+    playground.write("docs.jsonl", lines(300));
+    let ran = run(&playground, &BUILD, opened).expect(1);
+    ran.says("tokenizer.json: Input/output error")
+        .says("; use the tokenizer.json from the model's own repository");
+    assert_eq!(fs::read(playground.path(OUT)).unwrap(), before, "{}", ran.story);
+    playground.run(&BUILD).expect(0);
+    assert_eq!(ids(&playground.path(OUT)).len(), 300);
+}

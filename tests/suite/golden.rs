@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use qwen3_index::model::{Device, DeviceChoice, LoadedModel, Model, OnnxEmbedder, Resources, Workload};
+use qwen3_index::model::{
+    Device, DeviceChoice, LoadedModel, Model, OnnxEmbedder, Preparation, Resources, Workload,
+};
 use qwen3_index::text::tokenize::{Encoding, Tokenizer};
 use qwen3_index::vector::batch::{Batch, Batching, ChunkKey, plan};
 use qwen3_index::vector::embedder::{Embedder, embed};
@@ -101,7 +103,7 @@ fn equal_lengths(golden: &[Golden]) -> usize {
 }
 
 fn load(folder: &Path, file: &str, threads: usize) -> LoadedModel {
-    open(folder, file).load(&resources(threads), &workload(Vec::new())).unwrap()
+    open(folder, file).load(&resources(threads), Preparation::Full, &|| Ok(workload(Vec::new()))).unwrap()
 }
 
 fn open(folder: &Path, file: &str) -> Model {
@@ -228,7 +230,7 @@ fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
     for Export(file, ..) in made_here() {
         let model = open(our_exports(), file);
         let prompt = "Instruct: Find the rule that answers the question\nQuery:";
-        let tokenizer = model.tokenizer.with_prompt(prompt).unwrap();
+        let tokenizer = model.tokenizer().unwrap().with_prompt(prompt).unwrap();
         let golden: Vec<Golden> = golden()
             .into_iter()
             .map(|text| Golden { ids: tokenizer.encode(&text.text).unwrap().ids().to_vec(), ..text })
@@ -243,7 +245,8 @@ fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
         };
         let whole = vectors(&mut load(our_exports(), file, 2).embedders[0], 1);
         let takes_past = !["model_plain.onnx", "model_f16.onnx"].contains(file);
-        let mut loaded = model.load(&resources(2), &workload(prefix)).unwrap();
+        let prefix = || Ok(workload(prefix.clone()));
+        let mut loaded = model.load(&resources(2), Preparation::Full, &prefix).unwrap();
         assert_eq!(loaded.shares_prefix(), takes_past, "{file}");
         let mut embedder = loaded.embedders.remove(0);
         for vectors in [vectors(&mut embedder, 1), vectors(&mut embedder, 5)] {

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::make::{pdf_objects, pdf_page};
-use crate::util::{Playground, Ran, ids_and_texts, json_lines, repository};
+use crate::util::{Playground, Ran, ids_and_texts, json_lines, metadata, repository};
 
 /// A page in one bit per pixel that shows a picture of 8 by 8 pixels.
 const PICTURE: &str =
@@ -36,13 +37,14 @@ impl Scanner {
     }
 
     fn command(&self, more: &[&str]) -> Command {
-        let _ = fs::remove_file(self.0.path("out.parquet"));
         let mut command = self.0.command(&[&["build", "docs", "-o", "out.parquet"], more].concat());
         command.env("XDG_CACHE_HOME", self.0.path("cache")).env("NOTES", self.0.path("notes"));
         command
     }
 
+    /// Builds an index anew.
     fn run(&self, more: &[&str]) -> Ran {
+        let _ = fs::remove_file(self.0.path("out.parquet"));
         self.0.output(&mut self.command(more), "")
     }
 
@@ -74,6 +76,11 @@ fn pages(pages: &[(u32, &str)]) -> Vec<u8> {
     pdf_objects(&objects.iter().map(String::as_str).collect::<Vec<_>>(), "")
 }
 
+/// Returns a file that begins like a PNG.
+fn picture(rest: &str) -> Vec<u8> {
+    [b"\x89PNG\r\n\x1a\n", rest.as_bytes()].concat()
+}
+
 #[derive(Deserialize)]
 struct Expected {
     id: String,
@@ -97,30 +104,44 @@ fn likeness(expected: &str, text: &str) -> f64 {
 }
 
 #[test]
-fn scans_in_two_languages_are_read_with_tesseract() {
+fn scans_in_two_languages_are_read_with_tesseract_and_only_once() {
     let listed = Command::new("tesseract").arg("--list-langs").output();
     let has_chinese = listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains("chi_sim"));
     if !has_chinese {
-        println!("skipped: tesseract with chi_sim is not installed");
-        return;
+        return println!(
+            "skipped: no tesseract with chi_sim (apt-get install tesseract-ocr tesseract-ocr-chi-sim)"
+        );
     }
-    let scanner = Scanner::new("");
-    std::os::unix::fs::symlink(repository("fixtures/scans"), scanner.0.path("docs")).unwrap();
-    let options = ["--exclude", "*.jsonl", "--ocr", "tesseract - - -l chi_sim+eng"];
-    scanner.run(&options).expect(0).says("2 documents: 2 embedded");
+    let scanner = Scanner::new("echo run >> \"$NOTES\"; exec tesseract - - -l \"$1\"");
+    for name in ["notice.png", "设备归还.pdf"] {
+        scanner.0.write(&format!("docs/{name}"), fs::read(repository("fixtures/scans").join(name)).unwrap());
+    }
+    let night = |languages: &str, code: i32| {
+        let command = format!("./ocr {languages}");
+        let mut night = scanner.command(&["--ocr", &command]);
+        scanner.0.output(&mut night, "").expect(code)
+    };
+    night("chi_sim+eng", 0).says("2 documents: 2 embedded");
     let expected: Vec<Expected> = json_lines("fixtures/scans/expected.jsonl");
     for ((id, text), expected) in scanner.texts().into_iter().zip(expected) {
         assert_eq!(id, expected.id);
         assert!(likeness(&expected.text, &text) > 0.95, "{id}: {text}");
     }
-    // A second night reads no picture, even if tesseract has no languages any more.
-    let mut night = scanner.command(&options);
-    scanner.0.output(night.env("TESSDATA_PREFIX", scanner.0.path("docs")), "").expect(0);
-    let other = ["--exclude", "*.jsonl", "--ocr", "tesseract - - -l no_such_language"];
-    scanner
-        .run(&other)
-        .expect(3)
-        .says("page 1: `tesseract` failed with exit code 1: Error opening data file");
+    assert_eq!(scanner.runs(), 2);
+    night("chi_sim+eng", 0).says("2 documents: 0 embedded, 2 reused");
+    assert_eq!(scanner.runs(), 2);
+    // Another language is another command. English in both languages is the same text.
+    night("eng", 0).says("2 documents: 1 embedded, 1 reused");
+    assert_eq!(scanner.runs(), 4);
+    // Tesseract would take the second file for a list of pictures.
+    scanner.0.write("docs/cut.png", &fs::read(repository("fixtures/scans/notice.png")).unwrap()[..1500]);
+    scanner.0.write("docs/list.png", "docs/notice.png\n");
+    let failed = night("eng", 3);
+    failed.says("failed: docs/cut.png: `./ocr` failed with exit code 1: ");
+    failed
+        .says("failed: docs/list.png: not a picture but an unknown format; give it the right file extension");
+    scanner.0.write("docs/other.png", fs::read(repository("fixtures/scans/notice.png")).unwrap());
+    night("no_such_language", 3).says("page 1: `./ocr` failed with exit code 1: Error opening data file");
 }
 
 #[test]
@@ -149,6 +170,67 @@ fn the_text_of_a_scanned_page_takes_its_place() {
     assert_eq!(scanner.texts(), [("mixed.pdf".to_owned(), "first third".to_owned())]);
 }
 
+/// A scanner prints a page number, and a phone prints the name of a program.
+#[test]
+fn a_scan_with_a_stamp_is_a_scan() {
+    let scanner = Scanner::new(WIDTH);
+    let full = PICTURE.replace("50 0 0 50 9 9 cm", "72 0 0 72 0 0 cm");
+    let stamped = |text: &str| format!("{full} BT /F 2 Tf 9 9 Td ({text}) Tj ET");
+    let (stamp, layer) = (stamped("Scanned on 14 March"), stamped(&"a word ".repeat(13)));
+    let pictures = format!("{PICTURE} BT /F 2 Tf 9 9 Td (A letter with a logo) Tj ET");
+    for (name, page) in [("a.pdf", &stamp), ("b.pdf", &layer), ("c.pdf", &pictures)] {
+        scanner.0.write(&format!("docs/{name}"), pages(&[(72, page)]));
+    }
+    scanner.run(&["--ocr", "./ocr"]).expect(0);
+    let texts: Vec<String> = scanner.texts().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["1 44", "a word ".repeat(13).trim(), "A letter with a logo"]);
+}
+
+#[test]
+fn pictures_that_are_attached_to_a_mail_are_documents() {
+    let scanner = Scanner::new("tail -n +3");
+    let part = |header: &str, text: &str| {
+        let content = picture(text).iter().map(|byte| format!("={byte:02X}")).collect::<String>();
+        format!(
+            "--b\nContent-Type: image/png\nContent-Transfer-Encoding: quoted-printable\n{header}\n\n{content}\n"
+        )
+    };
+    let mail = [
+        "From: Ada <ada@petrel.example>\nSubject: Scan\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nSee below.\n",
+        &part("Content-Disposition: attachment; filename=scan.png", "scanned"),
+        &part("Content-Disposition: attachment", "without a name"),
+        &part("Content-Disposition: inline; filename=logo.png\nContent-ID: <logo>", "logo"),
+        "--b--\n",
+    ];
+    scanner.0.write("docs/a.eml", mail.concat());
+    scanner.run(&["--ocr", "./ocr"]).expect(0);
+    let expected = [
+        ("a.eml", "# Scan See below."),
+        ("a.eml/scan.png", "scanned"),
+        ("a.eml/attachment 2.png", "without a name"),
+    ];
+    assert_eq!(scanner.texts(), expected.map(|(id, text)| (id.to_owned(), text.to_owned())));
+    scanner.run(&[]).expect(0);
+    assert_eq!(scanner.texts().len(), 1);
+}
+
+/// A night that forgets the option would lose all scans.
+#[test]
+fn an_index_with_scans_needs_the_option_again() {
+    let scanner = Scanner::new("tail -n +3");
+    scanner.0.write("docs/a.png", picture("a"));
+    scanner.0.write("docs/a.txt", "a text");
+    let night = |more: &[&str]| scanner.0.output(&mut scanner.command(more), "");
+    let scans = || metadata(&scanner.0.path("out.parquet"))["fingerprint"]["scans"].clone();
+    night(&[]).expect(0);
+    assert_eq!(scans(), json!(null));
+    night(&["--ocr", "./ocr"]).expect(0).says("2 documents: 1 embedded, 1 reused");
+    assert_eq!(scans(), json!(true));
+    night(&["--ocr", "./ocr --other"]).expect(0).says("2 documents: 0 embedded, 2 reused");
+    night(&[]).expect(1).says("was made with other settings, which no argument of this run changes: whether scans and pictures are read; repeat");
+    night(&["--rebuild"]).expect(0).says("1 document: 1 embedded");
+}
+
 #[test]
 fn a_filled_form_over_a_scan_keeps_both() {
     let scanner = Scanner::new(WIDTH);
@@ -161,9 +243,9 @@ fn a_filled_form_over_a_scan_keeps_both() {
 
 #[test]
 fn picture_files_are_documents_only_with_a_command() {
-    let scanner = Scanner::new("cat; printf '\\f'; echo \"$OMP_THREAD_LIMIT\"");
+    let scanner = Scanner::new("tail -n +3; printf '\\f'; echo \"$OMP_THREAD_LIMIT\"");
     for name in ["a.png", "b.JPG", "c.jpeg", "d.tif", "e.tiff", "f.webp", "g.bmp"] {
-        scanner.0.write(&format!("docs/{name}"), format!("a line of\n{name}"));
+        scanner.0.write(&format!("docs/{name}"), picture(&format!("a line of\n{name}")));
     }
     scanner.0.write("docs/text.txt", "text");
     scanner.run(&[]).expect(0).says("skipped: 7 of other formats");
@@ -171,7 +253,7 @@ fn picture_files_are_documents_only_with_a_command() {
     scanner.run(&["--ocr", "./ocr", "--keep", "title"]).expect(0).says("8 documents: 8 embedded");
     assert_eq!(scanner.texts()[1], ("b.JPG".to_owned(), "a line of b.JPG 1".to_owned()));
     // Larger than a document may be.
-    scanner.0.write("docs/h.png", vec![b'x'; (1 << 20) + 1]);
+    scanner.0.write("docs/h.png", picture(&"x".repeat(1 << 20)));
     let limited = ["--ocr", "./ocr", "--max-document-mib", "1"];
     scanner.run(&limited).expect(3).says("failed: docs/h.png: larger than 1048576 bytes;");
     let one = scanner.0.run(&["build", "docs/a.png", "-o", "out.parquet"]).expect(2);
@@ -247,7 +329,7 @@ fn a_command_that_misbehaves_is_named_with_its_page() {
     // A script with an interpreter that is missing.
     let scanner = Scanner::new("");
     scanner.0.write("ocr", "#!/no/such/shell\n");
-    scanner.0.write("docs/picture.png", "picture");
+    scanner.0.write("docs/picture.png", picture(""));
     scanner
         .run(&["--ocr", "./ocr"])
         .expect(3)

@@ -1,10 +1,11 @@
-//! The model of a run. If the old index was made with the same weights, the model is loaded only when a text has to be
+//! The model of a run. If the old index was made with the same model, tokenizer and graph are loaded only when a text has to be
 //! embedded.
 
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use crate::cli::BuildArguments;
 use crate::command::process::TOOL;
@@ -12,23 +13,47 @@ use crate::command::setup::locate::LocatedModel;
 use crate::command::setup::model;
 use crate::console::{Phase, Reporter};
 use crate::index::Metadata;
-use crate::model::{LoadedModel, Model, ModelFingerprint, Resources, Workload};
+use crate::model::{LoadedModel, Model, ModelFingerprint, Preparation, Resources, Workload};
+use crate::pipeline::LoadTokenizer;
 use crate::text::tokenize::Tokenizer;
 
 /// A model with a known fingerprint. The model is loaded only when it is needed.
 pub struct LazyModel {
     /// The name of the model in messages.
     pub name: String,
-    pub model: Model,
     /// `hf:OWNER/NAME@COMMIT`, or an absolute path.
     pub source: String,
-    /// The words that are put before each text.
-    pub prompt: String,
-    /// The model's tokenizer, with the prompt.
-    pub tokenizer: Tokenizer,
-    pub workload: Workload,
+    pub texts: Texts,
     resources: Resources,
     state: ModelState,
+}
+
+/// What the model needs to turn texts into chunks.
+#[derive(Clone)]
+pub struct Texts {
+    pub model: Arc<Model>,
+    /// The words that are put before each text.
+    pub prompt: String,
+    /// Limit on the tokens of a chunk, special tokens included.
+    pub max_tokens: usize,
+    /// The option that sets this limit, for messages.
+    option: &'static str,
+    /// Limit on the tokens of a batch, padding included; `None` for the default of the device.
+    pub batch_tokens: Option<usize>,
+}
+
+impl Texts {
+    /// Returns the tokenizer with the prompt.
+    fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
+        let tokenizer = self.model.tokenizer()?.with_prompt(&self.prompt)?;
+        model::check_room(&tokenizer, self.max_tokens, self.option)?;
+        Ok(tokenizer)
+    }
+
+    fn workload(&self) -> anyhow::Result<Workload> {
+        let workload = model::workload(&self.tokenizer()?, self.max_tokens)?;
+        Ok(Workload { batch_tokens: self.batch_tokens, ..workload })
+    }
 }
 
 enum ModelState {
@@ -65,18 +90,22 @@ impl LazyModel {
         if let Some(message) = model::about_prompt(&prompt, instruction) {
             reporter.info(&message);
         }
-        let tokenizer = model.tokenizer.with_prompt(&prompt)?;
-        let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
+        let max_tokens = model::max_tokens(arguments.max_tokens, &model)?;
+        let (max_tokens, option) = if arguments.chunks {
+            (model::chunk_tokens(arguments.chunk_tokens, max_tokens)?, "--chunk-tokens")
+        } else {
+            (max_tokens, "--max-tokens")
+        };
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
-        let workload = Workload { batch_tokens, ..model::workload(&tokenizer, max_tokens)? };
+        let texts = Texts { model: Arc::new(model), prompt, max_tokens, option, batch_tokens };
         let state = match known {
             Some(fingerprint) => ModelState::Known(fingerprint),
             None => {
                 reporter.enter(Phase::LoadingModel);
-                ModelState::Loaded(Box::new(model.load(&resources, &workload)?))
+                ModelState::Loaded(Box::new(load(&texts, &resources)?))
             }
         };
-        Ok(LazyModel { name, model, source, prompt, tokenizer, workload, resources, state })
+        Ok(LazyModel { name, source, texts, resources, state })
     }
 
     /// Returns the fingerprint of the model's files.
@@ -87,6 +116,21 @@ impl LazyModel {
         }
     }
 
+    /// Returns the function that loads the tokenizer with the prompt.
+    pub fn tokenizer(&self) -> LoadTokenizer {
+        let (texts, name) = (self.texts.clone(), self.name.clone());
+        let expected = self.fingerprint().tokenizer.clone();
+        Box::new(move || {
+            let tokenizer = texts.tokenizer()?;
+            // The file may have changed since its digest was taken.
+            ensure!(
+                texts.model.tokenizer_digest()? == expected,
+                "model {name}: has changed during this run; run again"
+            );
+            Ok(tokenizer)
+        })
+    }
+
     /// Returns the loaded model. Loads the model if the model is not loaded yet.
     ///
     /// # Errors
@@ -95,9 +139,13 @@ impl LazyModel {
         let known = ModelState::Known(self.fingerprint().clone());
         match mem::replace(&mut self.state, known) {
             ModelState::Loaded(loaded) => Ok(*loaded),
-            ModelState::Known(_) => self.model.load(&self.resources, &self.workload),
+            ModelState::Known(_) => load(&self.texts, &self.resources),
         }
     }
+}
+
+fn load(texts: &Texts, resources: &Resources) -> anyhow::Result<LoadedModel> {
+    texts.model.load(resources, Preparation::Full, &|| texts.workload())
 }
 
 /// Returns the fingerprint of the model if the old index was made with the same model. Another model would embed all texts again

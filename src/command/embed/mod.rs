@@ -18,8 +18,9 @@ use crate::command::setup::model;
 use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::DocumentError;
 use crate::index::VectorStream;
-use crate::model::{Model, Workload};
+use crate::model::{Model, Preparation, Workload};
 use crate::text::clean::clean;
+use crate::text::tokenize::Tokenizer;
 use crate::vector::embedding::Embedding;
 use crate::vector::texts::TextEmbedder;
 
@@ -50,21 +51,21 @@ pub fn run(arguments: EmbedArguments, format: LogFormat) -> anyhow::Result<Exit>
 
 fn embedder(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<TextEmbedder> {
     let model = locate::open_on_one(&arguments.model, DefaultGraph::Model, format)?.model;
-    let tokenizer = model.tokenizer.with_prompt(&prompt(arguments, &model, format)?)?;
-    let max_tokens = model::max_tokens(arguments.max_tokens, &model, &tokenizer)?;
-    let one_chunk = match arguments.texts.as_slice() {
-        [text] => {
-            // A text that cannot be tokenized is a failure of that text, not of the run.
-            let tokens = tokenizer.encode(&clean(text)).ok().map(|encoding| encoding.len());
-            tokens.filter(|&tokens| tokens <= max_tokens)
-        }
-        _ => None,
+    let prompt = prompt(arguments, &model, format)?;
+    let max_tokens = model::max_tokens(arguments.max_tokens, &model)?;
+    let workload = |tokenizer: &Tokenizer| {
+        let of_many = model::workload(tokenizer, max_tokens)?;
+        let [text] = arguments.texts.as_slice() else { return Ok(of_many) };
+        // A text that cannot be tokenized is a failure of that text, not of the run.
+        let tokens = tokenizer.encode(&clean(text)).ok().map(|encoding| encoding.len());
+        Ok(match tokens.filter(|&tokens| tokens <= max_tokens) {
+            Some(tokens) => Workload::of_one(tokens.max(model::least_tokens(tokenizer))),
+            None => of_many,
+        })
     };
-    let texts = match one_chunk {
-        Some(tokens) => Workload::of_one(tokens.max(model::least_tokens(&tokenizer))),
-        None => model::workload(&tokenizer, max_tokens)?,
-    };
-    let loaded = model::load(&arguments.model, &model, tokenizer, &texts, arguments.dim, format)?;
+    let preparation = Preparation::for_texts(&arguments.texts);
+    let loaded =
+        model::load(&arguments.model, &model, &prompt, preparation, &workload, arguments.dim, format)?;
     Ok(loaded.0.with_text_limit(model::document_tokens(arguments.max_document_tokens)))
 }
 

@@ -11,7 +11,10 @@ use crate::command::setup::{inputs, model};
 use crate::console::LogFormat;
 use crate::error::{NoVector, Usage};
 use crate::eval::{self, Pair};
+use crate::index::VectorType;
+use crate::model::Preparation;
 use crate::text::snippet::snippet;
+use crate::text::tokenize::Tokenizer;
 use crate::vector::embedding::Embedding;
 
 pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Result<EvalPage> {
@@ -44,7 +47,10 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
             };
             let cosines = vectors.chunks_exact(2).map(cosine).collect::<Result<_, NoVector>>()?;
             let values = Values::Pairs { cosines, scores: scores.clone() };
-            measured.push(Measured { setup: setup(&group.model, dim, variant.instruction.clone()), values });
+            measured.push(Measured {
+                setup: setup(&group.model, dim, VectorType::F32, variant.instruction.clone()),
+                values,
+            });
             last = Some((&variant.instruction, vectors));
         }
     }
@@ -68,10 +74,11 @@ fn embed(
     // Uses the default limit on tokens, so that long texts are split into the same chunks as by `build` without
     // `--max-tokens`.
     let prompt = model::document_prompt(&group.model, instruction)?;
-    let tokenizer = group.model.tokenizer.with_prompt(&prompt)?;
-    let max_tokens = model::max_tokens(None, &group.model, &tokenizer)?;
-    let texts = model::workload(&tokenizer, max_tokens)?;
-    let (mut embedder, _) = model::load(&group.arguments, &group.model, tokenizer, &texts, None, format)?;
+    let max_tokens = model::max_tokens(None, &group.model)?;
+    let workload = |tokenizer: &Tokenizer| model::workload(tokenizer, max_tokens);
+    let full = Preparation::Full;
+    let (mut embedder, _) =
+        model::load(&group.arguments, &group.model, &prompt, full, &workload, None, format)?;
     for variant in &group.variants {
         variant.dim(embedder.dim())?;
     }

@@ -6,10 +6,11 @@ use crate::cli::ModelArguments;
 use crate::command::process::TOOL;
 use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::Usage;
-use crate::index::{Fingerprint, Metadata, RowKind};
+use crate::index::{Fingerprint, Metadata, RowKind, VectorType};
 use crate::model::export::Quality;
-use crate::model::{Model, ModelFingerprint, Resources, Workload, default_threads, prompts};
+use crate::model::{Model, ModelFingerprint, Preparation, Resources, Workload, default_threads, prompts};
 use crate::source::extract;
+use crate::text::chunk::ChunkRules;
 use crate::text::tokenize::Tokenizer;
 use crate::text::{chunk, clean};
 use crate::vector::embedder::Embedder;
@@ -17,6 +18,9 @@ use crate::vector::texts::TextEmbedder;
 
 /// The default limit on tokens per chunk. The limit of the model is used instead if it is lower.
 const MAX_TOKENS: usize = 2048;
+
+/// The default limit on tokens of a row that is a chunk. docs/eval.md has the measurement.
+const CHUNK_TOKENS: usize = 256;
 
 /// The smallest number of dimensions that Qwen3-Embedding was trained for.
 pub const DIM_MIN: usize = 32;
@@ -58,7 +62,7 @@ pub fn about_prompt(prompt: &str, instruction: Option<&str>) -> Option<String> {
 pub fn fingerprint(
     model: ModelFingerprint,
     dim: usize,
-    max_tokens: usize,
+    chunking: &ChunkRules,
     prompt: &str,
     rows: RowKind,
 ) -> Fingerprint {
@@ -69,11 +73,17 @@ pub fn fingerprint(
         dim,
         instruction: instruction.map(str::to_owned),
         prompt: is_other.then(|| prompt.to_owned()),
-        max_tokens,
+        max_tokens: chunking.tokens,
         rows,
+        whole_pages: false,
+        scans: false,
         extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,
+        chunk_by: chunking.by,
+        overlap: chunking.overlap,
+        context: chunking.context,
+        vector_type: VectorType::default(),
     }
 }
 
@@ -86,27 +96,35 @@ pub fn metadata(model: &Model, source: &str, fingerprint: Fingerprint) -> Metada
 }
 
 /// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same prompt.
+///
+/// # Errors
+/// The limit leaves no room for text.
 pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
+    check_room(tokenizer, max_tokens, "--max-tokens")?;
     Ok(Workload::of_many(max_tokens, tokenizer.prefix_ids()?))
 }
 
-/// Loads the model. Returns an embedder for texts in memory, and the fingerprint of the model.
+/// Loads the model, for texts with `prompt` before them. `workload` receives the tokenizer with the prompt. Returns an embedder for
+/// texts in memory, and the fingerprint of the model.
 pub fn load(
     arguments: &ModelArguments,
     model: &Model,
-    tokenizer: Tokenizer,
-    texts: &Workload,
+    prompt: &str,
+    preparation: Preparation,
+    workload: &(dyn Fn(&Tokenizer) -> anyhow::Result<Workload> + Sync),
     asked: Option<usize>,
     format: LogFormat,
 ) -> anyhow::Result<(TextEmbedder, ModelFingerprint)> {
-    let mut loaded = model.load(&resources(arguments), texts)?;
+    let tokenizer = || model.tokenizer()?.with_prompt(prompt);
+    let mut loaded = model.load(&resources(arguments), preparation, &|| workload(&tokenizer()?))?;
     for warning in [loaded.head_warning(), loaded.batching_warning()].into_iter().flatten() {
         let message = format!("model {}: {warning}", model.folder.onnx.display());
         eprint_line(format, Level::Warning, &message, Value::Null);
     }
     let dim = dim(asked, loaded.fingerprint.width)?;
     let embedder: Box<dyn Embedder> = Box::new(loaded.embedders.swap_remove(0));
-    Ok((TextEmbedder::new(embedder, tokenizer, texts.max_tokens, dim), loaded.fingerprint))
+    let embedder = TextEmbedder::new(embedder, tokenizer()?, loaded.workload.max_tokens, dim);
+    Ok((embedder, loaded.fingerprint))
 }
 
 pub fn dim(asked: Option<usize>, width: usize) -> Result<usize, Usage> {
@@ -119,25 +137,43 @@ pub fn dim(asked: Option<usize>, width: usize) -> Result<usize, Usage> {
     }
 }
 
-pub fn max_tokens(asked: Option<usize>, model: &Model, tokenizer: &Tokenizer) -> anyhow::Result<usize> {
+/// Returns the limit on tokens per chunk. [`workload`] checks that it leaves room for text.
+pub fn max_tokens(asked: Option<usize>, model: &Model) -> anyhow::Result<usize> {
     let most = model.folder.max_tokens()?.unwrap_or(usize::MAX);
     let max_tokens = asked.unwrap_or(MAX_TOKENS.min(most));
-    let least = least_tokens(tokenizer);
     if max_tokens > most {
         return Err(Usage(format!(
             "--max-tokens {max_tokens}: is too large; the model accepts at most {most} tokens"
         ))
         .into());
     }
-    if max_tokens < least {
+    Ok(max_tokens)
+}
+
+/// Checks that a limit on tokens per chunk leaves room for text. `option` sets the limit.
+pub fn check_room(tokenizer: &Tokenizer, max_tokens: usize, option: &str) -> Result<(), Usage> {
+    if max_tokens < least_tokens(tokenizer) {
         return Err(Usage(format!(
-            "--max-tokens {max_tokens}: is too small: the instruction and special tokens take {} tokens, and the text needs {}; shorten --instruction or raise --max-tokens",
+            "{option} {max_tokens}: is too small: the instruction and special tokens take {} tokens, and the text needs {}; shorten --instruction or raise {option}",
             tokenizer.overhead(),
             chunk::ROOM_MIN
-        ))
-        .into());
+        )));
     }
-    Ok(max_tokens)
+    Ok(())
+}
+
+/// Returns the limit on tokens of a row that is a chunk.
+///
+/// # Errors
+/// The argument is larger than `max_tokens`.
+pub fn chunk_tokens(asked: Option<usize>, max_tokens: usize) -> Result<usize, Usage> {
+    let tokens = asked.unwrap_or(CHUNK_TOKENS.min(max_tokens));
+    if tokens > max_tokens {
+        return Err(Usage(format!(
+            "--chunk-tokens {tokens}: is too large; --max-tokens or the model allows at most {max_tokens}"
+        )));
+    }
+    Ok(tokens)
 }
 
 /// Returns the limit on tokens per document.

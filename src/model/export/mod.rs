@@ -197,7 +197,7 @@ impl<'a> Exporter<'a> {
             self.environment,
             &folder,
             target,
-            SessionOptions { profile: None, prepacks: true },
+            SessionOptions { profile: None, prepacks: true, spins: true },
         )?;
         comparison.measure(|batch| session.forward(batch, None)).map(Some)
     }

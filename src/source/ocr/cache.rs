@@ -1,5 +1,5 @@
-//! Remembers the texts of pictures between runs, because a command may take seconds per page. The cache has one file per picture
-//! and command:
+//! Remembers the texts of pictures between runs, because a command may take seconds per page, and which pages of a document are
+//! pictures, because drawing them takes time too. The cache has one file per picture and command, and one per document:
 //!
 //! ```text
 //! $XDG_CACHE_HOME/qwen3-index/ocr/DIGEST
@@ -44,10 +44,12 @@ impl TextCache {
     /// Reads the path of the cache from the environment. The folder need not exist.
     pub fn from_environment() -> Self {
         let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-        TextCache {
-            folder: cache.map(|cache| cache.join(env!("CARGO_PKG_NAME")).join("ocr")),
-            bytes: Mutex::new(None),
-        }
+        Self::new(cache.map(|cache| cache.join(env!("CARGO_PKG_NAME")).join("ocr")))
+    }
+
+    /// Returns the cache in a folder, which need not exist. Without a folder, nothing is remembered.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        TextCache { folder, bytes: Mutex::new(None) }
     }
 
     /// Returns the text with this key. Returns `None` if the cache does not have it, or if its file is damaged.
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
 
     fn cache(folder: &Path) -> TextCache {
-        TextCache { folder: Some(folder.join("ocr")), bytes: Mutex::new(None) }
+        TextCache::new(Some(folder.join("ocr")))
     }
 
     #[test]

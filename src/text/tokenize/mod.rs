@@ -10,7 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
+use tokenizers::models::bpe::BPE;
+use tokenizers::{
+    DecoderWrapper, NormalizedString, Normalizer, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper, TokenizerImpl,
+};
 
 use self::words::{WordTokenizer, encode};
 use crate::error::{DocumentError, Usage};
@@ -34,6 +38,10 @@ const SAMPLE_BYTES: usize = 16 << 10;
 
 /// The most repetitions of a character in the sample text.
 const RUN: usize = 200;
+
+/// A tokenizer with byte-pair encoding.
+type BpeTokenizer =
+    TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 /// Token ids of one model input, special tokens included. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +107,7 @@ impl Tokenizer {
     /// Makes a tokenizer from the content of the file at `path`.
     fn parse(content: &[u8], path: &Path, end_token: Option<&str>) -> anyhow::Result<Self> {
         let in_file = |cause: String| unusable(path, &cause);
-        let mut inner = tokenizers::Tokenizer::from_bytes(content).map_err(|e| in_file(e.to_string()))?;
+        let mut inner = from_json(content).map_err(|e| in_file(e.to_string()))?;
         try_normalizer(&inner).map_err(in_file)?;
         // Switches off truncation and padding, because some published `tokenizer.json` files switch them on. Truncation would
         // silently shorten texts.
@@ -214,6 +222,15 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).map_err(|e| in_file(e.to_string()))
 }
 
+/// Parses a `tokenizer.json`. The crate finds out the kind of model by reading the vocabulary into generic values first, which takes as
+/// long again. So this function tries the kind of most models first.
+fn from_json(content: &[u8]) -> serde_json::Result<tokenizers::Tokenizer> {
+    match serde_json::from_slice::<BpeTokenizer>(content) {
+        Ok(tokenizer) => Ok(tokenizer.into()),
+        Err(_) => serde_json::from_slice(content),
+    }
+}
+
 /// Returns the error for a `tokenizer.json` that cannot be used.
 fn unusable(path: &Path, cause: &str) -> anyhow::Error {
     anyhow!("tokenizer {}: {cause}; use the tokenizer.json from the model's own repository", path.display())
@@ -281,6 +298,33 @@ mod tests {
         let error = Tokenizer::load_within(limit, &path, None).err().unwrap().to_string();
         assert!(error.starts_with(&format!("tokenizer {}: ", path.display())), "{error}");
         error
+    }
+
+    #[test]
+    fn the_content_of_a_file_is_the_one_that_the_crate_reads() {
+        let merges = |written: fn(&Value) -> Value| {
+            changed(|tokenizer| {
+                let merges = tokenizer["model"]["merges"].as_array_mut().unwrap();
+                merges.iter_mut().for_each(|pair| *pair = written(pair));
+            })
+        };
+        let joined =
+            merges(|pair| json!(format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap())));
+        let untyped = changed(|tokenizer| _ = tokenizer["model"].as_object_mut().unwrap().remove("type"));
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        for folder in
+            [joined.path(), untyped.path(), &fixtures.join("qwen3-tiny"), &fixtures.join("bert-tiny")]
+        {
+            let content = fs::read(folder.join("tokenizer.json")).unwrap();
+            let expected = tokenizers::Tokenizer::from_bytes(&content).unwrap();
+            let parsed = from_json(&content).unwrap();
+            assert_eq!(parsed.to_string(false).unwrap(), expected.to_string(false).unwrap());
+        }
+        // An error is told in the words of the crate.
+        let wrong = changed(|tokenizer| tokenizer["model"]["merges"] = json!([["never", "seen"]]));
+        let content = fs::read(wrong.path().join("tokenizer.json")).unwrap();
+        let expected = tokenizers::Tokenizer::from_bytes(&content).unwrap_err();
+        assert_eq!(from_json(&content).unwrap_err().to_string(), expected.to_string());
     }
 
     #[test]

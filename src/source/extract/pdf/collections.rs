@@ -19,7 +19,8 @@ pub struct Fonts<'a> {
     by_name: OnceCell<HashMap<String, Codes>>,
 }
 
-/// The meaning of the codes of one font.
+/// The meaning of the codes of one font. A file has few fonts, so the size of this type does not matter.
+#[allow(clippy::large_enum_variant)]
 enum Codes {
     /// The codes are UTF-16 code units.
     Utf16,

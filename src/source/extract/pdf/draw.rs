@@ -6,6 +6,9 @@ use hayro_interpret::hayro_syntax::page::Page;
 use hayro_interpret::{InterpreterSettings, RenderContent};
 use png::{BitDepth, ColorType, Compression, Encoder, EncodingError, PixelDimensions, Unit};
 
+use super::unreadable;
+use crate::error::ContentError;
+
 /// The resolution of a drawing, in dots per inch. OCR programs are made for this resolution.
 const RESOLUTION: f32 = 300.0;
 
@@ -26,7 +29,7 @@ const SIDE_MAX: f32 = 16_000.0;
 /// The picture cannot be encoded.
 // The resolution is positive and far below 2^32.
 #[allow(clippy::cast_possible_truncation)]
-pub fn draw(page: &Page<'_>, with_annotations: bool) -> Result<Vec<u8>, EncodingError> {
+pub fn draw(page: &Page<'_>, with_annotations: bool) -> Result<Vec<u8>, ContentError> {
     let (width, height) = page.render_dimensions();
     let scale = (RESOLUTION / UNITS)
         .min((PIXELS_MAX / (width * height)).sqrt())
@@ -43,14 +46,20 @@ pub fn draw(page: &Page<'_>, with_annotations: bool) -> Result<Vec<u8>, Encoding
     let (width, height) = (u32::from(pixels.width()), u32::from(pixels.height()));
     let gray: Vec<u8> = pixels.data().iter().map(|pixel| luma([pixel.r, pixel.g, pixel.b])).collect();
     drop(pixels);
+    let per_meter = (scale * UNITS / METERS_PER_INCH).round() as u32;
+    encoded(&gray, width, height, per_meter)
+        .map_err(|e| unreadable(&format!("a page cannot be drawn (png: {e})")))
+}
+
+/// Returns a PNG file in gray. `per_meter` is the number of pixels per meter.
+fn encoded(gray: &[u8], width: u32, height: u32, per_meter: u32) -> Result<Vec<u8>, EncodingError> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, width, height);
     encoder.set_color(ColorType::Grayscale);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_compression(Compression::Fast);
-    let per_meter = (scale * UNITS / METERS_PER_INCH).round() as u32;
     encoder.set_pixel_dims(Some(PixelDimensions { xppu: per_meter, yppu: per_meter, unit: Unit::Meter }));
-    encoder.write_header()?.write_image_data(&gray)?;
+    encoder.write_header()?.write_image_data(gray)?;
     Ok(file)
 }
 

@@ -17,6 +17,7 @@ mod strings;
 
 use hayro_interpret::InterpreterCache;
 use hayro_interpret::hayro_syntax::object::Dict;
+use hayro_interpret::hayro_syntax::page::Page;
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use memchr::memmem;
 
@@ -27,7 +28,7 @@ use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged, other_format};
-use crate::source::picture::{Picture, Pictures};
+use crate::source::picture::Pages;
 use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
 /// Number of glyphs without a known character that are always tolerated, per page and per file. Ornaments and symbols often
@@ -35,15 +36,21 @@ use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 /// third of the glyphs in the whole file, have no known character.
 const UNMAPPED_TOLERATED: usize = 20;
 
+/// The part of a scanned page that its pictures cover, at least.
+const SCAN_PART: f64 = 0.5;
+
+/// Maximum number of characters on a scanned page, such as a page number or a stamp. A scan with more has been read already.
+const SCAN_CHARACTERS: usize = 64;
+
 /// Returns the text of all pages in reading order, one line per paragraph. Returns what the file says about itself if
-/// `wants_fields` is true. Hands the pictures of the pages without text to `pictures`, if given; otherwise the text is never empty.
+/// `wants_fields` is true. Hands the pages without text to `scans`, if given; otherwise the text is never empty.
 ///
 /// # Errors
 /// The file is not a PDF, is damaged or encrypted, or has no text that can be extracted.
 pub fn pdf(
     bytes: &[u8],
     wants_fields: bool,
-    mut pictures: Option<&mut Pictures>,
+    mut scans: Option<&mut Pages>,
 ) -> Result<(Structured, Record), ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
@@ -60,19 +67,16 @@ pub fn pdf(
     let fonts = collections::Fonts::new(&file);
     let outdated = annotations::needs_appearances(&file);
     let mut pages = Vec::with_capacity(file.pages().len());
-    let (mut mapped, mut unmapped, mut scans) = (0, 0, 0);
+    let (mut mapped, mut unmapped, mut blank) = (0, 0, 0);
     for (number, page) in (1..).zip(file.pages().iter()) {
         let mut painter = Painter::new(page, &cache, &fonts);
         let drawn = painter.page();
         let annotations = annotations::read(page, &mut painter, outdated);
         let glyphs = drawn.glyphs.len() + annotations.glyphs;
         let unknown = drawn.unmapped + annotations.unmapped;
-        let mut lines = match &mut pictures {
-            Some(pictures) if needs_ocr(&drawn, &annotations) => {
-                let png = draw::draw(page, annotations.glyphs == 0);
-                let png =
-                    png.map_err(|e| unreadable(&format!("page {number} cannot be drawn (png: {e})")))?;
-                pictures(Picture { page: number, png });
+        let mut lines = match &mut scans {
+            Some(scans) if needs_ocr(page, &drawn, &annotations) => {
+                scans(number, &|| draw::draw(page, annotations.glyphs == 0))?;
                 Vec::new()
             }
             None if unknown > UNMAPPED_TOLERATED.max(glyphs) => return Err(ContentError::NoUnicode),
@@ -80,7 +84,7 @@ pub fn pdf(
                 mapped += glyphs;
                 unmapped += unknown;
                 let has_picture = drawn.has_picture || annotations.has_picture;
-                scans += usize::from(has_picture && !drawn.has_text() && annotations.glyphs == 0);
+                blank += usize::from(has_picture && drawn.characters() == 0 && annotations.glyphs == 0);
                 lines::group(&drawn.glyphs)
             }
         };
@@ -94,8 +98,8 @@ pub fn pdf(
     }
     let content = structured(&pages);
     // No page has text, or more than half of the pages are pictures without text.
-    let is_scan = content.text().trim().is_empty() || 2 * scans > file.pages().len();
-    if pictures.is_none() && is_scan {
+    let is_scan = content.text().trim().is_empty() || 2 * blank > file.pages().len();
+    if scans.is_none() && is_scan {
         return Err(ContentError::NoText);
     }
     let fields = if wants_fields { metadata::fields(&file) } else { Record::new() };
@@ -119,11 +123,18 @@ fn structured(pages: &[PageText]) -> Structured {
     text.finish()
 }
 
-/// Returns whether a page shows something, and either it has no text, or more than a third of its glyphs have no known character.
-fn needs_ocr(drawn: &Drawn, annotations: &Annotations) -> bool {
-    let unknown = drawn.unmapped + annotations.unmapped;
+/// Returns whether a page shows something without having text, or is a scan with little text on it, or has more than a third of its
+/// glyphs without a known character.
+fn needs_ocr(page: &Page<'_>, drawn: &Drawn, annotations: &Annotations) -> bool {
+    let (width, height) = page.render_dimensions();
+    let is_scan = drawn.picture_area > SCAN_PART * f64::from(width) * f64::from(height);
     let shows_more = drawn.has_picture || drawn.has_paths || annotations.has_picture;
-    shows_more && !drawn.has_text() || 2 * unknown > drawn.glyphs.len() + annotations.glyphs
+    let unknown = drawn.unmapped + annotations.unmapped;
+    match drawn.characters() {
+        0 if shows_more => true,
+        ..=SCAN_CHARACTERS if is_scan => true,
+        _ => 2 * unknown > drawn.glyphs.len() + annotations.glyphs,
+    }
 }
 
 /// Returns the name of the format of a file that is not a PDF, for messages.
@@ -243,6 +254,17 @@ mod tests {
                 "WILL IT\n",
             ),
             ("BT /F 10 Tf .8 .6 -.6 .8 9 9 Tm 3 Tc (IWOWI)Tj ET", "IWOWI\n"),
+            // The same letter twice as large and twice as far from the corner is no second drawing of the first one.
+            ("BT /F 10 Tf 100 200 Td (e)Tj /F 20 Tf 100 -100 Td (e)Tj ET", "e\ne\n"),
+            // A heading with a smaller one right below it, and a heading in two lines.
+            (
+                "BT /F 14 Tf 18 TL 9 250 Td (2.1 Basic types of all)Tj /F 12 Tf T* (2.1.1 Vectors and others)Tj ET",
+                "2.1 Basic types of all\n2.1.1 Vectors and others\n",
+            ),
+            (
+                "BT /F 10 Tf 9 200 Td (7.18 Why does the output)Tj 22 -12 Td (depend on the order of it?)Tj ET",
+                "7.18 Why does the output depend on the order of it?\n",
+            ),
         ] {
             assert_eq!(text(&file(content)), expected);
         }

@@ -15,6 +15,9 @@ const ALIGNED: f64 = 0.6;
 /// Maximum indent of a first line, maximum hanging indent, and maximum width of a list mark, all in ems.
 const INDENT: f64 = 4.0;
 
+/// Maximum ratio of the sizes of the letters in two lines of a paragraph. A subheading right below a heading is smaller.
+const SIZES: f64 = 1.12;
+
 /// The current paragraph, to which lines are added.
 struct Open<'a> {
     last: &'a Line,
@@ -24,6 +27,8 @@ struct Open<'a> {
     edge: f64,
     /// Whether the latest row begins with the mark of a list item.
     has_mark: bool,
+    /// Whether the latest row begins with the number of a section, such as 7.18.
+    has_number: bool,
     is_first_row: bool,
 }
 
@@ -34,6 +39,7 @@ impl<'a> Open<'a> {
             starts: vec![line.start],
             edge: line.end,
             has_mark: has_mark(line),
+            has_number: has_number(line),
             is_first_row: true,
         }
     }
@@ -51,6 +57,7 @@ impl<'a> Open<'a> {
             && step > 0.0
             && step <= STEP_MAX * larger
             && larger < 1.3 * smaller
+            && self.last.mean_size.max(next.mean_size) < SIZES * self.last.mean_size.min(next.mean_size)
             && !has_mark(next)
             && (is_hyphenated(&self.last.text, &next.text)
                 || !(self.is_tabular() || self.is_indented(next) || self.ended_early(next)))
@@ -66,7 +73,7 @@ impl<'a> Open<'a> {
         let em = next.size;
         let aligned = self.starts.iter().any(|start| (start - next.start).abs() < ALIGNED * em);
         let from = self.starts.iter().copied().fold(f64::INFINITY, f64::min);
-        let right = if self.has_mark { INDENT } else { 0.0 };
+        let right = if self.has_mark || self.has_number { INDENT } else { 0.0 };
         let left = if self.is_first_row { INDENT } else { ALIGNED };
         !aligned && (next.start > from + right * em || next.start < from - left * em)
     }
@@ -106,6 +113,12 @@ fn has_mark(line: &Line) -> bool {
         }
         _ => false,
     }
+}
+
+/// Returns whether a line begins with the number of a section below a chapter.
+fn has_number(line: &Line) -> bool {
+    let number = line.text.split(' ').next().unwrap_or_default();
+    number.contains('.') && number.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 
 /// Returns the approximate width of the first word of a line.

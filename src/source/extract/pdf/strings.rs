@@ -19,9 +19,7 @@ const LANGUAGE_MARK: char = '\u{1B}';
 /// `None` if the bytes are not valid in the encoding.
 pub fn text_string(bytes: &[u8]) -> Option<String> {
     let text = match Charset::for_bom(bytes) {
-        Some((encoding, mark)) => {
-            encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..])?.into_owned()
-        }
+        Some((charset, mark)) => charset.decode(&bytes[mark..])?,
         None => bytes.iter().copied().map(character).collect(),
     };
     // The text stands before, between and after the codes of languages.
