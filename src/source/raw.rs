@@ -246,9 +246,14 @@ impl Reading {
     ) -> Result<(Text, Vec<Attachment>), DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
-            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, None)?;
             let kept = self.fields.kept(&Record::new());
-            let content = Structured::plain(text);
+            let (content, encoding, repaired) = match &self.ocr {
+                Some(ocr) if format.kind == FormatKind::Picture => (ocr.picture(bytes)?, None, 0),
+                _ => {
+                    let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, None)?;
+                    (Structured::plain(text), encoding, repaired)
+                }
+            };
             return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new()));
         };
         let (bytes, encoding, repaired) = if format.is_text() {

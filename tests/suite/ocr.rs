@@ -175,9 +175,9 @@ fn the_text_of_a_scanned_page_takes_its_place() {
 fn a_scan_with_a_stamp_is_a_scan() {
     let scanner = Scanner::new(WIDTH);
     let full = PICTURE.replace("50 0 0 50 9 9 cm", "72 0 0 72 0 0 cm");
-    let stamped = |text: &str| format!("{full} BT /F 2 Tf 9 9 Td ({text}) Tj ET");
+    let stamped = |text: &str| format!("{full} BT /F 1 Tf 9 9 Td ({text}) Tj ET");
     let (stamp, layer) = (stamped("Scanned on 14 March"), stamped(&"a word ".repeat(13)));
-    let pictures = format!("{PICTURE} BT /F 2 Tf 9 9 Td (A letter with a logo) Tj ET");
+    let pictures = format!("{PICTURE} BT /F 1 Tf 9 9 Td (A letter with a logo) Tj ET");
     for (name, page) in [("a.pdf", &stamp), ("b.pdf", &layer), ("c.pdf", &pictures)] {
         scanner.0.write(&format!("docs/{name}"), pages(&[(72, page)]));
     }
@@ -330,6 +330,7 @@ fn a_command_that_misbehaves_is_named_with_its_page() {
     let scanner = Scanner::new("");
     scanner.0.write("ocr", "#!/no/such/shell\n");
     scanner.0.write("docs/picture.png", picture(""));
+    scanner.0.write("docs/text.txt", "text");
     scanner
         .run(&["--ocr", "./ocr"])
         .expect(3)
