@@ -149,7 +149,7 @@ pub struct ReadingArguments {
     ///
     /// This option applies to text, Markdown, HTML, CSV and TSV files. NAME is the name of an encoding, such as gb18030,
     /// windows-1252 or cp852.
-    #[arg(long, value_name = "NAME", help_heading = TEXT)]
+    #[arg(long, value_name = "NAME", help_heading = TEXT, hide_short_help = true)]
     pub encoding: Option<String>,
 
     /// Part of web pages to read: article or whole [default: article]

@@ -45,7 +45,7 @@ pub fn check(file: &[u8]) -> Result<(), ContentError> {
 }
 
 /// Takes the number of each page without text, and a function that draws it.
-pub type Pages<'a> =
+pub type BlankPages<'a> =
     dyn FnMut(u32, &dyn Fn() -> Result<Vec<u8>, ContentError>) -> Result<(), ContentError> + 'a;
 
 /// Takes the pictures of a document, until an error says that no more pictures are needed.

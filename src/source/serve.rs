@@ -12,8 +12,8 @@ use super::collection::reader::CollectionRequest;
 use super::collection::stdin::StdinFile;
 use super::confine::confine;
 use super::extract::extract;
-use super::picture::{Pages, Picture, Scans};
-use super::worker::{Assignment, Part, Request, Response, Task};
+use super::picture::{BlankPages, Picture, Scans};
+use super::worker::{Assignment, ExtractAnswer, Request, Response, Task};
 use crate::error::ContentError;
 use crate::interrupt;
 
@@ -49,18 +49,18 @@ fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
         let mut sent = Ok(());
         let mut page = |page, draw: &dyn Fn() -> Response<Vec<u8>>| {
             if scans == Scans::Drawn && sent.is_ok() {
-                let picture = Ok(Part::Picture(Picture { page, png: draw()? }));
+                let picture = Ok(ExtractAnswer::Picture(Picture { page, png: draw()? }));
                 let done = answer(answers, &picture).and_then(|()| answers.flush());
                 // Each page has the time of a document.
                 sent = done.and_then(|()| limit_seconds(limits.seconds));
             }
             Ok(())
         };
-        let pages = (scans != Scans::Refused).then_some(&mut page as &mut Pages);
+        let pages = (scans != Scans::Refused).then_some(&mut page as &mut BlankPages);
         let read = || extract(format, &content, limits, page_part, wants_fields, pages);
         let extracted = guarded(format.name(), read).flatten();
         sent?;
-        answer(answers, &extracted.map(Part::Text))?;
+        answer(answers, &extracted.map(ExtractAnswer::Text))?;
         answers.flush()?;
         line.clear();
     }

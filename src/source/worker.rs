@@ -65,7 +65,7 @@ const PIPE_WAIT: Duration = Duration::from_micros(500);
 /// What a worker does.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Task {
-    /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answers to each are [`Part`]s; the last
+    /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answers to each are [`ExtractAnswer`]s; the last
     /// is the text or an error.
     Extract,
     /// Reads a file that holds several documents. The file is open as standard input. Each answer is a [`Sent`]. If the first
@@ -99,7 +99,7 @@ pub struct Request {
 
 /// An answer to a [`Request`].
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Part {
+pub enum ExtractAnswer {
     /// The picture of a page without text.
     Picture(Picture),
     /// The text of the document, without the text of the pictures.
@@ -285,8 +285,8 @@ impl Worker {
         })?;
         loop {
             match self.receive()? {
-                Ok(Part::Picture(picture)) => take(picture)?,
-                Ok(Part::Text(extracted)) => return Ok(Ok(extracted)),
+                Ok(ExtractAnswer::Picture(picture)) => take(picture)?,
+                Ok(ExtractAnswer::Text(extracted)) => return Ok(Ok(extracted)),
                 Err(e) => return Ok(Err(e)),
             }
         }

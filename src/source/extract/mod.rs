@@ -25,7 +25,7 @@ use crate::error::ContentError;
 use crate::source::document::{Limits, PagePart};
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
-use crate::source::picture::Pages;
+use crate::source::picture::BlankPages;
 use crate::text::blocks::Structured;
 
 /// Version of the extraction rules. The version is part of the fingerprint of an index, because vectors depend on the
@@ -55,7 +55,7 @@ pub fn extract(
     limits: Limits,
     page_part: PagePart,
     wants_fields: bool,
-    scans: Option<&mut Pages>,
+    scans: Option<&mut BlankPages>,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
     let mut attachments = Vec::new();

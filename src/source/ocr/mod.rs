@@ -33,10 +33,10 @@ pub struct Ocr {
 }
 
 /// The digests of the pictures of a document's pages.
-type Drawn = BTreeMap<u32, [u8; Digest::BYTES]>;
+type PageDigests = BTreeMap<u32, [u8; Digest::BYTES]>;
 
 /// The texts of these pages.
-type Texts = BTreeMap<u32, Structured>;
+type PageTexts = BTreeMap<u32, Structured>;
 
 impl Ocr {
     /// Returns a reader that runs `command`: a program and its arguments, with quotes as in a shell. The command reads a picture
@@ -72,14 +72,14 @@ impl Ocr {
         &self,
         document: &[u8],
         extract: impl FnOnce(Scans, &mut Take) -> Result<T, DocumentError>,
-    ) -> Result<(T, Texts), DocumentError> {
+    ) -> Result<(T, PageTexts), DocumentError> {
         // Rules of another version may draw other pages.
         let key =
             Digest::of([&extract::VERSION.to_be_bytes(), &Digest::of(document).as_bytes()[..]].concat());
         if let Some(texts) = self.known_pages(key) {
             return Ok((extract(Scans::Known, &mut |_| Ok(()))?, texts));
         }
-        let read = Mutex::new(Ok((Drawn::new(), Texts::new())));
+        let read = Mutex::new(Ok((PageDigests::new(), PageTexts::new())));
         let lock = || read.lock().unwrap_or_else(PoisonError::into_inner);
         let extracted = thread::scope(|scope| {
             extract(Scans::Drawn, &mut |Picture { page, png }| {
@@ -115,8 +115,8 @@ impl Ocr {
     }
 
     /// Returns the texts of the pages of a document that were drawn in an earlier run.
-    fn known_pages(&self, key: Digest) -> Option<Texts> {
-        let drawn: Drawn = serde_json::from_str(&self.cache.get(key)?).ok()?;
+    fn known_pages(&self, key: Digest) -> Option<PageTexts> {
+        let drawn: PageDigests = serde_json::from_str(&self.cache.get(key)?).ok()?;
         let text = |(page, picture)| Some((page, self.known(Digest::from_bytes(picture))?));
         drawn.into_iter().map(text).collect()
     }

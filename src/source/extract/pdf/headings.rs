@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::paragraphs::{Paragraph, has_leaders};
+use super::paragraphs::{PageParagraph, has_leaders};
 
 /// How many times larger than the other text the letters of a heading are, at least.
 const LARGER: f64 = 1.15;
@@ -25,7 +25,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    pub fn of<'a>(paragraphs: impl Iterator<Item = &'a Paragraph> + Clone) -> Self {
+    pub fn of<'a>(paragraphs: impl Iterator<Item = &'a PageParagraph> + Clone) -> Self {
         let mut letters: BTreeMap<u32, usize> = BTreeMap::new();
         for paragraph in paragraphs.clone() {
             *letters.entry(step(paragraph.size)).or_default() += paragraph.text.len();
@@ -47,14 +47,14 @@ impl Sizes {
     }
 
     /// Returns the level of a heading, 1 for the largest letters. Returns `None` for any other paragraph.
-    pub fn level(&self, paragraph: &Paragraph) -> Option<usize> {
+    pub fn level(&self, paragraph: &PageParagraph) -> Option<usize> {
         let size = step(paragraph.size);
         let rank = self.sizes.binary_search_by(|other| size.cmp(other)).ok()?;
         is_heading(paragraph, self.smallest).then_some(rank + 1)
     }
 }
 
-fn is_heading(paragraph: &Paragraph, smallest: f64) -> bool {
+fn is_heading(paragraph: &PageParagraph, smallest: f64) -> bool {
     paragraph.is_upright
         && paragraph.size >= smallest
         && paragraph.text.chars().nth(LENGTH_MAX).is_none()

@@ -23,12 +23,12 @@ use memchr::memmem;
 
 use self::annotations::Annotations;
 use self::glyphs::{Drawn, Painter};
-use self::paragraphs::Paragraph;
+use self::paragraphs::PageParagraph;
 use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged, other_format};
-use crate::source::picture::Pages;
+use crate::source::picture::BlankPages;
 use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
 /// Number of glyphs without a known character that are always tolerated, per page and per file. Ornaments and symbols often
@@ -50,7 +50,7 @@ const SCAN_CHARACTERS: usize = 64;
 pub fn pdf(
     bytes: &[u8],
     wants_fields: bool,
-    mut scans: Option<&mut Pages>,
+    mut scans: Option<&mut BlankPages>,
 ) -> Result<(Structured, Record), ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
@@ -107,7 +107,7 @@ pub fn pdf(
 }
 
 /// A page with its number, its paragraphs and its notes.
-type PageText = (u32, Vec<Paragraph>, Vec<String>);
+type PageText = (u32, Vec<PageParagraph>, Vec<String>);
 
 fn structured(pages: &[PageText]) -> Structured {
     let sizes = headings::Sizes::of(pages.iter().flat_map(|(_, paragraphs, _)| paragraphs));

@@ -131,7 +131,7 @@ fn first_word_width(line: &Line) -> f64 {
 }
 
 /// A paragraph of a page.
-pub struct Paragraph {
+pub struct PageParagraph {
     pub text: String,
     /// The mean size of its letters, in units of the displayed page.
     pub size: f64,
@@ -139,7 +139,7 @@ pub struct Paragraph {
 }
 
 /// Joins the lines of one page.
-pub fn join_lines(lines: &[Line]) -> Vec<Paragraph> {
+pub fn join_lines(lines: &[Line]) -> Vec<PageParagraph> {
     let mut open: Option<Open> = None;
     let mut paragraphs = Vec::new();
     let mut parts: Vec<&Line> = Vec::new();
@@ -167,12 +167,12 @@ pub fn join_lines(lines: &[Line]) -> Vec<Paragraph> {
 }
 
 /// Returns the paragraph with this text and of these lines. Empties both.
-fn paragraph(text: &mut String, lines: &mut Vec<&Line>) -> Option<Paragraph> {
+fn paragraph(text: &mut String, lines: &mut Vec<&Line>) -> Option<PageParagraph> {
     let is_upright = lines.first()?.turn == Turn::Right;
     let letters: f64 = lines.iter().map(|line| line.letters).sum();
     let size = lines.drain(..).map(|line| line.mean_size * line.letters).sum::<f64>() / letters.max(1.0);
     // The normalization joins a letter and a combining accent into one character.
     let normal = text.nfc().collect();
     text.clear();
-    Some(Paragraph { text: normal, size, is_upright })
+    Some(PageParagraph { text: normal, size, is_upright })
 }
