@@ -157,7 +157,7 @@ pub enum OcrError {
     #[error("cannot be started: {0}")]
     NotStarted(io::Error),
     /// The command reported a failure.
-    #[error("failed with {status}: {errors}")]
+    #[error("failed with {status}{}{errors}", if errors.is_empty() { "" } else { ": " })]
     Failed {
         /// The exit code or the signal.
         status: String,

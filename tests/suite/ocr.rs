@@ -302,9 +302,9 @@ fn a_picture_is_read_once_per_command() {
 fn a_command_that_misbehaves_is_named_with_its_page() {
     let scan = pages(&[(72, "BT /F 10 Tf 9 9 Td (text) Tj ET"), (72, PICTURE)]);
     for (script, says) in [
-        ("exit 7", "page 2: `./ocr` failed with exit code 7: ; check the command of --ocr"),
+        ("exit 7", "page 2: `./ocr` failed with exit code 7; check the command of --ocr"),
         ("printf 'no\\nlanguage' >&2; exit 1", "page 2: `./ocr` failed with exit code 1: no language; check"),
-        ("kill -9 $$", "page 2: `./ocr` failed with signal 9: ;"),
+        ("kill -9 $$", "page 2: `./ocr` failed with signal 9;"),
         ("exec yes", "page 2: `./ocr` wrote more than 4 MiB for one picture;"),
         ("exec yes >&2", "page 2: `./ocr` took longer than 5 seconds; raise --max-document-seconds"),
         ("sleep 1000 & wait", "page 2: `./ocr` took longer than 5 seconds;"),
