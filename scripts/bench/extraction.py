@@ -13,8 +13,8 @@ A folder has one of three kinds:
   mutool (of MuPDF), docx2txt and pandoc is a reference for the others, as far as these programs are installed. A file is
   left out if its reference has at most 20 words, or if one of the programs does not read it.
 
-Words are compared as multisets, without case, and ligatures as their letters. Recall is the part of the reference that was found, and precision the part of
-what was found that is in the reference. All figures of pages and documents are means over the files.
+Words are compared as multisets, without case, and ligatures as their letters. Recall is the part of the reference that was found, and
+precision the part of what was found that is in the reference. All figures of pages and documents are means over the files.
 """
 
 import collections
