@@ -51,7 +51,7 @@ pub enum DocumentError {
         /// The number of the page, counted from 1; `None` if the document is a picture.
         page: Option<u32>,
         /// The program.
-        program: String,
+        program: Box<str>,
         /// What went wrong.
         cause: OcrError,
     },
@@ -156,14 +156,9 @@ pub enum OcrError {
     /// The command could not be started.
     #[error("cannot be started: {0}")]
     NotStarted(io::Error),
-    /// The command reported a failure.
-    #[error("failed with {status}{}{errors}", if errors.is_empty() { "" } else { ": " })]
-    Failed {
-        /// The exit code or the signal.
-        status: String,
-        /// The start of what the command wrote to standard error.
-        errors: String,
-    },
+    /// The command reported a failure: its exit code or signal, and the start of what it wrote to standard error.
+    #[error("failed with {0}")]
+    Failed(Box<str>),
     /// The command did not end in time.
     #[error("took longer than {seconds} seconds")]
     TooSlow {

@@ -93,14 +93,14 @@ impl PictureCommand {
     /// # Errors
     /// The command cannot be started, fails or exceeds a limit, or the run is interrupted.
     pub fn run(&self, picture: Vec<u8>, page: Option<u32>) -> Result<String, DocumentError> {
-        let failed = |cause| DocumentError::Ocr { page, program: self.name.clone(), cause };
+        let failed = |cause| DocumentError::Ocr { page, program: self.name.as_str().into(), cause };
         let running = Running::start(self, picture).map_err(|e| failed(OcrError::NotStarted(e)))?;
         let (status, text, errors) = running.finish(self.seconds).map_err(|unfinished| match unfinished {
             Unfinished::Failed(cause) => failed(cause),
             Unfinished::Interrupted(interrupted) => interrupted.into(),
         })?;
         if !status.success() {
-            return Err(failed(OcrError::Failed { status: named(status), errors: shown(&errors) }));
+            return Err(failed(OcrError::Failed(told(status, &errors))));
         }
         String::from_utf8(text).map_err(|_| failed(OcrError::NotUtf8))
     }
@@ -241,6 +241,12 @@ fn named(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit code {code}"),
         (None, signal) => format!("signal {}", signal.unwrap_or_default()),
     }
+}
+
+/// Returns how a command has failed, in one line.
+fn told(status: ExitStatus, errors: &[u8]) -> Box<str> {
+    let (status, errors) = (named(status), shown(errors));
+    if errors.is_empty() { status.into() } else { format!("{status}: {errors}").into() }
 }
 
 /// Returns the start of standard error in one line.
