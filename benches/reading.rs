@@ -251,6 +251,7 @@ fn fingerprint() -> Fingerprint {
         extraction: 0,
         cleaning: 0,
         whole_pages: false,
+        scans: false,
         chunking: 0,
         chunk_by: ChunkBy::default(),
         overlap: 0,
@@ -272,6 +273,7 @@ fn reading() -> Reading {
         wants_title: false,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
+        ocr: None,
     }
 }
 

@@ -8,6 +8,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::interrupt::Interrupted;
+
 /// The reason why a document gets no row.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -43,6 +45,19 @@ pub enum DocumentError {
         /// The limit on the memory of a worker process, in bytes.
         memory_max: u64,
     },
+    /// The command that reads pictures did not read a picture.
+    #[error("{}`{program}` {cause}", page.map_or_else(String::new, |page| format!("page {page}: ")))]
+    Ocr {
+        /// The number of the page, counted from 1; `None` if the document is a picture.
+        page: Option<u32>,
+        /// The program.
+        program: Box<str>,
+        /// What went wrong.
+        cause: OcrError,
+    },
+    /// The run was interrupted while it read the document.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// No worker process could be started.
     #[error("no process can be started to read it: {0}")]
     NoWorker(io::Error),
@@ -135,6 +150,32 @@ pub enum DocumentError {
     NoVector(#[from] NoVector),
 }
 
+/// The reason why the command that reads pictures did not read a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum OcrError {
+    /// The command could not be started.
+    #[error("cannot be started: {0}")]
+    NotStarted(io::Error),
+    /// The command reported a failure: its exit code or signal, and the start of what it wrote to standard error.
+    #[error("failed with {0}")]
+    Failed(Box<str>),
+    /// The command did not end in time.
+    #[error("took longer than {seconds} seconds")]
+    TooSlow {
+        /// The limit, in seconds.
+        seconds: u64,
+    },
+    /// The command wrote too much.
+    #[error("wrote more than {} MiB for one picture", max >> 20)]
+    TooMuch {
+        /// The limit, in bytes.
+        max: u64,
+    },
+    /// The text is not UTF-8.
+    #[error("wrote text that is not UTF-8")]
+    NotUtf8,
+}
+
 /// The purpose of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldRole {
@@ -159,9 +200,10 @@ pub enum NoVector {
 }
 
 impl DocumentError {
-    /// Returns `true` if the run has to end, because the error affects a whole object store.
+    /// Returns `true` if the run has to end, because it was interrupted, or because the error affects a whole object store.
     pub fn ends_the_run(&self) -> bool {
         match self {
+            DocumentError::Interrupted(_) => true,
             DocumentError::Object(error) => error.cause.affects_whole_store(),
             DocumentError::RestNotRead(cause) => cause.ends_the_run(),
             _ => false,
@@ -275,12 +317,13 @@ impl Failure {
     /// Returns the failure if the run can go on.
     ///
     /// # Errors
-    /// The failure affects a whole object store, so it ends the run.
+    /// The failure affects a whole object store, or the run was interrupted, so it ends the run.
     pub fn tolerated(self) -> anyhow::Result<Self> {
-        if self.cause.ends_the_run() {
-            return Err(anyhow::Error::new(self.cause).context(self.place));
+        match self.cause {
+            DocumentError::Interrupted(interrupted) => Err(interrupted.into()),
+            cause if cause.ends_the_run() => Err(anyhow::Error::new(cause).context(self.place)),
+            cause => Ok(Failure { cause, ..self }),
         }
-        Ok(self)
     }
 }
 

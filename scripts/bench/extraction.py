@@ -9,11 +9,12 @@ A folder has one of three kinds:
   mozilla/readability have this layout.
 - snippets: pages and `snippets.json`, an object of `{"with": [...], "without": [...]}` by file name. The main content has the
   strings of `with`, and the rest of the page has those of `without`.
-- documents: PDF and DOCX files. The reference of `NAME.pdf` is the text file `NAME.pdf.txt`. Without such a file, the texts of
-  pdftotext, docx2txt and pandoc are references, as far as these programs are installed.
+- documents: PDF and DOCX files. The reference of `NAME.pdf` is the text file `NAME.pdf.txt`. Without such files, each of pdftotext and
+  mutool (of MuPDF), docx2txt and pandoc is a reference for the others, as far as these programs are installed. A file is
+  left out if its reference has at most 20 words, or if one of the programs does not read it.
 
-Words are compared as multisets, without case. Recall is the part of the reference that was found, and precision the part of
-what was found that is in the reference. All figures of pages and documents are means over the files.
+Words are compared as multisets, without case, and ligatures as their letters. Recall is the part of the reference that was found, and
+precision the part of what was found that is in the reference. All figures of pages and documents are means over the files.
 """
 
 import collections
@@ -25,6 +26,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pyarrow.ipc
@@ -33,6 +35,10 @@ TOOL = Path(__file__).resolve().parent.parent.parent / "target/release/qwen3-ind
 OURS = {"qwen3-index": [], "qwen3-index, whole": ["--html=whole"]}
 # A word, or a character of a script without spaces between words.
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+# Maximum number of words of a reference that says nothing.
+FEW_WORDS = 20
+# Limit on the time of another program, in seconds.
+SECONDS_MAX = 60
 INLINE = set("a abbr b bdi bdo cite code data dfn em font i kbd mark q s samp small span strong sub sup time tt u var wbr".split())
 
 
@@ -66,7 +72,7 @@ def text_of_html(source):
 
 
 def count_words(text):
-    return collections.Counter(WORD.findall(text.lower()))
+    return collections.Counter(WORD.findall(unicodedata.normalize("NFKC", text).lower()))
 
 
 def compare(text, reference):
@@ -116,7 +122,7 @@ def read_by_resiliparse(path):
 def read_by_command(*command):
     def read(path):
         line = [str(path) if part == "FILE" else part for part in command]
-        process = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS_MAX)
         return process.stdout.decode(errors="replace") if process.returncode == 0 else None
 
     return read
@@ -143,6 +149,8 @@ def document_peers(extension):
     peers = {}
     if extension == ".pdf" and shutil.which("pdftotext"):
         peers["pdftotext"] = read_by_command("pdftotext", "-enc", "UTF-8", "FILE", "-")
+    if extension == ".pdf" and shutil.which("mutool"):
+        peers["mutool"] = read_by_command("mutool", "draw", "-q", "-F", "txt", "FILE")
     if extension == ".docx" and importlib.util.find_spec("docx2txt"):
         peers["docx2txt"] = read_by_docx2txt
     if extension == ".docx" and shutil.which("pandoc"):
@@ -222,13 +230,13 @@ def measure_documents(folder):
         contenders = {"qwen3-index": texts, **by_peer}
         references = {"reference": written} if written else by_peer
         for reference_name, by_path in references.items():
+            told = [path for path in paths if count_words(by_path.get(path) or "").total() > FEW_WORDS]
+            told = [path for path in told if all(found.get(path) is not None for found in contenders.values())]
             for name, found in contenders.items():
-                both = [path for path in paths if by_path.get(path) and found.get(path) is not None]
-                if name == reference_name or not both:
-                    continue
-                scores = [compare(found[path], by_path[path]) for path in both]
-                means = map(statistics.fmean, zip(*scores))
-                rows.append([f"{name} against {reference_name}", extension, len(both), *means])
+                if name != reference_name and told:
+                    scores = [compare(found[path], by_path[path]) for path in told]
+                    means = map(statistics.fmean, zip(*scores))
+                    rows.append([f"{name} against {reference_name}", extension, len(told), *means])
     header = ["", "kind", "files", "recall", "precision", "F1"]
     print_table(f"{folder}: documents, {len(errors)} refused by qwen3-index", header, rows)
 

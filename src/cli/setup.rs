@@ -149,7 +149,7 @@ pub struct ReadingArguments {
     ///
     /// This option applies to text, Markdown, HTML, CSV and TSV files. NAME is the name of an encoding, such as gb18030,
     /// windows-1252 or cp852.
-    #[arg(long, value_name = "NAME", help_heading = TEXT)]
+    #[arg(long, value_name = "NAME", help_heading = TEXT, hide_short_help = true)]
     pub encoding: Option<String>,
 
     /// Part of web pages to read: article or whole [default: article]
@@ -158,6 +158,14 @@ pub struct ReadingArguments {
     /// main content, such as an index, is read whole. `whole` leaves out only scripts, menus, controls and hidden parts.
     #[arg(long, value_name = "PART", value_parser = PagePart::from_str, help_heading = TEXT, hide_short_help = true)]
     pub html: Option<PagePart>,
+    /// Command that reads pictures, such as "tesseract - -"
+    ///
+    /// The command reads scanned pages of PDF files, and picture files (.png .jpg .jpeg .tif .tiff .webp .bmp), which are skipped
+    /// without this option. It gets a picture on standard input (a page as PNG, a file as it is) and writes the text to standard
+    /// output. It runs without a shell, and once per CPU at the same time. Texts are kept in ~/.cache/qwen3-index/ocr, so each
+    /// picture is read once, until the command changes.
+    #[arg(long, value_name = "COMMAND", help_heading = TEXT)]
+    pub ocr: Option<String>,
 
     /// Largest decompressed size of a document, in MiB
     ///
@@ -168,7 +176,7 @@ pub struct ReadingArguments {
 
     /// Longest processor time to extract the text of a document, in seconds
     ///
-    /// Five times as many seconds of real time are a limit too.
+    /// Five times as many seconds of real time are a limit too, also for the command of --ocr to read a picture.
     #[arg(long, value_name = "N", default_value = "60", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_document_seconds: u64,

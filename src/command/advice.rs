@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io;
 
 use crate::console::without_secrets;
-use crate::error::{ContentError, DocumentError, FieldRole, NoVector, RequestFailure, StoreError};
+use crate::error::{ContentError, DocumentError, FieldRole, NoVector, OcrError, RequestFailure, StoreError};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
 use crate::interrupt::Interrupted;
@@ -101,6 +101,10 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::Content(error) => of_content(error),
         DocumentError::TooSlow { .. } => "raise --max-document-seconds, or skip it with --exclude",
         DocumentError::Crashed { .. } => "it may be damaged: save it again, or skip it with --exclude",
+        DocumentError::Ocr { cause: OcrError::TooSlow { .. }, .. } => {
+            "raise --max-document-seconds, or skip it with --exclude"
+        }
+        DocumentError::Ocr { .. } => "check the command of --ocr, or skip the document with --exclude",
         DocumentError::NoWorker(_) => "check the limits on processes and memory",
         DocumentError::ColumnCount { .. } => "quote values that contain the separator or a line end",
         DocumentError::LinkLoop { .. } => "remove the symlink, or run without --follow",
@@ -119,7 +123,7 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::TooManyTokens { .. } => "raise --max-document-tokens, or split it",
         DocumentError::NoVector(NoVector::NotFinite) => "try an fp32 export of the model",
         DocumentError::NoVector(NoVector::OutOfMemory { .. }) => "lower --max-tokens, or free memory",
-        DocumentError::Empty | DocumentError::Tokenizer(_) => return None,
+        DocumentError::Empty | DocumentError::Tokenizer(_) | DocumentError::Interrupted(_) => return None,
     };
     Some(advice.into())
 }
@@ -136,7 +140,9 @@ fn of_content(error: &ContentError) -> &'static str {
         ContentError::Password => "save it without a password",
         ContentError::Protected => "replace it by a copy without protection, or skip it with --exclude",
         ContentError::Encrypted { .. } => "save it decrypted, or skip it with --exclude",
-        ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
+        ContentError::NoText | ContentError::NoUnicode => {
+            "read it with --ocr, such as --ocr \"tesseract - -\", or skip it with --exclude"
+        }
         ContentError::Scripted => "open it in a browser and save the page as it is shown",
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",
         ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",

@@ -199,6 +199,7 @@ impl TestRows<'_> {
             wants_title: false,
             limits: LIMITS,
             workers: Workers::new(self.program.to_owned(), LIMITS),
+            ocr: None,
         };
         let roots = Roots::new(&[self.file.to_owned()], Filter::new(&[], &[], false, false)?, false)?;
         for found in roots.documents(&reading) {

@@ -218,12 +218,9 @@ fn check_settings(parts: &Parts) -> anyhow::Result<()> {
         let (first, kept) = first.get_or_insert((path, part.kept_names()));
         let (path, first) = (path.display(), first.display());
         if let Some(metadata) = part.metadata().filter(|metadata| metadata.fingerprint != *expected) {
-            let parts: Vec<String> = metadata
-                .fingerprint
-                .differences(expected)
-                .into_iter()
-                .map(|difference| difference.name)
-                .collect();
+            let differences = metadata.fingerprint.differences(expected);
+            let mut parts: Vec<String> = differences.into_iter().map(|difference| difference.name).collect();
+            parts.extend(metadata.fingerprint.other_texts(expected).iter().map(ToString::to_string));
             let parts =
                 if parts.is_empty() { "the version of this tool".to_owned() } else { parts.join(", ") };
             bail!(

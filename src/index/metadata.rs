@@ -52,6 +52,10 @@ pub struct Fingerprint {
     /// choice.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub whole_pages: bool,
+    /// Whether a command read scanned pages and pictures. Which command it was is not stored, because a text that another command
+    /// reads differently is another text.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub scans: bool,
     /// Version of the rules for extracting text from files.
     pub extraction: u32,
     /// Version of the cleaning rules.
@@ -123,6 +127,24 @@ pub enum Setting {
     Tool,
 }
 
+/// What is read or left out, by choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherTexts {
+    /// The parts of web pages beside the main content.
+    WebPages,
+    /// Scanned pages and pictures.
+    Scans,
+}
+
+impl fmt::Display for OtherTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OtherTexts::WebPages => "the part of web pages",
+            OtherTexts::Scans => "whether scans and pictures are read",
+        })
+    }
+}
+
 impl Fingerprint {
     /// Returns how a new file with this fingerprint stores its vectors.
     pub(super) fn vectors(&self) -> VectorColumn {
@@ -132,6 +154,14 @@ impl Fingerprint {
     /// Returns whether vectors that are stored in this way have the dimensions and the type of this fingerprint.
     pub(super) fn has(&self, stored: VectorColumn) -> bool {
         (stored.dim, stored.kind) == (self.dim, self.vector_type)
+    }
+
+    /// Returns which parts of documents only one of two fingerprints reads. This is no difference for the vectors, because vectors are
+    /// looked up by the clean text. But many documents have other texts.
+    pub fn other_texts(&self, other: &Fingerprint) -> Vec<OtherTexts> {
+        let pages = (self.whole_pages != other.whole_pages).then_some(OtherTexts::WebPages);
+        let scans = (self.scans != other.scans).then_some(OtherTexts::Scans);
+        pages.into_iter().chain(scans).collect()
     }
 
     /// Returns the settings in which a run with the fingerprint `wanted` differs from this file, and what that does to the vectors.
@@ -256,6 +286,7 @@ mod tests {
             extraction: 1,
             cleaning,
             whole_pages: false,
+            scans: false,
             chunking: 1,
             chunk_by: ChunkBy::default(),
             overlap: 0,

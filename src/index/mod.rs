@@ -30,7 +30,7 @@ mod writer;
 pub use delta::{Changes, DeltaOutput, OPERATION, write_delta};
 pub use file::{IndexFile, Old, Reusable};
 pub use join::{JoinError, Joined, Shards};
-pub use metadata::{Effect, Fingerprint, Metadata, RowKind, Setting, SettingDifference};
+pub use metadata::{Effect, Fingerprint, Metadata, OtherTexts, RowKind, Setting, SettingDifference};
 pub use part::{IndexFileError, Part};
 pub use parts::{Parts, RowAt};
 pub use row::{Row, RowId, Vector};

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{anyhow, ensure};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use super::format::FileFormat;
 use super::local_file::LocalFile;
 use crate::error::DocumentError;
 
@@ -150,10 +151,13 @@ pub struct Filter {
     pub hidden: bool,
     /// Whether symlinks are followed.
     pub follow: bool,
+    /// Whether pictures are read.
+    pub pictures: bool,
 }
 
 impl Filter {
-    /// Parses the patterns of the options `--include` and `--exclude`. If `include` is empty, every file is included.
+    /// Parses the patterns of the options `--include` and `--exclude`. If `include` is empty, every file is included. Pictures are
+    /// not read.
     ///
     /// # Errors
     /// A pattern is not valid.
@@ -165,7 +169,13 @@ impl Filter {
     ) -> Result<Self, PatternError> {
         let has_include = !include.is_empty();
         let include = has_include.then(|| Patterns::of_list(PatternList::Include, include)).transpose()?;
-        Ok(Filter { include, exclude: Patterns::of_list(PatternList::Exclude, exclude)?, hidden, follow })
+        let exclude = Patterns::of_list(PatternList::Exclude, exclude)?;
+        Ok(Filter { include, exclude, hidden, follow, pictures: false })
+    }
+
+    /// Returns the format of a file that is read. Returns `None` for an unknown file extension.
+    pub fn format(&self, path: &Path) -> Option<FileFormat> {
+        FileFormat::of(path).or_else(|| FileFormat::picture(path).filter(|_| self.pictures))
     }
 
     /// Returns whether an `--exclude` pattern or a pattern in `of_root` excludes a path. `of_root` contains the patterns of

@@ -19,6 +19,8 @@ pub enum FormatKind {
     Text,
     /// The file is one document, and the text must be extracted from its content.
     Document(DocumentFormat),
+    /// The file is a picture, and a command reads its text.
+    Picture,
     /// Each row of the file is one document.
     Rows(RowFormat),
 }
@@ -82,6 +84,11 @@ impl DocumentFormat {
             DocumentFormat::Xml => "XML",
             DocumentFormat::Rtf => "RTF",
         }
+    }
+
+    /// Returns whether a file may hold pictures to read: scanned pages or attachments.
+    pub fn may_hold_pictures(self) -> bool {
+        matches!(self, DocumentFormat::Pdf | DocumentFormat::Eml)
     }
 
     /// Returns whether a file may declare its encoding in its first bytes, as HTML and XML do.
@@ -183,6 +190,9 @@ pub struct FileFormat {
     pub compression: Option<Compression>,
 }
 
+/// The file extensions of pictures.
+const PICTURES: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
+
 impl FileFormat {
     /// The supported file extensions, for messages.
     pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .xml .rst .adoc .asciidoc .org .tex .ipynb .srt .vtt .pdf .docx .rtf .pptx .ppsx .odt .fodt .odp .epub .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
@@ -221,6 +231,12 @@ impl FileFormat {
             _ => return None,
         };
         Some(FileFormat { kind, compression })
+    }
+
+    /// Returns the format of a picture. Returns `None` if the file extension does not name a picture.
+    pub fn picture(path: &Path) -> Option<FileFormat> {
+        let is_picture = PICTURES.contains(&extension(path)?.as_str());
+        is_picture.then_some(FileFormat { kind: FormatKind::Picture, compression: None })
     }
 
     /// Returns the format of a file with an unknown file extension. Such a file is read as text if an `--include` pattern
@@ -358,6 +374,9 @@ mod tests {
             format("a.jsonl.zst"),
             Some((FormatKind::Rows(RowFormat::Jsonl), Some(Compression::Zstd)))
         );
+        let picture = |name: &str| FileFormat::picture(Path::new(name)).map(|format| format.kind);
+        assert_eq!((picture("a.JPEG"), format("a.jpeg")), (Some(FormatKind::Picture), None));
+        assert_eq!((picture("a.png.gz"), picture("a.pdf")), (None, None));
         assert_eq!(format("a.parquet.gz"), None);
         assert_eq!(format("a.gz"), None);
         assert_eq!(format("txt"), None);

@@ -15,6 +15,8 @@ use super::fields::{self, Fields, Parsed, Record};
 use super::format::{DocumentFormat, FileFormat, FormatKind, damaged};
 use super::json;
 use super::location::{Inside, Location};
+use super::ocr::Ocr;
+use super::picture::{Scans, Take};
 use super::raw_file::RawFile;
 use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
@@ -171,7 +173,7 @@ impl RawFile {
             Some(RawFile {
                 id: format!("{}/{name}", self.id),
                 base: self.base.clone(),
-                format: FileFormat::of(&inside.name)?,
+                format: FileFormat::of(&inside.name).or_else(|| FileFormat::picture(&inside.name))?,
                 size: inside.content.len() as u64,
                 location: Location::Inside(Arc::new(inside)),
                 download: None,
@@ -222,6 +224,8 @@ pub struct Reading {
     pub limits: Limits,
     /// The processes that run the parsers for PDF, Office documents and other formats.
     pub workers: Workers,
+    /// Reads pictures and scanned pages; `None` if these are not read.
+    pub ocr: Option<Ocr>,
 }
 
 /// The text of a document, its encoding and its kept values.
@@ -242,9 +246,14 @@ impl Reading {
     ) -> Result<(Text, Vec<Attachment>), DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
-            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, None)?;
             let kept = self.fields.kept(&Record::new());
-            let content = Structured::plain(text);
+            let (content, encoding, repaired) = match &self.ocr {
+                Some(ocr) if format.kind == FormatKind::Picture => (ocr.picture(bytes)?, None, 0),
+                _ => {
+                    let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, None)?;
+                    (Structured::plain(text), encoding, repaired)
+                }
+            };
             return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new()));
         };
         let (bytes, encoding, repaired) = if format.is_text() {
@@ -254,12 +263,27 @@ impl Reading {
         } else {
             (bytes, None, 0)
         };
-        let wants_fields = self.wants_title || !self.fields.keep.is_empty();
-        let extracted = self.workers.extract(format, &bytes, wants_fields)?;
+        let extracted = self.extracted(format, &bytes)?;
         let title = title(&extracted.fields);
         let kept = self.fields.kept(&extracted.fields);
         let text = Text { content: extracted.content, title, encoding, repaired, kept };
         Ok((text, extracted.attachments))
+    }
+
+    fn extracted(&self, format: DocumentFormat, bytes: &[u8]) -> Result<Extracted, DocumentError> {
+        let wants_fields = self.wants_title || !self.fields.keep.is_empty();
+        let extract = |scans, take: &mut Take| self.workers.extract(format, bytes, wants_fields, scans, take);
+        let Some(ocr) = self.ocr.as_ref().filter(|_| format.may_hold_pictures()) else {
+            return extract(Scans::Refused, &mut |_| Ok(()));
+        };
+        let (mut extracted, texts) = ocr.pages(bytes, extract)?;
+        if !texts.is_empty() {
+            extracted.content = extracted.content.with_pages(&texts);
+        }
+        match self.limits.document_bytes {
+            max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }.into()),
+            _ => Ok(extracted),
+        }
     }
 
     fn bytes(
@@ -332,6 +356,7 @@ impl Reading {
             wants_title: false,
             limits,
             workers: Workers::new(Default::default(), limits),
+            ocr: None,
         }
     }
 }

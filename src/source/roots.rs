@@ -77,7 +77,7 @@ impl Roots {
     /// The error is a [`Usage`] if a file has an unknown format or if standard input is named twice. The error has another
     /// type if a root does not exist or cannot be read.
     pub fn new(names: &[PathBuf], filter: Filter, may_be_missing: bool) -> anyhow::Result<Self> {
-        let root = |name: &PathBuf| match root(name, filter.follow) {
+        let root = |name: &PathBuf| match root(name, &filter) {
             Err(_) if may_be_missing && is_missing(name) => Ok(Root::Missing(name.clone())),
             root => root,
         };
@@ -98,7 +98,7 @@ impl Roots {
         let mut roots = Vec::new();
         for name in names {
             roots.extend(match Url::of(name)? {
-                Some(url) => vec![root_in_bucket(&url, may_be_missing, stores)?],
+                Some(url) => vec![root_in_bucket(&url, &filter, may_be_missing, stores)?],
                 None => Roots::new(std::slice::from_ref(name), filter.clone(), may_be_missing)?.roots,
             });
         }
@@ -164,7 +164,7 @@ fn is_missing(name: &Path) -> bool {
     name.as_os_str() != STDIN && name.metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
-fn root(name: &Path, follow: bool) -> anyhow::Result<Root> {
+fn root(name: &Path, filter: &Filter) -> anyhow::Result<Root> {
     if name.as_os_str() == STDIN {
         return Ok(Root::Stdin);
     }
@@ -175,9 +175,9 @@ fn root(name: &Path, follow: bool) -> anyhow::Result<Root> {
     // The root is opened now, so that a missing read permission ends the run before any document is read.
     if metadata.is_dir() {
         fs::read_dir(name).map_err(|e| unreadable(e.into()))?;
-        return Ok(Root::Folder(Tree::Folder(path), Patterns::of_folder(name, follow)?));
+        return Ok(Root::Folder(Tree::Folder(path), Patterns::of_folder(name, filter.follow)?));
     }
-    match FileFormat::of(&path) {
+    match filter.format(&path) {
         Some(format) if metadata.is_file() => {
             let file = LocalFile::named(path);
             file.open().map_err(unreadable)?;
@@ -188,6 +188,12 @@ fn root(name: &Path, follow: bool) -> anyhow::Result<Root> {
 }
 
 fn unknown_format(name: &Path) -> Usage {
+    if FileFormat::picture(name).is_some() {
+        return Usage(format!(
+            "input {}: is a picture, and this run has no command to read pictures",
+            name.display()
+        ));
+    }
     Usage(format!(
         "input {}: unknown format; give a folder, or a file with one of the extensions {}",
         name.display(),
@@ -197,9 +203,14 @@ fn unknown_format(name: &Path) -> Usage {
 
 /// Checks a root in object storage. A URL that does not end in `/` is a prefix only if at least one object lies below the
 /// URL.
-fn root_in_bucket(url: &Url, may_be_missing: bool, stores: &mut Stores) -> anyhow::Result<Root> {
+fn root_in_bucket(
+    url: &Url,
+    filter: &Filter,
+    may_be_missing: bool,
+    stores: &mut Stores,
+) -> anyhow::Result<Root> {
     let name = PathBuf::from(url.to_string());
-    let format = FileFormat::of(Path::new(url.name())).filter(|_| !url.is_prefix());
+    let format = filter.format(Path::new(url.name())).filter(|_| !url.is_prefix());
     if let Some(format) = format
         && let Some(object) = stores.object(url)?
     {
@@ -329,7 +340,8 @@ fn failure(entry: FailedEntry, prefix: &str) -> Failure {
     let FailedEntry { below, path, cause } = entry;
     let id = id_below(prefix, &below);
     let is_one_document = FileFormat::of(&below)
-        .is_some_and(|format| matches!(format.kind, FormatKind::Text | FormatKind::Document(_)));
+        .or_else(|| FileFormat::picture(&below))
+        .is_some_and(|format| !matches!(format.kind, FormatKind::Rows(_)));
     // A folder may also have a name like `notes.txt`, so the name alone does not show that the path is one document. A
     // folder or a file of rows may contain many documents.
     let lost = if is_one_document && !path.is_dir() {

@@ -12,7 +12,8 @@ use super::collection::reader::CollectionRequest;
 use super::collection::stdin::StdinFile;
 use super::confine::confine;
 use super::extract::extract;
-use super::worker::{Assignment, Request, Response, Task};
+use super::picture::{BlankPages, Picture, Scans};
+use super::worker::{Assignment, ExtractAnswer, Request, Response, Task};
 use crate::error::ContentError;
 use crate::interrupt;
 
@@ -41,13 +42,25 @@ fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
     let mut requests = io::stdin().lock();
     let mut line = String::new();
     while requests.read_line(&mut line)? > 0 {
-        let Request { format, bytes, limits, page_part, wants_fields } = serde_json::from_str(&line)?;
+        let Request { format, bytes, limits, page_part, wants_fields, scans } = serde_json::from_str(&line)?;
         limit_seconds(limits.seconds)?;
         let mut content = Vec::new();
         requests.by_ref().take(bytes).read_to_end(&mut content)?;
-        let read = || extract(format, &content, limits, page_part, wants_fields);
+        let mut sent = Ok(());
+        let mut page = |page, draw: &dyn Fn() -> Response<Vec<u8>>| {
+            if scans == Scans::Drawn && sent.is_ok() {
+                let picture = Ok(ExtractAnswer::Picture(Picture { page, png: draw()? }));
+                let done = answer(answers, &picture).and_then(|()| answers.flush());
+                // Each page has the time of a document.
+                sent = done.and_then(|()| limit_seconds(limits.seconds));
+            }
+            Ok(())
+        };
+        let pages = (scans != Scans::Refused).then_some(&mut page as &mut BlankPages);
+        let read = || extract(format, &content, limits, page_part, wants_fields, pages);
         let extracted = guarded(format.name(), read).flatten();
-        answer(answers, &extracted)?;
+        sent?;
+        answer(answers, &extracted.map(ExtractAnswer::Text))?;
         answers.flush()?;
         line.clear();
     }

@@ -59,7 +59,7 @@ impl Rules<'_> {
     /// Returns the format of a file, or the reason why the file is skipped. The caller must check
     /// [`Rules::left_out_by_name`] first.
     fn format(&self, below: &Path) -> Result<FileFormat, LeftOut> {
-        match (FileFormat::of(below), self.filter.includes(below)) {
+        match (self.filter.format(below), self.filter.includes(below)) {
             (_, Some(false)) => Err(LeftOut::Excluded),
             (Some(format), _) => Ok(format),
             (None, _) if self.filter.names(below) => Ok(FileFormat::text(below)),

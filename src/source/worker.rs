@@ -28,6 +28,7 @@ use super::document::{Limits, PagePart};
 use super::extract::Extracted;
 use super::fields::Fields;
 use super::format::{CollectionFormat, DocumentFormat};
+use super::picture::{Picture, Scans, Take};
 use crate::error::{ContentError, DocumentError};
 
 /// The hidden subcommand that makes this program a worker.
@@ -64,8 +65,8 @@ const PIPE_WAIT: Duration = Duration::from_micros(500);
 /// What a worker does.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Task {
-    /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answer to each is one
-    /// [`Extracted`].
+    /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answers to each are [`ExtractAnswer`]s; the last
+    /// is the text or an error.
     Extract,
     /// Reads a file that holds several documents. The file is open as standard input. Each answer is a [`Sent`]. If the first
     /// answer is an error, the file has another format or cannot be opened.
@@ -92,6 +93,17 @@ pub struct Request {
     pub page_part: PagePart,
     /// Whether the answer has [`Extracted::fields`].
     pub wants_fields: bool,
+    /// What is done with pages without text.
+    pub scans: Scans,
+}
+
+/// An answer to a [`Request`].
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ExtractAnswer {
+    /// The picture of a page without text.
+    Picture(Picture),
+    /// The text of the document, without the text of the pictures.
+    Text(Extracted),
 }
 
 /// An answer of a worker.
@@ -125,19 +137,25 @@ impl Workers {
     /// Extracts the text of a document in a worker. Most documents need little memory, so the first worker has little. If the
     /// document fails there, a second worker decides, which has [`MEMORY_MAX`]. Only one second worker runs at a time.
     ///
+    /// Hands the pictures of pages without text to `take`, if `scans` says so. If a second worker decides, it draws them again.
+    ///
     /// # Errors
-    /// The document is damaged or exceeds a limit, or no worker can be started.
+    /// The document is damaged or exceeds a limit, or no worker can be started. The errors of `take`.
     pub fn extract(
         &self,
         format: DocumentFormat,
         content: &[u8],
         wants_fields: bool,
+        scans: Scans,
+        take: &mut Take,
     ) -> Result<Extracted, DocumentError> {
         let (limits, page_part) = (self.limits, self.page_part);
-        let request = Request { format, bytes: content.len() as u64, limits, page_part, wants_fields };
+        let bytes = content.len() as u64;
+        let request = Request { format, bytes, limits, page_part, wants_fields, scans };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = idle.map_or_else(|| self.start(Task::Extract, MEMORY_SHARE, Stdio::piped()), Ok)?;
-        match worker.ask(&request, content) {
+        let mut ask = |worker: &mut Worker| worker.ask(&request, content, take);
+        match ask(&mut worker) {
             // The worker may lack memory, or may have died before this request. For example, the operating system kills
             // processes when memory is short. Some parsers take a lack of memory for damage.
             Err(DocumentError::Crashed { .. }) | Ok(Err(ContentError::Damaged { .. })) => drop(worker),
@@ -149,7 +167,7 @@ impl Workers {
         }
         let _alone = self.large.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || self.start(Task::Extract, MEMORY_MAX, Stdio::piped());
-        let (_, answer) = started(start, |worker| worker.ask::<Extracted>(&request, content))?;
+        let (_, answer) = started(start, ask)?;
         Ok(answer?)
     }
 
@@ -196,7 +214,7 @@ pub fn confinement(program: &Path) -> Result<Confinement, DocumentError> {
 /// No worker can be started, or the worker crashes or is too slow.
 fn started<T>(
     start: impl Fn() -> Result<Worker, DocumentError>,
-    ask: impl Fn(&mut Worker) -> Result<T, DocumentError>,
+    mut ask: impl FnMut(&mut Worker) -> Result<T, DocumentError>,
 ) -> Result<(Worker, T), DocumentError> {
     let mut worker = start()?;
     let mut asked = ask(&mut worker);
@@ -255,16 +273,23 @@ impl Worker {
         Ok(Worker { child, requests, answers, seconds: limits.seconds })
     }
 
-    fn ask<T: DeserializeOwned>(
+    fn ask(
         &mut self,
         request: &Request,
         content: &[u8],
-    ) -> Result<Response<T>, DocumentError> {
+        take: &mut Take,
+    ) -> Result<Response<Extracted>, DocumentError> {
         self.send(request, content).map_err(|e| match e.kind() {
             ErrorKind::TimedOut => self.too_slow(),
             _ => self.ended(),
         })?;
-        self.receive()
+        loop {
+            match self.receive()? {
+                Ok(ExtractAnswer::Picture(picture)) => take(picture)?,
+                Ok(ExtractAnswer::Text(extracted)) => return Ok(Ok(extracted)),
+                Err(e) => return Ok(Err(e)),
+            }
+        }
     }
 
     fn send(&mut self, request: &Request, content: &[u8]) -> io::Result<()> {

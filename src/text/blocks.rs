@@ -1,5 +1,6 @@
 //! The structure of a text: headings, paragraphs, list items, table rows, code and pages. Pure.
 
+use std::collections::BTreeMap;
 use std::iter;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,14 @@ pub enum BlockKind {
     Code,
     /// The start of a page or slide with its number, counted from 1. This block has no text.
     Page(u32),
+}
+
+impl BlockKind {
+    /// Returns a heading. Levels outside of 1 to 6 become the nearest of these, as Markdown has no others.
+    pub fn heading(level: usize) -> Self {
+        #[allow(clippy::cast_possible_truncation)] // At most 6.
+        BlockKind::Heading(level.clamp(1, 6) as u8)
+    }
 }
 
 /// A block of a text. It ends where the next block starts.
@@ -138,6 +147,20 @@ impl Structured {
     fn parts(&self) -> impl Iterator<Item = (Block, &str)> {
         let ends = self.blocks.iter().skip(1).map(|block| block.start).chain([self.text.len()]);
         self.blocks.iter().zip(ends).map(|(&block, end)| (block, &self.text[block.start..end]))
+    }
+
+    /// Returns this text with more text at the start of some pages.
+    pub fn with_pages(&self, texts: &BTreeMap<u32, Structured>) -> Structured {
+        let mut writer = BlockWriter::default();
+        for (block, text) in self.parts() {
+            if let BlockKind::Page(number) = block.kind {
+                writer.page(number);
+                texts.get(&number).into_iter().for_each(|text| writer.append(text));
+            } else {
+                writer.block(block.kind, text);
+            }
+        }
+        writer.finish()
     }
 
     /// Cleans the text with [`clean`]. A block without text is removed, except for the start of a page that has text.
@@ -361,6 +384,15 @@ mod tests {
         assert_eq!(plain.clean().text(), clean(plain.text()));
         assert_eq!(parts(&Structured::plain("one".into())), [(paragraph, "one")]);
         assert_eq!(parts(&Structured::plain(" \n".into())), []);
+    }
+
+    #[test]
+    fn pages_get_their_text() {
+        let read = |text: &str| Structured::plain(text.to_owned());
+        let pages = read("one\u{C}\u{C}three\u{C}");
+        let texts = [(2, read("two\n\nparagraphs")), (3, read("before")), (9, read("no page"))];
+        let filled = pages.with_pages(&texts.into()).clean();
+        assert_eq!(filled, read("one\u{C}two\n\nparagraphs\u{C}before\n\nthree").clean());
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod messages;
 mod mixed;
 mod nights;
 mod objects;
+mod ocr;
 mod office;
 mod pages;
 mod pipeline;

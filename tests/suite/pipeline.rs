@@ -165,6 +165,7 @@ pub fn reading() -> Reading {
         wants_title: false,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
+        ocr: None,
     }
 }
 

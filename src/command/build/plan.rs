@@ -12,7 +12,8 @@ use crate::console::Reporter;
 use crate::error::Usage;
 use crate::index::provenance::{CHUNKS, DocumentColumn, MoreColumns, TOKENS};
 use crate::index::{
-    Effect, Fingerprint, IndexFile, Metadata, OPERATION, Old, Reusable, RowKind, Setting, SettingDifference,
+    Effect, Fingerprint, IndexFile, Metadata, OPERATION, Old, OtherTexts, Reusable, RowKind, Setting,
+    SettingDifference,
 };
 use crate::pipeline::{DocumentSize, Job, OldOutput};
 use crate::source::{PagePart, Reading, Roots};
@@ -143,7 +144,8 @@ fn fingerprint(arguments: &BuildArguments, model: &LazyModel) -> anyhow::Result<
         model::fingerprint(of_model, dim, &rules(arguments, model), &model.texts.prompt, rows(arguments));
     let whole_pages = arguments.reading.html == Some(PagePart::Whole);
     let vector_type = arguments.vector_type.unwrap_or_default();
-    Ok(Fingerprint { whole_pages, vector_type, ..fingerprint })
+    let scans = arguments.reading.ocr.is_some();
+    Ok(Fingerprint { whole_pages, scans, vector_type, ..fingerprint })
 }
 
 /// Checks that each setting in which the old index differs has been changed on purpose: by an argument of this run, or by a new
@@ -164,10 +166,11 @@ fn check_settings(before: &Fingerprint, now: &Fingerprint, arguments: &BuildArgu
     let mut differences = before.differences(now);
     differences.retain(|difference| !is_meant(&difference.setting));
     let mut parts = names(&differences);
-    // Vectors are looked up by text, so another part of the pages is no difference for them. But it changes many texts.
-    if before.whole_pages != now.whole_pages && arguments.reading.html.is_none() {
-        parts.push("the part of web pages".to_owned());
-    }
+    let is_forgotten = |texts: &OtherTexts| match texts {
+        OtherTexts::WebPages => arguments.reading.html.is_none(),
+        OtherTexts::Scans => arguments.reading.ocr.is_none(),
+    };
+    parts.extend(before.other_texts(now).iter().filter(|texts| is_forgotten(texts)).map(ToString::to_string));
     ensure!(
         parts.is_empty(),
         "output {}: was made with other settings, which no argument of this run changes: {}; repeat the arguments of the old run, or embed all texts again with --rebuild (the old output is untouched)",

@@ -8,7 +8,9 @@ use anyhow::Context;
 use crate::cli::ReadingArguments;
 use crate::error::Usage;
 use crate::index::COLUMNS;
-use crate::source::{Charset, Fields, Filter, Limits, PatternError, PatternList, Reading, Roots, Workers};
+use crate::source::{
+    Charset, CommandError, Fields, Filter, Limits, Ocr, PatternError, PatternList, Reading, Roots, Workers,
+};
 use crate::storage::object::Stores;
 
 /// Returns the roots of the documents. Checks that all inputs exist, unless `may_be_missing` is true.
@@ -18,7 +20,8 @@ pub fn roots(
     stores: &mut Stores,
 ) -> anyhow::Result<Roots> {
     let ReadingArguments { inputs, include, exclude, hidden, follow, .. } = arguments;
-    let filter = Filter::new(include, exclude, *hidden, *follow).map_err(|e| bad_pattern(&e))?;
+    let mut filter = Filter::new(include, exclude, *hidden, *follow).map_err(|e| bad_pattern(&e))?;
+    filter.pictures = arguments.ocr.is_some();
     let roots = Roots::anywhere(inputs, filter, may_be_missing, stores)?;
     Ok(roots.with_id_prefix(arguments.id_prefix))
 }
@@ -48,6 +51,7 @@ pub fn reading(arguments: &ReadingArguments, more: &[&str]) -> anyhow::Result<Re
         encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
         wants_title: false,
         workers: Workers::new(this_program()?, limits).with_page_part(arguments.html.unwrap_or_default()),
+        ocr: arguments.ocr.as_deref().map(|command| ocr(command, limits)).transpose()?,
         limits,
     })
 }
@@ -74,6 +78,16 @@ pub fn this_program() -> anyhow::Result<PathBuf> {
     }
     env::current_exe()
         .context("the path of this program cannot be found, so no worker can be started; mount /proc")
+}
+
+fn ocr(command: &str, limits: Limits) -> Result<Ocr, Usage> {
+    Ocr::new(command, limits).map_err(|e| {
+        let advice = match e {
+            CommandError::Words => "write it as in a shell",
+            CommandError::NoProgram(_) => "install it, or give its path",
+        };
+        Usage(format!("--ocr {command}: {e}; {advice}"))
+    })
 }
 
 fn encoding(name: &str) -> Result<Charset, Usage> {

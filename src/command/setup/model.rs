@@ -76,6 +76,7 @@ pub fn fingerprint(
         max_tokens: chunking.tokens,
         rows,
         whole_pages: false,
+        scans: false,
         extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,

@@ -38,12 +38,13 @@ pub struct Mail {
 }
 
 /// Returns the subject as a heading, the text of the message, what its header says, and its attachments of supported formats.
+/// Pictures are among them if `wants_pictures` is true.
 ///
 /// If the message has its text in several forms, the plain text is preferred to HTML. Quoted replies and signatures are kept.
 ///
 /// # Errors
 /// The content is not a message, or the message is encrypted.
-pub fn mail(bytes: &[u8], wants_fields: bool) -> Result<Mail, ContentError> {
+pub fn mail(bytes: &[u8], wants_fields: bool, wants_pictures: bool) -> Result<Mail, ContentError> {
     if let Some(found) = known_format(bytes) {
         return Err(other_format(DocumentFormat::Eml, found));
     }
@@ -64,7 +65,8 @@ pub fn mail(bytes: &[u8], wants_fields: bool) -> Result<Mail, ContentError> {
     }
     text.append(&body);
     let fields = if wants_fields { fields(&message) } else { Record::new() };
-    Ok(Mail { content: text.finish(), fields, attachments: attachments(&message)? })
+    let attachments = attachments(&message, wants_pictures)?;
+    Ok(Mail { content: text.finish(), fields, attachments })
 }
 
 /// Returns the message with a header in UTF-8. A header may be in the encoding of the body, against the rules.
@@ -225,11 +227,11 @@ fn addresses(of: &Address) -> String {
 }
 
 /// Returns the attachments of supported formats. Formats of rows are left out, because nobody named the fields of their texts.
-fn attachments(message: &Message) -> Result<Vec<Attachment>, ContentError> {
+fn attachments(message: &Message, wants_pictures: bool) -> Result<Vec<Attachment>, ContentError> {
     let mut attachments = Vec::new();
     let mut names = Names::default();
     for (number, part) in (1..).zip(message.attachments()).filter(|(_, part)| !is_cut(part)) {
-        let Some(name) = file_name(part, number) else { continue };
+        let Some(name) = file_name(part, number, wants_pictures) else { continue };
         let content = match &part.body {
             PartType::Text(parsed) | PartType::Html(parsed) => match raw(message, part) {
                 Some(bytes) if charset(part).is_none() => bytes,
@@ -249,7 +251,7 @@ fn attachments(message: &Message) -> Result<Vec<Attachment>, ContentError> {
 
 /// Returns the name of an attachment without folders. A name without the right file extension gets that of the media type.
 /// Returns `None` if the attachment is not read.
-fn file_name(part: &MessagePart, number: u32) -> Option<String> {
+fn file_name(part: &MessagePart, number: u32, wants_pictures: bool) -> Option<String> {
     let given = part.attachment_name().unwrap_or_default();
     let given = given.rsplit(['/', '\\']).next().unwrap_or_default();
     let name = match &part.body {
@@ -258,16 +260,22 @@ fn file_name(part: &MessagePart, number: u32) -> Option<String> {
     };
     let mut name: String = name.chars().filter(|c| !c.is_control() && *c != '/').collect();
     name = name.split_off(name.ceil_char_boundary(name.len().saturating_sub(NAME_BYTES)));
+    // A picture that is shown inside of the text is often a logo.
+    let is_attached = part.content_disposition().is_some_and(ContentType::is_attachment);
+    let wants_pictures = wants_pictures && is_attached;
     let has_extension = match &part.body {
         PartType::Message(_) => name.to_ascii_lowercase().ends_with(".eml"),
-        _ => is_read(&name),
+        _ => is_read(Path::new(&name), wants_pictures),
     };
     if has_extension {
         return Some(name);
     }
     let extension = match &part.body {
         PartType::Message(_) => "eml",
-        _ => extension(part.content_type()?)?,
+        _ => {
+            let kind = part.content_type()?;
+            extension(kind).or_else(|| picture_extension(kind).filter(|_| wants_pictures))?
+        }
     };
     match name.trim() {
         "" => Some(format!("attachment {number}.{extension}")),
@@ -276,9 +284,11 @@ fn file_name(part: &MessagePart, number: u32) -> Option<String> {
 }
 
 /// Returns whether a file with this name is a document or holds documents without fields.
-fn is_read(name: &str) -> bool {
-    FileFormat::of(Path::new(name)).is_some_and(|format| match format.kind {
+fn is_read(name: &Path, wants_pictures: bool) -> bool {
+    let format = FileFormat::of(name).or_else(|| FileFormat::picture(name));
+    format.is_some_and(|format| match format.kind {
         FormatKind::Text | FormatKind::Document(_) => true,
+        FormatKind::Picture => wants_pictures,
         FormatKind::Rows(rows) => rows.has_sections(),
     })
 }
@@ -293,4 +303,13 @@ fn extension(kind: &ContentType) -> Option<&'static str> {
         ("application", "vnd.openxmlformats-officedocument.wordprocessingml.document") => "docx",
         _ => return None,
     })
+}
+
+fn picture_extension(kind: &ContentType) -> Option<&'static str> {
+    match (kind.ctype(), kind.subtype()?) {
+        ("image", "png") => Some("png"),
+        ("image", "jpeg") => Some("jpg"),
+        ("image", "tiff") => Some("tif"),
+        _ => None,
+    }
 }

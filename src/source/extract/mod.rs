@@ -25,6 +25,7 @@ use crate::error::ContentError;
 use crate::source::document::{Limits, PagePart};
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
+use crate::source::picture::BlankPages;
 use crate::text::blocks::Structured;
 
 /// Version of the extraction rules. The version is part of the fingerprint of an index, because vectors depend on the
@@ -43,7 +44,8 @@ pub struct Extracted {
     pub attachments: Vec<Attachment>,
 }
 
-/// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8.
+/// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8. Hands pages without text to
+/// `scans`, if given; otherwise a document of such pages is an error.
 ///
 /// # Errors
 /// The content is damaged, has another format or exceeds a limit.
@@ -53,6 +55,7 @@ pub fn extract(
     limits: Limits,
     page_part: PagePart,
     wants_fields: bool,
+    scans: Option<&mut BlankPages>,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
     let mut attachments = Vec::new();
@@ -68,7 +71,7 @@ pub fn extract(
             let page = read(text()?, page_part, wants_fields)?;
             (page.content, page.fields)
         }
-        DocumentFormat::Pdf => pdf::pdf(content, wants_fields)?,
+        DocumentFormat::Pdf => pdf::pdf(content, wants_fields, scans)?,
         DocumentFormat::Docx => office::docx(content, limits, wants_fields)?,
         DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
         DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
@@ -78,7 +81,7 @@ pub fn extract(
             (rtf.content, if wants_fields { rtf.fields } else { Record::new() })
         }
         DocumentFormat::Eml => {
-            let mail = mail::mail(content, wants_fields)?;
+            let mail = mail::mail(content, wants_fields, scans.is_some())?;
             attachments = mail.attachments;
             (mail.content, mail.fields)
         }

@@ -243,7 +243,8 @@ fn set(text: &str, annotation: &Dict<'_>, page: &Page<'_>) -> Vec<Line> {
             let baseline = to_display * Point::new(area.x0, top - f64::from(row) * LINE_STEP * size);
             let (start, down) = turn.axes(baseline);
             let width = line.chars().count() as f64 * CHARACTER_WIDTH * size;
-            Line { text: lines::usual(line.trim()), turn, start, end: start + width, down, size }
+            let (text, letters) = (lines::usual(line.trim()), line.chars().count() as f64);
+            Line { text, turn, start, end: start + width, down, size, mean_size: size, letters }
         })
         .collect()
 }

@@ -85,6 +85,17 @@ pub struct Drawn {
     /// Number of glyphs without a known character.
     pub unmapped: usize,
     pub has_picture: bool,
+    /// The area that pictures cover, in units of the displayed page. Pictures above each other are counted each.
+    pub picture_area: f64,
+    /// Whether there are lines or areas, which may be text without characters.
+    pub has_paths: bool,
+}
+
+impl Drawn {
+    /// Returns the number of visible characters.
+    pub fn characters(&self) -> usize {
+        self.glyphs.iter().flat_map(|glyph| glyph.text.chars()).filter(|c| !c.is_whitespace()).count()
+    }
 }
 
 /// Runs the drawing commands of a page and of its annotations.
@@ -150,9 +161,9 @@ struct Collector<'a> {
     /// The displayed part of the page.
     shown: Rect,
     fonts: &'a Fonts<'a>,
-    /// The text and the rounded position of each glyph that has been drawn. Some programs draw bold text twice, or draw the
+    /// The text, the size and the rounded position of each glyph that has been drawn. Some programs draw bold text twice, or draw the
     /// fill of a text and then its outline. The second drawing of such a text must not repeat the text.
-    seen: HashSet<(String, i32, i32)>,
+    seen: HashSet<(String, i32, i32, i32)>,
     /// The replacement text (`/ActualText`) of each open section of marked content; `None` for a section without a
     /// replacement text. The first glyph of the section receives the whole replacement text, and every later glyph of the
     /// section receives an empty text.
@@ -187,8 +198,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Remembers the text and the position of a glyph. Returns whether no earlier glyph has the same text at nearly the
-    /// same position.
+    /// Remembers the text, the size and the position of a glyph. Returns whether no earlier glyph has the same text in the same
+    /// size at nearly the same position.
     //
     // The casts saturate. Positions beyond the range of `i32` lie outside of every page.
     #[allow(clippy::cast_possible_truncation)]
@@ -196,7 +207,8 @@ impl<'a> Collector<'a> {
         let grid = (placed.size * 0.1).max(0.1);
         let x = (placed.along / grid).round() as i32;
         let y = (placed.down / grid).round() as i32;
-        self.seen.insert((placed.text.clone(), x, y))
+        // Positions are multiples of the grid, so they can be compared only if the grids are equal.
+        self.seen.insert((placed.text.clone(), (placed.size * 100.0).round() as i32, x, y))
     }
 }
 
@@ -294,14 +306,27 @@ impl<'a> Device<'a> for Collector<'_> {
         self.marked.pop();
     }
 
-    // Paths, clips and transparency do not change the text.
-    fn draw_path(&mut self, _: &BezPath, _: DrawProps<'a>, _: &DrawMode) {}
-    fn draw_rect(&mut self, _: &Rect, _: DrawProps<'a>, _: &DrawMode) {}
+    fn draw_path(&mut self, _: &BezPath, _: DrawProps<'a>, _: &DrawMode) {
+        self.drawn.has_paths = true;
+    }
+
+    fn draw_rect(&mut self, _: &Rect, _: DrawProps<'a>, _: &DrawMode) {
+        self.drawn.has_paths = true;
+    }
+
+    // Clips and transparency do not change the text.
     fn push_clip_path(&mut self, _: &ClipPath) {}
     fn push_clip_rect(&mut self, _: &Rect) {}
     fn push_transparency_group(&mut self, _: f32, _: Option<SoftMask<'a>>, _: BlendMode) {}
-    fn draw_image(&mut self, _: Image<'a, '_>, _: ImageDrawProps<'a>) {
+    fn draw_image(&mut self, image: Image<'a, '_>, props: ImageDrawProps<'a>) {
         self.drawn.has_picture = true;
+        let (width, height) = match &image {
+            Image::Stencil(image) => (image.width(), image.height()),
+            Image::Raster(image) => (image.width(), image.height()),
+        };
+        let pixels = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
+        let covered = props.transform.transform_rect_bbox(pixels).intersect(self.shown);
+        self.drawn.picture_area += covered.area();
     }
 
     fn pop_clip(&mut self) {}

@@ -4,6 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::glyphs::{Placed, Turn};
 use super::{accents, rtl};
+use crate::text::line_ends::is_cjk;
 
 /// Maximum gap between two characters of one word, in ems, in scripts that separate words by spaces. A wider gap is a
 /// space.
@@ -90,7 +91,12 @@ pub struct Line {
     pub start: f64,
     pub end: f64,
     pub down: f64,
+    /// The size of the largest glyph.
     pub size: f64,
+    /// The mean size of the letters.
+    pub mean_size: f64,
+    /// Number of letters.
+    pub letters: f64,
 }
 
 impl Line {
@@ -102,6 +108,8 @@ impl Line {
             end: glyph.along,
             down: glyph.down,
             size: glyph.size,
+            mean_size: 0.0,
+            letters: 0.0,
         }
     }
 
@@ -127,6 +135,10 @@ impl Line {
             }
             push_plain(&mut self.text, &glyph.text);
         }
+        let letters = glyph.text.chars().count() as f64;
+        self.mean_size =
+            (self.mean_size * self.letters + glyph.size * letters) / (self.letters + letters).max(1.0);
+        self.letters += letters;
         // A line may start with a superscript, which is smaller than the rest of the line. The largest glyph sets the
         // baseline.
         if glyph.size > self.size {
@@ -243,11 +255,4 @@ pub fn group(glyphs: &[Placed]) -> Vec<Line> {
 pub fn order(lines: &mut [Line]) {
     let turns = [Turn::Right, Turn::Down, Turn::Up, Turn::Left];
     lines.sort_by_key(|line| turns.iter().position(|turn| *turn == line.turn).unwrap_or(turns.len()));
-}
-
-/// Returns whether a character is Han, kana or punctuation of these scripts. These scripts are written without spaces.
-pub fn is_cjk(c: char) -> bool {
-    matches!(c,
-        '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
-        | '\u{FE30}'..='\u{FE4F}' | '\u{FF00}'..='\u{FFEF}' | '\u{20000}'..='\u{3FFFF}')
 }

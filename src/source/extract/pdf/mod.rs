@@ -6,7 +6,9 @@
 mod accents;
 mod annotations;
 mod collections;
+mod draw;
 mod glyphs;
+mod headings;
 mod lines;
 mod metadata;
 mod paragraphs;
@@ -15,14 +17,18 @@ mod strings;
 
 use hayro_interpret::InterpreterCache;
 use hayro_interpret::hayro_syntax::object::Dict;
+use hayro_interpret::hayro_syntax::page::Page;
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use memchr::memmem;
 
-use self::glyphs::Painter;
+use self::annotations::Annotations;
+use self::glyphs::{Drawn, Painter};
+use self::paragraphs::PageParagraph;
 use crate::error::ContentError;
 use crate::source::decode::known_format;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged, other_format};
+use crate::source::picture::BlankPages;
 use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
 /// Number of glyphs without a known character that are always tolerated, per page and per file. Ornaments and symbols often
@@ -30,12 +36,22 @@ use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 /// third of the glyphs in the whole file, have no known character.
 const UNMAPPED_TOLERATED: usize = 20;
 
-/// Returns the text of all pages in reading order, one line per paragraph. The text is never empty. Returns what the file says about
-/// itself if `wants_fields` is true.
+/// The part of a scanned page that its pictures cover, at least.
+const SCAN_PART: f64 = 0.5;
+
+/// Maximum number of characters on a scanned page, such as a page number or a stamp. A scan with more has been read already.
+const SCAN_CHARACTERS: usize = 64;
+
+/// Returns the text of all pages in reading order, one line per paragraph. Returns what the file says about itself if
+/// `wants_fields` is true. Hands the pages without text to `scans`, if given; otherwise the text is never empty.
 ///
 /// # Errors
 /// The file is not a PDF, is damaged or encrypted, or has no text that can be extracted.
-pub fn pdf(bytes: &[u8], wants_fields: bool) -> Result<(Structured, Record), ContentError> {
+pub fn pdf(
+    bytes: &[u8],
+    wants_fields: bool,
+    mut scans: Option<&mut BlankPages>,
+) -> Result<(Structured, Record), ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
         return Err(other_format(DocumentFormat::Pdf, format_of(bytes)));
@@ -50,38 +66,75 @@ pub fn pdf(bytes: &[u8], wants_fields: bool) -> Result<(Structured, Record), Con
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
     let outdated = annotations::needs_appearances(&file);
-    let mut text = BlockWriter::default();
-    let (mut mapped, mut unmapped, mut pictures) = (0, 0, 0);
+    let mut pages = Vec::with_capacity(file.pages().len());
+    let (mut mapped, mut unmapped, mut blank) = (0, 0, 0);
     for (number, page) in (1..).zip(file.pages().iter()) {
         let mut painter = Painter::new(page, &cache, &fonts);
         let drawn = painter.page();
         let annotations = annotations::read(page, &mut painter, outdated);
         let glyphs = drawn.glyphs.len() + annotations.glyphs;
         let unknown = drawn.unmapped + annotations.unmapped;
-        mapped += glyphs;
-        unmapped += unknown;
-        if unknown > UNMAPPED_TOLERATED.max(glyphs) {
-            return Err(ContentError::NoUnicode);
-        }
-        pictures += usize::from((drawn.has_picture || annotations.has_picture) && glyphs == 0);
-        text.page(number);
-        let mut lines = lines::group(&drawn.glyphs);
+        let mut lines = match &mut scans {
+            Some(scans) if needs_ocr(page, &drawn, &annotations) => {
+                scans(number, &|| draw::draw(page, annotations.glyphs == 0))?;
+                Vec::new()
+            }
+            None if unknown > UNMAPPED_TOLERATED.max(glyphs) => return Err(ContentError::NoUnicode),
+            _ => {
+                mapped += glyphs;
+                unmapped += unknown;
+                let has_picture = drawn.has_picture || annotations.has_picture;
+                blank += usize::from(has_picture && drawn.characters() == 0 && annotations.glyphs == 0);
+                lines::group(&drawn.glyphs)
+            }
+        };
         lines.extend(annotations.others);
         let mut lines = annotations::place(lines, annotations.placed);
         lines::order(&mut lines);
-        paragraphs::append(&mut text, &lines);
-        annotations.notes.iter().for_each(|note| text.block(BlockKind::Paragraph, note));
+        pages.push((number, paragraphs::join_lines(&lines), annotations.notes));
     }
     if unmapped > UNMAPPED_TOLERATED.max(mapped / 2) {
         return Err(ContentError::NoUnicode);
     }
-    let content = text.finish();
+    let content = structured(&pages);
     // No page has text, or more than half of the pages are pictures without text.
-    if content.text().trim().is_empty() || 2 * pictures > file.pages().len() {
+    let is_scan = content.text().trim().is_empty() || 2 * blank > file.pages().len();
+    if scans.is_none() && is_scan {
         return Err(ContentError::NoText);
     }
     let fields = if wants_fields { metadata::fields(&file) } else { Record::new() };
     Ok((content, fields))
+}
+
+/// A page with its number, its paragraphs and its notes.
+type PageText = (u32, Vec<PageParagraph>, Vec<String>);
+
+fn structured(pages: &[PageText]) -> Structured {
+    let sizes = headings::Sizes::of(pages.iter().flat_map(|(_, paragraphs, _)| paragraphs));
+    let mut text = BlockWriter::default();
+    for (number, paragraphs, notes) in pages {
+        text.page(*number);
+        for paragraph in paragraphs {
+            let kind = sizes.level(paragraph).map_or(BlockKind::Paragraph, BlockKind::heading);
+            text.block(kind, &paragraph.text);
+        }
+        notes.iter().for_each(|note| text.block(BlockKind::Paragraph, note));
+    }
+    text.finish()
+}
+
+/// Returns whether a page shows something without having text, or is a scan with little text on it, or has more than a third of its
+/// glyphs without a known character.
+fn needs_ocr(page: &Page<'_>, drawn: &Drawn, annotations: &Annotations) -> bool {
+    let (width, height) = page.render_dimensions();
+    let is_scan = drawn.picture_area > SCAN_PART * f64::from(width) * f64::from(height);
+    let shows_more = drawn.has_picture || drawn.has_paths || annotations.has_picture;
+    let unknown = drawn.unmapped + annotations.unmapped;
+    match drawn.characters() {
+        0 if shows_more => true,
+        ..=SCAN_CHARACTERS if is_scan => true,
+        _ => 2 * unknown > drawn.glyphs.len() + annotations.glyphs,
+    }
 }
 
 /// Returns the name of the format of a file that is not a PDF, for messages.
@@ -168,7 +221,7 @@ mod tests {
 
     /// Returns the text of a file.
     fn text(file: &[u8]) -> String {
-        pdf(file, false).unwrap().0.into_text()
+        pdf(file, false, None).unwrap().0.into_text()
     }
 
     #[test]
@@ -201,6 +254,17 @@ mod tests {
                 "WILL IT\n",
             ),
             ("BT /F 10 Tf .8 .6 -.6 .8 9 9 Tm 3 Tc (IWOWI)Tj ET", "IWOWI\n"),
+            // The same letter twice as large and twice as far from the corner is no second drawing of the first one.
+            ("BT /F 10 Tf 100 200 Td (e)Tj /F 20 Tf 100 -100 Td (e)Tj ET", "e\ne\n"),
+            // A heading with a smaller one right below it, and a heading in two lines.
+            (
+                "BT /F 14 Tf 18 TL 9 250 Td (2.1 Basic types of all)Tj /F 12 Tf T* (2.1.1 Vectors and others)Tj ET",
+                "2.1 Basic types of all\n2.1.1 Vectors and others\n",
+            ),
+            (
+                "BT /F 10 Tf 9 200 Td (7.18 Why does the output)Tj 22 -12 Td (depend on the order of it?)Tj ET",
+                "7.18 Why does the output depend on the order of it?\n",
+            ),
         ] {
             assert_eq!(text(&file(content)), expected);
         }
@@ -208,19 +272,19 @@ mod tests {
 
     #[test]
     fn a_pdf_without_text_says_why() {
-        assert!(matches!(pdf(b"%PDF-1.4 and no more", false), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(b"%PDF-1.4 and no more", false, None), Err(ContentError::Damaged { .. })));
         for (other, kind) in [
             ("", "empty"),
             ("<!DOCTYPE html><p>Log in", "HTML"),
             ("PK\x03\x04", "a ZIP archive (or an Office document)"),
         ] {
-            let read = pdf(other.as_bytes(), false);
+            let read = pdf(other.as_bytes(), false, None);
             assert!(matches!(&read, Err(ContentError::OtherKind { found, .. }) if found == kind), "{read:?}");
         }
-        assert!(matches!(pdf(&file("0 0 9 9 re f"), false), Err(ContentError::NoText)));
+        assert!(matches!(pdf(&file("0 0 9 9 re f"), false, None), Err(ContentError::NoText)));
         let with_more = String::from_utf8(file("BT /F 10 Tf 9 9 Td (one page of two) Tj ET")).unwrap();
         let with_more = with_more.replace("Kids[3 0 R]/Count 1", "Kids[3 0 R 7 0 R]/Count 2");
-        assert!(matches!(pdf(with_more.as_bytes(), false), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(with_more.as_bytes(), false, None), Err(ContentError::Damaged { .. })));
     }
 
     #[test]
@@ -284,7 +348,7 @@ mod tests {
         let picture = "q 300 0 0 300 0 0 cm BI /W 1 /H 1 /CS /G /BPC 8 ID x EI Q";
         let helvetica = "/Type/Font/Subtype/Type1/BaseFont/Helvetica";
         let scan = file_with(picture, helvetica, "", &[]);
-        assert!(matches!(pdf(&scan, false), Err(ContentError::NoText)));
+        assert!(matches!(pdf(&scan, false, None), Err(ContentError::NoText)));
         let field = "/Type/Annot/Subtype/Widget/Rect[9 9 99 29]/FT/Tx/V(Filled)";
         assert_eq!(text(&file_with(picture, helvetica, "", &[field])), "Filled\n");
     }
@@ -324,11 +388,28 @@ mod tests {
         let file = String::from_utf8(file).unwrap();
         let info = "/Info<</Title<FEFF5E74>/Author(Ada \\204 Bo)/Keywords( )/CreationDate(D:20240506070809+02'00')>>";
         let file = file.replace("trailer<<", &format!("trailer<<{info}"));
-        let (_, fields) = pdf(file.as_bytes(), true).unwrap();
+        let (_, fields) = pdf(file.as_bytes(), true, None).unwrap();
         let expected = serde_json::json!(
             {"title": "年", "author": "Ada — Bo", "date": "2024-05-06T07:08:09+02:00", "language": "es-PE"}
         );
         assert_eq!(serde_json::Value::Object(fields), expected);
-        assert!(pdf(file.as_bytes(), false).unwrap().1.is_empty());
+        assert!(pdf(file.as_bytes(), false, None).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn larger_letters_are_headings_without_a_mark() {
+        let body = "(Ordinary text that is long enough to be most of the page, and goes on)Tj T* ";
+        let content = format!(
+            "BT /F 20 Tf 12 TL 9 280 Td (Manual)Tj 0 -30 Td /F 9 Tf {body} 0 -30 Td /F 14 Tf (1. First steps)Tj 0 -30 Td /F 9 Tf \
+             {body}{body} 0 -20 Td /F 14 Tf (Index . . . . 7)Tj 0 -20 Td (42)Tj ET"
+        );
+        let (content, _) = pdf(&file(&content), false, None).unwrap();
+        let blocks = serde_json::to_value(&content).unwrap()["blocks"].to_string();
+        let text = content.text();
+        assert!(text.starts_with("Manual\nOrdinary"), "{text}");
+        let at = text.find("1. First").unwrap();
+        assert!(blocks.contains("[0,{\"Heading\":1}]"), "{blocks}");
+        assert!(blocks.contains(&format!("[{at},{{\"Heading\":2}}]")), "{blocks}");
+        assert_eq!(blocks.matches("Heading").count(), 2, "{blocks} {text}");
     }
 }

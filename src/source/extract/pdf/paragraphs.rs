@@ -2,8 +2,9 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::lines::{Line, is_cjk};
-use crate::text::blocks::{BlockKind, BlockWriter};
+use super::glyphs::Turn;
+use super::lines::Line;
+use crate::text::line_ends::{is_cjk, is_hyphenated, join};
 
 /// Maximum distance between two consecutive lines of a paragraph, in ems.
 const STEP_MAX: f64 = 2.2;
@@ -14,6 +15,9 @@ const ALIGNED: f64 = 0.6;
 /// Maximum indent of a first line, maximum hanging indent, and maximum width of a list mark, all in ems.
 const INDENT: f64 = 4.0;
 
+/// Maximum ratio of the sizes of the letters in two lines of a paragraph. A subheading right below a heading is smaller.
+const SIZES: f64 = 1.12;
+
 /// The current paragraph, to which lines are added.
 struct Open<'a> {
     last: &'a Line,
@@ -23,6 +27,8 @@ struct Open<'a> {
     edge: f64,
     /// Whether the latest row begins with the mark of a list item.
     has_mark: bool,
+    /// Whether the latest row begins with the number of a section, such as 7.18.
+    has_number: bool,
     is_first_row: bool,
 }
 
@@ -33,6 +39,7 @@ impl<'a> Open<'a> {
             starts: vec![line.start],
             edge: line.end,
             has_mark: has_mark(line),
+            has_number: has_number(line),
             is_first_row: true,
         }
     }
@@ -50,6 +57,7 @@ impl<'a> Open<'a> {
             && step > 0.0
             && step <= STEP_MAX * larger
             && larger < 1.3 * smaller
+            && self.last.mean_size.max(next.mean_size) < SIZES * self.last.mean_size.min(next.mean_size)
             && !has_mark(next)
             && (is_hyphenated(&self.last.text, &next.text)
                 || !(self.is_tabular() || self.is_indented(next) || self.ended_early(next)))
@@ -57,8 +65,7 @@ impl<'a> Open<'a> {
 
     /// Returns whether the latest row belongs to a table or a table of contents.
     fn is_tabular(&self) -> bool {
-        let text = &self.last.text;
-        self.starts.len() - usize::from(self.has_mark) > 1 || text.contains(". . .") || text.contains("....")
+        self.starts.len() - usize::from(self.has_mark) > 1 || has_leaders(&self.last.text)
     }
 
     /// Returns whether `next` begins at a position where no line of this paragraph would begin.
@@ -66,7 +73,7 @@ impl<'a> Open<'a> {
         let em = next.size;
         let aligned = self.starts.iter().any(|start| (start - next.start).abs() < ALIGNED * em);
         let from = self.starts.iter().copied().fold(f64::INFINITY, f64::min);
-        let right = if self.has_mark { INDENT } else { 0.0 };
+        let right = if self.has_mark || self.has_number { INDENT } else { 0.0 };
         let left = if self.is_first_row { INDENT } else { ALIGNED };
         !aligned && (next.start > from + right * em || next.start < from - left * em)
     }
@@ -89,6 +96,11 @@ impl<'a> Open<'a> {
     }
 }
 
+/// Returns whether a text has the dots between an entry of a table of contents and its page.
+pub fn has_leaders(text: &str) -> bool {
+    text.contains(". . .") || text.contains("....")
+}
+
 /// Returns whether a line begins with a bullet, or with a number followed by a full stop or bracket.
 fn has_mark(line: &Line) -> bool {
     let text = line.text.trim_start_matches('(');
@@ -103,6 +115,12 @@ fn has_mark(line: &Line) -> bool {
     }
 }
 
+/// Returns whether a line begins with the number of a section below a chapter.
+fn has_number(line: &Line) -> bool {
+    let number = line.text.split(' ').next().unwrap_or_default();
+    number.contains('.') && number.chars().all(|c| c.is_ascii_digit() || c == '.')
+}
+
 /// Returns the approximate width of the first word of a line.
 fn first_word_width(line: &Line) -> f64 {
     if line.text.starts_with(is_cjk) {
@@ -112,56 +130,49 @@ fn first_word_width(line: &Line) -> f64 {
     (line.end - line.start) * word as f64 / line.text.chars().count().max(1) as f64
 }
 
-/// Appends the lines of one page to `text`, one block per paragraph.
-pub fn append(text: &mut BlockWriter, lines: &[Line]) {
+/// A paragraph of a page.
+pub struct PageParagraph {
+    pub text: String,
+    /// The mean size of its letters, in units of the displayed page.
+    pub size: f64,
+    pub is_upright: bool,
+}
+
+/// Joins the lines of one page.
+pub fn join_lines(lines: &[Line]) -> Vec<PageParagraph> {
     let mut open: Option<Open> = None;
-    let mut paragraph = String::new();
+    let mut paragraphs = Vec::new();
+    let mut parts: Vec<&Line> = Vec::new();
+    let mut text = String::new();
     for line in lines {
         match &mut open {
             Some(open) if open.is_beside(line) => {
-                paragraph.push(' ');
+                text.push(' ');
                 open.add_beside(line);
             }
             Some(open) if open.continues_with(line) => {
-                join(&mut paragraph, &line.text);
+                join(&mut text, &line.text);
                 open.add_below(line);
             }
             _ => {
-                end_paragraph(&mut paragraph, text);
+                paragraphs.extend(paragraph(&mut text, &mut parts));
                 open = Some(Open::new(line));
             }
         }
-        paragraph.push_str(&line.text);
+        text.push_str(&line.text);
+        parts.push(line);
     }
-    end_paragraph(&mut paragraph, text);
+    paragraphs.extend(paragraph(&mut text, &mut parts));
+    paragraphs
 }
 
-fn end_paragraph(paragraph: &mut String, text: &mut BlockWriter) {
+/// Returns the paragraph with this text and of these lines. Empties both.
+fn paragraph(text: &mut String, lines: &mut Vec<&Line>) -> Option<PageParagraph> {
+    let is_upright = lines.first()?.turn == Turn::Right;
+    let letters: f64 = lines.iter().map(|line| line.letters).sum();
+    let size = lines.drain(..).map(|line| line.mean_size * line.letters).sum::<f64>() / letters.max(1.0);
     // The normalization joins a letter and a combining accent into one character.
-    text.block(BlockKind::Paragraph, &paragraph.nfc().collect::<String>());
-    paragraph.clear();
-}
-
-/// Prepares `text` for the next row of the same paragraph: removes the hyphen at the end of `text`, or adds a space.
-///
-/// A hyphen between lower-case letters is removed, because most such words were hyphenated at the line end. At a line end,
-/// a hyphen that belongs to the word looks the same, so it is removed too.
-fn join(text: &mut String, next: &str) {
-    if is_hyphenated(text, next) {
-        text.pop();
-        return;
-    }
-    let (Some(last), Some(first)) = (text.chars().next_back(), next.chars().next()) else { return };
-    let is_punctuation = |c: char| is_cjk(c) && !c.is_alphanumeric();
-    if !(is_cjk(last) && is_cjk(first) || is_punctuation(last) || is_punctuation(first)) {
-        text.push(' ');
-    }
-}
-
-/// Returns whether `text` ends in a hyphenated word that `next` continues.
-fn is_hyphenated(text: &str, next: &str) -> bool {
-    let mut before = text.chars().rev();
-    before.next().is_some_and(|c| matches!(c, '-' | '\u{2010}'))
-        && before.next().is_some_and(char::is_lowercase)
-        && next.starts_with(char::is_lowercase)
+    let normal = text.nfc().collect();
+    text.clear();
+    Some(PageParagraph { text: normal, size, is_upright })
 }
