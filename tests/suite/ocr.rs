@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::make::{pdf_objects, pdf_page};
-use crate::util::{Playground, Ran, ids_and_texts, json_lines, metadata, repository};
+use crate::util::{Playground, Ran, ids_and_texts, json_lines, metadata, repository, skip};
 
 /// A page in one bit per pixel that shows a picture of 8 by 8 pixels.
 const PICTURE: &str =
@@ -108,8 +108,8 @@ fn scans_in_two_languages_are_read_with_tesseract_and_only_once() {
     let listed = Command::new("tesseract").arg("--list-langs").output();
     let has_chinese = listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains("chi_sim"));
     if !has_chinese {
-        return println!(
-            "skipped: no tesseract with chi_sim (apt-get install tesseract-ocr tesseract-ocr-chi-sim)"
+        return skip(
+            "there is no tesseract with chi_sim (apt-get install tesseract-ocr tesseract-ocr-chi-sim)",
         );
     }
     let scanner = Scanner::new("echo run >> \"$NOTES\"; exec tesseract - - -l \"$1\"");
