@@ -18,7 +18,7 @@ use super::weights_folder::WeightsFolder;
 
 /// The version of the exports. It is raised when the exporter makes other files of the same weights, so that old exports are not
 /// used any more.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// An export in the cache.
 #[derive(Debug)]

@@ -1,15 +1,17 @@
 //! Reads the declared inputs and outputs of an ONNX graph. Decides how to fill each input, and which output to read vectors
 //! from. Accepts the graphs that exporters of embedding models make.
 
+use std::path::Path;
+
 use anyhow::{Context, bail, ensure};
 use half::{bf16, f16};
 use ndarray::{Array2, Ix2, Ix3};
-use ort::session::Session;
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, ValueType};
 use serde::Deserialize;
 
 use super::folder::ModelFolder;
 use super::head::Head;
+use super::metadata::metadata;
 use super::settings::BrokenFile;
 
 /// Names of outputs with hidden states `[batch, tokens, width]`. If a graph has several of these outputs, the first in this list
@@ -88,11 +90,8 @@ pub(super) struct GraphOutputs {
 }
 
 /// Returns the description of the export from the metadata, if `model export` made the graph.
-///
-/// # Errors
-/// ONNX Runtime cannot read the metadata.
-pub(super) fn export(session: &Session) -> ort::Result<Option<Export>> {
-    Ok(session.metadata()?.custom(EXPORT).and_then(|text| serde_json::from_str(&text).ok()))
+pub(super) fn export(graph: &Path) -> Option<Export> {
+    metadata(graph, EXPORT)
 }
 
 impl GraphInput {

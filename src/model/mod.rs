@@ -15,6 +15,7 @@ mod head; // what turns hidden states into vectors
 pub(crate) mod hub; // turns the name of a model into a model folder
 mod installed;
 mod load;
+mod metadata; // of a graph
 mod onnx;
 mod placement;
 mod precision;

@@ -22,7 +22,7 @@ use crate::model::graph::EXPORT;
 use crate::model::precision::Precision;
 use cpu::Cpu;
 use cuda::Cuda;
-use decoder::{Decoder, Dialect, Side};
+use decoder::{BATCH, Decoder, Dialect, ROWS, Side};
 use plain::Plain;
 
 /// The version of the inputs, outputs and metadata of exports.
@@ -109,8 +109,9 @@ fn attention<D: Dialect>(
         let query = dialect.query(decoder, &mut rows, layer)?;
         dialect.attend(decoder, &query, &key, &value, layer)?
     };
-    let shape = decoder.graph.integers(&[-1, decoder.architecture.query_width() as i64])?;
-    let mut rows = Rows::new(decoder.graph.add("Reshape", &[&attended, &shape]));
+    let shape = [if is_last { BATCH } else { ROWS }, Size::Fixed(decoder.architecture.query_width())];
+    let attended = decoder.graph.reshape(&attended, decoder.recipe.activations.in_onnx(), &shape)?;
+    let mut rows = Rows::new(attended);
     Ok(decoder.product(&mut rows, layer, Projection::Output)?.scaled(&mut decoder.graph))
 }
 
