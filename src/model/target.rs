@@ -30,7 +30,7 @@ const OUT_OF_MEMORY: [&str; 5] = [
 const TOO_LARGE_FOR_KERNEL: [&str; 3] = ["invalid configuration argument", "narrowing", "Integer overflow"];
 
 /// The option of ONNX Runtime that names the folder of the data files of a graph that is in memory.
-const DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+pub(super) const DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
 /// A part of the name of the function with which ONNX Runtime calls CUDA. Messages about errors of CUDA contain the whole
 /// signature of this function.

@@ -173,7 +173,7 @@ impl Tensor {
 /// A graph under construction. Inside [`Graph::choose`], nodes are added to a branch; constants belong to the whole graph.
 pub struct Graph<'a> {
     /// The whole graph, and each branch that is under construction.
-    levels: Vec<Level>,
+    scopes: Vec<Scope>,
     initializers: Vec<TensorProto>,
     names: HashSet<String>,
     /// The number of nodes that have been named.
@@ -183,7 +183,7 @@ pub struct Graph<'a> {
 
 /// The nodes of a graph or of a branch, and descriptions of outputs of these nodes.
 #[derive(Default)]
-struct Level {
+struct Scope {
     nodes: Vec<NodeProto>,
     infos: Vec<ValueInfoProto>,
 }
@@ -195,7 +195,7 @@ impl<'a> Graph<'a> {
     /// The file cannot be created.
     pub fn new(data: &'a StagedFile) -> anyhow::Result<Self> {
         Ok(Graph {
-            levels: vec![Level::default()],
+            scopes: vec![Scope::default()],
             initializers: Vec::new(),
             names: HashSet::new(),
             count: 0,
@@ -247,8 +247,8 @@ impl<'a> Graph<'a> {
     /// if both are known to have the same size. When it loads the graph, it compares each output with all earlier ones that nothing
     /// was found for, so unknown sizes make loading take the square of the number of nodes.
     pub fn describe(&mut self, name: &str, kind: DataType, shape: &[Size]) {
-        if let Some(level) = self.levels.last_mut() {
-            level.infos.push(value_info(name, kind, shape));
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.infos.push(value_info(name, kind, shape));
         }
     }
 
@@ -278,9 +278,9 @@ impl<'a> Graph<'a> {
         name: &str,
         build: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
     ) -> anyhow::Result<GraphProto> {
-        self.levels.push(Level::default());
+        self.scopes.push(Scope::default());
         let outputs = build(self)?;
-        let Level { nodes, infos } = self.levels.pop().unwrap_or_default();
+        let Scope { nodes, infos } = self.scopes.pop().unwrap_or_default();
         let output =
             outputs.into_iter().map(|name| ValueInfoProto { name: Some(name), ..Default::default() });
         Ok(GraphProto {
@@ -377,8 +377,8 @@ impl<'a> Graph<'a> {
         metadata: &[(&str, String)],
     ) -> anyhow::Result<(Vec<u8>, u64)> {
         let bytes = self.data.finish()?;
-        let Level { nodes, infos } = self.levels.pop().context("the graph has no nodes")?;
-        ensure!(self.levels.is_empty(), "a branch of the graph is not complete");
+        let Scope { nodes, infos } = self.scopes.pop().context("the graph has no nodes")?;
+        ensure!(self.scopes.is_empty(), "a branch of the graph is not complete");
         let graph = GraphProto {
             node: nodes,
             value_info: infos,
@@ -397,8 +397,8 @@ impl<'a> Graph<'a> {
     }
 
     fn push(&mut self, node: NodeProto) {
-        if let Some(level) = self.levels.last_mut() {
-            level.nodes.push(node);
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.nodes.push(node);
         }
     }
 

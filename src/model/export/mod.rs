@@ -246,3 +246,54 @@ fn progress<'a>(weights: &StoredWeights, step: ExportStep, on_event: OnExport<'a
 fn is_same(one: &Path, other: &Path) -> bool {
     one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(one, other)| one == other)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use ort::session::Session;
+    use ort::session::builder::GraphOptimizationLevel;
+    use ort::value::ValueType;
+    use prost::Message;
+
+    use super::schema::{ModelProto, NodeProto, ValueInfoProto};
+    use super::*;
+    use crate::model::target::DATA_FOLDER;
+
+    /// Returns whether ONNX Runtime knows a name or a number for each dimension.
+    fn has_known_sizes(kind: &ValueType) -> bool {
+        let ValueType::Tensor { shape, dimension_symbols, .. } = kind else { return false };
+        shape.iter().zip(dimension_symbols.iter()).all(|(&size, name)| size >= 0 || !name.is_empty())
+    }
+
+    /// The time to load a graph grows with the square of the number of tensors of unknown sizes.
+    #[test]
+    fn the_size_of_each_tensor_of_a_layer_is_known_when_the_graph_is_loaded() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/qwen3-tiny");
+        for precision in [Precision::Fp32, Precision::F16] {
+            let folder = tempfile::tempdir().unwrap();
+            export(&source, &[precision], folder.path(), false, &mut |_| ()).unwrap();
+            let path = folder.path().join("onnx").join(precision.file_name());
+            let mut model = ModelProto::decode(&*fs::read(&path).unwrap()).unwrap();
+            let graph = model.graph.as_mut().unwrap();
+            // From the first product to the place where only the end tokens go on.
+            let is_product = |node: &NodeProto| node.op_type() == "MatMul";
+            let nodes = graph.node.iter().skip_while(|node| !is_product(node));
+            let nodes = nodes.take_while(|node| !node.input.iter().any(|input| input == "ends"));
+            let names: Vec<String> = nodes.flat_map(|node| node.output.clone()).collect();
+            assert!(names.len() > 30, "{names:?}");
+            graph.output = names
+                .iter()
+                .map(|name| ValueInfoProto { name: Some(name.clone()), ..ValueInfoProto::default() })
+                .collect();
+            let builder = Session::builder(environment().unwrap()).unwrap();
+            let builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).unwrap();
+            let folder = path.parent().unwrap().display().to_string();
+            let mut builder = builder.with_config_entry(DATA_FOLDER, folder).unwrap();
+            let session = builder.commit_from_memory(&model.encode_to_vec()).unwrap();
+            let unknown = session.outputs().iter().filter(|output| !has_known_sizes(output.dtype()));
+            let unknown: Vec<_> = unknown.map(|output| (output.name(), output.dtype())).collect();
+            assert!(unknown.is_empty(), "{precision}: {unknown:?}");
+        }
+    }
+}

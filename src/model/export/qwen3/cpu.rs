@@ -14,6 +14,9 @@ const BLOCKED_FROM: i64 = 192;
 /// The number of blocks of queries in a long text.
 const BLOCKS: usize = 4;
 
+/// The number of tokens to return keys and values for.
+const KEPT: Size = Size::Named("kept");
+
 /// The type of activations.
 const FLOAT: DataType = DataType::Float;
 
@@ -128,7 +131,7 @@ impl Dialect for Cpu {
     fn more_infos(&self, architecture: &Architecture) -> (Vec<ValueInfoProto>, Vec<ValueInfoProto>) {
         let (tensors, width) = (Size::Fixed(2 * architecture.layers), Size::Fixed(architecture.key_width()));
         let past = [tensors, Size::Named("past"), width];
-        let present = [Size::Named("present"), Size::Named("kept"), width];
+        let present = [Size::Named("present"), KEPT, width];
         (
             vec![
                 value_info("past_key_values", DataType::Float, &past),
@@ -183,8 +186,11 @@ impl Cpu {
     fn keep(&mut self, graph: &mut Graph, key: &str, value: &str) -> anyhow::Result<String> {
         let value = graph.reshape(value, FLOAT, &row(self.architecture.key_width()))?;
         let (zero, axis) = (graph.integers(&[0])?, graph.integers(&[1])?);
+        let shape = [Size::Fixed(1), KEPT, Size::Fixed(self.architecture.key_width())];
         for tensor in [key, &value] {
-            self.kept.push(graph.add("Slice", &[tensor, &zero, "kept", &axis]));
+            let kept = graph.add("Slice", &[tensor, &zero, "kept", &axis]);
+            graph.describe(&kept, FLOAT, &shape);
+            self.kept.push(kept);
         }
         Ok(value)
     }

@@ -102,8 +102,12 @@ pub trait Dialect {
         let count = side.heads(decoder.architecture);
         // The norm removes the factors of the rows.
         let split = decoder.graph.add("Reshape", &[rows.unscaled(), &format!("split_{count}")]);
+        let head_dim = decoder.architecture.head_dim;
+        decoder.describe_texts(&split, &[count, head_dim]);
         let normed = self.norm(decoder, &split, side.norm(layer))?;
-        Ok(decoder.graph.add("Reshape", &[&normed, &format!("flat_{count}")]))
+        let flat = decoder.graph.add("Reshape", &[&normed, &format!("flat_{count}")]);
+        decoder.describe_texts(&flat, &[count * head_dim]);
+        Ok(flat)
     }
 
     /// Adds attention.
@@ -173,6 +177,13 @@ impl Decoder<'_> {
             graph.name(&format!("flat_{heads}"), concat(), &["batch", "tokens", &flat]);
         }
         Ok(())
+    }
+
+    /// Describes activations `[batch, tokens, …]`.
+    pub fn describe_texts(&mut self, name: &str, more: &[usize]) {
+        let more = more.iter().map(|&size| Size::Fixed(size));
+        let shape: Vec<Size> = [BATCH, Size::Named("tokens")].into_iter().chain(more).collect();
+        self.graph.describe(name, self.recipe.activations.in_onnx(), &shape);
     }
 
     /// Adds the embeddings of the tokens of all texts.
