@@ -38,6 +38,16 @@ pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> 
     Ok(())
 }
 
+/// Returns the warning about a new file whose name hides that it is Parquet. `named` is the place as the user named it.
+pub fn about_name(place: &Place, named: &Path) -> Option<String> {
+    let extension = named.extension().filter(|_| !place.is_taken())?;
+    let is_parquet = ["parquet", "pq"].iter().any(|name| extension.eq_ignore_ascii_case(name));
+    let expected = named.with_extension("parquet");
+    let expected = expected.file_name().unwrap_or_default().display();
+    (!is_parquet)
+        .then(|| format!("{place}: is written as Parquet; other programs expect the name {expected}"))
+}
+
 /// Takes the lock on a place. Warns and returns `None` if the file system has no locks.
 pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> {
     match Lock::take(&place.sibling(LOCK), place.sibling_options()) {
@@ -63,6 +73,7 @@ pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, P
     let lock = lock(&look()?, warn)?;
     // Another run may have changed the file before this run took the lock.
     let mut place = look()?;
+    about_name(&place, path).iter().for_each(|warning| warn(warning));
     let old = check_old(&mut place, warn)?;
     Ok((lock, place, old))
 }
