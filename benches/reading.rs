@@ -35,13 +35,14 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::Type;
 use qwen3_index::console::{LogFormat, Reporter};
-use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind};
+use qwen3_index::index::provenance::MoreColumns;
+use qwen3_index::index::{Fingerprint, INDEX, IndexWriter, Metadata, RowKind, VectorType};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
-use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
+use qwen3_index::pipeline::{self, ChunkStore, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
 use qwen3_index::storage::place::Place;
-use qwen3_index::text::chunk::{TokenLimits, chunk};
+use qwen3_index::text::chunk::{ChunkBy, ChunkContext, ChunkRules, chunk};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use qwen3_index::vector::batch::{Batch, Batching};
@@ -66,7 +67,6 @@ const BATCH_TOKENS: usize = 8192;
 
 /// Tokens per chunk at most, the default of the tool.
 const MAX_TOKENS: usize = 2048;
-const LIMITS: TokenLimits = TokenLimits { chunk: MAX_TOKENS, text: usize::MAX };
 
 const RUNS: usize = 5;
 const SECONDS_PER_RUN: f64 = 0.4;
@@ -158,8 +158,14 @@ fn measure(corpus: &Corpus, tokenizers: &Tokenizers, scratch: &Path) -> String {
 
 /// Does what `src/pipeline/prepare.rs` does with a document. Returns how many tokens it has.
 fn prepare(document: &Document, tokenizer: &Tokenizer) -> usize {
-    let chunks = chunk(&clean(document.content.text()), LIMITS, tokenizer).unwrap();
+    let chunks =
+        chunk(&document.content.clean(), None, ChunkRules::of_documents(MAX_TOKENS, usize::MAX), tokenizer)
+            .unwrap();
     chunks.iter().map(|chunk| chunk.encoding.len()).sum()
+}
+
+fn columns() -> MoreColumns {
+    MoreColumns { rows: RowKind::Documents, of_documents: Vec::new(), keep: Vec::new() }
 }
 
 /// A model that takes no time.
@@ -200,9 +206,11 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         stale: 0,
         shard: None,
     };
-    let mut writer = IndexWriter::new(&place, None, metadata, &[]);
+    let mut writer = IndexWriter::new(&place, None, metadata, &columns());
     let (mut documents, mut work) = (Tally::default(), Work::default());
+    let mut chunk_store = ChunkStore::new(PathBuf::new(), ModelFingerprint::default(), false);
     let engine = Engine {
+        chunk_store: &mut chunk_store,
         load: &mut || Ok(vec![Box::new(NoModel) as Box<dyn Embedder>]),
         journal: &mut journal,
         sink: &mut |rows| writer.push(rows),
@@ -213,8 +221,9 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         roots: Roots::new(&[folder.to_owned()], filter(), false).unwrap(),
         reading: reading(),
         tokenizer: Box::new(move || Ok(tokenizer.clone())),
-        max_tokens: MAX_TOKENS,
-        document_tokens: usize::MAX,
+        chunking: ChunkRules::of_documents(MAX_TOKENS, usize::MAX),
+        columns: columns(),
+        old_sizes: None,
         batch_tokens: Some(BATCH_TOKENS),
         rows: RowKind::Documents,
         dim: WIDTH,
@@ -241,7 +250,12 @@ fn fingerprint() -> Fingerprint {
         rows: RowKind::Documents,
         extraction: 0,
         cleaning: 0,
+        whole_pages: false,
         chunking: 0,
+        chunk_by: ChunkBy::default(),
+        overlap: 0,
+        context: ChunkContext::default(),
+        vector_type: VectorType::default(),
     }
 }
 
@@ -255,6 +269,7 @@ fn reading() -> Reading {
     Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
         encoding: None,
+        wants_title: false,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
     }
@@ -333,7 +348,25 @@ fn corpora(scratch: &Path, wanted: &str) -> Vec<Corpus> {
     add("HTML, real", "html", &mut tree(rust_documents(), &[".html"]), bare_html);
     add("PDF", "pdf", &mut repeated("pdf"), bare_pdf);
     add("DOCX", "docx", &mut repeated("docx"), bare_docx);
+    add("PPTX", "pptx", &mut repeated("pptx"), bare_pptx);
+    add("ODT", "odt", &mut repeated("odt"), bare_odf);
+    add("ODP", "odp", &mut repeated("odp"), bare_odf);
+    add("EPUB", "epub", &mut repeated("epub"), bare_epub);
+    add("reStructuredText", "rst", &mut rotated("rst"), bare_text);
+    add("AsciiDoc", "adoc", &mut rotated("adoc"), bare_text);
+    add("Org", "org", &mut rotated("org"), bare_text);
+    add("LaTeX", "tex", &mut rotated("tex"), bare_text);
+    add("notebooks", "ipynb", &mut repeated("ipynb"), bare_json);
+    add("subtitles", "srt", &mut repeated("srt"), bare_text);
+    add("XML", "xml", &mut repeated("xml"), bare_xml);
+    add("XLSX", "xlsx", &mut repeated("xlsx"), bare_excel);
+    add("XLS", "xls", &mut repeated("xls"), bare_excel);
+    add("ODS", "ods", &mut repeated("ods"), bare_ods);
+    add("EML", "eml", &mut repeated("eml"), bare_mail);
+    add("MBOX", "mbox", &mut [mailbox()].into_iter(), bare_text);
+    add("RTF", "rtf", &mut repeated("rtf"), bare_text);
     let rows = rows();
+    add("JSON", "json", &mut [json_array(&rows)].into_iter(), bare_json);
     add("JSONL", "jsonl", &mut [jsonl(&rows)].into_iter(), bare_jsonl);
     add("CSV", "csv", &mut [csv(&rows)].into_iter(), bare_csv);
     add("Parquet", "parquet", &mut [parquet(&rows)].into_iter(), bare_parquet);
@@ -431,6 +464,25 @@ fn jsonl(rows: &[Row]) -> Vec<u8> {
     rows.iter().map(line).collect::<String>().into_bytes()
 }
 
+fn json_array(rows: &[Row]) -> Vec<u8> {
+    let lines = String::from_utf8(jsonl(rows)).unwrap();
+    format!("[{}]", lines.trim_end().replace('\n', ",\n")).into_bytes()
+}
+
+/// Returns a mailbox of the messages in fixtures/corpus, repeated.
+fn mailbox() -> Vec<u8> {
+    let mails = fixtures("eml");
+    let mut mailbox = Vec::new();
+    while mailbox.len() < CORPUS_BYTES {
+        for (_, mail) in &mails {
+            mailbox.extend_from_slice(b"From - Mon Mar 02 08:15:00 2026\n");
+            mailbox.extend_from_slice(mail);
+            mailbox.extend_from_slice(b"\n\n");
+        }
+    }
+    mailbox
+}
+
 fn csv(rows: &[Row]) -> Vec<u8> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     writer.write_record(["id", "text", "stars", "lang"]).unwrap();
@@ -513,18 +565,78 @@ impl<'a> Device<'a> for Nothing {
 
 /// Parses the text, and the styles that mark headings.
 fn bare_docx(path: &Path) {
+    bare_package(path, |part| matches!(part, "word/styles.xml" | "word/document.xml"));
+}
+
+/// Parses the slides, and the layouts that they inherit from.
+fn bare_pptx(path: &Path) {
+    bare_package(path, |part| part.starts_with("ppt/slide") && part.ends_with(".xml"));
+}
+
+fn bare_odf(path: &Path) {
+    bare_package(path, |part| matches!(part, "styles.xml" | "content.xml"));
+}
+
+/// Parses the parts of a package whose names are wanted.
+fn bare_package(path: &Path, is_wanted: fn(&str) -> bool) {
     let mut archive = ZipArchive::new(Cursor::new(fs::read(path).unwrap())).unwrap();
-    for part in ["word/styles.xml", "word/document.xml"] {
-        let mut xml = String::new();
-        archive.by_name(part).unwrap().read_to_string(&mut xml).unwrap();
-        black_box(roxmltree::Document::parse(&xml).unwrap());
+    for at in 0..archive.len() {
+        let mut part = archive.by_index(at).unwrap();
+        if is_wanted(&part.name().unwrap()) {
+            let mut xml = String::new();
+            part.read_to_string(&mut xml).unwrap();
+            black_box(roxmltree::Document::parse(&xml).unwrap());
+        }
     }
+}
+
+/// Parses the pages of a book.
+fn bare_epub(path: &Path) {
+    let mut archive = ZipArchive::new(Cursor::new(fs::read(path).unwrap())).unwrap();
+    for at in 0..archive.len() {
+        let mut part = archive.by_index(at).unwrap();
+        if part.name().unwrap().ends_with(".xhtml") {
+            let mut page = String::new();
+            part.read_to_string(&mut page).unwrap();
+            black_box(html5ever::parse_document(RcDom::default(), Default::default()).one(&*page));
+        }
+    }
+}
+
+fn bare_json(path: &Path) {
+    black_box(serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap());
+}
+
+fn bare_xml(path: &Path) {
+    let source = fs::read_to_string(path).unwrap();
+    let mut reader = quick_xml::Reader::from_str(&source);
+    while !matches!(black_box(reader.read_event().unwrap()), quick_xml::events::Event::Eof) {}
 }
 
 fn bare_jsonl(path: &Path) {
     for line in BufReader::new(File::open(path).unwrap()).split(b'\n') {
         black_box(serde_json::from_slice::<Value>(&line.unwrap()).unwrap());
     }
+}
+
+fn bare_excel(path: &Path) {
+    use calamine::Reader;
+    black_box(calamine::open_workbook_auto(path).unwrap().worksheets());
+}
+
+/// Parses the cells.
+fn bare_ods(path: &Path) {
+    let mut archive = ZipArchive::new(File::open(path).unwrap()).unwrap();
+    let mut reader = quick_xml::Reader::from_reader(BufReader::new(archive.by_name("content.xml").unwrap()));
+    let mut buffer = Vec::new();
+    while !matches!(black_box(reader.read_event_into(&mut buffer).unwrap()), quick_xml::events::Event::Eof) {
+        buffer.clear();
+    }
+}
+
+fn bare_mail(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    black_box(mail_parser::MessageParser::default().parse(&bytes));
 }
 
 fn bare_csv(path: &Path) {

@@ -78,6 +78,17 @@ pub enum DocumentError {
         /// The encoding that was tried.
         encoding: &'static str,
     },
+    /// Two encodings are probable, and give different texts.
+    #[error("its encoding may be {first} or {second}, and they give different texts")]
+    AmbiguousEncoding {
+        /// The more probable encoding.
+        first: &'static str,
+        /// The other encoding.
+        second: &'static str,
+    },
+    /// In no encoding are the characters of the text those of a language.
+    #[error("its encoding is unknown: no encoding makes words of its bytes")]
+    UnknownEncoding,
     /// A line is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotJson(String),
@@ -204,18 +215,33 @@ pub enum ContentError {
     /// The file is an index that this tool made, not a document.
     #[error("is an index that this tool made")]
     OwnIndex,
+    /// The JSON is not an array of objects.
+    #[error("not a JSON array of objects")]
+    NoArray,
     /// A quoted value has no closing quote, or the closing quote is followed by more text.
     #[error("a quoted value has no closing quote, or has text after the closing quote")]
     Quotes,
-    /// The file is encrypted.
+    /// The file is encrypted with a password.
     #[error("needs a password")]
     Password,
+    /// The text of the book is encrypted for the programs and people that bought it.
+    #[error("is protected against copying (DRM)")]
+    Protected,
+    /// The text is encrypted with a key.
+    #[error("encrypted with {with}")]
+    Encrypted {
+        /// The name of the standard.
+        with: String,
+    },
     /// Most pages contain only pictures and no text.
     #[error("most of its pages are pictures without text, such as scans")]
     NoText,
     /// Most of the text is drawn in fonts that do not name their characters.
     #[error("its fonts do not say which characters they show")]
     NoUnicode,
+    /// The page has a title at most, and a script writes the rest of it.
+    #[error("has no text without its scripts")]
+    Scripted,
     /// The table has none of the requested columns.
     #[error("no column `{column}` (the columns are: {columns})")]
     ColumnMissing {
@@ -352,6 +378,12 @@ impl RequestFailure {
             | RequestFailure::EndlessListing { .. }
             | RequestFailure::InvalidKey(_) => false,
         }
+    }
+}
+
+impl From<ContentError> for io::Error {
+    fn from(error: ContentError) -> Self {
+        io::Error::other(error)
     }
 }
 

@@ -22,6 +22,7 @@ import uuid
 import warnings
 
 import httpx
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -87,9 +88,10 @@ class VectorFile:
         self.kept = [name for name in self.file.schema_arrow.names if name not in ("id", "text", "vector")]
         if self.end is not None:
             self.kept.remove("op")
-        for name in self.kept:
-            if name == DIGEST or self.has_chunks and name in ("document", "chunk"):
-                raise Failed(f"{path}: the column {name} clashes with a payload key of this script; build without --keep {name}")
+        if DIGEST in self.kept:
+            raise Failed(f"{path}: the column {DIGEST} clashes with a payload key of this script; build without --keep {DIGEST}")
+        # Versions before 0.2 wrote no such columns.
+        self.adds_place = self.has_chunks and "document" not in self.kept
 
     def unreadable(self, error):
         return Failed(f"{self.path}: cannot read it: {getattr(error, 'strerror', None) or one_line(error)}")
@@ -108,11 +110,15 @@ class VectorFile:
     def points(self, batch):
         # One array with a row per vector.
         numbers = batch["vector"].flatten().to_numpy().reshape(batch.num_rows, self.fingerprint["dim"])
+        if numbers.dtype != np.float32:
+            # Half floats and integers are rounded. The scale of the integers makes no difference to the direction.
+            numbers = numbers.astype(np.float32)
+            numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
         rows = batch.select(["id", "text", *self.kept]).to_pylist()
         return [self.point(row, vector) for row, vector in zip(rows, numbers)]
 
     def point(self, payload, vector):
-        if self.has_chunks:
+        if self.adds_place:
             document, chunk = payload["id"].rsplit("#", 1)
             payload |= {"document": document, "chunk": int(chunk)}
         written = json.dumps(payload, sort_keys=True).encode() + vector.tobytes()

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::{ModelArguments, ReadingArguments};
 use super::style::{LIMITS, LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
+use crate::index::VectorType;
+use crate::index::provenance::DocumentColumn;
+use crate::text::chunk::ChunkBy;
 
 pub const EXAMPLES: &str = "  \
   qwen3-index build ./docs -o vectors.parquet
@@ -39,6 +43,14 @@ pub struct BuildArguments {
     #[arg(long, value_name = "N", help_heading = OUTPUT)]
     pub dim: Option<usize>,
 
+    /// Type of the vectors' numbers: f32, f16 or i8 [default: f32]
+    ///
+    /// `f16` halves the size of the vectors, `i8` quarters it. With `i8`, a number is an integer times the value of
+    /// `qwen3-index.scale` in the file's metadata.
+    #[arg(long, value_name = "TYPE", hide_possible_values = true, help_heading = OUTPUT, hide_short_help = true,
+          value_parser = PossibleValuesParser::new(["f32", "f16", "i8"]).map(|name| vector_type(&name)))]
+    pub vector_type: Option<VectorType>,
+
     /// Instruction to put before each text
     ///
     /// TEXT is the instruction. The model gets `Instruct: TEXT\nQuery:`, followed by the text to embed. Qwen3-Embedding expects
@@ -49,8 +61,8 @@ pub struct BuildArguments {
 
     /// Maximum tokens per chunk [default: 2048]
     ///
-    /// A text with more than N tokens is split into chunks at sentence ends. The vector of the text is the mean of the vectors of
-    /// the chunks, unless --chunks is given. N includes the end token. The default is smaller if the model accepts fewer tokens.
+    /// A text with more than N tokens is split into chunks, see --chunk-by. The vector of the text is the mean of the vectors of
+    /// the chunks, weighted by their tokens, unless --chunks is given. N includes the end token. The default is smaller if the model accepts fewer tokens.
     #[arg(long, value_name = "N", help_heading = TEXT)]
     pub max_tokens: Option<usize>,
 
@@ -64,9 +76,47 @@ pub struct BuildArguments {
 
     /// Write one row per chunk, not one per document
     ///
-    /// If the id of a document is `doc`, the ids of its rows are `doc#0`, `doc#1` and so on.
+    /// If the id of a document is `doc`, the ids of its rows are `doc#0`, `doc#1` and so on. More columns say where a chunk stands:
+    /// document, chunk, title, headings, page, page_end, start, end and tokens.
     #[arg(long, help_heading = OUTPUT)]
     pub chunks: bool,
+
+    /// More columns per document: title, tokens, chunks
+    ///
+    /// The title that the document says it has, or its first heading; the tokens that the model received; and the number of chunks
+    /// that they were split into. Several are separated by commas.
+    #[arg(long, value_name = "NAMES", conflicts_with = "chunks", value_delimiter = ',', hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(["title", "tokens", "chunks"]).map(|name| document_column(&name)),
+          help_heading = OUTPUT, hide_short_help = true)]
+    pub columns: Vec<DocumentColumn>,
+
+    /// Maximum tokens per row with --chunks [default: 256]
+    ///
+    /// N includes the end token and --context. The default is smaller if --max-tokens or the model is.
+    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT)]
+    pub chunk_tokens: Option<usize>,
+
+    /// Tokens that a chunk repeats from the chunk before
+    ///
+    /// Whole sentences, rows or lines of at most N tokens, but nothing from before a heading. Only with --chunk-by structure.
+    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT, hide_short_help = true)]
+    pub overlap: Option<usize>,
+
+    /// What to embed in front of each chunk [default: title,headings]
+    ///
+    /// `title` is the title of the document, `headings` are the headings above the chunk, and `none` is neither. They are not a part
+    /// of the column `text`.
+    #[arg(long, value_name = "PARTS", requires = "chunks", value_delimiter = ',', hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(["title", "headings", "none"]), help_heading = TEXT, hide_short_help = true)]
+    pub context: Vec<String>,
+
+    /// Where to cut texts: structure or length
+    ///
+    /// `structure` cuts before headings, else between paragraphs, list items and table rows, else between sentences. `length` cuts
+    /// at the sentence ends that make chunks of about the same length.
+    #[arg(long, value_name = "RULE", hide_possible_values = true, help_heading = TEXT, hide_short_help = true,
+          value_parser = PossibleValuesParser::new(["structure", "length"]).map(|name| chunk_by(&name)))]
+    pub chunk_by: Option<ChunkBy>,
 
     /// Embed every text from scratch
     ///
@@ -124,4 +174,24 @@ pub struct BuildArguments {
     /// Print only warnings and failures
     #[arg(short, long, help_heading = LOGGING)]
     pub quiet: bool,
+}
+
+fn chunk_by(name: &str) -> ChunkBy {
+    if name == "length" { ChunkBy::Length } else { ChunkBy::Structure }
+}
+
+fn document_column(name: &str) -> DocumentColumn {
+    match name {
+        "title" => DocumentColumn::Title,
+        "tokens" => DocumentColumn::Tokens,
+        _ => DocumentColumn::Chunks,
+    }
+}
+
+fn vector_type(name: &str) -> VectorType {
+    match name {
+        "i8" => VectorType::I8,
+        "f16" => VectorType::F16,
+        _ => VectorType::F32,
+    }
 }

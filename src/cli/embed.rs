@@ -53,7 +53,7 @@ pub struct EmbedArguments {
     /// jsonl is one JSON object per text, with the text and its vector, or with the text and an error. npy is one NumPy array of
     /// shape [texts, dimensions]. arrow is an Arrow IPC stream with the columns text and vector.
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", hide_possible_values = true, help_heading = OUTPUT,
-          value_parser = PossibleValuesParser::new(["jsonl", "npy", "arrow"]).map(|name| vector_format(&name)))]
+          value_parser = PossibleValuesParser::new(["jsonl", "npy", "arrow"]).map(|name| vector_column(&name)))]
     pub format: VectorFormat,
 
     /// Dimensions per vector [default: all]
@@ -93,7 +93,7 @@ pub enum VectorFormat {
     Arrow,
 }
 
-fn vector_format(name: &str) -> VectorFormat {
+fn vector_column(name: &str) -> VectorFormat {
     match name {
         "npy" => VectorFormat::Npy,
         "arrow" => VectorFormat::Arrow,

@@ -9,7 +9,7 @@ use super::style::{INPUT, LIMITS, MODEL, TEXT};
 use crate::model::DeviceChoice;
 use crate::model::precision_choice::PrecisionChoice;
 use crate::shard::Shard;
-use crate::source::IdPrefix;
+use crate::source::{IdPrefix, PagePart};
 
 /// The model, and the device that runs it.
 #[derive(Debug, Clone, Args)]
@@ -78,8 +78,11 @@ pub struct ModelArguments {
 pub struct ReadingArguments {
     /// Folders, files, URLs, or - for JSON Lines on stdin
     ///
-    /// Text, Markdown, HTML, PDF and DOCX files are one document each. JSON Lines, CSV, TSV and Parquet files have one document
-    /// per row. Files of every format except Parquet may be compressed (.gz or .zst). A URL (s3://bucket/path, gs:// or az://)
+    /// Text, Markdown, HTML, PDF, Word (.docx), PowerPoint (.pptx, .ppsx), OpenDocument (.odt, .fodt, .odp), EPUB, RTF,
+    /// reStructuredText, AsciiDoc, Org, LaTeX, Jupyter, subtitle (.srt, .vtt) and XML files are one document each. JSON Lines, JSON
+    /// arrays, CSV, TSV and Parquet files have one document per row. Spreadsheets (.xlsx, .xls, .ods) have one per sheet, or per row if a
+    /// column has the name of --text-field. Mailboxes (.mbox) have one per message, and each attachment of a mail (.eml) is one too.
+    /// Files of every format except spreadsheets and Parquet may be compressed (.gz or .zst). A URL (s3://bucket/path, gs:// or az://)
     /// names one object, or every object below a prefix.
     #[arg(required = true, value_name = "INPUT", help_heading = INPUT, display_order = 0)]
     pub inputs: Vec<PathBuf>,
@@ -93,7 +96,7 @@ pub struct ReadingArguments {
     /// Field or column with the id
     ///
     /// The id is a string or an integer. `a.b` names field b of object a. The id of a row without this field is `file:line` in
-    /// JSON Lines and `file:row` in other formats.
+    /// JSON Lines and `file:row` in other formats; in a spreadsheet it is `file#sheet:row`.
     #[arg(long, value_name = "FIELD", default_value = "id", help_heading = TEXT)]
     pub id_field: String,
 
@@ -114,8 +117,9 @@ pub struct ReadingArguments {
 
     /// Copy a field to a column of the output
     ///
-    /// FIELD is a field of JSON Lines, a column of CSV, TSV or Parquet, or a key in the front matter of Markdown. Repeat the option
-    /// to copy several fields.
+    /// FIELD is a field of JSON, a column of CSV, TSV, Parquet or a spreadsheet, a key in the front matter of Markdown, or something
+    /// that a document says about itself, such as title or author. A mail has from, to, date and subject. Repeat the option to
+    /// copy several fields.
     #[arg(long, value_name = "FIELD", help_heading = TEXT)]
     pub keep: Vec<String>,
 
@@ -143,10 +147,17 @@ pub struct ReadingArguments {
 
     /// Character encoding of files [default: detected]
     ///
-    /// This option applies to text, Markdown, HTML, CSV and TSV files. NAME is the name of an encoding, such as gb18030 or
-    /// windows-1252.
+    /// This option applies to text, Markdown, HTML, CSV and TSV files. NAME is the name of an encoding, such as gb18030,
+    /// windows-1252 or cp852.
     #[arg(long, value_name = "NAME", help_heading = TEXT)]
     pub encoding: Option<String>,
+
+    /// Part of web pages to read: article or whole [default: article]
+    ///
+    /// `article` leaves out what surrounds the main content, such as menus, lists of related pages and comments. A page without a
+    /// main content, such as an index, is read whole. `whole` leaves out only scripts, menus, controls and hidden parts.
+    #[arg(long, value_name = "PART", value_parser = PagePart::from_str, help_heading = TEXT, hide_short_help = true)]
+    pub html: Option<PagePart>,
 
     /// Largest decompressed size of a document, in MiB
     ///
@@ -164,8 +175,8 @@ pub struct ReadingArguments {
 
     /// Largest ratio of decompressed to compressed size
     ///
-    /// The limit applies only to compressed files with more than 16 MiB of decompressed data. For Parquet, the limit is on the
-    /// size of the decoded values compared with the file.
+    /// The limit applies only to compressed files with more than 16 MiB of decompressed data. For Parquet and spreadsheets, the
+    /// limit is on the size of the decoded values compared with the file.
     #[arg(long, value_name = "N", default_value = "100", help_heading = LIMITS, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_expansion: u64,
@@ -174,6 +185,6 @@ pub struct ReadingArguments {
     ///
     /// The id of a document alone decides which share the document belongs to, so N jobs can divide the work without
     /// communication.
-    #[arg(long, value_name = "I/N", value_parser = Shard::from_str, help_heading = INPUT)]
+    #[arg(long, value_name = "I/N", value_parser = Shard::from_str, help_heading = INPUT, hide_short_help = true)]
     pub shard: Option<Shard>,
 }

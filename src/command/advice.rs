@@ -106,8 +106,12 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::LinkLoop { .. } => "remove the symlink, or run without --follow",
         DocumentError::NotUtf8 { .. } => "convert the file to UTF-8",
         DocumentError::NotText { .. } => "give it the right file extension, or skip it with --exclude",
-        DocumentError::Undecodable { .. } => "name its encoding with --encoding, or save it as UTF-8",
-        DocumentError::NotJson(_) => "each line must be an object like {\"id\": \"1\", \"text\": \"…\"}",
+        DocumentError::Undecodable { .. }
+        | DocumentError::AmbiguousEncoding { .. }
+        | DocumentError::UnknownEncoding => "name its encoding with --encoding, or save it as UTF-8",
+        DocumentError::NotJson(_) => {
+            "each line or element must be an object like {\"id\": \"1\", \"text\": \"…\"}"
+        }
         DocumentError::FieldMissing { .. } => "name the right field with --text-field",
         DocumentError::FieldType { role: FieldRole::Id, .. } => "name another field with --id-field",
         DocumentError::FieldType { role: FieldRole::Text, .. } => "name another field with --text-field",
@@ -127,9 +131,13 @@ fn of_content(error: &ContentError) -> &'static str {
         ContentError::Damaged { .. } => "open it and save it again, or skip it with --exclude",
         ContentError::OtherKind { .. } => "give it the right file extension, or skip it with --exclude",
         ContentError::OwnIndex => "to read its rows, name this file as an input",
+        ContentError::NoArray => "if each line is an object, name the file .jsonl",
         ContentError::Quotes => "write each quote inside a value twice",
         ContentError::Password => "save it without a password",
+        ContentError::Protected => "replace it by a copy without protection, or skip it with --exclude",
+        ContentError::Encrypted { .. } => "save it decrypted, or skip it with --exclude",
         ContentError::NoText | ContentError::NoUnicode => "run OCR on it first",
+        ContentError::Scripted => "open it in a browser and save the page as it is shown",
         ContentError::ColumnMissing { .. } => "name the right column with --text-field",
         ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",
     }

@@ -141,7 +141,7 @@ fn examine(arguments: &DoctorArguments, format: LogFormat, findings: &mut Findin
 /// Returns the limit on tokens per chunk, which leaves room for text.
 fn max_tokens(model: &Model, tokenizer: &Tokenizer) -> anyhow::Result<usize> {
     let max_tokens = model::max_tokens(None, model)?;
-    model::check_room(tokenizer, max_tokens)?;
+    model::check_room(tokenizer, max_tokens, "--max-tokens")?;
     Ok(max_tokens)
 }
 

@@ -11,8 +11,9 @@ use super::terminal::Screen;
 use crate::cli::InspectArguments;
 use crate::console::{DecimalBytes, HumanCount, counted, shown};
 use crate::index::inspect::{Figures, NEAR_DUPLICATE, Problem, Spread, inspect};
-use crate::index::{IndexFile, IndexFileError, Metadata, Parts, RowKind};
+use crate::index::{Fingerprint, IndexFile, IndexFileError, Metadata, Parts, RowKind, VectorType};
 use crate::interrupt::Interrupted;
+use crate::text::chunk::{ChunkBy, ChunkContext};
 
 /// The length of the longest bar of a histogram, in columns, on a wide screen.
 const BAR_MAX: usize = 40;
@@ -114,6 +115,10 @@ impl InspectPage<'_> {
             RowKind::Chunks => "one per chunk",
         };
         let dim = counted(fingerprint.dim as u64, "dimension");
+        let dim = match fingerprint.vector_type {
+            VectorType::F32 => dim,
+            other => format!("{dim} ({other})"),
+        };
         line(format!("{files}: {rows}, {per}, {dim}, {bytes}"))?;
         if let (Some(shard), [_]) = (shard, self.files.as_slice()) {
             line(format!("shard {shard} of the documents"))?;
@@ -132,7 +137,7 @@ impl InspectPage<'_> {
             (_, Some(prompt)) => format!("prompt: {}", quoted(prompt)),
         };
         let max_tokens = HumanCount(fingerprint.max_tokens as u64);
-        line(format!("{before}; at most {max_tokens} tokens per chunk"))?;
+        line(format!("{before}; at most {max_tokens} tokens per chunk{}", more_rules(fingerprint)))?;
         if !self.kept.is_empty() {
             line(format!("kept columns: {}", shown(&self.kept.join(", "))))?;
         }
@@ -200,4 +205,19 @@ fn print_bars<T: Copy>(
         writeln!(out, "{:>1$}  {bar} {2}", name(bin), BIN - 2, HumanCount(count))?;
     }
     Ok(())
+}
+
+/// Returns the rules for chunks that differ from the default.
+fn more_rules(fingerprint: &Fingerprint) -> String {
+    let mut rules = String::new();
+    if fingerprint.chunk_by == ChunkBy::Length {
+        rules += ", of about the same length";
+    }
+    if fingerprint.overlap > 0 {
+        rules += &format!(", {} of them from the chunk before", HumanCount(fingerprint.overlap as u64));
+    }
+    if fingerprint.context != ChunkContext::default() {
+        rules += &format!(", after the {}", fingerprint.context);
+    }
+    rules
 }

@@ -8,7 +8,8 @@ use super::process::{Exit, listen};
 use crate::cli::PackArguments;
 use crate::command::setup::output;
 use crate::console::{DecimalBytes, LogFormat, Reporter, counted};
-use crate::index::{IndexWriter, Packed, Row, RowStream, Written};
+use crate::index::provenance::MoreColumns;
+use crate::index::{IndexWriter, Packed, Row, RowKind, RowStream, Written};
 use crate::pipeline::{Ahead, Tally};
 use crate::storage::lock::Lock;
 
@@ -22,7 +23,8 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
         .take()?
         .context("standard input: the thread that reads it ended early; run again")?
         .context("standard input")?;
-    let mut writer = IndexWriter::new(&place, None, stream.metadata().clone(), &stream.kept());
+    let columns = MoreColumns { rows: RowKind::Documents, of_documents: Vec::new(), keep: stream.kept() };
+    let mut writer = IndexWriter::new(&place, None, stream.metadata().clone(), &columns);
     let mut documents = Tally::default();
     let mut batches = Ahead::of(move || stream.read());
     while let Some(batch) = batches.take()? {

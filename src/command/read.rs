@@ -9,7 +9,7 @@ use super::setup::inputs;
 use crate::cli::ReadArguments;
 use crate::console::{LogFormat, Reporter};
 use crate::error::{DocumentError, Failure, Lost};
-use crate::index::{DocumentStream, ERROR};
+use crate::index::{BLOCKS, DocumentStream, ERROR};
 use crate::pipeline::{self, ReadDocument, Tally};
 use crate::storage::object::Stores;
 
@@ -18,7 +18,7 @@ pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit>
     let reporter = Arc::new(Reporter::new(false, format).explaining(explained));
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let roots = inputs::roots(&arguments.reading, false, &mut stores)?;
-    let reading = inputs::reading(&arguments.reading, Some(ERROR))?;
+    let reading = inputs::reading(&arguments.reading, &[ERROR, BLOCKS])?;
     let mut output = printed(DocumentStream::new(stdout, &reading.fields.keep))?;
     let mut documents = Tally::default();
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
@@ -46,8 +46,9 @@ fn write(
     match item {
         ReadDocument::Document(document, _) => {
             documents.found(document.encoding);
+            documents.repaired(&document, reporter);
             documents.empty += u64::from(document.content.text().is_empty());
-            output.push(&document.id, document.content.text(), &document.kept)
+            output.push(&document.id, &document.content, &document.kept)
         }
         // An unassigned failure has no known id, so every shard writes a row for this failure. A program that joins the
         // streams of several shards has to drop the duplicate rows.

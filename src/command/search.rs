@@ -18,6 +18,7 @@ use super::setup::model;
 use super::terminal::Screen;
 use crate::cli::SearchArguments;
 use crate::console::{LogFormat, counted, shown};
+use crate::index::provenance;
 use crate::index::search::{self, Neighbor, nearest};
 use crate::index::{Metadata, Parts, Row};
 use crate::model::{Model, Preparation, Workload};
@@ -364,6 +365,14 @@ impl Answer<'_> {
         }
     }
 
+    /// Returns the place of a chunk, or the id of another row.
+    fn place(&self, row: &Row) -> String {
+        let names = self.parts.kept();
+        let value = |name: &str| row.kept.get(names.iter().position(|other| other == name)?);
+        let place = row.id.chunk.and_then(|_| provenance::shown(value));
+        place.unwrap_or_else(|| row.id.to_string())
+    }
+
     fn print(&self, screen: Screen, out: &mut impl Write) -> io::Result<()> {
         for ((near, row), rank) in self.hits.iter().zip(1..) {
             if rank > 1 && screen.is_terminal() {
@@ -371,7 +380,7 @@ impl Answer<'_> {
             }
             let file = self.file_of(near).map_or(String::new(), |file| format!("  ({file})"));
             let head = format!("{rank:>3}  {:.4}  ", near.score);
-            screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", row.id)))?;
+            screen.write(out, &head, HIT_INDENT, &shown(&format!("{}{file}", self.place(row))))?;
             let part = snippet(&row.text, self.question);
             // Replaces line ends by spaces, so that a file or a pipe receives each text as one line.
             let part = shown(&part.split_whitespace().collect::<Vec<_>>().join(" "));

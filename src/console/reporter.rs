@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::line::{Level, LogFormat, eprint_line};
+use super::number::counted;
 use super::progress::{Phase, RunProgress};
 use super::secret::without_secrets;
 use super::width::{bar_style, columns, fit_beside_bar, fit_beside_spinner};
@@ -130,6 +131,12 @@ impl Reporter {
     /// Writes a warning: something is wrong, but the run goes on.
     pub fn warn(&self, message: &str) {
         self.print(Level::Warning, message, Value::Null);
+    }
+
+    /// Writes that stray bytes of the document at `place` were replaced or removed.
+    pub fn repaired(&self, place: &str, bytes: u64) {
+        let place = without_secrets(place);
+        self.warn(&format!("{place}: repaired {} in its text", counted(bytes, "stray byte")));
     }
 
     /// Writes the place and the cause of a failure: a document or another part of the inputs could not be read or embedded.

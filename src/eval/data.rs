@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::{ContentError, DocumentError, Failure};
 use crate::source::{Document, Fields, Filter, Found, Limits, Raw, Reading, Roots, Workers};
+use crate::text::blocks::Structured;
 use crate::text::clean::clean;
 
 /// The fields that may hold the language of a pair or a question. The first field with a value is used.
@@ -34,7 +35,7 @@ pub struct CorpusEntry {
     /// The id, which is unique within the file.
     pub id: String,
     /// The cleaned text.
-    pub text: String,
+    pub content: Structured,
 }
 
 /// A question and its language.
@@ -120,7 +121,7 @@ pub fn pairs(file: &Path, fields: &[String; 3], program: &Path) -> anyhow::Resul
 pub fn questions(file: &Path, program: &Path) -> anyhow::Result<Vec<Question>> {
     let mut questions = Vec::new();
     entries(file, &["text"], program, |entry, language| {
-        ensure!(!entry.text.is_empty(), "question `{}` is empty; remove it", entry.id);
+        ensure!(!entry.content.text().is_empty(), "question `{}` is empty; remove it", entry.id);
         questions.push(Question { entry, language });
         Ok(())
     })?;
@@ -158,7 +159,7 @@ fn entries(
             "the id `{}` is used twice; give each line a different id",
             row.id
         );
-        take(CorpusEntry { text: clean(row.content.text()), id: row.id.clone() }, language(languages))
+        take(CorpusEntry { content: row.content.clean(), id: row.id.clone() }, language(languages))
     })
 }
 
@@ -195,6 +196,7 @@ impl TestRows<'_> {
         let reading = Reading {
             fields: Fields { id: "_id".to_owned(), text: owned(self.text), keep: owned(self.keep) },
             encoding: None,
+            wants_title: false,
             limits: LIMITS,
             workers: Workers::new(self.program.to_owned(), LIMITS),
         };

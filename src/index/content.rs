@@ -46,6 +46,8 @@ pub struct RowDigests {
     /// The digest of the document's id; `None` unless this is the first row of the document.
     pub document: Option<Digest>,
     pub text: Digest,
+    /// The digest of the context and the text; `None` if the texts of the file are embedded without context.
+    pub embedded: Option<Digest>,
     /// The digest of the kept values.
     pub kept: u64,
 }

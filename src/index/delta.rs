@@ -16,6 +16,7 @@ use super::metadata::Metadata;
 use super::schema::ID;
 use super::shared_file::SharedFile;
 use super::table::properties;
+use super::vector_column::SCALE;
 use crate::storage::place::{Place, Published};
 
 /// The column of a delta that says what happened to the row: `removed`, `changed` or `added`.
@@ -74,7 +75,8 @@ pub fn write_delta(
     changes: &Changes,
 ) -> anyhow::Result<Published> {
     let schema = schema(new);
-    let mut writer = ArrowWriter::try_new(place.temporary()?, schema.clone(), Some(properties()?))?;
+    let mut writer =
+        ArrowWriter::try_new(place.temporary()?, schema.clone(), Some(properties(new.format().kind)?))?;
     let mut write = |batch: &RecordBatch, operation: &str| {
         let columns = schema.fields().iter().map(|field| -> ArrayRef {
             match (field.name().as_str(), batch.column_by_name(field.name())) {
@@ -94,6 +96,7 @@ pub fn write_delta(
     new.batches(&changes.added, |batch| write(&batch, "added"))?;
     let mut entry = |key: &str, value| writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
     entry(Metadata::KEY, new.metadata().map(serde_json::to_string).transpose()?);
+    entry(SCALE, new.format().scale());
     entry(FROM, old.map(|old| old.content().to_owned()));
     entry(TO, Some(new.content().to_owned()));
     let file = writer.into_inner().map_err(|e| place.cannot_write(&e))?;

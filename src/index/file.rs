@@ -16,8 +16,9 @@ use super::kept::KeptColumn;
 use super::metadata::{Metadata, RowKind};
 use super::part::{IndexFileError, Part};
 use super::row::{Row, RowId};
-use super::row_batch::floats;
+use super::row_batch::{floats, kept_values};
 use super::schema::{COLUMNS, ID, VECTOR, schema};
+use super::vector_column::VectorColumn;
 use crate::digest::Digest;
 use crate::interrupt;
 
@@ -39,6 +40,8 @@ pub struct Old {
 pub enum Reusable {
     /// Nothing, because the vectors were made with other settings.
     Nothing,
+    /// Only the vectors of texts that are one chunk of at most this many tokens. Other texts are cut in another way now.
+    OneChunk(usize),
     /// Only the vectors, which may have to be truncated. The new file will have a different fingerprint.
     Vectors,
     /// The whole file, if no row changes. The settings are the same, so the new file has the same fingerprint.
@@ -46,10 +49,15 @@ pub enum Reusable {
 }
 
 impl Old {
-    /// Returns whether the vectors of the old file can be reused. If so, each text has the same vector in the old file and in the
+    /// Returns whether all vectors of the old file can be reused. If so, each text has the same vector in the old file and in the
     /// new file, apart from truncation.
     pub fn has_vectors(&self) -> bool {
-        self.reusable != Reusable::Nothing
+        matches!(self.reusable, Reusable::Vectors | Reusable::File)
+    }
+
+    /// Returns the most tokens of a text whose vector can be reused, if that of a longer text cannot.
+    pub fn one_chunk(&self) -> Option<usize> {
+        if let Reusable::OneChunk(tokens) = self.reusable { Some(tokens) } else { None }
     }
 }
 
@@ -61,11 +69,13 @@ struct DocumentStart {
 }
 
 /// An index file that was read whole. An `IndexFile` needs 20 bytes of memory per row and 24 bytes per document. If there are
-/// kept columns, an `IndexFile` needs 8 more bytes per row.
+/// kept columns, an `IndexFile` needs 8 more bytes per row, and with contexts 16 more.
 pub struct IndexFile {
     part: Part,
-    dim: usize,
+    format: VectorColumn,
     texts: Vec<Digest>,
+    /// Digests of the contexts and texts that were embedded; `None` if texts are embedded without context.
+    embedded: Option<Vec<Digest>>,
     /// Digests of the kept values, one per row; `None` if the file has no kept columns.
     kept: Option<Vec<u64>>,
     documents: Vec<DocumentStart>,
@@ -86,11 +96,13 @@ impl IndexFile {
     /// [`IndexFileError`].
     pub fn open(path: &Path) -> Result<Self, IndexFileError> {
         let part = Part::open(path)?;
-        let dim =
-            part.dim().ok_or_else(|| part.error(anyhow!("it has no column vector with 32-bit floats")))?;
+        let format = part
+            .vectors()
+            .ok_or_else(|| part.error(anyhow!("it has no column vector that this tool writes")))?;
         let mut index = IndexFile {
-            dim,
+            format,
             texts: Vec::new(),
+            embedded: None,
             kept: (part.fields().len() > COLUMNS.len()).then(Vec::new),
             documents: Vec::new(),
             by_text: OnceLock::new(),
@@ -135,21 +147,27 @@ impl IndexFile {
         self.by_id.get_or_init(|| sorted_by(self.documents(), |at| self.documents[at].id))
     }
 
-    /// Finds a row with this text. If a row of `document` has the text, returns that row. Otherwise, returns the first row of the
-    /// file with this text.
+    /// Finds a row by the digest of what was embedded for it: its text, after its context if the file has contexts. If `document`
+    /// has such a row, returns that row. Otherwise, returns the first such row of the file.
     pub fn row_of_text(&self, text: Digest, document: Option<u32>) -> Option<u32> {
         let mut own = document.map(|document| self.rows_of(document)).unwrap_or_default();
-        own.find(|&row| self.texts[row as usize] == text).or_else(|| {
+        let embedded = self.embedded();
+        own.find(|&row| embedded[row as usize] == text).or_else(|| {
             let by_text = self.by_text();
-            let found = by_text.partition_point(|&at| self.texts[at as usize] < text);
-            by_text.get(found).copied().filter(|&at| self.texts[at as usize] == text)
+            let found = by_text.partition_point(|&at| embedded[at as usize] < text);
+            by_text.get(found).copied().filter(|&at| embedded[at as usize] == text)
         })
+    }
+
+    fn embedded(&self) -> &[Digest] {
+        self.embedded.as_ref().unwrap_or(&self.texts)
     }
 
     /// Distributes sightings over rows with equal texts. On entry, `counts` has the sightings found for each row. On return, a row
     /// has 1 if a sighting is left for it, else 0.
     pub fn spread(&self, counts: &mut [u32]) {
-        for rows in self.by_text().chunk_by(|&a, &b| self.texts[a as usize] == self.texts[b as usize]) {
+        let embedded = self.embedded();
+        for rows in self.by_text().chunk_by(|&a, &b| embedded[a as usize] == embedded[b as usize]) {
             let seen = rows.iter().map(|&row| counts[row as usize]).fold(0, u32::saturating_add);
             let own = rows.iter().filter(|&&row| counts[row as usize] > 0).count();
             let mut more = seen - number(own);
@@ -165,7 +183,7 @@ impl IndexFile {
     }
 
     fn by_text(&self) -> &[u32] {
-        self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.texts[at]))
+        self.by_text.get_or_init(|| sorted_by(self.rows(), |at| self.embedded()[at]))
     }
 
     /// Returns the rows of a document.
@@ -204,13 +222,37 @@ impl IndexFile {
 
     /// Returns whether the kept columns have these names and types.
     pub fn keeps(&self, columns: &[KeptColumn]) -> bool {
-        let expected = schema(self.dim, columns);
+        let expected = schema(&self.format, columns);
         self.fields() == expected.fields()
     }
 
     /// Returns whether the kept columns have these names.
     pub fn keeps_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> bool {
         self.part.kept_names().into_iter().eq(names)
+    }
+
+    /// Reads columns of whole numbers, and returns their values row by row. Returns `None` if the file lacks one of the columns, or
+    /// a value.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn whole_numbers<const N: usize>(&self, names: [&str; N]) -> anyhow::Result<Option<Vec<[u64; N]>>> {
+        let kept = self.part.kept_names();
+        if !names.iter().all(|name| kept.contains(name)) {
+            return Ok(None);
+        }
+        let rows: Vec<u32> = (0..self.rows()).collect();
+        let mut found = Vec::with_capacity(rows.len());
+        self.part.select(&rows, &names, |batch| {
+            for row in kept_values(&batch, &names) {
+                found.push(std::array::from_fn(|at| row[at].as_u64()));
+            }
+            Ok(())
+        })?;
+        let whole = |row: [Option<u64>; N]| {
+            row.iter().all(Option::is_some).then(|| row.map(Option::unwrap_or_default))
+        };
+        Ok(found.into_iter().map(whole).collect())
     }
 
     /// Returns the vectors of these rows in one list, in the order of `rows`. The row numbers may be in any order.
@@ -224,17 +266,18 @@ impl IndexFile {
         let mut wanted = rows.to_vec();
         wanted.sort_unstable();
         wanted.dedup();
-        let mut vectors = Vec::with_capacity(wanted.len() * self.dim);
+        let dim = self.dim();
+        let mut vectors = Vec::with_capacity(wanted.len() * dim);
         let groups = self.part.select(&wanted, &[VECTOR], |batch| {
-            vectors.extend_from_slice(floats(&batch)?);
+            vectors.extend_from_slice(&floats(&batch, &self.format)?);
             Ok(())
         })?;
         let groups_read = self.groups_read.fetch_add(groups, Relaxed) + groups;
         if groups_read > READS_PER_GROUP_MAX * self.part.groups() {
-            let _ = self.flat.set(FlatVectors::write(&self.part, self.dim, &self.folder)?);
+            let _ = self.flat.set(FlatVectors::write(&self.part, &self.format, &self.folder)?);
         }
-        let start = |row: &u32| wanted.binary_search(row).map_or(0, |at| at * self.dim);
-        Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..self.dim]).copied().collect())
+        let start = |row: &u32| wanted.binary_search(row).map_or(0, |at| at * dim);
+        Ok(rows.iter().flat_map(|row| &vectors[start(row)..][..dim]).copied().collect())
     }
 
     /// Reads the id, the text and the kept columns `keep` of these rows, but no vectors. The row numbers must be in ascending
@@ -303,7 +346,12 @@ impl IndexFile {
 
     /// Returns the dimensions of the vectors.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.format.dim
+    }
+
+    /// Returns how the vectors are stored.
+    pub fn format(&self) -> VectorColumn {
+        self.format
     }
 
     /// Reads every page, and checks the columns and the content digest.
@@ -322,6 +370,9 @@ impl IndexFile {
                     self.documents.push(DocumentStart { id, row: number(self.texts.len()) });
                 }
                 self.texts.push(row.text);
+                if let Some(embedded) = row.embedded {
+                    self.embedded.get_or_insert_default().push(embedded);
+                }
                 if let Some(kept) = &mut self.kept {
                     kept.push(row.kept);
                 }

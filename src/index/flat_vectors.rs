@@ -11,8 +11,9 @@ use arrow::datatypes::ToByteSlice;
 use super::part::Part;
 use super::row_batch::floats;
 use super::schema::VECTOR;
+use super::vector_column::VectorColumn;
 
-/// A temporary file with the vectors of an index file as plain floats. The system removes the temporary file when the file is
+/// A temporary file with the vectors of an index file as plain 32-bit floats. The system removes the temporary file when the file is
 /// closed. In the Parquet file, reading a single vector means reading a whole page.
 pub struct FlatVectors {
     file: File,
@@ -20,21 +21,23 @@ pub struct FlatVectors {
 }
 
 impl FlatVectors {
-    /// Copies the vectors of `part`, which have `dim` dimensions, into a temporary file in `folder`.
+    /// Copies the vectors of `part` into a temporary file in `folder`.
     ///
     /// # Errors
     /// The vectors cannot be read, or the temporary file cannot be written.
-    pub fn write(part: &Part, dim: usize, folder: &Path) -> anyhow::Result<Self> {
+    pub fn write(part: &Part, format: &VectorColumn, folder: &Path) -> anyhow::Result<Self> {
         let write = || -> anyhow::Result<File> {
             let mut file = BufWriter::new(tempfile::tempfile_in(folder)?);
             let all: Vec<u32> = (0..part.rows()).collect();
-            part.select(&all, &[VECTOR], |batch| Ok(file.write_all(floats(&batch)?.to_byte_slice())?))?;
+            part.select(&all, &[VECTOR], |batch| {
+                Ok(file.write_all(floats(&batch, format)?.to_byte_slice())?)
+            })?;
             Ok(file.into_inner()?)
         };
         let file = write().with_context(|| {
             format!("folder {}: a temporary file cannot be written there; make room", folder.display())
         })?;
-        Ok(FlatVectors { file, dim })
+        Ok(FlatVectors { file, dim: format.dim })
     }
 
     /// Returns the vectors of these rows in one list, in the order of `rows`.

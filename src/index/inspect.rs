@@ -12,11 +12,8 @@ use super::parts::{Parts, RowAt};
 use super::row::Row;
 use super::schema::COLUMNS;
 use super::search::{Neighbor, Search, nearest};
+use super::vector_column::VectorType;
 use crate::digest::Digest;
-
-/// Largest accepted difference between the length of a vector and 1. Rounding 1,024 numbers to 32-bit floats changes the length
-/// by about 1e-7.
-const LENGTH_TOLERANCE: f64 = 1e-4;
 
 /// Limit on the rows in the sample. For each row in the sample, [`inspect`] searches for the nearest other row.
 const SAMPLE_ROWS: u64 = 256;
@@ -99,8 +96,9 @@ pub fn inspect(parts: &Parts) -> anyhow::Result<(Figures, Vec<Problem>)> {
     let passes = parts.groups().into_par_iter().map(|group| pass(parts, group));
     let all = passes.collect::<anyhow::Result<Vec<_>>>()?.into_iter().fold(Pass::default(), Pass::join);
     let sizes = parts.paths().map(|path| fs::metadata(path).map(|metadata| metadata.len()));
-    // The nearest rows are found by the dot product, which is the cosine only if every vector is L2-normalized.
-    let are_unit = all.lengths.iter().all(|&length| is_unit(f64::from(length)));
+    // A vector of another length was changed by another program, so its cosines say nothing about the texts.
+    let kind = parts.metadata().fingerprint.vector_type;
+    let are_unit = all.lengths.iter().all(|&length| is_unit(f64::from(length), kind));
     let figures = Figures {
         rows: parts.rows(),
         bytes: sizes.sum::<Result<u64, _>>()?,
@@ -119,23 +117,25 @@ pub fn inspect(parts: &Parts) -> anyhow::Result<(Figures, Vec<Problem>)> {
 
 fn pass(parts: &Parts, group: (usize, usize)) -> anyhow::Result<Pass> {
     let sample_every = parts.rows().div_ceil(SAMPLE_ROWS);
+    let kind = parts.metadata().fingerprint.vector_type;
     let mut pass = Pass::default();
     parts.read(group, &COLUMNS, |first, batch| {
         let vectors = batch.vectors()?;
         let rows = batch.ids()?.zip(batch.texts()?).zip(vectors.rows());
+        let unit_vectors = batch.unit_vectors()?;
         for ((((id, text), vector), row), number) in rows.zip(first.row..).zip(parts.number(first)..) {
             let at = RowAt { row, ..first };
             let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
             if !length.is_finite() {
                 pass.wrong.push(("a vector with a NaN or an infinity", at));
-            } else if !is_unit(length) {
+            } else if !is_unit(length, kind) {
                 pass.wrong.push(("a vector whose length is not 1", at));
             }
             if text.is_empty() {
                 pass.wrong.push(("a row without text", at));
             }
             if number.is_multiple_of(sample_every) {
-                pass.sample.push((at, vector.to_vec()));
+                pass.sample.push((at, unit_vectors.row((row - first.row) as usize).to_vec()));
             }
             pass.ids.push(Digest::of(id));
             pass.texts.push(Digest::of(text));
@@ -160,8 +160,8 @@ fn tenth(cosine: f64) -> i32 {
     (cosine * 10.0).floor().min(9.0) as i32
 }
 
-fn is_unit(length: f64) -> bool {
-    (length - 1.0).abs() <= LENGTH_TOLERANCE
+fn is_unit(length: f64, kind: VectorType) -> bool {
+    (length - 1.0).abs() <= kind.length_tolerance()
 }
 
 impl Pass {

@@ -24,6 +24,7 @@ use super::row_count::row_count;
 use super::schema::{COLUMNS, schema};
 use super::seal::SealWriter;
 use super::table::properties;
+use super::vector_column::VectorColumn;
 use crate::interrupt::{self, Interrupted};
 use crate::shard::Shard;
 use crate::storage::place::{Place, Published};
@@ -117,7 +118,7 @@ impl Shards {
         place: &Place,
         mut progress: impl FnMut(u64),
     ) -> anyhow::Result<(NamedTempFile, String)> {
-        let mut writer = JoinWriter::new(place, self.metadata.fingerprint.dim, columns)?;
+        let mut writer = JoinWriter::new(place, self.metadata.fingerprint.vectors(), columns)?;
         let mut content = ContentDigest::default();
         let mut done = 0;
         for (path, part) in self.parts.each() {
@@ -217,8 +218,12 @@ fn check_settings(parts: &Parts) -> anyhow::Result<()> {
         let (first, kept) = first.get_or_insert((path, part.kept_names()));
         let (path, first) = (path.display(), first.display());
         if let Some(metadata) = part.metadata().filter(|metadata| metadata.fingerprint != *expected) {
-            let parts: Vec<String> =
-                metadata.fingerprint.differences(expected).into_iter().map(|(_, name)| name).collect();
+            let parts: Vec<String> = metadata
+                .fingerprint
+                .differences(expected)
+                .into_iter()
+                .map(|difference| difference.name)
+                .collect();
             let parts =
                 if parts.is_empty() { "the version of this tool".to_owned() } else { parts.join(", ") };
             bail!(
@@ -280,9 +285,10 @@ struct JoinWriter<'a> {
 }
 
 impl<'a> JoinWriter<'a> {
-    fn new(place: &'a Place, dim: usize, columns: &'a [KeptColumn]) -> anyhow::Result<Self> {
+    fn new(place: &'a Place, vectors: VectorColumn, columns: &'a [KeptColumn]) -> anyhow::Result<Self> {
         let file = SealWriter::new(place.temporary()?);
-        let writer = ArrowWriter::try_new(file, schema(dim, columns), Some(properties()?))?;
+        let properties = properties(vectors.kind)?;
+        let writer = ArrowWriter::try_new(file, schema(&vectors, columns), Some(properties))?;
         let (file, encoders) = writer.into_serialized_writer()?;
         Ok(JoinWriter { file, encoders, columns, place })
     }

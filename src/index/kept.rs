@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder,
+};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use serde_json::Value;
 
@@ -22,6 +24,8 @@ pub enum KeptType {
     Float,
     /// Strings are stored unchanged, and all other values are stored as JSON.
     Text,
+    /// Lists of strings. Only [`KeptColumn::fixed`] makes such a column.
+    Texts,
 }
 
 impl KeptType {
@@ -58,6 +62,7 @@ impl KeptType {
             KeptType::Float => DataType::Float64,
             // Few programs can read Arrow's null type.
             KeptType::Text | KeptType::Null => DataType::Utf8,
+            KeptType::Texts => texts(),
         }
     }
 }
@@ -67,11 +72,18 @@ impl KeptType {
 pub struct KeptColumn {
     name: String,
     kind: KeptType,
+    /// Whether the type is the same in every file.
+    is_fixed: bool,
 }
 
 impl KeptColumn {
     pub fn new(name: &str) -> Self {
-        KeptColumn { name: name.to_owned(), kind: KeptType::Null }
+        KeptColumn { name: name.to_owned(), kind: KeptType::Null, is_fixed: false }
+    }
+
+    /// Returns a column whose values all have this type.
+    pub fn fixed(name: &str, kind: KeptType) -> Self {
+        KeptColumn { name: name.to_owned(), kind, is_fixed: true }
     }
 
     /// Returns a column with this name, and with the type `of` that the column has in a file.
@@ -80,9 +92,10 @@ impl KeptColumn {
             DataType::Boolean => KeptType::Boolean,
             DataType::Int64 => KeptType::LargeWhole,
             DataType::Float64 => KeptType::Float,
+            DataType::List(_) => KeptType::Texts,
             _ => KeptType::Text,
         };
-        KeptColumn { name: name.to_owned(), kind }
+        KeptColumn { name: name.to_owned(), kind, is_fixed: false }
     }
 
     pub fn name(&self) -> &str {
@@ -100,6 +113,9 @@ impl KeptColumn {
 
     /// Widens the type if this value needs a wider type. Returns whether the column's Arrow type has changed.
     pub fn widen(&mut self, value: &Value) -> bool {
+        if self.is_fixed {
+            return false;
+        }
         let before = self.kind.data_type();
         self.kind = self.kind.join(KeptType::of(value));
         self.kind.data_type() != before
@@ -114,6 +130,15 @@ impl KeptColumn {
             }
             KeptType::Float => Arc::new(values.map(Value::as_f64).collect::<Float64Array>()),
             KeptType::Text | KeptType::Null => Arc::new(values.map(rendered).collect::<StringArray>()),
+            KeptType::Texts => {
+                let mut lists = ListBuilder::new(StringBuilder::new()).with_field(texts_element());
+                for value in values {
+                    let texts =
+                        value.as_array().map(|list| list.iter().map(Value::as_str).collect::<Vec<_>>());
+                    lists.append_option(texts);
+                }
+                Arc::new(lists.finish())
+            }
         }
     }
 
@@ -124,6 +149,15 @@ impl KeptColumn {
             text => text.into(),
         }
     }
+}
+
+/// Returns the type of a column of lists of strings.
+fn texts() -> DataType {
+    DataType::List(texts_element())
+}
+
+fn texts_element() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Utf8, true))
 }
 
 /// Returns the string that a text column stores for a value; `None` for null. If the value was read from a file, the result does
@@ -156,6 +190,7 @@ pub fn digest(values: &[Value]) -> (u64, usize) {
 /// Returns whether this tool writes kept columns of this type.
 pub fn is_known(kind: &DataType) -> bool {
     matches!(kind, DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Utf8)
+        || *kind == texts()
 }
 
 /// Returns the values of a kept column. [`is_known`] must return true for the column's type.
@@ -165,6 +200,10 @@ pub fn values(array: &ArrayRef) -> Vec<Value> {
         DataType::Boolean => array.as_boolean().value(at).into(),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(at).into(),
         DataType::Float64 => array.as_primitive::<Float64Type>().value(at).into(),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>().value(at);
+            list.as_string::<i32>().iter().map(Value::from).collect()
+        }
         _ => array.as_string::<i32>().value(at).into(),
     };
     (0..array.len()).map(value).collect()
@@ -205,7 +244,7 @@ mod tests {
             }
             assert_eq!(Value::Array(written), expected);
             // In an older file, the column may have a wider type.
-            let text = KeptColumn { name: String::new(), kind: KeptType::Text }.array(rows.iter());
+            let text = KeptColumn::fixed("", KeptType::Text).array(rows.iter());
             let converted: Vec<Value> = values(&text).iter().map(|value| column.convert(value)).collect();
             assert_eq!(&column.array(converted.iter()), &at_once);
             assert_eq!(digest(&values(&text)), digest(rows));

@@ -1,12 +1,15 @@
 //! The metadata of an index file: the settings that the vectors depend on, and the version of the tool that made the file.
 
 use std::fmt;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
+use super::vector_column::{VectorColumn, VectorType};
 use crate::model::ModelFingerprint;
 use crate::model::export::Quality;
 use crate::shard::Shard;
+use crate::text::chunk::{ChunkBy, ChunkContext};
 
 /// Whether a row of an index file is a document or a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,12 +48,54 @@ pub struct Fingerprint {
     pub max_tokens: usize,
     /// Whether a row is a document or a chunk.
     pub rows: RowKind,
+    /// Whether web pages were read whole, and not only their main content. Missing in indexes of older versions, which knew no such
+    /// choice.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub whole_pages: bool,
     /// Version of the rules for extracting text from files.
     pub extraction: u32,
     /// Version of the cleaning rules.
     pub cleaning: u32,
     /// Version of the chunking rules.
     pub chunking: u32,
+    /// Where texts are cut.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chunk_by: ChunkBy,
+    /// The most tokens that a chunk repeats from the end of the chunk before it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overlap: usize,
+    /// What is embedded in front of each chunk.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub context: ChunkContext,
+    /// The type of the numbers in the column `vector`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub vector_type: VectorType,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A setting that differs between an old file and a run.
+#[derive(Debug)]
+pub struct SettingDifference {
+    /// The setting.
+    pub setting: Setting,
+    /// The name of the setting in messages, and its values.
+    pub name: String,
+    /// What the difference does to the old vectors.
+    pub effect: Effect,
+}
+
+/// What a different setting does to the old vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// A text that has a vector in the old file has the same vector in this run. The file may get other rows.
+    Rows,
+    /// Only texts of one chunk have the same vector.
+    LongTexts,
+    /// No text has the same vector.
+    AllTexts,
 }
 
 /// A setting that can prevent a run from using old vectors.
@@ -60,58 +105,96 @@ pub enum Setting {
     Model,
     /// The dimensions of the vectors.
     Dim,
+    /// The type of the vectors' numbers.
+    VectorType,
     /// What is put before each text.
     Instruction,
     /// The limit on the tokens of a chunk.
     MaxTokens,
     /// Whether a row is a document or a chunk.
     Rows,
+    /// Where texts are cut.
+    ChunkBy,
+    /// What chunks repeat of the chunk before.
+    Overlap,
+    /// What is embedded in front of chunks.
+    Context,
     /// The rules of this version of the tool.
     Tool,
 }
 
 impl Fingerprint {
-    /// Returns the settings that prevent a run with the fingerprint `wanted` from using the vectors of this file, with their names.
-    /// More dimensions in the file are not a difference, because vectors can be truncated. Different rules for extracting or
+    /// Returns how a new file with this fingerprint stores its vectors.
+    pub(super) fn vectors(&self) -> VectorColumn {
+        VectorColumn::new(self.vector_type, self.dim)
+    }
+
+    /// Returns whether vectors that are stored in this way have the dimensions and the type of this fingerprint.
+    pub(super) fn has(&self, stored: VectorColumn) -> bool {
+        (stored.dim, stored.kind) == (self.dim, self.vector_type)
+    }
+
+    /// Returns the settings in which a run with the fingerprint `wanted` differs from this file, and what that does to the vectors.
+    /// More dimensions or a wider type in the file are not a difference, because vectors can be truncated and rounded. Different rules for extracting or
     /// cleaning are not a difference either, because vectors are looked up by the clean text.
-    pub fn differences(&self, wanted: &Fingerprint) -> Vec<(Setting, String)> {
-        let mut parts = Vec::new();
-        let mut differ = |is_other: bool, setting: Setting, part: String| {
+    pub fn differences(&self, wanted: &Fingerprint) -> Vec<SettingDifference> {
+        let mut found = Vec::new();
+        let mut differ = |is_other: bool, setting: Setting, effect: Effect, name: String| {
             if is_other {
-                parts.push((setting, part));
+                found.push(SettingDifference { setting, name, effect });
             }
         };
+        let all = Effect::AllTexts;
         let (old, new) = (&self.model, &wanted.model);
-        differ(
-            old.weights != new.weights || old.architecture != new.architecture,
-            Setting::Model,
-            "the model".into(),
-        );
-        differ(old.tokenizer != new.tokenizer, Setting::Model, "the tokenizer".into());
-        differ(old.pooling != new.pooling, Setting::Model, "the pooling".into());
-        differ(old.layers != new.layers, Setting::Model, "the layers after the pooling".into());
-        differ(old.precision != new.precision, Setting::Model, "the precision of the device".into());
-        differ(
-            self.dim < wanted.dim,
-            Setting::Dim,
-            format!("the dimensions ({} before, now {})", self.dim, wanted.dim),
-        );
-        differ(self.instruction != wanted.instruction, Setting::Instruction, "the instruction".into());
-        differ(self.prompt != wanted.prompt, Setting::Instruction, "the prompt before each text".into());
+        let is_other = old.weights != new.weights || old.architecture != new.architecture;
+        differ(is_other, Setting::Model, all, "the model".into());
+        differ(old.tokenizer != new.tokenizer, Setting::Model, all, "the tokenizer".into());
+        differ(old.pooling != new.pooling, Setting::Model, all, "the pooling".into());
+        differ(old.layers != new.layers, Setting::Model, all, "the layers after the pooling".into());
+        differ(old.precision != new.precision, Setting::Model, all, "the precision of the device".into());
+        let (before, now) = (self.dim, wanted.dim);
+        let name = format!("the dimensions ({before} before, now {now})");
+        differ(before < now, Setting::Dim, all, name);
+        let (before, now) = (self.vector_type, wanted.vector_type);
+        let name = format!("the type of the vectors ({before} before, now {now})");
+        differ(before < now, Setting::VectorType, all, name);
+        differ(self.instruction != wanted.instruction, Setting::Instruction, all, "the instruction".into());
+        differ(self.prompt != wanted.prompt, Setting::Instruction, all, "the prompt before each text".into());
+        let (before, now) = (self.rows, wanted.rows);
+        differ(before != now, Setting::Rows, all, format!("the rows ({before} before, now {now})"));
+        let cut = match wanted.rows {
+            RowKind::Documents => Effect::LongTexts,
+            // The vector of a chunk depends on its own text only, unless a context that is too long was left out.
+            RowKind::Chunks if is_default(&wanted.context) => Effect::Rows,
+            RowKind::Chunks => all,
+        };
+        let is_other = self.chunking != wanted.chunking;
+        differ(is_other, Setting::Tool, cut, "the rules for splitting long texts into chunks".into());
+        // Chunks have another length too if the rows or the rules of this tool are other ones.
+        let cause = |setting| match (self.rows == wanted.rows, is_other) {
+            (false, _) => Setting::Rows,
+            (true, true) => Setting::Tool,
+            (true, false) => setting,
+        };
+        let (before, now) = (self.context, wanted.context);
+        let name = format!("the context of chunks ({before} before, now {now})");
+        differ(before != now, cause(Setting::Context), all, name);
         let (before, now) = (self.max_tokens, wanted.max_tokens);
         differ(
             before != now,
-            Setting::MaxTokens,
+            cause(Setting::MaxTokens),
+            cut,
             format!("the tokens per chunk ({before} before, now {now})"),
         );
-        let (before, now) = (self.rows, wanted.rows);
-        differ(before != now, Setting::Rows, format!("the rows ({before} before, now {now})"));
+        differ(self.chunk_by != wanted.chunk_by, Setting::ChunkBy, cut, "where texts are cut".into());
+        let (before, now) = (self.overlap, wanted.overlap);
         differ(
-            self.chunking != wanted.chunking,
-            Setting::Tool,
-            "the rules for splitting long texts into chunks".into(),
+            before != now,
+            Setting::Overlap,
+            cut,
+            format!("the overlap ({before} before, now {now} tokens)"),
         );
-        parts
+        found
     }
 }
 
@@ -172,7 +255,12 @@ mod tests {
             rows: RowKind::Documents,
             extraction: 1,
             cleaning,
+            whole_pages: false,
             chunking: 1,
+            chunk_by: ChunkBy::default(),
+            overlap: 0,
+            context: ChunkContext::default(),
+            vector_type: VectorType::default(),
         };
         assert!(fingerprint(2).differences(&fingerprint(3)).is_empty());
     }

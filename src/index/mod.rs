@@ -14,6 +14,7 @@ mod metadata;
 mod part;
 mod parts;
 mod pattern;
+pub mod provenance; // the columns that say where a chunk stands
 mod row;
 mod row_batch;
 mod row_count;
@@ -23,12 +24,13 @@ pub(crate) mod search; // finds the rows that are nearest to questions
 mod shared_file;
 mod stream;
 mod table;
+mod vector_column;
 mod writer;
 
 pub use delta::{Changes, DeltaOutput, OPERATION, write_delta};
 pub use file::{IndexFile, Old, Reusable};
 pub use join::{JoinError, Joined, Shards};
-pub use metadata::{Fingerprint, Metadata, RowKind, Setting};
+pub use metadata::{Effect, Fingerprint, Metadata, RowKind, Setting, SettingDifference};
 pub use part::{IndexFileError, Part};
 pub use parts::{Parts, RowAt};
 pub use row::{Row, RowId, Vector};
@@ -37,6 +39,8 @@ pub use row_count::TooManyRows;
 pub use schema::{COLUMNS, DELTA, INDEX};
 
 pub use stream::{
-    DocumentStream, ERROR, EmbeddedStream, Made, Packed, RowStream, TextBatch, TextStream, VectorStream,
+    BLOCKS, DocumentStream, ERROR, EmbeddedStream, Made, Packed, RowStream, TextBatch, TextStream,
+    VectorStream,
 };
+pub use vector_column::{VectorColumn, VectorType};
 pub use writer::{IndexWriter, Written};

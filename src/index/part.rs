@@ -14,22 +14,25 @@ use parquet::arrow::arrow_reader::{
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
-
 use parquet::file::writer::SerializedRowGroupWriter;
+use serde_json::Value;
 
 use super::content::{ContentDigest, RowDigests, row_digest};
 use super::footer::{self, entry, is_delta};
 use super::kept;
-use super::metadata::{Metadata, RowKind};
+use super::metadata::{Fingerprint, Metadata, RowKind};
+use super::provenance::{HEADINGS, TITLE};
 use super::row::{Row, RowId, Vector};
 use super::row_batch::{RowBatch, kept_values};
 use super::row_count::add_rows;
-use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR, vector_dim};
+use super::schema::{COLUMNS, ID, MAGIC, TEXT, VECTOR};
 use super::seal::{self, Seal};
 use super::shared_file::{OpenFile, SharedFile};
+use super::vector_column::{SCALE, VectorColumn};
 use crate::digest::Digest;
 use crate::interrupt::Interrupted;
 use crate::storage::place::Place;
+use crate::text::chunk::{ChunkContext, context_text};
 
 /// Limit on the rows per batch when a file is read. A whole row group in one batch could have more text than one Arrow array
 /// can contain.
@@ -159,9 +162,10 @@ impl Part {
         self.kind
     }
 
-    /// Returns the dimensions of the column `vector`; `None` if this column is missing or has another type.
-    pub(super) fn dim(&self) -> Option<usize> {
-        self.fields().find(VECTOR).and_then(|(_, field)| vector_dim(field.data_type()))
+    /// Returns how the column `vector` is stored; `None` if this column is missing or has another type, or if its scale is missing.
+    pub(super) fn vectors(&self) -> Option<VectorColumn> {
+        let (_, field) = self.fields().find(VECTOR)?;
+        VectorColumn::of(field.data_type(), entry(&self.footer, SCALE).as_deref())
     }
 
     /// Returns the number of rows.
@@ -183,11 +187,11 @@ impl Part {
         self.footer.schema().fields()
     }
 
-    /// Returns whether the file has the columns `id`, `text`, and `vector` with `dim` dimensions.
-    pub(super) fn has_columns(&self, dim: usize) -> bool {
+    /// Returns whether the file has the columns `id`, `text`, and `vector` as `fingerprint` describes them.
+    pub(super) fn has_columns(&self, fingerprint: &Fingerprint) -> bool {
         let is_text =
             |name| self.fields().find(name).is_some_and(|(_, field)| *field.data_type() == DataType::Utf8);
-        is_text(ID) && is_text(TEXT) && self.dim() == Some(dim)
+        is_text(ID) && is_text(TEXT) && self.vectors().is_some_and(|format| fingerprint.has(format))
     }
 
     /// Returns the names of the kept columns.
@@ -210,32 +214,49 @@ impl Part {
     pub(super) fn read_digests(&self, group: usize) -> anyhow::Result<Vec<RowDigests>> {
         let mut rows = Vec::new();
         let names = self.kept_names();
+        let context = self.metadata().map(|metadata| metadata.fingerprint.context).unwrap_or_default();
+        let place = |name| names.iter().position(|&other| other == name);
+        let (title, headings) = (place(TITLE), place(HEADINGS));
         // The decoder may panic on a damaged page, so no page is decoded before its bytes are checked.
         if let Some(seal) = &self.seal {
             seal.check_group(&self.file.get()?, self.footer.metadata(), group)?;
         }
         for batch in self.reader(group, None, &[])? {
-            let batch = RowBatch::new(batch?, self.kind());
+            let batch = self.batch(batch?)?;
             let kept = kept_values(&batch.batch, &names);
             let vectors = batch.vectors()?;
-            let dim = vectors.ncols();
             ensure!(
-                self.metadata().is_none_or(|metadata| metadata.fingerprint.dim == dim),
-                "its vectors have {dim} dimensions, but its metadata gives another number"
+                self.metadata().is_none_or(|metadata| metadata.fingerprint.has(batch.format())),
+                "its vectors have other dimensions or another type than its metadata says"
             );
             let texts = batch.ids()?.zip(batch.documents()?).zip(batch.texts()?);
             for ((((id, (document, chunk)), text), vector), kept) in texts.zip(vectors.rows()).zip(kept) {
+                let embedded = (context != ChunkContext::default()).then(|| {
+                    let title = title.and_then(|at| kept[at].as_str());
+                    let headings = headings.and_then(|at| kept[at].as_array()).into_iter().flatten();
+                    Digest::of(context_text(context, title, headings.filter_map(Value::as_str)) + text)
+                });
                 let (kept, _) = kept::digest(&kept);
                 let text = Digest::of(text);
                 rows.push(RowDigests {
                     whole: row_digest(id, text, vector.as_slice().unwrap_or_default(), kept),
                     document: chunk.is_none_or(|chunk| chunk == 0).then(|| Digest::of(document)),
                     text,
+                    embedded,
                     kept,
                 });
             }
         }
         Ok(rows)
+    }
+
+    /// Converts a batch of rows of this file.
+    ///
+    /// # Errors
+    /// This tool writes no column `vector` of the file's type.
+    pub(super) fn batch(&self, batch: RecordBatch) -> anyhow::Result<RowBatch> {
+        let format = self.vectors().context("it has no column vector that this tool writes")?;
+        Ok(RowBatch::new(batch, self.kind(), format))
     }
 
     /// Reads the footer again, with the page index that [`Part::copy_column`] needs.

@@ -169,7 +169,7 @@ impl Parts {
         let mut row = file.start_of(group);
         let mut read = || -> anyhow::Result<()> {
             for batch in file.reader(group, None, columns)? {
-                let batch = RowBatch::new(batch?, file.kind());
+                let batch = file.batch(batch?)?;
                 f(RowAt { part, row }, &batch)?;
                 row = add_rows(row, batch.rows())?;
             }
@@ -293,10 +293,12 @@ fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
         IndexFileError::Damaged(e) => anyhow!("cannot be read as an index: {e}; build it again"),
         IndexFileError::Unreadable(e) => e.context("cannot be read; check the disk"),
     })?;
-    let dim = known(&part)?.fingerprint.dim;
+    let fingerprint = &known(&part)?.fingerprint;
     ensure!(
-        part.has_columns(dim),
-        "does not have the columns id, text and vector with {dim} dimensions; name the file that `qwen3-index build` wrote"
+        part.has_columns(fingerprint),
+        "does not have the columns id, text and vector with {} dimensions of the type {}; name the file that `qwen3-index build` wrote",
+        fingerprint.dim,
+        fingerprint.vector_type
     );
     Ok(Some(part))
 }
@@ -310,6 +312,9 @@ fn known(part: &Part) -> anyhow::Result<&Metadata> {
 fn difference(first: &Fingerprint, other: &Fingerprint) -> Option<String> {
     if first.dim != other.dim {
         return Some(format!("its vectors have {} dimensions instead of {}", other.dim, first.dim));
+    }
+    if first.vector_type != other.vector_type {
+        return Some(format!("its vectors are {} instead of {}", other.vector_type, first.vector_type));
     }
     if !first.model.is_same_model(&other.model) {
         return Some("its vectors were made with another model".to_owned());

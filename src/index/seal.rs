@@ -19,6 +19,7 @@ use tempfile::NamedTempFile;
 use super::content::ContentDigest;
 use super::metadata::Metadata;
 use super::shared_file::OpenFile;
+use super::vector_column::SCALE;
 use crate::digest::{Digest, hex};
 
 /// The metadata key under which a file stores the digests of its row groups, one after the other.
@@ -60,15 +61,16 @@ impl SealWriter {
     }
 
     /// Returns all metadata entries of the file. The last entry has zeros, which [`SealWriter::seal`] replaces.
-    pub fn entries(&self, metadata: &Metadata, content: &str) -> anyhow::Result<[KeyValue; 4]> {
+    pub fn entries(&self, metadata: &Metadata, content: &str) -> anyhow::Result<Vec<KeyValue>> {
         let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), Some(value));
         let groups = self.groups.iter().map(|group| hex(group.as_bytes())).collect();
-        Ok([
+        let mut entries = vec![
             entry(Metadata::KEY, serde_json::to_string(metadata)?),
             entry(ContentDigest::KEY, content.to_owned()),
-            entry(GROUPS, groups),
-            entry(TAIL, "0".repeat(2 * DIGITS)),
-        ])
+        ];
+        entries.extend(metadata.fingerprint.vectors().scale().map(|scale| entry(SCALE, scale)));
+        entries.extend([entry(GROUPS, groups), entry(TAIL, "0".repeat(2 * DIGITS))]);
+        Ok(entries)
     }
 
     /// Stores the digest of the tail in a complete file with the metadata entries of [`SealWriter::entries`]. `data_end` is the
@@ -181,9 +183,9 @@ pub fn check_tail(file: &OpenFile) -> anyhow::Result<Option<u64>> {
 fn bytes_of(footer: &ParquetMetaData, group: usize) -> anyhow::Result<Range<u64>> {
     let end = |group: usize| {
         let last = footer.row_group(group).columns().last().context("a row group has no columns")?;
-        let (start, length) =
-            (u64::try_from(last.data_page_offset())?, u64::try_from(last.compressed_size())?);
-        anyhow::Ok(start + length)
+        // A column with a dictionary begins with the dictionary.
+        let start = last.dictionary_page_offset().unwrap_or(last.data_page_offset());
+        anyhow::Ok(u64::try_from(start)? + u64::try_from(last.compressed_size())?)
     };
     Ok(group.checked_sub(1).map_or(Ok(0), end)?..end(group)?)
 }
@@ -206,6 +208,7 @@ mod tests {
     use crate::index::row::RowId;
     use crate::index::shared_file::SharedFile;
     use crate::index::table::{Table, TableRow};
+    use crate::index::vector_column::{VectorColumn, VectorType};
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
@@ -218,25 +221,61 @@ mod tests {
     const ROWS: usize = 21;
     const NAME: &str = "index.parquet";
 
-    /// Writes a small index with a kept column, and with this text in all rows and in the statistics.
-    fn index(text: &str) -> Vec<u8> {
+    /// Writes a small index with this type of vectors, and with this text in all rows and in the statistics. The vectors are the last
+    /// column.
+    fn index_of(kind: VectorType, text: &str) -> Vec<u8> {
+        let mut table = Table::new(NamedTempFile::new().unwrap(), VectorColumn::new(kind, 4), &[]).unwrap();
+        for n in 0..ROWS {
+            let id = RowId { document: format!("document {n}"), chunk: None };
+            let vector = vec![0.5, 0.5, 0.5, -0.5].into();
+            table.push(TableRow { id, text: text.to_owned(), vector, kept: [].into() }).unwrap();
+        }
+        let (file, _) = table.finish(&metadata(kind)).unwrap();
+        fs::read(file.path()).unwrap()
+    }
+
+    fn metadata(kind: VectorType) -> Metadata {
         let model =
             json!({"architecture": "x", "weights": "0a", "tokenizer": "0b", "pooling": null, "width": 4});
         let fingerprint = json!({
             "model": model, "dim": 4, "instruction": null, "max_tokens": 9, "rows": "documents",
-            "extraction": 1, "cleaning": 1, "chunking": 1,
+            "extraction": 1, "cleaning": 1, "chunking": 1, "vector_type": kind,
         });
         let metadata = json!({"tool": "qwen3-index", "model_file": "m.onnx", "fingerprint": fingerprint});
+        serde_json::from_value(metadata).unwrap()
+    }
+
+    #[test]
+    fn every_byte_of_small_vectors_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        for kind in [VectorType::F16, VectorType::I8] {
+            let bytes = index_of(kind, "text");
+            fs::write(&path, &bytes).unwrap();
+            IndexFile::open(&path).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            for at in 0..bytes.len() {
+                file.write_all_at(&[bytes[at] ^ 1 << (at % 8)], at as u64).unwrap();
+                let opened = IndexFile::open(&path);
+                assert!(matches!(opened, Err(IndexFileError::Damaged(_))), "{kind}: byte {at}");
+                file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+            }
+        }
+    }
+
+    /// Writes a small index with a kept column, and with this text in all rows and in the statistics.
+    fn index(text: &str) -> Vec<u8> {
+        let vectors = VectorColumn::new(VectorType::F32, 4);
         let mut column = KeptColumn::new("price");
         column.widen(&json!(1));
-        let mut table = Table::new(tempfile::NamedTempFile::new().unwrap(), 4, &[column]).unwrap();
+        let mut table = Table::new(NamedTempFile::new().unwrap(), vectors, &[column]).unwrap();
         for n in 0..ROWS {
             let id = RowId { document: format!("document {n}"), chunk: None };
             let text = text.to_owned();
             let kept = vec![json!(n)].into();
             table.push(TableRow { id, text, vector: vec![0.5, 0.5, 0.5, -0.5].into(), kept }).unwrap();
         }
-        let (file, _) = table.finish(&serde_json::from_value(metadata).unwrap()).unwrap();
+        let (file, _) = table.finish(&metadata(VectorType::F32)).unwrap();
         fs::read(file.path()).unwrap()
     }
 

@@ -78,7 +78,7 @@ fn search_group(
 ) -> anyhow::Result<()> {
     let columns = if search.by_document { vec![ID, VECTOR] } else { vec![VECTOR] };
     parts.read(group, &columns, |first, batch| {
-        let scores = questions.dot(&batch.vectors()?.t());
+        let scores = questions.dot(&batch.unit_vectors()?.t());
         let documents: Vec<Option<Digest>> = match search.by_document {
             true => batch.documents()?.map(|(document, _)| Some(Digest::of(document))).collect(),
             false => vec![None; batch.rows()],

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, FixedSizeListArray, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -16,8 +16,9 @@ use super::content::ContentDigest;
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::row::RowId;
-use super::schema::{VECTOR, element, list_length, schema};
+use super::schema::{VECTOR, schema};
 use super::seal::SealWriter;
+use super::vector_column::{VectorColumn, VectorType, list_length};
 
 /// Limit on the rows per row group. With 1,024 dimensions, the vectors of a full row group have 16 MiB. This is large enough for
 /// a fast scan, and small enough to buffer.
@@ -49,7 +50,7 @@ pub struct TableRow {
 pub struct Table {
     writer: ArrowWriter<SealWriter>,
     schema: Arc<Schema>,
-    dim: usize,
+    vectors: VectorColumn,
     kept: Vec<KeptColumn>,
     content: ContentDigest,
     buffer: Vec<TableRow>,
@@ -60,12 +61,16 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(file: NamedTempFile, dim: usize, kept: &[KeptColumn]) -> anyhow::Result<Self> {
-        let schema = schema(dim, kept);
+    pub fn new(file: NamedTempFile, vectors: VectorColumn, kept: &[KeptColumn]) -> anyhow::Result<Self> {
+        let schema = schema(&vectors, kept);
         Ok(Table {
-            writer: ArrowWriter::try_new(SealWriter::new(file), schema.clone(), Some(properties()?))?,
+            writer: ArrowWriter::try_new(
+                SealWriter::new(file),
+                schema.clone(),
+                Some(properties(vectors.kind)?),
+            )?,
             schema,
-            dim,
+            vectors,
             kept: kept.to_vec(),
             content: ContentDigest::default(),
             buffer: Vec::new(),
@@ -77,8 +82,10 @@ impl Table {
 
     /// # Panics
     /// If the vector does not have the dimensions of the file, or if the row does not have one value per kept column.
-    pub fn push(&mut self, row: TableRow) -> anyhow::Result<()> {
-        assert_eq!(row.vector.len(), self.dim, "dimensions of a vector");
+    pub fn push(&mut self, mut row: TableRow) -> anyhow::Result<()> {
+        assert_eq!(row.vector.len(), self.vectors.dim, "dimensions of a vector");
+        // The digest is over the numbers that a reader gets.
+        self.vectors.round(&mut row.vector);
         assert_eq!(row.kept.len(), self.kept.len(), "values of kept columns");
         let id = row.id.to_string();
         let (kept, kept_bytes) = kept::digest(&row.kept);
@@ -104,16 +111,17 @@ impl Table {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        let mut vectors = Vec::with_capacity(self.buffer.len() * self.dim);
+        let VectorColumn { kind, dim, .. } = self.vectors;
+        let mut vectors = Vec::with_capacity(self.buffer.len() * dim);
         self.buffer.iter().for_each(|row| vectors.extend_from_slice(&row.vector));
-        self.group_bytes += mem::take(&mut self.string_bytes) + size_of_val(vectors.as_slice());
-        let vectors = Arc::new(Float32Array::from(vectors));
+        self.group_bytes += mem::take(&mut self.string_bytes) + vectors.len() * kind.bytes();
+        let vectors = self.vectors.encode(vectors);
         let ids: StringArray = self.buffer.iter().map(|row| Some(row.id.to_string())).collect();
         let texts: StringArray = self.buffer.iter().map(|row| Some(row.text.as_str())).collect();
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(ids),
             Arc::new(texts),
-            Arc::new(FixedSizeListArray::try_new(element(), list_length(self.dim), vectors, None)?),
+            Arc::new(FixedSizeListArray::try_new(kind.element(), list_length(dim), vectors, None)?),
         ];
         let kept = self.kept.iter().enumerate();
         columns.extend(kept.map(|(at, column)| column.array(self.buffer.iter().map(|row| &row.kept[at]))));
@@ -141,12 +149,15 @@ impl Table {
     }
 }
 
-pub fn properties() -> anyhow::Result<WriterProperties> {
+/// Returns the settings of a file with vectors of the type `vectors`.
+pub fn properties(vectors: VectorType) -> anyhow::Result<WriterProperties> {
     let vector = ColumnPath::from([VECTOR, "list", "element"].map(str::to_owned).to_vec());
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         // Few ids, texts and vectors occur more than once, so a dictionary would only cost memory.
         .set_dictionary_enabled(false)
+        // Parquet has no type for bytes: an integer takes 4 bytes, but its number in a dictionary of 255 integers takes 1 byte.
+        .set_column_dictionary_enabled(vector.clone(), vectors == VectorType::I8)
         .set_data_page_size_limit(PAGE_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         // Vectors are too random to compress.

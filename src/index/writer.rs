@@ -11,6 +11,7 @@ use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::part::cannot_read_back;
+use super::provenance::MoreColumns;
 use super::row::{Row, Vector};
 use super::row_count::add_rows;
 use super::table::{Table, TableRow};
@@ -53,10 +54,10 @@ pub struct IndexWriter<'a> {
 }
 
 impl<'a> IndexWriter<'a> {
-    /// Creates a writer. The file is created later. `keep` names the kept columns.
-    pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, keep: &[String]) -> Self {
-        let kept = keep.iter().map(|name| KeptColumn::new(name)).collect();
-        let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(keep.iter().map(String::as_str)));
+    /// Creates a writer. The file is created later. `columns` are the columns after `vector`.
+    pub fn new(place: &'a Place, old: Option<&'a Old>, metadata: Metadata, columns: &MoreColumns) -> Self {
+        let kept = columns.columns();
+        let keeps_the_same = old.is_some_and(|old| old.file.keeps_names(columns.names().into_iter()));
         IndexWriter { place, old, metadata, kept, keeps_the_same, table: None, rows: 0 }
     }
 
@@ -124,7 +125,7 @@ impl<'a> IndexWriter<'a> {
         }
         assert!(new.doubled_id().is_none(), "two documents have the same id");
         let is_alike =
-            |old: &Old| old.has_vectors() && old.file.dim() == self.dim() && old.file.keeps(&self.kept);
+            |old: &Old| old.has_vectors() && old.file.format() == new.format() && old.file.keeps(&self.kept);
         let is_alike = self.old.is_some_and(is_alike);
         let changes = Changes::between(old, &new, is_alike);
         let bytes = file.as_file().metadata()?.len();
@@ -201,7 +202,7 @@ impl<'a> IndexWriter<'a> {
     }
 
     fn new_table(&self) -> anyhow::Result<Table> {
-        Table::new(self.place.temporary()?, self.dim(), &self.kept)
+        Table::new(self.place.temporary()?, self.metadata.fingerprint.vectors(), &self.kept)
     }
 
     /// Copies the first `count` rows of `from`. The kept columns of `from` and of the new file must have the same names.

@@ -19,11 +19,18 @@ pub struct ModelMetadata {
     pub metadata_props: Vec<StringStringEntryProto>,
 }
 
+impl ModelMetadata {
+    /// Returns whether there is an entry with this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.metadata_props.iter().any(|entry| entry.key() == key)
+    }
+}
+
 /// Reads a JSON value from the metadata of a graph. Returns `None` if there is no such value, or if it cannot be read.
 pub fn metadata<T: DeserializeOwned>(graph: &Path, key: &str) -> Option<T> {
     let length = fs::metadata(graph).ok()?.len();
     let bytes = (length <= GRAPH_BYTES_MAX).then(|| fs::read(graph).ok())??;
     let entries = ModelMetadata::decode(&*bytes).ok()?.metadata_props;
-    let entry = entries.into_iter().find(|entry| entry.key.as_deref() == Some(key))?;
+    let entry = entries.into_iter().find(|entry| entry.key() == key)?;
     serde_json::from_str(&entry.value?).ok()
 }

@@ -82,6 +82,7 @@ impl<'a> Account<'a> {
         match item {
             PreparedDocument::Ready(ready) => {
                 self.tally.found(ready.document.encoding);
+                self.tally.repaired(&ready.document, self.reporter);
                 self.mark(ready.id, Missing::found);
                 ready.same_text.iter().for_each(|&row| self.has_text_of(row));
                 return Ok(Some(ready));

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::{iter, mem, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ use super::ahead::Ahead;
 use crate::digest::Digest;
 use crate::error::{DocumentError, Failure, Lost};
 use crate::shard::Shard;
-use crate::source::{Document, Found, LeftOut, Origin, Raw, Reading, Roots};
+use crate::source::{Document, Found, LeftOut, Origin, Raw, RawFile, Reading, Roots, documents};
 
 /// Limit on the documents per group. The documents of a group are read in parallel.
 const GROUP_DOCUMENTS: usize = 256;
@@ -62,7 +62,7 @@ fn read_groups(inputs: Inputs, groups: Receiver<Vec<Found>>, sender: &Sender<Vec
     let mut ids = SeenIds::with_capacity(0);
     for group in groups {
         let mut read: Vec<ReadDocument> =
-            group.into_par_iter().filter_map(|found| read_one(found, inputs)).collect();
+            group.into_par_iter().flat_map_iter(|found| read_all(found, inputs)).collect();
         for item in &mut read {
             if let ReadDocument::Document(document, id) = item
                 && !document.content.text().is_empty()
@@ -115,29 +115,50 @@ fn group(found: &mut impl Iterator<Item = Found>) -> Vec<Found> {
     group
 }
 
-/// Reads one item that was found. Returns `None` for a document of another shard. In every shard after the first shard, returns
-/// `None` for a skipped file, and [`ReadDocument::Unassigned`] for a failure that names no document.
-pub(super) fn read_one(found: Found, inputs: Inputs) -> Option<ReadDocument> {
-    let is_first = inputs.shard.is_none_or(|shard| shard.index() == 0);
-    match found {
-        Found::LeftOut(why) => is_first.then_some(ReadDocument::LeftOut(why)),
-        Found::Failed(failure) => failed(failure, inputs),
-        Found::Nothing(root) => Some(ReadDocument::Nothing(root)),
-        Found::Raw(raw) => read_raw(raw, inputs).unwrap_or_else(|failure| failed(failure, inputs)),
+/// Reads one item that was found, and the files inside of it, such as the attachments of a mail. Leaves out documents of other
+/// shards. In every shard after the first shard, leaves out skipped files, and returns [`ReadDocument::Unassigned`] for a failure
+/// that names no document.
+pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
+    let mut read = Vec::new();
+    // The items that are left at each depth.
+    let mut left: Vec<Box<dyn Iterator<Item = Found>>> = vec![Box::new(iter::once(found))];
+    while let Some(items) = left.last_mut() {
+        match items.next() {
+            None => drop(left.pop()),
+            Some(Found::Raw(raw)) => match read_raw(raw, inputs) {
+                Ok((document, attached)) => {
+                    read.extend(document);
+                    let open = |file| documents(file, false, inputs.reading);
+                    left.push(Box::new(attached.into_iter().flat_map(open)));
+                }
+                Err(failure) => read.extend(failed(failure, inputs)),
+            },
+            Some(Found::LeftOut(why)) => {
+                read.extend(inputs.is_first().then_some(ReadDocument::LeftOut(why)));
+            }
+            Some(Found::Failed(failure)) => read.extend(failed(failure, inputs)),
+            Some(Found::Nothing(root)) => read.push(ReadDocument::Nothing(root)),
+        }
     }
+    read
 }
 
-fn read_raw(raw: Raw, inputs: Inputs) -> Result<Option<ReadDocument>, Failure> {
+/// Reads a document. Returns it, unless it belongs to another shard, and the files inside of it.
+fn read_raw(raw: Raw, inputs: Inputs) -> Result<(Option<ReadDocument>, Vec<RawFile>), Failure> {
     if raw.id().is_some_and(|id| !inputs.have(Digest::of(id))) {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let mut document = raw.read(inputs.reading)?;
+    let attached = mem::take(&mut document.attached);
     let id = Digest::of(&document.id);
     if !inputs.have(id) {
-        return Ok(None);
+        return Ok((None, attached));
     }
     document.content = document.content.clean();
-    Ok(Some(ReadDocument::Document(document, id)))
+    if inputs.reading.wants_title && document.title.as_ref().is_none_or(String::is_empty) {
+        document.title = document.content.first_heading().map(str::to_owned);
+    }
+    Ok((Some(ReadDocument::Document(document, id)), attached))
 }
 
 fn failed(failure: Failure, inputs: Inputs) -> Option<ReadDocument> {
@@ -151,6 +172,10 @@ fn failed(failure: Failure, inputs: Inputs) -> Option<ReadDocument> {
 }
 
 impl Inputs<'_> {
+    fn is_first(&self) -> bool {
+        self.shard.is_none_or(|shard| shard.index() == 0)
+    }
+
     fn have(&self, id: Digest) -> bool {
         self.shard.is_none_or(|shard| shard.has(id))
     }

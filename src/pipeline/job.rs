@@ -1,11 +1,14 @@
 //! The settings of a build, and the model, journal and outputs that a build works with. `command` makes all of them.
 
+use super::chunk_store::ChunkStore;
 use super::intake::Inputs;
 use super::journal::Journal;
 use super::tally::{Tally, Work};
+use crate::index::provenance::{DocumentColumn, MoreColumns};
 use crate::index::{Old, Row, RowKind};
 use crate::shard::Shard;
 use crate::source::{Reading, Roots};
+use crate::text::chunk::ChunkRules;
 use crate::text::tokenize::Tokenizer;
 use crate::vector::embedder::Embedder;
 
@@ -21,15 +24,17 @@ pub struct Job {
     /// Loads the tokenizer of the model, which also puts the instruction before each text. The run calls this function when a text
     /// has to be split into chunks for the first time.
     pub tokenizer: LoadTokenizer,
-    /// Limit on the tokens of a chunk, special tokens included.
-    pub max_tokens: usize,
-    /// Limit on the tokens of a document. A longer document fails, unless each row is a document and
-    /// the old file has a vector for its text.
-    pub document_tokens: usize,
+    /// How texts are split. A document with more tokens than the limit fails, unless each row is a document and the old file has a
+    /// vector for its text.
+    pub chunking: ChunkRules,
     /// Limit on the tokens of a batch, padding included; `None` to use the lowest limit of the devices.
     pub batch_tokens: Option<usize>,
     /// Whether a row is a document or a chunk.
     pub rows: RowKind,
+    /// The columns of the new file after `vector`.
+    pub columns: MoreColumns,
+    /// The sizes of the rows in the old file, if the new file has such columns and the old file has them already.
+    pub old_sizes: Option<Vec<DocumentSize>>,
     /// Dimensions of the vectors in the new file.
     pub dim: usize,
     /// The shard that this build reads; `None` to read all documents.
@@ -44,6 +49,15 @@ pub struct Job {
     pub allow_shrink: bool,
     /// Whether this is a dry run, which writes nothing, and embeds only for a few seconds to measure the speed.
     pub is_dry: bool,
+}
+
+/// How much the model received for a document.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DocumentSize {
+    /// The number of tokens, special tokens included.
+    pub tokens: u64,
+    /// The number of chunks.
+    pub chunks: u64,
 }
 
 /// The file that is at the output path when the run begins.
@@ -83,6 +97,12 @@ impl OldOutput<Old> {
 }
 
 impl Job {
+    /// Returns whether the new file says how long its documents are.
+    pub(super) fn wants_sizes(&self) -> bool {
+        let is_size = |column: &DocumentColumn| *column != DocumentColumn::Title;
+        self.columns.of_documents.iter().any(is_size)
+    }
+
     pub(super) fn inputs(&self) -> Inputs<'_> {
         Inputs { roots: &self.roots, reading: &self.reading, shard: self.shard }
     }
@@ -94,6 +114,8 @@ pub struct Engine<'a> {
     pub load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
     /// The vectors that were made in this run or in earlier, interrupted runs.
     pub journal: &'a mut Journal,
+    /// The vectors of the chunks of long documents, from earlier runs.
+    pub chunk_store: &'a mut ChunkStore,
     /// The function that receives the rows, in their final order.
     pub sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
     /// Counts of documents. The build updates the counts while it runs.

@@ -15,15 +15,13 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 
 use super::flush::FlushedFile;
+use super::record::{RecordFormat, is_whole};
 use crate::digest::Digest;
 use crate::model::ModelFingerprint;
 use crate::vector::embedding::Embedding;
 
 /// Limit on the bytes of the first line.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
-
-/// Length of the checksum at the end of each record, in bytes.
-const CHECKSUM_BYTES: usize = 8;
 
 /// The first line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +57,7 @@ impl Header {
 /// Why the vectors of an interrupted run cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Useless {
+    /// Another model made them.
     OfAnotherModel,
     /// This run has `--rebuild`, and that run had not.
     BeforeRebuild,
@@ -67,8 +66,7 @@ pub enum Useless {
 /// The vectors of this run, and of interrupted runs before this run.
 pub struct Journal {
     path: PathBuf,
-    /// Dimensions of the vectors.
-    width: usize,
+    format: RecordFormat,
     /// The file to read vectors from; `None` if no file has vectors that this run can use.
     stored: Option<Stored>,
     /// Maps the digest of a chunk's token ids to the index of the chunk's record in the file. An entry needs 24 to 48 bytes.
@@ -118,7 +116,7 @@ impl Journal {
     pub fn look(path: &Path, header: &Header) -> io::Result<Self> {
         let mut journal = Journal {
             path: path.to_owned(),
-            width: header.model.width,
+            format: RecordFormat { digests: 1, width: header.model.width },
             stored: None,
             records: HashMap::new(),
             count: 0,
@@ -153,13 +151,13 @@ impl Journal {
         let (Some(&number), Some(stored)) = (self.records.get(chunk), &mut self.stored) else {
             return Ok(None);
         };
-        let mut record = vec![0; record_bytes(self.width)];
-        stored.file.seek(SeekFrom::Start(stored.offset(number, self.width)))?;
+        let mut record = vec![0; self.format.bytes()];
+        stored.file.seek(SeekFrom::Start(stored.offset(number, self.format)))?;
         stored.file.read_exact(&mut record)?;
         if !is_whole(&record) {
             return Err(io::Error::other("the checksum of a vector is wrong"));
         }
-        Ok(Some(Embedding::stored(vector(&record))))
+        Ok(Some(self.format.vector(&record)))
     }
 
     /// Adds a vector. If this process dies, the vector survives. If the power fails, the vector survives only if the file was
@@ -171,12 +169,12 @@ impl Journal {
     /// # Panics
     /// If the vector does not have the dimensions of the model, or if the journal was opened by [`Journal::look`].
     pub fn push(&mut self, chunk: Digest, vector: &Embedding) -> io::Result<()> {
-        assert_eq!(vector.values().len(), self.width, "a vector of the model's width");
+        assert_eq!(vector.values().len(), self.format.width, "a vector of the model's width");
         if self.records.contains_key(&chunk) {
             return Ok(());
         }
         let count = next(self.count)?;
-        self.write(&record(&chunk, vector))?;
+        self.write(&self.format.record(&[chunk], vector))?;
         self.records.insert(chunk, self.count);
         self.count = count;
         Ok(())
@@ -208,7 +206,7 @@ impl Journal {
             }
         };
         let stored = self.stored.insert(Stored { file: File::open(&self.path)?, header_bytes });
-        let end = stored.offset(self.count, self.width);
+        let end = stored.offset(self.count, self.format);
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
         file.sync_all()?;
@@ -251,11 +249,11 @@ impl Journal {
         let parsed = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Header>(line).ok());
         let Some(there) = parsed else { return Ok(()) };
         if let Some(why) = there.useless(header) {
-            let vectors = (length - line.len() as u64) / record_bytes(there.model.width) as u64;
+            let vectors = (length - line.len() as u64) / RecordFormat { digests: 1, width: there.model.width }.bytes() as u64;
             self.useless = Some((vectors, why)).filter(|_| vectors > 0);
             return Ok(());
         }
-        let mut record = vec![0; record_bytes(self.width)];
+        let mut record = vec![0; self.format.bytes()];
         loop {
             let end = line.len() as u64 + (u64::from(self.count) + 1) * record.len() as u64;
             match reader.read_exact(&mut record) {
@@ -266,9 +264,7 @@ impl Journal {
                 Err(e) => return Err(e),
                 Ok(()) => break,
             }
-            let mut digest = [0; Digest::BYTES];
-            digest.copy_from_slice(&record[..Digest::BYTES]);
-            self.records.insert(Digest::from_bytes(digest), self.count);
+            self.records.insert(self.format.digest(&record, 0), self.count);
             self.count = next(self.count)?;
         }
         self.resumed = self.records.len();
@@ -279,8 +275,8 @@ impl Journal {
 
 impl Stored {
     /// Returns the offset of the record with this index, in bytes.
-    fn offset(&self, number: u32, width: usize) -> u64 {
-        self.header_bytes + u64::from(number) * record_bytes(width) as u64
+    fn offset(&self, number: u32, format: RecordFormat) -> u64 {
+        self.header_bytes + u64::from(number) * format.bytes() as u64
     }
 }
 
@@ -289,39 +285,12 @@ fn next(count: u32) -> io::Result<u32> {
     count.checked_add(1).ok_or_else(full)
 }
 
-fn record_bytes(width: usize) -> usize {
-    Digest::BYTES + size_of::<f32>() * width + CHECKSUM_BYTES
-}
-
-fn record(chunk: &Digest, vector: &Embedding) -> Vec<u8> {
-    let mut record = Vec::with_capacity(record_bytes(vector.values().len()));
-    record.extend(chunk.as_bytes());
-    record.extend(vector.values().iter().flat_map(|number| number.to_le_bytes()));
-    record.extend(checksum(&record));
-    record
-}
-
-fn vector(record: &[u8]) -> Box<[f32]> {
-    let bytes = &record[Digest::BYTES..record.len() - CHECKSUM_BYTES];
-    bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
-}
-
-fn is_whole(record: &[u8]) -> bool {
-    let (content, sum) = record.split_at(record.len() - CHECKSUM_BYTES);
-    checksum(content) == sum
-}
-
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let mut checksum = [0; CHECKSUM_BYTES];
-    checksum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM_BYTES]);
-    checksum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const WIDTH: usize = 3;
+    const BYTES: usize = Digest::BYTES + 4 * WIDTH + 8;
 
     fn open(path: &Path) -> Journal {
         let model = ModelFingerprint { width: WIDTH, ..ModelFingerprint::default() };
@@ -376,9 +345,8 @@ mod tests {
         let path = folder.path().join("journal");
         push(&mut open(&path), 0..3);
         let bytes = fs::read(&path).unwrap();
-        let records = bytes.len() - 3 * record_bytes(WIDTH);
-        let [a, b, c] =
-            [0, 1, 2].map(|at| &bytes[records + at * record_bytes(WIDTH)..][..record_bytes(WIDTH)]);
+        let records = bytes.len() - 3 * BYTES;
+        let [a, b, c] = [0, 1, 2].map(|at| &bytes[records + at * BYTES..][..BYTES]);
         fs::write(&path, [&bytes[..records], a, b, a, c].concat()).unwrap();
         check(&mut open(&path), 0..3);
     }
@@ -388,7 +356,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         push(&mut open(&path), 0..3);
-        let header = fs::read(&path).unwrap().len() - 3 * record_bytes(WIDTH);
+        let header = fs::read(&path).unwrap().len() - 3 * BYTES;
         File::options().write(true).open(&path).unwrap().set_len(header as u64 - 1).unwrap();
         push(&mut open(&path), 0..4);
         assert_eq!(open(&path).resumed(), 4);

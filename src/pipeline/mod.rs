@@ -18,6 +18,7 @@
 
 mod account; // counts documents, reports failures, marks documents of the old file
 mod ahead;
+mod chunk_store; // vectors of the chunks of long documents, from run to run
 mod emit; // makes rows of documents that have all their vectors
 mod flush; // writes a file that a thread flushes to disk
 mod intake;
@@ -26,6 +27,7 @@ pub mod journal; // writes each vector to disk immediately
 mod pending; // documents that wait for vectors, in order
 mod prepare;
 mod queue; // embeds batches, on one thread per device
+mod record; // a vector in the journal and in the chunk store
 mod run;
 mod stale;
 mod step; // decides the next step of the run
@@ -34,7 +36,8 @@ mod window; // collects chunks until batches are planned
 
 pub use account::TooFewDocuments;
 pub use ahead::Ahead;
+pub use chunk_store::ChunkStore;
 pub use intake::{ReadDocument, read};
-pub use job::{Engine, Job, LoadTokenizer, OldOutput};
+pub use job::{DocumentSize, Engine, Job, LoadTokenizer, OldOutput};
 pub use run::run;
 pub use tally::{Reused, Tally, TallyWording, Work};

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::iter;
-use std::ops::Range;
 
+use super::job::DocumentSize;
 use crate::digest::Digest;
 use crate::error::NoVector;
 use crate::index::{RowKind, Vector};
 use crate::source::Document;
+use crate::text::chunk::ChunkPlace;
 use crate::vector::batch::ChunkKey;
 use crate::vector::embedding::Embedding;
 
@@ -33,8 +34,8 @@ pub(super) struct PendingDocument {
 }
 
 pub(super) enum PendingVectors {
-    /// The row of the old file that has the document's vector.
-    Old(u32),
+    /// The row of the old file that has the document's vector, and the size of the document if the new file has it.
+    Old(u32, DocumentSize),
     Chunks {
         chunks: Vec<PendingChunk>,
         /// Number of chunks that do not have a vector yet.
@@ -43,8 +44,8 @@ pub(super) enum PendingVectors {
 }
 
 pub(super) struct PendingChunk {
-    /// The byte range of the chunk in the document's text.
-    pub span: Range<usize>,
+    /// The place of the chunk in the document.
+    pub place: ChunkPlace,
     /// The digest of the chunk's token ids.
     pub digest: Digest,
     /// `None` until the model has made the vector. In a dry run, the vector stays `None` if an earlier chunk with the same token
@@ -57,7 +58,7 @@ impl PendingVectors {
     pub fn rows(&self, kind: RowKind) -> usize {
         match self {
             PendingVectors::Chunks { chunks, .. } if kind == RowKind::Chunks => chunks.len(),
-            PendingVectors::Old(_) | PendingVectors::Chunks { .. } => 1,
+            PendingVectors::Old(..) | PendingVectors::Chunks { .. } => 1,
         }
     }
 }
@@ -65,7 +66,7 @@ impl PendingVectors {
 impl PendingDocument {
     fn has_all_vectors(&self) -> bool {
         match self.vectors {
-            PendingVectors::Old(_) => true,
+            PendingVectors::Old(..) => true,
             PendingVectors::Chunks { missing, .. } => missing == 0,
         }
     }
@@ -106,7 +107,7 @@ impl Pending {
     pub fn digest(&self, key: ChunkKey) -> Digest {
         match &self.documents[key.document - self.gone].vectors {
             PendingVectors::Chunks { chunks, .. } => chunks[key.chunk].digest,
-            PendingVectors::Old(_) => panic!("{key:?} is a document with a vector in the old file"),
+            PendingVectors::Old(..) => panic!("{key:?} is a document with a vector in the old file"),
         }
     }
 

@@ -1,20 +1,18 @@
 //! Runs the stages before the model: reads and cleans documents, looks for vectors in the old file, and splits texts into
 //! tokenized chunks. The documents of a group are prepared in parallel with rayon.
 
-use std::ops::Range;
-
 use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::intake::{ReadDocument, SeenIds, groups, read_one};
-use super::job::Job;
+use super::intake::{ReadDocument, SeenIds, groups, read_all};
+use super::job::{DocumentSize, Job};
 use crate::console::Reporter;
 use crate::digest::Digest;
 use crate::error::{Failure, Lost};
 use crate::index::{IndexFile, RowKind};
 use crate::source::{Document, Found, LeftOut};
-use crate::text::chunk::{Chunk, TokenLimits, chunk};
+use crate::text::chunk::{Chunk, ChunkPlace, chunk, context_text, heading_text};
 use crate::text::tokenize::{Encoding, Tokenizer};
 
 /// A document with a text that is not empty after cleaning.
@@ -30,15 +28,14 @@ pub(super) struct Ready {
 
 /// The source of a document's vector.
 pub(super) enum VectorSource {
-    /// The row of the old file that has the document's text.
-    Old(u32),
+    /// The row of the old file that has the document's text, and the size of the document if the new file has it.
+    Old(u32, DocumentSize),
     /// The chunks of the document's text, at least one.
     Chunks(Vec<PreparedChunk>),
 }
 
 pub(super) struct PreparedChunk {
-    /// The byte range of the chunk in the document's text.
-    pub span: Range<usize>,
+    pub place: ChunkPlace,
     pub encoding: Encoding,
     /// The digest of the chunk's token ids. The vector depends only on the token ids and on the model.
     pub digest: Digest,
@@ -50,7 +47,7 @@ impl Ready {
     /// Returns the number of tokens in all chunks of the document.
     pub fn tokens(&self) -> usize {
         match &self.content {
-            VectorSource::Old(_) => 0,
+            VectorSource::Old(..) => 0,
             VectorSource::Chunks(chunks) => chunks.iter().map(|chunk| chunk.encoding.len()).sum(),
         }
     }
@@ -152,7 +149,9 @@ fn prepare_group(
     job: &Job,
     tokenizer: &mut Option<Tokenizer>,
 ) -> anyhow::Result<Vec<PreparedDocument>> {
-    let group = group.into_par_iter().filter_map(|found| look_up(found, job));
+    let group = group
+        .into_par_iter()
+        .flat_map_iter(|found| read_all(found, job.inputs()).into_iter().map(|read| look_up(read, job)));
     if let Some(tokenizer) = tokenizer {
         return Ok(group.map(|item| item.split_with(tokenizer, job)).collect());
     }
@@ -165,29 +164,45 @@ fn prepare_group(
     Ok(group.into_iter().filter_map(prepared).collect())
 }
 
-/// Reads a document. If rows are documents, looks for its text in the old file.
-fn look_up(found: Found, job: &Job) -> Option<LookedUp> {
-    let prepared = match read_one(found, job.inputs())? {
+/// If rows are documents, looks for the text of a document in the old file.
+fn look_up(read: ReadDocument, job: &Job) -> LookedUp {
+    let prepared = match read {
         ReadDocument::Document(document, id) => match row_of(&document, id, job) {
             _ if document.content.text().is_empty() => PreparedDocument::Empty(id),
-            Some(row) => {
-                let (content, same_text) = (VectorSource::Old(row), Vec::new());
-                PreparedDocument::Ready(Ready { document, id, content, same_text })
-            }
-            None => return Some(LookedUp::Unsplit(document, id)),
+            Some(row) => match known_size(row, job) {
+                Some(size) => of_old(document, id, row, size),
+                None => return LookedUp::Unsplit(document, id),
+            },
+            None => return LookedUp::Unsplit(document, id),
         },
         ReadDocument::Failed(failure) => PreparedDocument::Failed(failure),
         ReadDocument::Unassigned(failure) => PreparedDocument::Unassigned(failure),
         ReadDocument::LeftOut(why) => PreparedDocument::LeftOut(why),
         ReadDocument::Nothing(root) => PreparedDocument::Nothing(root),
     };
-    Some(LookedUp::Prepared(prepared))
+    LookedUp::Prepared(prepared)
 }
 
 /// Returns the row of the old file that has the vector of a document; `None` if there is none, or if rows are chunks.
 fn row_of(document: &Document, id: Digest, job: &Job) -> Option<u32> {
     let old = reusable(job).filter(|_| job.rows == RowKind::Documents)?;
     old.row_of_text(Digest::of(document.content.text()), old.document(id))
+}
+
+/// Returns the size of the document in a row of the old file, or any size if the new file has no sizes. Returns `None` if the text has to
+/// be split to know its size.
+fn known_size(row: u32, job: &Job) -> Option<DocumentSize> {
+    let known = job.old_sizes.as_ref().and_then(|sizes| sizes.get(row as usize)).copied();
+    known.or_else(|| (!job.wants_sizes()).then(DocumentSize::default))
+}
+
+fn of_old(document: Document, id: Digest, row: u32, size: DocumentSize) -> PreparedDocument {
+    PreparedDocument::Ready(Ready {
+        document,
+        id,
+        content: VectorSource::Old(row, size),
+        same_text: Vec::new(),
+    })
 }
 
 /// Returns the old file, if its vectors may be used.
@@ -199,9 +214,8 @@ fn reusable(job: &Job) -> Option<&IndexFile> {
 fn split(document: Document, id: Digest, job: &Job, tokenizer: &Tokenizer) -> PreparedDocument {
     let old = reusable(job);
     let old_document = old.and_then(|old| old.document(id));
-    let row_of = |text: &str| old?.row_of_text(Digest::of(text), old_document);
-    let limits = TokenLimits { chunk: job.max_tokens, text: job.document_tokens };
-    let chunks = match chunk(document.content.text(), limits, tokenizer) {
+    let row_of_chunk = |text: &str| old?.row_of_text(Digest::of(text), old_document);
+    let chunks = match chunk(&document.content, document.title.as_deref(), job.chunking, tokenizer) {
         Ok(chunks) => chunks,
         Err(cause) => {
             let place = document.place();
@@ -209,20 +223,21 @@ fn split(document: Document, id: Digest, job: &Job, tokenizer: &Tokenizer) -> Pr
             return PreparedDocument::Failed(Failure { place, cause, lost });
         }
     };
-    let prepare = |Chunk { span, encoding }| {
-        let old =
-            if job.rows == RowKind::Chunks { row_of(&document.content.text()[span.clone()]) } else { None };
-        PreparedChunk { digest: digest(&encoding), span, encoding, old }
+    let row = row_of(&document, id, job).or_else(|| row_of_one_chunk(&document, id, &chunks, job));
+    if let Some(row) = row {
+        let tokens = chunks.iter().map(|chunk| chunk.place.tokens as u64).sum();
+        return of_old(document, id, row, DocumentSize { tokens, chunks: chunks.len() as u64 });
+    }
+    let text_of = |chunk: &Chunk| embedded_text(&document, chunk, job);
+    let prepare = |chunk: Chunk| {
+        let old = if job.rows == RowKind::Chunks { row_of_chunk(&text_of(&chunk)) } else { None };
+        let Chunk { place, encoding } = chunk;
+        PreparedChunk { digest: digest(&encoding), place, encoding, old }
     };
     let same_text = match job.old.index() {
         Some(there) if old.is_none() => {
             let row_of = |text: &str| there.file.row_of_text(Digest::of(text), there.file.document(id));
-            let of_chunks = || {
-                chunks
-                    .iter()
-                    .filter_map(|chunk| row_of(&document.content.text()[chunk.span.clone()]))
-                    .collect()
-            };
+            let of_chunks = || chunks.iter().filter_map(|chunk| row_of(&text_of(chunk))).collect();
             row_of(document.content.text()).map_or_else(of_chunks, |row| vec![row])
         }
         _ => Vec::new(),
@@ -234,4 +249,21 @@ fn split(document: Document, id: Digest, job: &Job, tokenizer: &Tokenizer) -> Pr
 fn digest(encoding: &Encoding) -> Digest {
     let bytes: Vec<u8> = encoding.ids().iter().flat_map(|id| id.to_le_bytes()).collect();
     Digest::of(bytes)
+}
+
+/// Returns the row of an old file with this document's text, if the file was made with other rules for long texts, and the text is
+/// one chunk by both rules.
+fn row_of_one_chunk(document: &Document, id: Digest, chunks: &[Chunk], job: &Job) -> Option<u32> {
+    let old = job.old.index().filter(|_| !job.is_rebuild)?;
+    let most = old.one_chunk()?;
+    let [only] = chunks else { return None };
+    let text = Digest::of(document.content.text());
+    old.file.row_of_text(text, old.file.document(id)).filter(|_| only.place.tokens <= most)
+}
+
+/// Returns what the model receives for a chunk, without the prompt: the context and the text.
+fn embedded_text(document: &Document, chunk: &Chunk, job: &Job) -> String {
+    let text = document.content.text();
+    let headings = chunk.place.headings.iter().map(|heading| heading_text(&text[heading.clone()]));
+    context_text(job.chunking.context, document.title.as_deref(), headings) + &chunk.place.text(text)
 }

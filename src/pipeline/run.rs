@@ -11,6 +11,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, bounded, never, select};
 
 use super::account::Account;
+use super::chunk_store::ChunkStore;
 use super::emit::{emit_stale, finish};
 use super::job::{Engine, Job};
 use super::journal::Journal;
@@ -75,6 +76,7 @@ struct Run<'a> {
     reporter: &'a Reporter,
     load: &'a mut dyn FnMut() -> anyhow::Result<Vec<Box<dyn Embedder>>>,
     journal: &'a mut Journal,
+    chunk_store: &'a mut ChunkStore,
     sink: &'a mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
     work: &'a mut Work,
     account: Account<'a>,
@@ -102,12 +104,13 @@ impl<'a> Run<'a> {
         reporter: &'a Reporter,
         groups: Receiver<anyhow::Result<Vec<PreparedDocument>>>,
     ) -> Self {
-        let Engine { load, journal, sink, documents, work } = engine;
+        let Engine { load, journal, chunk_store, sink, documents, work } = engine;
         Run {
             job,
             reporter,
             load,
             journal,
+            chunk_store,
             sink,
             work,
             account: Account::new(job, reporter, documents),
@@ -142,7 +145,7 @@ impl<'a> Run<'a> {
         }
         assert!(self.pending.is_empty(), "every document has come out");
         if let Some(stale) = self.account.stale()? {
-            emit_stale(&stale, self.job, self.reporter, self.sink)?;
+            emit_stale(&stale, self.job, self.reporter, self.chunk_store, self.sink)?;
         }
         Ok(())
     }
@@ -215,14 +218,14 @@ impl<'a> Run<'a> {
         let Ready { document, id, content, .. } = ready;
         let mut is_new = false;
         let vectors = match content {
-            VectorSource::Old(row) => {
+            VectorSource::Old(row, size) => {
                 self.account.has_text_of(row);
-                PendingVectors::Old(row)
+                PendingVectors::Old(row, size)
             }
             VectorSource::Chunks(prepared) => {
                 let mut chunks = Vec::with_capacity(prepared.len());
                 let mut missing = 0;
-                for PreparedChunk { span, encoding, digest, old } in prepared {
+                for PreparedChunk { place, encoding, digest, old } in prepared {
                     let vector = self.find_vector(&digest, old)?;
                     if vector.is_some() || self.is_done_dry(&digest) {
                         self.reporter.not_needed(encoding.len());
@@ -231,7 +234,7 @@ impl<'a> Run<'a> {
                         is_new |= self.want(key, digest, encoding);
                         missing += 1;
                     }
-                    chunks.push(PendingChunk { span, digest, vector: vector.map(Ok) });
+                    chunks.push(PendingChunk { place, digest, vector: vector.map(Ok) });
                 }
                 PendingVectors::Chunks { chunks, missing }
             }
@@ -241,13 +244,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Returns the vector of a chunk if the old file or the journal has the vector.
+    /// Returns the vector of a chunk if the old file, the journal or the chunk store has the vector.
     fn find_vector(&mut self, digest: &Digest, old: Option<u32>) -> anyhow::Result<Option<Vector>> {
         if let Some(row) = old {
             self.account.has_text_of(row);
             return Ok(Some(Vector::Old(row)));
         }
         let found = self.journal.get(digest).map_err(|e| self.journal.cannot_read(&e))?;
+        let found = found.or_else(|| self.chunk_store.get(digest));
         Ok(found.map(Vector::New))
     }
 
@@ -355,7 +359,7 @@ impl<'a> Run<'a> {
         let mut rows = Vec::new();
         for _ in 0..most {
             let Some(document) = self.pending.pop_ready() else { break };
-            rows.extend(finish(document, self.job, &mut self.account));
+            rows.extend(finish(document, self.job, self.chunk_store, &mut self.account));
         }
         self.are_rows_due &= self.pending.is_first_ready();
         (self.sink)(rows)

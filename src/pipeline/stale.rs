@@ -158,10 +158,10 @@ impl Missing {
     }
 }
 
-/// Returns whether an id is the path, or the id of a file or row below the path. If a row has no id in the input, its id is
-/// `FILE:NUMBER`.
+/// Returns whether an id is the path, or the id of a file, a row or a section below the path. If a row has no id in the input, its
+/// id is `FILE:NUMBER`. A section of a file has the id `FILE#NAME`.
 fn is_below(id: &str, path: &str) -> bool {
-    id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
+    id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '#']))
 }
 
 #[cfg(test)]
@@ -220,6 +220,8 @@ mod tests {
         // Documents with ids that do not begin with the path are hidden only by their position.
         assert_eq!(stale(6, "0 ?folder 5"), (vec![1, 2, 3, 4], 0));
         assert_eq!(stale(6, "0 1 ?folder/ ?fold 2 3 5"), (vec![], 1));
+        assert!(["a", "a/b", "a:1", "a#b", "a#b/c"].iter().all(|id| is_below(id, "a")));
+        assert!(!is_below("ab", "a"));
     }
 
     #[test]

@@ -151,6 +151,7 @@ mod tests {
     use crate::error::NoVector;
     use crate::source::{Document, Origin};
     use crate::text::blocks::Structured;
+    use crate::text::chunk::ChunkPlace;
     use crate::text::tokenize::Encoding;
     use crate::vector::batch::{Batch, Batching, ChunkKey, plan};
 
@@ -294,16 +295,19 @@ mod tests {
                         self.window.add_chunk(key, Encoding::new(ids));
                     }
                 }
-                chunks.push(PendingChunk { span: 0..0, digest, vector: None });
+                chunks.push(PendingChunk { place: ChunkPlace::default(), digest, vector: None });
             }
             let origin = Origin { file: Path::new("").into(), line: None };
             self.pending.push(PendingDocument {
                 document: Document {
                     id: String::new(),
                     content: Structured::default(),
+                    title: None,
                     origin,
                     encoding: None,
+                    repaired: 0,
                     kept: Arc::new([]),
+                    attached: Vec::new(),
                 },
                 id: Digest::of([]),
                 vectors: PendingVectors::Chunks { chunks, missing },

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::console::{HumanCount, counted};
-use crate::source::LeftOut;
+use crate::console::{HumanCount, Reporter, counted};
+use crate::source::{Document, LeftOut};
 
 /// The number of documents by outcome. `docs/report.schema.json` describes these fields.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -36,6 +36,8 @@ pub struct Tally {
     pub all_ids_changed: bool,
     /// Number of documents per encoding. Documents in UTF-8 are not counted.
     pub decoded: BTreeMap<&'static str, u64>,
+    /// Documents with stray bytes that were replaced or removed. Each document is named on stderr.
+    pub repaired: u64,
     /// Number of files and folders that were skipped, per reason.
     pub left_out: BTreeMap<LeftOut, u64>,
 }
@@ -89,6 +91,14 @@ impl Tally {
         }
     }
 
+    /// Counts and reports a document if it has stray bytes.
+    pub fn repaired(&mut self, document: &Document, reporter: &Reporter) {
+        if document.repaired > 0 {
+            self.repaired += 1;
+            reporter.repaired(&document.place(), document.repaired as u64);
+        }
+    }
+
     /// Returns a summary of the documents for a command that only reads documents.
     pub fn read(&self) -> String {
         let (empty, failed) = (HumanCount(self.empty), HumanCount(self.failed));
@@ -129,11 +139,12 @@ impl Tally {
             "stale": self.stale,
             "gone": self.gone,
             "decoded": self.decoded,
+            "repaired": self.repaired,
             "skipped": self.left_out,
         })
     }
 
-    /// Returns the end of a summary: the encodings except UTF-8, and the files that were skipped.
+    /// Returns the end of a summary: the encodings except UTF-8, the repaired documents, and the files that were skipped.
     fn asides(&self) -> String {
         let decoded =
             self.decoded.iter().map(|(encoding, count)| format!("{} {encoding}", HumanCount(*count)));
@@ -141,7 +152,10 @@ impl Tally {
         let list = |start: &str, items: Vec<String>| {
             if items.is_empty() { String::new() } else { format!("; {start}: {}", items.join(", ")) }
         };
-        list("decoded", decoded.collect()) + &list("skipped", skipped.collect())
+        let repaired = (self.repaired > 0).then(|| documents(self.repaired));
+        list("decoded", decoded.collect())
+            + &list("repaired", repaired.into_iter().collect())
+            + &list("skipped", skipped.collect())
     }
 
     /// Returns whether there were failures, including failures that name no document.

@@ -2,11 +2,13 @@
 //! skipped.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::raw_file::RawFile;
 use crate::text::blocks::Structured;
 
 /// The limits that apply to each document.
@@ -21,6 +23,28 @@ pub struct Limits {
     pub expansion: u64,
 }
 
+/// The part of a web page that is the document.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PagePart {
+    /// The main content. A page without a main content is read whole.
+    #[default]
+    Article,
+    /// Everything but menus, controls and hidden elements.
+    Whole,
+}
+
+impl FromStr for PagePart {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "article" => Ok(PagePart::Article),
+            "whole" => Ok(PagePart::Whole),
+            _ => Err("expected article or whole"),
+        }
+    }
+}
+
 /// A document that has been read.
 #[derive(Debug)]
 pub struct Document {
@@ -28,13 +52,19 @@ pub struct Document {
     pub id: String,
     /// The extracted text with its blocks. The pipeline later replaces this text with the clean text.
     pub content: Structured,
+    /// The title that the document says it has; `None` if there is none, or if the run does not need it.
+    pub title: Option<String>,
     /// The place of the document, for messages.
     pub origin: Origin,
     /// The encoding that the text was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
+    /// How many stray bytes were replaced or removed when the text was decoded.
+    pub repaired: usize,
     /// The values of the fields in [`Fields::keep`](super::Fields::keep), in the order of that list. The value of a missing
     /// field is null.
     pub kept: Arc<[Value]>,
+    /// The files inside of the document that are documents of their own, such as the attachments of a mail.
+    pub attached: Vec<RawFile>,
 }
 
 impl Document {
@@ -75,7 +105,7 @@ pub enum LeftOut {
     Link,
     /// A pattern excludes the file or folder, or no `--include` pattern matches the file.
     Excluded,
-    /// The file extension is not supported.
+    /// The file extension is not supported, or the file is JSON but no array of documents.
     OtherKind,
     /// The file is a socket, a pipe or a device.
     Special,

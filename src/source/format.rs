@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use super::document::Limits;
 use crate::error::{ContentError, StoreError};
 
 /// The kind of a file: a text, a document or rows.
@@ -27,7 +26,7 @@ pub enum FormatKind {
 /// A file format with one document per file. The text must be extracted from the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DocumentFormat {
-    /// CommonMark with tables, footnotes and strikethrough.
+    /// CommonMark with tables, footnotes, formulas and the marks of other dialects, such as MDX.
     Markdown,
     /// HTML, including invalid HTML that browsers accept.
     Html,
@@ -36,6 +35,28 @@ pub enum DocumentFormat {
     Pdf,
     /// Office Open XML for text documents, the format of Word.
     Docx,
+    /// Office Open XML for presentations, the format of PowerPoint.
+    Pptx,
+    /// OpenDocument for texts, the format of LibreOffice Writer, as a package or as one XML file.
+    Odt,
+    /// OpenDocument for presentations, the format of LibreOffice Impress.
+    Odp,
+    Epub,
+    /// A mail message.
+    Eml,
+    ReStructuredText,
+    AsciiDoc,
+    /// The format of Emacs Org mode.
+    Org,
+    Latex,
+    /// Jupyter notebooks.
+    Notebook,
+    /// SubRip and WebVTT.
+    Subtitles,
+    /// XML of any vocabulary.
+    Xml,
+    /// Rich Text Format.
+    Rtf,
 }
 
 impl DocumentFormat {
@@ -47,12 +68,35 @@ impl DocumentFormat {
             DocumentFormat::Xhtml => "XHTML",
             DocumentFormat::Pdf => "PDF",
             DocumentFormat::Docx => "Word (DOCX)",
+            DocumentFormat::Pptx => "PowerPoint (PPTX)",
+            DocumentFormat::Odt => "OpenDocument text (ODT)",
+            DocumentFormat::Odp => "OpenDocument presentation (ODP)",
+            DocumentFormat::Epub => "EPUB",
+            DocumentFormat::Eml => "mail (EML)",
+            DocumentFormat::ReStructuredText => "reStructuredText",
+            DocumentFormat::AsciiDoc => "AsciiDoc",
+            DocumentFormat::Org => "Org",
+            DocumentFormat::Latex => "LaTeX",
+            DocumentFormat::Notebook => "Jupyter",
+            DocumentFormat::Subtitles => "subtitles",
+            DocumentFormat::Xml => "XML",
+            DocumentFormat::Rtf => "RTF",
         }
+    }
+
+    /// Returns whether a file may declare its encoding in its first bytes, as HTML and XML do.
+    pub fn declares_encoding(self) -> bool {
+        matches!(self, DocumentFormat::Html | DocumentFormat::Xhtml | DocumentFormat::Xml)
     }
 
     /// Returns whether this is a text format. A file in a text format must be decoded before extraction.
     pub fn is_text(self) -> bool {
-        matches!(self, DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Xhtml)
+        use DocumentFormat::{
+            AsciiDoc, Html, Latex, Markdown, Notebook, Org, ReStructuredText, Subtitles, Xhtml, Xml,
+        };
+        let is_markup =
+            matches!(self, Markdown | Html | Xhtml | Xml | ReStructuredText | AsciiDoc | Org | Latex);
+        is_markup || matches!(self, Notebook | Subtitles)
     }
 }
 
@@ -61,11 +105,54 @@ impl DocumentFormat {
 pub enum RowFormat {
     /// JSON Lines.
     Jsonl,
+    /// A JSON array of objects.
+    Json,
     /// Values with a header, separated by commas, semicolons, tabs or `|`.
     Csv,
     /// Tab-separated values with a header.
     Tsv,
+    /// A mailbox of mail messages.
+    Mbox,
+    /// A format that a worker reads.
+    Collection(CollectionFormat),
+}
+
+impl RowFormat {
+    /// Returns whether a file may hold documents whose texts are in no named field.
+    pub fn has_sections(self) -> bool {
+        match self {
+            RowFormat::Jsonl | RowFormat::Json | RowFormat::Csv | RowFormat::Tsv => false,
+            RowFormat::Mbox => true,
+            RowFormat::Collection(format) => format != CollectionFormat::Parquet,
+        }
+    }
+}
+
+/// A file format with several documents per file. A worker reads such a file, because a damaged file may crash the parser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CollectionFormat {
     Parquet,
+    /// Office Open XML for spreadsheets, the format of Excel.
+    Xlsx,
+    /// The binary form of [`CollectionFormat::Xlsx`].
+    Xlsb,
+    /// The format of Excel until 2003.
+    Xls,
+    /// OpenDocument for spreadsheets, the format of LibreOffice.
+    Ods,
+}
+
+impl CollectionFormat {
+    /// Returns the name of the format for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            CollectionFormat::Parquet => "Parquet",
+            CollectionFormat::Xlsx => "Excel (XLSX)",
+            CollectionFormat::Xlsb => "Excel (XLSB)",
+            CollectionFormat::Xls => "Excel (XLS)",
+            CollectionFormat::Ods => "OpenDocument (ODS)",
+        }
+    }
 }
 
 /// The compression of a whole file.
@@ -98,7 +185,7 @@ pub struct FileFormat {
 
 impl FileFormat {
     /// The supported file extensions, for messages.
-    pub const EXTENSIONS: &str = ".txt .text .md .markdown .html .htm .xhtml .pdf .docx .jsonl .ndjson .csv .tsv (each also with .gz or .zst at the end) or .parquet";
+    pub const EXTENSIONS: &str = ".txt .text .md .markdown .mdx .qmd .rmd .html .htm .xhtml .xml .rst .adoc .asciidoc .org .tex .ipynb .srt .vtt .pdf .docx .rtf .pptx .ppsx .odt .fodt .odp .epub .eml .mbox .jsonl .ndjson .json .csv .tsv (each also with .gz or .zst at the end) or .xlsx .xlsm .xlsb .xls .ods .parquet";
 
     /// Returns the format that the file extension names. Returns `None` for an unknown file extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
@@ -106,17 +193,31 @@ impl FileFormat {
         let inner = if compression.is_some() { path.with_extension("") } else { path.to_owned() };
         let kind = match extension(&inner)?.as_str() {
             "txt" | "text" => FormatKind::Text,
-            "md" | "markdown" => FormatKind::Document(DocumentFormat::Markdown),
+            "md" | "markdown" | "mdx" | "qmd" | "rmd" => FormatKind::Document(DocumentFormat::Markdown),
             "html" | "htm" => FormatKind::Document(DocumentFormat::Html),
             "xhtml" => FormatKind::Document(DocumentFormat::Xhtml),
             "pdf" => FormatKind::Document(DocumentFormat::Pdf),
             "docx" => FormatKind::Document(DocumentFormat::Docx),
+            "pptx" | "ppsx" => FormatKind::Document(DocumentFormat::Pptx),
+            "odt" | "fodt" => FormatKind::Document(DocumentFormat::Odt),
+            "odp" => FormatKind::Document(DocumentFormat::Odp),
+            "epub" => FormatKind::Document(DocumentFormat::Epub),
+            "rtf" => FormatKind::Document(DocumentFormat::Rtf),
+            "eml" => FormatKind::Document(DocumentFormat::Eml),
+            "mbox" => FormatKind::Rows(RowFormat::Mbox),
+            "rst" => FormatKind::Document(DocumentFormat::ReStructuredText),
+            "adoc" | "asciidoc" => FormatKind::Document(DocumentFormat::AsciiDoc),
+            "org" => FormatKind::Document(DocumentFormat::Org),
+            "tex" => FormatKind::Document(DocumentFormat::Latex),
+            "ipynb" => FormatKind::Document(DocumentFormat::Notebook),
+            "srt" | "vtt" => FormatKind::Document(DocumentFormat::Subtitles),
+            "xml" => FormatKind::Document(DocumentFormat::Xml),
             "jsonl" | "ndjson" => FormatKind::Rows(RowFormat::Jsonl),
+            "json" => FormatKind::Rows(RowFormat::Json),
             "csv" => FormatKind::Rows(RowFormat::Csv),
             "tsv" => FormatKind::Rows(RowFormat::Tsv),
-            // A reader of a Parquet file begins with the footer at the end of the file. Therefore a Parquet file cannot be
-            // decompressed as a stream.
-            "parquet" if compression.is_none() => FormatKind::Rows(RowFormat::Parquet),
+            // The reader of such a file moves in it. Therefore the file cannot be decompressed as a stream.
+            inner if compression.is_none() => FormatKind::Rows(RowFormat::Collection(collection(inner)?)),
             _ => return None,
         };
         Some(FileFormat { kind, compression })
@@ -128,11 +229,12 @@ impl FileFormat {
         FileFormat { kind: FormatKind::Text, compression: Compression::of(path) }
     }
 
-    /// Returns a reader that decompresses `bytes`, the content of a file in this format.
+    /// Returns a reader that decompresses `bytes`, the content of a file in this format. `expansion_max` is the maximum ratio of
+    /// decompressed size to compressed size.
     ///
     /// # Errors
     /// The decompressor cannot be created.
-    pub fn decompress(self, bytes: Box<dyn Read + Send>, limits: &Limits) -> io::Result<Decompressed> {
+    pub fn decompress(self, bytes: Box<dyn Read + Send>, expansion_max: u64) -> io::Result<Decompressed> {
         let consumed = Arc::new(AtomicU64::new(0));
         let file = Counted { inner: bytes, consumed: consumed.clone() };
         let inner: Box<dyn Read + Send> = match self.compression {
@@ -141,8 +243,20 @@ impl FileFormat {
             Some(Compression::Zstd) => Box::new(zstd::Decoder::new(file)?),
         };
         let compression = self.compression;
-        Ok(Decompressed { inner, compression, consumed, produced: 0, expansion_max: limits.expansion })
+        Ok(Decompressed { inner, compression, consumed, produced: 0, expansion_max })
     }
+}
+
+/// Returns the format of files with several documents that a file extension names.
+fn collection(extension: &str) -> Option<CollectionFormat> {
+    Some(match extension {
+        "parquet" => CollectionFormat::Parquet,
+        "xlsx" | "xlsm" => CollectionFormat::Xlsx,
+        "xlsb" => CollectionFormat::Xlsb,
+        "xls" => CollectionFormat::Xls,
+        "ods" => CollectionFormat::Ods,
+        _ => return None,
+    })
 }
 
 /// Returns the final file extension in lower case, without the dot, such as `gz` for `a.md.gz`.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tempfile::tempfile;
 
@@ -18,6 +19,29 @@ pub enum Location {
     File(LocalFile),
     /// An object in a bucket.
     Object(Object),
+    /// A file inside of another file, such as a message of a mailbox.
+    Inside(Arc<Inside>),
+}
+
+/// A file inside of another file.
+#[derive(Debug)]
+pub struct Inside {
+    /// The path of the outer file and the name inside of it, for messages.
+    pub name: PathBuf,
+    pub content: Vec<u8>,
+    /// How many bytes of the outer file were read for this one, counted before decompression.
+    pub progress: u64,
+    /// How many messages are around this one.
+    pub depth: usize,
+}
+
+/// The content of an [`Inside`], for a reader.
+struct Shared(Arc<Inside>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.content
+    }
 }
 
 impl Location {
@@ -30,10 +54,12 @@ impl Location {
         Ok(match self {
             Location::File(file) => Box::new(file.open()?),
             Location::Object(object) => Box::new(object.open()),
+            Location::Inside(inside) => Box::new(Cursor::new(Shared(inside.clone()))),
         })
     }
 
-    /// Opens the file for a reader that moves in it. Downloads an object to a temporary file without a name first.
+    /// Opens the file for a reader that moves in it. Anything but a file on this machine is copied to a temporary file without a
+    /// name first.
     ///
     /// # Errors
     /// The errors of [`LocalFile::open`], or the object cannot be read, or the temporary file cannot be written.
@@ -45,7 +71,17 @@ impl Location {
                 io::copy(&mut object.open(), &mut file)?;
                 Ok(file)
             }
+            Location::Inside(inside) => {
+                let mut file = tempfile()?;
+                file.write_all(&inside.content)?;
+                Ok(file)
+            }
         }
+    }
+
+    /// Returns how many messages are around the file.
+    pub fn depth(&self) -> usize {
+        if let Location::Inside(inside) = self { inside.depth } else { 0 }
     }
 
     /// Returns the path or the URL.
@@ -53,6 +89,7 @@ impl Location {
         match self {
             Location::File(file) => file.path(),
             Location::Object(object) => object.url().to_string().into(),
+            Location::Inside(inside) => inside.name.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Roots::documents`] finds the documents. Finding documents is fast, so one thread finds all documents. [`Raw::read`]
 //! reads one document. Reading is slow, so the caller reads documents on several threads.
 
+mod collection;
 mod confine;
 mod decode;
 mod document;
@@ -15,7 +16,9 @@ mod id;
 mod json;
 mod local_file;
 mod location;
+mod names;
 mod raw;
+mod raw_file;
 mod roots;
 mod rows;
 mod serve;
@@ -24,12 +27,14 @@ mod worker;
 
 pub use confine::Confinement;
 pub use decode::Charset;
-pub use document::{Document, LeftOut, Limits, Origin};
+pub use document::{Document, LeftOut, Limits, Origin, PagePart};
 pub use fields::Fields;
 pub use filter::{Filter, PatternError, PatternList};
 pub use found::Found;
 pub use id::IdPrefix;
-pub use raw::{Raw, RawFile, Reading};
+pub use raw::{Raw, Reading};
+pub use raw_file::RawFile;
 pub use roots::Roots;
+pub use rows::documents;
 pub use serve::serve;
 pub use worker::{Workers, confinement};

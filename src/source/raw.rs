@@ -7,19 +7,25 @@ use std::sync::Arc;
 use memchr::memmem;
 use serde_json::Value;
 
-use super::decode::{self, Charset, decode};
+use super::decode::{self, Charset, Decoded, decode};
 use super::document::{Document, Limits, Origin};
+use super::extract::Extracted;
+use super::extract::attachment::Attachment;
 use super::fields::{self, Fields, Parsed, Record};
-use super::format::{DocumentFormat, FileFormat, FormatKind};
+use super::format::{DocumentFormat, FileFormat, FormatKind, damaged};
 use super::json;
-use super::location::Location;
+use super::location::{Inside, Location};
+use super::raw_file::RawFile;
 use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
-use crate::storage::object::Reader;
 use crate::text::blocks::Structured;
+use crate::text::clean::clean;
 
 /// Assumed ratio of the decompressed size of a text to the compressed size. The ratio of most texts is lower.
 const LIKELY_EXPANSION: u64 = 20;
+
+/// Maximum number of messages inside of each other. Each of them is sent to a worker with all that is in it.
+const DEPTH_MAX: usize = 8;
 
 /// A document that has been found but has not been read yet.
 #[derive(Debug)]
@@ -28,31 +34,17 @@ pub enum Raw {
     File(RawFile),
     /// A row of a file.
     Row(RawRow),
-}
-
-/// A file that has been found.
-#[derive(Debug)]
-pub struct RawFile {
-    /// The id of the document. If the file contains one document per row, this id is the `file` in `file:line`, the id of a
-    /// row that has no id of its own.
-    pub id: String,
-    /// The folder that the id is relative to.
-    pub base: Arc<Path>,
-    /// The place of the file.
-    pub location: Location,
-    /// The running download of an object; `None` before the download begins, and for a file on this machine.
-    pub download: Option<Box<Reader>>,
-    pub(super) format: FileFormat,
-    /// Size of the file, in bytes, at the time when the file was found.
-    pub size: u64,
+    /// A document that a worker has found in a file.
+    Section(RawSection),
 }
 
 /// A row of a file. Its values have not been interpreted yet.
 #[derive(Debug)]
 pub struct RawRow {
-    /// The id of the file. If the row has no id of its own, this id is the `file` in `file:line`, the id of the document.
+    /// The id of the file, or of the section of the file. If the row has no id of its own, this id is the `file` in
+    /// `file:line`, the id of the document.
     pub file_id: Arc<str>,
-    /// The file that contains the row.
+    /// The file that contains the row, or the section.
     pub file: Arc<Path>,
     /// The line number or row number, counted from 1.
     pub number: u64,
@@ -73,6 +65,18 @@ pub enum RowContent {
     Record(Record),
 }
 
+/// A section of a file that is one document, such as a sheet of a workbook. A worker has extracted its text.
+#[derive(Debug)]
+pub struct RawSection {
+    /// The id of the document.
+    pub id: String,
+    /// The folder that the id is relative to.
+    pub base: Arc<Path>,
+    pub(super) extracted: Extracted,
+    /// How many bytes of the file were read for this section, counted before decompression.
+    pub progress: u64,
+}
+
 impl Raw {
     /// Returns the approximate size of the document in memory, in bytes. The pipeline uses this size to limit its memory.
     pub fn size(&self) -> u64 {
@@ -83,6 +87,7 @@ impl Raw {
                 RowContent::Json(bytes) => bytes.len() as u64,
                 RowContent::Record(record) => fields::bytes(record) as u64,
             },
+            Raw::Section(section) => section.extracted.content.text().len() as u64,
         }
     }
 
@@ -90,16 +95,21 @@ impl Raw {
     /// the sum over all documents.
     pub fn progress(&self) -> u64 {
         match self {
+            Raw::File(RawFile { location: Location::Inside(inside), .. }) => inside.progress,
             Raw::File(file) => file.size,
             Raw::Row(row) => row.progress,
+            Raw::Section(section) => section.progress,
         }
     }
 
-    /// Returns the id of a file. Returns `None` for a row, because the id of a row is not known before the row is read.
+    /// Returns the id of the only document in this. Returns `None` for a row, because the id of a row is not known before the row
+    /// is read, and for a message, because it may have attachments.
     pub fn id(&self) -> Option<&str> {
         match self {
+            Raw::File(file) if file.has_attachments() => None,
             Raw::File(file) => Some(&file.id),
             Raw::Row(_) => None,
+            Raw::Section(section) => Some(&section.id),
         }
     }
 
@@ -119,22 +129,55 @@ impl Raw {
         match self {
             Raw::File(file) => file.read(reading),
             Raw::Row(row) => row.read(reading),
+            Raw::Section(section) => Ok(section.read(reading)),
         }
     }
 }
 
 impl RawFile {
-    fn read(self, reading: &Reading) -> Result<Document, Failure> {
-        let RawFile { id, base, location, download, format, size } = self;
-        let bytes = download.map_or_else(|| location.open(), |reader| Ok(reader));
-        match bytes.and_then(|bytes| reading.file(bytes, format, size)) {
-            Ok(Text { content, encoding, kept }) => {
-                Ok(Document { id, content, origin: Origin { file: base, line: None }, encoding, kept })
+    /// Returns whether the file may hold attachments, which are documents of their own.
+    fn has_attachments(&self) -> bool {
+        self.format.kind == FormatKind::Document(DocumentFormat::Eml)
+    }
+
+    fn read(mut self, reading: &Reading) -> Result<Document, Failure> {
+        let download = self.download.take();
+        let bytes = download.map_or_else(|| self.location.open(), |reader| Ok(reader));
+        let read = bytes.and_then(|bytes| reading.file(bytes, self.format, self.size));
+        match read.and_then(|(text, attachments)| Ok((text, self.attached(attachments)?))) {
+            Ok((Text { content, title, encoding, repaired, kept }, attached)) => {
+                let origin = Origin { file: self.base, line: None };
+                Ok(Document { id: self.id, content, title, origin, encoding, repaired, kept, attached })
             }
             Err(cause) => {
-                Err(Failure { place: location.to_string(), cause, lost: Lost::Document(id.into()) })
+                let place = self.location.to_string();
+                let id = self.id.as_str().into();
+                let lost = if self.has_attachments() { Lost::Below(id) } else { Lost::Document(id) };
+                Err(Failure { place, cause, lost })
             }
         }
+    }
+
+    /// Returns the attachments of this file as files.
+    fn attached(&self, attachments: Vec<Attachment>) -> Result<Vec<RawFile>, ContentError> {
+        let depth = self.location.depth() + 1;
+        if depth > DEPTH_MAX && !attachments.is_empty() {
+            let reason = format!("more than {DEPTH_MAX} messages are inside of each other");
+            return Err(damaged(DocumentFormat::Eml, reason));
+        }
+        let file = |Attachment { name, content }| {
+            let path = self.location.name().join(&name);
+            let inside = Inside { name: path, content, progress: 0, depth };
+            Some(RawFile {
+                id: format!("{}/{name}", self.id),
+                base: self.base.clone(),
+                format: FileFormat::of(&inside.name)?,
+                size: inside.content.len() as u64,
+                location: Location::Inside(Arc::new(inside)),
+                download: None,
+            })
+        };
+        Ok(attachments.into_iter().filter_map(file).collect())
     }
 }
 
@@ -144,8 +187,9 @@ impl RawRow {
         let origin = Origin { file, line: Some(number) };
         let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
         match reading.row(&content, encoding) {
-            Ok((own, Text { content, encoding, kept })) => {
-                Ok(Document { id: id(own), content, origin, encoding, kept })
+            Ok((own, Text { content, title, encoding, repaired, kept })) => {
+                let (id, attached) = (id(own), Vec::new());
+                Ok(Document { id, content, title, origin, encoding, repaired, kept, attached })
             }
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -156,23 +200,36 @@ impl RawRow {
     }
 }
 
+impl RawSection {
+    fn read(self, reading: &Reading) -> Document {
+        let RawSection { id, base, extracted: Extracted { content, fields, .. }, .. } = self;
+        let origin = Origin { file: base, line: None };
+        let (title, kept) = (title(&fields), reading.fields.kept(&fields));
+        Document { id, content, title, origin, encoding: None, repaired: 0, kept, attached: Vec::new() }
+    }
+}
+
 /// The settings for reading documents.
 #[derive(Debug)]
 pub struct Reading {
     /// The fields to read from rows.
     pub fields: Fields,
     /// The encoding of texts; `None` to detect the encoding of each file.
-    pub encoding: Option<&'static Charset>,
+    pub encoding: Option<Charset>,
+    /// Whether the titles of documents are read.
+    pub wants_title: bool,
     /// Limits on each document.
     pub limits: Limits,
-    /// The processes that run the parsers for PDF, DOCX and other formats.
+    /// The processes that run the parsers for PDF, Office documents and other formats.
     pub workers: Workers,
 }
 
 /// The text of a document, its encoding and its kept values.
 struct Text {
     content: Structured,
+    title: Option<String>,
     encoding: Option<&'static str>,
+    repaired: usize,
     kept: Arc<[Value]>,
 }
 
@@ -182,23 +239,27 @@ impl Reading {
         bytes: Box<dyn Read + Send>,
         format: FileFormat,
         size: u64,
-    ) -> Result<Text, DocumentError> {
+    ) -> Result<(Text, Vec<Attachment>), DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
-            let (text, encoding) = decode(bytes, self.encoding, None)?;
+            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, None)?;
             let kept = self.fields.kept(&Record::new());
-            return Ok(Text { content: Structured::plain(text), encoding, kept });
+            let content = Structured::plain(text);
+            return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new()));
         };
-        let (bytes, encoding) = if format.is_text() {
-            let declared = if format == DocumentFormat::Markdown { None } else { decode::declared(&bytes) };
-            let (text, encoding) = decode(bytes, self.encoding, declared)?;
-            (text.into_bytes(), encoding)
+        let (bytes, encoding, repaired) = if format.is_text() {
+            let declared = if format.declares_encoding() { decode::declared(&bytes) } else { None };
+            let Decoded { text, encoding, repaired } = decode(bytes, self.encoding, declared)?;
+            (text.into_bytes(), encoding, repaired)
         } else {
-            (bytes, None)
+            (bytes, None, 0)
         };
-        let extracted = self.workers.extract(format, &bytes, !self.fields.keep.is_empty())?;
+        let wants_fields = self.wants_title || !self.fields.keep.is_empty();
+        let extracted = self.workers.extract(format, &bytes, wants_fields)?;
+        let title = title(&extracted.fields);
         let kept = self.fields.kept(&extracted.fields);
-        Ok(Text { content: extracted.content, encoding, kept })
+        let text = Text { content: extracted.content, title, encoding, repaired, kept };
+        Ok((text, extracted.attachments))
     }
 
     fn bytes(
@@ -211,7 +272,7 @@ impl Reading {
         // The capacity is one byte more than the size of the file, so that reading the whole file needs no second
         // allocation. The capacity is only a guess, because the file may have grown or may be compressed.
         let mut bytes = Vec::with_capacity(usize::try_from(size.min(max) + 1).unwrap_or_default());
-        format.decompress(compressed, &self.limits)?.take(max + 1).read_to_end(&mut bytes)?;
+        format.decompress(compressed, self.limits.expansion)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
             return Err(ContentError::TooLarge { max }.into());
         }
@@ -237,7 +298,7 @@ impl Reading {
             RowContent::Json(line) => self.fields.of(&json::parse(line)?)?,
             RowContent::Record(record) => self.fields.of(record)?,
         };
-        Ok((id, Text { content: Structured::plain(text), encoding, kept }))
+        Ok((id, Text { content: Structured::plain(text), title: None, encoding, repaired: 0, kept }))
     }
 
     /// Returns the id of a failed row. Returns `None` if the id cannot be read, and `Some(None)` if the row has no id.
@@ -248,6 +309,11 @@ impl Reading {
         };
         id.ok()
     }
+}
+
+/// Returns the title that a document says it has.
+fn title(fields: &Record) -> Option<String> {
+    fields.get("title").and_then(Value::as_str).map(clean)
 }
 
 /// Returns whether a text contains characters that occur only if invalid bytes were replaced or if the encoding is wrong.
@@ -263,6 +329,7 @@ impl Reading {
         Reading {
             fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
             encoding: None,
+            wants_title: false,
             limits,
             workers: Workers::new(Default::default(), limits),
         }

@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
-use super::document::LeftOut;
 use super::filter::{Filter, IGNORE_FILE, Patterns};
 use super::format::{FileFormat, FormatKind};
 use super::found::Found;
 use super::id::{IdPrefix, id_below, id_of};
 use super::local_file::LocalFile;
 use super::location::Location;
-use super::raw::{Raw, RawFile, Reading};
+use super::raw::Reading;
+use super::raw_file::RawFile;
 use super::rows;
 use super::rows::source::RowIter;
 use super::walk::{self, Entry, FailedEntry, Listed, Walk};
-use crate::error::{ContentError, DocumentError, Failure, Lost, Usage};
+use crate::error::{DocumentError, Failure, Lost, Usage};
 use crate::storage::object::{Listing, Stores, Url};
 
 /// The root with this name is standard input. Standard input is read as JSON Lines.
@@ -229,20 +229,21 @@ fn size(location: &Location) -> u64 {
     match location {
         Location::File(file) => file.size(),
         Location::Object(object) => object.bytes(),
+        Location::Inside(inside) => inside.content.len() as u64,
     }
 }
 
 /// The documents of one root.
 enum Documents<'a> {
-    One(Option<Found>),
-    Rows(RowIter),
+    None,
+    Of(RowIter),
     Folder {
         walk: Box<dyn Iterator<Item = Entry> + 'a>,
         base: Arc<Path>,
         /// The text at the start of every id.
         prefix: String,
-        /// The rows of the file of rows that was opened most recently; `None` until such a file is opened.
-        rows: Option<RowIter>,
+        /// The documents of the latest file; `None` before the first file.
+        of_file: Option<RowIter>,
         reading: &'a Reading,
     },
 }
@@ -250,56 +251,32 @@ enum Documents<'a> {
 impl<'a> Documents<'a> {
     fn of(root: &'a Root, roots: &'a Roots, reading: &'a Reading, prefixed: bool) -> Self {
         match root {
-            Root::Stdin => Documents::Rows(rows::stdin(reading)),
-            Root::Missing(_) => Documents::One(None),
+            Root::Stdin => Documents::Of(rows::stdin(reading)),
+            Root::Missing(_) => Documents::None,
             Root::Folder(tree, of_root) => {
                 let (name, path) = tree.name();
                 let (base, prefix) = if prefixed { (PathBuf::new(), name) } else { (path, String::new()) };
                 let walk = tree.walk(&roots.filter, of_root);
-                Documents::Folder { walk, base: base.into(), prefix, rows: None, reading }
+                Documents::Folder { walk, base: base.into(), prefix, of_file: None, reading }
             }
             Root::File(location, format) => {
                 let (parent, name, whole) = match location {
-                    Location::File(file) => {
-                        let path = file.path();
-                        let name = id_of(Path::new(path.file_name().unwrap_or_default()));
-                        (path.parent().unwrap_or(Path::new("")).to_owned(), name, id_of(&path))
-                    }
                     Location::Object(object) => {
                         let url = object.url();
                         (url.parent().into(), url.name().to_owned(), url.to_string())
+                    }
+                    Location::File(_) | Location::Inside(_) => {
+                        let path = location.name();
+                        let name = id_of(Path::new(path.file_name().unwrap_or_default()));
+                        (path.parent().unwrap_or(Path::new("")).to_owned(), name, id_of(&path))
                     }
                 };
                 let (base, id) = if prefixed { (PathBuf::new(), whole) } else { (parent, name) };
                 let (location, size) = (location.clone(), size(location));
                 let file = RawFile { id, base: base.into(), location, download: None, format: *format, size };
-                match open(file, true, reading) {
-                    OpenedFile::Rows(rows) => Documents::Rows(rows),
-                    OpenedFile::Found(found) => Documents::One(Some(found)),
-                }
+                Documents::Of(rows::documents(file, true, reading))
             }
         }
-    }
-}
-
-/// The result of opening a file: the rows of the file, or one [`Found`].
-enum OpenedFile {
-    Rows(RowIter),
-    Found(Found),
-}
-
-/// Opens a file if each row of the file is one document. If the whole file is one document, the file is opened later, when
-/// the document is read.
-fn open(file: RawFile, is_root: bool, reading: &Reading) -> OpenedFile {
-    let FormatKind::Rows(format) = file.format.kind else {
-        return OpenedFile::Found(Found::Raw(Raw::File(file)));
-    };
-    match rows::open(file, format, is_root, reading) {
-        Ok(rows) => OpenedFile::Rows(rows),
-        Err(Failure { cause: DocumentError::Content(ContentError::OwnIndex), .. }) => {
-            OpenedFile::Found(Found::LeftOut(LeftOut::Index))
-        }
-        Err(failure) => OpenedFile::Found(Found::Failed(failure)),
     }
 }
 
@@ -308,23 +285,17 @@ impl Iterator for Documents<'_> {
 
     fn next(&mut self) -> Option<Found> {
         match self {
-            Documents::One(found) => found.take(),
-            Documents::Rows(rows) => rows.next(),
-            Documents::Folder { walk, base, prefix, rows, reading } => loop {
-                if let Some(found) = rows.as_mut().and_then(Iterator::next) {
+            Documents::None => None,
+            Documents::Of(documents) => documents.next(),
+            Documents::Folder { walk, base, prefix, of_file, reading } => loop {
+                if let Some(found) = of_file.as_mut().and_then(Iterator::next) {
                     return Some(found);
                 }
                 match walk.next()? {
                     Entry::File(walk::File { location, below, format, size }) => {
                         let (id, base) = (id_below(prefix, &below), base.clone());
-                        match open(
-                            RawFile { id, base, location, download: None, format, size },
-                            false,
-                            reading,
-                        ) {
-                            OpenedFile::Rows(opened) => *rows = Some(opened),
-                            OpenedFile::Found(found) => return Some(found),
-                        }
+                        let file = RawFile { id, base, location, download: None, format, size };
+                        *of_file = Some(rows::documents(file, false, reading));
                     }
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),
                     Entry::Failed(entry) => return Some(Found::Failed(failure(entry, prefix))),

@@ -6,20 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 
+use super::collection;
+use super::collection::outbox::{Outbox, Sent};
+use super::collection::reader::CollectionRequest;
+use super::collection::stdin::StdinFile;
 use super::confine::confine;
-use super::document::Limits;
 use super::extract::extract;
-use super::fields;
-use super::rows::parquet::{self, ParquetTable};
-use super::rows::stdin::StdinFile;
-use super::worker::{Assignment, Request, Response, Sent, Task};
+use super::worker::{Assignment, Request, Response, Task};
 use crate::error::ContentError;
 use crate::interrupt;
-
-/// Maximum number of rows per answer.
-const SENT_ROWS: usize = 256;
-/// Size at which an answer is complete, in bytes of rows. No more rows are added to a complete answer.
-const SENT_BYTES: usize = 64 << 10;
 
 /// Does the task of an [`Assignment`], which is JSON, until standard input ends.
 ///
@@ -35,12 +30,7 @@ pub fn serve(assignment: &str) -> io::Result<()> {
     let mut answers = BufWriter::new(io::stdout().lock());
     match task {
         Task::Extract => extract_texts(&mut answers)?,
-        Task::Rows { fields, limits, is_root } => {
-            let file = StdinFile::new()?;
-            limit_seconds(limits.seconds)?;
-            let table = guarded(parquet::NAME, || ParquetTable::open(file, &fields, limits, is_root));
-            send_rows(table, limits, &mut answers)?;
-        }
+        Task::Collection(request) => read_collection(&request, &mut answers)?,
         Task::Confinement => answer(&mut answers, &Ok(confinement))?,
     }
     answers.flush()
@@ -51,11 +41,12 @@ fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
     let mut requests = io::stdin().lock();
     let mut line = String::new();
     while requests.read_line(&mut line)? > 0 {
-        let Request { format, bytes, limits, wants_fields } = serde_json::from_str(&line)?;
+        let Request { format, bytes, limits, page_part, wants_fields } = serde_json::from_str(&line)?;
         limit_seconds(limits.seconds)?;
         let mut content = Vec::new();
         requests.by_ref().take(bytes).read_to_end(&mut content)?;
-        let extracted = guarded(format.name(), || extract(format, &content, limits, wants_fields));
+        let read = || extract(format, &content, limits, page_part, wants_fields);
+        let extracted = guarded(format.name(), read).flatten();
         answer(answers, &extracted)?;
         answers.flush()?;
         line.clear();
@@ -63,46 +54,34 @@ fn extract_texts(answers: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the rows of a table in groups, until the end of the table or the first damaged row.
-fn send_rows(table: Response<ParquetTable>, limits: Limits, answers: &mut impl Write) -> io::Result<()> {
-    let mut table = match table {
-        Ok(table) => table,
+/// Sends the documents of a file in groups.
+fn read_collection(request: &CollectionRequest, answers: &mut impl Write) -> io::Result<()> {
+    let (format, seconds) = (request.format.name(), request.limits.seconds);
+    limit_seconds(seconds)?;
+    let file = StdinFile::new()?;
+    let collection = match guarded(format, || collection::open(file, request)).flatten() {
+        Ok(collection) => collection,
         Err(e) => return answer::<()>(answers, &Err(e)),
     };
-    answer(answers, &Ok(table.row_count()))?;
-    loop {
+    let mut send = |sent: &Sent| {
+        answer(answers, &Ok(sent))?;
         answers.flush()?;
-        limit_seconds(limits.seconds)?;
-        let sent = take_rows(&mut table);
-        answer(answers, &Ok(&sent))?;
-        if !matches!(sent.last(), Some(Ok(_) | Err(ContentError::TooLarge { .. }))) {
-            return Ok(());
-        }
-    }
-}
-
-/// Reads the next group of rows.
-fn take_rows(table: &mut ParquetTable) -> Sent {
-    let mut sent = Sent::new();
-    let mut bytes = 0;
-    while sent.len() < SENT_ROWS && bytes < SENT_BYTES {
-        let row = guarded(parquet::NAME, || table.next().transpose());
-        let Some(row) = row.transpose() else { break };
-        bytes += row.as_ref().map_or(0, fields::bytes);
-        let is_damaged = matches!(&row, Err(e) if !matches!(e, ContentError::TooLarge { .. }));
-        sent.push(row);
-        if is_damaged {
-            break;
-        }
-    }
-    sent
+        limit_seconds(seconds)
+    };
+    let mut outbox = Outbox::new(&mut send);
+    let end = match guarded(format, || collection.read(&mut outbox)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(e.downcast::<ContentError>()?),
+        Err(crashed) => Err(crashed),
+    };
+    outbox.end(end)
 }
 
 /// Runs a parser. A panic of the parser is reported as a damaged file.
-fn guarded<T>(format: &str, read: impl FnOnce() -> Response<T>) -> Response<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+fn guarded<T>(format: &str, read: impl FnOnce() -> T) -> Response<T> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| {
         let reason = "its content makes the parser crash".to_owned();
-        Err(ContentError::Damaged { kind: format.to_owned(), reason })
+        ContentError::Damaged { kind: format.to_owned(), reason }
     })
 }
 

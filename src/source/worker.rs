@@ -21,18 +21,20 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::collection::outbox::Sent;
+use super::collection::reader::CollectionRequest;
 use super::confine::Confinement;
-use super::document::Limits;
+use super::document::{Limits, PagePart};
 use super::extract::Extracted;
-use super::fields::{Fields, Record};
-use super::format::DocumentFormat;
+use super::fields::Fields;
+use super::format::{CollectionFormat, DocumentFormat};
 use crate::error::{ContentError, DocumentError};
 
 /// The hidden subcommand that makes this program a worker.
 const SUBCOMMAND: &str = "worker";
 
-/// Maximum address space of the second worker for a document, and of a worker that reads a Parquet file, in bytes. The parsed
-/// tree of an ordinary HTML page needs ten times as many bytes as the page.
+/// Maximum address space of the second worker for a document, and of a worker that reads a file with several documents, in
+/// bytes. The parsed tree of an ordinary HTML page needs ten times as many bytes as the page.
 const MEMORY_MAX: u64 = 2 << 30;
 
 /// Maximum address space of the first worker for a document, in bytes. The main process runs one of them per thread.
@@ -65,9 +67,9 @@ pub enum Task {
     /// Extracts texts. Each request on standard input is a [`Request`] and a document. The answer to each is one
     /// [`Extracted`].
     Extract,
-    /// Reads the rows of a Parquet file, which is open as standard input. The first answer is the number of rows and means that
-    /// the file is a table. Each following answer is a [`Sent`]. The final [`Sent`] is empty or ends with a damaged row.
-    Rows { fields: Fields, limits: Limits, is_root: bool },
+    /// Reads a file that holds several documents. The file is open as standard input. Each answer is a [`Sent`]. If the first
+    /// answer is an error, the file has another format or cannot be opened.
+    Collection(CollectionRequest),
     /// Says how the kernel confines the worker. The answer is one [`Confinement`].
     Confinement,
 }
@@ -87,6 +89,7 @@ pub struct Request {
     /// The number of bytes of the document. The bytes follow the request.
     pub bytes: u64,
     pub limits: Limits,
+    pub page_part: PagePart,
     /// Whether the answer has [`Extracted::fields`].
     pub wants_fields: bool,
 }
@@ -94,15 +97,13 @@ pub struct Request {
 /// An answer of a worker.
 pub type Response<T> = Result<T, ContentError>;
 
-/// A group of rows from a worker. An empty group means the end of the file. After a damaged row, no more rows are sent.
-pub type Sent = Vec<Response<Record>>;
-
 /// The workers of a run. All of them together have at most [`MEMORY_SHARE`] per thread that reads documents, [`MEMORY_MAX`]
-/// for one large document, and [`MEMORY_MAX`] for one Parquet file.
+/// for one large document, and [`MEMORY_MAX`] for one file that holds several documents.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
     limits: Limits,
+    page_part: PagePart,
     /// Workers that wait for another document, each with [`MEMORY_SHARE`].
     idle: Mutex<Vec<Worker>>,
     /// Held while a worker with [`MEMORY_MAX`] extracts a text.
@@ -112,7 +113,13 @@ pub struct Workers {
 impl Workers {
     /// Returns an empty pool of workers. `program` is the absolute path of this program.
     pub fn new(program: PathBuf, limits: Limits) -> Self {
-        Workers { program, limits, idle: Mutex::default(), large: Mutex::default() }
+        let page_part = PagePart::default();
+        Workers { program, limits, page_part, idle: Mutex::default(), large: Mutex::default() }
+    }
+
+    /// Sets which part of a web page is extracted.
+    pub fn with_page_part(self, page_part: PagePart) -> Self {
+        Workers { page_part, ..self }
     }
 
     /// Extracts the text of a document in a worker. Most documents need little memory, so the first worker has little. If the
@@ -126,7 +133,8 @@ impl Workers {
         content: &[u8],
         wants_fields: bool,
     ) -> Result<Extracted, DocumentError> {
-        let request = Request { format, bytes: content.len() as u64, limits: self.limits, wants_fields };
+        let (limits, page_part) = (self.limits, self.page_part);
+        let request = Request { format, bytes: content.len() as u64, limits, page_part, wants_fields };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = idle.map_or_else(|| self.start(Task::Extract, MEMORY_SHARE, Stdio::piped()), Ok)?;
         match worker.ask(&request, content) {
@@ -145,18 +153,24 @@ impl Workers {
         Ok(answer?)
     }
 
-    /// Starts a worker that reads the rows of an open Parquet file. Returns the worker and the number of rows.
+    /// Starts a worker that reads an open file with several documents. Returns the worker and its first group of documents.
     ///
     /// # Errors
-    /// The file is no Parquet file or lacks columns, or no worker can be started.
-    pub fn rows(&self, file: &File, fields: &Fields, is_root: bool) -> Result<(Worker, u64), DocumentError> {
+    /// The file has another format or lacks columns, or no worker can be started.
+    pub fn collection(
+        &self,
+        file: &File,
+        format: CollectionFormat,
+        fields: &Fields,
+        is_root: bool,
+    ) -> Result<(Worker, Sent), DocumentError> {
         let start = || {
-            let task = Task::Rows { fields: fields.clone(), limits: self.limits, is_root };
+            let request = CollectionRequest { format, fields: fields.clone(), limits: self.limits, is_root };
             let file = file.try_clone().map_err(DocumentError::NoWorker)?;
-            self.start(task, MEMORY_MAX, file.into())
+            self.start(Task::Collection(request), MEMORY_MAX, file.into())
         };
-        let (worker, opened) = started(start, Worker::receive::<u64>)?;
-        Ok((worker, opened?))
+        let (worker, sent) = started(start, Worker::receive::<Sent>)?;
+        Ok((worker, sent?))
     }
 
     fn start(&self, task: Task, memory: u64, stdin: Stdio) -> Result<Worker, DocumentError> {

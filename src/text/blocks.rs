@@ -1,5 +1,7 @@
 //! The structure of a text: headings, paragraphs, list items, table rows, code and pages. Pure.
 
+use std::iter;
+
 use serde::{Deserialize, Serialize};
 
 use super::clean::clean;
@@ -17,7 +19,7 @@ pub enum BlockKind {
     TableHeader,
     /// Any other row of a table.
     TableRow,
-    /// Lines whose breaks have a meaning, such as source code.
+    /// Lines whose breaks have a meaning, such as source code. In a clean text, one line.
     Code,
     /// The start of a page or slide with its number, counted from 1. This block has no text.
     Page(u32),
@@ -105,6 +107,33 @@ impl Structured {
         self.text
     }
 
+    /// Returns the blocks.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Returns the blocks as JSON; `None` if the text is one paragraph.
+    pub fn blocks_as_json(&self) -> Option<String> {
+        let is_paragraph = |block: &Block| block.start == 0 && block.kind == BlockKind::Paragraph;
+        let is_plain = self.blocks.len() <= 1 && self.blocks.iter().all(is_paragraph);
+        (!is_plain).then(|| serde_json::json!(self.blocks).to_string())
+    }
+
+    /// Returns a text with blocks that [`Structured::blocks_as_json`] has written.
+    ///
+    /// # Errors
+    /// The JSON is wrong, or a block is outside of the text.
+    pub fn with_json_blocks(text: String, blocks: &str) -> Result<Structured, String> {
+        let blocks = serde_json::from_str(blocks).map_err(|e| e.to_string())?;
+        Ok(Structured::try_from(Unchecked { text, blocks })?)
+    }
+
+    /// Returns the first heading without its mark; `None` if there is no heading.
+    pub fn first_heading(&self) -> Option<&str> {
+        let (_, text) = self.parts().find(|(block, _)| matches!(block.kind, BlockKind::Heading(_)))?;
+        Some(text.trim_start_matches('#').trim())
+    }
+
     /// Returns each block with its text.
     fn parts(&self) -> impl Iterator<Item = (Block, &str)> {
         let ends = self.blocks.iter().skip(1).map(|block| block.start).chain([self.text.len()]);
@@ -119,20 +148,28 @@ impl Structured {
             if let BlockKind::Page(_) = block.kind {
                 page = Some(block.kind);
             }
-            let text = clean(text);
-            if text.is_empty() {
-                continue;
+            // Cleaning removes line breaks, so that only blocks show where a line of code starts.
+            let is_code = block.kind == BlockKind::Code;
+            let lines: &mut dyn Iterator<Item = &str> =
+                if is_code { &mut text.lines() } else { &mut iter::once(text) };
+            for line in lines {
+                cleaned.push(&clean(line), block.kind, &mut page);
             }
-            if !cleaned.text.is_empty() {
-                cleaned.text.push(' ');
-            }
-            let start = cleaned.text.len();
-            cleaned
-                .blocks
-                .extend(page.take().into_iter().chain([block.kind]).map(|kind| Block { start, kind }));
-            cleaned.text.push_str(&text);
         }
         cleaned
+    }
+
+    /// Adds a block with this text, and the start of its page before it. Adds nothing if the text is empty.
+    fn push(&mut self, text: &str, kind: BlockKind, page: &mut Option<BlockKind>) {
+        if text.is_empty() {
+            return;
+        }
+        if !self.text.is_empty() {
+            self.text.push(' ');
+        }
+        let start = self.text.len();
+        self.blocks.extend(page.take().into_iter().chain([kind]).map(|kind| Block { start, kind }));
+        self.text.push_str(text);
     }
 }
 

@@ -9,15 +9,15 @@ use super::embedding::Embedding;
 use super::mean::mean;
 use crate::console::Reporter;
 use crate::error::{DocumentError, NoVector};
-use crate::text::chunk::{TokenLimits, chunk};
-use crate::text::clean::clean;
+use crate::text::blocks::Structured;
+use crate::text::chunk::{ChunkRules, chunk};
 use crate::text::tokenize::{Encoding, Tokenizer};
 
 /// Cleans, chunks and tokenizes texts. Several threads may share a `Preparer`.
 #[derive(Clone)]
 pub struct Preparer {
     tokenizer: Tokenizer,
-    limits: TokenLimits,
+    rules: ChunkRules,
 }
 
 /// A text that is ready to be embedded.
@@ -30,20 +30,23 @@ pub struct PreparedText {
 
 impl Preparer {
     fn new(tokenizer: Tokenizer, max_tokens: usize) -> Self {
-        Preparer { tokenizer, limits: TokenLimits { chunk: max_tokens, text: usize::MAX } }
+        Preparer { tokenizer, rules: ChunkRules::of_documents(max_tokens, usize::MAX) }
     }
 
     /// Cleans a text and splits it into chunks. A text without a visible character becomes [`DocumentError::Empty`].
-    pub fn prepare(&self, text: &str) -> PreparedText {
-        let text = clean(text);
-        let chunks = match text.as_str() {
+    pub fn prepare(&self, content: &Structured) -> PreparedText {
+        let content = content.clean();
+        let chunks = match content.text() {
             "" => Err(DocumentError::Empty),
-            text => chunk(text, self.limits, &self.tokenizer),
+            _ => chunk(&content, None, self.rules, &self.tokenizer),
         };
         let encodings = chunks.map(|chunks| chunks.into_iter().map(|chunk| chunk.encoding).collect());
-        PreparedText { text, chunks: encodings }
+        PreparedText { text: content.into_text(), chunks: encodings }
     }
 }
+
+/// The vector of a chunk, once the model has made it, and the tokens of the chunk.
+type WeightedVector = (Option<Embedding>, usize);
 
 /// Embeds texts with a loaded model: cleans and chunks the texts, embeds the chunks, and takes the mean of the chunk vectors of
 /// each text.
@@ -75,7 +78,7 @@ impl TextEmbedder {
 
     /// Returns an embedder that refuses texts with more than `tokens` tokens.
     pub fn with_text_limit(mut self, tokens: usize) -> Self {
-        self.preparer.limits.text = tokens;
+        self.preparer.rules.text_tokens = tokens;
         self
     }
 
@@ -93,7 +96,10 @@ impl TextEmbedder {
         &mut self,
         texts: &[T],
     ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
-        let prepared = texts.par_iter().map(|text| self.preparer.prepare(text.as_ref()).chunks).collect();
+        let prepared = texts
+            .par_iter()
+            .map(|text| self.preparer.prepare(&Structured::plain(text.as_ref().to_owned())).chunks)
+            .collect();
         self.embed_prepared(prepared, None)
     }
 
@@ -107,10 +113,10 @@ impl TextEmbedder {
         reporter: Option<&Reporter>,
     ) -> anyhow::Result<Vec<Result<Embedding, DocumentError>>> {
         let mut chunks = Vec::new();
-        let mut vectors: Vec<Result<Vec<Option<Embedding>>, DocumentError>> = Vec::with_capacity(texts.len());
+        let mut vectors: Vec<Result<Vec<WeightedVector>, DocumentError>> = Vec::with_capacity(texts.len());
         for (document, text) in texts.into_iter().enumerate() {
             vectors.push(text.map(|encodings| {
-                let missing = vec![None; encodings.len()];
+                let missing = encodings.iter().map(|encoding| (None, encoding.len())).collect();
                 let keyed = encodings.into_iter().enumerate();
                 chunks.extend(keyed.map(|(chunk, encoding)| (ChunkKey { document, chunk }, encoding)));
                 missing
@@ -120,7 +126,7 @@ impl TextEmbedder {
             let tokens = batch.tokens();
             for (ChunkKey { document, chunk }, vector) in self.embedder.embed(batch)? {
                 match (vector, &mut vectors[document]) {
-                    (Ok(vector), Ok(vectors)) => vectors[chunk] = Some(vector),
+                    (Ok(vector), Ok(vectors)) => vectors[chunk].0 = Some(vector),
                     (Err(cause), vectors) => *vectors = Err(cause.into()),
                     (Ok(_), Err(_)) => {}
                 }
@@ -130,8 +136,9 @@ impl TextEmbedder {
         Ok(vectors.into_iter().map(|vectors| Ok(self.mean(vectors?)?)).collect())
     }
 
-    fn mean(&self, chunks: Vec<Option<Embedding>>) -> Result<Embedding, NoVector> {
-        let chunks: Vec<Embedding> = chunks.into_iter().flatten().collect();
+    fn mean(&self, chunks: Vec<WeightedVector>) -> Result<Embedding, NoVector> {
+        let chunks: Vec<(Embedding, usize)> =
+            chunks.into_iter().filter_map(|(vector, tokens)| Some((vector?, tokens))).collect();
         mean(&chunks)?.truncate(self.dim)
     }
 }

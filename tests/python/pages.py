@@ -77,6 +77,17 @@ def nearest(found, _):
     expect_best(ids_and_scores(found), near(rows(), question()["vector"]))
 
 
+def nearest_of_small(found, _):
+    small = rows("small.parquet")
+    if "score" in found[0]:
+        expect_best(ids_and_scores(found), near(small, question()["vector"]))
+    else:
+        exact = {row["id"]: row["vector"] for row in rows()}
+        assert len(found) == len(small) == len(exact)
+        assert all(cosine(row["vector"], exact[row["id"]]) > 0.999 for row in found)
+        assert all(abs(math.hypot(*row["vector"]) - 1) < 0.1 for row in found)
+
+
 def nearest_to_a_row(found, _):
     one = "en/returns-policy.md"
     [vector] = [row["vector"] for row in rows() if row["id"] == one]
@@ -135,6 +146,7 @@ def fused(found, connection):
 
 CHECKS = {
     "The ten nearest": nearest,
+    "Smaller vectors": nearest_of_small,
     "Nearest to a row": nearest_to_a_row,
     "Among some rows only": nearest_of_some,
     "The best chunk of each document": nearest_documents,

@@ -9,13 +9,14 @@ use std::thread;
 
 use arrow::array::{BinaryArray, Int64Array};
 use arrow::record_batch::RecordBatch;
+use memchr::memmem;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::make::{
-    document_xml, docx, gzip, package, parquet, pdf, pdf_objects, pdf_page, relationships, strings, utf16be,
-    utf16le, zip, zstd,
+    book, document_xml, docx, epub, gzip, odf, odp, ods, odt, ole_file, open_document, package, parquet, pdf,
+    pdf_objects, pdf_page, pptx, presentation, relationships, strings, utf16be, utf16le, xlsx, zip, zstd,
 };
 use crate::util::{Playground, Ran, bound_by_modes, ids_and_texts, repository, rows};
 
@@ -25,6 +26,8 @@ struct Bad {
     bytes: Vec<u8>,
     /// The number of the bad row; `None` if the file cannot be opened or is one document.
     row: Option<u64>,
+    /// The bad part of the file, as it follows the name of the file; mostly empty.
+    section: &'static str,
     /// The start of the message, after the place.
     says: &'static str,
     /// Ids and texts of the good rows in the file.
@@ -32,7 +35,7 @@ struct Bad {
 }
 
 fn bad(file: &'static str, bytes: impl Into<Vec<u8>>, says: &'static str) -> Bad {
-    Bad { file, bytes: bytes.into(), row: None, says, good: Vec::new() }
+    Bad { file, bytes: bytes.into(), row: None, section: "", says, good: Vec::new() }
 }
 
 impl Bad {
@@ -41,9 +44,15 @@ impl Bad {
         self
     }
 
-    /// Adds good rows by id and text. An id such as `:2` becomes the name of the file followed by `:2`.
+    fn section(mut self, section: &'static str) -> Self {
+        self.section = section;
+        self
+    }
+
+    /// Adds good rows by id and text. An id such as `:2` or `#A` becomes the name of the file followed by it.
     fn good(mut self, good: &[(&str, &str)]) -> Self {
-        let id = |id: &str| if id.starts_with(':') { format!("{}{id}", self.file) } else { id.to_owned() };
+        let id =
+            |id: &str| if id.starts_with([':', '#']) { format!("{}{id}", self.file) } else { id.to_owned() };
         self.good = good.iter().map(|(short, text)| (id(short), (*text).to_owned())).collect();
         self
     }
@@ -51,7 +60,7 @@ impl Bad {
     /// Returns the start of the line on standard error.
     fn line(&self) -> String {
         let row = self.row.map_or_else(String::new, |row| format!(":{row}"));
-        format!("qwen3-index: failed: docs/{}{row}: {}", self.file, self.says)
+        format!("qwen3-index: failed: docs/{}{}{row}: {}", self.file, self.section, self.says)
     }
 }
 
@@ -92,6 +101,21 @@ fn ole() -> Vec<u8> {
     [&b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"[..], &[0; 504], &noise(1024)].concat()
 }
 
+/// Returns an Office document with a password.
+fn locked() -> Vec<u8> {
+    [ole(), utf16le("Root Entry"), utf16le("EncryptedPackage")].concat()
+}
+
+/// Sets the flag of encryption in each entry of a ZIP archive (APPNOTE.TXT, sections 4.3.7 and 4.3.12).
+fn encrypted(mut archive: Vec<u8>) -> Vec<u8> {
+    for (signature, flags) in [(b"PK\x03\x04", 6), (b"PK\x01\x02", 8)] {
+        for at in memmem::find_iter(&archive.clone(), signature) {
+            archive[at + flags] |= 1;
+        }
+    }
+    archive
+}
+
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 const ELF: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0";
 
@@ -101,6 +125,12 @@ const NO_ZSTD: &str = "not readable as zstd: ";
 const NO_PARQUET: &str = "not readable as Parquet: ";
 const NO_PDF: &str = "not readable as PDF: ";
 const NO_DOCX: &str = "not readable as Word (DOCX): ";
+const NO_PPTX: &str = "not readable as PowerPoint (PPTX): ";
+const NO_ODT: &str = "not readable as OpenDocument text (ODT): ";
+const NO_ODP: &str = "not readable as OpenDocument presentation (ODP): ";
+const NO_EPUB: &str = "not readable as EPUB: ";
+const PASSWORD: &str = "needs a password; save it without a password";
+const BOMB: &str = "expands to more than 100 times its size;";
 
 #[rustfmt::skip]
 fn encodings() -> Vec<Bad> {
@@ -108,8 +138,7 @@ fn encodings() -> Vec<Bad> {
     let utf16 = utf16le(&format!("\u{FEFF}{CHINESE}😀"));
     let utf32 = |to: fn(u32) -> [u8; 4]| "\u{FEFF}one 😀".chars().flat_map(|c| to(c.into())).collect::<Vec<_>>();
     vec![
-        bad("utf8-wrong-byte.txt", [CHINESE.as_bytes(), b"\xff", CHINESE.as_bytes()].concat(), "cannot be decoded as UTF-8;"),
-        bad("utf8-cut.txt", cut(CHINESE.as_bytes(), 1), "cannot be decoded as UTF-8;"),
+        bad("utf8-wrong-byte.txt", [CHINESE.as_bytes(), b"\xff\xfe", CHINESE.as_bytes()].concat(), "cannot be decoded as UTF-8;"),
         bad("utf8-surrogate.md", [CHINESE.as_bytes(), b"\xed\xa0\x80"].concat(), "cannot be decoded as UTF-8;"),
         bad("utf8-mark-gbk.txt", [b"\xef\xbb\xbf", &gbk[..]].concat(), "cannot be decoded as UTF-8;"),
         bad("utf16-odd.txt", cut(&utf16, 1), "cannot be decoded as UTF-16LE;"),
@@ -117,11 +146,13 @@ fn encodings() -> Vec<Bad> {
         bad("utf16-lone-surrogate.txt", [&utf16[..], b"\x00\xdc"].concat(), "cannot be decoded as UTF-16LE;"),
         bad("utf16be-odd.txt", cut(&utf16be("\u{FEFF}plain"), 1), "cannot be decoded as UTF-16BE;"),
         bad("utf16-odd-no-mark.txt", cut(&utf16le("plain text in two bytes each"), 1), "cannot be decoded as UTF-16LE;"),
-        bad("utf32be.txt", utf32(u32::to_be_bytes), BINARY),
-        bad("utf32le.txt", utf32(u32::to_le_bytes), "cannot be decoded as UTF-32LE;"),
+        bad("utf32be.txt", cut(&utf32(u32::to_be_bytes), 1), "cannot be decoded as UTF-32BE;"),
+        bad("utf32le-surrogate.txt", [&utf32(u32::to_le_bytes)[..], b"\0\xd8\0\0"].concat(), "cannot be decoded as UTF-32LE;"),
+        bad("iso-2022-kr-odd.txt", "\u{1b}$)C\u{e}GQ1", "cannot be decoded as ISO-2022-KR;"),
+        bad("iso-2022-cn-cns.txt", "\u{1b}$)G\u{e}GQ19", "cannot be decoded as ISO-2022-CN;"),
         bad("iso-2022-jp-cut.txt", "\u{1b}$B?^=q4[\u{1b}", "cannot be decoded as ISO-2022-JP;"),
         bad("iso-2022-jp-odd.txt", "\u{1b}$B?^=q4", "cannot be decoded as ISO-2022-JP;"),
-        bad("nonsense.txt", b"caf\x81\x8d\x8f\x90\x9d bar", "cannot be decoded as windows-1252;"),
+        bad("nonsense.txt", b"caf\x81\x8d\x8f\x90\x9d bar", "its encoding is unknown: no encoding makes words of its bytes;"),
     ]
 }
 
@@ -293,8 +324,9 @@ fn pages() -> Vec<Bad> {
     vec![
         bad("declared.html", [b"<meta charset=shift_jis><p>", CHINESE.as_bytes(), b"\xff\xff"].concat(), "cannot be decoded as UTF-8;"),
         bad("utf16-odd.html", cut(&utf16le("\u{FEFF}<p>one"), 1), "cannot be decoded as UTF-16LE;"),
-        bad("bytes.xhtml", [b"<html><body>", CHINESE.as_bytes(), b"\xff"].concat(), "cannot be decoded as UTF-8;"),
-        bad("nul.html", "<p>one\0two", BINARY),
+        bad("bytes.xhtml", [b"<html><body>", CHINESE.as_bytes(), b"\xff\xff"].concat(), "cannot be decoded as UTF-8;"),
+        bad("nul.html", "<p>one\0two\0", BINARY),
+        bad("app.html", "<title>T</title><div id=app></div><script src=a.js></script>", "has no text without its scripts;"),
     ]
 }
 
@@ -355,17 +387,220 @@ fn office() -> Vec<Bad> {
         bad("rels.docx", zip(&[("_rels/.rels", b"<Relationships"), (document, letter.as_bytes())]), NO_DOCX),
         bad("workbook.docx", package("xl/workbook.xml", b"<workbook/>"), "not readable as Word (DOCX): it contains no text document;"),
         bad("ole.docx", ole(), "not Word (DOCX) but an old Office document or one with a password;"),
-        bad("bomb.docx", package(document, bomb.as_bytes()), "expands to more than 100 times its size;"),
+        bad("bomb.docx", package(document, bomb.as_bytes()), BOMB),
+        bad("password.docx", locked(), PASSWORD),
+        bad("password-zip.docx", encrypted(docx("a letter")), PASSWORD),
+        bad("parts.docx", [b"PK\x03\x04".as_slice(), &b"PK\x01\x02".repeat(200_001)].concat(), "not readable as Word (DOCX): it has more than 200000 parts;"),
+        bad("slides.docx", pptx("a slide"), "not readable as Word (DOCX): it contains no text document;"),
         bad("entities.docx", package(document, entities.as_bytes()), NO_DOCX),
         bad("external.docx", package(document, external.as_bytes()), NO_DOCX),
     ]
 }
 
+#[rustfmt::skip]
+fn slides() -> Vec<Bad> {
+    let whole = corpus("en/drizzle-launch.pptx");
+    let main = "ppt/presentation.xml";
+    let list = "<presentation xmlns:r=\"r\"><sldIdLst><sldId r:id=\"r1\"/></sldIdLst></presentation>";
+    vec![
+        bad("empty.pptx", "", NO_PPTX),
+        bad("text.ppsx", "only text", NO_PPTX),
+        bad("cut.pptx", half(&whole), NO_PPTX),
+        bad("cut-end.pptx", cut(&whole, 10), NO_PPTX),
+        bad("damaged.pptx", patched(whole.clone(), 60, &noise(2000)), NO_PPTX),
+        bad("zip.pptx", zip(&[("readme.txt", b"text")]), "not readable as PowerPoint (PPTX): it contains no presentation;"),
+        bad("letter.pptx", docx("a letter"), "not readable as PowerPoint (PPTX): it contains no presentation;"),
+        bad("no-main.pptx", zip(&[("_rels/.rels", relationships(main).as_bytes())]), "not readable as PowerPoint (PPTX): its part ppt/presentation.xml is missing;"),
+        bad("no-slide.pptx", package(main, list.as_bytes()), "not readable as PowerPoint (PPTX): its slide 1 is missing;"),
+        bad("xml.pptx", pptx("a < b"), "not readable as PowerPoint (PPTX): its part ppt/slides/slide1.xml is not valid XML (roxmltree: "),
+        bad("pdf.pptx", pdf("a page"), "not PowerPoint (PPTX) but PDF;"),
+        bad("ole.pptx", ole(), "not PowerPoint (PPTX) but an old Office document or one with a password;"),
+        bad("password.pptx", locked(), PASSWORD),
+        bad("bomb.pptx", pptx(&" ".repeat(64 << 20)), BOMB),
+    ]
+}
+
+const NO_XLSX: &str = "not readable as Excel (XLSX): ";
+const NO_XLS: &str = "not readable as Excel (XLS): ";
+const NO_ODS: &str = "not readable as OpenDocument (ODS): ";
+
+#[rustfmt::skip]
+fn spreadsheets() -> Vec<Bad> {
+    let (workbook, old, open) = (corpus("en/station-prices.xlsx"), corpus("ja/出荷予定.xls"), corpus("es/presupuesto-2026.ods"));
+    let row = |text: &str| format!("<row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>{text}</t></is></c></row>");
+    let table = |name: &str, text: &str| format!("<table:table table:name=\"{name}\"><table:table-row><table:table-cell office:value-type=\"string\"><text:p>{text}</text:p></table:table-cell></table:table-row></table:table>");
+    // The start of a workbook, an entry for a password, and the end.
+    let password = b"\x09\x08\x10\0\0\x06\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\x2f\0\x06\0\x01\0\x01\0\0\0\x0a\0\0\0";
+    let encrypted = zip(&[("mimetype", b"application/vnd.oasis.opendocument.spreadsheet"), ("META-INF/manifest.xml", b"<manifest:encryption-data/>"), ("content.xml", &noise(300))]);
+    let bomb = " ".repeat(64 << 20);
+    vec![
+        bad("empty.xlsx", "", NO_XLSX),
+        bad("text.xlsx", "only text", NO_XLSX),
+        bad("cut.xlsx", half(&workbook), NO_XLSX),
+        bad("zip.xlsx", zip(&[("readme.txt", b"text")]), NO_XLSX),
+        bad("letter.xlsx", docx("a letter"), NO_XLSX),
+        bad("pdf.xlsx", pdf("a page"), "not Excel (XLSX) but PDF;"),
+        bad("old.xlsx", old.clone(), "not Excel (XLSX) but an old Office document or one with a password;"),
+        bad("password.xlsx", ole_file("EncryptedPackage", b"x"), "needs a password;"),
+        bad("bomb.xlsx", xlsx(&[("S", "", &row(&bomb))]), "expands to more than 100 times its size;"),
+        bad("row.xlsx", xlsx(&[("A", "", &row("one")), ("B", "", "<row r=\"1\"><c r=\"A1\"><v>x</v")]), NO_XLSX).section("#B").good(&[("#A", "# A one")]),
+        bad("empty.xls", "", NO_XLS),
+        bad("text.xls", "only text", NO_XLS),
+        bad("cut.xls", half(&old), NO_XLS),
+        bad("noise.xls", ole(), NO_XLS),
+        bad("new.xls", workbook, "not Excel (XLS) but a ZIP archive (or an Office document);"),
+        bad("password.xls", ole_file("Workbook", password), "needs a password;"),
+        bad("noise.xlsb", noise(500), "not readable as Excel (XLSB): "),
+        bad("empty.ods", "", NO_ODS),
+        bad("text.ods", "only text", NO_ODS),
+        bad("cut.ods", half(&open), NO_ODS),
+        bad("pdf.ods", pdf("a page"), "not OpenDocument (ODS) but PDF;"),
+        bad("letter.ods", zip(&[("mimetype", b"application/vnd.oasis.opendocument.text"), ("content.xml", b"<a/>")]), "not OpenDocument (ODS) but another OpenDocument file;"),
+        bad("password.ods", encrypted, "needs a password;"),
+        bad("bomb.ods", ods(&(table("A", "one") + &table("B", &bomb))), "expands to more than 100 times its size (the rest of the file is not read);").section("#B").good(&[("#A", "# A one")]),
+        bad("xml.ods", ods("<table:table table:name=\"A\"><table:table-row></a>"), NO_ODS).section("#A"),
+    ]
+}
+
+#[rustfmt::skip]
+fn open_documents() -> Vec<Bad> {
+    let (text, slides) = (corpus("zh/年度总结.odt"), corpus("ja/新人研修.odp"));
+    let manifest = b"<manifest:manifest xmlns:manifest=\"m\"><manifest:encryption-data/></manifest:manifest>";
+    let sheet = open_document("<office:body><office:spreadsheet/></office:body>");
+    let letter = open_document("<office:body><office:text><text:p>&a;</text:p></office:text></office:body>");
+    let entities = "<!DOCTYPE a [<!ENTITY a \"aaaaaaaa\">]>".to_owned() + &letter;
+    vec![
+        bad("empty.odt", "", NO_ODT),
+        bad("text.odt", "only text", NO_ODT),
+        bad("html.odt", "<html><body>Please log in</body></html>", "not readable as OpenDocument text (ODT): it contains no text document and no presentation;"),
+        bad("cut.odt", half(&text), NO_ODT),
+        bad("cut-end.odt", cut(&text, 10), NO_ODT),
+        bad("damaged.odt", patched(text.clone(), 60, &noise(2000)), NO_ODT),
+        bad("zip.odt", zip(&[("readme.txt", b"text")]), "not readable as OpenDocument text (ODT): its part content.xml is missing;"),
+        bad("sheet.odt", odf(&sheet), "not readable as OpenDocument text (ODT): it contains no text document and no presentation;"),
+        bad("xml.odt", odt("a < b"), NO_ODT),
+        bad("pdf.odt", pdf("a page"), "not OpenDocument text (ODT) but PDF;"),
+        bad("password.odt", zip(&[("content.xml", &noise(500)), ("META-INF/manifest.xml", manifest)]), PASSWORD),
+        bad("password-whole.odt", zip(&[("encrypted-package", &noise(500)), ("META-INF/manifest.xml", manifest)]), PASSWORD),
+        bad("bomb.odt", odt(&" ".repeat(64 << 20)), BOMB),
+        bad("entities.odt", odf(&entities), NO_ODT),
+        bad("cut.fodt", half(letter.as_bytes()), NO_ODT),
+        bad("entities.fodt", entities.clone(), NO_ODT),
+        bad("bytes.fodt", [entities.as_bytes(), b"\0\xff"].concat(), "not readable as OpenDocument text (ODT): not text but binary data;"),
+        bad("cut.odp", half(&slides), NO_ODP),
+        bad("letter.odp", zip(&[("word/document.xml", b"<document/>")]), NO_ODP),
+        bad("password.odp", zip(&[("content.xml", &noise(500)), ("META-INF/manifest.xml", manifest)]), PASSWORD),
+        bad("bomb.odp", odp(&" ".repeat(64 << 20)), BOMB),
+    ]
+}
+
+#[rustfmt::skip]
+fn books() -> Vec<Bad> {
+    let whole = corpus("es/guía-del-pluviómetro.epub");
+    let drm = "<encryption><EncryptedData><EncryptionMethod Algorithm=\"http://www.idpf.org/2008/embedding\"/></EncryptedData>\
+               <EncryptedData><EncryptionMethod Algorithm=\"http://www.w3.org/2001/04/xmlenc#aes128-cbc\"/></EncryptedData></encryption>";
+    let container = b"<container><rootfiles><rootfile full-path=\"a.opf\"/></rootfiles></container>";
+    let spine = b"<package><manifest><item id=\"a\" href=\"a.xhtml\" media-type=\"application/xhtml+xml\"/></manifest><spine><itemref idref=\"a\"/></spine></package>";
+    vec![
+        bad("empty.epub", "", NO_EPUB),
+        bad("text.epub", "only text", NO_EPUB),
+        bad("cut.epub", half(&whole), NO_EPUB),
+        bad("cut-end.epub", cut(&whole, 10), NO_EPUB),
+        bad("damaged.epub", patched(whole.clone(), 120, &noise(2000)), NO_EPUB),
+        bad("letter.epub", docx("a letter"), "not readable as EPUB: its part META-INF/container.xml is missing;"),
+        bad("no-book.epub", zip(&[("META-INF/container.xml", b"<container/>")]), "not readable as EPUB: it contains no book;"),
+        bad("no-spine.epub", zip(&[("META-INF/container.xml", container)]), "not readable as EPUB: its part a.opf is missing;"),
+        bad("no-page.epub", zip(&[("META-INF/container.xml", container), ("a.opf", spine)]), "not readable as EPUB: its part a.xhtml is missing;"),
+        bad("pdf.epub", pdf("a page"), "not EPUB but PDF;"),
+        bad("drm.epub", book(&["<p>words</p>"], "", &[("META-INF/encryption.xml", drm)]), "is protected against copying (DRM); replace it by a copy without protection, or skip it with --exclude"),
+        bad("password.epub", encrypted(epub("words")), PASSWORD),
+        bad("bomb.epub", epub(&" ".repeat(64 << 20)), BOMB),
+    ]
+}
+
+#[rustfmt::skip]
+fn markup() -> Vec<Bad> {
+    const NO_XML: &str = "not readable as XML: ";
+    const NO_NOTEBOOK: &str = "not readable as Jupyter: ";
+    const NO_SUBTITLES: &str = "not readable as subtitles: it has no line with times";
+    let whole = corpus("zh/产品目录.xml");
+    let cells = corpus("ja/雨量データの読み方.ipynb");
+    let bomb = format!("<a>{}</a>", " ".repeat(64 << 20));
+    vec![
+        bad("empty.xml", "", NO_XML),
+        bad("text.xml", "only text", NO_XML),
+        bad("cut.xml", half(&whole), NO_XML),
+        bad("cut-end.xml", cut(&whole, 3), NO_XML),
+        bad("tags.xml", "<a><b></a></b>", "not readable as XML: it is not well-formed at byte 6 "),
+        bad("entity.xml", "<!DOCTYPE a [<!ENTITY b \"c", NO_XML),
+        bad("pdf.xml", pdf("a page"), "not text but PDF;"),
+        bad("bomb.xml.gz", gzip(bomb.as_bytes()), "expands to more than 100 times its size;"),
+        bad("empty.ipynb", "", NO_NOTEBOOK),
+        bad("cut.ipynb", half(&cells), NO_NOTEBOOK),
+        bad("array.ipynb", "[]", NO_NOTEBOOK),
+        bad("other.ipynb", "{\"name\": \"not a notebook\"}", "not readable as Jupyter: it has no cells;"),
+        bad("zip.ipynb", docx("a letter"), "not text but a ZIP archive"),
+        bad("letter.srt", "Dear reader,\n\nthis is a letter.\n", NO_SUBTITLES),
+        bad("numbers.vtt", "1\n2\n3\n", NO_SUBTITLES),
+        bad("png.srt", PNG, BINARY),
+        bad("png.rst", PNG, BINARY),
+        bad("elf.adoc", ELF, BINARY),
+        bad("zeros.org", [0; 100], BINARY),
+        bad("pdf.tex", pdf("a page"), "not text but PDF;"),
+        bad("cut.rst.gz", half(&gzip(CHINESE.as_bytes())), NO_GZIP),
+    ]
+}
+
+#[rustfmt::skip]
+fn mails_and_others() -> Vec<Bad> {
+    let mail = "From: a@x\n\ntext";
+    let mailbox = format!("From - Mon Mar 02 08:15:00 2026\n{mail}\n\nFrom - Mon Mar 02 08:15:00 2026\n\u{1}\n");
+    vec![
+        bad("empty.eml", "", "not readable as mail (EML): it has no header of a message;"),
+        bad("text.eml", "only text", "not readable as mail (EML): it has no header of a message;"),
+        bad("noise.eml", noise(5000), "not readable as mail (EML): it has no header of a message;"),
+        bad("pdf.eml", pdf("a page"), "not mail (EML) but PDF;"),
+        bad("old.eml", ole(), "not mail (EML) but an old Office document or one with a password;"),
+        bad("sealed.eml", "From: a@x\nContent-Type: application/pkcs7-mime\n\nMIIB", "encrypted with S/MIME;"),
+        bad("bytes.eml", [b"From: a@x\nContent-Type: text/plain; charset=utf-8\n\n".as_slice(), CHINESE.as_bytes(), b"\xff\xfe\xff", CHINESE.as_bytes(), b"\xff\xff"].concat(), "not readable as mail (EML): its text is not in the encoding that it names;"),
+        bad("text.mbox", "only text", "not readable as mailbox (MBOX): it does not begin with a line"),
+        bad("pdf.mbox", pdf("a page"), "not mailbox (MBOX) but PDF;"),
+        bad("cut.mbox.gz", half(&gzip(mailbox.as_bytes())), NO_GZIP),
+        bad("empty.rtf", "", "not readable as RTF: it does not begin with {\\rtf;"),
+        bad("text.rtf", "only text", "not readable as RTF: it does not begin with {\\rtf;"),
+        bad("cut.rtf", half(&corpus("en/supplier-letter.rtf")), "not readable as RTF: it ends inside of a group;"),
+        bad("docx.rtf", docx("a letter"), "not RTF but a ZIP archive (or an Office document);"),
+        bad("deep.rtf", format!("{{\\rtf1 {}", "{".repeat(50_000)), "not readable as RTF: it has more than 10000 groups inside of each other;"),
+        bad("page.rtf", "{\\rtf1\\ansicpg932 \\'81\\'ff}", "not readable as RTF: some of its bytes are no characters of the code page 932;"),
+        bad("cut.json", "[{\"text\":\"one\"}, {\"text\":\"tw", "not readable as JSON: it ends before the array does (the rest of the file is not read);").row(2).good(&[(":1", "one")]),
+        bad("number.json", "[{\"text\":\"one\"}, 5, {\"text\":\"three\"}]", "not a JSON object: ").row(2).good(&[(":1", "one"), (":3", "three")]),
+        bad("after.json", "[{\"text\":\"one\"}] x", "not readable as JSON: more text follows the array").row(2).good(&[(":1", "one")]),
+        bad("bytes.json", b"[{\"text\":\"one\"}, {\"text\":\"\xff\"}]", "not UTF-8, but JSON must be UTF-8").row(2).good(&[(":1", "one")]),
+    ]
+}
+
 fn all() -> Vec<Bad> {
-    [encodings(), wrong_names(), packed(), json_lines(), tables(), parquets(), pages(), pdfs(), office()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let (sheets, mails) = (spreadsheets(), mails_and_others());
+    [
+        encodings(),
+        wrong_names(),
+        packed(),
+        json_lines(),
+        tables(),
+        parquets(),
+        pages(),
+        pdfs(),
+        office(),
+        slides(),
+        open_documents(),
+        books(),
+        markup(),
+        sheets,
+        mails,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 const GOOD: (&str, &str) = ("good.txt", "a good document");
@@ -391,7 +626,7 @@ fn complaints<'a>(ran: &Ran, table: impl IntoIterator<Item = &'a Bad>) -> Vec<St
     let mut complaints = Vec::new();
     let mut known = 0;
     for bad in table {
-        let of_file = format!("qwen3-index: failed: docs/{}:", bad.file);
+        let of_file = format!("qwen3-index: failed: docs/{}{}:", bad.file, bad.section);
         let own: Vec<_> = lines.iter().filter(|line| line.starts_with(&of_file)).collect();
         known += own.len();
         if own.len() != 1 || !own[0].starts_with(&bad.line()) {
@@ -535,6 +770,18 @@ fn what_is_odd_but_whole_is_read() {
         "docs/deep.docx",
         package("word/document.xml", document_xml(&format!("</w:t>{deep}<w:t>")).as_bytes()),
     );
+    let groups = "<p:grpSp>".repeat(100_000);
+    let slide = "<p:sp><p:txBody><a:p><a:t>deep</a:t></a:p></p:txBody></p:sp>";
+    playground.write(
+        "docs/deep.pptx",
+        presentation(&[&format!("{groups}{slide}{}", "</p:grpSp>".repeat(100_000))], &[]),
+    );
+    let (lists, ends) = ("<text:list><text:list-item>", "</text:list-item></text:list>");
+    let deep = format!("{}<text:p>deep</text:p>{}", lists.repeat(100_000), ends.repeat(100_000));
+    playground.write("docs/deep.odt", odt(&format!("</text:p>{deep}<text:p>")));
+    let frame = "<draw:frame><draw:text-box><text:p>deep</text:p></draw:text-box></draw:frame>";
+    let deep = format!("{}{frame}{}", "<draw:g>".repeat(100_000), "</draw:g>".repeat(100_000));
+    playground.write("docs/deep.odp", odp(&format!("</text:p>{deep}<text:p>")));
     let expected = [
         ("twice", "two"),
         ("nul", "ab"),
@@ -552,6 +799,9 @@ fn what_is_odd_but_whole_is_read() {
         ("table.pdf", "found again"),
         ("comment.docx", "one two"),
         ("deep.docx", "deep"),
+        ("deep.odp", "deep"),
+        ("deep.odt", "- deep"),
+        ("deep.pptx", "deep"),
     ];
     let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
     assert_eq!(written(&playground, "out.parquet"), pairs(expected), "{}", ran.story);
@@ -727,6 +977,8 @@ fn no_way_of_reading_takes_more_than_the_limit() {
         ("word/document.xml", document_xml("x").as_bytes()),
         ("word/media/image.png", &noise(2 << 20)),
     ]);
+    // Each slide is below the limit, but not all of them together.
+    let blank = format!("<p:sp>{}</p:sp>", " ".repeat(400_000));
     let table = [
         bad("pages.pdf", the_same_page(60), SAYS),
         bad("a.txt", text.clone(), SAYS),
@@ -736,6 +988,11 @@ fn no_way_of_reading_takes_more_than_the_limit() {
         bad("a.pdf", [pdf("a page"), vec![b'\n'; 2 << 20]].concat(), SAYS),
         bad("packed.docx", package("word/document.xml", document.as_bytes()), SAYS),
         bad("image.docx", second_part, SAYS),
+        bad("packed.pptx", pptx(&text), SAYS),
+        bad("many.pptx", presentation(&[blank.as_str(); 3], &[]), SAYS),
+        bad("packed.odt", odt(&text), SAYS),
+        bad("packed.odp", odp(&text), SAYS),
+        bad("packed.epub", epub(&text), SAYS),
         bad("a.txt.gz", gzip(text.as_bytes()), SAYS),
         bad("a.html.zst", zstd(text.as_bytes()), SAYS),
         bad("a.pdf.zst", zstd(&[pdf("a page"), vec![b'\n'; 2 << 20]].concat()), SAYS),

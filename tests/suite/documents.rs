@@ -235,8 +235,8 @@ fn patterns_and_options_say_what_the_walk_takes() {
     assert_eq!(ids(0, &["--include", "*.md", "--exclude", "/drafts"]).0, "a.md sub/drafts/e.md sub/f.md");
     assert_eq!(ids(0, &["--include", "*.log", "--include", "/sub/"]).0, "c.log sub/drafts/e.md sub/f.md");
     assert_eq!(ids(0, &["--hidden"]).0, ".hidden/g.md a.md b.txt drafts/d.md sub/drafts/e.md sub/f.md");
-    playground.write("docs/z.rst.zst", zstd::encode_all(&b"packed"[..], 3).unwrap());
-    assert_eq!(ids(0, &["--include", "z.*"]).0, "z.rst.zst");
+    playground.write("docs/z.conf.zst", zstd::encode_all(&b"packed"[..], 3).unwrap());
+    assert_eq!(ids(0, &["--include", "z.*"]).0, "z.conf.zst");
     playground.write("docs/sub/p.png", "not text");
     assert_eq!(ids(0, &["--include", "/sub/"]).0, "sub/drafts/e.md sub/f.md");
     symlink("nowhere", playground.path("docs/.#lock")).unwrap();

@@ -7,6 +7,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{Cursor, Read, Write};
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -25,8 +26,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression as Codec, Encoding};
 use parquet::file::properties::WriterProperties;
 use qwen3_index::error::{DocumentError, Failure};
-use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers};
-use qwen3_index::text::chunk::{TokenLimits, chunk};
+use qwen3_index::source::{Document, Fields, Filter, Found, Limits, Reading, Roots, Workers, documents};
+use qwen3_index::text::chunk::{ChunkRules, chunk};
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use zip::write::SimpleFileOptions;
@@ -144,6 +145,7 @@ enum Layer {
 #[rustfmt::skip]
 const TEXT_TOKENS: &[&str] = &[
     "\u{FEFF}", "\u{200B}", "e\u{301}", "\u{1F469}\u{1F3FD}\u{200D}", ".((((", ". 1", "a", " ", "\r", "\x1b$B", "\x7f",
+    "\x1b$)C", "\x0e", "\x0f", "~{", "~}", "\0",
 ];
 #[rustfmt::skip]
 const MARKDOWN_TOKENS: &[&str] = &[
@@ -155,13 +157,17 @@ const HTML_TOKENS: &[&str] = &[
     "<b a1><p>", "<p>", "<b>", "<table>", "<tr><td>", "<select>", "<template>", "<svg>", "<math>", "</p>", "</br>",
     "<a href='", "<!--", "<![CDATA[", "&", "&#", "&#x1F600;", "&notin", "<", ">", "\"", "<script>", "<plaintext>",
     "<li>", "<main>", "<form>", "<button>", "<nobr>", "<frameset>", "<?xml ?>", "<meta charset=gbk>", "<title>",
-    "</html>", "=",
+    "</html>", "=", "<div class=related>", "<a href=a>", "<h1>", "<h2>", "<noscript>", "<script type='text/template'>", "<meta name=author content=a>",
+    "<script type='application/ld+json'>{\"articleBody\":\"a", "</script>", "</td></tr></table>", "<pre>", "hidden ",
 ];
 #[rustfmt::skip]
 const XML_TOKENS: &[&str] = &[
     "<b a1='1'>", "<w:p>", "</w:p>", "<w:t>", "<", ">", "&", "&amp;", "&#", "&#xFFFD;", "&#x1F600;", "\"",
     "<![CDATA[", "]]>", "<!--", "-->", "<?a ?>", "<!DOCTYPE a [<!ENTITY b '", "<w:txbxContent>", "<w:tc>",
-    "xmlns:a='b' ", "<w:del>", "<w:basedOn w:val=\"Heading1\"/>", "<w:outlineLvl w:val=\"9\"/>",
+    "xmlns:a='b' ", "<w:del>", "<w:basedOn w:val=\"Heading1\"/>", "<w:outlineLvl w:val=\"9\"/>", "<p:sp>", "<a:p>",
+    "<text:p>", "<text:list>", "<text:list-item>", "<draw:frame>", "<itemref idref=\"c1\"/>", "%1", "../",
+    "<c r=\"XFD1048576\" t=\"s\"><v>0</v></c>", "<row r=\"9\">", "<si><t>", "<table:table-row table:number-rows-repeated=\"9999999\">",
+    "<table:table-cell table:number-columns-repeated=\"9999999\">", "<text:s text:c=\"99999999\"/>",
 ];
 #[rustfmt::skip]
 const PDF_TOKENS: &[&str] = &[
@@ -180,6 +186,46 @@ const JSON_TOKENS: &[&str] = &[
     "[", "{", "{\"a\":", "}", "]", "\"", ",", ":", "\\", "\\u", "\\ud800", "\\udc00", "\\u0000", "\\ufffd", "{{",
     "\n", "1e308", "{\"text\":\"a\"}\n", "\"text\":\"a\",", "null", "-", "\r", "\u{FEFF}",
 ];
+#[rustfmt::skip]
+const DIALECT_TOKENS: &[&str] = &[
+    "import a from 'b'\n\n", "export const a = {", "<Tabs>\n", "<A b={", "{/*", "*/}", "{% raw %}", "{% endraw %}", "{#", "%%",
+    "[[", "]]", "![[a|", "==", "^[", ":::a\n", "!!! a\n    ", "=== \"a\"\n", "> [!a]", "{#a}", "{{<", "$", "<!--", "```{note}\n",
+];
+#[rustfmt::skip]
+const MARKUP_TOKENS: &[&str] = &[
+    "*", "**", "`", "``", "_", "__", "|", "||", "+", "=", "~", "/", "\\", "^", "#", "<<", ">>", "[[", "]]", "[", "(((", "{a}", "{{{",
+    "@@", "::", "::\n\n  ", "\n====\n", "\n----\n", "\n....\n", "\n++++\n", "////\n", "|===\n", "== ==\n", "+--+\n", ".. a::\n",
+    ".. |a| replace:: |a|\n", "|a|", ":a: ", ":a:`", "a_ ", "[#]_", ":a: {a}\n", "link:a[", "footnote:[", "http://a[", "* ", "- ",
+    "\n** ", "#+begin_src\n", "#+end_src\n", ":PROPERTIES:\n", ":END:\n", "[fn:", "| a ", "\n", "  ", "\t", "\n\n", "今",
+];
+#[rustfmt::skip]
+const LATEX_TOKENS: &[&str] = &[
+    "\\", "{", "}", "[", "]", "$", "$$", "%", "&", "~", "\\(", "\\)", "\\section{", "\\footnote{", "\\item[", "\\begin{tabular}{l}",
+    "\\end{tabular}", "\\begin{verbatim}", "\\verb|", "\\newcommand{\\a}{", "\\def\\a{\\a}", "\\a ", "\\'e", "\\'", "\\cite[", "\\href{",
+    "\n\\begin{document}\n", "\n\\end{document}\n", "\\title{", "\\iffalse", "--", "``", "\n\n",
+];
+#[rustfmt::skip]
+const CUE_TOKENS: &[&str] = &[
+    "00:00:01,000 --> 00:00:02,000\n", "00:01.000 --> ", "-->", "99999999999:00:00,0", "\n\n", "WEBVTT\n", "NOTE\n", "<v A>", "<i>",
+    "<00:01.000>", "{\\an8}", "&amp;", "<", "1\n", "a\n",
+];
+#[rustfmt::skip]
+const PLAIN_XML_TOKENS: &[&str] = &[
+    "<title>", "</title>", "<para>", "<row><entry>", "<description>", "<![CDATA[", "]]>", "&a;", "&#", "&#x0;", "&nbsp;", "<!ENTITY a '&a;'>",
+    "<!DOCTYPE a [", "]>", "<!--", "-->", "<?a ?>", "<b/>", "<", "&", "</",
+];
+#[rustfmt::skip]
+const RTF_TOKENS: &[&str] = &[
+    "{", "}", "\\", "\\'", "\\'e9", "\\u-10179?", "\\u20170", "\\uc9 ", "\\par ", "\\cell ", "\\row ", "\\trowd\\intbl ", "\\pard ",
+    "\\f1 ", "\\v ", "\\*", "\\bin9 ", "{\\footnote ", "{\\listtext ", "\\fcharset128 ", "{\\info{\\title ", "\\s1 ", "\\ansicpg936 ",
+];
+#[rustfmt::skip]
+const MAIL_TOKENS: &[&str] = &[
+    "\n\n", "\n", "--mixed\n", "--both--\n", "From - Mon Mar 02 08:15:00 2026\n", "\n\nFrom - Mon Mar 02 08:15:00 2026\n", ">From ",
+    "Content-Type: message/rfc822\n\n", "Content-Type: multipart/mixed; boundary=mixed\n\n", "boundary=", "Content-Transfer-Encoding: base64\n",
+    "Content-Transfer-Encoding: quoted-printable\n", "=", "=E4=BB", "=?utf-8?B?", "?=", "charset=gb2312", "Message-ID: <a>\n",
+    "Subject: ", "filename=a.txt", "filename*0*=utf-8''", "(", "<", ";", "\"", "\r\n ",
+];
 const PARQUET_TOKENS: &[&str] =
     &["PAR1", "\x15", "\x19", "\x1c", "\0", "\x7f", "\u{80}\u{1}", "schema", "UTF8"];
 
@@ -196,10 +242,28 @@ const HTML_PAIRS: &[(&str, &str)] = &[
 const XML_PAIRS: &[(&str, &str)] = &[
     ("<div>", "</div>"), ("<w:p>", "</w:p>"), ("<w:tbl><w:tr><w:tc>", "</w:tc></w:tr></w:tbl>"), ("<w:r>", "</w:r>"),
     ("<w:p><w:r><w:txbxContent>", "</w:txbxContent></w:r></w:p>"), ("<mc:Fallback>", "</mc:Fallback>"),
+    ("<p:grpSp>", "</p:grpSp>"), ("<text:list><text:list-item><text:p/>", "</text:list-item></text:list>"),
+    ("<text:p><draw:frame><draw:text-box>", "</draw:text-box></draw:frame></text:p>"),
 ];
 #[rustfmt::skip]
 const PDF_PAIRS: &[(&str, &str)] = &[
     ("<<", ">>"), ("[", "]"), ("(", ")"), ("q ", "Q "), ("<</A ", ">>"), ("/A BMC ", "EMC "), ("{", "}"),
+];
+const LATEX_PAIRS: &[(&str, &str)] = &[
+    ("{", "}"),
+    ("\\section{", "}"),
+    ("\\begin{tabular}{l}", "\\end{tabular}"),
+    ("\\footnote{", "}"),
+    ("$", "$"),
+];
+const MARKUP_PAIRS: &[(&str, &str)] =
+    &[("*", "*"), ("`", "`"), ("[[", "]]"), ("footnote:[", "]"), ("====\n", "====\n"), ("{{{a(", ")}}}")];
+const RTF_PAIRS: &[(&str, &str)] = &[("{", "}"), ("{\\footnote ", "}"), ("{\\*\\x ", "}"), ("{\\f1 ", "}")];
+const MAIL_PAIRS: &[(&str, &str)] = &[
+    ("(", ")"),
+    ("\"", "\""),
+    ("Content-Type: multipart/mixed; boundary=a\n\n--a\n", "\n--a--\n"),
+    ("Content-Type: message/rfc822\n\n", ""),
 ];
 const JSON_PAIRS: &[(&str, &str)] = &[("[", "]"), ("{\"a\":", "}"), ("{\"text\":", "}")];
 
@@ -225,15 +289,29 @@ fn kinds() -> Vec<Kind> {
         kind("XHTML", &["xhtml"], XML_TOKENS, XML_PAIRS, Layer::Plain),
         kind("PDF", &["pdf"], PDF_TOKENS, PDF_PAIRS, Layer::Pdf),
         kind("DOCX", &["docx"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("PPTX", &["pptx"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("OpenDocument", &["odt", "odp"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("EPUB", &["epub"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("spreadsheets", &["xlsx", "ods"], XML_TOKENS, XML_PAIRS, Layer::Zip),
+        kind("XLS", &["xls"], PARQUET_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("RTF", &["rtf"], RTF_TOKENS, RTF_PAIRS, Layer::Plain),
+        kind("mail", &["eml", "mbox"], MAIL_TOKENS, MAIL_PAIRS, Layer::Plain),
+        kind("JSON", &["json"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
         kind("CSV", &["csv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("TSV", &["tsv"], TABLE_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("JSONL", &["jsonl"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
         kind("Parquet", &["parquet"], PARQUET_TOKENS, PLAIN_PAIRS, Layer::Plain),
         kind("gzip", &["txt", "md", "html", "csv", "jsonl", "gz"], HTML_TOKENS, JSON_PAIRS, Layer::Gzip),
+        kind("dialects", &["mdx", "md"], DIALECT_TOKENS, MARKDOWN_PAIRS, Layer::Plain),
+        kind("markup", &["rst", "adoc", "org"], MARKUP_TOKENS, MARKUP_PAIRS, Layer::Plain),
+        kind("LaTeX", &["tex"], LATEX_TOKENS, LATEX_PAIRS, Layer::Plain),
+        kind("notebooks", &["ipynb"], JSON_TOKENS, JSON_PAIRS, Layer::Plain),
+        kind("subtitles", &["srt", "vtt"], CUE_TOKENS, PLAIN_PAIRS, Layer::Plain),
+        kind("XML", &["xml"], PLAIN_XML_TOKENS, XML_PAIRS, Layer::Plain),
     ];
     kinds[0].seeds.extend(in_other_encodings());
-    kinds[9].seeds.extend(in_other_codecs());
-    for (ending, bytes) in &mut kinds[10].seeds {
+    kinds[17].seeds.extend(in_other_codecs());
+    for (ending, bytes) in &mut kinds[18].seeds {
         if ending != "gz" {
             *bytes = gzip(bytes);
             ending.push_str(".gz");
@@ -277,6 +355,10 @@ fn in_other_encodings() -> Vec<(String, Vec<u8>)> {
     .collect();
     texts.push(format!("\u{FEFF}{spanish}").encode_utf16().flat_map(u16::to_be_bytes).collect());
     texts.push(spanish.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    texts.push(chinese.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    texts.push(japanese.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect());
+    texts.push(b"\x1b$)C\x0eGQ19>n\x0f \x0e9.@e@T4O4Y\x0f.\n".repeat(20));
+    texts.push(b"~{VPNDJi?/C{~} and ~~\n".repeat(20));
     texts.into_iter().map(|bytes| ("txt".to_owned(), bytes)).collect()
 }
 
@@ -395,18 +477,45 @@ impl Kind {
 
     /// Mutates one of the parts that the tool reads.
     fn mutated_parts(&self, bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
-        const MAIN: &str = "word/document.xml";
-        const READ: [&str; 6] = [
-            MAIN,
-            MAIN,
+        // A part that stands here twice is mutated twice as often.
+        const READ: [&str; 31] = [
+            "word/document.xml",
+            "word/document.xml",
             "word/styles.xml",
+            "word/numbering.xml",
             "word/footnotes.xml",
-            "_rels/.rels",
             "word/_rels/document.xml.rels",
+            "ppt/presentation.xml",
+            "ppt/_rels/presentation.xml.rels",
+            "ppt/slides/slide2.xml",
+            "ppt/slides/slide2.xml",
+            "ppt/slides/slide4.xml",
+            "ppt/slides/_rels/slide2.xml.rels",
+            "ppt/slideLayouts/slideLayout1.xml",
+            "ppt/slideMasters/slideMaster1.xml",
+            "ppt/notesSlides/notesSlide1.xml",
+            "docProps/core.xml",
+            "_rels/.rels",
+            "content.xml",
+            "content.xml",
+            "styles.xml",
+            "meta.xml",
+            "META-INF/manifest.xml",
+            "META-INF/container.xml",
+            "EPUB/libro.opf",
+            "EPUB/libro.opf",
+            "EPUB/texto/02.xhtml",
+            "xl/worksheets/sheet1.xml",
+            "xl/worksheets/sheet1.xml",
+            "xl/sharedStrings.xml",
+            "xl/styles.xml",
+            "xl/workbook.xml",
         ];
         let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+        let has = |name: &&str| archive.index_for_name(name).is_some();
+        let read: Vec<&str> = READ.into_iter().filter(has).collect();
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-        let chosen = dice.pick(&READ);
+        let chosen = dice.pick(&read);
         let mut mutated = Vec::new();
         for at in 0..archive.len() {
             let mut part = archive.by_index(at).unwrap();
@@ -480,6 +589,7 @@ impl Reader {
             reading: Reading {
                 fields: Fields { id: "id".into(), text: vec!["text".into()], keep },
                 encoding: None,
+                wants_title: false,
                 limits,
                 workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
             },
@@ -491,13 +601,26 @@ impl Reader {
     fn read(&self, path: &Path) -> Vec<Result<Document, Failure>> {
         let roots =
             Roots::new(&[path.to_owned()], Filter::new(&[], &[], false, false).unwrap(), false).unwrap();
-        let found = roots.documents(&self.reading).filter_map(|found| match found {
-            Found::Raw(raw) => Some(raw.read(&self.reading)),
-            Found::Failed(failure) => Some(Err(failure)),
-            Found::Nothing(_) => None,
-            Found::LeftOut(why) => panic!("left out: {why:?}"),
-        });
-        found.collect()
+        let mut results = Vec::new();
+        let mut left: Vec<Found> = roots.documents(&self.reading).collect();
+        left.reverse();
+        while let Some(found) = left.pop() {
+            match found {
+                Found::Raw(raw) => {
+                    let mut read = raw.read(&self.reading);
+                    let attached =
+                        read.as_mut().map(|document| mem::take(&mut document.attached)).unwrap_or_default();
+                    left.extend(
+                        attached.into_iter().rev().flat_map(|file| documents(file, false, &self.reading)),
+                    );
+                    results.push(read);
+                }
+                Found::Failed(failure) => results.push(Err(failure)),
+                Found::Nothing(_) => {}
+                Found::LeftOut(why) => panic!("left out: {why:?}"),
+            }
+        }
+        results
     }
 
     /// Finds, reads and cleans an input.
@@ -525,16 +648,18 @@ impl Reader {
     }
 
     fn wrong_in(&self, document: &Document, input: &Input) -> Option<String> {
-        let may_have = may_have_replacement(&input.bytes) || may_have_replacement(&input.content);
+        let may_have = document.repaired > 0
+            || may_have_replacement(&input.bytes)
+            || may_have_replacement(&input.content);
         if document.content.text().contains(char::REPLACEMENT_CHARACTER) && !may_have {
             return Some("a replacement character that was not there".to_owned());
         }
-        let text = clean(document.content.text());
-        if clean(&text) != text {
-            return Some("cleaned twice it is another text".to_owned());
+        let content = document.content.clean();
+        if content.clean() != content || content.text() != clean(document.content.text()) {
+            return Some("cleaned twice or without its blocks it is another text".to_owned());
         }
-        let limits = TokenLimits { chunk: self.max_tokens, text: usize::MAX };
-        match chunk(&text, limits, &self.tokenizer) {
+        let rules = ChunkRules::of_documents(self.max_tokens, usize::MAX);
+        match chunk(&content, None, rules, &self.tokenizer) {
             Ok(chunks) if chunks.iter().any(|chunk| chunk.encoding.len() > self.max_tokens) => {
                 Some("a chunk over the limit".to_owned())
             }
@@ -697,14 +822,23 @@ fn panics_of_the_library_parquet_are_failures() {
 }
 
 /// For each new element, parsers of HTML and XML search all open elements, so a megabyte of open elements takes half a
-/// minute. The time limit ends the parser, and only that document fails.
+/// minute. For each attribute, they search all attributes of the element. The time limit ends the parser, and only that document
+/// fails.
 #[test]
 fn deep_elements_take_no_longer_than_a_document_may() {
     let playground = Playground::new();
     let reader = Reader::new(&tokenizer(), 0, 1);
-    for (ending, open) in [("html", "<main>"), ("html", "<div>"), ("html", "<ul><li>"), ("xhtml", "<p>")] {
+    let deep = |open: &str| open.repeat((1 << 20) / open.len());
+    let attributes: String = (0..100_000).map(|n| format!(" a{n}")).collect();
+    for (ending, open, page) in [
+        ("html", "<main>", deep("<main>")),
+        ("html", "<div>", deep("<div>")),
+        ("html", "<ul><li>", deep("<ul><li>")),
+        ("html", "attributes", format!("<p{attributes}>")),
+        ("xhtml", "<p>", deep("<p>")),
+    ] {
         let (deep, next) = (format!("deep.{ending}"), format!("next.{ending}"));
-        playground.write(&deep, open.repeat((1 << 20) / open.len()));
+        playground.write(&deep, page);
         playground.write(&next, "<html><body><p>text</p></body></html>");
         let start = Instant::now();
         let results = reader.read(&playground.path(&deep));
@@ -715,5 +849,30 @@ fn deep_elements_take_no_longer_than_a_document_may() {
         };
         assert!(results.iter().all(is_fair), "{open}: {:?}", told(&results));
         assert_eq!(reader.read(&playground.path(&next))[0].as_ref().unwrap().content.text().trim(), "text");
+    }
+}
+
+/// The rules that find the main content look at each node of a page a few times, whatever the page is made of.
+#[test]
+fn the_main_content_of_a_hostile_page_is_found_in_time() {
+    const SIZE: usize = 500_000;
+    let repeat = |part: &str| part.repeat(SIZE / part.len());
+    let playground = Playground::new();
+    let reader = Reader::new(&tokenizer(), 0, 10);
+    let deep = "<div class='related x'>".repeat(200) + "a" + &"</div>".repeat(200);
+    for page in [
+        format!("<div class='{}'>{}</div>", repeat("a b "), repeat("<p>a</p>")),
+        format!("<script type='application/ld+json'>{}</script><p>a", repeat("[")),
+        format!("<script type='application/ld+json'>[{}0]</script><p>a", repeat("{\"@type\":\"Article\"},")),
+        repeat("<script type='application/ld+json'>{\"articleBody\":\"<p>a\"}</script>"),
+        repeat("<script type='text/template'><p>a text that is long enough for a paragraph</p></script>"),
+        repeat("<h2></h2><p>a<h2>x</h2><ul><li><a href=a>a headline of another page</a></ul>"),
+        repeat("<table><tr><td>a</table>"),
+        repeat("<div hidden>a</div>"),
+        repeat(&deep),
+    ] {
+        playground.write("page.html", &page);
+        let results = reader.read(&playground.path("page.html"));
+        assert!(results[0].is_ok(), "{}: {:?}", &page[..60], told(&results));
     }
 }

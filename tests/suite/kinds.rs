@@ -89,6 +89,81 @@ fn tables_give_a_document_a_row() {
 }
 
 #[test]
+fn an_array_gives_a_document_an_element() {
+    let playground = Playground::new();
+    let array = "\u{FEFF} [\n  {\n    \"id\": \"a\", \"text\": \"one ] \\\" , [\", \"tags\": [1, [2]]\n  },\n\
+                 {\"text\": \"two\"} , 7,\n{\"text\": \"no quote\n},\n{\"text\": \"five\"}, {\"text\": },\n{\"text\":\"seven\"},]\n";
+    playground.write("docs/a.json", array);
+    playground.write("docs/b.json.gz", gzip(b"[{\"text\": \"packed\"}]"));
+    playground.write("docs/c.json", "[]");
+    playground.write("docs/d.json", "[{\"text\": \"whole\"}, {\"text\": \"cut");
+    playground.write("docs/e.json", "[{\"text\": \"first\"}] [{\"text\": \"second\"}]");
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet", "--keep", "tags"]).expect(3);
+    ran.says("failed: docs/a.json:3: not a JSON object: ")
+        .says("failed: docs/a.json:4: not a JSON object: ")
+        .says("failed: docs/a.json:6: not a JSON object: ")
+        .says("each line or element must be an object")
+        .says("failed: docs/d.json:2: not readable as JSON: it ends before the array does (the rest of the file is not read);")
+        .says("failed: docs/e.json:2: not readable as JSON: more text follows the array (the rest of the file is not read);");
+    assert_eq!(ran.stderr.matches("failed: ").count(), 5, "{}", ran.story);
+    let expected = [
+        ("a", "one ] \" , ["),
+        ("a.json:2", "two"),
+        ("a.json:5", "five"),
+        ("a.json:7", "seven"),
+        ("b.json.gz:1", "packed"),
+        ("d.json:1", "whole"),
+        ("e.json:1", "first"),
+    ];
+    assert_eq!(ids_and_texts(&playground), pairs(&expected));
+}
+
+/// A folder of documents often has configurations in JSON.
+#[test]
+fn json_that_is_no_list_of_documents_is_skipped_in_a_folder() {
+    let playground = Playground::new();
+    playground.write("docs/a.txt", "text");
+    let others = ["{\"name\": \"package\"}", "[1, 2]", "", "null", "[{\"name\": \"x\"}, {\"name\": \"y\"}]"];
+    for (at, other) in others.iter().enumerate() {
+        playground.write(&format!("docs/{at}.json"), other);
+    }
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    ran.says("skipped: 5 of other formats");
+    for named in 0..4 {
+        let name = format!("docs/{named}.json");
+        let ran = playground.run_anew(&["build", &name, "docs/a.txt", "-o", "out.parquet"]).expect(3);
+        ran.says(&format!(
+            "failed: {name}: not a JSON array of objects; if each line is an object, name the file .jsonl"
+        ));
+    }
+    let ran = playground.run_anew(&["build", "docs/4.json", "docs/a.txt", "-o", "out.parquet"]).expect(3);
+    ran.says("failed: docs/4.json:1: no field `text`;").says("failed: docs/4.json:2: no field `text`;");
+}
+
+/// MySQL, PHP and others write a backslash before a quote inside a value.
+#[test]
+fn quotes_may_be_escaped_by_backslashes() {
+    let playground = Playground::new();
+    playground.write(
+        "docs/a.csv",
+        "id,text\na,\"he said \\\"hi\\\", then left\"\nb,next row\nc,\"C:\\\\temp\\\\\"\n",
+    );
+    // A backslash is an ordinary character if quotes are written twice.
+    playground.write("docs/d.csv", "id,text\nd,\"C:\\temp\\\"\ne,\"a \"\"b\"\" \\ c\"\n");
+    playground.write("docs/f.csv", "id,text\nf,\"one\\ntwo \\\"three\\\"\"\n");
+    playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    let expected = [
+        ("a", "he said \"hi\", then left"),
+        ("b", "next row"),
+        ("c", "C:\\temp\\"),
+        ("d", "C:\\temp\\"),
+        ("e", "a \"b\" \\ c"),
+        ("f", "one two \"three\""),
+    ];
+    assert_eq!(ids_and_texts(&playground), pairs(&expected));
+}
+
+#[test]
 fn lines_in_other_encodings_are_read() {
     let playground = Playground::new();
     playground.write(

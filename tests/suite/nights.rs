@@ -7,14 +7,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
 use crate::make::{gzip, parquet, pdf, strings};
-use crate::util::{Playground, Ran, bound_by_modes, jsonl};
+use crate::util::{Playground, Ran, bound_by_modes, jsonl, numbers};
 
 const OUT: &str = "out.parquet";
 
@@ -56,7 +56,7 @@ fn lines(path: &Path) -> Vec<Line> {
         for at in 0..batch.num_rows() {
             let cells = || Cells {
                 text: texts.value(at).to_owned(),
-                vector: bits(vectors.value(at).as_primitive::<Float32Type>().values()),
+                vector: bits(&numbers(&vectors.value(at))),
                 kept: kept.iter().map(|column| shown(column, at)).collect(),
             };
             lines.push(Line {
@@ -81,6 +81,7 @@ fn shown(column: &ArrayRef, at: usize) -> Option<String> {
             let number = json!(column.as_primitive::<Float64Type>().value(at)).to_string();
             number.strip_suffix(".0").unwrap_or(&number).to_owned()
         }
+        DataType::List(_) => format!("{:?}", column.as_list::<i32>().value(at).as_string::<i32>()),
         _ => column.as_string::<i32>().value(at).to_owned(),
     })
 }
@@ -195,9 +196,11 @@ const SENTENCES: [&str; 9] = [
 ];
 
 /// Options of a run. With one thread, the tiny model loads faster.
-const SETTINGS: [&[&str]; 2] = [
+const SETTINGS: [&[&str]; 4] = [
     &["--threads", "1", "--keep", "k", "--keep", "m"],
     &["--threads", "1", "--keep", "m", "--chunks", "--max-tokens", "20"],
+    &["--threads", "1", "--keep", "k", "--vector-type", "f16"],
+    &["--threads", "1", "--keep", "m", "--chunks", "--max-tokens", "20", "--vector-type", "i8"],
 ];
 
 /// A document of a file. Text and Markdown files have only the first.
@@ -489,16 +492,27 @@ fn equal_texts_of_a_run_are_embedded_once() {
 }
 
 #[test]
-fn other_settings_of_this_run_are_named_and_every_text_is_embedded_again() {
+fn other_settings_of_this_run_are_named_and_their_texts_are_embedded_again() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
     let (inputs, all) = (&["docs.jsonl"], SENTENCES.len() as u64);
-    for (before, now, says) in [
-        (&["--dim", "40"][..], &["--dim", "64"][..], "other settings: the dimensions (40 before, now 64)"),
-        (&[], &["--max-tokens", "30"], "other settings: the tokens per chunk (2048 before, now 30)"),
-        (&[], &["--instruction", "Find it"], "other settings: the instruction"),
-        (&["--instruction", "Find it"], &["--instruction", "Find that"], "other settings: the instruction"),
-        (&[], &["--chunks"], "other settings: the rows (documents before, now chunks)"),
+    // Two of the sentences have more than 30 tokens.
+    for (before, now, says, embedded) in [
+        (
+            &["--dim", "40"][..],
+            &["--dim", "64"][..],
+            "other settings: the dimensions (40 before, now 64)",
+            all,
+        ),
+        (&[], &["--max-tokens", "30"], "other settings: the tokens per chunk (2048 before, now 30)", 2),
+        (&[], &["--instruction", "Find it"], "other settings: the instruction", all),
+        (
+            &["--instruction", "Find it"],
+            &["--instruction", "Find that"],
+            "other settings: the instruction",
+            all,
+        ),
+        (&[], &["--chunks"], "other settings: the rows (documents before, now chunks)", all),
     ] {
         let _ = fs::remove_file(playground.path(OUT));
         let night = playground.night(inputs, before).expect(0);
@@ -510,9 +524,13 @@ fn other_settings_of_this_run_are_named_and_every_text_is_embedded_again() {
         assert_eq!(applied, rows(&playground.path(OUT)), "{}", night.ran.story);
         night
             .ran
-            .says("all texts are embedded again, because the old output was made with other settings: ")
+            .says(if embedded == all {
+                "all texts are embedded again, "
+            } else {
+                "texts of several chunks are embedded again, "
+            })
             .says(says);
-        assert_eq!(night.work().1, all, "{}", night.ran.story);
+        assert_eq!(night.work().1, embedded, "{}", night.ran.story);
         playground.expect_as_from_scratch(&night.ran, &scratch);
     }
 }
@@ -912,7 +930,8 @@ fn every_outcome_has_a_report_and_a_json_log() {
             "format": "number", "tool": "string", "started": "string", "output": "string", "shard": "null", "dry_run": "boolean",
             "exit_code": "number", "error": "null",
             "documents": {"seen": "number", "embedded": "number", "reused": "number", "empty": "number",
-                "failed": "number", "unassigned": "number", "stale": "number", "gone": "number", "decoded": {}, "left_out": {}},
+                "failed": "number", "unassigned": "number", "stale": "number", "gone": "number", "decoded": {}, "repaired": "number",
+                "left_out": {}},
             "chunks": "number", "tokens": "number", "tokens_per_second": "number", "chunks_resumed": "number",
             "rows": {"total": "number", "added": "number", "changed": "number", "removed": "number", "bytes": "number"},
             "seconds": {"old_output": "number", "model": "number", "embedding": "number", "writing": "number",

@@ -10,11 +10,13 @@ use anyhow::bail;
 use ndarray::Array2;
 use proptest::prelude::*;
 use qwen3_index::console::{LogFormat, Reporter};
+use qwen3_index::index::provenance::MoreColumns;
 use qwen3_index::index::{Row, RowKind, Vector};
 use qwen3_index::model::ModelFingerprint;
 use qwen3_index::pipeline::journal::{Header, Journal};
-use qwen3_index::pipeline::{self, Engine, Job, OldOutput, Tally, Work};
+use qwen3_index::pipeline::{self, ChunkStore, Engine, Job, OldOutput, Tally, Work};
 use qwen3_index::source::{Fields, Filter, Found, Limits, Reading, Roots, Workers};
+use qwen3_index::text::chunk::ChunkRules;
 use qwen3_index::text::clean::clean;
 use qwen3_index::text::tokenize::Tokenizer;
 use qwen3_index::vector::batch::{Batch, Batching};
@@ -139,7 +141,9 @@ fn journal(playground: &Playground) -> anyhow::Result<Journal> {
 
 fn run_with(journal: &mut Journal, fake: &Fake, job: Job) -> anyhow::Result<(Tally, Vec<Row>)> {
     let (mut documents, mut work, mut rows) = (Tally::default(), Work::default(), Vec::new());
+    let mut chunk_store = ChunkStore::new("chunks".into(), ModelFingerprint::default(), false);
     let engine = Engine {
+        chunk_store: &mut chunk_store,
         load: &mut || Ok((0..fake.devices).map(|_| Box::new(fake.clone()) as Box<dyn Embedder>).collect()),
         journal,
         sink: &mut |made| {
@@ -158,6 +162,7 @@ pub fn reading() -> Reading {
     Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
         encoding: None,
+        wants_title: false,
         limits,
         workers: Workers::new(env!("CARGO_BIN_EXE_qwen3-index").into(), limits),
     }
@@ -172,8 +177,9 @@ pub fn job(max_tokens: usize, batch_tokens: usize, rows: RowKind) -> Job {
         roots: Roots::new(&[], filter(), false).unwrap(),
         reading: reading(),
         tokenizer: Box::new(|| Ok(tokenizer())),
-        max_tokens,
-        document_tokens: usize::MAX,
+        chunking: ChunkRules::of_documents(max_tokens, usize::MAX),
+        columns: MoreColumns { rows, of_documents: Vec::new(), keep: Vec::new() },
+        old_sizes: None,
         batch_tokens: Some(batch_tokens),
         rows,
         dim: WIDTH,

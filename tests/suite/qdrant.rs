@@ -92,6 +92,15 @@ fn a_loaded_collection_equals_the_file() {
 }
 
 #[test]
+fn rounded_vectors_are_loaded_and_follow_a_delta() {
+    for kind in ["f16", "i8"] {
+        let night = a_night(&["--vector-type", kind], 8, 100);
+        check("loads", &[&night.path("")]);
+        check("nights", &[&night.path("")]);
+    }
+}
+
+#[test]
 fn an_applied_delta_equals_the_new_file() {
     check("nights", &[&a_night_of_documents().path("")]);
     check("nights", &[&a_night_of_chunks().path("")]);
@@ -116,7 +125,7 @@ fn wrong_files_and_collections_are_refused_in_one_line() {
     build("narrow.parquet", &["--dim", "32"]);
     build("instructed.parquet", &["--instruction", "Find it"]);
     build("chunks.parquet", &["--chunks"]);
-    build("clash.parquet", &["--chunks", "--keep", "chunk"]);
+    build("clash.parquet", &["--keep", "_digest"]);
     check("refuses", &[&playground.path("")]);
 }
 

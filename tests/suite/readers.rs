@@ -42,6 +42,53 @@ fn pyarrow_polars_and_duckdb_read_the_file() {
     assert_eq!(said.trim(), rows.len().to_string());
 }
 
+const SMALL_SCRIPT: &str = r#"
+import math, sys
+import duckdb, polars, pyarrow, pyarrow.parquet
+
+exact = pyarrow.parquet.read_table("f32.parquet").to_pylist()
+for kind, arrow, of_polars, of_duckdb in [
+    ("f16", pyarrow.float16(), polars.Float16, "FLOAT[]"),
+    ("i8", pyarrow.int8(), polars.Int8, "TINYINT[]"),
+]:
+    path = f"{kind}.parquet"
+    table = pyarrow.parquet.read_table(path)
+    vector = pyarrow.list_(pyarrow.field("element", arrow, nullable=False), 64)
+    assert table.schema.field("vector") == pyarrow.field("vector", vector, nullable=False), table.schema
+    metadata = pyarrow.parquet.read_metadata(path).metadata
+    scale = float(metadata.get(b"qwen3-index.scale", 1))
+    assert (scale == 1) == (kind == "f16"), scale
+    rows = table.to_pylist()
+    for row, other in zip(rows, exact, strict=True):
+        assert (row["id"], row["text"]) == (other["id"], other["text"])
+        off = max(abs(a * scale - b) for a, b in zip(row["vector"], other["vector"]))
+        assert off <= (0.001 if kind == "f16" else scale * 0.501), (kind, row["id"], off)
+
+    frame = polars.read_parquet(path)
+    assert frame.schema["vector"] == polars.Array(of_polars, 64), frame.schema
+    assert frame["vector"].cast(polars.Array(polars.Float32, 64)).to_list() == [row["vector"] for row in rows]
+
+    types = dict(duckdb.sql(f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM '{path}')").fetchall())
+    assert types["vector"] == of_duckdb, types
+    assert duckdb.sql(f"SELECT * FROM '{path}'").fetchall() == [(r["id"], r["text"], r["vector"]) for r in rows]
+print(len(rows))
+"#;
+
+#[test]
+fn pyarrow_polars_and_duckdb_read_half_floats_and_integers() {
+    let playground = Playground::new();
+    let corpus = repository("fixtures/corpus");
+    for kind in ["f32", "f16", "i8"] {
+        let out = format!("{kind}.parquet");
+        let arguments = ["build", corpus.to_str().unwrap(), "-o", &out, "--vector-type", kind, "-q"];
+        playground.run(&arguments).expect(0);
+    }
+    let mut python = util::python("readers");
+    python.args(["-c", SMALL_SCRIPT]).current_dir(playground.path(""));
+    let said = playground.output(&mut python, "").expect(0).stdout;
+    assert_eq!(said.trim(), util::rows(&playground.path("i8.parquet")).len().to_string());
+}
+
 #[test]
 fn reports_follow_their_schema_and_duckdb_applies_a_delta() {
     let playground = Playground::new();

@@ -31,6 +31,8 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("f.csv", format!("text\n{SECRET}\n").into()),
         ("g.tsv.gz", gzip(format!("text\n{SECRET}\n").as_bytes())),
         ("h.parquet", parquet(&[("text", strings(&[SECRET]))])),
+        ("i.rst", SECRET.into()),
+        ("j.xml", format!("<a>{SECRET}</a>").into()),
     ]
 }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Float32Type;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Float16Type, Float32Type, Int8Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -193,6 +193,17 @@ pub struct Row {
     pub vector: Vec<f32>,
 }
 
+/// Returns the numbers of a vector of any type. Integers are not multiplied by their scale.
+pub fn numbers(vector: &dyn Array) -> Vec<f32> {
+    match vector.data_type() {
+        DataType::Int8 => vector.as_primitive::<Int8Type>().values().iter().map(|&x| x.into()).collect(),
+        DataType::Float16 => {
+            vector.as_primitive::<Float16Type>().values().iter().map(|x| x.to_f32()).collect()
+        }
+        _ => vector.as_primitive::<Float32Type>().values().to_vec(),
+    }
+}
+
 pub fn rows(path: &Path) -> Vec<Row> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let mut rows = Vec::new();
@@ -201,7 +212,7 @@ pub fn rows(path: &Path) -> Vec<Row> {
         let (ids, texts) = (batch["id"].as_string::<i32>(), batch["text"].as_string::<i32>());
         let vectors = batch["vector"].as_fixed_size_list();
         for at in 0..batch.num_rows() {
-            let vector = vectors.value(at).as_primitive::<Float32Type>().values().to_vec();
+            let vector = numbers(&vectors.value(at));
             rows.push(Row { id: ids.value(at).to_owned(), text: texts.value(at).to_owned(), vector });
         }
     }
@@ -232,6 +243,19 @@ pub fn golden() -> Vec<Golden> {
 pub fn json_lines<T: for<'a> Deserialize<'a>>(path: &str) -> Vec<T> {
     let text = fs::read_to_string(repository(path)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Returns a column of 64-bit integers of a Parquet file.
+pub fn integers(path: &Path, column: &str) -> Vec<i64> {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader
+        .flat_map(|batch| {
+            let batch = batch.unwrap();
+            let column = batch[column].as_primitive::<Int64Type>();
+            column.iter().map(Option::unwrap).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Documents of the corpus without visible text.

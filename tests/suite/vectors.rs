@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
-use crate::util::{Playground, Row, cosine, golden, jsonl, metadata, repository};
+use crate::util::{Playground, Row, cosine, golden, integers, jsonl, metadata, repository};
 
 /// Writes texts of one chunk and of many, some of equal lengths.
 fn mixed(playground: &Playground) {
@@ -85,18 +85,22 @@ fn normalized(vector: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn a_document_vector_is_the_mean_of_its_chunks_which_make_up_its_text() {
+fn a_document_vector_is_the_weighted_mean_of_its_chunks_which_make_up_its_text() {
     let playground = Playground::new();
     mixed(&playground);
     let documents = playground.build("in.jsonl", &["--max-tokens", "100"]);
-    let mut chunks =
-        playground.build("in.jsonl", &["--max-tokens", "100", "--chunks"]).into_iter().peekable();
+    let mut chunks = playground
+        .build("in.jsonl", &["--max-tokens", "100", "--chunks", "--chunk-tokens", "100", "--context", "none"])
+        .into_iter()
+        .peekable();
+    let mut tokens = integers(&playground.path("out.parquet"), "tokens").into_iter();
     let mut most = 0;
     for document in &documents {
         let (mut text, mut sum, mut count) = (String::new(), vec![0.0f32; 64], 0);
         while let Some(chunk) = chunks.next_if(|chunk| chunk.id == format!("{}#{count}", document.id)) {
             text.push_str(&chunk.text);
-            sum.iter_mut().zip(&chunk.vector).for_each(|(sum, x)| *sum += x);
+            let tokens = tokens.next().unwrap() as f32;
+            sum.iter_mut().zip(&chunk.vector).for_each(|(sum, x)| *sum += tokens * x);
             count += 1;
         }
         most = most.max(count);
@@ -134,6 +138,8 @@ fn the_file_records_what_its_vectors_depend_on() {
         &["--instruction", "x"],
         &["--max-tokens", "99"],
         &["--chunks"],
+        &["--vector-type", "f16"],
+        &["--vector-type", "i8"],
         &["--model-file", "model_external.onnx"],
         &["--model", repository("fixtures/bert-tiny").to_str().unwrap(), "--max-tokens", "64"],
     ] {

@@ -14,6 +14,7 @@ use qwen3_index::source::{Document, Found, Limits, Raw, Reading, Roots, Workers}
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use serde_json::Value;
 
+use crate::make::{parquet, strings};
 use crate::pipeline::{filter, reading};
 use crate::util::{Playground, repository};
 
@@ -99,7 +100,8 @@ fn a_worker_has_limits_and_no_rights_to_spare() {
     let [id] = &ids(&playground)[..] else { panic!("{:?}", ids(&playground)) };
     assert_confined(id, SHARE);
 
-    fs::copy(repository("fixtures/corpus/ratings.parquet"), playground.path("rows.parquet")).unwrap();
+    // A worker that has sent all rows is gone.
+    playground.write("rows.parquet", parquet(&[("text", strings(&["row"; 1000]))]));
     let roots = Roots::new(&[playground.path("rows.parquet")], filter(), false).unwrap();
     let mut found = roots.documents(&reading);
     assert!(matches!(found.next(), Some(Found::Raw(_))));

@@ -15,16 +15,19 @@ use crate::cli::BuildArguments;
 use crate::command::advice::explained_run;
 use crate::command::process::Exit;
 use crate::console::{HumanCount, Phase, Reporter, counted};
-use crate::index::{IndexWriter, Written};
+use crate::index::{IndexWriter, RowKind, Written};
 use crate::model::{CpuReason, LoadedModel};
 use crate::pipeline::journal::{Header, Journal, Useless};
-use crate::pipeline::{self, Engine, Job};
+use crate::pipeline::{self, ChunkStore, Engine, Job};
 use crate::storage::place::Place;
 use crate::vector::embedder::Embedder;
 
 /// The end of the journal's file name. The journal is a hidden file beside the output. It stores the vectors of a run until
 /// the output is in place.
 const JOURNAL: &str = "journal";
+
+/// The end of the name of the chunk store, a hidden file beside an output with one row per document.
+const CHUNK_STORE: &str = "chunks";
 
 /// Embeds the texts that need a new vector, and puts the new index in place. A dry run only estimates this work.
 ///
@@ -55,10 +58,11 @@ pub fn execute(
             "an interrupted run has left {vectors} {which}, which this run cannot use; they are removed when it embeds a text"
         ));
     }
-    let keep = &plan.job.reading.fields.keep;
     let place = session.place.clone();
-    let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), keep);
-    run_stages(plan, model, &mut journal, &mut writer, reporter, outcome)?;
+    let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), &plan.job.columns);
+    let has_store = plan.job.rows == RowKind::Documents && !plan.job.is_rebuild;
+    let mut chunk_store = ChunkStore::new(place.sibling(CHUNK_STORE), header.model, has_store);
+    run_stages(plan, model, &mut journal, &mut chunk_store, &mut writer, reporter, outcome)?;
     let documents = &outcome.documents;
     // If only some documents fail, the run writes an index without these documents. If all documents fail, the run fails too,
     // because the cause is probably a wrong field or a wrong folder.
@@ -80,7 +84,7 @@ pub fn execute(
         summary::print_plan(outcome, wording)?;
         return Ok(exit);
     }
-    let written = publish(session, writer, journal, reporter, outcome)?;
+    let written = publish(session, writer, journal, chunk_store, reporter, outcome)?;
     outcome.rows = Some(RowCounts::of(&written));
     summary::tell(arguments, outcome, &written, wording, reporter);
     Ok(if written.published.needs_attention { Exit::Partial } else { exit })
@@ -100,6 +104,7 @@ fn run_stages(
     plan: &BuildPlan,
     model: &mut LazyModel,
     journal: &mut Journal,
+    chunk_store: &mut ChunkStore,
     writer: &mut IndexWriter,
     reporter: &Arc<Reporter>,
     outcome: &mut BuildOutcome,
@@ -124,6 +129,7 @@ fn run_stages(
     let engine = Engine {
         load: &mut load,
         journal,
+        chunk_store,
         sink: &mut sink,
         documents: &mut outcome.documents,
         work: &mut outcome.work,
@@ -170,7 +176,8 @@ fn measure(job: &Arc<Job>, reporter: &Arc<Reporter>) {
 fn publish(
     session: &mut Session,
     writer: IndexWriter,
-    journal: Journal,
+    mut journal: Journal,
+    chunk_store: ChunkStore,
     reporter: &Reporter,
     outcome: &mut BuildOutcome,
 ) -> anyhow::Result<Written> {
@@ -184,6 +191,13 @@ fn publish(
     reporter.finish();
     written.published.warnings.extend(session.upload(reporter.format())?);
     outcome.seconds.writing += started.elapsed().as_secs_f64();
+    let place = &session.place;
+    if let Err(e) = chunk_store.write(&mut journal, || place.temporary()) {
+        written.published.warnings.push(format!(
+            "{place}: is in place, but the vectors of its chunks cannot be kept in {} ({e:#}); a long document that changes will be embedded as a whole",
+            place.sibling(CHUNK_STORE).display()
+        ));
+    }
     if let Err(e) = journal.remove() {
         let (place, journal) = (&session.place, session.place.sibling(JOURNAL));
         written.published.warnings.push(format!(

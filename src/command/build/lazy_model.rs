@@ -36,6 +36,8 @@ pub struct Texts {
     pub prompt: String,
     /// Limit on the tokens of a chunk, special tokens included.
     pub max_tokens: usize,
+    /// The option that sets this limit, for messages.
+    option: &'static str,
     /// Limit on the tokens of a batch, padding included; `None` for the default of the device.
     pub batch_tokens: Option<usize>,
 }
@@ -44,7 +46,7 @@ impl Texts {
     /// Returns the tokenizer with the prompt.
     fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
         let tokenizer = self.model.tokenizer()?.with_prompt(&self.prompt)?;
-        model::check_room(&tokenizer, self.max_tokens)?;
+        model::check_room(&tokenizer, self.max_tokens, self.option)?;
         Ok(tokenizer)
     }
 
@@ -89,8 +91,13 @@ impl LazyModel {
             reporter.info(&message);
         }
         let max_tokens = model::max_tokens(arguments.max_tokens, &model)?;
+        let (max_tokens, option) = if arguments.chunks {
+            (model::chunk_tokens(arguments.chunk_tokens, max_tokens)?, "--chunk-tokens")
+        } else {
+            (max_tokens, "--max-tokens")
+        };
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
-        let texts = Texts { model: Arc::new(model), prompt, max_tokens, batch_tokens };
+        let texts = Texts { model: Arc::new(model), prompt, max_tokens, option, batch_tokens };
         let state = match known {
             Some(fingerprint) => ModelState::Known(fingerprint),
             None => {

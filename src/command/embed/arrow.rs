@@ -3,7 +3,7 @@
 
 use std::io;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use rayon::prelude::*;
 
 use super::prompt;
@@ -14,9 +14,10 @@ use crate::command::setup::locate::{self, DefaultGraph, LocatedModel};
 use crate::command::setup::model;
 use crate::console::LogFormat;
 use crate::error::DocumentError;
-use crate::index::{Made, RowKind, TextBatch, TextStream};
+use crate::index::{BLOCKS, Made, RowKind, TextBatch, TextStream};
 use crate::model::Preparation;
 use crate::pipeline::Ahead;
+use crate::text::chunk::ChunkRules;
 use crate::text::clean::clean;
 use crate::text::tokenize::{Encoding, Tokenizer};
 use crate::vector::texts::{PreparedText, Preparer, TextEmbedder};
@@ -32,11 +33,12 @@ pub fn run(arguments: &EmbedArguments, format: LogFormat) -> anyhow::Result<Exit
     let (embedder, known) =
         model::load(&arguments.model, &model, &prompt, full, &workload, arguments.dim, format)?;
     let mut embedder = embedder.with_text_limit(model::document_tokens(arguments.max_document_tokens));
-    let fingerprint = model::fingerprint(known, embedder.dim(), max_tokens, &prompt, RowKind::Documents);
+    let rules = ChunkRules::of_documents(max_tokens, usize::MAX);
+    let fingerprint = model::fingerprint(known, embedder.dim(), &rules, &prompt, RowKind::Documents);
     let mut stream = TextStream::open(io::stdin()).context("standard input")?;
     let mut output = printed(stream.answer(stdout, &model::metadata(&model, &source, fingerprint)))?;
     let preparer = embedder.preparer().clone();
-    let mut batches = Ahead::of(move || Ok(stream.read()?.map(|batch| prepare(batch, &preparer))));
+    let mut batches = Ahead::of(move || stream.read()?.map(|batch| prepare(batch, &preparer)).transpose());
     let mut has_failures = false;
     while let Some(prepared) = batches.take()? {
         let PreparedBatch { batch, texts, chunks } = prepared.context("standard input")?;
@@ -58,17 +60,19 @@ struct PreparedBatch {
     chunks: Vec<Result<Vec<Encoding>, DocumentError>>,
 }
 
-fn prepare(batch: TextBatch, preparer: &Preparer) -> PreparedBatch {
+fn prepare(batch: TextBatch, preparer: &Preparer) -> anyhow::Result<PreparedBatch> {
     let rows: Vec<_> = batch.rows().collect();
     let prepared = rows.par_iter().map(|row| match row.error {
-        Some(_) => (clean(row.text), Err(DocumentError::Empty)),
+        Some(_) => Ok((clean(row.text), Err(DocumentError::Empty))),
         None => {
-            let PreparedText { text, chunks } = preparer.prepare(row.text);
-            (text, chunks)
+            let content =
+                row.content().map_err(|reason| anyhow!("has a wrong column `{BLOCKS}`: {reason}"))?;
+            let PreparedText { text, chunks } = preparer.prepare(&content);
+            Ok((text, chunks))
         }
     });
-    let (texts, chunks) = prepared.unzip();
-    PreparedBatch { batch, texts, chunks }
+    let (texts, chunks) = prepared.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
+    Ok(PreparedBatch { batch, texts, chunks })
 }
 
 fn embed(

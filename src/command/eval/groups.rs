@@ -8,7 +8,7 @@ use crate::command::setup::locate::{self, DefaultGraph};
 use crate::command::setup::model;
 use crate::console::LogFormat;
 use crate::error::Usage;
-use crate::index::Metadata;
+use crate::index::{Metadata, VectorType};
 use crate::model::Model;
 use crate::model::precision_choice::PrecisionChoice;
 
@@ -99,8 +99,9 @@ impl Variant {
     }
 }
 
-pub fn setup(model: &Model, dim: usize, instruction: Option<String>) -> Setup {
-    Setup { model: model.folder.onnx.display().to_string(), dim, bytes: dim * size_of::<f32>(), instruction }
+/// Returns the set-up with `dim` dimensions. `kind` is the type of the documents' vectors.
+pub fn setup(model: &Model, dim: usize, kind: VectorType, instruction: Option<String>) -> Setup {
+    Setup { model: model.folder.onnx.display().to_string(), dim, bytes: dim * kind.bytes(), instruction }
 }
 
 /// Returns the indices of all items, and then the indices of the items of each language. The languages are sorted.

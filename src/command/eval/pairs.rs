@@ -11,6 +11,7 @@ use crate::command::setup::{inputs, model};
 use crate::console::LogFormat;
 use crate::error::{NoVector, Usage};
 use crate::eval::{self, Pair};
+use crate::index::VectorType;
 use crate::model::Preparation;
 use crate::text::snippet::snippet;
 use crate::text::tokenize::Tokenizer;
@@ -46,7 +47,10 @@ pub fn measure(arguments: &EvalPairsArguments, format: LogFormat) -> anyhow::Res
             };
             let cosines = vectors.chunks_exact(2).map(cosine).collect::<Result<_, NoVector>>()?;
             let values = Values::Pairs { cosines, scores: scores.clone() };
-            measured.push(Measured { setup: setup(&group.model, dim, variant.instruction.clone()), values });
+            measured.push(Measured {
+                setup: setup(&group.model, dim, VectorType::F32, variant.instruction.clone()),
+                values,
+            });
             last = Some((&variant.instruction, vectors));
         }
     }

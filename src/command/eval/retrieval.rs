@@ -121,7 +121,9 @@ impl Corpus {
     /// Returns the number of documents without text.
     fn empty(&self) -> usize {
         match self {
-            Corpus::Texts(documents) => documents.iter().filter(|entry| entry.text.is_empty()).count(),
+            Corpus::Texts(documents) => {
+                documents.iter().filter(|entry| entry.content.text().is_empty()).count()
+            }
             Corpus::Index(_) => 0,
         }
     }
@@ -132,7 +134,7 @@ impl Corpus {
         match self {
             Corpus::Texts(_) => {
                 let max_tokens = model::max_tokens(None, model)?;
-                model::check_room(&document_tokenizer(model)?, max_tokens)?;
+                model::check_room(&document_tokenizer(model)?, max_tokens, "--max-tokens")?;
                 Ok(max_tokens)
             }
             Corpus::Index(_) => Ok(0),
@@ -154,16 +156,17 @@ impl Corpus {
                 return parts.groups().into_iter().try_for_each(|group| {
                     parts.read(group, &[id, vector], |_, block| {
                         let ids: Vec<&str> = block.documents()?.map(|(document, _)| document).collect();
-                        offer(rankings, &ids, block.vectors()?)
+                        offer(rankings, &ids, block.unit_vectors()?.view())
                     })
                 });
             }
         };
         let mut embedder = embedder.with_tokenizer(document_tokenizer(model)?, self.max_tokens(model)?);
-        let documents: Vec<&CorpusEntry> = documents.iter().filter(|entry| !entry.text.is_empty()).collect();
+        let documents: Vec<&CorpusEntry> =
+            documents.iter().filter(|entry| !entry.content.text().is_empty()).collect();
         let reporter = Reporter::new(false, format);
         reporter.enter(Phase::Embedding);
-        reporter.total_bytes(documents.iter().map(|entry| entry.text.len() as u64).sum());
+        reporter.total_bytes(documents.iter().map(|entry| entry.content.text().len() as u64).sum());
         let offered = documents
             .chunks(DOCUMENTS_TOGETHER)
             .try_for_each(|documents| offer_texts(rankings, documents, &mut embedder, &reporter));
@@ -184,9 +187,9 @@ fn offer_texts(
 ) -> anyhow::Result<()> {
     let preparer = embedder.preparer();
     let prepare = |entry: &&CorpusEntry| {
-        let chunks = preparer.prepare(&entry.text).chunks;
+        let chunks = preparer.prepare(&entry.content).chunks;
         let tokens = chunks.iter().flatten().map(Encoding::len).sum();
-        reporter.prepared(entry.text.len() as u64, tokens);
+        reporter.prepared(entry.content.text().len() as u64, tokens);
         chunks
     };
     let prepared = documents.par_iter().map(prepare).collect();
@@ -246,20 +249,22 @@ fn rank(
         search::check_model(model, parts)?;
         width = Some(parts.metadata().fingerprint.dim);
     }
-    let texts: Vec<String> = questions.iter().map(|question| question.entry.text.clone()).collect();
+    let texts: Vec<String> =
+        questions.iter().map(|question| question.entry.content.text().to_owned()).collect();
     let asked = by_instruction(model, variants, no_instruction, &texts)?;
     // The model is loaded only once, so the model must accept the longest text of every set-up.
     let longest = asked.iter().map(|asked| asked.max_tokens).fold(corpus.max_tokens(model)?, usize::max);
     let workload = |tokenizer: &Tokenizer| model::workload(tokenizer, longest);
     let (prompt, full) = (&asked[0].prompt, Preparation::Full);
     let (mut embedder, _) = model::load(arguments, model, prompt, full, &workload, width, format)?;
+    let kind = corpus.index().map(|metadata| metadata.fingerprint.vector_type).unwrap_or_default();
     let (mut setups, mut rankings) = (Vec::new(), Vec::new());
     for Asked { prompt, tokenizer, max_tokens, variants } in asked {
         embedder = embedder.with_tokenizer(tokenizer, max_tokens);
         let vectors = search::embed(&texts, &mut embedder)?;
         for variant in variants {
             let dim = variant.dim(vectors.ncols())?;
-            setups.push(setup(model, dim, shown_prompt(&prompt)));
+            setups.push(setup(model, dim, kind, shown_prompt(&prompt)));
             rankings.push(Rankings::new(truncate(vectors.view(), dim)?));
         }
     }

@@ -31,9 +31,9 @@ fn bad_pattern(error: &PatternError) -> Usage {
     Usage(format!("{option} {error}; write it as in .gitignore"))
 }
 
-/// Returns the settings for reading documents. `more` is the name of an additional column of the output. No kept column may
-/// have this name.
-pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Result<Reading> {
+/// Returns the settings for reading documents. `more` has the names of additional columns of the output. No kept column may have
+/// one of these names.
+pub fn reading(arguments: &ReadingArguments, more: &[&str]) -> anyhow::Result<Reading> {
     let limits = Limits {
         document_bytes: arguments.max_document_mib << 20,
         seconds: arguments.max_document_seconds,
@@ -46,15 +46,16 @@ pub fn reading(arguments: &ReadingArguments, more: Option<&str>) -> anyhow::Resu
             keep: keep(&arguments.keep, more)?,
         },
         encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
-        workers: Workers::new(this_program()?, limits),
+        wants_title: false,
+        workers: Workers::new(this_program()?, limits).with_page_part(arguments.html.unwrap_or_default()),
         limits,
     })
 }
 
-fn keep(names: &[String], more: Option<&str>) -> Result<Vec<String>, Usage> {
+fn keep(names: &[String], more: &[&str]) -> Result<Vec<String>, Usage> {
     // Compares lower-case names, because some readers of Parquet ignore the case of column names.
     let mut taken: Vec<String> = COLUMNS.map(str::to_owned).into();
-    taken.extend(more.map(str::to_owned));
+    taken.extend(more.iter().map(|name| (*name).to_owned()));
     for name in names {
         if name.is_empty() || taken.contains(&name.to_lowercase()) {
             return Err(Usage(format!("--keep {name}: the output already has a column of this name")));
@@ -75,7 +76,8 @@ pub fn this_program() -> anyhow::Result<PathBuf> {
         .context("the path of this program cannot be found, so no worker can be started; mount /proc")
 }
 
-fn encoding(name: &str) -> Result<&'static Charset, Usage> {
+fn encoding(name: &str) -> Result<Charset, Usage> {
     Charset::for_label(name.as_bytes())
-        .ok_or_else(|| Usage(format!("--encoding {name}: is unknown; use a name from the WHATWG Encoding Standard, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le")))
+        .filter(|charset| charset.is_supported())
+        .ok_or_else(|| Usage(format!("--encoding {name}: is unknown; use a name from the WHATWG Encoding Standard, such as gb18030, big5, shift_jis, euc-kr, windows-1252 or utf-16le, or the name of a DOS or Macintosh encoding, such as cp852 or x-mac-ce")))
 }

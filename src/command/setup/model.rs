@@ -6,10 +6,11 @@ use crate::cli::ModelArguments;
 use crate::command::process::TOOL;
 use crate::console::{Level, LogFormat, eprint_line};
 use crate::error::Usage;
-use crate::index::{Fingerprint, Metadata, RowKind};
+use crate::index::{Fingerprint, Metadata, RowKind, VectorType};
 use crate::model::export::Quality;
 use crate::model::{Model, ModelFingerprint, Preparation, Resources, Workload, default_threads, prompts};
 use crate::source::extract;
+use crate::text::chunk::ChunkRules;
 use crate::text::tokenize::Tokenizer;
 use crate::text::{chunk, clean};
 use crate::vector::embedder::Embedder;
@@ -17,6 +18,9 @@ use crate::vector::texts::TextEmbedder;
 
 /// The default limit on tokens per chunk. The limit of the model is used instead if it is lower.
 const MAX_TOKENS: usize = 2048;
+
+/// The default limit on tokens of a row that is a chunk. docs/eval.md has the measurement.
+const CHUNK_TOKENS: usize = 256;
 
 /// The smallest number of dimensions that Qwen3-Embedding was trained for.
 pub const DIM_MIN: usize = 32;
@@ -58,7 +62,7 @@ pub fn about_prompt(prompt: &str, instruction: Option<&str>) -> Option<String> {
 pub fn fingerprint(
     model: ModelFingerprint,
     dim: usize,
-    max_tokens: usize,
+    chunking: &ChunkRules,
     prompt: &str,
     rows: RowKind,
 ) -> Fingerprint {
@@ -69,11 +73,16 @@ pub fn fingerprint(
         dim,
         instruction: instruction.map(str::to_owned),
         prompt: is_other.then(|| prompt.to_owned()),
-        max_tokens,
+        max_tokens: chunking.tokens,
         rows,
+        whole_pages: false,
         extraction: extract::VERSION,
         cleaning: clean::VERSION,
         chunking: chunk::VERSION,
+        chunk_by: chunking.by,
+        overlap: chunking.overlap,
+        context: chunking.context,
+        vector_type: VectorType::default(),
     }
 }
 
@@ -90,7 +99,7 @@ pub fn metadata(model: &Model, source: &str, fingerprint: Fingerprint) -> Metada
 /// # Errors
 /// The limit leaves no room for text.
 pub fn workload(tokenizer: &Tokenizer, max_tokens: usize) -> anyhow::Result<Workload> {
-    check_room(tokenizer, max_tokens)?;
+    check_room(tokenizer, max_tokens, "--max-tokens")?;
     Ok(Workload::of_many(max_tokens, tokenizer.prefix_ids()?))
 }
 
@@ -140,16 +149,30 @@ pub fn max_tokens(asked: Option<usize>, model: &Model) -> anyhow::Result<usize> 
     Ok(max_tokens)
 }
 
-/// Checks that a limit on tokens per chunk leaves room for text.
-pub fn check_room(tokenizer: &Tokenizer, max_tokens: usize) -> Result<(), Usage> {
+/// Checks that a limit on tokens per chunk leaves room for text. `option` sets the limit.
+pub fn check_room(tokenizer: &Tokenizer, max_tokens: usize, option: &str) -> Result<(), Usage> {
     if max_tokens < least_tokens(tokenizer) {
         return Err(Usage(format!(
-            "--max-tokens {max_tokens}: is too small: the instruction and special tokens take {} tokens, and the text needs {}; shorten --instruction or raise --max-tokens",
+            "{option} {max_tokens}: is too small: the instruction and special tokens take {} tokens, and the text needs {}; shorten --instruction or raise {option}",
             tokenizer.overhead(),
             chunk::ROOM_MIN
         )));
     }
     Ok(())
+}
+
+/// Returns the limit on tokens of a row that is a chunk.
+///
+/// # Errors
+/// The argument is larger than `max_tokens`.
+pub fn chunk_tokens(asked: Option<usize>, max_tokens: usize) -> Result<usize, Usage> {
+    let tokens = asked.unwrap_or(CHUNK_TOKENS.min(max_tokens));
+    if tokens > max_tokens {
+        return Err(Usage(format!(
+            "--chunk-tokens {tokens}: is too large; --max-tokens or the model allows at most {max_tokens}"
+        )));
+    }
+    Ok(tokens)
 }
 
 /// Returns the limit on tokens per document.

@@ -7,9 +7,10 @@ use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::Value;
 
-use super::output::{ERROR, IpcWriter};
+use super::output::{BLOCKS, ERROR, IpcWriter};
 use crate::index::kept;
 use crate::index::schema::{ID, TEXT};
+use crate::text::blocks::Structured;
 
 /// Limit on the documents per batch. The limit is large enough for `embed` to find texts of equal length. It is small enough that
 /// `embed` does not wait long for a batch, and that little work is lost if a process dies.
@@ -18,14 +19,15 @@ const BATCH_DOCUMENTS: usize = 1024;
 /// A batch is complete when its texts and kept values have at least this many bytes.
 const BATCH_BYTES: usize = 512 << 10;
 
-/// Writes a stream with the columns `id: utf8`, `text: utf8`, `error: utf8` (nullable), and one column per kept column (utf8,
-/// nullable).
+/// Writes a stream with the columns `id: utf8`, `text: utf8`, `error: utf8` (nullable), `blocks: utf8` (nullable), and one column
+/// per kept column (utf8, nullable).
 pub struct DocumentStream<W: Write> {
     output: IpcWriter<W>,
     schema: Arc<Schema>,
     ids: StringBuilder,
     texts: StringBuilder,
     errors: StringBuilder,
+    blocks: StringBuilder,
     kept: Vec<StringBuilder>,
     documents: usize,
     bytes: usize,
@@ -41,6 +43,7 @@ impl<W: Write> DocumentStream<W> {
             Field::new(ID, DataType::Utf8, false),
             Field::new(TEXT, DataType::Utf8, false),
             Field::new(ERROR, DataType::Utf8, true),
+            Field::new(BLOCKS, DataType::Utf8, true),
         ];
         fields.extend(keep.iter().map(|name| Field::new(name, DataType::Utf8, true)));
         let schema = Arc::new(Schema::new(fields));
@@ -50,6 +53,7 @@ impl<W: Write> DocumentStream<W> {
             ids: StringBuilder::new(),
             texts: StringBuilder::new(),
             errors: StringBuilder::new(),
+            blocks: StringBuilder::new(),
             kept: keep.iter().map(|_| StringBuilder::new()).collect(),
             documents: 0,
             bytes: 0,
@@ -60,8 +64,11 @@ impl<W: Write> DocumentStream<W> {
     ///
     /// # Errors
     /// `out` cannot be written.
-    pub fn push(&mut self, id: &str, text: &str, kept: &[Value]) -> io::Result<()> {
-        self.push_row(id, text, None, kept)
+    pub fn push(&mut self, id: &str, content: &Structured, kept: &[Value]) -> io::Result<()> {
+        let blocks = content.blocks_as_json();
+        self.bytes += blocks.as_ref().map_or(0, String::len);
+        self.blocks.append_option(blocks);
+        self.push_row(id, content.text(), None, kept)
     }
 
     /// Adds a document that could not be read, with the reason as `error`.
@@ -69,6 +76,7 @@ impl<W: Write> DocumentStream<W> {
     /// # Errors
     /// `out` cannot be written.
     pub fn push_failed(&mut self, id: &str, error: &str) -> io::Result<()> {
+        self.blocks.append_null();
         self.push_row(id, "", Some(error), &[])
     }
 
@@ -90,7 +98,9 @@ impl<W: Write> DocumentStream<W> {
 
     /// Writes all buffered documents as one batch, and flushes the batch to the reader of the stream.
     fn flush(&mut self) -> io::Result<()> {
-        let columns = [&mut self.ids, &mut self.texts, &mut self.errors].into_iter().chain(&mut self.kept);
+        let columns = [&mut self.ids, &mut self.texts, &mut self.errors, &mut self.blocks]
+            .into_iter()
+            .chain(&mut self.kept);
         let columns = columns.map(|column| Arc::new(column.finish()) as ArrayRef).collect();
         (self.documents, self.bytes) = (0, 0);
         self.output.write(RecordBatch::try_new(self.schema.clone(), columns))

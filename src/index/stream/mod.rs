@@ -9,7 +9,7 @@ mod texts;
 mod vectors;
 
 pub use documents::DocumentStream;
-pub use output::ERROR;
+pub use output::{BLOCKS, ERROR};
 pub use rows::{Packed, RowStream};
 pub use texts::{EmbeddedStream, Made, TextBatch, TextStream};
 pub use vectors::VectorStream;

@@ -11,6 +11,9 @@ use arrow::ipc::writer::StreamWriter;
 /// The column with the error of each row that could not be read or embedded.
 pub const ERROR: &str = "error";
 
+/// The column with the blocks of a text as JSON, from `read` to `embed`. It is null for a text of one paragraph.
+pub const BLOCKS: &str = "blocks";
+
 /// Writes an Arrow IPC stream. Flushes the schema and each batch immediately, so that the reader of the stream need not wait.
 pub struct IpcWriter<W: Write>(StreamWriter<BufWriter<W>>);
 

@@ -15,7 +15,8 @@ use crate::digest::Digest;
 use crate::index::kept;
 use crate::index::metadata::{Metadata, RowKind};
 use crate::index::row::{Row, RowId, Vector};
-use crate::index::schema::{COLUMNS, vector_dim};
+use crate::index::schema::COLUMNS;
+use crate::index::vector_column::{VectorColumn, VectorType};
 use crate::vector::embedding::Embedding;
 
 /// Largest accepted difference between the length of a vector and 1.
@@ -134,7 +135,7 @@ impl RowColumns {
             );
         }
         ensure!(
-            vector_dim(kind(vector)) == Some(dim),
+            VectorColumn::of(kind(vector), None) == Some(VectorColumn::new(VectorType::F32, dim)),
             "its column `vector` is {}, expected fixed_size_list<float32>[{dim}] as its metadata says; cast it",
             kind(vector)
         );

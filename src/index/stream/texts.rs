@@ -10,9 +10,11 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 
 use super::input::{IpcReader, Strings};
-use super::output::{ERROR, IpcWriter};
+use super::output::{BLOCKS, ERROR, IpcWriter};
 use crate::index::metadata::Metadata;
-use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
+use crate::index::schema::{TEXT, VECTOR};
+use crate::index::vector_column::{VectorColumn, VectorType, list_length};
+use crate::text::blocks::Structured;
 use crate::vector::embedding::Embedding;
 
 /// Limit on the bytes of text per batch. The offsets of a utf8 column have only 31 bits.
@@ -24,11 +26,12 @@ pub struct TextStream<R: Read> {
     columns: TextColumns,
 }
 
-/// The indices of the columns `text` and `error` in the schema.
+/// The indices of the columns `text`, `error` and `blocks` in the schema.
 #[derive(Debug, Clone, Copy)]
 struct TextColumns {
     text: usize,
     error: Option<usize>,
+    blocks: Option<usize>,
 }
 
 impl TextColumns {
@@ -47,9 +50,10 @@ impl TextColumns {
             )
         })?;
         let error = schema.index_of(ERROR).ok();
-        for column in [Some(text), error].into_iter().flatten() {
+        let blocks = schema.index_of(BLOCKS).ok();
+        for column in [Some(text), error, blocks].into_iter().flatten() {
             let field = schema.field(column);
-            let is_null = Some(column) == error && *field.data_type() == DataType::Null;
+            let is_null = column != text && *field.data_type() == DataType::Null;
             if !Strings::has(field.data_type()) && !is_null {
                 bail!(
                     "its column `{}` is {}, expected utf8, large_utf8 or utf8_view; cast it",
@@ -58,7 +62,7 @@ impl TextColumns {
                 );
             }
         }
-        Ok(TextColumns { text, error })
+        Ok(TextColumns { text, error, blocks })
     }
 }
 
@@ -106,17 +110,38 @@ pub struct TextBatch {
 pub struct TextRow<'a> {
     /// The text; empty for a null.
     pub text: &'a str,
+    /// The blocks of the text as JSON; `None` if the text is plain.
+    blocks: Option<&'a str>,
     /// The error that an earlier program wrote for this row; `None` if there is no error. A row with an error is not embedded.
     pub error: Option<&'a str>,
+}
+
+impl TextRow<'_> {
+    /// Returns the text with its blocks.
+    ///
+    /// # Errors
+    /// The column `blocks` is wrong.
+    pub fn content(&self) -> Result<Structured, String> {
+        let text = self.text.to_owned();
+        match self.blocks {
+            Some(blocks) => Structured::with_json_blocks(text, blocks),
+            None => Ok(Structured::plain(text)),
+        }
+    }
 }
 
 impl TextBatch {
     /// Returns the rows in their order.
     pub fn rows(&self) -> impl Iterator<Item = TextRow<'_>> {
-        let TextColumns { text, error } = self.columns;
+        let TextColumns { text, error, blocks } = self.columns;
         let strings = |column: usize| Strings::of(self.batch.column(column)).unwrap_or(Strings::Null);
-        let (texts, errors) = (strings(text), error.map_or(Strings::Null, strings));
-        let row = move |at| TextRow { text: texts.get(at).unwrap_or_default(), error: errors.get(at) };
+        let optional = |column: Option<usize>| column.map_or(Strings::Null, strings);
+        let (texts, errors, blocks) = (strings(text), optional(error), optional(blocks));
+        let row = move |at| TextRow {
+            text: texts.get(at).unwrap_or_default(),
+            blocks: blocks.get(at),
+            error: errors.get(at),
+        };
         (0..self.batch.num_rows()).map(row)
     }
 }
@@ -137,7 +162,7 @@ impl Made {
     }
 }
 
-/// Writes a stream with all columns of the input and the columns `vector` and `error`. The column `text` contains the clean
+/// Writes a stream with all columns of the input but `blocks`, and the columns `vector` and `error`. The column `text` contains the clean
 /// texts.
 pub struct EmbeddedStream<W: Write> {
     output: IpcWriter<W>,
@@ -150,12 +175,13 @@ impl<W: Write> EmbeddedStream<W> {
         let dim = metadata.fingerprint.dim;
         let mut fields: Vec<Arc<Field>> = received.fields().iter().cloned().collect();
         fields[columns.text] = Arc::new(Field::new(TEXT, DataType::Utf8, false));
-        fields.push(Arc::new(Field::new(VECTOR, vector_type(dim), true)));
+        fields.push(Arc::new(Field::new(VECTOR, VectorColumn::new(VectorType::F32, dim).column(), true)));
         let error = Arc::new(Field::new(ERROR, DataType::Utf8, true));
         match columns.error {
             Some(column) => fields[column] = error,
             None => fields.push(error),
         }
+        columns.blocks.map(|column| fields.remove(column));
         let mut entries = received.metadata().clone();
         entries.insert(Metadata::KEY.to_owned(), serde_json::to_string(metadata)?);
         let schema = Arc::new(Schema::new_with_metadata(fields, entries));
@@ -171,7 +197,7 @@ impl<W: Write> EmbeddedStream<W> {
     /// # Panics
     /// If `texts` or `made` does not have one item per row.
     pub fn write(&mut self, batch: &TextBatch, texts: &[String], made: &[Made]) -> io::Result<()> {
-        let TextColumns { text, error } = batch.columns;
+        let TextColumns { text, error, blocks } = batch.columns;
         assert_eq!((texts.len(), made.len()), (batch.batch.num_rows(), batch.batch.num_rows()));
         let errors: StringArray =
             batch.rows().zip(made).map(|(row, made)| row.error.or_else(|| made.failed())).collect();
@@ -184,6 +210,7 @@ impl<W: Write> EmbeddedStream<W> {
                 Some(column) => columns[column] = Arc::new(errors),
                 None => columns.push(Arc::new(errors)),
             }
+            blocks.map(|column| columns.remove(column));
             RecordBatch::try_new(self.schema.clone(), columns)
         }))
     }
@@ -199,7 +226,7 @@ impl<W: Write> EmbeddedStream<W> {
         }
         let is_there: NullBuffer = made.iter().map(|made| matches!(made, Made::Vector(_))).collect();
         let values = Arc::new(Float32Array::from(values));
-        FixedSizeListArray::try_new(element(), list_length(self.dim), values, Some(is_there))
+        FixedSizeListArray::try_new(VectorType::F32.element(), list_length(self.dim), values, Some(is_there))
     }
 
     /// Writes the end marker.

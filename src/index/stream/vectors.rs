@@ -7,7 +7,8 @@ use arrow::array::{FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::output::IpcWriter;
-use crate::index::schema::{TEXT, VECTOR, element, list_length, vector_type};
+use crate::index::schema::{TEXT, VECTOR};
+use crate::index::vector_column::{VectorColumn, VectorType, list_length};
 use crate::vector::embedding::Embedding;
 
 /// Writes a stream with the columns `text: utf8` and `vector: fixed_size_list<float32, dim>`.
@@ -23,7 +24,10 @@ impl<W: Write> VectorStream<W> {
     /// # Errors
     /// `out` cannot be written.
     pub fn new(out: W, dim: usize) -> io::Result<Self> {
-        let fields = [Field::new(TEXT, DataType::Utf8, false), Field::new(VECTOR, vector_type(dim), false)];
+        let fields = [
+            Field::new(TEXT, DataType::Utf8, false),
+            Field::new(VECTOR, VectorColumn::new(VectorType::F32, dim).column(), false),
+        ];
         let schema = Arc::new(Schema::new(fields.to_vec()));
         Ok(VectorStream { output: IpcWriter::new(out, &schema)?, schema, dim })
     }
@@ -35,7 +39,7 @@ impl<W: Write> VectorStream<W> {
     pub fn write(&mut self, texts: &[String], vectors: &[Embedding]) -> io::Result<()> {
         let values: Vec<f32> = vectors.iter().flat_map(Embedding::values).copied().collect();
         let lists = FixedSizeListArray::try_new(
-            element(),
+            VectorType::F32.element(),
             list_length(self.dim),
             Arc::new(Float32Array::from(values)),
             None,

@@ -236,8 +236,7 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// The errors of [`Graph::constant`].
     pub fn reshape(&mut self, tensor: &str, kind: DataType, shape: &[Size]) -> anyhow::Result<String> {
-        let size = |size: &Size| if let Size::Fixed(size) = *size { size as i64 } else { -1 };
-        let target = self.integers(&shape.iter().map(size).collect::<Vec<_>>())?;
+        let target = self.integers(&sizes(shape))?;
         let reshaped = self.add("Reshape", &[tensor, &target]);
         self.describe(&reshaped, kind, shape);
         Ok(reshaped)
@@ -443,6 +442,11 @@ pub enum Size {
     Fixed(usize),
     /// A size that only the run knows. Dimensions of the same name have the same size.
     Named(&'static str),
+}
+
+/// Returns the sizes as `Reshape` takes them.
+pub fn sizes(shape: &[Size]) -> Vec<i64> {
+    shape.iter().map(|size| if let Size::Fixed(size) = *size { size as i64 } else { -1 }).collect()
 }
 
 /// Describes a tensor in the graph.

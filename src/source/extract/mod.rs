@@ -1,15 +1,28 @@
 //! Extracts the text that a person would read in a document. This module runs in workers and opens no files.
 
-mod docx;
+mod asciidoc;
+pub mod attachment;
 mod front_matter;
 mod html;
+mod latex;
+mod mail;
 mod markdown;
+mod markup;
+mod notebook;
+mod office;
+mod org;
 mod pdf;
+mod rst;
+mod rtf;
+mod subtitles;
+mod xml;
 
 use serde::{Deserialize, Serialize};
 
+use attachment::Attachment;
+
 use crate::error::ContentError;
-use crate::source::document::Limits;
+use crate::source::document::{Limits, PagePart};
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
 use crate::text::blocks::Structured;
@@ -26,6 +39,8 @@ pub struct Extracted {
     /// What the document says about itself, such as `title` and `author`: the front matter or the metadata. The record is
     /// empty if the document says nothing, or if the caller did not ask for it.
     pub fields: Record,
+    /// The files inside the document that are documents of their own, such as the attachments of a mail.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8.
@@ -36,25 +51,47 @@ pub fn extract(
     format: DocumentFormat,
     content: &[u8],
     limits: Limits,
+    page_part: PagePart,
     wants_fields: bool,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
-    let mut extracted = Extracted::default();
-    extracted.content = match format {
+    let mut attachments = Vec::new();
+    let (content, fields) = match format {
         DocumentFormat::Markdown => {
             let (front_matter, body) = front_matter::split(text()?);
-            if wants_fields && let Some(front_matter) = front_matter {
-                extracted.fields = front_matter.parse()?;
-            }
-            markdown::markdown(body)
+            let front_matter = front_matter.filter(|_| wants_fields);
+            let fields = front_matter.map(|fields| fields.parse()).transpose()?.unwrap_or_default();
+            (markdown::markdown(body), fields)
         }
-        DocumentFormat::Html => html::html(text()?),
-        DocumentFormat::Xhtml => html::xhtml(text()?),
-        DocumentFormat::Pdf => pdf::pdf(content)?,
-        DocumentFormat::Docx => docx::docx(content, limits)?,
+        DocumentFormat::Html | DocumentFormat::Xhtml => {
+            let read = if format == DocumentFormat::Html { html::html } else { html::xhtml };
+            let page = read(text()?, page_part, wants_fields)?;
+            (page.content, page.fields)
+        }
+        DocumentFormat::Pdf => pdf::pdf(content, wants_fields)?,
+        DocumentFormat::Docx => office::docx(content, limits, wants_fields)?,
+        DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
+        DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
+        DocumentFormat::Epub => office::epub(content, limits, wants_fields)?,
+        DocumentFormat::Rtf => {
+            let rtf = rtf::rtf(content)?;
+            (rtf.content, if wants_fields { rtf.fields } else { Record::new() })
+        }
+        DocumentFormat::Eml => {
+            let mail = mail::mail(content, wants_fields)?;
+            attachments = mail.attachments;
+            (mail.content, mail.fields)
+        }
+        DocumentFormat::Notebook => notebook::notebook(text()?, wants_fields)?,
+        DocumentFormat::Subtitles => (subtitles::subtitles(text()?)?, Record::new()),
+        DocumentFormat::Xml => (xml::xml(text()?, limits, page_part)?, Record::new()),
+        DocumentFormat::AsciiDoc => asciidoc::asciidoc(text()?),
+        DocumentFormat::Latex => latex::latex(text()?),
+        DocumentFormat::Org => org::org(text()?),
+        DocumentFormat::ReStructuredText => (rst::rst(text()?), Record::new()),
     };
     match limits.document_bytes {
-        max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
-        _ => Ok(extracted),
+        max if content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
+        _ => Ok(Extracted { content, fields, attachments }),
     }
 }

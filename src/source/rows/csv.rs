@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::source::Source;
 use crate::error::{ContentError, DocumentError};
-use crate::source::decode;
+use crate::source::decode::{self, Charset};
 use crate::source::fields::Record;
 use crate::source::format::Decompressed;
 use crate::source::found::Found;
@@ -18,6 +18,9 @@ use crate::source::raw::{Reading, RowContent};
 /// Separators that are detected in `.csv` files. Spreadsheets write semicolons in countries where the comma is the decimal
 /// sign.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// Some programs write this before a quote inside a value, instead of a second quote.
+const BACKSLASH: u8 = b'\\';
 
 /// The rows of one file. Empty lines are skipped.
 pub struct CsvRows {
@@ -54,16 +57,20 @@ impl CsvRows {
         let start = &start[head..];
         let known = declared.map(|(separator, _)| separator).or(separator);
         let separator = known.unwrap_or_else(|| find_separator(start));
-        let is_quoted = separator != b'\t' || is_quoted(start, separator);
+        let quoting = find_quoting(start, separator);
         let bytes_max = reading.limits.document_bytes;
         let bounded = Bounded {
             inner: reader,
-            quotes: is_quoted.then(|| Quotes::new(separator)),
+            quotes: (quoting != Quoting::None).then(|| Quotes::new(separator, quoting)),
             is_wrong: false,
             max: bytes_max,
             left: bytes_max,
         };
-        let mut reader = ReaderBuilder::new().delimiter(separator).quoting(is_quoted).from_reader(bounded);
+        let mut reader = ReaderBuilder::new()
+            .delimiter(separator)
+            .quoting(quoting != Quoting::None)
+            .escape((quoting == Quoting::Backslash).then_some(BACKSLASH))
+            .from_reader(bounded);
         let header = header(reader.byte_headers().map_err(error)?)?;
         // If the header is empty, the file has no lines and therefore no rows.
         if header.is_empty() {
@@ -112,7 +119,7 @@ impl Iterator for CsvRows {
                     DocumentError::ColumnCount { .. } => self.source.failed(self.number, cause),
                     _ => {
                         self.reader = None;
-                        self.source.failed_from(self.number, cause)
+                        self.source.failed_from(Some(self.number), cause)
                     }
                 })
             }
@@ -129,7 +136,7 @@ fn header(record: &ByteRecord) -> Result<Vec<String>, DocumentError> {
 fn text(value: &[u8]) -> Result<String, DocumentError> {
     match std::str::from_utf8(value) {
         Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(DocumentError::Undecodable { encoding: decode::UTF_8.name() }),
+        Err(_) => Err(DocumentError::Undecodable { encoding: Charset::UTF_8.name() }),
     }
 }
 
@@ -157,14 +164,28 @@ fn declared_separator(start: &[u8]) -> Option<(u8, usize)> {
     Some((separator, start.len() - behind.len() + ends))
 }
 
-/// Returns whether the values in a tab-separated file may be quoted. Some programs never quote values in such files, so a
-/// quote in a value is an ordinary character. If the quotes at the start of the file break the rules of RFC 4180, the file
-/// is read without quoting.
-fn is_quoted(start: &[u8], separator: u8) -> bool {
-    let mut quotes = Quotes::new(separator);
-    let is_wrong = quotes.first_wrong(start).is_some();
+/// How values that contain separators, quotes or line breaks are written.
+#[derive(Clone, Copy, PartialEq)]
+enum Quoting {
+    /// A quote is an ordinary character.
+    None,
+    /// In quotes, and each quote inside is written twice (RFC 4180).
+    Doubled,
+    /// In quotes, and a backslash stands before each quote and backslash inside.
+    Backslash,
+}
+
+/// Returns the first way of quoting whose rules the start of a file follows. Some programs never quote values in tab-separated
+/// files, so there a quote may be an ordinary character.
+fn find_quoting(start: &[u8], separator: u8) -> Quoting {
     let is_whole = (start.len() as u64) < decode::START_BYTES;
-    !(is_wrong || is_whole && quotes.is_open())
+    let fits = |quoting: &Quoting| {
+        let mut quotes = Quotes::new(separator, *quoting);
+        let is_wrong = quotes.first_wrong(&mut start.to_vec()).is_some();
+        !(is_wrong || is_whole && quotes.is_open())
+    };
+    let other = if separator == b'\t' { Quoting::None } else { Quoting::Doubled };
+    [Quoting::Doubled, Quoting::Backslash].into_iter().find(fits).unwrap_or(other)
 }
 
 /// Returns the separator that occurs most often in the header. Returns a comma if the header contains no separator.
@@ -186,10 +207,11 @@ fn find_separator(start: &[u8]) -> u8 {
     SEPARATORS[counts.iter().position(|&count| count == most).unwrap_or_default()]
 }
 
-/// Checks quotes by the rules of RFC 4180. The crate `csv` also accepts quotes that break these rules, and may then merge
+/// Checks quotes by the rules of a [`Quoting`]. The crate `csv` also accepts quotes that break these rules, and may then merge
 /// many rows into one value.
 struct Quotes {
     separator: u8,
+    has_backslashes: bool,
     state: QuoteState,
     /// Number of separators in the current line so far.
     separators: usize,
@@ -205,22 +227,36 @@ enum QuoteState {
     ValueStart,
     InValue,
     InQuotes,
+    AfterBackslash,
     AfterQuotes,
     AfterSpace,
 }
 
 impl Quotes {
-    fn new(separator: u8) -> Self {
+    fn new(separator: u8, quoting: Quoting) -> Self {
+        let has_backslashes = quoting == Quoting::Backslash;
         let state = QuoteState::ValueStart;
-        Quotes { separator, state, separators: 0, of_header: None, began_in_quotes: false }
+        Quotes { separator, has_backslashes, state, separators: 0, of_header: None, began_in_quotes: false }
     }
 
-    /// Returns the index of the first byte that breaks the rules.
-    fn first_wrong(&mut self, bytes: &[u8]) -> Option<usize> {
-        bytes.iter().position(|&byte| {
-            use QuoteState::{AfterQuotes, AfterSpace, InQuotes, InValue, ValueStart};
+    /// Returns the index of the first byte that breaks the rules. Writes the control character that a backslash and a letter
+    /// stand for in place of the letter, because the crate `csv` only removes the backslash.
+    fn first_wrong(&mut self, bytes: &mut [u8]) -> Option<usize> {
+        bytes.iter_mut().position(|written| {
+            use QuoteState::{AfterBackslash, AfterQuotes, AfterSpace, InQuotes, InValue, ValueStart};
+            let byte = *written;
             let is_end = byte == self.separator || matches!(byte, b'\n' | b'\r');
             self.state = match (self.state, byte) {
+                (AfterBackslash, _) => {
+                    *written = match byte {
+                        b'n' => b'\n',
+                        b'r' => b'\r',
+                        b't' => b'\t',
+                        _ => byte,
+                    };
+                    InQuotes
+                }
+                (InQuotes, BACKSLASH) if self.has_backslashes => AfterBackslash,
                 (InQuotes, b'"') => AfterQuotes,
                 (InQuotes, _) => InQuotes,
                 (ValueStart | AfterQuotes, b'"') => InQuotes,
@@ -246,7 +282,7 @@ impl Quotes {
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.state, QuoteState::InQuotes)
+        matches!(self.state, QuoteState::InQuotes | QuoteState::AfterBackslash)
     }
 }
 
@@ -272,7 +308,7 @@ impl Read for Bounded {
         if let Some(quotes) = &mut self.quotes {
             // First only the bytes before the wrong byte are returned, so that the rows in these bytes are read. The next
             // read fails.
-            if let Some(wrong) = quotes.first_wrong(&buffer[..read]) {
+            if let Some(wrong) = quotes.first_wrong(&mut buffer[..read]) {
                 (read, self.is_wrong) = (wrong, true);
             }
             if read == 0 && (self.is_wrong || quotes.is_open()) {

@@ -52,7 +52,7 @@ impl Iterator for JsonLines {
                 // After a failed read, the position in the file is unknown, so reading stops.
                 Err(e) => {
                     self.reader = None;
-                    Some(self.source.failed_from(self.number, e.into()))
+                    Some(self.source.failed_from(Some(self.number), e.into()))
                 }
             };
         }
@@ -89,7 +89,7 @@ mod tests {
         let input = b"\xEF\xBB\xBF{\"id\":\"a\",\"text\":\"1\"}\r\n\n  \n{\"id\":7,\"text\":\"2\"}\n{\"text\":\"3\"}\n{\"text\":\"a line that is too long\"}\nnope".to_vec();
         let mut reading = Reading::for_test();
         reading.limits.document_bytes = 25;
-        let source = Source::new(Path::new("f.jsonl"), "f.jsonl".into());
+        let source = Source::new("f.jsonl".into(), Path::new("").into(), "f.jsonl".into());
         let lines = JsonLines::new(Box::new(io::Cursor::new(input)), source, &reading);
         let found: Vec<String> = lines
             .map(|found| match found {

@@ -1,7 +1,7 @@
 //! The graph for ONNX Runtime's CPU kernels. Keys and values may stand before the texts. Only attention sees padding.
 
 use super::decoder::{BATCH, Decoder, Dialect, ROWS, Side, mask, numbers, tokens_of_texts};
-use crate::model::export::builder::{Graph, Operator, Size, Tensor, value_info};
+use crate::model::export::builder::{Graph, Operator, Size, Tensor, sizes, value_info};
 use crate::model::export::linear::{Product, Rows};
 use crate::model::export::schema::ValueInfoProto;
 use crate::model::export::schema::tensor_proto::DataType;
@@ -106,6 +106,8 @@ impl Dialect for Cpu {
         let value = &self.keep(&mut decoder.graph, key, value)?;
         let mut rows = Rows::new(decoder.graph.add("Gather", &[normed, "ends"]));
         let shape = [BATCH, Size::Fixed(1), Size::Fixed(heads), Size::Fixed(head_dim)];
+        // The digest of an export covers the order of the constants.
+        decoder.graph.integers(&sizes(&shape))?;
         let query = decoder.product(&mut rows, layer, Projection::Query)?;
         let query = decoder.graph.reshape(query.unscaled(), FLOAT, &shape)?;
         let query = self.norm(decoder, &query, Side::Query.norm(layer))?;

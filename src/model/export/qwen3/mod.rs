@@ -29,7 +29,7 @@ use plain::Plain;
 const FORMAT: u32 = 1;
 
 /// The key of the version of this tool in the metadata.
-const MADE_WITH: &str = "qwen3-index.made-with";
+pub const MADE_WITH: &str = "qwen3-index.made-with";
 
 /// The name of the output with the vectors.
 const OUTPUT: &str = "sentence_embedding";

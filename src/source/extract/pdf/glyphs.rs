@@ -4,16 +4,17 @@ use std::collections::HashSet;
 
 use hayro_interpret::font::{Glyph, GlyphRun};
 use hayro_interpret::hayro_cmap::{BfString, WritingMode};
-use hayro_interpret::hayro_syntax::object::{self, Dict};
-use hayro_interpret::hayro_syntax::page::Page;
+use hayro_interpret::hayro_syntax::content::TypedIter;
+use hayro_interpret::hayro_syntax::object::{self, Dict, Stream};
+use hayro_interpret::hayro_syntax::page::{Page, Resources};
 use hayro_interpret::kurbo::{Affine, BezPath, Point, Rect, Vec2};
 use hayro_interpret::{
     BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache,
-    InterpreterSettings, SoftMask, interpret_page,
+    InterpreterSettings, RenderContent, SoftMask, interpret, interpret_page,
 };
 
 use super::collections::Fonts;
-use crate::source::decode::Charset;
+use super::strings::text_string;
 
 /// Units of glyph space per em.
 const EM: f64 = 1000.0;
@@ -32,6 +33,9 @@ pub struct Placed {
     pub size: f64,
 }
 
+/// Maximum angle between the text of a page that was scanned at a slant and the edges of the page, in degrees.
+const SKEW_MAX: i16 = 10;
+
 /// The direction in which text runs on the displayed page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -39,32 +43,42 @@ pub enum Turn {
     Down,
     Left,
     Up,
+    /// Any other direction, such as that of a watermark: the clockwise angle from `Right`, in degrees.
+    Slanted(i16),
 }
 
 impl Turn {
-    /// Returns the text direction that is nearest to `direction`.
-    fn of(direction: Vec2) -> Self {
-        if direction.x.abs() >= direction.y.abs() {
-            if direction.x >= 0.0 { Self::Right } else { Self::Left }
-        } else if direction.y >= 0.0 {
-            Self::Down
-        } else {
-            Self::Up
+    /// Returns the direction of text that runs in `direction`. A small skew is ignored.
+    //
+    // The angle lies between -180 and 180.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn of(direction: Vec2) -> Self {
+        let angle = direction.atan2().to_degrees().round() as i16;
+        match angle {
+            _ if angle.abs() <= SKEW_MAX => Self::Right,
+            _ if (angle - 90).abs() <= SKEW_MAX => Self::Down,
+            _ if (angle + 90).abs() <= SKEW_MAX => Self::Up,
+            _ if angle.abs() >= 180 - SKEW_MAX => Self::Left,
+            _ => Self::Slanted(angle),
         }
     }
 
     /// Converts a point of the page to `along` and `down`. The y coordinate of the page grows downwards.
-    fn axes(self, point: Point) -> (f64, f64) {
+    pub fn axes(self, point: Point) -> (f64, f64) {
         match self {
             Self::Right => (point.x, point.y),
             Self::Down => (point.y, -point.x),
             Self::Left => (-point.x, -point.y),
             Self::Up => (-point.y, point.x),
+            Self::Slanted(angle) => {
+                let (sin, cos) = f64::from(angle).to_radians().sin_cos();
+                (point.x * cos + point.y * sin, point.y * cos - point.x * sin)
+            }
         }
     }
 }
 
-/// The glyphs of a page, and whether the page has a picture.
+/// The glyphs of a page or of an annotation, and whether it has a picture.
 #[derive(Default)]
 pub struct Drawn {
     pub glyphs: Vec<Placed>,
@@ -73,20 +87,61 @@ pub struct Drawn {
     pub has_picture: bool,
 }
 
-/// Runs the drawing commands of a page and returns its glyphs in drawing order.
-pub fn collect<'a>(
-    page: &Page<'a>,
-    cache: &InterpreterCache<'a>,
-    fonts: &'a Fonts<'a>,
-    settings: InterpreterSettings,
-) -> Drawn {
-    let (width, height) = page.render_dimensions();
-    let shown = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
-    let start = Affine::new(page.initial_transform(true).as_coeffs());
-    let mut context = Context::new(start, shown, cache, page.xref(), settings);
-    let mut collector = Collector::new(shown, fonts);
-    interpret_page(page, &mut context, &mut collector);
-    collector.drawn
+/// Runs the drawing commands of a page and of its annotations.
+pub struct Painter<'p, 'a> {
+    page: &'p Page<'a>,
+    context: Context<'a>,
+    collector: Collector<'a>,
+}
+
+impl<'p, 'a> Painter<'p, 'a> {
+    pub fn new(page: &'p Page<'a>, cache: &InterpreterCache<'a>, fonts: &'a Fonts<'a>) -> Self {
+        let (width, height) = page.render_dimensions();
+        let shown = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
+        let settings =
+            InterpreterSettings { render_content: RenderContent::PAGE, ..InterpreterSettings::default() };
+        let context = Context::new(to_display(page), shown, cache, page.xref(), settings);
+        Painter { page, context, collector: Collector::new(shown, fonts) }
+    }
+
+    /// Returns the glyphs of the page in drawing order, without its annotations.
+    pub fn page(&mut self) -> Drawn {
+        interpret_page(self.page, &mut self.context, &mut self.collector);
+        std::mem::take(&mut self.collector.drawn)
+    }
+
+    /// Returns the glyphs of an annotation's appearance in drawing order. The appearance fills `area`, a part of the page in the
+    /// page's own units.
+    pub fn appearance(&mut self, appearance: &Stream<'a>, area: Rect) -> Drawn {
+        if let (Some(fit), Ok(commands)) = (fit(appearance, area), appearance.decoded_data()) {
+            let [a, b, c, d, e, f] = fit.as_coeffs();
+            let mut content = format!("{a:.9} {b:.9} {c:.9} {d:.9} {e:.9} {f:.9} cm ").into_bytes();
+            content.extend_from_slice(&commands);
+            let own = appearance.dict().get::<Dict<'a>>(b"Resources".as_slice()).map(Resources::new);
+            let resources = own.as_ref().unwrap_or(self.page.resources());
+            interpret(TypedIter::new(&content), resources, &mut self.context, &mut self.collector);
+        }
+        std::mem::take(&mut self.collector.drawn)
+    }
+}
+
+/// Returns the transform from the units of a page to the displayed page, where the y coordinate grows downwards.
+pub fn to_display(page: &Page<'_>) -> Affine {
+    Affine::new(page.initial_transform(true).as_coeffs())
+}
+
+/// Returns the transform from an appearance to the page (ISO 32000-2, 12.5.5). Returns `None` if the appearance has no area.
+fn fit(appearance: &Stream<'_>, area: Rect) -> Option<Affine> {
+    let dict = appearance.dict();
+    let matrix = dict.get::<[f64; 6]>(b"Matrix".as_slice()).map_or(Affine::IDENTITY, Affine::new);
+    let [x0, y0, x1, y1] = dict.get::<[f64; 4]>(b"BBox".as_slice())?;
+    let drawn = matrix.transform_rect_bbox(Rect::from_points((x0, y0), (x1, y1)));
+    let scale = Vec2::new(area.width() / drawn.width(), area.height() / drawn.height());
+    let fit = Affine::translate((area.x0, area.y0))
+        * Affine::scale_non_uniform(scale.x, scale.y)
+        * Affine::translate((-drawn.x0, -drawn.y0))
+        * matrix;
+    fit.is_finite().then_some(fit)
 }
 
 /// Receives the drawing commands of a page, and collects the glyphs.
@@ -251,15 +306,4 @@ impl<'a> Device<'a> for Collector<'_> {
 
     fn pop_clip(&mut self) {}
     fn pop_transparency_group(&mut self) {}
-}
-
-/// Decodes a text string of a PDF by its byte order mark. Without a byte order mark, decodes the string as Latin-1, which is
-/// nearly the same as PDFDocEncoding.
-fn text_string(bytes: &[u8]) -> Option<String> {
-    match Charset::for_bom(bytes) {
-        Some((encoding, mark)) => encoding
-            .decode_without_bom_handling_and_without_replacement(&bytes[mark..])
-            .map(|text| text.into_owned()),
-        None => Some(bytes.iter().copied().map(char::from).collect()),
-    }
 }

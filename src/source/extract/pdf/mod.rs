@@ -4,32 +4,38 @@
 //! [`lines`] groups the characters into lines and sorts the lines, and [`paragraphs`] joins the lines.
 
 mod accents;
+mod annotations;
 mod collections;
 mod glyphs;
 mod lines;
+mod metadata;
 mod paragraphs;
 mod rtl;
+mod strings;
 
+use hayro_interpret::InterpreterCache;
 use hayro_interpret::hayro_syntax::object::Dict;
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
-use hayro_interpret::{InterpreterCache, InterpreterSettings};
 use memchr::memmem;
 
+use self::glyphs::Painter;
 use crate::error::ContentError;
 use crate::source::decode::known_format;
+use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged, other_format};
-use crate::text::blocks::{BlockWriter, Structured};
+use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
 /// Number of glyphs without a known character that are always tolerated, per page and per file. Ornaments and symbols often
 /// have no known character. Above this number, a file fails if more than half of the glyphs on one page, or more than a
 /// third of the glyphs in the whole file, have no known character.
 const UNMAPPED_TOLERATED: usize = 20;
 
-/// Returns the text of all pages in reading order, one line per paragraph. The text is never empty.
+/// Returns the text of all pages in reading order, one line per paragraph. The text is never empty. Returns what the file says about
+/// itself if `wants_fields` is true.
 ///
 /// # Errors
 /// The file is not a PDF, is damaged or encrypted, or has no text that can be extracted.
-pub fn pdf(bytes: &[u8]) -> Result<Structured, ContentError> {
+pub fn pdf(bytes: &[u8], wants_fields: bool) -> Result<(Structured, Record), ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
         return Err(other_format(DocumentFormat::Pdf, format_of(bytes)));
@@ -43,28 +49,39 @@ pub fn pdf(bytes: &[u8]) -> Result<Structured, ContentError> {
     }
     let cache = InterpreterCache::new();
     let fonts = collections::Fonts::new(&file);
+    let outdated = annotations::needs_appearances(&file);
     let mut text = BlockWriter::default();
     let (mut mapped, mut unmapped, mut pictures) = (0, 0, 0);
     for (number, page) in (1..).zip(file.pages().iter()) {
-        let drawn = glyphs::collect(page, &cache, &fonts, InterpreterSettings::default());
-        mapped += drawn.glyphs.len();
-        unmapped += drawn.unmapped;
-        if drawn.unmapped > UNMAPPED_TOLERATED.max(drawn.glyphs.len()) {
+        let mut painter = Painter::new(page, &cache, &fonts);
+        let drawn = painter.page();
+        let annotations = annotations::read(page, &mut painter, outdated);
+        let glyphs = drawn.glyphs.len() + annotations.glyphs;
+        let unknown = drawn.unmapped + annotations.unmapped;
+        mapped += glyphs;
+        unmapped += unknown;
+        if unknown > UNMAPPED_TOLERATED.max(glyphs) {
             return Err(ContentError::NoUnicode);
         }
-        pictures += usize::from(drawn.has_picture && drawn.glyphs.is_empty());
+        pictures += usize::from((drawn.has_picture || annotations.has_picture) && glyphs == 0);
         text.page(number);
-        paragraphs::append(&mut text, lines::order(&lines::group(&drawn.glyphs)));
+        let mut lines = lines::group(&drawn.glyphs);
+        lines.extend(annotations.others);
+        let mut lines = annotations::place(lines, annotations.placed);
+        lines::order(&mut lines);
+        paragraphs::append(&mut text, &lines);
+        annotations.notes.iter().for_each(|note| text.block(BlockKind::Paragraph, note));
     }
     if unmapped > UNMAPPED_TOLERATED.max(mapped / 2) {
         return Err(ContentError::NoUnicode);
     }
-    let text = text.finish();
+    let content = text.finish();
     // No page has text, or more than half of the pages are pictures without text.
-    if text.text().trim().is_empty() || 2 * pictures > file.pages().len() {
+    if content.text().trim().is_empty() || 2 * pictures > file.pages().len() {
         return Err(ContentError::NoText);
     }
-    Ok(text)
+    let fields = if wants_fields { metadata::fields(&file) } else { Record::new() };
+    Ok((content, fields))
 }
 
 /// Returns the name of the format of a file that is not a PDF, for messages.
@@ -110,20 +127,48 @@ mod tests {
 
     /// Returns a file of one page with this content and the font Helvetica as `/F`.
     fn file(content: &str) -> Vec<u8> {
-        let objects = [
-            "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
+        file_with(content, "/Type/Font/Subtype/Type1/BaseFont/Helvetica", "", &[])
+    }
+
+    /// Returns a file of one page with this content, this font as `/F`, these entries of the catalog, and these annotations. The
+    /// number of the first of the other objects is 6; the annotations come first.
+    fn file_with(content: &str, font: &str, catalog: &str, annotations: &[&str]) -> Vec<u8> {
+        let numbers: String = (6..).zip(annotations).map(|(number, _)| format!("{number} 0 R ")).collect();
+        let mut objects = vec![
+            format!("<</Type/Catalog/Pages 2 0 R{catalog}>>"),
             "<</Type/Pages/Kids[3 0 R]/Count 1>>".to_owned(),
-            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>"
-                .to_owned(),
-            format!("<</Length {}>>stream\n{content}\nendstream", content.len()),
-            "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>".to_owned(),
+            format!(
+                "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>/Annots[{numbers}]>>"
+            ),
+            stream("", content),
+            format!("<<{font}>>"),
         ];
+        objects.extend(annotations.iter().map(|annotation| {
+            if annotation.ends_with("endstream") {
+                (*annotation).to_owned()
+            } else {
+                format!("<<{annotation}>>")
+            }
+        }));
         let mut file = "%PDF-1.4\n".to_owned();
+        let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
         for (at, object) in objects.iter().enumerate() {
+            table += &format!("{:010} 00000 n \n", file.len());
             file += &format!("{} 0 obj\n{object}\nendobj\n", at + 1);
         }
-        file += "trailer<</Root 1 0 R/Size 6>>\n%%EOF\n";
+        let start = file.len();
+        file +=
+            &format!("{table}trailer<</Root 1 0 R/Size {}>>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1);
         file.into_bytes()
+    }
+
+    fn stream(entries: &str, content: &str) -> String {
+        format!("<<{entries}/Length {}>>stream\n{content}\nendstream", content.len())
+    }
+
+    /// Returns the text of a file.
+    fn text(file: &[u8]) -> String {
+        pdf(file, false).unwrap().0.into_text()
     }
 
     #[test]
@@ -146,25 +191,144 @@ mod tests {
                 "upwards we go and on we go\n",
             ),
             ("/Span<</ActualText(Kiss)>>BDC BT /F 10 Tf 9 9 Td (KiB)Tj ET EMC", "Kiss\n"),
+            // Slanted text follows upright text. Letters that were set one by one are a word.
+            (
+                "BT /F 10 Tf .6 .8 -.8 .6 50 50 Tm (slanted words)Tj 1 0 0 1 9 9 Tm (upright)Tj ET",
+                "upright\nslanted words\n",
+            ),
+            (
+                "BT /F 10 Tf .8 .6 -.6 .8 9 9 Tm(W)Tj 9 0 Td(I)Tj 9 0 Td(L)Tj 9 0 Td(L)Tj 18 0 Td(I)Tj 9 0 Td(T)Tj ET",
+                "WILL IT\n",
+            ),
+            ("BT /F 10 Tf .8 .6 -.6 .8 9 9 Tm 3 Tc (IWOWI)Tj ET", "IWOWI\n"),
         ] {
-            assert_eq!(pdf(&file(content)).unwrap().text(), expected);
+            assert_eq!(text(&file(content)), expected);
         }
     }
 
     #[test]
     fn a_pdf_without_text_says_why() {
-        assert!(matches!(pdf(b"%PDF-1.4 and no more"), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(b"%PDF-1.4 and no more", false), Err(ContentError::Damaged { .. })));
         for (other, kind) in [
             ("", "empty"),
             ("<!DOCTYPE html><p>Log in", "HTML"),
             ("PK\x03\x04", "a ZIP archive (or an Office document)"),
         ] {
-            let read = pdf(other.as_bytes());
+            let read = pdf(other.as_bytes(), false);
             assert!(matches!(&read, Err(ContentError::OtherKind { found, .. }) if found == kind), "{read:?}");
         }
-        assert!(matches!(pdf(&file("0 0 9 9 re f")), Err(ContentError::NoText)));
+        assert!(matches!(pdf(&file("0 0 9 9 re f"), false), Err(ContentError::NoText)));
         let with_more = String::from_utf8(file("BT /F 10 Tf 9 9 Td (one page of two) Tj ET")).unwrap();
         let with_more = with_more.replace("Kids[3 0 R]/Count 1", "Kids[3 0 R 7 0 R]/Count 2");
-        assert!(matches!(pdf(with_more.as_bytes()), Err(ContentError::Damaged { .. })));
+        assert!(matches!(pdf(with_more.as_bytes(), false), Err(ContentError::Damaged { .. })));
+    }
+
+    #[test]
+    fn values_of_fields_stand_beside_their_labels() {
+        let page = "BT /F 10 Tf 20 250 Td (Name)Tj 0 -50 Td (Town)Tj 0 -50 Td (Signed)Tj ET";
+        let helvetica = "/Type/Font/Subtype/Type1/BaseFont/Helvetica";
+        let form = "/AcroForm<</DA(/F 10 Tf)>>";
+        let widget = |y: u32, entries: &str| {
+            format!("/Type/Annot/Subtype/Widget/Rect[100 {y} 250 {}]{entries}", y + 16)
+        };
+        let appearance = stream(
+            "/Type/XObject/Subtype/Form/BBox[0 0 150 16]/Resources<</Font<</F 5 0 R>>>>",
+            "/Tx BMC BT /F 10 Tf 2 4 Td (Ada Okafor)Tj ET EMC",
+        );
+        let read = |first: &str, second: &str, form: &str| {
+            text(&file_with(page, helvetica, form, &[&widget(246, first), &widget(196, second), &appearance]))
+        };
+        // The first value has an appearance. The second has none, and its field is above the widget.
+        let drawn = "/FT/Tx/V(Ada Okafor)/AP<</N 8 0 R>>";
+        assert_eq!(read(drawn, "/Parent<</FT/Tx/V(Lagos)>>", form), "Name Ada Okafor\nTown Lagos\nSigned\n");
+        let choice = "/FT/Ch/Opt[[(1)(Ibadan)][(2)(Kano)]]";
+        assert_eq!(read(drawn, &format!("{choice}/V(2)"), form), "Name Ada Okafor\nTown Kano\nSigned\n");
+        assert_eq!(read("/FT/Tx", &format!("{choice}/V[(1)(2)]"), form), "Name\nTown Ibadan\nKano\nSigned\n");
+        assert_eq!(read("/FT/Btn/AS/Yes", "/FT/Btn/AS/Off", form), "Name ✔\nTown\nSigned\n");
+        // An outdated appearance, a hidden field, a password.
+        let outdated = "/AcroForm<</NeedAppearances true>>";
+        assert_eq!(
+            read(&drawn.replace("/V(Ada", "/V(Bo"), "/FT/Tx/V(Lagos)/F 2", outdated),
+            "Name Bo Okafor\nTown\nSigned\n"
+        );
+        assert_eq!(
+            read("/FT/Tx/Ff 8192/V(secret)", "/FT/Tx/V(two\\rlines)/Ff 4096", form),
+            "Name\nTown two\nlines\nSigned\n"
+        );
+        // Fields that are each other's parents end.
+        assert_eq!(read("/Parent 7 0 R", "/Parent 6 0 R", form), "Name\nTown\nSigned\n");
+    }
+
+    #[test]
+    fn notes_and_free_text_are_read() {
+        let page = "BT /F 10 Tf 20 250 Td (A page)Tj ET";
+        let helvetica = "/Type/Font/Subtype/Type1/BaseFont/Helvetica";
+        let read = |annotation: &str| text(&file_with(page, helvetica, "", &[annotation, annotation]));
+        let at = "/Type/Annot/Rect[20 50 90 90]";
+        assert_eq!(read(&format!("{at}/Subtype/Text/Contents(Check this)")), "A page\nCheck this\n");
+        assert_eq!(read(&format!("{at}/Subtype/Text/Contents(Accepted)/State(Accepted)")), "A page\n");
+        assert_eq!(read(&format!("{at}/Subtype/Popup/Contents(Check this)")), "A page\n");
+        assert_eq!(read(&format!("{at}/Subtype/Link/Contents(Where it leads)")), "A page\n");
+        assert_eq!(read(&format!("{at}/Subtype/Highlight/Contents(Why?)/F 2")), "A page\n");
+        let free = file_with(
+            "",
+            helvetica,
+            "",
+            &[&format!("{at}/Subtype/FreeText/Contents(Only \\200 5)/DA(/F 8 Tf)")],
+        );
+        assert_eq!(text(&free), "Only • 5\n");
+    }
+
+    #[test]
+    fn a_picture_with_a_filled_field_is_no_scan() {
+        let picture = "q 300 0 0 300 0 0 cm BI /W 1 /H 1 /CS /G /BPC 8 ID x EI Q";
+        let helvetica = "/Type/Font/Subtype/Type1/BaseFont/Helvetica";
+        let scan = file_with(picture, helvetica, "", &[]);
+        assert!(matches!(pdf(&scan, false), Err(ContentError::NoText)));
+        let field = "/Type/Annot/Subtype/Widget/Rect[9 9 99 29]/FT/Tx/V(Filled)";
+        assert_eq!(text(&file_with(picture, helvetica, "", &[field])), "Filled\n");
+    }
+
+    #[test]
+    fn a_name_instead_of_a_table_means_utf_16() {
+        let content = "BT /F 10 Tf 9 99 Td <0056 00fd 0070 0069 0073> Tj ET";
+        let font = |descendant: &str| {
+            let descendant = format!(
+                "/Type/Font/Subtype/CIDFontType2/BaseFont/Arial/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/FontDescriptor<</Type/FontDescriptor/FontName/Arial/Flags 32{descendant}>>"
+            );
+            format!(
+                "/Type/Font/Subtype/Type0/BaseFont/Arial/Encoding/Identity-H/ToUnicode/Identity-H/DescendantFonts[<<{descendant}>>]"
+            )
+        };
+        assert_eq!(text(&file_with(content, &font(""), "", &[])), "Výpis\n");
+    }
+
+    #[test]
+    fn ligatures_of_right_to_left_scripts_keep_their_letters_in_order() {
+        let map = "begincmap 1 begincodespacerange <00> <FF> endcodespacerange 7 beginbfchar <41> <0643> <42> <0627> <43> <0631> <44> <062a> <45> <0634> <46> <06440627> <47> <0627> endbfchar endcmap";
+        let font = "/Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R";
+        let content = "BT /F 10 Tf 9 99 Td (ABCDEFG) Tj ET";
+        let read = |map: &str| text(&file_with(content, font, "", &[&stream("", map)]));
+        assert_eq!(read(map), "الاشتراك\n");
+        assert_eq!(read(&map.replace("06440627", "FEFB")), "الاشتراك\n");
+    }
+
+    #[test]
+    fn a_file_says_what_it_is_about() {
+        let file = file_with(
+            "BT /F 10 Tf 9 9 Td (Text)Tj ET",
+            "/Type/Font/Subtype/Type1/BaseFont/Helvetica",
+            "/Lang(es-PE)",
+            &[],
+        );
+        let file = String::from_utf8(file).unwrap();
+        let info = "/Info<</Title<FEFF5E74>/Author(Ada \\204 Bo)/Keywords( )/CreationDate(D:20240506070809+02'00')>>";
+        let file = file.replace("trailer<<", &format!("trailer<<{info}"));
+        let (_, fields) = pdf(file.as_bytes(), true).unwrap();
+        let expected = serde_json::json!(
+            {"title": "年", "author": "Ada — Bo", "date": "2024-05-06T07:08:09+02:00", "language": "es-PE"}
+        );
+        assert_eq!(serde_json::Value::Object(fields), expected);
+        assert!(pdf(file.as_bytes(), false).unwrap().1.is_empty());
     }
 }

@@ -113,7 +113,7 @@ fn first_word_width(line: &Line) -> f64 {
 }
 
 /// Appends the lines of one page to `text`, one block per paragraph.
-pub fn append<'a>(text: &mut BlockWriter, lines: impl Iterator<Item = &'a Line>) {
+pub fn append(text: &mut BlockWriter, lines: &[Line]) {
     let mut open: Option<Open> = None;
     let mut paragraph = String::new();
     for line in lines {

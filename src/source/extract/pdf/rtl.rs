@@ -3,9 +3,9 @@
 
 use unicode_bidi::{BidiClass, BidiInfo, Level, bidi_class};
 
-/// Returns a line in reading order. Returns `None` for a line without right-to-left characters, which is already in reading
-/// order.
-pub fn logical(line: &str) -> Option<String> {
+/// Returns a line that is in drawing order in reading order, and the other way round. Returns `None` for a line without
+/// right-to-left characters, because both orders are the same.
+pub fn turned(line: &str) -> Option<String> {
     let count = |of: &[BidiClass]| line.chars().filter(|c| of.contains(&bidi_class(*c))).count();
     let right = count(&[BidiClass::R, BidiClass::AL]);
     if right == 0 {
@@ -39,12 +39,12 @@ fn mirrored(c: char) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::logical;
+    use super::turned;
 
     #[test]
     fn lines_are_turned() {
-        assert_eq!(logical("plain (text)"), None);
-        assert_eq!(logical("(דה) 12 גבא").as_deref(), Some("אבג 12 (הד)"));
-        assert_eq!(logical("one גבא two").as_deref(), Some("one אבג two"));
+        assert_eq!(turned("plain (text)"), None);
+        assert_eq!(turned("(דה) 12 גבא").as_deref(), Some("אבג 12 (הד)"));
+        assert_eq!(turned("one גבא two").as_deref(), Some("one אבג two"));
     }
 }

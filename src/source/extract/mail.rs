@@ -1,0 +1,296 @@
+//! Extracts the text and the attachments of mail messages (RFC 5322 and MIME). No other module uses mail-parser.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+use mail_parser::{
+    Address, ContentType, DateTime, Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType,
+};
+use memchr::memmem;
+
+use super::attachment::Attachment;
+use super::html;
+use crate::error::ContentError;
+use crate::source::decode::{Charset, declared, decode, known_format};
+use crate::source::fields::Record;
+use crate::source::format::{DocumentFormat, FileFormat, FormatKind, damaged, other_format};
+use crate::source::names::Names;
+use crate::text::blocks::{BlockWriter, Structured};
+
+/// The start of a text that is encrypted with PGP.
+const PGP: &str = "-----BEGIN PGP MESSAGE-----";
+
+/// In a text with invalid bytes, how many characters there must be for each of them.
+const INVALID_RATIO: usize = 50;
+
+/// Maximum length of the name of an attachment, in bytes. The start of a longer name is left out, so that its file extension
+/// stays.
+const NAME_BYTES: usize = 200;
+
+/// What is in a message.
+pub struct Mail {
+    pub content: Structured,
+    /// What the header says. The record is empty if the caller did not ask for it.
+    pub fields: Record,
+    pub attachments: Vec<Attachment>,
+}
+
+/// Returns the subject as a heading, the text of the message, what its header says, and its attachments of supported formats.
+///
+/// If the message has its text in several forms, the plain text is preferred to HTML. Quoted replies and signatures are kept.
+///
+/// # Errors
+/// The content is not a message, or the message is encrypted.
+pub fn mail(bytes: &[u8], wants_fields: bool) -> Result<Mail, ContentError> {
+    if let Some(found) = known_format(bytes) {
+        return Err(other_format(DocumentFormat::Eml, found));
+    }
+    let bytes = with_readable_header(bytes);
+    let message = MessageParser::default().parse(&*bytes).filter(is_message);
+    let message = message.ok_or_else(|| damaged(DocumentFormat::Eml, "it has no header of a message"))?;
+    let mut text = BlockWriter::default();
+    if let Some(subject) = message.subject().filter(|subject| !subject.trim().is_empty()) {
+        text.heading(1);
+        text.push_str(&subject.replace(char::REPLACEMENT_CHARACTER, ""));
+        text.end();
+    }
+    let body = body(&message)?;
+    if body.text().trim().is_empty() {
+        refuse_sealed(&message)?;
+    } else if body.text().trim_start().starts_with(PGP) {
+        return Err(encrypted("PGP"));
+    }
+    text.append(&body);
+    let fields = if wants_fields { fields(&message) } else { Record::new() };
+    Ok(Mail { content: text.finish(), fields, attachments: attachments(&message)? })
+}
+
+/// Returns the message with a header in UTF-8. A header may be in the encoding of the body, against the rules.
+fn with_readable_header(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let ends = [&b"\n\n"[..], b"\r\n\r\n"].map(|end| memmem::find(bytes, end).unwrap_or(bytes.len()));
+    let (header, rest) = bytes.split_at(ends[0].min(ends[1]));
+    if std::str::from_utf8(header).is_ok() {
+        return bytes.into();
+    }
+    match decode(header.to_vec(), None, declared(header)) {
+        Ok(decoded) => [decoded.text.as_bytes(), rest].concat().into(),
+        Err(_) => bytes.into(),
+    }
+}
+
+/// Returns whether a header has one of the fields that nearly every message has. The parser takes any bytes for a message.
+fn is_message(message: &Message) -> bool {
+    message.from().is_some()
+        || message.to().is_some()
+        || message.date().is_some()
+        || message.subject().is_some()
+        || message.message_id().is_some()
+        || message.received().is_some()
+        || message.content_type().is_some()
+}
+
+/// Returns an error if a message without text has its text in a part that only its receiver can read.
+fn refuse_sealed(message: &Message) -> Result<(), ContentError> {
+    for kind in message.parts.iter().filter_map(MimeHeaders::content_type) {
+        match (kind.ctype(), kind.subtype().unwrap_or_default()) {
+            ("multipart", "encrypted") => return Err(encrypted("PGP")),
+            ("application", "pkcs7-mime" | "x-pkcs7-mime") => {
+                return Err(match kind.attribute("smime-type") {
+                    Some("signed-data") => {
+                        damaged(DocumentFormat::Eml, "its text is inside of an S/MIME signature")
+                    }
+                    _ => encrypted("S/MIME"),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn encrypted(with: &str) -> ContentError {
+    ContentError::Encrypted { with: with.to_owned() }
+}
+
+/// Returns the text that a person reads first.
+fn body(message: &Message) -> Result<Structured, ContentError> {
+    let cut: Vec<u32> =
+        (0..).zip(&message.parts).filter(|(_, part)| is_cut(part)).map(|(id, _)| id).collect();
+    for parts in [&message.text_body, &message.html_body, &cut] {
+        let text = bodies(message, parts)?;
+        if !text.text().trim().is_empty() {
+            return Ok(text);
+        }
+    }
+    Ok(Structured::default())
+}
+
+/// Returns whether a part is the text of a message that is cut off. The parser takes such a part for an attachment.
+fn is_cut(part: &MessagePart) -> bool {
+    part.is_encoding_problem && part.attachment_name().is_none()
+}
+
+/// Returns the text of several parts.
+fn bodies(message: &Message, parts: &[u32]) -> Result<Structured, ContentError> {
+    let mut text = BlockWriter::default();
+    for part in parts.iter().filter_map(|&part| message.part(part)) {
+        match &part.body {
+            PartType::Html(parsed) => text.append(&html_text(&decoded(message, part, parsed)?)),
+            PartType::Text(parsed) => {
+                let plain = flowed(decoded(message, part, parsed)?, part.content_type());
+                text.append(&Structured::plain(plain));
+            }
+            _ => {}
+        }
+    }
+    Ok(text.finish())
+}
+
+/// Returns the text of the HTML in a message. All of it is content, as a message has no menus.
+fn html_text(source: &str) -> Structured {
+    html::fragment(source)
+}
+
+/// Decodes the text of a part. `parsed` is the text that the parser decoded. It knows only the encoding that the part names, and
+/// replaces invalid bytes.
+///
+/// # Errors
+/// The encoding is neither named rightly nor detected. A few invalid bytes are left out instead, as many messages have some.
+fn decoded(message: &Message, part: &MessagePart, parsed: &str) -> Result<String, ContentError> {
+    let bytes = raw(message, part);
+    let text = bytes.and_then(|bytes| {
+        let charset = charset(part).or_else(|| declared(&bytes));
+        decode(bytes, None, charset).ok()
+    });
+    if let Some(decoded) = text {
+        return Ok(decoded.text);
+    }
+    let replaced = parsed.matches(char::REPLACEMENT_CHARACTER).count();
+    if replaced * INVALID_RATIO > parsed.chars().count() {
+        return Err(damaged(DocumentFormat::Eml, "its text is not in the encoding that it names"));
+    }
+    Ok(parsed.replace(char::REPLACEMENT_CHARACTER, ""))
+}
+
+/// Returns the bytes of a part before their encoding is known.
+fn raw(message: &Message, part: &MessagePart) -> Option<Vec<u8>> {
+    let bytes = message.raw_message().get(part.offset_body as usize..part.offset_end as usize)?;
+    match part.encoding {
+        Encoding::None => Some(bytes.to_vec()),
+        Encoding::Base64 => base64_decode(bytes),
+        Encoding::QuotedPrintable => quoted_printable_decode(bytes),
+    }
+}
+
+/// Returns the encoding that a part names.
+fn charset(part: &MessagePart) -> Option<Charset> {
+    Charset::for_label(part.content_type()?.attribute("charset")?.as_bytes())
+}
+
+/// Joins lines that the sender's program has broken inside of words (`DelSp` of RFC 3676), as in Japanese.
+fn flowed(text: String, kind: Option<&ContentType>) -> String {
+    let is = |name, value| {
+        kind.and_then(|kind| kind.attribute(name)).is_some_and(|found| found.eq_ignore_ascii_case(value))
+    };
+    if is("format", "flowed") && is("delsp", "yes") {
+        text.replace("\r\n", "\n").replace(" \n", "")
+    } else {
+        text
+    }
+}
+
+fn fields(message: &Message) -> Record {
+    let from = message.from().map(addresses);
+    let values = [
+        ("title", message.subject().map(str::to_owned)),
+        ("subject", message.subject().map(str::to_owned)),
+        ("author", from.clone()),
+        ("from", from),
+        ("to", message.to().map(addresses)),
+        ("date", message.date().map(DateTime::to_rfc3339)),
+    ];
+    let known = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+    known.collect()
+}
+
+/// Returns addresses with their names, separated by commas.
+fn addresses(of: &Address) -> String {
+    let each = of.iter().filter_map(|one| match (one.name(), one.address()) {
+        (Some(name), Some(address)) => Some(format!("{name} <{address}>")),
+        (one, other) => one.or(other).map(str::to_owned),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the attachments of supported formats. Formats of rows are left out, because nobody named the fields of their texts.
+fn attachments(message: &Message) -> Result<Vec<Attachment>, ContentError> {
+    let mut attachments = Vec::new();
+    let mut names = Names::default();
+    for (number, part) in (1..).zip(message.attachments()).filter(|(_, part)| !is_cut(part)) {
+        let Some(name) = file_name(part, number) else { continue };
+        let content = match &part.body {
+            PartType::Text(parsed) | PartType::Html(parsed) => match raw(message, part) {
+                Some(bytes) if charset(part).is_none() => bytes,
+                _ => format!("\u{FEFF}{}", decoded(message, part, parsed)?).into_bytes(),
+            },
+            PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes.to_vec(),
+            // The parser keeps the bytes of the outer message if the inner one is not encoded.
+            PartType::Message(_) if part.encoding == Encoding::None => raw(message, part).unwrap_or_default(),
+            PartType::Message(inner) => inner.raw_message().to_vec(),
+            PartType::Multipart(_) => continue,
+        };
+        let (stem, extension) = name.split_at(name.rfind('.').unwrap_or(name.len()));
+        attachments.push(Attachment { name: names.unique(stem, extension), content });
+    }
+    Ok(attachments)
+}
+
+/// Returns the name of an attachment without folders. A name without the right file extension gets that of the media type.
+/// Returns `None` if the attachment is not read.
+fn file_name(part: &MessagePart, number: u32) -> Option<String> {
+    let given = part.attachment_name().unwrap_or_default();
+    let given = given.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = match &part.body {
+        PartType::Message(inner) if given.is_empty() => inner.subject().unwrap_or_default(),
+        _ => given,
+    };
+    let mut name: String = name.chars().filter(|c| !c.is_control() && *c != '/').collect();
+    name = name.split_off(name.ceil_char_boundary(name.len().saturating_sub(NAME_BYTES)));
+    let has_extension = match &part.body {
+        PartType::Message(_) => name.to_ascii_lowercase().ends_with(".eml"),
+        _ => is_read(&name),
+    };
+    if has_extension {
+        return Some(name);
+    }
+    let extension = match &part.body {
+        PartType::Message(_) => "eml",
+        _ => extension(part.content_type()?)?,
+    };
+    match name.trim() {
+        "" => Some(format!("attachment {number}.{extension}")),
+        name => Some(format!("{name}.{extension}")),
+    }
+}
+
+/// Returns whether a file with this name is a document or holds documents without fields.
+fn is_read(name: &str) -> bool {
+    FileFormat::of(Path::new(name)).is_some_and(|format| match format.kind {
+        FormatKind::Text | FormatKind::Document(_) => true,
+        FormatKind::Rows(rows) => rows.has_sections(),
+    })
+}
+
+/// Returns the file extension for a media type.
+fn extension(kind: &ContentType) -> Option<&'static str> {
+    Some(match (kind.ctype(), kind.subtype()?) {
+        ("text", "plain") => "txt",
+        ("text", "html") => "html",
+        ("text", "markdown") => "md",
+        ("application", "pdf") => "pdf",
+        ("application", "vnd.openxmlformats-officedocument.wordprocessingml.document") => "docx",
+        _ => return None,
+    })
+}

@@ -1,0 +1,101 @@
+//! Files that earlier releases wrote. `fixtures/indexes` has them for each release, made from the documents in
+//! `fixtures/indexes/docs` with the model `qwen3-tiny`, with `--dim 32`, and all but the journal with `--max-tokens 200`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::util::{Playground, Ran, repository, rows};
+
+const RELEASES: [&str; 1] = ["0.1.0"];
+
+fn old(release: &str, file: &str) -> PathBuf {
+    repository("fixtures/indexes").join(release).join(file)
+}
+
+/// Returns a playground with the documents, and with a file of a release under another name.
+fn playground(release: &str, file: &str, name: &str) -> Playground {
+    let playground = Playground::new();
+    for document in ["a.md", "b.txt", "long.md"] {
+        let text = fs::read(repository("fixtures/indexes/docs").join(document)).unwrap();
+        playground.write(&format!("docs/{document}"), text);
+    }
+    fs::copy(old(release, file), playground.path(name)).unwrap();
+    playground
+}
+
+/// Builds over an old output, and asserts that the result is that of a run from scratch.
+fn taken_over(playground: &Playground, more: &[&str]) -> Ran {
+    let model = repository("fixtures/qwen3-tiny");
+    let build = ["build", "docs", "--dim", "32", "--model", model.to_str().unwrap()];
+    let ran = playground.run(&[&build[..], &["-o", "out.parquet"], more].concat()).expect(0);
+    playground.run(&[&build[..], &["-o", "scratch.parquet"], more].concat()).expect(0);
+    let [out, scratch] =
+        ["out.parquet", "scratch.parquet"].map(|name| fs::read(playground.path(name)).unwrap());
+    assert!(out == scratch, "{}", ran.stderr);
+    ran
+}
+
+#[test]
+fn texts_of_one_chunk_keep_their_vectors() {
+    for release in RELEASES {
+        let playground = playground(release, "documents.parquet", "out.parquet");
+        taken_over(&playground, &["--max-tokens", "200"])
+            .says("texts of several chunks are embedded again, because the old output was made with other settings")
+            .says("3 documents: 1 embedded, 2 reused");
+    }
+}
+
+#[test]
+fn chunks_with_the_same_text_keep_their_vectors() {
+    for release in RELEASES {
+        let playground = playground(release, "chunks.parquet", "out.parquet");
+        taken_over(&playground, &["--chunks", "--chunk-tokens", "200", "--context", "none"])
+            .says("texts are split in another way, and only new chunks are embedded")
+            .says("3 documents: 1 embedded, 2 reused");
+    }
+}
+
+#[test]
+fn an_unfinished_run_is_continued() {
+    for release in RELEASES {
+        let playground = playground(release, "journal", ".out.parquet.journal");
+        taken_over(&playground, &[])
+            .says("resuming with its 3 vectors")
+            .says("3 documents: 0 embedded, 3 reused");
+    }
+}
+
+#[test]
+fn old_files_are_searched_merged_and_described() {
+    for release in RELEASES {
+        let playground = playground(release, "documents.parquet", "documents.parquet");
+        for file in ["shard-0.parquet", "shard-1.parquet", "chunks.parquet", "delta.parquet"] {
+            fs::copy(old(release, file), playground.path(file)).unwrap();
+        }
+        playground.run(&["merge", "shard-0.parquet", "shard-1.parquet", "-o", "merged.parquet"]).expect(0);
+        let [mut merged, mut whole] =
+            ["merged.parquet", "documents.parquet"].map(|name| rows(&playground.path(name)));
+        merged.sort_by(|a, b| a.id.cmp(&b.id));
+        whole.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!(merged, whole);
+        playground.run(&["inspect", "documents.parquet", "--verify"]).expect(0);
+        let found = playground.run(&["search", "chunks.parquet", "two years", "-k", "9"]).expect(0);
+        assert!(found.stdout.contains("b.txt#0"), "{}", found.stdout);
+        // A delta of an old release is replaced by that of the next run.
+        playground
+            .run(&[
+                "build",
+                "docs",
+                "-o",
+                "documents.parquet",
+                "--delta",
+                "delta.parquet",
+                "--max-tokens",
+                "200",
+                "--dim",
+                "32",
+            ])
+            .expect(0);
+        playground.run(&["inspect", "delta.parquet"]).expect(1).says("a delta");
+    }
+}
