@@ -88,7 +88,8 @@ impl Cli {
     /// code.
     pub fn from_command_line() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
-            let mut error = without_variables(error);
+            // Help says which variables there are.
+            let mut error = if error.use_stderr() { without_variables(error) } else { error };
             typo::explain(&mut error);
             if error.use_stderr() && asks_for_json() {
                 let details = json!({"exit_code": error.exit_code()});

@@ -30,3 +30,38 @@ fn remove_sizes(graph: &mut GraphProto) {
         attribute.g.as_mut().into_iter().chain(&mut attribute.graphs).for_each(remove_sizes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::export::schema::{AttributeProto, NodeProto, StringStringEntryProto, ValueInfoProto};
+
+    #[test]
+    fn nodes_are_covered_and_sizes_and_the_version_are_not() {
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: Some(key.to_owned()),
+            value: Some(value.to_owned()),
+        };
+        let graph = |operator: &str, sizes: usize, branch: Option<GraphProto>| GraphProto {
+            node: vec![NodeProto {
+                op_type: Some(operator.to_owned()),
+                attribute: vec![AttributeProto { g: branch, ..Default::default() }],
+                ..Default::default()
+            }],
+            value_info: vec![ValueInfoProto::default(); sizes],
+            ..Default::default()
+        };
+        let model = |operator: &str, sizes: usize, version: &str| ModelProto {
+            graph: Some(graph("If", sizes, Some(graph(operator, sizes, None)))),
+            metadata_props: vec![entry(EXPORT, "{}"), entry(MADE_WITH, version)],
+            ..Default::default()
+        };
+        let first = model("MatMul", 0, FIRST_RELEASE).encode_to_vec();
+        assert_eq!(covered(&first).unwrap(), first);
+        assert_eq!(covered(&model("MatMul", 2, "qwen3-index 9.9.9").encode_to_vec()).unwrap(), first);
+        assert_ne!(covered(&model("Add", 0, FIRST_RELEASE).encode_to_vec()).unwrap(), first);
+        // The exports of other programs are covered whole.
+        let other = ModelProto { metadata_props: Vec::new(), ..model("MatMul", 2, FIRST_RELEASE) };
+        assert_eq!(covered(&other.encode_to_vec()), None);
+    }
+}

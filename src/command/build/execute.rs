@@ -55,7 +55,7 @@ pub fn execute(
         };
         let vectors = counted(vectors, "vector");
         reporter.warn(&format!(
-            "an interrupted run has left {vectors} {which}, which this run cannot use; they are removed when it embeds a text"
+            "an interrupted run has left {vectors} {which}, which this run cannot use; they are removed as soon as a text is embedded"
         ));
     }
     let place = session.place.clone();

@@ -57,9 +57,9 @@ impl Session {
         if let (Some(delta), Some(_)) = (&delta, &lock) {
             delta.clean()?;
         }
-        let outputs = [(Some(&place), Some(&arguments.output)), (delta.as_ref(), arguments.delta.as_ref())];
-        for (place, named) in outputs.into_iter().filter_map(|(place, named)| place.zip(named)) {
-            output::about_name(place, named).iter().for_each(|warning| reporter.warn(warning));
+        output::check_name(&place, &arguments.output, &warn);
+        if let (Some(delta), Some(named)) = (&delta, &arguments.delta) {
+            output::check_name(delta, named, &warn);
         }
         Ok(Session { output, delta_output, place, delta, lock, keeps_note: false })
     }
