@@ -4,10 +4,8 @@
 
 use prost::Message;
 
-use super::export::MADE_WITH;
 use super::export::schema::{GraphProto, ModelProto};
-use super::graph::EXPORT;
-use super::metadata::ModelMetadata;
+use super::metadata::{EXPORT, MADE_WITH, ModelMetadata};
 
 /// The version of this tool that every digest covers.
 const FIRST_RELEASE: &str = "qwen3-index 0.1.0";

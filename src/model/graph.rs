@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::folder::ModelFolder;
 use super::head::Head;
-use super::metadata::metadata;
+use super::metadata::{EXPORT, metadata};
 use super::settings::BrokenFile;
 
 /// Names of outputs with hidden states `[batch, tokens, width]`. If a graph has several of these outputs, the first in this list
@@ -31,9 +31,6 @@ const KEPT: &str = "kept";
 
 /// The name of the output with keys and values, in graphs that `model export` makes.
 pub(super) const PRESENT: &str = "present_key_values";
-
-/// The key of the description of the export, in the metadata of graphs that `model export` makes.
-pub(super) const EXPORT: &str = "qwen3-index.export";
 
 /// The description of an export. `model export` writes the description into the metadata of the graph.
 #[derive(Debug, Deserialize)]

@@ -8,6 +8,12 @@ use serde::de::DeserializeOwned;
 
 use super::export::schema::StringStringEntryProto;
 
+/// The key of the description of the export, in the metadata of graphs that `model export` makes.
+pub const EXPORT: &str = "qwen3-index.export";
+
+/// The key of the version of this tool that made an export.
+pub const MADE_WITH: &str = "qwen3-index.made-with";
+
 /// The largest graph that is searched for metadata, in bytes. The graphs of exports are much smaller, because their weights are
 /// in another file.
 const GRAPH_BYTES_MAX: u64 = 64 << 20;

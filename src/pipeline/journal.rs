@@ -249,7 +249,8 @@ impl Journal {
         let parsed = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Header>(line).ok());
         let Some(there) = parsed else { return Ok(()) };
         if let Some(why) = there.useless(header) {
-            let vectors = (length - line.len() as u64) / RecordFormat { digests: 1, width: there.model.width }.bytes() as u64;
+            let vectors = (length - line.len() as u64)
+                / RecordFormat { digests: 1, width: there.model.width }.bytes() as u64;
             self.useless = Some((vectors, why)).filter(|_| vectors > 0);
             return Ok(());
         }

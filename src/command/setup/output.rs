@@ -41,7 +41,8 @@ pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> 
 
 /// Warns if the name of a new file hides that the file is Parquet. `named` is the place as the user named it.
 pub fn check_name(place: &Place, named: &Path, warn: &dyn Fn(&str)) {
-    let is_parquet = |extension: &OsStr| ["parquet", "pq"].iter().any(|pq| extension.eq_ignore_ascii_case(pq));
+    let is_parquet =
+        |extension: &OsStr| ["parquet", "pq"].iter().any(|pq| extension.eq_ignore_ascii_case(pq));
     if !place.is_taken() && named.extension().is_some_and(|extension| !is_parquet(extension)) {
         let expected = named.with_extension("parquet");
         let expected = expected.file_name().unwrap_or_default().display();

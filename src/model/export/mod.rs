@@ -42,7 +42,6 @@ use weights::Weights;
 
 pub use check::Quality;
 pub use event::{ExportEvent, ExportStep, FinishedExport, OnExport};
-pub(super) use qwen3::MADE_WITH;
 
 /// The files that are copied beside an export, with those of [`SETTINGS`].
 const COPIED: [&str; 3] = [CONFIG, TOKENIZER, TOKENIZER_CONFIG];

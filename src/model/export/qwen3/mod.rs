@@ -18,7 +18,7 @@ use super::linear::{Recipe, Rows, floats};
 use super::schema::tensor_proto::DataType;
 use super::stage::StagedFile;
 use super::weights::{Norm, Projection, Weights};
-use crate::model::graph::EXPORT;
+use crate::model::metadata::{EXPORT, MADE_WITH};
 use crate::model::precision::Precision;
 use cpu::Cpu;
 use cuda::Cuda;
@@ -27,9 +27,6 @@ use plain::Plain;
 
 /// The version of the inputs, outputs and metadata of exports.
 const FORMAT: u32 = 1;
-
-/// The key of the version of this tool in the metadata.
-pub const MADE_WITH: &str = "qwen3-index.made-with";
 
 /// The name of the output with the vectors.
 const OUTPUT: &str = "sentence_embedding";
