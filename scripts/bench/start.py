@@ -35,6 +35,7 @@ options.intra_op_num_threads = os.cpu_count()
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 options.enable_mem_pattern = False
 options.add_session_config_entry("session.disable_prepacking", "1")
+options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 clock, cpu = time.perf_counter(), time.process_time()
 session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 if tokens:
