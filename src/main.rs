@@ -9,7 +9,10 @@ use qwen3_index::console::{Level, eprint_line};
 
 fn main() -> ExitCode {
     refuse_telemetry();
-    let cli = Cli::from_command_line();
+    let cli = match Cli::from_command_line() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
     let format = cli.log_format;
     match command::run(cli) {
         Ok(exit) => exit.into(),

@@ -14,15 +14,19 @@ mod setup;
 mod style;
 mod typo;
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, Resettable, TypedValueParser};
 use clap::{Arg, ArgAction, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use serde_json::json;
 
-use crate::console::LogFormat;
+use crate::console::{Level, LogFormat, eprint_line};
 
 pub use build::BuildArguments;
 pub use doctor::DoctorArguments;
@@ -77,16 +81,28 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Returns the arguments of this process. If the arguments ask for help or are wrong, prints the help or the error, and
-    /// exits.
-    pub fn from_command_line() -> Self {
-        Self::try_parse().unwrap_or_else(|mut error| {
+    /// Returns the arguments of this process.
+    ///
+    /// # Errors
+    /// The arguments ask for help, or are wrong. The help or the error has been printed, and the process has to end with this exit
+    /// code.
+    pub fn from_command_line() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            // Help says which variables there are.
+            let mut error = if error.use_stderr() { without_variables(error) } else { error };
             typo::explain(&mut error);
-            if error.use_stderr() {
-                // Every message begins with the name of the program. If stderr is closed, there is no place to report the error.
-                let _ = io::stderr().write_all(b"qwen3-index: ");
+            if error.use_stderr() && asks_for_json() {
+                let details = json!({"exit_code": error.exit_code()});
+                eprint_line(LogFormat::Json, Level::Error, &in_one_line(&error), details);
+            } else {
+                if error.use_stderr() {
+                    // Every message begins with the name of the program.
+                    let _ = io::stderr().write_all(b"qwen3-index: ");
+                }
+                // If the stream is closed, there is no place to report the error.
+                let _ = error.print();
             }
-            error.exit()
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
         })
     }
 
@@ -114,6 +130,31 @@ impl Cli {
         fs::create_dir_all(folder)?;
         clap_mangen::generate_to(Self::command(), folder)
     }
+}
+
+/// Returns an error about the command line without the options that environment variables set, because the usage in clap's error
+/// names these options as if they were required. An error about the value of a variable stays as it is.
+fn without_variables(error: clap::Error) -> clap::Error {
+    fn without(command: clap::Command) -> clap::Command {
+        command.mut_args(|argument| argument.env(Resettable::Reset)).mut_subcommands(without)
+    }
+    without(Cli::command()).try_get_matches().err().unwrap_or(error)
+}
+
+/// Returns whether the arguments, which cannot be parsed, ask for messages in JSON.
+fn asks_for_json() -> bool {
+    let arguments: Vec<_> = env::args_os().collect();
+    let is_pair = |pair: &[OsString]| pair[0] == "--log-format" && pair[1] == "json";
+    arguments.windows(2).any(is_pair) || arguments.iter().any(|argument| argument == "--log-format=json")
+}
+
+/// Returns the text of an error as one line, without the advice to read the help.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraphs = text.trim().trim_start_matches("error: ").split("\n\n");
+    let paragraphs = paragraphs.filter(|paragraph| !paragraph.starts_with("For more information"));
+    let in_one_line = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    paragraphs.map(in_one_line).collect::<Vec<_>>().join("; ")
 }
 
 fn help_flag() -> Arg {

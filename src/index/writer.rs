@@ -30,6 +30,8 @@ pub struct Written {
     pub bytes: u64,
     /// Whether the run wrote a new file. If false, the old file is untouched.
     pub is_new: bool,
+    /// The digest of the file's rows.
+    pub content: String,
     /// The rows that differ from the old file.
     pub changes: Changes,
     /// Names of the kept columns for which no document has a value.
@@ -110,7 +112,7 @@ impl<'a> IndexWriter<'a> {
                 self.place.check_unchanged()?;
                 let published = delta.map_or(Ok(Published::default()), |delta| delta.write_unchanged(old))?;
                 let bytes = self.place.path().metadata().map_or(0, |metadata| metadata.len());
-                return Ok(self.written(bytes, false, Changes::default(), published));
+                return Ok(self.written(bytes, None, old.content().to_owned(), published));
             }
             self.copy_old()?;
         }
@@ -137,13 +139,15 @@ impl<'a> IndexWriter<'a> {
                 self.place.publish(file).inspect_err(|_| delta.place.retract())?.and(of_delta)
             }
         };
-        Ok(self.written(bytes, true, changes, published))
+        Ok(self.written(bytes, Some(changes), content.to_string(), published))
     }
 
-    fn written(self, bytes: u64, is_new: bool, changes: Changes, published: Published) -> Written {
+    /// Returns the outcome. `changes` are those of a new file.
+    fn written(self, bytes: u64, changes: Option<Changes>, content: String, published: Published) -> Written {
         let empty = self.kept.iter().filter(|column| column.is_empty());
         let empty_columns = empty.map(|column| column.name().to_owned()).collect();
-        Written { rows: self.rows as usize, bytes, is_new, changes, empty_columns, published }
+        let (rows, is_new, changes) = (self.rows as usize, changes.is_some(), changes.unwrap_or_default());
+        Written { rows, bytes, is_new, content, changes, empty_columns, published }
     }
 
     fn is_as_before(&self, row: &Row) -> bool {

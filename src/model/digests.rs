@@ -2,7 +2,7 @@
 //! without changes does. The cache has one file per graph and one per `tokenizer.json`:
 //!
 //! ```text
-//! $XDG_CACHE_HOME/qwen3-index/digests/DIGEST-OF-THE-PATH.json
+//! $XDG_CACHE_HOME/qwen3-index/digests-v2/DIGEST-OF-THE-PATH.json
 //! ```
 //!
 //! An error of the cache is never an error of the run: the files are hashed then.
@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::environment::folder;
+
+/// The folder of the cache. Its version is raised when the digest of the same files becomes another one.
+const FOLDER: &str = "digests-v2";
 
 /// How old the last change of a file must be for its digest to be remembered. A file system may give two changes in quick succession
 /// the same time.
@@ -52,7 +55,7 @@ impl RememberedDigests {
     /// Returns the digests in the user's cache. If the environment names no cache, no digest is remembered.
     pub fn of_user() -> Self {
         let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-        RememberedDigests(cache.map(|cache| cache.join(env!("CARGO_PKG_NAME")).join("digests")))
+        RememberedDigests(cache.map(|cache| cache.join(env!("CARGO_PKG_NAME")).join(FOLDER)))
     }
 
     /// Returns no digests.

@@ -16,8 +16,8 @@ use super::hub::{home, path_variable};
 use super::precision::Precision;
 use super::weights_folder::WeightsFolder;
 
-/// The version of the exports. It is raised when the exporter makes other files of the same weights, so that old exports are not
-/// used any more.
+/// The version of the exports. It is raised when the exporter makes graphs of the same weights that return other vectors, so that
+/// old exports are not used any more.
 const VERSION: u32 = 2;
 
 /// An export in the cache.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::DevicePrecision;
 use super::digests::{FilesState, RememberedDigests};
-use super::external;
+use super::{export_digest, external};
 use crate::interrupt;
 use crate::storage::found::is_file;
 use crate::vector::pool::Pooling;
@@ -71,7 +71,7 @@ impl ModelFingerprint {
 /// # Errors
 /// A file cannot be read, or a signal has arrived.
 pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<String> {
-    digest(onnx, remembered, || {
+    let files = || {
         let mut paths = vec![onnx.to_owned()];
         for path in external_names(onnx)?.into_iter().map(|name| onnx.with_file_name(name)) {
             // If the file system fails once, the digest must not leave the file out.
@@ -80,6 +80,11 @@ pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<St
             }
         }
         Ok(paths)
+    };
+    digest(onnx, remembered, files, |onnx, hasher| {
+        let graph = fs::read(onnx).map_err(|e| cannot_read(onnx, &e))?;
+        hasher.update_rayon(&export_digest::covered(&graph).unwrap_or(graph));
+        Ok(())
     })
 }
 
@@ -89,14 +94,15 @@ pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<St
 /// # Errors
 /// The file cannot be read, or a signal has arrived.
 pub fn tokenizer(path: &Path, remembered: &RememberedDigests) -> anyhow::Result<String> {
-    digest(path, remembered, || Ok(vec![path.to_owned()]))
+    digest(path, remembered, || Ok(vec![path.to_owned()]), hash)
 }
 
-/// Returns the BLAKE3 digest of some files, in their order. `first` is the first of them.
+/// Returns the BLAKE3 digest of some files, in their order. `first` is the first of them, which `hash_first` hashes.
 fn digest(
     first: &Path,
     remembered: &RememberedDigests,
     files: impl FnOnce() -> anyhow::Result<Vec<PathBuf>>,
+    hash_first: impl FnOnce(&Path, &mut blake3::Hasher) -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
     if let Some(digest) = remembered.find(first) {
         return Ok(digest);
@@ -104,7 +110,8 @@ fn digest(
     let paths = files()?;
     let state = FilesState::read(&paths);
     let mut hasher = blake3::Hasher::new();
-    for path in &paths {
+    hash_first(first, &mut hasher)?;
+    for path in &paths[1..] {
         hash(path, &mut hasher)?;
     }
     let digest = hasher.finalize().to_hex().to_string();

@@ -1,15 +1,17 @@
 //! Reads the declared inputs and outputs of an ONNX graph. Decides how to fill each input, and which output to read vectors
 //! from. Accepts the graphs that exporters of embedding models make.
 
+use std::path::Path;
+
 use anyhow::{Context, bail, ensure};
 use half::{bf16, f16};
 use ndarray::{Array2, Ix2, Ix3};
-use ort::session::Session;
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, ValueType};
 use serde::Deserialize;
 
 use super::folder::ModelFolder;
 use super::head::Head;
+use super::metadata::{EXPORT, metadata};
 use super::settings::BrokenFile;
 
 /// Names of outputs with hidden states `[batch, tokens, width]`. If a graph has several of these outputs, the first in this list
@@ -29,9 +31,6 @@ const KEPT: &str = "kept";
 
 /// The name of the output with keys and values, in graphs that `model export` makes.
 pub(super) const PRESENT: &str = "present_key_values";
-
-/// The key of the description of the export, in the metadata of graphs that `model export` makes.
-pub(super) const EXPORT: &str = "qwen3-index.export";
 
 /// The description of an export. `model export` writes the description into the metadata of the graph.
 #[derive(Debug, Deserialize)]
@@ -88,11 +87,8 @@ pub(super) struct GraphOutputs {
 }
 
 /// Returns the description of the export from the metadata, if `model export` made the graph.
-///
-/// # Errors
-/// ONNX Runtime cannot read the metadata.
-pub(super) fn export(session: &Session) -> ort::Result<Option<Export>> {
-    Ok(session.metadata()?.custom(EXPORT).and_then(|text| serde_json::from_str(&text).ok()))
+pub(super) fn export(graph: &Path) -> Option<Export> {
+    metadata(graph, EXPORT)
 }
 
 impl GraphInput {

@@ -6,6 +6,7 @@ mod device;
 mod digests; // remembers the digests of models between runs
 pub(crate) mod export; // makes ONNX exports from a model's own repository
 pub(crate) mod export_cache; // keeps the exports that this tool makes
+mod export_digest; // what the digest of a model covers of an export
 mod external; // the names of external data files in a graph
 mod feed;
 mod fingerprint;
@@ -15,6 +16,7 @@ mod head; // what turns hidden states into vectors
 pub(crate) mod hub; // turns the name of a model into a model folder
 mod installed;
 mod load;
+mod metadata; // of a graph
 mod onnx;
 mod placement;
 mod precision;

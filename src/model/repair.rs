@@ -13,7 +13,7 @@ use prost::Message;
 use super::export::schema::attribute_proto::AttributeType;
 use super::export::schema::tensor_proto::DataType;
 use super::export::schema::{AttributeProto, ModelProto, NodeProto, TensorProto};
-use super::graph::EXPORT;
+use super::metadata::EXPORT;
 
 /// The operator of rotary position embeddings, since opset 23.
 const ROTARY: &str = "RotaryEmbedding";

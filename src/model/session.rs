@@ -6,6 +6,7 @@ use std::{fmt, mem};
 use anyhow::Context;
 use ndarray::Array2;
 use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 
 use super::cuda::Gpu;
@@ -79,14 +80,18 @@ impl GraphSession {
         options: SessionOptions,
     ) -> anyhow::Result<Self> {
         let in_model = || format!("model {}", folder.onnx.display());
-        let session = target.session(environment, &folder.onnx, options);
+        let export = graph::export(&folder.onnx);
+        // The nodes of an export for CPUs are already those that optimizing leads to.
+        let is_optimal = matches!(target, ExecutionTarget::Cpu { .. })
+            && export.as_ref().is_some_and(|export| export.unpads);
+        let level = if is_optimal { GraphOptimizationLevel::Disable } else { GraphOptimizationLevel::Level3 };
+        let session = target.session(environment, &folder.onnx, level, options);
         let session = session.with_context(|| format!("{}: cannot be loaded", in_model()))?;
         let inputs = session.inputs().iter().map(|outlet| GraphInput::new(outlet, folder));
         let inputs = inputs.collect::<anyhow::Result<_>>().with_context(in_model)?;
         let GraphOutputs { preferred: output, pooled } =
             GraphOutputs::new(session.outputs(), folder).with_context(in_model)?;
         let options = selecting(&output.name)?;
-        let export = graph::export(&session)?;
         Ok(GraphSession {
             session,
             inputs,

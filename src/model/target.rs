@@ -30,7 +30,7 @@ const OUT_OF_MEMORY: [&str; 5] = [
 const TOO_LARGE_FOR_KERNEL: [&str; 3] = ["invalid configuration argument", "narrowing", "Integer overflow"];
 
 /// The option of ONNX Runtime that names the folder of the data files of a graph that is in memory.
-const DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+pub(super) const DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
 /// A part of the name of the function with which ONNX Runtime calls CUDA. Messages about errors of CUDA contain the whole
 /// signature of this function.
@@ -59,8 +59,8 @@ pub(super) enum ExecutionTarget {
 pub(super) struct SessionOptions<'a> {
     /// The start of the path of a file in which ONNX Runtime records all runs; `None` for no record.
     pub profile: Option<&'a Path>,
-    /// Whether ONNX Runtime copies the weights into the order of its kernels. The copy takes as long as embedding some 50
-    /// tokens, and makes each product a third faster.
+    /// Whether ONNX Runtime copies the weights into the order of its kernels when it loads them. Otherwise it does so in each run,
+    /// a part at a time.
     pub prepacks: bool,
     /// Whether a thread without work waits actively for the next operator. This makes each operator start sooner, and takes all the
     /// time of a core until then.
@@ -77,6 +77,7 @@ impl ExecutionTarget {
         &self,
         environment: &Environment,
         path: &Path,
+        level: GraphOptimizationLevel,
         options: SessionOptions,
     ) -> anyhow::Result<Session> {
         let builder = self.with_provider(Session::builder(environment)?)?;
@@ -92,7 +93,7 @@ impl ExecutionTarget {
             let mut builder = builder
                 .with_intra_threads(self.threads())?
                 .with_intra_op_spinning(options.spins)?
-                .with_optimization_level(GraphOptimizationLevel::Level3)?
+                .with_optimization_level(level)?
                 // ONNX Runtime would keep one memory pattern per shape forever, and nearly every batch has a new shape.
                 .with_memory_pattern(false)?;
             match repaired(path) {

@@ -41,11 +41,26 @@ impl Header {
         Header { format: 1, model, rebuild }
     }
 
-    /// Returns whether a run with the header `now` can use the vectors of a journal with this header. A run with `--rebuild` does
-    /// not use the vectors of a run without `--rebuild`.
-    fn serves(&self, now: &Header) -> bool {
-        (self.format, &self.model) == (now.format, &now.model) && (self.rebuild || !now.rebuild)
+    /// Returns why a run with the header `now` cannot use the vectors of a journal with this header; `None` if it can. A run with
+    /// `--rebuild` does not use the vectors of a run without `--rebuild`.
+    fn useless(&self, now: &Header) -> Option<Useless> {
+        if (self.format, &self.model) != (now.format, &now.model) {
+            Some(Useless::OfAnotherModel)
+        } else if now.rebuild && !self.rebuild {
+            Some(Useless::BeforeRebuild)
+        } else {
+            None
+        }
     }
+}
+
+/// Why the vectors of an interrupted run cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Useless {
+    /// Another model made them.
+    OfAnotherModel,
+    /// This run has `--rebuild`, and that run had not.
+    BeforeRebuild,
 }
 
 /// The vectors of this run, and of interrupted runs before this run.
@@ -59,6 +74,8 @@ pub struct Journal {
     /// Number of records in the file. Two records may have the same digest.
     count: u32,
     resumed: usize,
+    /// How many vectors of an interrupted run the file has that this run cannot use, and why.
+    useless: Option<(u64, Useless)>,
     output: Output,
 }
 
@@ -104,6 +121,7 @@ impl Journal {
             records: HashMap::new(),
             count: 0,
             resumed: 0,
+            useless: None,
             output: Output::ReadOnly,
         };
         match File::open(path) {
@@ -117,6 +135,12 @@ impl Journal {
     /// Returns how many vectors of the journal were made by interrupted runs.
     pub fn resumed(&self) -> usize {
         self.resumed
+    }
+
+    /// Returns how many vectors of an interrupted run the file has that this run cannot use, and why. They are removed when this run
+    /// writes its first vector.
+    pub fn useless(&self) -> Option<(u64, Useless)> {
+        self.useless
     }
 
     /// Returns the vector for this digest of a chunk's token ids, if the journal has the vector.
@@ -222,8 +246,12 @@ impl Journal {
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();
         reader.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
-        let serves = |line| serde_json::from_slice::<Header>(line).is_ok_and(|there| there.serves(header));
-        if !line.strip_suffix(b"\n").is_some_and(serves) {
+        let parsed = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Header>(line).ok());
+        let Some(there) = parsed else { return Ok(()) };
+        if let Some(why) = there.useless(header) {
+            let vectors = (length - line.len() as u64)
+                / RecordFormat { digests: 1, width: there.model.width }.bytes() as u64;
+            self.useless = Some((vectors, why)).filter(|_| vectors > 0);
             return Ok(());
         }
         let mut record = vec![0; self.format.bytes()];

@@ -293,3 +293,21 @@ fn a_damaged_tokenizer_is_told_as_damaged_and_not_as_another_model() {
     playground.write("m/tokenizer.json", tokenizer + "\n");
     expect_stop(&playground, playground.run(&build), &before, &["another tokenizer"]);
 }
+
+#[test]
+fn a_new_output_whose_name_hides_that_it_is_parquet_is_told() {
+    let playground = playground();
+    let says = "out.txt: is written as Parquet; other programs expect the name out.parquet";
+    let build = ["build", "docs.jsonl", "-o", "out.txt"];
+    playground.run(&build).expect(0).says(says);
+    let again = playground.run(&build).expect(0);
+    assert!(!again.stderr.contains("as Parquet"), "{}", again.story);
+    playground.run(&BUILD).expect(0);
+    let delta = [&BUILD[..], &["--delta", "delta.csv"]].concat();
+    playground.run(&delta).expect(0).says("--delta delta.csv: is written as Parquet");
+    playground.run(&["merge", OUT, "-o", "all.csv"]).expect(0).says("all.csv: is written as Parquet");
+    for named in ["all.parquet", "all.PQ", "all"] {
+        let ran = playground.run(&["merge", OUT, "-o", named]).expect(0);
+        assert!(!ran.stderr.contains("as Parquet"), "{}", ran.story);
+    }
+}

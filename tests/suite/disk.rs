@@ -294,3 +294,48 @@ fn a_night_without_changes_does_not_open_the_tokenizer() {
     playground.run(&BUILD).expect(0);
     assert_eq!(ids(&playground.path(OUT)).len(), 300);
 }
+
+/// A run without `--delta` between two runs with it takes no delta away that nobody has been told of.
+#[test]
+fn the_delta_of_a_killed_run_outlives_a_run_without_delta() {
+    let playground = grown();
+    let fault = Fault { call: "unlink", file: ".out.parquet.journal", at: 1, error: KILL };
+    assert_eq!(run(&playground, &NIGHT, fault).code, None);
+    let ran = playground.run(&BUILD).expect(0);
+    ran.says("a delta of an interrupted run has not been reported").says("with --delta keeps it");
+    playground.run(&NIGHT).expect(0).says("is unchanged");
+    assert_eq!(changed(&playground), ["3"]);
+    assert!(!playground.path(".out.parquet.lock").exists());
+
+    // A run that changes the output makes the delta useless.
+    let playground = grown();
+    assert_eq!(run(&playground, &NIGHT, fault).code, None);
+    playground.write("docs.jsonl", lines(5));
+    let ran = playground.run(&BUILD).expect(0);
+    ran.says("a delta of an interrupted run has not been reported").says("load the whole output");
+    assert!(!playground.path(".out.parquet.lock").exists(), "{}", ran.story);
+}
+
+/// The vectors of an interrupted run with another model are useless, and the user of a first build is told so.
+#[test]
+fn vectors_of_an_interrupted_run_that_cannot_be_used_are_said_to_be_dropped() {
+    let playground = Playground::new().with("docs.jsonl", lines(3));
+    let killed = |arguments: &[&str]| {
+        let ran = run(&playground, arguments, Fault { call: "fsync", file: ".tmp", at: 1, error: KILL });
+        assert_eq!(ran.code, None, "{}", ran.story);
+    };
+    killed(&BUILD);
+    let other = [&BUILD[..], &["--model-file", "model_f16.onnx"]].concat();
+    let dry = playground.run(&[&other[..], &["--dry-run"]].concat()).expect(0);
+    dry.says("an interrupted run has left 3 vectors of another model, which this run cannot use");
+    killed(&other);
+    let ran = playground.run(&other).expect(0);
+    assert!(!ran.stderr.contains("cannot use"), "{}", ran.story);
+
+    fs::remove_file(playground.path(OUT)).unwrap();
+    killed(&other);
+    let ran = playground.run(&[&other[..], &["--rebuild"]].concat()).expect(0);
+    ran.says(
+        "an interrupted run has left 3 vectors that were made without --rebuild, which this run cannot use",
+    );
+}

@@ -12,7 +12,9 @@ use clap::{Arg, CommandFactory};
 use qwen3_index::cli::Cli;
 use regex::Regex;
 
-use crate::util::repository;
+use serde_json::{Value, json};
+
+use crate::util::{Playground, repository};
 
 /// Lines of a screen that the short help of every command fits on, and its columns.
 const SCREEN: (usize, usize) = (50, 80);
@@ -263,4 +265,30 @@ fn wrapped(text: &str, indent: &str) -> String {
         writeln!(lines, "{line}").unwrap();
     }
     lines
+}
+
+/// clap counts an option that a variable sets as part of the command line.
+#[test]
+fn the_usage_in_an_error_names_no_option_that_only_a_variable_sets() {
+    let ran = Playground::new().run(&["build", "docs"]).expect(2);
+    ran.says("Usage: qwen3-index build --output <OUT.parquet> <INPUT>...");
+    assert!(!ran.stderr.contains("--model"), "{}", ran.story);
+}
+
+#[test]
+fn wrong_usage_is_one_line_of_json_if_the_log_is_json() {
+    for format in [&["--log-format", "json"][..], &["--log-format=json"]] {
+        let ran =
+            Playground::new().run(&[format, &["build", "docs", "--chunk-size", "7"]].concat()).expect(2);
+        let line: Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert_eq!((&line["level"], &line["exit_code"]), (&json!("error"), &json!(2)), "{}", ran.story);
+        let message = line["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("unexpected argument '--chunk-size' found; tip: use '--max-tokens'"),
+            "{message}"
+        );
+    }
+    // Help is for people.
+    let help = Playground::new().run(&["--log-format", "json", "build", "--help"]).expect(0);
+    assert!(help.stdout.contains("Usage: "), "{}", help.story);
 }

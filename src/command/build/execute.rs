@@ -17,7 +17,7 @@ use crate::command::process::Exit;
 use crate::console::{HumanCount, Phase, Reporter, counted};
 use crate::index::{IndexWriter, RowKind, Written};
 use crate::model::{CpuReason, LoadedModel};
-use crate::pipeline::journal::{Header, Journal};
+use crate::pipeline::journal::{Header, Journal, Useless};
 use crate::pipeline::{self, ChunkStore, Engine, Job};
 use crate::storage::place::Place;
 use crate::vector::embedder::Embedder;
@@ -47,6 +47,16 @@ pub fn execute(
     if journal.resumed() > 0 {
         let count = HumanCount(journal.resumed() as u64);
         reporter.info(&format!("an earlier run was interrupted: resuming with its {count} vectors"));
+    }
+    if let Some((vectors, why)) = journal.useless() {
+        let which = match why {
+            Useless::OfAnotherModel => "of another model",
+            Useless::BeforeRebuild => "that were made without --rebuild",
+        };
+        let vectors = counted(vectors, "vector");
+        reporter.warn(&format!(
+            "an interrupted run has left {vectors} {which}, which this run cannot use; they are removed as soon as a text is embedded"
+        ));
     }
     let place = session.place.clone();
     let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), &plan.job.columns);

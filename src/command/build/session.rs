@@ -26,6 +26,8 @@ pub struct Session {
     pub delta: Option<Place>,
     /// `None` in a dry run with a local output, and on a file system without locks.
     lock: Option<Lock>,
+    /// Whether the note of an earlier run stays when this run has ended well.
+    keeps_note: bool,
 }
 
 impl Session {
@@ -55,7 +57,11 @@ impl Session {
         if let (Some(delta), Some(_)) = (&delta, &lock) {
             delta.clean()?;
         }
-        Ok(Session { output, delta_output, place, delta, lock })
+        output::check_name(&place, &arguments.output, &warn);
+        if let (Some(delta), Some(named)) = (&delta, &arguments.delta) {
+            output::check_name(delta, named, &warn);
+        }
+        Ok(Session { output, delta_output, place, delta, lock, keeps_note: false })
     }
 
     /// Completes the index and puts it in place, with the delta. Notes the content of the new index beside the output until the
@@ -73,10 +79,18 @@ impl Session {
         let delta = self.delta.as_ref();
         let delta =
             delta.map(|place| DeltaOutput { place, unreported: unreported.clone(), remember: &mut remember });
-        let written = writer.publish(delta, stale);
-        if let (Err(_), Some(lock)) = (&written, lock) {
-            // The run fails with the error that it has. A note about a file that is not in place is harmless.
-            let _ = lock.set_note(unreported);
+        let mut written = writer.publish(delta, stale);
+        match &mut written {
+            Ok(written) => {
+                if let (Some(unreported), None) = (unreported, &self.delta) {
+                    self.keeps_note = written.content == unreported;
+                    written.published.warnings.extend(about_unreported(self.keeps_note, written.is_new));
+                }
+            }
+            Err(_) => {
+                // The run fails with the error that it has. A note about a file that is not in place is harmless.
+                let _ = lock.as_mut().map(|lock| lock.set_note(unreported));
+            }
         }
         written
     }
@@ -145,8 +159,22 @@ impl Session {
         Ok(warnings.into_iter().flatten().collect())
     }
 
-    /// Releases the lock and forgets the note, because the run has ended well.
+    /// Releases the lock, and forgets the note unless it is about a delta that nobody has been told of.
     pub fn close(self) {
-        self.lock.into_iter().for_each(Lock::release);
+        self.lock.into_iter().filter(|_| !self.keeps_note).for_each(Lock::release);
     }
+}
+
+/// Returns the warning of a run without `--delta` about the delta of an interrupted run. `leads_here` says whether that delta leads to
+/// the output.
+fn about_unreported(leads_here: bool, is_new: bool) -> Option<String> {
+    let what = match (leads_here, is_new) {
+        (true, _) => "the next run with --delta keeps it",
+        (false, true) => {
+            "it does not lead to the new output; load the whole output where the delta would have been applied"
+        }
+        // The delta leads to a file that was never put in place.
+        (false, false) => return None,
+    };
+    Some(format!("a delta of an interrupted run has not been reported; {what}"))
 }

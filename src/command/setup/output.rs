@@ -1,5 +1,6 @@
 //! Checks the place of a new index: no other run may write there, and no other file there may be lost.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
@@ -38,6 +39,17 @@ pub fn check_files(inputs: &[PathBuf], outputs: &[(&str, Option<&PathBuf>)]) -> 
     Ok(())
 }
 
+/// Warns if the name of a new file hides that the file is Parquet. `named` is the place as the user named it.
+pub fn check_name(place: &Place, named: &Path, warn: &dyn Fn(&str)) {
+    let is_parquet =
+        |extension: &OsStr| ["parquet", "pq"].iter().any(|pq| extension.eq_ignore_ascii_case(pq));
+    if !place.is_taken() && named.extension().is_some_and(|extension| !is_parquet(extension)) {
+        let expected = named.with_extension("parquet");
+        let expected = expected.file_name().unwrap_or_default().display();
+        warn(&format!("{place}: is written as Parquet; other programs expect the name {expected}"));
+    }
+}
+
 /// Takes the lock on a place. Warns and returns `None` if the file system has no locks.
 pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> {
     match Lock::take(&place.sibling(LOCK), place.sibling_options()) {
@@ -63,6 +75,7 @@ pub fn hold(path: &Path, warn: &dyn Fn(&str)) -> anyhow::Result<(Option<Lock>, P
     let lock = lock(&look()?, warn)?;
     // Another run may have changed the file before this run took the lock.
     let mut place = look()?;
+    check_name(&place, path, warn);
     let old = check_old(&mut place, warn)?;
     Ok((lock, place, old))
 }

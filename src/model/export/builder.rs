@@ -172,13 +172,20 @@ impl Tensor {
 
 /// A graph under construction. Inside [`Graph::choose`], nodes are added to a branch; constants belong to the whole graph.
 pub struct Graph<'a> {
-    /// The nodes of the whole graph, and of each branch that is under construction.
-    nodes: Vec<Vec<NodeProto>>,
+    /// The whole graph, and each branch that is under construction.
+    scopes: Vec<Scope>,
     initializers: Vec<TensorProto>,
     names: HashSet<String>,
     /// The number of nodes that have been named.
     count: usize,
     data: DataFile<'a>,
+}
+
+/// The nodes of a graph or of a branch, and descriptions of outputs of these nodes.
+#[derive(Default)]
+struct Scope {
+    nodes: Vec<NodeProto>,
+    infos: Vec<ValueInfoProto>,
 }
 
 impl<'a> Graph<'a> {
@@ -188,7 +195,7 @@ impl<'a> Graph<'a> {
     /// The file cannot be created.
     pub fn new(data: &'a StagedFile) -> anyhow::Result<Self> {
         Ok(Graph {
-            nodes: vec![Vec::new()],
+            scopes: vec![Scope::default()],
             initializers: Vec::new(),
             names: HashSet::new(),
             count: 0,
@@ -224,6 +231,26 @@ impl<'a> Graph<'a> {
         self.push(node);
     }
 
+    /// Adds a node that gives a tensor another shape, at most one of whose sizes is not fixed.
+    ///
+    /// # Errors
+    /// The errors of [`Graph::constant`].
+    pub fn reshape(&mut self, tensor: &str, kind: DataType, shape: &[Size]) -> anyhow::Result<String> {
+        let target = self.integers(&sizes(shape))?;
+        let reshaped = self.add("Reshape", &[tensor, &target]);
+        self.describe(&reshaped, kind, shape);
+        Ok(reshaped)
+    }
+
+    /// Describes an output of a node whose sizes ONNX Runtime cannot infer. ONNX Runtime uses the memory of a tensor for a later one
+    /// if both are known to have the same size. When it loads the graph, it compares each output with all earlier ones that nothing
+    /// was found for, so unknown sizes make loading take the square of the number of nodes.
+    pub fn describe(&mut self, name: &str, kind: DataType, shape: &[Size]) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.infos.push(value_info(name, kind, shape));
+        }
+    }
+
     /// Adds two branches. At run time, the condition chooses the branch that is computed. Each function adds the nodes of its
     /// branch and returns the names of the outputs; both have the same number of outputs.
     ///
@@ -250,13 +277,14 @@ impl<'a> Graph<'a> {
         name: &str,
         build: impl FnOnce(&mut Graph<'a>) -> anyhow::Result<Vec<String>>,
     ) -> anyhow::Result<GraphProto> {
-        self.nodes.push(Vec::new());
+        self.scopes.push(Scope::default());
         let outputs = build(self)?;
-        let nodes = self.nodes.pop().unwrap_or_default();
+        let Scope { nodes, infos } = self.scopes.pop().unwrap_or_default();
         let output =
             outputs.into_iter().map(|name| ValueInfoProto { name: Some(name), ..Default::default() });
         Ok(GraphProto {
             node: nodes,
+            value_info: infos,
             name: Some(format!("{name}_{}", self.count)),
             output: output.collect(),
             ..Default::default()
@@ -348,10 +376,11 @@ impl<'a> Graph<'a> {
         metadata: &[(&str, String)],
     ) -> anyhow::Result<(Vec<u8>, u64)> {
         let bytes = self.data.finish()?;
-        let node = self.nodes.pop().context("the graph has no nodes")?;
-        ensure!(self.nodes.is_empty(), "a branch of the graph is not complete");
+        let Scope { nodes, infos } = self.scopes.pop().context("the graph has no nodes")?;
+        ensure!(self.scopes.is_empty(), "a branch of the graph is not complete");
         let graph = GraphProto {
-            node,
+            node: nodes,
+            value_info: infos,
             name: Some(name.to_owned()),
             initializer: self.initializers,
             input: inputs,
@@ -367,8 +396,8 @@ impl<'a> Graph<'a> {
     }
 
     fn push(&mut self, node: NodeProto) {
-        if let Some(nodes) = self.nodes.last_mut() {
-            nodes.push(node);
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.nodes.push(node);
         }
     }
 
@@ -407,7 +436,7 @@ fn entry(key: &str, value: &str) -> StringStringEntryProto {
     StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }
 }
 
-/// A dimension of an input or an output of the graph.
+/// A dimension of a tensor in the graph.
 #[derive(Debug, Clone, Copy)]
 pub enum Size {
     Fixed(usize),
@@ -415,7 +444,12 @@ pub enum Size {
     Named(&'static str),
 }
 
-/// Describes an input or an output of the graph.
+/// Returns the sizes as `Reshape` takes them.
+pub fn sizes(shape: &[Size]) -> Vec<i64> {
+    shape.iter().map(|size| if let Size::Fixed(size) = *size { size as i64 } else { -1 }).collect()
+}
+
+/// Describes a tensor in the graph.
 pub fn value_info(name: &str, kind: DataType, shape: &[Size]) -> ValueInfoProto {
     let dim = shape.iter().map(|size| {
         let value = match *size {

@@ -4,6 +4,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::builder::Tensor;
+use super::schema::tensor_proto::DataType;
 
 /// Numbers per block when several threads convert a tensor.
 const BLOCK: usize = 1 << 14;
@@ -22,6 +23,15 @@ impl FloatKind {
         match self {
             FloatKind::F32 => 4,
             FloatKind::F16 | FloatKind::Bf16 => 2,
+        }
+    }
+
+    /// Returns the type in ONNX.
+    pub fn in_onnx(self) -> DataType {
+        match self {
+            FloatKind::F32 => DataType::Float,
+            FloatKind::F16 => DataType::Float16,
+            FloatKind::Bf16 => DataType::Bfloat16,
         }
     }
 

@@ -246,3 +246,79 @@ fn progress<'a>(weights: &StoredWeights, step: ExportStep, on_event: OnExport<'a
 fn is_same(one: &Path, other: &Path) -> bool {
     one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(one, other)| one == other)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use ort::session::Session;
+    use ort::session::builder::GraphOptimizationLevel;
+    use ort::value::ValueType;
+    use prost::Message;
+    use tempfile::TempDir;
+
+    use super::schema::{ModelProto, NodeProto, ValueInfoProto};
+    use super::*;
+    use crate::model::digests::RememberedDigests;
+    use crate::model::fingerprint;
+    use crate::model::target::DATA_FOLDER;
+
+    /// Returns an export of the tiny model in a temporary folder, and the path of its graph.
+    fn exported(precision: Precision) -> (TempDir, PathBuf) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/qwen3-tiny");
+        let folder = tempfile::tempdir().unwrap();
+        export(&source, &[precision], folder.path(), false, &mut |_| ()).unwrap();
+        let path = folder.path().join("onnx").join(precision.file_name());
+        (folder, path)
+    }
+
+    /// Returns whether ONNX Runtime knows a name or a number for each dimension.
+    fn has_known_sizes(kind: &ValueType) -> bool {
+        let ValueType::Tensor { shape, dimension_symbols, .. } = kind else { return false };
+        shape.iter().zip(dimension_symbols.iter()).all(|(&size, name)| size >= 0 || !name.is_empty())
+    }
+
+    /// Indexes have these digests in them, since 0.1.0. An export with another one would be told as another model, or embed all texts
+    /// again.
+    #[test]
+    fn an_export_has_the_digest_that_release_0_1_0_gave_it() {
+        for (precision, expected) in [
+            (Precision::Fp32, "e3d2f53deff8022e381562a44c250d205c30b19e25473007f4ec7e97da5e4af8"),
+            (Precision::Plain, "f1ed178bcd9e5677e94dbe98ef70d052db6857556f9bb20b4a5f8085175a86b4"),
+            (Precision::F16, "eca54d4f1bd5e601027ea240c4d1aa77948f4c26b922e4711280fd37d132d535"),
+        ] {
+            let (_folder, path) = exported(precision);
+            let digest = fingerprint::weights(&path, &RememberedDigests::none()).unwrap();
+            assert_eq!(digest, expected, "{precision}");
+        }
+    }
+
+    /// The time to load a graph grows with the square of the number of tensors of unknown sizes.
+    #[test]
+    fn the_size_of_each_tensor_of_a_layer_is_known_when_the_graph_is_loaded() {
+        for precision in [Precision::Fp32, Precision::F16] {
+            let (_folder, path) = exported(precision);
+            let mut model = ModelProto::decode(&*fs::read(&path).unwrap()).unwrap();
+            let graph = model.graph.as_mut().unwrap();
+            // From the first product to the place where only the end tokens go on.
+            let is_product = |node: &NodeProto| node.op_type() == "MatMul";
+            let nodes = graph.node.iter().skip_while(|node| !is_product(node));
+            let nodes = nodes.take_while(|node| !node.input.iter().any(|input| input == "ends"));
+            let names: Vec<String> = nodes.flat_map(|node| node.output.clone()).collect();
+            assert!(names.len() > 30, "{names:?}");
+            graph.output = names
+                .iter()
+                .map(|name| ValueInfoProto { name: Some(name.clone()), ..ValueInfoProto::default() })
+                .collect();
+            let builder = Session::builder(environment().unwrap()).unwrap();
+            let builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).unwrap();
+            let folder = path.parent().unwrap().display().to_string();
+            let mut builder = builder.with_config_entry(DATA_FOLDER, folder).unwrap();
+            let session = builder.commit_from_memory(&model.encode_to_vec()).unwrap();
+            let unknown = session.outputs().iter().filter(|output| !has_known_sizes(output.dtype()));
+            let unknown: Vec<_> = unknown.map(|output| (output.name(), output.dtype())).collect();
+            assert!(unknown.is_empty(), "{precision}: {unknown:?}");
+        }
+    }
+}

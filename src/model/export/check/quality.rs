@@ -1,7 +1,6 @@
 //! Measures how far the vectors of an export are from those of the model in fp32, on texts that the export was not calibrated on.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
@@ -10,14 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::model::export::schema::StringStringEntryProto;
+use crate::model::metadata::{ModelMetadata, metadata};
 use crate::model::precision::Precision;
 
 /// The key of the quality in the metadata of an export.
 const KEY: &str = "qwen3-index.quality";
-
-/// The largest graph that is searched for metadata, in bytes. The graphs of exports are much smaller, because their weights are
-/// in another file.
-const GRAPH_BYTES_MAX: u64 = 64 << 20;
 
 /// How many nearest neighbors of each text are compared.
 const NEIGHBORS: usize = 10;
@@ -35,13 +31,6 @@ pub struct Quality {
     pub mean: f64,
     /// The share of the ten nearest neighbors of a text in fp32 that are among its ten nearest in the export: a mean over texts.
     pub neighbors: f64,
-}
-
-/// The metadata of an ONNX model. Reading only this field of `ModelProto` skips the graph, and each night reads it.
-#[derive(Message)]
-struct ModelMetadata {
-    #[prost(message, repeated, tag = "14")]
-    metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// The lowest quality that an export may have.
@@ -74,11 +63,7 @@ impl Quality {
 
     /// Reads the quality from the metadata of a graph. Returns `None` if the graph has none.
     pub fn stored_in(graph: &Path) -> Option<Self> {
-        let length = fs::metadata(graph).ok()?.len();
-        let bytes = (length <= GRAPH_BYTES_MAX).then(|| fs::read(graph).ok())??;
-        let entries = ModelMetadata::decode(&*bytes).ok()?.metadata_props;
-        let entry = entries.into_iter().find(|entry| entry.key.as_deref() == Some(KEY))?;
-        serde_json::from_str(&entry.value?).ok()
+        metadata(graph, KEY)
     }
 
     /// Appends the quality to the metadata of an encoded model. In protobuf, the fields of two messages that stand one after the

@@ -1,7 +1,7 @@
 //! The graph for ONNX Runtime's CPU kernels. Keys and values may stand before the texts. Only attention sees padding.
 
-use super::decoder::{Decoder, Dialect, Side, mask, numbers, tokens_of_texts};
-use crate::model::export::builder::{Graph, Operator, Size, Tensor, value_info};
+use super::decoder::{BATCH, Decoder, Dialect, ROWS, Side, mask, numbers, tokens_of_texts};
+use crate::model::export::builder::{Graph, Operator, Size, Tensor, sizes, value_info};
 use crate::model::export::linear::{Product, Rows};
 use crate::model::export::schema::ValueInfoProto;
 use crate::model::export::schema::tensor_proto::DataType;
@@ -13,6 +13,12 @@ const BLOCKED_FROM: i64 = 192;
 
 /// The number of blocks of queries in a long text.
 const BLOCKS: usize = 4;
+
+/// The number of tokens to return keys and values for.
+const KEPT: Size = Size::Named("kept");
+
+/// The type of activations.
+const FLOAT: DataType = DataType::Float;
 
 /// The operators of ONNX Runtime's CPU kernels.
 pub struct Cpu {
@@ -45,12 +51,11 @@ impl Dialect for Cpu {
         layer: usize,
         side: Side,
     ) -> anyhow::Result<String> {
-        let count = side.heads(&self.architecture) as i64;
-        let head_dim = self.architecture.head_dim as i64;
-        let shape = decoder.graph.integers(&[-1, count, head_dim])?;
-        let normed = self.normed_heads(decoder, rows, layer, side, &shape)?;
-        let shape = decoder.graph.integers(&[1, -1, count * head_dim])?;
-        let heads = decoder.graph.add("Reshape", &[&normed, &shape]);
+        let (count, head_dim) = (side.heads(&self.architecture), self.architecture.head_dim);
+        let shape = [ROWS, Size::Fixed(count), Size::Fixed(head_dim)];
+        let split = decoder.graph.reshape(rows.unscaled(), FLOAT, &shape)?;
+        let normed = self.norm(decoder, &split, side.norm(layer))?;
+        let heads = decoder.graph.reshape(&normed, FLOAT, &row(count * head_dim))?;
         rotated(decoder, &heads, side, "positions")
     }
 
@@ -83,7 +88,9 @@ impl Dialect for Cpu {
                 Ok(vec![self.one_row(graph, &attended)?])
             },
         )?;
-        Ok(attended.concat())
+        let attended = attended.concat();
+        graph.describe(&attended, FLOAT, &row(self.architecture.query_width()));
+        Ok(attended)
     }
 
     fn attend_ends(
@@ -98,9 +105,12 @@ impl Dialect for Cpu {
         let Architecture { heads, kv_heads, head_dim, .. } = self.architecture;
         let value = &self.keep(&mut decoder.graph, key, value)?;
         let mut rows = Rows::new(decoder.graph.add("Gather", &[normed, "ends"]));
-        let shape = decoder.graph.integers(&[-1, 1, heads as i64, head_dim as i64])?;
+        let shape = [BATCH, Size::Fixed(1), Size::Fixed(heads), Size::Fixed(head_dim)];
+        // The digest of an export covers the order of the constants.
+        decoder.graph.integers(&sizes(&shape))?;
         let query = decoder.product(&mut rows, layer, Projection::Query)?;
-        let query = self.normed_heads(decoder, &query, layer, Side::Query, &shape)?;
+        let query = decoder.graph.reshape(query.unscaled(), FLOAT, &shape)?;
+        let query = self.norm(decoder, &query, Side::Query.norm(layer))?;
         let query = decoder.graph.add("Reshape", &[&query, "flat_end"]);
         let query = rotated(decoder, &query, Side::Query, "end_positions")?;
         let graph = &mut decoder.graph;
@@ -123,7 +133,7 @@ impl Dialect for Cpu {
     fn more_infos(&self, architecture: &Architecture) -> (Vec<ValueInfoProto>, Vec<ValueInfoProto>) {
         let (tensors, width) = (Size::Fixed(2 * architecture.layers), Size::Fixed(architecture.key_width()));
         let past = [tensors, Size::Named("past"), width];
-        let present = [Size::Named("present"), Size::Named("kept"), width];
+        let present = [Size::Named("present"), KEPT, width];
         (
             vec![
                 value_info("past_key_values", DataType::Float, &past),
@@ -176,11 +186,13 @@ impl Cpu {
     /// Stores the keys and values that the graph returns: of one text, as many as the input `kept` says. Returns the values as
     /// `[1, rows, heads * head_dim]`.
     fn keep(&mut self, graph: &mut Graph, key: &str, value: &str) -> anyhow::Result<String> {
-        let shape = graph.integers(&[1, -1, self.architecture.key_width() as i64])?;
-        let value = graph.add("Reshape", &[value, &shape]);
+        let value = graph.reshape(value, FLOAT, &row(self.architecture.key_width()))?;
         let (zero, axis) = (graph.integers(&[0])?, graph.integers(&[1])?);
+        let shape = [Size::Fixed(1), KEPT, Size::Fixed(self.architecture.key_width())];
         for tensor in [key, &value] {
-            self.kept.push(graph.add("Slice", &[tensor, &zero, "kept", &axis]));
+            let kept = graph.add("Slice", &[tensor, &zero, "kept", &axis]);
+            graph.describe(&kept, FLOAT, &shape);
+            self.kept.push(kept);
         }
         Ok(value)
     }
@@ -290,12 +302,12 @@ impl Cpu {
 /// Adds the places of the tokens among all positions, and the row of each position. A position of padding has the last row of
 /// its text, which no token of the text sees there.
 fn places(graph: &mut Graph) -> anyhow::Result<()> {
-    let shape = graph.integers(&[-1])?;
-    let mask = graph.add("Reshape", &["attention_mask", &shape]);
+    let mask = graph.reshape("attention_mask", DataType::Int64, &[Size::Named("positions")])?;
     let places = graph.add("NonZero", &[&mask]);
     let axis = graph.integers(&[0])?;
     let places = graph.add("Squeeze", &[&places, &axis]);
     graph.name("places", "Identity", &[&places]);
+    graph.describe("places", DataType::Int64, &[ROWS]);
     let zero = graph.constant("scalar_0", Tensor::scalar(0_i64))?;
     let rows = graph.add("CumSum", &[&mask, &zero]);
     let one = graph.integers(&[1])?;
@@ -339,6 +351,11 @@ fn block_mask(graph: &mut Graph, number: usize) -> anyhow::Result<String> {
     let edges = [format!("edge_{number}"), format!("edge_{}", number + 1)];
     let queries = graph.add("Slice", &["queries", &edges[0], &edges[1], &zero]);
     mask(graph, &keys, &queries)
+}
+
+/// Returns the shape of all rows as one text.
+fn row(width: usize) -> [Size; 3] {
+    [Size::Fixed(1), ROWS, Size::Fixed(width)]
 }
 
 /// Names a tensor of one element, without its dimension.

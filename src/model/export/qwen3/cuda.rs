@@ -28,15 +28,16 @@ impl Dialect for Cuda {
         value: &str,
         _layer: usize,
     ) -> anyhow::Result<String> {
-        let Architecture { heads, kv_heads, .. } = *decoder.architecture;
-        let value = decoder.graph.add("Reshape", &[value, &format!("flat_{kv_heads}")]);
+        let Architecture { heads, kv_heads, head_dim, .. } = *decoder.architecture;
+        let flat = decoder.graph.add("Reshape", &[value, &format!("flat_{kv_heads}")]);
+        decoder.describe_texts(&flat, &[kv_heads * head_dim]);
         let [cosines, sines] = decoder.rotary()?;
         let operator = Operator::contrib("GroupQueryAttention")
             .int("do_rotary", 1)
             .int("kv_num_heads", kv_heads as i64)
             .int("num_heads", heads as i64);
         // Two inputs are left out: there are no keys and values before the texts.
-        let inputs = [query, key, &value, "", "", "seqlens_k", "total", &cosines, &sines];
+        let inputs = [query, key, &flat, "", "", "seqlens_k", "total", &cosines, &sines];
         Ok(decoder.graph.add_many(operator, &inputs, 3).swap_remove(0))
     }
 }

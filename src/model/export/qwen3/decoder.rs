@@ -1,12 +1,19 @@
 //! The decoder under construction: what the graphs of all engines have in common, and the seam for what differs.
 
-use crate::model::export::builder::{Graph, Operator, Tensor};
+use crate::model::export::builder::{Graph, Operator, Size, Tensor};
 use crate::model::export::linear::{Product, Recipe, Rows, multiply};
 use crate::model::export::schema::ValueInfoProto;
+use crate::model::export::schema::tensor_proto::DataType;
 use crate::model::export::weights::{Architecture, Norm, Projection, Weights};
 
 /// Rows of the embedding matrix that are converted at once.
-const ROWS: usize = 4096;
+const ROWS_AT_ONCE: usize = 4096;
+
+/// The number of texts.
+pub const BATCH: Size = Size::Named("batch");
+
+/// The number of rows of a matrix product. A row is a token, or a position of padding that the graph does not remove.
+pub const ROWS: Size = Size::Named("rows");
 
 /// The graph under construction, and the weights in it.
 pub struct Decoder<'a> {
@@ -26,7 +33,7 @@ pub enum Side {
 }
 
 impl Side {
-    fn norm(self, layer: usize) -> Norm {
+    pub fn norm(self, layer: usize) -> Norm {
         match self {
             Side::Query => Norm::Query(layer),
             Side::Key => Norm::Key(layer),
@@ -84,20 +91,6 @@ pub trait Dialect {
         Ok(decoder.graph.add(Operator::contrib("QuickGelu").float("alpha", 1.0), &[rows]))
     }
 
-    /// Splits rows into heads of the shape `shape`, and normalizes each head.
-    fn normed_heads(
-        &self,
-        decoder: &mut Decoder,
-        rows: &Product,
-        layer: usize,
-        side: Side,
-        shape: &str,
-    ) -> anyhow::Result<String> {
-        // The norm removes the factors of the rows.
-        let split = decoder.graph.add("Reshape", &[rows.unscaled(), shape]);
-        self.norm(decoder, &split, side.norm(layer))
-    }
-
     /// Adds queries or keys, with a norm per head.
     fn heads(
         &self,
@@ -107,8 +100,14 @@ pub trait Dialect {
         side: Side,
     ) -> anyhow::Result<String> {
         let count = side.heads(decoder.architecture);
-        let normed = self.normed_heads(decoder, rows, layer, side, &format!("split_{count}"))?;
-        Ok(decoder.graph.add("Reshape", &[&normed, &format!("flat_{count}")]))
+        // The norm removes the factors of the rows.
+        let split = decoder.graph.add("Reshape", &[rows.unscaled(), &format!("split_{count}")]);
+        let head_dim = decoder.architecture.head_dim;
+        decoder.describe_texts(&split, &[count, head_dim]);
+        let normed = self.norm(decoder, &split, side.norm(layer))?;
+        let flat = decoder.graph.add("Reshape", &[&normed, &format!("flat_{count}")]);
+        decoder.describe_texts(&flat, &[count * head_dim]);
+        Ok(flat)
     }
 
     /// Adds attention.
@@ -134,8 +133,8 @@ pub trait Dialect {
     ) -> anyhow::Result<String> {
         let query = self.query(decoder, rows, layer)?;
         let attended = self.attend(decoder, &query, key, value, layer)?;
-        let shape = decoder.graph.integers(&[-1, decoder.architecture.query_width() as i64])?;
-        let rows = decoder.graph.add("Reshape", &[&attended, &shape]);
+        let shape = [ROWS, Size::Fixed(decoder.architecture.query_width())];
+        let rows = decoder.graph.reshape(&attended, decoder.recipe.activations.in_onnx(), &shape)?;
         Ok(decoder.graph.add("Gather", &[&rows, "ends"]))
     }
 
@@ -168,6 +167,7 @@ impl Decoder<'_> {
             ends = graph.add("Gather", &["rows", &ends]);
         }
         graph.name("ends", "Identity", &[&ends]);
+        graph.describe("ends", DataType::Int64, &[BATCH]);
         let Architecture { heads, kv_heads, head_dim, .. } = *self.architecture;
         for heads in [heads, kv_heads] {
             let concat = || Operator::onnx("Concat").int("axis", 0);
@@ -179,13 +179,20 @@ impl Decoder<'_> {
         Ok(())
     }
 
+    /// Describes activations `[batch, tokens, …]`.
+    pub fn describe_texts(&mut self, name: &str, more: &[usize]) {
+        let more = more.iter().map(|&size| Size::Fixed(size));
+        let shape: Vec<Size> = [BATCH, Size::Named("tokens")].into_iter().chain(more).collect();
+        self.graph.describe(name, self.recipe.activations.in_onnx(), &shape);
+    }
+
     /// Adds the embeddings of the tokens of all texts.
     pub fn embedded(&mut self, unpads: bool) -> anyhow::Result<String> {
         let (weights, recipe) = (self.weights, self.recipe);
         let Architecture { vocabulary, width, .. } = *self.architecture;
         let on_read = &mut self.on_read;
-        let blocks = (0..vocabulary).step_by(ROWS).map(|first| {
-            let rows = weights.embeddings(first..vocabulary.min(first + ROWS))?;
+        let blocks = (0..vocabulary).step_by(ROWS_AT_ONCE).map(|first| {
+            let rows = weights.embeddings(first..vocabulary.min(first + ROWS_AT_ONCE))?;
             on_read(rows.len());
             let rows = rows.as_standard_layout();
             Ok(recipe.embeddings.tensor(&[rows.nrows(), width], rows.as_slice().unwrap_or_default()))
@@ -232,9 +239,11 @@ impl Decoder<'_> {
 
 /// Adds values `[batch, tokens]`, one per row.
 pub fn tokens_of_texts(graph: &mut Graph, values: &str, unpads: bool) -> anyhow::Result<String> {
-    let shape = graph.integers(&[-1])?;
-    let flat = graph.add("Reshape", &[values, &shape]);
-    Ok(if unpads { graph.add("Gather", &[&flat, "places"]) } else { flat })
+    if !unpads {
+        return graph.reshape(values, DataType::Int64, &[ROWS]);
+    }
+    let flat = graph.reshape(values, DataType::Int64, &[Size::Named("positions")])?;
+    Ok(graph.add("Gather", &[&flat, "places"]))
 }
 
 /// Adds the numbers from 0 to `count` - 1.

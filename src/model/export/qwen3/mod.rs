@@ -18,18 +18,15 @@ use super::linear::{Recipe, Rows, floats};
 use super::schema::tensor_proto::DataType;
 use super::stage::StagedFile;
 use super::weights::{Norm, Projection, Weights};
-use crate::model::graph::EXPORT;
+use crate::model::metadata::{EXPORT, MADE_WITH};
 use crate::model::precision::Precision;
 use cpu::Cpu;
 use cuda::Cuda;
-use decoder::{Decoder, Dialect, Side};
+use decoder::{BATCH, Decoder, Dialect, ROWS, Side};
 use plain::Plain;
 
 /// The version of the inputs, outputs and metadata of exports.
 const FORMAT: u32 = 1;
-
-/// The key of the version of this tool in the metadata.
-const MADE_WITH: &str = "qwen3-index.made-with";
 
 /// The name of the output with the vectors.
 const OUTPUT: &str = "sentence_embedding";
@@ -109,8 +106,9 @@ fn attention<D: Dialect>(
         let query = dialect.query(decoder, &mut rows, layer)?;
         dialect.attend(decoder, &query, &key, &value, layer)?
     };
-    let shape = decoder.graph.integers(&[-1, decoder.architecture.query_width() as i64])?;
-    let mut rows = Rows::new(decoder.graph.add("Reshape", &[&attended, &shape]));
+    let shape = [if is_last { BATCH } else { ROWS }, Size::Fixed(decoder.architecture.query_width())];
+    let attended = decoder.graph.reshape(&attended, decoder.recipe.activations.in_onnx(), &shape)?;
+    let mut rows = Rows::new(attended);
     Ok(decoder.product(&mut rows, layer, Projection::Output)?.scaled(&mut decoder.graph))
 }
 

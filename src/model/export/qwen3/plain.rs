@@ -76,7 +76,8 @@ impl Dialect for Plain {
     ) -> anyhow::Result<String> {
         let half = (decoder.architecture.head_dim / 2) as i64;
         let count = side.heads(decoder.architecture);
-        let normed = self.normed_heads(decoder, rows, layer, side, &format!("split_{count}"))?;
+        let split = decoder.graph.add("Reshape", &[rows.unscaled(), &format!("split_{count}")]);
+        let normed = self.norm(decoder, &split, side.norm(layer))?;
         let graph = &mut decoder.graph;
         let heads = transposed(graph, &normed, &[0, 2, 1, 3]);
         let halves = graph.integers(&[half, half])?;
