@@ -21,6 +21,9 @@ const MESSAGE_PERIOD: Duration = Duration::from_millis(100);
 /// The time between two looks for a signal while a run waits.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How many times a limit on processor time is the limit on the time that passes.
+const BUSY_MACHINE: u32 = 5;
+
 /// The value of [`RECEIVED`] until a signal arrives. No signal has the number 0.
 const NO_SIGNAL: i32 = 0;
 
@@ -136,10 +139,11 @@ pub fn sleep(time: Duration) -> Result<(), Interrupted> {
 /// # Errors
 /// [`Interrupted`] as soon as a signal arrives.
 pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
-    wait_until(None, work).map(|done| done.unwrap_or_else(|| unreachable!("there is no limit")))
+    wait_until(work, || false).map(|done| done.unwrap_or_else(|| unreachable!("there is no limit")))
 }
 
-/// Runs `work` as [`run`] does. Returns `None` if `work` takes longer than `limit`.
+/// Runs `work` as [`run`] does. Returns `None` once this process has used `limit` of processor time, or if `work` takes longer than
+/// [`BUSY_MACHINE`] times `limit`: on a busy machine, the time that passes says little about the work.
 ///
 /// # Errors
 /// [`Interrupted`] as soon as a signal arrives.
@@ -147,24 +151,30 @@ pub fn run_within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Option<T>, Interrupted> {
-    wait_until(Some(Instant::now() + limit), work)
+    let (end, used) = (Instant::now() + BUSY_MACHINE * limit, processor_time());
+    wait_until(work, || Instant::now() >= end || processor_time() >= used + limit)
 }
 
+/// Returns the processor time that all threads of this process have used.
+fn processor_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.try_into().unwrap_or_default()
+}
+
+/// Runs `work` on a thread. Returns `None` if `is_over` becomes true before `work` is done.
 fn wait_until<T: Send + 'static>(
-    end: Option<Instant>,
     work: impl FnOnce() -> T + Send + 'static,
+    is_over: impl Fn() -> bool,
 ) -> Result<Option<T>, Interrupted> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let thread = thread::spawn(move || drop(sender.send(work())));
     loop {
         check()?;
-        let wait =
-            end.map_or(LOOK_EVERY, |end| end.saturating_duration_since(Instant::now()).min(LOOK_EVERY));
-        match receiver.recv_timeout(wait) {
+        if is_over() {
+            return Ok(None);
+        }
+        match receiver.recv_timeout(LOOK_EVERY) {
             Ok(done) => return Ok(Some(done)),
-            Err(RecvTimeoutError::Timeout) if end.is_some_and(|end| Instant::now() >= end) => {
-                return Ok(None);
-            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -183,6 +193,9 @@ mod tests {
     fn the_result_and_the_panic_of_a_thread_are_handed_on() {
         assert_eq!(run(|| 1 + 1).unwrap(), 2);
         assert_eq!(run_within(Duration::from_millis(10), || thread::sleep(GRACE_PERIOD)).unwrap(), None);
+        // A thread that waits uses no processor time.
+        let wait = || thread::sleep(4 * LOOK_EVERY);
+        assert_eq!(run_within(2 * LOOK_EVERY, wait).unwrap(), Some(()));
         let panic = std::panic::catch_unwind(|| run(|| panic!("this panic is part of the test")));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"this panic is part of the test"));
     }

@@ -20,7 +20,8 @@ use self::words::{WordTokenizer, encode};
 use crate::error::{DocumentError, Usage};
 use crate::interrupt;
 
-/// The time limit for loading a tokenizer and encoding a sample text. The largest known tokenizers take three seconds of one core.
+/// The limit on the processor time for loading a tokenizer and encoding a sample text. The largest known tokenizers take three seconds
+/// of one core.
 const LOAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The largest `tokenizer.json` that is read, in bytes. The largest known files have 35 MB.
