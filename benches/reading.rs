@@ -56,6 +56,9 @@ use crate::support::{argument, cpu_seconds, files, json_lines, repository};
 const CORPUS_BYTES: usize = 10 << 20;
 const CORPUS_DOCUMENTS: usize = 4000;
 
+/// Number of workbooks. Each of them has a worker of its own.
+const SHEETS: usize = 200;
+
 /// The largest real document in bytes, so that no single one dominates its corpus.
 const DOCUMENT_BYTES: u64 = 512 << 10;
 
@@ -361,9 +364,9 @@ fn corpora(scratch: &Path, wanted: &str) -> Vec<Corpus> {
     add("notebooks", "ipynb", &mut repeated("ipynb"), bare_json);
     add("subtitles", "srt", &mut repeated("srt"), bare_text);
     add("XML", "xml", &mut repeated("xml"), bare_xml);
-    add("XLSX", "xlsx", &mut repeated("xlsx"), bare_excel);
-    add("XLS", "xls", &mut repeated("xls"), bare_excel);
-    add("ODS", "ods", &mut repeated("ods"), bare_ods);
+    add("XLSX", "xlsx", &mut repeated("xlsx").take(SHEETS), bare_excel);
+    add("XLS", "xls", &mut repeated("xls").take(SHEETS), bare_excel);
+    add("ODS", "ods", &mut repeated("ods").take(SHEETS), bare_ods);
     add("EML", "eml", &mut repeated("eml"), bare_mail);
     add("MBOX", "mbox", &mut [mailbox()].into_iter(), bare_text);
     add("RTF", "rtf", &mut repeated("rtf"), bare_text);

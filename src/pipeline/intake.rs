@@ -126,8 +126,10 @@ pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
         match items.next() {
             None => drop(left.pop()),
             Some(Found::Raw(raw)) => match read_raw(raw, inputs) {
-                Ok((document, attached)) => {
+                Ok((document, attached, unread)) => {
                     read.extend(document);
+                    let unread = if inputs.is_first() { unread } else { 0 };
+                    read.extend((0..unread).map(|_| ReadDocument::LeftOut(LeftOut::Attachment)));
                     let open = |file| documents(file, false, inputs.reading);
                     left.push(Box::new(attached.into_iter().flat_map(open)));
                 }
@@ -143,22 +145,23 @@ pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
     read
 }
 
-/// Reads a document. Returns it, unless it belongs to another shard, and the files inside of it.
-fn read_raw(raw: Raw, inputs: Inputs) -> Result<(Option<ReadDocument>, Vec<RawFile>), Failure> {
+/// Reads a document. Returns it, unless it belongs to another shard, the files inside of it, and how many other files inside of it
+/// are not read.
+fn read_raw(raw: Raw, inputs: Inputs) -> Result<(Option<ReadDocument>, Vec<RawFile>, u64), Failure> {
     if raw.id().is_some_and(|id| !inputs.have(Digest::of(id))) {
-        return Ok((None, Vec::new()));
+        return Ok((None, Vec::new(), 0));
     }
     let mut document = raw.read(inputs.reading)?;
-    let attached = mem::take(&mut document.attached);
+    let (attached, unread) = (mem::take(&mut document.attached), document.unread);
     let id = Digest::of(&document.id);
     if !inputs.have(id) {
-        return Ok((None, attached));
+        return Ok((None, attached, unread));
     }
     document.content = document.content.clean();
     if inputs.reading.wants_title && document.title.as_ref().is_none_or(String::is_empty) {
         document.title = document.content.first_heading().map(str::to_owned);
     }
-    Ok((Some(ReadDocument::Document(document, id)), attached))
+    Ok((Some(ReadDocument::Document(document, id)), attached, unread))
 }
 
 fn failed(failure: Failure, inputs: Inputs) -> Option<ReadDocument> {

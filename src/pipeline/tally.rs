@@ -187,6 +187,7 @@ fn skipped(why: LeftOut, count: u64) -> String {
         LeftOut::OtherKind => format!("{} of other formats", HumanCount(count)),
         LeftOut::Special => counted(count, "special file"),
         LeftOut::Index => format!("{} made by this tool", HumanCount(count)),
+        LeftOut::Attachment => format!("{} of other formats", counted(count, "attachment")),
     }
 }
 

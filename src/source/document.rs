@@ -65,6 +65,8 @@ pub struct Document {
     pub kept: Arc<[Value]>,
     /// The files inside of the document that are documents of their own, such as the attachments of a mail.
     pub attached: Vec<RawFile>,
+    /// Number of files inside of the document that are not read.
+    pub unread: u64,
 }
 
 impl Document {
@@ -111,4 +113,6 @@ pub enum LeftOut {
     Special,
     /// The file is an index, which is a Parquet file that this tool wrote.
     Index,
+    /// The attachment of a mail has a file extension that is not supported, or is a file of rows.
+    Attachment,
 }

@@ -146,10 +146,20 @@ impl RawFile {
         let download = self.download.take();
         let bytes = download.map_or_else(|| self.location.open(), |reader| Ok(reader));
         let read = bytes.and_then(|bytes| reading.file(bytes, self.format, self.size));
-        match read.and_then(|(text, attachments)| Ok((text, self.attached(attachments)?))) {
-            Ok((Text { content, title, encoding, repaired, kept }, attached)) => {
+        match read.and_then(|(text, attachments, unread)| Ok((text, self.attached(attachments)?, unread))) {
+            Ok((Text { content, title, encoding, repaired, kept }, attached, unread)) => {
                 let origin = Origin { file: self.base, line: None };
-                Ok(Document { id: self.id, content, title, origin, encoding, repaired, kept, attached })
+                Ok(Document {
+                    id: self.id,
+                    content,
+                    title,
+                    origin,
+                    encoding,
+                    repaired,
+                    kept,
+                    attached,
+                    unread,
+                })
             }
             Err(cause) => {
                 let place = self.location.to_string();
@@ -191,7 +201,7 @@ impl RawRow {
         match reading.row(&content, encoding) {
             Ok((own, Text { content, title, encoding, repaired, kept })) => {
                 let (id, attached) = (id(own), Vec::new());
-                Ok(Document { id, content, title, origin, encoding, repaired, kept, attached })
+                Ok(Document { id, content, title, origin, encoding, repaired, kept, attached, unread: 0 })
             }
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -207,7 +217,8 @@ impl RawSection {
         let RawSection { id, base, extracted: Extracted { content, fields, .. }, .. } = self;
         let origin = Origin { file: base, line: None };
         let (title, kept) = (title(&fields), reading.fields.kept(&fields));
-        Document { id, content, title, origin, encoding: None, repaired: 0, kept, attached: Vec::new() }
+        let attached = Vec::new();
+        Document { id, content, title, origin, encoding: None, repaired: 0, kept, attached, unread: 0 }
     }
 }
 
@@ -238,12 +249,13 @@ struct Text {
 }
 
 impl Reading {
+    /// Returns the text of a file, the files inside of it, and how many other files inside of it are not read.
     fn file(
         &self,
         bytes: Box<dyn Read + Send>,
         format: FileFormat,
         size: u64,
-    ) -> Result<(Text, Vec<Attachment>), DocumentError> {
+    ) -> Result<(Text, Vec<Attachment>, u64), DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
             let kept = self.fields.kept(&Record::new());
@@ -254,7 +266,7 @@ impl Reading {
                     (Structured::plain(text), encoding, repaired)
                 }
             };
-            return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new()));
+            return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new(), 0));
         };
         let (bytes, encoding, repaired) = if format.is_text() {
             let declared = if format.declares_encoding() { decode::declared(&bytes) } else { None };
@@ -263,11 +275,11 @@ impl Reading {
         } else {
             (bytes, None, 0)
         };
-        let extracted = self.extracted(format, &bytes)?;
-        let title = title(&extracted.fields);
-        let kept = self.fields.kept(&extracted.fields);
-        let text = Text { content: extracted.content, title, encoding, repaired, kept };
-        Ok((text, extracted.attachments))
+        let Extracted { content, fields, repaired: in_parts, attachments, unread } =
+            self.extracted(format, &bytes)?;
+        let (title, kept) = (title(&fields), self.fields.kept(&fields));
+        let text = Text { content, title, encoding, repaired: repaired + in_parts, kept };
+        Ok((text, attachments, unread))
     }
 
     fn extracted(&self, format: DocumentFormat, bytes: &[u8]) -> Result<Extracted, DocumentError> {

@@ -74,6 +74,46 @@ fn texts_in_old_encodings_are_read_in_every_kind_of_file() {
 }
 
 #[test]
+fn texts_of_dos_and_of_classic_mac_os_are_read() {
+    let playground = Playground::new();
+    let cases: [(&str, &str, &[u8]); 5] = [
+        (
+            "IBM865",
+            "På søndag går vi på tur i skogen, og så spiser vi brødskiver ved bålet mens mørket kommer over åsene.",
+            b"P\x86 s\x9bndag g\x86r vi p\x86 tur i skogen, og s\x86 spiser vi br\x9bdskiver ved b\x86let mens m\x9brket kommer over \x86sene.",
+        ),
+        (
+            "x-mac-turkish",
+            "Çocuklar dün akşam şehir kütüphanesine gittiler ve güneş battığında eve döndüler.",
+            b"\x82ocuklar d\x9fn ak\xdfam \xdfehir k\x9ft\x9fphanesine gittiler ve g\x9fne\xdf batt\xdd\xdb\xddnda eve d\x9and\x9fler.",
+        ),
+        (
+            "IBM860",
+            "A reunião da comissão começa amanhã às nove horas. As crianças não vão à escola, porque há uma greve.",
+            b"A reuni\x84o da comiss\x84o come\x87a amanh\x84 \x85s nove horas. As crian\x87as n\x84o v\x84o \x85 escola, porque h\xa0 uma greve.",
+        ),
+        (
+            "IBM720",
+            "تبدأ أوقات العمل في الساعة الثامنة صباحا وتنتهي في الساعة الرابعة بعد الظهر.",
+            b"\xa2\xa0\xa7\x9a \x9a\xed\xe7\x9f\xa2 \x9f\xe9\xe3\xea\xe9 \xe5\xef \x9f\xe9\xab\x9f\xe3\xa1 \x9f\xe9\xa3\x9f\xea\xeb\xa1 \xad\xa0\x9f\xa5\x9f \xed\xa2\xeb\xa2\xec\xef \xe5\xef \x9f\xe9\xab\x9f\xe3\xa1 \x9f\xe9\xa9\x9f\xa0\xe3\xa1 \xa0\xe3\xa7 \x9f\xe9\xe2\xec\xa9.",
+        ),
+        (
+            "IBM861",
+            "Veðrið var gott í gær og börnin léku sér úti. Þau fóru í sundlaugina með ömmu sinni.",
+            b"Ve\x8cri\x8c var gott \xa1 g\x91r og b\x94rnin l\x82ku s\x82r \xa3ti. \x8dau f\xa2ru \xa1 sundlaugina me\x8c \x94mmu sinni.",
+        ),
+    ];
+    for (name, _, bytes) in &cases {
+        playground.write(&format!("docs/{name}.txt"), bytes);
+    }
+    playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    let found = texts(&playground);
+    for (name, text, _) in cases {
+        assert!(found.contains(&(format!("{name}.txt"), text.to_owned())), "{name}: {found:?}");
+    }
+}
+
+#[test]
 fn a_page_is_what_it_declares_if_that_makes_words() {
     let playground = Playground::new();
     let xml = |name: &str| {

@@ -81,9 +81,9 @@ fn auto_uses_the_gpu_if_there_is_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
     let ran = run(&playground, &["--device", "auto"]).expect(0);
-    match no_gpu() {
-        Some(_) => ran.says(" dimensions, CPU, ").says(" threads\n"),
-        None => ran.says("GPU 0 (CUDA)"),
+    match has_gpu() {
+        true => ran.says("GPU 0 (CUDA)"),
+        false => ran.says(" dimensions, CPU, ").says(" threads\n"),
     };
 }
 

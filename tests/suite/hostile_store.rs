@@ -55,10 +55,11 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Builds an index of `s3://bucket/docs/`. Ends the run after 20 seconds, or when it has more than 4 GiB of memory.
+    /// Builds an index of `s3://bucket/docs/`. Ends the run after 60 seconds of processor time, after five minutes of waiting, or when
+    /// it has more than 4 GiB of memory.
     fn build(&self, playground: &Playground) -> Ran {
         let arguments = ["build", "s3://bucket/docs/", "-o", "out.parquet", "--endpoint", &self.url];
-        let bounds = "ulimit -v 4194304; exec timeout 20 \"$0\" \"$@\"";
+        let bounds = "ulimit -v 4194304 -t 60; exec timeout 300 \"$0\" \"$@\"";
         let mut command = after(bounds, &playground.command(&arguments));
         command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
         command.env("AWS_SESSION_TOKEN", "the token");

@@ -132,6 +132,47 @@ fn a_message_is_its_subject_and_the_text_that_its_reader_sees() {
     assert_eq!(read(&playground), pairs(&expected));
 }
 
+/// The names of these encodings are not among those of the web.
+#[test]
+fn encodings_that_only_mail_names_are_decoded() {
+    let playground = Playground::new();
+    let named = |label: &str, body: &[u8]| {
+        let header = format!("Content-Type: text/plain; charset={label}\nContent-Transfer-Encoding: base64");
+        message(&header, &base64(body))
+    };
+    let shifted = b"Caf+AOk +ZeVnLIqe. 1 +- 1 +AKM";
+    let cases: [(&str, &[u8], &str); 6] = [
+        ("utf-7", shifted, "Café 日本語. 1 + 1 £"),
+        ("UNICODE-1-1-UTF-7", shifted, "Café 日本語. 1 + 1 £"),
+        ("latin10", b"Bucure\xbati", "București"),
+        ("iso-8859-14:1998", b"d\xf0r", "dŵr"),
+        // Nobody knows these names.
+        ("x-unknown", "Größe".as_bytes(), "Größe"),
+        ("unknown-8bit", b"\x1b$B?^=q4[\x1b(B", "図書館"),
+    ];
+    for (number, (label, body, _)) in cases.iter().enumerate() {
+        playground.write(&format!("docs/{number}.eml"), named(label, body));
+    }
+    let file = |label: &str, body: &[u8]| {
+        let header = format!(
+            "Content-Type: text/plain; charset={label}; name={label}.txt\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment"
+        );
+        (header, base64(body))
+    };
+    let binary: Vec<u8> = (0x80..=0xFF).flat_map(|byte| [byte, 0xFF - byte / 2]).collect();
+    let files = [file("utf-7", shifted), file("latin10", b"Bucure\xbati"), file("utf-8", &binary)];
+    let mut parts = vec![("Content-Type: text/plain", "see the files")];
+    parts.extend(files.iter().map(|(header, body)| (header.as_str(), body.as_str())));
+    playground.write("docs/files.eml", multipart("mixed", &parts));
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(3);
+    ran.says("failed: docs/files.eml/utf-8.txt: its encoding is unknown")
+        .says("10 documents: 6 embedded, 3 duplicates, 0 empty, 1 failed");
+    let found: Vec<String> = read(&playground).into_iter().map(|(_, text)| text).collect();
+    let mut expected: Vec<&str> = cases.iter().map(|(.., text)| *text).collect();
+    expected.extend(["# mixed see the files", cases[0].2, cases[2].2]);
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn fields_of_a_header_are_kept() {
     let playground = Playground::new();
@@ -181,7 +222,8 @@ fn attachments_of_known_formats_are_documents() {
     let arguments = ["build", "docs", "-o", "out.parquet", "--encoding", "shift_jis"];
     let ran = playground.run(&arguments).expect(3);
     ran.says("failed: docs/a.eml/broken.pdf: not readable as PDF: ")
-        .says("9 documents: 6 embedded, 2 duplicates, 0 empty, 1 failed");
+        .says("9 documents: 6 embedded, 2 duplicates, 0 empty, 1 failed")
+        .says("; skipped: 2 attachments of other formats");
     let expected = [
         ("a.eml", "# mixed see the files"),
         ("a.eml/report.pdf", "a page"),

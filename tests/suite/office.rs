@@ -1,14 +1,16 @@
 //! Office documents: what a person reads in Word, PowerPoint, OpenDocument and EPUB files.
 
 use std::collections::HashMap;
+use std::io::{Cursor, Read};
 
 use arrow::array::AsArray;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use qwen3_index::source::{Filter, Found, Roots};
+use zip::ZipArchive;
 
 use crate::make::{book, epub, odf, odp, odt, open_document, presentation, relationships, zip};
 use crate::pipeline::reading;
-use crate::util::Playground;
+use crate::util::{Playground, ids_and_texts};
 
 /// Returns the text of each file, which all must be readable.
 fn texts(files: &[(&str, Vec<u8>)]) -> HashMap<String, String> {
@@ -108,6 +110,85 @@ fn numbered_paragraphs_of_word_have_their_numbers() {
     let expected = "# Article 1. Scope ## 1.1 Birds a) gulls - grey all of them petrels and b) terns e) auks ## 1.2 Fish \
                     # Article 2. Fees ## 2.1 Ferry 第一条范围 plain";
     assert_eq!(text("a.docx", word(&body.concat(), &relations, &parts)), expected);
+}
+
+/// Programs that make documents from web pages embed them so.
+#[test]
+fn documents_inside_of_word_documents_are_a_part_of_their_text() {
+    let chunk = |n: usize| format!("<w:altChunk r:id=\"r{n}\"/>");
+    let relations = |names: &[&'static str]| names.iter().map(|name| ("aFChunk", *name)).collect::<Vec<_>>();
+    let archive = "MIME-Version: 1.0\nSubject: not shown\nContent-Type: multipart/related; boundary=cut\n\n--cut\nContent-Type: text/html; \
+                   charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n<p>from =C3=A9 archive</p>\n--cut--\n";
+    let parts = [
+        ("word/a.html", "<html><title>t</title><h2>A page</h2><ul><li>item</li></ul></html>"),
+        ("word/b.rtf", "{\\rtf1 rich {\\b text}\\par}"),
+        ("word/c.mht", archive),
+        ("word/d.txt", "plain text"),
+    ];
+    let names = relations(&["a.html", "b.rtf", "c.mht", "d.txt"]);
+    let body: String = (1..=4).map(|n| paragraph("", &format!("before {n}")) + &chunk(n)).collect();
+    let outer = word(&(body + &paragraph("", "after")), &names, &[]);
+    let inner = word(&paragraph("", "inner"), &[], &[]);
+    let nest = |inner: &[u8]| {
+        let outer = word(&chunk(1), &relations(&["b.docx"]), &[]);
+        with_parts(&outer, &[("word/b.docx", inner)])
+    };
+    let got = texts(&[("a.docx", with_parts(&outer, &parts)), ("b.docx", nest(&nest(&inner)))]);
+    let expected =
+        "before 1 ## A page - item before 2 rich text before 3 from é archive before 4 plain text after";
+    assert_eq!((&*got["a.docx"], &*got["b.docx"]), (expected, "inner"));
+
+    let playground = Playground::new();
+    playground.write("docs/a.docx", (0..8).fold(inner, |inner, _| nest(&inner)));
+    let xml = [("word/b.xml", "<?mso-application progid=\"Word.Document\"?><w:wordDocument/>")];
+    playground.write("docs/b.docx", with_parts(&word(&chunk(1), &relations(&["b.xml"]), &[]), &xml));
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(1);
+    let reason = "it embeds a document in a format that only Word can read (altChunk)";
+    for name in ["a", "b"] {
+        ran.says(&format!("failed: docs/{name}.docx: not readable as Word (DOCX): {reason}"));
+    }
+}
+
+/// Returns a package with more parts, or with others in the place of those with the same names.
+fn with_parts<T: AsRef<[u8]>>(package: &[u8], parts: &[(&str, T)]) -> Vec<u8> {
+    let mut archive = ZipArchive::new(Cursor::new(package)).unwrap();
+    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+    for at in 0..archive.len() {
+        let mut part = archive.by_index(at).unwrap();
+        let (name, mut content) = (part.name().unwrap().into_owned(), Vec::new());
+        part.read_to_end(&mut content).unwrap();
+        all.push((name, content));
+    }
+    all.retain(|(name, _)| parts.iter().all(|(other, _)| other != name));
+    all.extend(parts.iter().map(|(name, content)| ((*name).to_owned(), content.as_ref().to_vec())));
+    zip(&all.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_stray_byte_in_a_part_costs_itself_and_is_said() {
+    let playground = Playground::new();
+    let text = "Größe, caf~ und mehr";
+    let stray = |content: &[u8]| -> Vec<u8> {
+        content.iter().map(|&byte| if byte == b'~' { 0xE9 } else { byte }).collect()
+    };
+    let with_stray = |package: Vec<u8>, name: &str| {
+        let mut content = Vec::new();
+        let mut archive = ZipArchive::new(Cursor::new(&package)).unwrap();
+        archive.by_name(name).unwrap().read_to_end(&mut content).unwrap();
+        with_parts(&package, &[(name, stray(&content))])
+    };
+    playground.write("docs/a.odt", with_stray(odt(text), "content.xml"));
+    let flat = format!("<office:body><office:text><text:p>{text}</text:p></office:text></office:body>");
+    playground.write("docs/b.fodt", stray(open_document(&flat).as_bytes()));
+    playground.write("docs/c.docx", with_stray(word(&paragraph("", text), &[], &[]), "word/document.xml"));
+    let book = with_stray(book(&[&format!("<p>{text}</p>")], "", &[]), "OEBPS/text/chapter 1.xhtml");
+    playground.write("docs/d.epub", book);
+    let ran = playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    for (id, text) in ids_and_texts(&playground.path("out.parquet")) {
+        assert_eq!(text, "Größe, café und mehr", "{id}");
+        ran.says(&format!("docs/{id}: repaired 1 stray byte in its text"));
+    }
+    ran.says("4 documents: 1 embedded, 3 duplicates, 0 empty, 0 failed; repaired: 4 documents");
 }
 
 #[test]
@@ -296,6 +377,9 @@ fn open_documents_are_read_like_word_files() {
                     between c) auks | Tool | Drill # 2. Fees a note";
     let got = texts(&[("a.odt", odf(&document)), ("b.fodt", document.into_bytes())]);
     assert_eq!((&*got["a.odt"], &*got["b.fodt"]), (expected, expected));
+    // Programs write names with prefixes that they do not declare.
+    let undeclared = "<office:document xmlns:office=\"o\"><office:body><office:text><text:p x:y=\"z\">no names</text:p></office:text></office:body></office:document>";
+    assert_eq!(text("a.fodt", undeclared.into()), "no names");
 
     let frame = |attributes: &str, words: &str| {
         format!(

@@ -144,7 +144,12 @@ fn a_page_without_an_article_is_read_whole() {
     let thread = format!("T # Thread{}", format!(" Ana {PROSE}").repeat(8));
     let manual = page(&format!("<h1>Manual</h1><p>{PROSE}</p><p>{MORE}</p><p>{PROSE}</p><ul>{links}</ul>"));
     let manual = manual.replace("<title>", "<meta name=generator content='Docutils 0.18'><title>");
+    let of_theme = page(&format!(
+        "<div role=main class=document itemscope itemtype='http://schema.org/Article'><h1>Notes</h1><p>{PROSE}</p><p>{MORE}</p>\
+         <ul><li>New docs:<ul>{links}</ul></ul></div>"
+    ));
     check(&[
+        ("theme", of_theme, &format!("T # Notes {{P}} {{M}} - New docs:{listed}")),
         ("index", page(&format!("<h1>Manual</h1><ul>{links}</ul>")), &format!("T # Manual{listed}")),
         ("thread", page(&format!("<h1>Thread</h1><div id=comments>{posts}</div>")), &thread),
         (

@@ -7,7 +7,7 @@ use arrow::datatypes::Float64Type;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::make::{ods, xlsx};
+use crate::make::{ods, ole_file, xlsx};
 use crate::util::{Playground, ids_and_texts};
 
 fn read(playground: &Playground) -> Vec<(String, String)> {
@@ -134,6 +134,66 @@ fn a_sheet_with_a_text_column_gives_a_document_a_row() {
     playground.write("docs/b.ods", ods(&table("T", &(cells("id", "text") + &cells("r1", "one")))));
     let ran = playground.run_anew(&["build", "docs", "-o", "out.parquet"]).expect(3);
     ran.says("failed: docs/b.ods#T:2: the id `r1` is already used at docs/a.xlsx#One:3");
+}
+
+/// Returns a workbook of Excel 97 with one sheet. Its records are the kind and the content.
+fn xls(formats: &[(u16, &str)], cells: &[(u16, Vec<u8>)]) -> Vec<u8> {
+    let record =
+        |kind: u16, data: &[u8]| [&kind.to_le_bytes()[..], &(data.len() as u16).to_le_bytes(), data].concat();
+    let begin = |kind: u16| record(0x809, &[numbers(&[0x600, kind]), vec![0; 12]].concat());
+    let mut all = begin(5);
+    for (number, code) in formats {
+        let code = [numbers(&[*number, code.len() as u16]), vec![0], code.as_bytes().to_vec()].concat();
+        all.extend(record(0x41E, &code));
+    }
+    for (number, _) in [(0, "")].iter().chain(formats) {
+        all.extend(record(0xE0, &[numbers(&[0, *number]), vec![0; 16]].concat()));
+    }
+    let start = all.len() as u16 + 4 + 11 + 4;
+    all.extend(record(0x85, &[&numbers(&[start, 0, 0])[..], b"\x03\0One"].concat()));
+    all.extend(record(0xA, &[]));
+    all.extend(begin(16));
+    cells.iter().for_each(|(kind, data)| all.extend(record(*kind, data)));
+    all.extend(record(0xA, &[]));
+    ole_file("Workbook", &all)
+}
+
+fn numbers(numbers: &[u16]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+#[test]
+fn an_old_workbook_shows_its_formats_and_whole_texts() {
+    let playground = Playground::new();
+    let number = |column: u16, format: u16, value: f64| {
+        (0x203, [numbers(&[0, column, format]), value.to_le_bytes().to_vec()].concat())
+    };
+    let result = [numbers(&[1, 0, 0]), vec![0, 0, 0, 0, 0, 0, 0xFF, 0xFF], vec![0; 8]].concat();
+    let text = [&numbers(&[14])[..], b"\0a text "].concat();
+    let wide: Vec<u8> = [vec![1], "größer".encode_utf16().flat_map(u16::to_le_bytes).collect()].concat();
+    let cells = [
+        number(0, 0, 0.5),
+        number(1, 1, 0.125),
+        number(2, 2, 1249.5),
+        (6, result),
+        (0x207, text),
+        (0x3C, wide),
+        // Several numbers in a row: a half and a quarter, in hundredths.
+        (
+            0xBD,
+            [numbers(&[2, 0, 1]), vec![0xCB, 0, 0, 0], numbers(&[2]), vec![0x67, 0, 0, 0], numbers(&[1])]
+                .concat(),
+        ),
+    ];
+    playground.write("docs/a.xls", xls(&[(164, "0.0%"), (165, "#,##0.00\\ \"EUR\"")], &cells));
+    playground.run(&["build", "docs", "-o", "out.parquet"]).expect(0);
+    let shown = "# One | 0.5 | 12.5% | 1,249.50 EUR | a text größer | 50.0% | 0.25 EUR";
+    assert_eq!(read(&playground), pairs(&[("a.xls#One", shown)]));
+
+    playground.write("docs/a.xls", b"\x09\x08\x08\0\0\x05\x10\0");
+    playground.write("docs/b.xls", b"\x09\x04\x06\0\0\0\x10\0\0\0");
+    let ran = playground.run_anew(&["build", "docs", "-o", "out.parquet"]).expect(1);
+    ran.says("failed: docs/b.xls: not Excel (XLS) but a workbook of Excel 4 or older;");
 }
 
 /// A sheet may claim any size, and a cell any place and any number of repetitions.

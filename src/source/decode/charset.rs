@@ -71,11 +71,14 @@ impl Charset {
         Charset(Kind::SevenBit(encoding))
     }
 
-    /// Returns the encoding of a code page of Windows, by its number.
+    /// Returns the encoding of a code page, by the number that Windows gives it.
     pub fn for_code_page(number: i32) -> Option<Charset> {
         let label = match number {
             10_000 => "macintosh".to_owned(),
+            10_006 => "x-mac-greek".to_owned(),
             10_007 => "x-mac-cyrillic".to_owned(),
+            10_029 => "x-mac-ce".to_owned(),
+            10_081 => "x-mac-turkish".to_owned(),
             65_001 => "utf-8".to_owned(),
             1250..=1258 => format!("windows-{number}"),
             _ => format!("cp{number}"),

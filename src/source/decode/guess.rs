@@ -22,7 +22,7 @@ pub enum Guess {
 }
 
 /// The candidates: the label, the scripts and how much rarer than windows-1252 the encoding is, as a cost.
-const CANDIDATES: [(&str, &[Script], usize); 40] = {
+const CANDIDATES: [(&str, &[Script], usize); 51] = {
     use Script::{Arabic, Cyrillic, Greek, Hebrew, Latin, Thai, Vietnamese};
     [
         ("windows-1250", &[Latin], 100),
@@ -59,12 +59,23 @@ const CANDIDATES: [(&str, &[Script], usize); 40] = {
         ("IBM855", &[Cyrillic], 400),
         ("IBM857", &[Latin], 600),
         ("IBM862", &[Hebrew], 500),
-        ("IBM864", &[Arabic], 700),
         ("IBM869", &[Greek], 600),
         ("x-mac-ce", &[Latin], 600),
         ("x-mac-greek", &[Greek], 600),
         ("KZ-1048", &[Cyrillic], 500),
         ("PTCP154", &[Cyrillic], 600),
+        ("KOI8-T", &[Cyrillic], 700),
+        ("cp1125", &[Cyrillic], 600),
+        ("IBM720", &[Arabic], 700),
+        ("IBM860", &[Latin], 700),
+        ("IBM861", &[Latin], 700),
+        ("IBM863", &[Latin], 700),
+        ("IBM865", &[Latin], 700),
+        ("hp-roman8", &[Latin], 800),
+        ("x-mac-croatian", &[Latin], 800),
+        ("x-mac-icelandic", &[Latin], 800),
+        ("x-mac-romanian", &[Latin], 800),
+        ("x-mac-turkish", &[Latin], 800),
     ]
 };
 

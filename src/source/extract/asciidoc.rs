@@ -60,7 +60,7 @@ static BLOCK_MACRO: LazyLock<Regex> = LazyLock::new(|| pattern(r"^([a-z][\w-]*):
 
 /// A line with the attributes of the next block: `[source,sh]`, `[[id]]`.
 static BLOCK_ATTRIBUTES: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r##"^\[(?:\[[^\[\]]*\]|[\w.#%,"'{][^\s\]]*|[\w.#%"'{][^\]]*[,=%#][^\]]*|)\]$"##)
+    pattern(r"^\[(?:\[[^\[\]]*\]|(?:[\w.#%\x22'{-][^\s\],]*)?(?:,[^\]]*)?|[^\]]*\b[\w-]+=[^\]]*)\]$")
 });
 
 /// The mark of an item in a list.
@@ -759,6 +759,10 @@ mod tests {
             (
                 "[NOTE]\n====\nSome *words*.\n====\n\n[quote, Ann, A book]\n____\nQuoted.\n____\n\nNOTE: more\n\n[[anchor]]\nimage::a.png[A bird, 300]\n\ninclude::b.adoc[]\nifdef::c[]\nd\nendif::[]\n'''\ntoc::[]\n[see below for more]\n",
                 "Some words. Ann, A book Quoted. NOTE: more A bird d [see below for more]",
+            ),
+            (
+                "[,ruby]\n----\nputs 1\n----\n\n[-x, b=c]\n[role=note]\n[{attributes}]\ntwo\n\n[the 5% rule]\n[a = b]\n",
+                "puts 1 two [the 5% rule] [a = b]",
             ),
             (
                 "[cols=\"1,2\",options=\"header\"]\n|===\n|a |b\n\n|1\n|*2*\nmore\n2+|both a|x\n|===\n\n,===\nc,d\n,===\n",

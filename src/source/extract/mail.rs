@@ -1,8 +1,9 @@
-//! Extracts the text and the attachments of mail messages (RFC 5322 and MIME). No other module uses mail-parser.
+//! Extracts the text and the attachments of mail messages (RFC 5322 and MIME). No other module uses mail-parser or charset.
 
 use std::borrow::Cow;
 use std::path::Path;
 
+use charset::UTF_7;
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{
@@ -11,7 +12,7 @@ use mail_parser::{
 use memchr::memmem;
 
 use super::attachment::Attachment;
-use super::html;
+use super::{Extracted, html};
 use crate::error::ContentError;
 use crate::source::decode::{Charset, declared, decode, known_format};
 use crate::source::fields::Record;
@@ -29,14 +30,6 @@ const INVALID_RATIO: usize = 50;
 /// stays.
 const NAME_BYTES: usize = 200;
 
-/// What is in a message.
-pub struct Mail {
-    pub content: Structured,
-    /// What the header says. The record is empty if the caller did not ask for it.
-    pub fields: Record,
-    pub attachments: Vec<Attachment>,
-}
-
 /// Returns the subject as a heading, the text of the message, what its header says, and its attachments of supported formats.
 /// Pictures are among them if `wants_pictures` is true.
 ///
@@ -44,7 +37,7 @@ pub struct Mail {
 ///
 /// # Errors
 /// The content is not a message, or the message is encrypted.
-pub fn mail(bytes: &[u8], wants_fields: bool, wants_pictures: bool) -> Result<Mail, ContentError> {
+pub fn mail(bytes: &[u8], wants_fields: bool, wants_pictures: bool) -> Result<Extracted, ContentError> {
     if let Some(found) = known_format(bytes) {
         return Err(other_format(DocumentFormat::Eml, found));
     }
@@ -65,8 +58,17 @@ pub fn mail(bytes: &[u8], wants_fields: bool, wants_pictures: bool) -> Result<Ma
     }
     text.append(&body);
     let fields = if wants_fields { fields(&message) } else { Record::new() };
-    let attachments = attachments(&message, wants_pictures)?;
-    Ok(Mail { content: text.finish(), fields, attachments })
+    let (attachments, unread) = attachments(&message, wants_pictures);
+    Ok(Extracted { content: text.finish(), fields, attachments, unread, repaired: 0 })
+}
+
+/// Returns the text of a web page that is stored as a message with its pictures (MHTML).
+///
+/// # Errors
+/// The content is not a message.
+pub fn web_archive(bytes: &[u8]) -> Result<Structured, ContentError> {
+    let message = MessageParser::default().parse(bytes);
+    body(&message.ok_or_else(|| damaged(DocumentFormat::Eml, "it has no header of a message"))?)
 }
 
 /// Returns the message with a header in UTF-8. A header may be in the encoding of the body, against the rules.
@@ -162,8 +164,18 @@ fn html_text(source: &str) -> Structured {
 /// The encoding is neither named rightly nor detected. A few invalid bytes are left out instead, as many messages have some.
 fn decoded(message: &Message, part: &MessagePart, parsed: &str) -> Result<String, ContentError> {
     let bytes = raw(message, part);
-    let text = bytes.and_then(|bytes| {
-        let charset = charset(part).or_else(|| declared(&bytes));
+    let label = charset_label(part).map(str::as_bytes);
+    let known = label.map(Charset::for_label);
+    let parsed = match &bytes {
+        Some(bytes) if label.and_then(charset::Charset::for_label) == Some(UTF_7) => {
+            Cow::Owned(UTF_7.decode(bytes).0.into_owned())
+        }
+        _ => Cow::Borrowed(parsed),
+    };
+    // The parser knows more names of encodings than `Charset` does. What it does not know, it reads as UTF-8.
+    let only_parser_knows = |bytes: &[u8]| known == Some(None) && String::from_utf8_lossy(bytes) != parsed;
+    let text = bytes.filter(|bytes| !only_parser_knows(bytes)).and_then(|bytes| {
+        let charset = known.flatten().or_else(|| declared(&bytes));
         decode(bytes, None, charset).ok()
     });
     if let Some(decoded) = text {
@@ -186,9 +198,9 @@ fn raw(message: &Message, part: &MessagePart) -> Option<Vec<u8>> {
     }
 }
 
-/// Returns the encoding that a part names.
-fn charset(part: &MessagePart) -> Option<Charset> {
-    Charset::for_label(part.content_type()?.attribute("charset")?.as_bytes())
+/// Returns the name of the encoding that a part is in.
+fn charset_label<'a>(part: &'a MessagePart) -> Option<&'a str> {
+    part.content_type()?.attribute("charset")
 }
 
 /// Joins lines that the sender's program has broken inside of words (`DelSp` of RFC 3676), as in Japanese.
@@ -226,17 +238,26 @@ fn addresses(of: &Address) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the attachments of supported formats. Formats of rows are left out, because nobody named the fields of their texts.
-fn attachments(message: &Message, wants_pictures: bool) -> Result<Vec<Attachment>, ContentError> {
+/// Returns the attachments of supported formats, and the number of the others. Formats of rows are not read, because nobody named
+/// the fields of their texts.
+fn attachments(message: &Message, wants_pictures: bool) -> (Vec<Attachment>, u64) {
     let mut attachments = Vec::new();
+    let mut unread = 0;
     let mut names = Names::default();
     for (number, part) in (1..).zip(message.attachments()).filter(|(_, part)| !is_cut(part)) {
-        let Some(name) = file_name(part, number, wants_pictures) else { continue };
+        let Some(name) = file_name(part, number, wants_pictures) else {
+            unread += 1;
+            continue;
+        };
         let content = match &part.body {
-            PartType::Text(parsed) | PartType::Html(parsed) => match raw(message, part) {
-                Some(bytes) if charset(part).is_none() => bytes,
-                _ => format!("\u{FEFF}{}", decoded(message, part, parsed)?).into_bytes(),
-            },
+            PartType::Text(parsed) | PartType::Html(parsed) => {
+                let decoded = charset_label(part).and_then(|_| decoded(message, part, parsed).ok());
+                match decoded {
+                    Some(text) => format!("\u{FEFF}{text}").into_bytes(),
+                    // The attachment is read as a file, and may fail without the message.
+                    None => raw(message, part).unwrap_or_default(),
+                }
+            }
             PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes.to_vec(),
             // The parser keeps the bytes of the outer message if the inner one is not encoded.
             PartType::Message(_) if part.encoding == Encoding::None => raw(message, part).unwrap_or_default(),
@@ -246,7 +267,7 @@ fn attachments(message: &Message, wants_pictures: bool) -> Result<Vec<Attachment
         let (stem, extension) = name.split_at(name.rfind('.').unwrap_or(name.len()));
         attachments.push(Attachment { name: names.unique(stem, extension), content });
     }
-    Ok(attachments)
+    (attachments, unread)
 }
 
 /// Returns the name of an attachment without folders. A name without the right file extension gets that of the media type.

@@ -15,6 +15,7 @@ mod pdf;
 mod rst;
 mod rtf;
 mod subtitles;
+mod symbols;
 mod xml;
 
 use serde::{Deserialize, Serialize};
@@ -40,8 +41,12 @@ pub struct Extracted {
     /// What the document says about itself, such as `title` and `author`: the front matter or the metadata. The record is
     /// empty if the document says nothing, or if the caller did not ask for it.
     pub fields: Record,
+    /// How many stray bytes of the text were replaced or removed.
+    pub repaired: usize,
     /// The files inside the document that are documents of their own, such as the attachments of a mail.
     pub attachments: Vec<Attachment>,
+    /// Number of files inside the document that are not read.
+    pub unread: u64,
 }
 
 /// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8. Hands pages without text to
@@ -58,7 +63,6 @@ pub fn extract(
     scans: Option<&mut BlankPages>,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
-    let mut attachments = Vec::new();
     let (content, fields) = match format {
         DocumentFormat::Markdown => {
             let (front_matter, body) = front_matter::split(text()?);
@@ -68,23 +72,20 @@ pub fn extract(
         }
         DocumentFormat::Html | DocumentFormat::Xhtml => {
             let read = if format == DocumentFormat::Html { html::html } else { html::xhtml };
-            let page = read(text()?, page_part, wants_fields)?;
-            (page.content, page.fields)
+            return read(text()?, page_part, wants_fields)?.within(limits);
         }
         DocumentFormat::Pdf => pdf::pdf(content, wants_fields, scans)?,
-        DocumentFormat::Docx => office::docx(content, limits, wants_fields)?,
-        DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
-        DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
-        DocumentFormat::Epub => office::epub(content, limits, wants_fields)?,
+        DocumentFormat::Docx => return office::docx(content, limits, wants_fields)?.within(limits),
+        DocumentFormat::Pptx => return office::pptx(content, limits, wants_fields)?.within(limits),
+        DocumentFormat::Odt | DocumentFormat::Odp => {
+            return office::odf(content, format, limits, wants_fields)?.within(limits);
+        }
+        DocumentFormat::Epub => return office::epub(content, limits, wants_fields)?.within(limits),
         DocumentFormat::Rtf => {
             let rtf = rtf::rtf(content)?;
             (rtf.content, if wants_fields { rtf.fields } else { Record::new() })
         }
-        DocumentFormat::Eml => {
-            let mail = mail::mail(content, wants_fields, scans.is_some())?;
-            attachments = mail.attachments;
-            (mail.content, mail.fields)
-        }
+        DocumentFormat::Eml => return mail::mail(content, wants_fields, scans.is_some())?.within(limits),
         DocumentFormat::Notebook => notebook::notebook(text()?, wants_fields)?,
         DocumentFormat::Subtitles => (subtitles::subtitles(text()?)?, Record::new()),
         DocumentFormat::Xml => (xml::xml(text()?, limits, page_part)?, Record::new()),
@@ -93,8 +94,15 @@ pub fn extract(
         DocumentFormat::Org => org::org(text()?),
         DocumentFormat::ReStructuredText => (rst::rst(text()?), Record::new()),
     };
-    match limits.document_bytes {
-        max if content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
-        _ => Ok(Extracted { content, fields, attachments }),
+    Extracted { content, fields, ..Extracted::default() }.within(limits)
+}
+
+impl Extracted {
+    /// Refuses a text that is larger than a document may be.
+    fn within(self, limits: Limits) -> Result<Extracted, ContentError> {
+        match limits.document_bytes {
+            max if self.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
+            _ => Ok(self),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::mem;
 
+use super::symbols;
 use crate::error::ContentError;
 use crate::source::decode::{Charset, known_format};
 use crate::source::fields::Record;
@@ -27,6 +28,9 @@ const SKIPPED: [&str; 43] = [
 
 /// Groups with text that are marked as optional (`\*`). A reader skips other optional groups.
 const OPTIONAL: [&str; 3] = ["shpinst", "shptxt", "fldrslt"];
+
+/// Fonts of symbols whose signs are known.
+const SYMBOL_FONTS: [&str; 3] = ["Symbol", "Wingdings", "Wingdings 2"];
 
 /// What is in an RTF file.
 pub struct Rtf {
@@ -115,8 +119,8 @@ enum Font {
     /// As the document says.
     Document,
     CodePage(i32),
-    /// Signs instead of letters.
-    Symbols,
+    /// Signs instead of letters. A font that is not known by its name has an empty one.
+    Symbols(&'static str),
 }
 
 #[derive(Default)]
@@ -266,7 +270,10 @@ impl RtfReader {
             (_, "stylesheet") => self.begin(Destination::Styles),
             (_, "footnote") => self.begin(Destination::Note),
             (_, "listtext" | "pntext") => self.begin(Destination::ListMark),
-            (Destination::Fonts, "f") => self.group.font = value,
+            (Destination::Fonts, "f") => {
+                self.group.font = value;
+                self.name.clear();
+            }
             (Destination::Fonts, "fcharset") => drop(self.fonts.insert(self.group.font, charset(value))),
             (Destination::Fonts, "cpg") => drop(self.fonts.insert(self.group.font, Font::CodePage(value))),
             (Destination::Styles, "s") => self.style = value,
@@ -311,6 +318,8 @@ impl RtfReader {
         match word {
             "ansicpg" => self.code_page = value,
             "mac" => self.code_page = 10_000,
+            "pc" => self.code_page = 437,
+            "pca" => self.code_page = 850,
             "deff" => (self.default_font, self.group.font) = (value, value),
             "f" => self.group.font = value,
             "plain" => (self.group.is_hidden, self.group.font) = (false, self.default_font),
@@ -351,8 +360,11 @@ impl RtfReader {
             return;
         }
         let bytes = mem::take(&mut self.pending);
+        if self.group.destination == Destination::Fonts {
+            return self.font_name(&bytes);
+        }
         let pages = match self.fonts.get(&self.group.font) {
-            Some(Font::Symbols) => return self.push(&symbols(&bytes)),
+            Some(Font::Symbols(font)) => return self.push(&signs(font, &bytes)),
             Some(Font::CodePage(page)) => [*page, self.code_page],
             Some(Font::Document) | None => [self.code_page; 2],
         };
@@ -360,6 +372,16 @@ impl RtfReader {
         match pages.into_iter().find_map(decode) {
             Some(text) => self.push(&text),
             None => self.wrong_page = Some(pages[0]),
+        }
+    }
+
+    /// Reads a part of the name of a font, which ends with `;`. A font of symbols is known by its name.
+    fn font_name(&mut self, bytes: &[u8]) {
+        self.name.push_str(&String::from_utf8_lossy(bytes));
+        let Some(name) = self.name.strip_suffix(';') else { return };
+        let known = SYMBOL_FONTS.into_iter().find(|known| *known == name.trim());
+        if let (Some(known), None | Some(Font::Symbols(_))) = (known, self.fonts.get(&self.group.font)) {
+            self.fonts.insert(self.group.font, Font::Symbols(known));
         }
     }
 
@@ -375,7 +397,13 @@ impl RtfReader {
         }
         match unit {
             // Fonts of symbols have their signs in this private area.
-            0xF000..=0xF0FF => self.push(&symbols(&[unit.to_le_bytes()[0]])),
+            0xF000..=0xF0FF => {
+                let font = match self.fonts.get(&self.group.font) {
+                    Some(Font::Symbols(font)) => font,
+                    _ => "",
+                };
+                self.push(&signs(font, &[unit.to_le_bytes()[0]]));
+            }
             _ => self.push(&char::decode_utf16(units).filter_map(Result::ok).collect::<String>()),
         }
     }
@@ -506,12 +534,16 @@ fn level(outline: i32) -> Option<usize> {
 /// Returns how the bytes of a font with this character set are decoded.
 fn charset(number: i32) -> Font {
     Font::CodePage(match number {
-        2 => return Font::Symbols,
+        2 => return Font::Symbols(""),
         77 => 10_000,
-        128 => 932,
-        129 => 949,
-        134 => 936,
-        136 => 950,
+        85 => 10_006,
+        86 => 10_081,
+        88 => 10_029,
+        89 => 10_007,
+        78 | 128 => 932,
+        79 | 129 => 949,
+        80 | 134 => 936,
+        81 | 136 => 950,
         161 => 1253,
         162 => 1254,
         163 => 1258,
@@ -521,16 +553,19 @@ fn charset(number: i32) -> Font {
         204 => 1251,
         222 => 874,
         238 => 1250,
+        254 => 437,
+        255 => 850,
         _ => return Font::Document,
     })
 }
 
-/// Returns the signs of a font of symbols. Only bullets are kept, as the others mean different things in different fonts.
-fn symbols(bytes: &[u8]) -> String {
+/// Returns the signs that bytes show in a font of symbols. Without a known font, only bullets are kept, as the other bytes mean
+/// different things in different fonts.
+fn signs(font: &str, bytes: &[u8]) -> String {
     let sign = |byte: &u8| match byte {
-        0xB7 | 0xA7 => Some('•'),
         b' ' | b'\t' => Some(' '),
-        _ => None,
+        0xB7 | 0xA7 if font.is_empty() => Some('•'),
+        _ => symbols::character(font, 0xF000 + u32::from(*byte)),
     };
     bytes.iter().filter_map(sign).collect()
 }
@@ -541,7 +576,7 @@ mod tests {
 
     fn read(body: &str) -> String {
         let file = format!(
-            "{{\\rtf1\\ansi\\ansicpg1252\\deff0{{\\fonttbl{{\\f0\\fcharset0 Arial;}}{{\\f1\\fcharset134 SimSun;}}{{\\f2\\fcharset2 Symbol;}}{{\\f3\\fcharset128 MS Mincho;}}}}{body}}}"
+            "{{\\rtf1\\ansi\\ansicpg1252\\deff0{{\\fonttbl{{\\f0\\fcharset0 Arial;}}{{\\f1\\fcharset134 SimSun;}}{{\\f2\\fcharset2 Symbol;}}{{\\f3\\fcharset128 MS Mincho;}}{{\\f4\\fcharset2{{\\*\\panose 05}}Wingdings;}}\\f5\\fcharset2 Odd Signs;\\f6\\fcharset254 Terminal;}}{body}}}"
         );
         rtf(file.as_bytes()).unwrap().content.clean().into_text()
     }
@@ -563,6 +598,11 @@ mod tests {
             ("one\\line two\\tab three", "one two three"),
             ("a \\bin3 {{}b", "a b"),
             ("\\'zzx", "zzx"),
+            ("\\f2 a \\'a3\\f0  b {\\f4\\'fe \\u-3844?}{\\f5 x\\'b7}", "α ≤ b ☑ ✓•"),
+            ("\\f2\\u-3999?\\f0\\u-3999?", "α"),
+            ("\\f6 caf\\'82", "café"),
+            ("\\pc caf\\'82 \\'e0", "café α"),
+            ("\\pca caf\\'82 \\'e0", "café Ó"),
         ] {
             assert_eq!(read(body), text, "{body}");
         }

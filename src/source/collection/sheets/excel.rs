@@ -12,6 +12,7 @@ use calamine::{
 use serde_json::Value;
 use zip::ZipArchive;
 
+use super::biff::BiffWorkbook;
 use super::number::{NumberFormat, any_time, general};
 use super::sheet::{self, Cell, Sheet, Workbook};
 use crate::error::ContentError;
@@ -38,7 +39,7 @@ pub struct ExcelWorkbook<'a> {
 enum ExcelFile {
     Xlsx(Box<Xlsx<Input>>),
     Xlsb(Box<Xlsb<Input>>),
-    Xls(Box<Xls<Input>>),
+    Xls(Box<Xls<Input>>, Option<BiffWorkbook>),
 }
 
 impl<'a> ExcelWorkbook<'a> {
@@ -55,7 +56,9 @@ impl<'a> ExcelWorkbook<'a> {
                 })
             }
             CollectionFormat::Xls => {
-                Xls::new(input).map(|file| ExcelFile::Xls(Box::new(file))).map_err(|e| match e {
+                let records = BiffWorkbook::open(&mut input);
+                input.rewind().map_err(|e| damaged(format, &e))?;
+                Xls::new(input).map(|file| ExcelFile::Xls(Box::new(file), records)).map_err(|e| match e {
                     XlsError::Password => ContentError::Password,
                     e => damaged(format, &e),
                 })
@@ -79,7 +82,7 @@ impl<'a> ExcelWorkbook<'a> {
         let sheets = match &self.content {
             ExcelFile::Xlsx(workbook) => workbook.sheets_metadata(),
             ExcelFile::Xlsb(workbook) => workbook.sheets_metadata(),
-            ExcelFile::Xls(workbook) => workbook.sheets_metadata(),
+            ExcelFile::Xls(workbook, _) => workbook.sheets_metadata(),
         };
         let is_shown = |sheet: &&calamine::Sheet| {
             sheet.visible == SheetVisible::Visible && sheet.typ == SheetType::WorkSheet
@@ -106,7 +109,7 @@ impl ExcelFile {
         let properties = match self {
             ExcelFile::Xlsx(workbook) => workbook.workbook_properties().unwrap_or_default(),
             ExcelFile::Xlsb(workbook) => workbook.workbook_properties().unwrap_or_default(),
-            ExcelFile::Xls(workbook) => workbook.workbook_properties().unwrap_or_default(),
+            ExcelFile::Xls(workbook, _) => workbook.workbook_properties().unwrap_or_default(),
         };
         let WorkbookProperties { title, creator, subject, keywords, created, modified, .. } = properties;
         let date = modified.or(created);
@@ -146,7 +149,11 @@ impl ExcelFile {
                     rows.add(cell.get_position(), shown(cell.get_value(), None, is_1904))?;
                 }
             }
-            ExcelFile::Xls(workbook) => {
+            ExcelFile::Xls(workbook, records) => {
+                let records = records.as_ref().and_then(|records| {
+                    let place = workbook.sheets_metadata().iter().position(|sheet| sheet.name == name)?;
+                    Some((records, records.sheet(place)))
+                });
                 let is_1904 = workbook.has_1904_epoch();
                 let range = workbook.worksheet_range(name).map_err(|e| damaged(format, &e))?;
                 let (first_row, first_column) = range.start().unwrap_or_default();
@@ -154,7 +161,14 @@ impl ExcelFile {
                     // A sheet of XLS has at most 65,536 rows and 256 columns.
                     #[allow(clippy::cast_possible_truncation)]
                     let position = (first_row + row as u32, first_column + column as u32);
-                    rows.add(position, shown(value, None, is_1904))?;
+                    let number_format =
+                        records.as_ref().and_then(|(workbook, sheet)| workbook.format(sheet, position));
+                    let long = records.as_ref().and_then(|(_, sheet)| sheet.long_text(position));
+                    let content = match long {
+                        Some(text) => Some((text.to_owned(), text.into())),
+                        None => shown(value, number_format, is_1904),
+                    };
+                    rows.add(position, content)?;
                 }
             }
         }
@@ -222,7 +236,9 @@ fn check(input: &mut Input, request: &CollectionRequest) -> Result<Option<&'stat
     input.rewind().map_err(|e| damaged(format, &e))?;
     let is_zip = start.starts_with(b"PK");
     let expected: &[u8] = if format == CollectionFormat::Xls { OLE } else { b"PK" };
-    let other = known_format(&start).filter(|_| !start.starts_with(expected));
+    let is_old = format == CollectionFormat::Xls && matches!(start[..], [9, 0 | 2 | 4, 4 | 6 | 8, 0, ..]);
+    let old = is_old.then_some("a workbook of Excel 4 or older");
+    let other = old.or(known_format(&start).filter(|_| !start.starts_with(expected)));
     // A ZIP archive with a password is in an OLE file.
     if let Some(found) = other.filter(|_| !start.starts_with(OLE)) {
         return Err(ContentError::OtherKind { kind: format.name().to_owned(), found: found.to_owned() });

@@ -1,7 +1,6 @@
 //! Reads the spreadsheets of OpenDocument (ISO/IEC 26300). A file has the text that each cell shows, so no format is applied.
 
 use std::collections::HashSet;
-use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read};
 use std::mem;
 
@@ -45,12 +44,13 @@ impl<'a> OpenWorkbook<'a> {
     pub fn open(file: StdinFile, request: &'a CollectionRequest) -> Result<Self, ContentError> {
         let size = file.size();
         let mut input = file.reader();
-        let start = input.fill_buf().map_err(|e| damaged("it cannot be read", &e))?;
+        let start = input.fill_buf().map_err(|e| damaged(format!("it cannot be read ({e})")))?;
         let kind = CollectionFormat::Ods.name().to_owned();
         if let Some(found) = known_format(start).filter(|_| !start.starts_with(b"PK")) {
             return Err(ContentError::OtherKind { kind, found: found.to_owned() });
         }
-        let archive = ZipArchive::new(input).map_err(|e| damaged("it is not a complete ZIP archive", &e))?;
+        let archive = ZipArchive::new(input)
+            .map_err(|e| damaged(format!("it is not a complete ZIP archive (zip: {e})")))?;
         let mut workbook = OpenWorkbook { archive, request, size };
         if workbook.description("mimetype").is_some_and(|found| !found.starts_with(MEDIA_TYPE)) {
             return Err(ContentError::OtherKind { kind, found: "another OpenDocument file".to_owned() });
@@ -104,7 +104,10 @@ impl<'a> OpenWorkbook<'a> {
 impl CollectionReader for OpenWorkbook<'_> {
     fn read(mut self: Box<Self>, outbox: &mut Outbox) -> io::Result<()> {
         let properties = self.properties();
-        let part = self.archive.by_name("content.xml").map_err(|e| damaged("it has no content", &e))?;
+        let part = self
+            .archive
+            .by_name("content.xml")
+            .map_err(|e| damaged(format!("it has no content (zip: {e})")))?;
         let expansion = self.request.limits.expansion;
         let left = part.compressed_size().saturating_mul(expansion).max(EXPANSION_FREE_BYTES);
         let part = Limited { inner: part, left, expansion };
@@ -177,7 +180,7 @@ impl<R: BufRead> Xml<R> {
                     repetition(&start, "table:number-rows-repeated")
                 }
                 Event::End(end) if end.name().as_ref() == b"table:table" => return Ok(()),
-                Event::Eof => return Err(damaged("it ends inside of a table", &"no end").into()),
+                Event::Eof => return Err(damaged("it ends inside of a table").into()),
                 _ => continue,
             };
             let cells = self.row()?;
@@ -204,7 +207,7 @@ impl<R: BufRead> Xml<R> {
                     (start.into_owned(), is_cell)
                 }
                 Event::End(end) if end.name().as_ref() == b"table:table-row" => return Ok(cells),
-                Event::Eof => return Err(damaged("it ends inside of a row", &"no end")),
+                Event::Eof => return Err(damaged("it ends inside of a row")),
                 _ => continue,
             };
             if !is_cell {
@@ -250,7 +253,7 @@ impl<R: BufRead> Xml<R> {
                     }
                     _ => continue,
                 },
-                Event::Eof => return Err(damaged("it ends inside of a cell", &"no end")),
+                Event::Eof => return Err(damaged("it ends inside of a cell")),
                 event => {
                     if paragraphs > 0 {
                         shown.push_str(&text(&event)?);
@@ -297,7 +300,7 @@ fn content(start: &BytesStart, text: String) -> Option<(String, Value)> {
 
 /// Returns the text of an event.
 fn text(event: &Event) -> Result<String, ContentError> {
-    let undecodable = |e| damaged("it is not UTF-8", &e);
+    let undecodable = |e| damaged(format!("it is not UTF-8 ({e})"));
     Ok(match event {
         Event::Text(text) => text.decode().map_err(undecodable)?.into_owned(),
         Event::CData(text) => text.decode().map_err(undecodable)?.into_owned(),
@@ -332,10 +335,9 @@ fn unreadable(error: quick_xml::Error) -> ContentError {
     {
         return ContentError::Expands { max: *max };
     }
-    damaged("its content is not valid XML", &error)
+    damaged(format!("its content is not valid XML (quick-xml: {error})"))
 }
 
-fn damaged(what: &str, error: &dyn Display) -> ContentError {
-    let reason = format!("{what} ({error})");
-    ContentError::Damaged { kind: CollectionFormat::Ods.name().to_owned(), reason }
+fn damaged(reason: impl Into<String>) -> ContentError {
+    ContentError::Damaged { kind: CollectionFormat::Ods.name().to_owned(), reason: reason.into() }
 }

@@ -60,6 +60,12 @@ pub fn leave_out_surroundings(page: &mut Page) {
 fn declared(page: &Page) -> Declared {
     let mut declared = Declared::Nothing;
     for at in 0..page.len() {
+        let has = |name, of: &str| page.attribute(at, name).is_some_and(|value| &*value == of);
+        // The theme of Read the Docs calls each page of a documentation an article.
+        if has("role", "main") && has("class", "document") {
+            declared = Declared::Documentation;
+            continue;
+        }
         if page
             .attribute(at, "itemtype")
             .is_some_and(|kind| ARTICLES.iter().any(|article| kind.ends_with(article)))

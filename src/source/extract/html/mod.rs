@@ -79,7 +79,7 @@ fn extract(dom: &RcDom, part: PagePart, wants_fields: bool) -> Result<Extracted,
     content.block(BlockKind::Paragraph, &metadata::title(&page).unwrap_or_default());
     content.append(&body);
     let fields = if wants_fields { metadata::fields(&page) } else { Default::default() };
-    Ok(Extracted { content: content.finish(), fields, attachments: Vec::new() })
+    Ok(Extracted { content: content.finish(), fields, ..Extracted::default() })
 }
 
 /// Returns the text of an article that the page does not show without its scripts: the longest one in JSON-LD, or else the longest

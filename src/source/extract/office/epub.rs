@@ -11,7 +11,7 @@ use super::package::{Package, folder, in_folder};
 use super::xml::{attribute, child, descend, elements, parse, text_of};
 use crate::error::ContentError;
 use crate::source::document::{Limits, PagePart};
-use crate::source::extract::html;
+use crate::source::extract::{Extracted, html};
 use crate::source::fields::Record;
 use crate::source::format::DocumentFormat;
 use crate::text::blocks::{BlockWriter, Structured};
@@ -24,7 +24,7 @@ const FONT_OBFUSCATION: [&str; 2] = ["http://www.idpf.org/2008/embedding", "http
 ///
 /// # Errors
 /// The content is damaged, protected, has another format or exceeds a limit.
-pub fn epub(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structured, Record), ContentError> {
+pub fn epub(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<Extracted, ContentError> {
     let format = DocumentFormat::Epub;
     let mut package = Package::open(bytes, format, limits)?;
     refuse_protected(&mut package)?;
@@ -44,7 +44,7 @@ pub fn epub(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structu
         text.append(&chapter_text(&page)?);
     }
     let fields = if wants_fields { fields(xml.root_element()) } else { Map::new() };
-    Ok((text.finish(), fields))
+    Ok(Extracted { content: text.finish(), fields, repaired: package.repaired, ..Extracted::default() })
 }
 
 /// Refuses a book whose text is encrypted.

@@ -10,7 +10,6 @@ mod ooxml;
 mod package;
 mod pptx;
 mod reading_order;
-mod symbols;
 mod xml;
 
 pub use docx::docx;

@@ -32,6 +32,8 @@ pub struct Package<'a> {
     limits: Limits,
     /// How many bytes may still be decompressed. A part that is read twice counts twice.
     left: u64,
+    /// How many stray bytes of its texts were replaced or removed.
+    pub repaired: usize,
 }
 
 impl<'a> Package<'a> {
@@ -57,7 +59,7 @@ impl<'a> Package<'a> {
                 parts.entry(key(&name)).or_insert(at);
             }
         }
-        Ok(Package { archive, parts, format, limits, left: limits.document_bytes })
+        Ok(Package { archive, parts, format, limits, left: limits.document_bytes, repaired: 0 })
     }
 
     /// Returns the text of a part. Returns `None` if the package does not contain the part.
@@ -65,6 +67,19 @@ impl<'a> Package<'a> {
     /// # Errors
     /// The part is damaged, is no text or exceeds a limit.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, ContentError> {
+        let Some(bytes) = self.bytes(name)? else { return Ok(None) };
+        let declared = declared(&bytes);
+        let decoded = decode(bytes, None, declared)
+            .map_err(|_| self.unreadable(format!("its part {name} is not text")))?;
+        self.repaired += decoded.repaired;
+        Ok(Some(decoded.text))
+    }
+
+    /// Returns the content of a part. Returns `None` if the package does not contain the part.
+    ///
+    /// # Errors
+    /// The part is damaged or exceeds a limit.
+    pub fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, ContentError> {
         let Some(&at) = self.parts.get(&key(name)) else { return Ok(None) };
         let format = self.format;
         let failed = |error: &dyn Display| {
@@ -86,11 +101,7 @@ impl<'a> Package<'a> {
             return Err(ContentError::Expands { max: self.limits.expansion });
         }
         self.left -= read;
-        let declared = declared(&bytes);
-        match decode(bytes, None, declared) {
-            Ok(decoded) if decoded.repaired == 0 => Ok(Some(decoded.text)),
-            _ => Err(self.unreadable(format!("its part {name} is not text"))),
-        }
+        Ok(Some(bytes))
     }
 
     /// Returns the text of a part that the document cannot be read without.

@@ -16,7 +16,7 @@ use super::reading_order::{Positioned, in_reading_order};
 use super::xml::{attribute, child, descend, elements, parse};
 use crate::error::ContentError;
 use crate::source::document::Limits;
-use crate::source::fields::Record;
+use crate::source::extract::Extracted;
 use crate::source::format::DocumentFormat;
 use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
@@ -40,7 +40,7 @@ const REPEATED: &str = "repeated";
 ///
 /// # Errors
 /// The content is damaged, has another format or exceeds a limit.
-pub fn pptx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structured, Record), ContentError> {
+pub fn pptx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<Extracted, ContentError> {
     let mut package = Package::open(bytes, DocumentFormat::Pptx, limits)?;
     let of_package = Relations::of(&mut package, "")?;
     let Some(main) = of_package.first("officeDocument") else {
@@ -64,7 +64,7 @@ pub fn pptx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structu
         write_slide(&mut package, name, number, &mut layouts, &mut text)?;
     }
     let fields = if wants_fields { fields(&mut package, &of_package)? } else { Map::new() };
-    Ok((text.finish(), fields))
+    Ok(Extracted { content: text.finish(), fields, repaired: package.repaired, ..Extracted::default() })
 }
 
 /// Writes a slide and its notes.

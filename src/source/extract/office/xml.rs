@@ -16,6 +16,14 @@ pub fn parse<'a>(format: DocumentFormat, part: &str, xml: &'a str) -> Result<Doc
         .map_err(|e| damaged(format, format!("its part {part} is not valid XML (roxmltree: {e})")))
 }
 
+/// Returns the first prefix of a name that a document uses and does not declare.
+pub fn undeclared_prefix(xml: &str) -> Option<String> {
+    match Document::parse(xml) {
+        Err(roxmltree::Error::UnknownNamespace(prefix, _)) => Some(prefix),
+        _ => None,
+    }
+}
+
 /// Returns the children with this local name.
 pub fn elements<'a, 'input>(
     node: Node<'a, 'input>,

@@ -2,6 +2,7 @@
 //!
 //! The names of parts and elements are defined in ECMA-376 (Office Open XML), part 1, chapters 11 and 17.
 
+mod embedded;
 mod numbering;
 mod styles;
 
@@ -11,16 +12,16 @@ use std::mem;
 use roxmltree::Node;
 use serde_json::Map;
 
+use self::embedded::embedded_text;
 use self::numbering::{ListLabel, Numbering};
 use self::styles::WordStyles;
 use super::drawing::{alternative, graphics, is_hidden};
 use super::ooxml::{Relations, fields, relation_id};
 use super::package::Package;
-use super::symbols;
 use super::xml::{attribute, child, descend, elements, is_on, parse, value};
 use crate::error::ContentError;
 use crate::source::document::Limits;
-use crate::source::fields::Record;
+use crate::source::extract::{Extracted, symbols};
 use crate::source::format::DocumentFormat;
 use crate::text::blocks::{BlockKind, BlockWriter, Structured};
 
@@ -35,18 +36,18 @@ const VML: &str = "urn:schemas-microsoft-com:vml";
 ///
 /// # Errors
 /// The content is damaged, has another format or exceeds a limit.
-pub fn docx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structured, Record), ContentError> {
+pub fn docx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<Extracted, ContentError> {
+    read(bytes, limits, wants_fields, 0)
+}
+
+/// Reads a document that is inside of `depth` other documents.
+fn read(bytes: &[u8], limits: Limits, wants_fields: bool, depth: usize) -> Result<Extracted, ContentError> {
     let mut package = Package::open(bytes, DocumentFormat::Docx, limits)?;
     let of_package = Relations::of(&mut package, "")?;
     let Some(main) = of_package.first("officeDocument") else {
         return Err(package.unreadable("it contains no document"));
     };
     let of_main = Relations::of(&mut package, main)?;
-    if of_main.first("aFChunk").is_some() {
-        return Err(
-            package.unreadable("it embeds a document of another format (altChunk), which only Word can read")
-        );
-    }
     let mut part = |kind| of_main.first(kind).map_or(Ok(None), |name| package.text(name));
     let (styles, numbering) = (part("styles")?, part("numbering")?);
     let numbering = match numbering {
@@ -54,7 +55,15 @@ pub fn docx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structu
         None => Numbering::default(),
     };
     let styles = styles.map(|xml| WordStyles::of(&xml, &numbering)).transpose()?.unwrap_or_default();
-    let graphics = graphics(&mut package, &of_main)?;
+    let mut graphics = graphics(&mut package, &of_main)?;
+    for relation in of_main.iter().filter(|relation| relation.kind == "aFChunk") {
+        let bytes = package.bytes(&relation.target)?.unwrap_or_default();
+        let embedded = embedded_text(&relation.target, bytes, limits, depth)?;
+        let embedded = embedded.ok_or_else(|| {
+            package.unreadable("it embeds a document in a format that only Word can read (altChunk)")
+        })?;
+        graphics.insert(relation.id.clone(), embedded);
+    }
     let mut writer = DocxWriter { styles, numbering, graphics, text: BlockWriter::default() };
     for name in [Some(main), of_main.first("footnotes"), of_main.first("endnotes")].into_iter().flatten() {
         let xml = package.required(name)?;
@@ -66,14 +75,19 @@ pub fn docx(bytes: &[u8], limits: Limits, wants_fields: bool) -> Result<(Structu
         writer.write(root);
     }
     let fields = if wants_fields { fields(&mut package, &of_package)? } else { Map::new() };
-    Ok((writer.text.finish(), fields))
+    Ok(Extracted {
+        content: writer.text.finish(),
+        fields,
+        repaired: package.repaired,
+        ..Extracted::default()
+    })
 }
 
 /// Writes the text of the parts of a document.
 struct DocxWriter {
     styles: WordStyles,
     numbering: Numbering,
-    /// The texts of diagrams and charts, keyed by the id of the reference to them. Each is written once.
+    /// The texts of diagrams, charts and embedded documents, keyed by the id of the reference to them. Each is written once.
     graphics: HashMap<String, Structured>,
     text: BlockWriter,
 }
@@ -175,6 +189,10 @@ impl DocxWriter {
                 "relIds" | "chart" => {
                     let graphic = relation_id(node).and_then(|id| self.graphics.remove(id));
                     around.anchored.extend(graphic.map(DocxStep::Graphic));
+                }
+                "altChunk" => {
+                    let embedded = relation_id(node).and_then(|id| self.graphics.remove(id));
+                    steps.extend(embedded.map(DocxStep::Graphic));
                 }
                 "txbxContent" => around.anchored.extend(node.children().map(DocxStep::Visit)),
                 _ => {
@@ -310,7 +328,7 @@ mod tests {
             ("word/styles.xml", &format!("<w:styles xmlns:w=\"w\">{styles}</w:styles>")),
         ]);
         let limits = Limits { document_bytes: 1 << 20, seconds: 1, expansion: 100 };
-        docx(&package, limits, false).map(|(content, _)| content.clean().text().to_owned())
+        docx(&package, limits, false).map(|read| read.content.clean().text().to_owned())
     }
 
     #[test]

@@ -11,13 +11,17 @@ use serde_json::{Map, Value};
 use self::styles::OdfStyles;
 use self::text::{write_document, write_slides};
 use super::package::Package;
-use super::xml::{child, elements, parse, text_of};
+use super::xml::{child, elements, parse, text_of, undeclared_prefix};
 use crate::error::ContentError;
-use crate::source::decode::{declared, decode};
+use crate::source::decode::{Decoded, declared, decode};
 use crate::source::document::Limits;
+use crate::source::extract::Extracted;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
 use crate::text::blocks::{BlockWriter, Structured};
+
+/// Maximum number of prefixes that a document may use without declaring them.
+const PREFIXES_MAX: usize = 16;
 
 /// Returns the text of a document or of the slides of a presentation. Returns the properties of the document if `wants_fields`
 /// is set.
@@ -33,7 +37,7 @@ pub fn odf(
     format: DocumentFormat,
     limits: Limits,
     wants_fields: bool,
-) -> Result<(Structured, Record), ContentError> {
+) -> Result<Extracted, ContentError> {
     if bytes.trim_ascii_start().starts_with(b"<") || bytes.starts_with(b"\xEF\xBB\xBF<") {
         return flat(bytes, format, wants_fields);
     }
@@ -54,21 +58,30 @@ pub fn odf(
         Some(xml) => fields(parse(format, "meta.xml", &xml)?.root_element()),
         None => Map::new(),
     };
-    Ok((text(content.root_element(), styles, format)?, fields))
+    let content = text(content.root_element(), styles, format)?;
+    Ok(Extracted { content, fields, repaired: package.repaired, ..Extracted::default() })
 }
 
 /// Reads a document that is one XML file (`.fodt`).
-fn flat(
-    bytes: &[u8],
-    format: DocumentFormat,
-    wants_fields: bool,
-) -> Result<(Structured, Record), ContentError> {
+fn flat(bytes: &[u8], format: DocumentFormat, wants_fields: bool) -> Result<Extracted, ContentError> {
     let decoded = decode(bytes.to_vec(), None, declared(bytes));
-    let xml = decoded.map_err(|e| damaged(format, e.to_string()))?.text;
-    let xml = xml.strip_prefix('\u{FEFF}').unwrap_or(&xml);
-    let xml = parse(format, "document", xml)?;
+    let Decoded { text: xml, repaired, .. } = decoded.map_err(|e| damaged(format, e.to_string()))?;
+    let xml = with_all_prefixes(xml);
+    let xml = parse(format, "document", &xml)?;
     let fields = if wants_fields { fields(xml.root_element()) } else { Map::new() };
-    Ok((text(xml.root_element(), OdfStyles::default(), format)?, fields))
+    let content = text(xml.root_element(), OdfStyles::default(), format)?;
+    Ok(Extracted { content, fields, repaired, ..Extracted::default() })
+}
+
+/// Declares the prefixes of names that a document does not declare. LibreOffice reads such documents, and namespaces are ignored
+/// here.
+fn with_all_prefixes(mut xml: String) -> String {
+    const ROOT: &str = "<office:document";
+    for _ in 0..PREFIXES_MAX {
+        let (Some(prefix), Some(root)) = (undeclared_prefix(&xml), xml.find(ROOT)) else { break };
+        xml.insert_str(root + ROOT.len(), &format!(" xmlns:{prefix}=\"{prefix}\""));
+    }
+    xml
 }
 
 fn text(root: Node, mut styles: OdfStyles, format: DocumentFormat) -> Result<Structured, ContentError> {
