@@ -63,7 +63,12 @@ impl Session {
     ///
     /// # Errors
     /// The errors of [`IndexWriter::publish`].
-    pub fn publish(&mut self, writer: IndexWriter, stale: u32) -> anyhow::Result<Written> {
+    pub fn publish(
+        &mut self,
+        writer: IndexWriter,
+        stale: u32,
+        outdated: Vec<String>,
+    ) -> anyhow::Result<Written> {
         let (place, lock) = (&self.place, &mut self.lock);
         let unreported = lock.as_ref().and_then(Lock::note).map(str::to_owned);
         let mut remember = |content: &str| match lock.as_mut() {
@@ -73,7 +78,7 @@ impl Session {
         let delta = self.delta.as_ref();
         let delta =
             delta.map(|place| DeltaOutput { place, unreported: unreported.clone(), remember: &mut remember });
-        let written = writer.publish(delta, stale);
+        let written = writer.publish(delta, stale, outdated);
         if let (Err(_), Some(lock)) = (&written, lock) {
             // The run fails with the error that it has. A note about a file that is not in place is harmless.
             let _ = lock.set_note(unreported);
