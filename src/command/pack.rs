@@ -36,7 +36,7 @@ pub fn run(arguments: &PackArguments, format: LogFormat) -> anyhow::Result<Exit>
         documents.seen > 0 || arguments.allow_empty,
         "standard input: has no rows; check the inputs of the process that wrote it, or allow an empty index with --allow-empty"
     );
-    let written = writer.publish(None, 0)?;
+    let written = writer.publish(None, 0, Vec::new())?;
     tell(&written, &documents, arguments, &reporter);
     lock.into_iter().for_each(Lock::release);
     let exit = output::exit(&old, &written.published);

@@ -22,6 +22,9 @@ use crate::storage::place::{Place, Published};
 /// The column of a delta that says what happened to the row: `removed`, `changed` or `added`.
 pub const OPERATION: &str = "op";
 
+/// Limit on the rows whose vectors are compared at a time.
+const COMPARED_ROWS: usize = 8192;
+
 /// The row numbers of all rows that differ between two files. Each list is in ascending order.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -33,11 +36,25 @@ pub struct Changes {
     pub removed: Vec<u32>,
 }
 
+/// When a row of the new file is equal to a row of the old file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likeness {
+    /// Never, because the files have other columns.
+    None,
+    /// If text, kept values and vector are equal.
+    ByVector,
+    /// If text and kept values are equal, because then the vectors are equal too.
+    ByText,
+}
+
 impl Changes {
-    /// Compares the rows with equal ids. `is_alike` says that equal texts have equal vectors in both files, and that both files
-    /// have the same kept columns. If `is_alike` is false, every row with an id that is in both files is listed as changed.
-    pub fn between(old: Option<&IndexFile>, new: &IndexFile, is_alike: bool) -> Self {
+    /// Compares the rows with equal ids.
+    ///
+    /// # Errors
+    /// The vectors cannot be read.
+    pub fn between(old: Option<&IndexFile>, new: &IndexFile, likeness: Likeness) -> anyhow::Result<Self> {
         let mut changes = Changes::default();
+        let mut of_equal_texts = Vec::new();
         let mut is_left = vec![true; old.map_or(0, |old| old.rows() as usize)];
         // If one file has one row per document and the other file has one row per chunk, the two files have no rows in common,
         // even if ids are equal.
@@ -50,17 +67,35 @@ impl Changes {
                     (Some(there), Some(old)) => {
                         is_left[there as usize] = false;
                         let (text, kept) = new.row_digests(row);
-                        if !is_alike || !old.is_row(there, text, kept) {
+                        if likeness == Likeness::None || !old.is_row(there, text, kept) {
                             changes.changed.push(row);
+                        } else if likeness == Likeness::ByVector {
+                            of_equal_texts.push((there, row));
                         }
                     }
                     _ => changes.added.push(row),
                 }
             }
         }
+        if let Some(old) = same_kind {
+            changes.changed.extend(with_other_vectors(old, new, &of_equal_texts)?);
+            changes.changed.sort_unstable();
+        }
         changes.removed = (0..).zip(is_left).filter_map(|(row, is_left)| is_left.then_some(row)).collect();
-        changes
+        Ok(changes)
     }
+}
+
+/// Returns those rows of the new file that have another vector than their row of the old file.
+fn with_other_vectors(old: &IndexFile, new: &IndexFile, pairs: &[(u32, u32)]) -> anyhow::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for pairs in pairs.chunks(COMPARED_ROWS) {
+        let (before, now): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+        let (before, vectors) = (old.vectors(&before)?, new.vectors(&now)?);
+        let vectors = before.chunks(new.dim()).zip(vectors.chunks(new.dim()));
+        found.extend(now.iter().zip(vectors).filter(|(_, (before, now))| before != now).map(|(row, _)| row));
+    }
+    Ok(found)
 }
 
 /// Writes a delta with one row per change and puts the delta in place. The columns are `id`, [`OPERATION`], and the other columns

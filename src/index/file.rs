@@ -1,5 +1,6 @@
 //! An index file that was read whole and is undamaged. Finds rows by the document's id and by text.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -38,8 +39,10 @@ pub struct Old {
 /// How much of an old index file a run can reuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reusable {
-    /// Nothing, because the vectors were made with other settings.
+    /// Nothing, because the rows are of another kind, or the vectors are those of another model.
     Nothing,
+    /// Only the rows of documents that cannot be read in this run. All texts have other vectors now.
+    StaleRows,
     /// Only the vectors of texts that are one chunk of at most this many tokens. Other texts are cut in another way now.
     OneChunk(usize),
     /// Only the vectors, which may have to be truncated. The new file will have a different fingerprint.
@@ -53,6 +56,11 @@ impl Old {
     /// new file, apart from truncation.
     pub fn has_vectors(&self) -> bool {
         matches!(self.reusable, Reusable::Vectors | Reusable::File)
+    }
+
+    /// Returns whether the rows of documents that cannot be read in this run can stay.
+    pub fn has_stale_rows(&self) -> bool {
+        self.reusable != Reusable::Nothing
     }
 
     /// Returns the most tokens of a text whose vector can be reused, if that of a longer text cannot.
@@ -79,6 +87,8 @@ pub struct IndexFile {
     /// Digests of the kept values, one per row; `None` if the file has no kept columns.
     kept: Option<Vec<u64>>,
     documents: Vec<DocumentStart>,
+    /// The documents whose vectors were made with other rules than those of the fingerprint.
+    outdated: HashSet<Digest>,
     by_text: OnceLock<Vec<u32>>,
     by_id: OnceLock<Vec<u32>>,
     /// Number of times that a row group was read for its vectors, added up over all row groups.
@@ -99,8 +109,10 @@ impl IndexFile {
         let format = part
             .vectors()
             .ok_or_else(|| part.error(anyhow!("it has no column vector that this tool writes")))?;
+        let outdated = part.metadata().map_or(&[][..], |metadata| &metadata.outdated);
         let mut index = IndexFile {
             format,
+            outdated: outdated.iter().map(|id| Digest::of(id.as_bytes())).collect(),
             texts: Vec::new(),
             embedded: None,
             kept: (part.fields().len() > COLUMNS.len()).then(Vec::new),
@@ -157,6 +169,22 @@ impl IndexFile {
             let found = by_text.partition_point(|&at| embedded[at as usize] < text);
             by_text.get(found).copied().filter(|&at| embedded[at as usize] == text)
         })
+    }
+
+    /// Finds a row with [`IndexFile::row_of_text`]. Returns `None` if its vector was made with other rules than those of the
+    /// fingerprint.
+    pub fn row_with_vector(&self, text: Digest, document: Option<u32>) -> Option<u32> {
+        self.row_of_text(text, document).filter(|&row| !self.is_outdated(self.document_of(row)))
+    }
+
+    /// Returns whether the vectors of a document were made with other rules than those of the fingerprint.
+    pub fn is_outdated(&self, document: u32) -> bool {
+        self.outdated.contains(&self.document_digest(document))
+    }
+
+    /// Returns whether equal texts may have other vectors in this file than its fingerprint says.
+    pub fn has_outdated(&self) -> bool {
+        !self.outdated.is_empty()
     }
 
     fn embedded(&self) -> &[Digest] {

@@ -52,7 +52,12 @@ impl Shards {
             .map(|(path, part)| (part.metadata().and_then(|metadata| metadata.shard), path))
             .collect();
         check_shards(&shards)?;
-        let metadata = Metadata { stale: parts.stale(), shard: None, ..parts.metadata().clone() };
+        let metadata = Metadata {
+            stale: parts.stale(),
+            outdated: parts.outdated(),
+            shard: None,
+            ..parts.metadata().clone()
+        };
         parts.sort_by_key(|part| part.metadata().and_then(|metadata| metadata.shard).map(Shard::index));
         row_count(parts.rows())?;
         Ok(Shards { parts, metadata })

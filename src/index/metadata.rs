@@ -98,8 +98,10 @@ pub enum Effect {
     Rows,
     /// Only texts of one chunk have the same vector.
     LongTexts,
-    /// No text has the same vector.
+    /// No text has the same vector. But old and new vectors can be compared with each other.
     AllTexts,
+    /// No row of the old file can stand beside the rows of this run.
+    AllRows,
 }
 
 /// A setting that can prevent a run from using old vectors.
@@ -174,14 +176,15 @@ impl Fingerprint {
                 found.push(SettingDifference { setting, name, effect });
             }
         };
-        let all = Effect::AllTexts;
+        let all = Effect::AllRows;
         let (old, new) = (&self.model, &wanted.model);
         let is_other = old.weights != new.weights || old.architecture != new.architecture;
         differ(is_other, Setting::Model, all, "the model".into());
         differ(old.tokenizer != new.tokenizer, Setting::Model, all, "the tokenizer".into());
         differ(old.pooling != new.pooling, Setting::Model, all, "the pooling".into());
         differ(old.layers != new.layers, Setting::Model, all, "the layers after the pooling".into());
-        differ(old.precision != new.precision, Setting::Model, all, "the precision of the device".into());
+        let is_other = old.precision != new.precision;
+        differ(is_other, Setting::Model, Effect::AllTexts, "the precision of the device".into());
         let (before, now) = (self.dim, wanted.dim);
         let name = format!("the dimensions ({before} before, now {now})");
         differ(before < now, Setting::Dim, all, name);
@@ -196,7 +199,7 @@ impl Fingerprint {
             RowKind::Documents => Effect::LongTexts,
             // The vector of a chunk depends on its own text only, unless a context that is too long was left out.
             RowKind::Chunks if is_default(&wanted.context) => Effect::Rows,
-            RowKind::Chunks => all,
+            RowKind::Chunks => Effect::AllTexts,
         };
         let is_other = self.chunking != wanted.chunking;
         differ(is_other, Setting::Tool, cut, "the rules for splitting long texts into chunks".into());
@@ -208,7 +211,7 @@ impl Fingerprint {
         };
         let (before, now) = (self.context, wanted.context);
         let name = format!("the context of chunks ({before} before, now {now})");
-        differ(before != now, cause(Setting::Context), all, name);
+        differ(before != now, cause(Setting::Context), Effect::AllTexts, name);
         let (before, now) = (self.max_tokens, wanted.max_tokens);
         differ(
             before != now,
@@ -249,6 +252,10 @@ pub struct Metadata {
     /// end of the file. In a merged file, these documents are at the end of each part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: u32,
+    /// The ids of stale documents whose vectors were made with other rules for long texts than those of the fingerprint. No run
+    /// reuses these vectors for a text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated: Vec<String>,
     /// The shard that the documents belong to; `None` if the file is not a shard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,

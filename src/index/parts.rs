@@ -97,8 +97,16 @@ impl Parts {
     /// Returns the number of stale documents in all files. A stale document could not be read when its file was made, so
     /// its rows were copied from an older file.
     pub fn stale(&self) -> u32 {
-        let metadata = self.parts.iter().filter_map(|(_, part)| part.metadata());
-        metadata.map(|metadata| metadata.stale).fold(0, u32::saturating_add)
+        self.each_metadata().map(|metadata| metadata.stale).fold(0, u32::saturating_add)
+    }
+
+    /// Returns the ids of the documents in all files whose vectors were made with other rules.
+    pub fn outdated(&self) -> Vec<String> {
+        self.each_metadata().flat_map(|metadata| metadata.outdated.iter().cloned()).collect()
+    }
+
+    fn each_metadata(&self) -> impl Iterator<Item = &Metadata> {
+        self.parts.iter().filter_map(|(_, part)| part.metadata())
     }
 
     /// Returns the paths of the files.

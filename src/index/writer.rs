@@ -6,7 +6,7 @@
 
 use anyhow::Context;
 
-use super::delta::{Changes, DeltaOutput};
+use super::delta::{Changes, DeltaOutput, Likeness};
 use super::file::{IndexFile, Old, Reusable};
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
@@ -96,7 +96,7 @@ impl<'a> IndexWriter<'a> {
 
     /// Completes the file, checks it, and puts it in place. If `delta` is given, also writes a delta. `stale` is the number of
     /// documents that could not be read, so that their rows are copied from the old file. These rows must be pushed after all
-    /// other rows.
+    /// other rows. `outdated` are the ids of those documents whose vectors were made with other rules.
     ///
     /// # Errors
     /// The file cannot be written, or has other content when it is read again. After an error, the old file is untouched, and no
@@ -104,8 +104,13 @@ impl<'a> IndexWriter<'a> {
     ///
     /// # Panics
     /// If two documents have the same id.
-    pub fn publish(mut self, delta: Option<DeltaOutput>, stale: u32) -> anyhow::Result<Written> {
-        self.metadata.stale = stale;
+    pub fn publish(
+        mut self,
+        delta: Option<DeltaOutput>,
+        stale: u32,
+        outdated: Vec<String>,
+    ) -> anyhow::Result<Written> {
+        (self.metadata.stale, self.metadata.outdated) = (stale, outdated);
         let old = self.old.map(|old| &old.file);
         if self.table.is_none() {
             if let Some(old) = old.filter(|old| self.is_complete(old)) {
@@ -124,10 +129,7 @@ impl<'a> IndexWriter<'a> {
             return Err(self.place.not_as_written(&"it has other rows"));
         }
         assert!(new.doubled_id().is_none(), "two documents have the same id");
-        let is_alike =
-            |old: &Old| old.has_vectors() && old.file.format() == new.format() && old.file.keeps(&self.kept);
-        let is_alike = self.old.is_some_and(is_alike);
-        let changes = Changes::between(old, &new, is_alike);
+        let changes = Changes::between(old, &new, self.likeness(&new))?;
         let bytes = file.as_file().metadata()?.len();
         // The delta is written before the file is put in place. If the file then cannot be put in place, the next run writes the
         // delta again, and applying a delta twice does no harm.
@@ -140,6 +142,14 @@ impl<'a> IndexWriter<'a> {
             }
         };
         Ok(self.written(bytes, Some(changes), content.to_string(), published))
+    }
+
+    fn likeness(&self, new: &IndexFile) -> Likeness {
+        match self.old {
+            Some(old) if old.file.format() != new.format() || !old.file.keeps(&self.kept) => Likeness::None,
+            Some(old) if old.has_vectors() && !old.file.has_outdated() => Likeness::ByText,
+            _ => Likeness::ByVector,
+        }
     }
 
     /// Returns the outcome. `changes` are those of a new file.
@@ -169,9 +179,8 @@ impl<'a> IndexWriter<'a> {
     /// no new file is written.
     fn is_complete(&self, old: &IndexFile) -> bool {
         let is_same = self.old.is_some_and(|old| old.reusable == Reusable::File) && old.keeps(&self.kept);
-        is_same
-            && self.rows == old.rows()
-            && old.metadata().map(|metadata| metadata.stale) == Some(self.metadata.stale)
+        let stale = |metadata: &Metadata| (metadata.stale, metadata.outdated.clone());
+        is_same && self.rows == old.rows() && old.metadata().map(stale) == Some(stale(&self.metadata))
     }
 
     /// Widens the types of the kept columns for the values of a row. Returns whether the Arrow type of a column has changed.

@@ -164,7 +164,7 @@ impl<'a> Account<'a> {
                 }
             }
         }
-        let stale = if old.has_vectors() {
+        let stale = if old.has_stale_rows() {
             missing.stale(|documents| file.document_ids(documents))?
         } else {
             Vec::new()
@@ -175,6 +175,9 @@ impl<'a> Account<'a> {
             TooFewDocuments::MostGone { removed, documents }
         );
         tally.stale = stale.len() as u64;
+        let is_outdated = |&document: &u32| !old.has_vectors() || file.is_outdated(document);
+        let outdated: Vec<u32> = stale.iter().copied().filter(is_outdated).collect();
+        tally.outdated = file.document_ids(&outdated)?;
         tally.gone = removed as u64;
         tally.all_ids_changed = missing.all_ids_changed();
         let rows = stale.iter().flat_map(|&document| file.rows_of(document)).collect();

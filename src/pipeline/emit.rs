@@ -157,6 +157,14 @@ impl Characters<'_> {
     }
 }
 
+/// Writes the id of the document and the number of the chunk into their columns, which come first. A file of an older version has no
+/// such columns.
+fn name_document(row: &mut Row) {
+    let named = [Value::from(row.id.document.as_str()), row.id.chunk.into()];
+    let others = row.kept.iter().skip(named.len()).cloned();
+    row.kept = named.into_iter().chain(others).collect();
+}
+
 /// Writes the stale rows, and reports each stale document once. Must be called after all other rows are written.
 ///
 /// # Errors
@@ -170,7 +178,10 @@ pub(super) fn emit_stale(
 ) -> anyhow::Result<()> {
     let keep = job.columns.names();
     for rows in rows.chunks(STALE_ROWS) {
-        let rows = file.rows_with(rows, &keep)?;
+        let mut rows = file.rows_with(rows, &keep)?;
+        if job.rows == RowKind::Chunks {
+            rows.iter_mut().for_each(name_document);
+        }
         for row in rows.iter().filter(|row| row.id.chunk.unwrap_or(0) == 0) {
             reporter.stale(&row.id.document);
             chunk_store.saw(&row.text);

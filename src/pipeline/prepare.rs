@@ -186,7 +186,7 @@ fn look_up(read: ReadDocument, job: &Job) -> LookedUp {
 /// Returns the row of the old file that has the vector of a document; `None` if there is none, or if rows are chunks.
 fn row_of(document: &Document, id: Digest, job: &Job) -> Option<u32> {
     let old = reusable(job).filter(|_| job.rows == RowKind::Documents)?;
-    old.row_of_text(Digest::of(document.content.text()), old.document(id))
+    old.row_with_vector(Digest::of(document.content.text()), old.document(id))
 }
 
 /// Returns the size of the document in a row of the old file, or any size if the new file has no sizes. Returns `None` if the text has to
@@ -214,7 +214,7 @@ fn reusable(job: &Job) -> Option<&IndexFile> {
 fn split(document: Document, id: Digest, job: &Job, tokenizer: &Tokenizer) -> PreparedDocument {
     let old = reusable(job);
     let old_document = old.and_then(|old| old.document(id));
-    let row_of_chunk = |text: &str| old?.row_of_text(Digest::of(text), old_document);
+    let row_of_chunk = |text: &str| old?.row_with_vector(Digest::of(text), old_document);
     let chunks = match chunk(&document.content, document.title.as_deref(), job.chunking, tokenizer) {
         Ok(chunks) => chunks,
         Err(cause) => {
@@ -258,7 +258,7 @@ fn row_of_one_chunk(document: &Document, id: Digest, chunks: &[Chunk], job: &Job
     let most = old.one_chunk()?;
     let [only] = chunks else { return None };
     let text = Digest::of(document.content.text());
-    old.file.row_of_text(text, old.file.document(id)).filter(|_| only.place.tokens <= most)
+    old.file.row_with_vector(text, old.file.document(id)).filter(|_| only.place.tokens <= most)
 }
 
 /// Returns what the model receives for a chunk, without the prompt: the context and the text.

@@ -29,6 +29,9 @@ pub struct Tally {
     pub unassigned: u64,
     /// Documents whose rows were copied from the old output, because the documents could not be read.
     pub stale: u64,
+    /// The ids of those of them whose vectors were made with other rules for long texts.
+    #[serde(skip)]
+    pub outdated: Vec<String>,
     /// Documents of the old output that are gone: neither the id nor the text is in the inputs any more.
     pub gone: u64,
     /// Whether no document of the old output has its id any more, although most of the texts are still there.

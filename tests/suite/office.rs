@@ -19,6 +19,16 @@ fn texts(files: &[(&str, Vec<u8>)]) -> HashMap<String, String> {
     playground.build("docs", &[]).into_iter().map(|row| (row.id, row.text)).collect()
 }
 
+/// Returns the blocks of a file as JSON.
+fn blocks(playground: &Playground, name: &str) -> String {
+    let reading = reading();
+    let roots =
+        Roots::new(&[playground.path(name)], Filter::new(&[], &[], false, false).unwrap(), false).unwrap();
+    let Some(Found::Raw(raw)) = roots.documents(&reading).next() else { panic!("nothing is found") };
+    let content = raw.read(&reading).unwrap().content.clean();
+    serde_json::to_value(&content).unwrap()["blocks"].to_string()
+}
+
 fn text(name: &str, bytes: Vec<u8>) -> String {
     texts(&[(name, bytes)]).remove(name).unwrap()
 }
@@ -52,6 +62,27 @@ fn word(body: &str, relations: &[(&str, &str)], parts: &[(&str, &str)]) -> Vec<u
 
 fn paragraph(properties: &str, words: &str) -> String {
     format!("<w:p><w:pPr>{properties}</w:pPr><w:r><w:t>{words}</w:t></w:r></w:p>")
+}
+
+#[test]
+fn the_first_row_of_a_word_table_is_its_header_if_it_is_formatted_as_one() {
+    let playground = Playground::new();
+    let cell = |words: &str| format!("<w:tc>{}</w:tc>", paragraph("", words));
+    for (look, of_row, expected) in [
+        ("<w:tblLook w:val=\"04A0\" w:firstRow=\"1\"/>", "", "TableHeader"),
+        ("<w:tblLook w:val=\"04A0\" w:firstRow=\"0\"/>", "", "TableRow"),
+        ("<w:tblLook w:val=\"04A0\"/>", "", "TableHeader"),
+        ("<w:tblLook w:val=\"0480\"/>", "", "TableRow"),
+        ("", "", "TableRow"),
+        ("", "<w:trPr><w:tblHeader/></w:trPr>", "TableHeader"),
+    ] {
+        let (first, second) = (cell("Part"), cell("Mast"));
+        let table = format!(
+            "<w:tbl><w:tblPr>{look}</w:tblPr><w:tr>{of_row}{first}</w:tr><w:tr>{second}</w:tr></w:tbl>"
+        );
+        playground.write("a.docx", word(&table, &[], &[]));
+        assert_eq!(blocks(&playground, "a.docx"), format!("[[0,\"{expected}\"],[7,\"TableRow\"]]"), "{look}");
+    }
 }
 
 #[test]
@@ -326,12 +357,7 @@ fn slides_are_read_from_their_title_to_their_notes() {
     for name in ["a.pptx", "b.ppsx"] {
         assert_eq!(playground.build(name, &[])[0].text, expected);
     }
-    let reading = reading();
-    let roots = Roots::new(&[playground.path("a.pptx")], Filter::new(&[], &[], false, false).unwrap(), false)
-        .unwrap();
-    let Some(Found::Raw(raw)) = roots.documents(&reading).next() else { panic!("nothing is found") };
-    let content = raw.read(&reading).unwrap().content.clean();
-    let blocks = serde_json::to_value(&content).unwrap()["blocks"].to_string();
+    let blocks = blocks(&playground, "a.pptx");
     assert!(blocks.starts_with("[[0,{\"Page\":1}],[0,{\"Heading\":1}],"), "{blocks}");
     assert!(blocks.contains("{\"Page\":3}") && !blocks.contains("{\"Page\":2}"), "{blocks}");
     assert!(blocks.ends_with("\"TableHeader\"],[130,\"TableRow\"]]"), "{blocks}");

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::util::{Playground, Ran, repository, rows};
+use crate::util::{Playground, Ran, Row, integers, repository, rows};
 
 const RELEASES: [&str; 1] = ["0.1.0"];
 
@@ -23,12 +23,17 @@ fn playground(release: &str, file: &str, name: &str) -> Playground {
     playground
 }
 
+fn build(playground: &Playground, output: &str, more: &[&str]) -> Ran {
+    let model = repository("fixtures/qwen3-tiny");
+    let build = ["build", "docs", "--dim", "32", "--model", model.to_str().unwrap(), "-o", output];
+    playground.run(&[&build[..], more].concat())
+}
+
 /// Builds over an old output, and asserts that the result is that of a run from scratch.
 fn taken_over(playground: &Playground, more: &[&str]) -> Ran {
-    let model = repository("fixtures/qwen3-tiny");
-    let build = ["build", "docs", "--dim", "32", "--model", model.to_str().unwrap()];
-    let ran = playground.run(&[&build[..], &["-o", "out.parquet"], more].concat()).expect(0);
-    playground.run(&[&build[..], &["-o", "scratch.parquet"], more].concat()).expect(0);
+    let ran = build(playground, "out.parquet", more).expect(0);
+    let more: Vec<&str> = more.iter().copied().filter(|word| !word.contains("delta")).collect();
+    build(playground, "scratch.parquet", &more).expect(0);
     let [out, scratch] =
         ["out.parquet", "scratch.parquet"].map(|name| fs::read(playground.path(name)).unwrap());
     assert!(out == scratch, "{}", ran.stderr);
@@ -52,6 +57,58 @@ fn chunks_with_the_same_text_keep_their_vectors() {
         taken_over(&playground, &["--chunks", "--chunk-tokens", "200", "--context", "none"])
             .says("texts are split in another way, and only new chunks are embedded")
             .says("3 documents: 1 embedded, 2 reused");
+    }
+}
+
+/// The vector of a document that cannot be read tonight was made by the old rules. It stays as it is, no run takes it for that of the new
+/// rules, and a delta tells of each row whose vector becomes another one.
+#[test]
+fn documents_that_cannot_be_read_keep_their_rows() {
+    let more = |rows: &'static [&str]| [rows, &["--delta", "delta.parquet"]].concat();
+    for (file, rows_are, of_the_others) in [
+        ("documents.parquet", &["--max-tokens", "200"][..], "a.md b.txt"),
+        ("chunks.parquet", &["--chunks", "--chunk-tokens", "200"], "a.md#0 b.txt#0"),
+    ] {
+        let playground = playground("0.1.0", file, "out.parquet");
+        let more = more(rows_are);
+        let long = fs::read(playground.path("docs/long.md")).unwrap();
+        let of_long = |name: &str| -> Vec<Row> {
+            rows(&playground.path(name)).into_iter().filter(|row| row.id.starts_with("long.md")).collect()
+        };
+        let kept = of_long("out.parquet");
+        assert!(!kept.is_empty());
+        for _night in 0..2 {
+            playground.write("docs/long.md", b"\x00\xff");
+            build(&playground, "out.parquet", &more)
+                .expect(3)
+                .says("stale: long.md")
+                .says("1 kept from the previous run");
+            assert_eq!(of_long("out.parquet"), kept, "{file}");
+            // The first night adds the columns of chunks.
+            assert!(file == "chunks.parquet" || of_long("delta.parquet").is_empty());
+        }
+        if file == "chunks.parquet" {
+            let numbers: Vec<i64> = (0..).take(kept.len()).collect();
+            assert!(integers(&playground.path("out.parquet"), "chunk").ends_with(&numbers));
+        }
+        let others: Vec<String> =
+            rows(&playground.path("out.parquet")).into_iter().map(|row| row.id).collect();
+        assert!(others.join(" ").starts_with(of_the_others), "{others:?}");
+        playground.write("docs/long.md", long);
+        taken_over(&playground, &more).says("3 documents: 1 embedded, 2 reused");
+        let changed = rows(&playground.path("delta.parquet")).len();
+        assert!(changed > 0 && changed == of_long("delta.parquet").len());
+    }
+}
+
+#[test]
+fn a_delta_after_a_takeover_has_the_rows_with_other_vectors() {
+    for release in RELEASES {
+        let playground = playground(release, "documents.parquet", "out.parquet");
+        build(&playground, "out.parquet", &["--max-tokens", "200", "--delta", "delta.parquet"]).expect(0);
+        let changed: Vec<String> =
+            rows(&playground.path("delta.parquet")).into_iter().map(|row| row.id).collect();
+        assert_eq!(changed, ["long.md"]);
     }
 }
 

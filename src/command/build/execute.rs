@@ -1,5 +1,6 @@
 //! Runs the plan of a build and puts the new index in place.
 
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -186,7 +187,8 @@ fn publish(
     #[allow(clippy::cast_possible_truncation)]
     // This number fits into 32 bits: all stale documents are in the old index, and an index counts its documents in 32 bits.
     let stale = outcome.documents.stale as u32;
-    let mut written = session.publish(writer, stale)?;
+    let outdated = mem::take(&mut outcome.documents.outdated);
+    let mut written = session.publish(writer, stale, outdated)?;
     // Removes the bar of the run, because an upload shows a separate bar.
     reporter.finish();
     written.published.warnings.extend(session.upload(reporter.format())?);

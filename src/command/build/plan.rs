@@ -190,13 +190,13 @@ fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Rep
     let differences = before.map_or_else(
         || {
             let name = "the version of this tool".to_owned();
-            vec![SettingDifference { setting: Setting::Tool, name, effect: Effect::AllTexts }]
+            vec![SettingDifference { setting: Setting::Tool, name, effect: Effect::AllRows }]
         },
         |before| before.differences(now),
     );
     let effect = differences.iter().map(|difference| difference.effect).max();
     let again = match effect {
-        Some(Effect::AllTexts) => Some("all texts are embedded again"),
+        Some(Effect::AllTexts | Effect::AllRows) => Some("all texts are embedded again"),
         Some(Effect::LongTexts) => Some("texts of several chunks are embedded again"),
         Some(Effect::Rows) => Some("texts are split in another way, and only new chunks are embedded"),
         None => None,
@@ -209,6 +209,7 @@ fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Rep
         (Some(before), None) if before == now => Reusable::File,
         (Some(_), None | Some(Effect::Rows)) => Reusable::Vectors,
         (Some(before), Some(Effect::LongTexts)) => Reusable::OneChunk(before.max_tokens.min(now.max_tokens)),
+        (Some(_), Some(Effect::AllTexts)) => Reusable::StaleRows,
         _ => Reusable::Nothing,
     };
     Old { file, reusable }

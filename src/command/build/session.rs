@@ -69,7 +69,12 @@ impl Session {
     ///
     /// # Errors
     /// The errors of [`IndexWriter::publish`].
-    pub fn publish(&mut self, writer: IndexWriter, stale: u32) -> anyhow::Result<Written> {
+    pub fn publish(
+        &mut self,
+        writer: IndexWriter,
+        stale: u32,
+        outdated: Vec<String>,
+    ) -> anyhow::Result<Written> {
         let (place, lock) = (&self.place, &mut self.lock);
         let unreported = lock.as_ref().and_then(Lock::note).map(str::to_owned);
         let mut remember = |content: &str| match lock.as_mut() {
@@ -79,7 +84,7 @@ impl Session {
         let delta = self.delta.as_ref();
         let delta =
             delta.map(|place| DeltaOutput { place, unreported: unreported.clone(), remember: &mut remember });
-        let mut written = writer.publish(delta, stale);
+        let mut written = writer.publish(delta, stale, outdated);
         match &mut written {
             Ok(written) => {
                 if let (Some(unreported), None) = (unreported, &self.delta) {

@@ -92,7 +92,16 @@ pub fn metadata(model: &Model, source: &str, fingerprint: Fingerprint) -> Metada
     let model_file = model.folder.onnx.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let quality = Quality::stored_in(&model.folder.onnx);
     let model = Some(source.to_owned());
-    Metadata { tool: TOOL.to_owned(), model_file, model, quality, fingerprint, stale: 0, shard: None }
+    Metadata {
+        tool: TOOL.to_owned(),
+        model_file,
+        model,
+        quality,
+        fingerprint,
+        stale: 0,
+        outdated: Vec::new(),
+        shard: None,
+    }
 }
 
 /// Returns the workload of the model: chunks of at most `max_tokens` tokens, which all begin with the same prompt.

@@ -359,6 +359,8 @@ mod tests {
     use std::collections::HashSet;
 
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
 
     use super::super::tests::TOKENIZER;
     use super::super::{Chunk, ChunkContext, ChunkRules, chunk, heading_text};
@@ -497,26 +499,24 @@ mod tests {
         writer.finish().clean()
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(8))]
-        #[test]
-        fn chunks_cover_the_text_and_an_edit_changes_few(
-            blocks in document(),
-            edits in proptest::collection::vec((0..3u8, 0..1000usize, (4..12u8, "([a-z]{2,7}[ .]){4,40}")), 20),
-        ) {
-            let rules = rules(150);
-            let content = written(&blocks);
-            let before = chunks(&content, rules);
-            let mut end = 0;
-            for chunk in &before {
-                prop_assert!(matches!(&content.text()[end..chunk.place.span.start], "" | " "));
-                prop_assert!(chunk.encoding.len() <= rules.tokens);
-                end = chunk.place.span.end;
-            }
-            prop_assert_eq!(end, content.text().len());
-            let known: HashSet<_> = before.iter().map(|chunk| chunk.encoding.ids().to_vec()).collect();
-            let mut changed = Vec::new();
-            for (edit, at, block) in edits {
+    /// Edits: the kind of edit, the place and the new block.
+    fn edits() -> impl Strategy<Value = Vec<(u8, usize, (u8, String))>> {
+        proptest::collection::vec((0..3u8, 0..1000usize, (4..12u8, "([a-z]{2,7}[ .]){4,40}")), 60)
+    }
+
+    /// The figures hold for these documents. docs/design/reading.md shows that no rule can promise a bound for all documents.
+    #[test]
+    fn an_edit_changes_few_chunks() {
+        let mut runner = TestRunner::deterministic();
+        let mut changed = Vec::new();
+        for _ in 0..10 {
+            let blocks = document().new_tree(&mut runner).unwrap().current();
+            let ids = |blocks: &[(u8, String)]| -> Vec<Vec<u32>> {
+                let chunks = chunks(&written(blocks), rules(150));
+                chunks.iter().map(|chunk| chunk.encoding.ids().to_vec()).collect()
+            };
+            let known: HashSet<_> = ids(&blocks).into_iter().collect();
+            for (edit, at, block) in edits().new_tree(&mut runner).unwrap().current() {
                 let mut edited = blocks.clone();
                 let at = at % blocks.len();
                 match edit {
@@ -524,11 +524,29 @@ mod tests {
                     1 => drop(edited.remove(at)),
                     _ => edited[at].1 = block.1,
                 }
-                let now = chunks(&written(&edited), rules);
-                changed.push(now.iter().filter(|chunk| !known.contains(chunk.encoding.ids())).count());
+                changed.push(ids(&edited).iter().filter(|ids| !known.contains(*ids)).count());
             }
-            let more = changed.iter().filter(|&&count| count > 3).count();
-            prop_assert!(more <= 2 && changed.iter().all(|&count| count <= 6), "{:?}", changed);
+        }
+        let more = changed.iter().filter(|&&count| count > 3).count();
+        assert!(
+            more * 100 <= changed.len() && changed.iter().all(|&count| count <= 5),
+            "{more}: {changed:?}"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn chunks_cover_the_text(blocks in document()) {
+            let rules = rules(150);
+            let content = written(&blocks);
+            let mut end = 0;
+            for chunk in chunks(&content, rules) {
+                prop_assert!(matches!(&content.text()[end..chunk.place.span.start], "" | " "));
+                prop_assert!(chunk.encoding.len() <= rules.tokens);
+                end = chunk.place.span.end;
+            }
+            prop_assert_eq!(end, content.text().len());
         }
     }
 }

@@ -16,7 +16,7 @@ use self::embedded::embedded_text;
 use self::numbering::{ListLabel, Numbering};
 use self::styles::WordStyles;
 use super::drawing::{alternative, graphics, is_hidden};
-use super::ooxml::{Relations, fields, relation_id};
+use super::ooxml::{Relations, fields, is_set, relation_id};
 use super::package::Package;
 use super::xml::{attribute, child, descend, elements, is_on, parse, value};
 use crate::error::ContentError;
@@ -159,8 +159,10 @@ impl DocxWriter {
                     steps.extend(children());
                 }
                 "tr" => {
-                    let is_header = descend(node, &["trPr", "tblHeader"]).is_some_and(is_on);
-                    self.text.begin(if is_header { BlockKind::TableHeader } else { BlockKind::TableRow }, "");
+                    self.text.begin(
+                        if is_header(node) { BlockKind::TableHeader } else { BlockKind::TableRow },
+                        "",
+                    );
                     steps.push(DocxStep::EndRow);
                     steps.extend(children());
                 }
@@ -287,6 +289,19 @@ impl DocxWriter {
             _ => false,
         }
     }
+}
+
+/// Returns whether a row is a table header. Few people ask Word to repeat a header on each page, but Word also says for the first row
+/// whether it is formatted as one.
+fn is_header(row: Node) -> bool {
+    const FIRST_ROW: u16 = 0x20;
+    if descend(row, &["trPr", "tblHeader"]).is_some_and(is_on) {
+        return true;
+    }
+    let table = row.parent().filter(|table| child(*table, "tr") == Some(row));
+    let Some(look) = table.and_then(|table| descend(table, &["tblPr", "tblLook"])) else { return false };
+    let flags = value(look).and_then(|flags| u16::from_str_radix(flags, 16).ok()).unwrap_or_default();
+    is_set(look, "firstRow") || attribute(look, "firstRow").is_none() && flags & FIRST_ROW != 0
 }
 
 /// Returns the entry that is chosen in a drop-down list of an old form.
