@@ -128,8 +128,9 @@ pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
             Some(Found::Raw(raw)) => match read_raw(raw, inputs) {
                 Ok((document, attached, unread)) => {
                     read.extend(document);
-                    let unread = if inputs.is_first() { unread } else { 0 };
-                    read.extend((0..unread).map(|_| ReadDocument::LeftOut(LeftOut::Attachment)));
+                    // A mail is read in every shard, a page in the shard of its file.
+                    let counts = |why: &LeftOut| *why == LeftOut::Page || inputs.is_first();
+                    read.extend(unread.into_iter().filter(counts).map(ReadDocument::LeftOut));
                     let open = |file| documents(file, false, inputs.reading);
                     left.push(Box::new(attached.into_iter().flat_map(open)));
                 }
@@ -145,14 +146,13 @@ pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
     read
 }
 
-/// Reads a document. Returns it, unless it belongs to another shard, the files inside of it, and how many other files inside of it
-/// are not read.
-fn read_raw(raw: Raw, inputs: Inputs) -> Result<(Option<ReadDocument>, Vec<RawFile>, u64), Failure> {
+/// Reads a document. Returns it, unless it belongs to another shard, the files inside of it, and why other parts of it are not read.
+fn read_raw(raw: Raw, inputs: Inputs) -> Result<(Option<ReadDocument>, Vec<RawFile>, Vec<LeftOut>), Failure> {
     if raw.id().is_some_and(|id| !inputs.have(Digest::of(id))) {
-        return Ok((None, Vec::new(), 0));
+        return Ok((None, Vec::new(), Vec::new()));
     }
     let mut document = raw.read(inputs.reading)?;
-    let (attached, unread) = (mem::take(&mut document.attached), document.unread);
+    let (attached, unread) = (mem::take(&mut document.attached), mem::take(&mut document.unread));
     let id = Digest::of(&document.id);
     if !inputs.have(id) {
         return Ok((None, attached, unread));

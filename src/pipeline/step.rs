@@ -308,7 +308,7 @@ mod tests {
                     repaired: 0,
                     kept: Arc::new([]),
                     attached: Vec::new(),
-                    unread: 0,
+                    unread: Vec::new(),
                 },
                 id: Digest::of([]),
                 vectors: PendingVectors::Chunks { chunks, missing },

@@ -191,6 +191,7 @@ fn skipped(why: LeftOut, count: u64) -> String {
         LeftOut::Special => counted(count, "special file"),
         LeftOut::Index => format!("{} made by this tool", HumanCount(count)),
         LeftOut::Attachment => format!("{} of other formats", counted(count, "attachment")),
+        LeftOut::Page => format!("{} without text", counted(count, "page")),
     }
 }
 

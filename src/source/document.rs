@@ -65,8 +65,8 @@ pub struct Document {
     pub kept: Arc<[Value]>,
     /// The files inside of the document that are documents of their own, such as the attachments of a mail.
     pub attached: Vec<RawFile>,
-    /// Number of files inside of the document that are not read.
-    pub unread: u64,
+    /// Why parts of the document are not read, once per part.
+    pub unread: Vec<LeftOut>,
 }
 
 impl Document {
@@ -96,9 +96,9 @@ impl Origin {
     }
 }
 
-/// The reason why a file or folder below a root is skipped. The summary and the report say how many files and folders were
+/// The reason why a file or folder below a root, or a part of a document, is skipped. The summary and the report say how many were
 /// skipped for each reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOut {
     /// The name of the file or folder starts with a dot.
@@ -115,4 +115,6 @@ pub enum LeftOut {
     Index,
     /// The attachment of a mail has a file extension that is not supported, or is a file of rows.
     Attachment,
+    /// The page of a PDF file has pictures but no text, and the run has no program for OCR.
+    Page,
 }

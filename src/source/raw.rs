@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::decode::{self, Charset, Decoded, decode};
-use super::document::{Document, Limits, Origin};
+use super::document::{Document, LeftOut, Limits, Origin};
 use super::extract::Extracted;
 use super::extract::attachment::Attachment;
 use super::fields::{self, Fields, Parsed, Record};
@@ -201,7 +201,17 @@ impl RawRow {
         match reading.row(&content, encoding) {
             Ok((own, Text { content, title, encoding, repaired, kept })) => {
                 let (id, attached) = (id(own), Vec::new());
-                Ok(Document { id, content, title, origin, encoding, repaired, kept, attached, unread: 0 })
+                Ok(Document {
+                    id,
+                    content,
+                    title,
+                    origin,
+                    encoding,
+                    repaired,
+                    kept,
+                    attached,
+                    unread: Vec::new(),
+                })
             }
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -218,7 +228,17 @@ impl RawSection {
         let origin = Origin { file: base, line: None };
         let (title, kept) = (title(&fields), reading.fields.kept(&fields));
         let attached = Vec::new();
-        Document { id, content, title, origin, encoding: None, repaired: 0, kept, attached, unread: 0 }
+        Document {
+            id,
+            content,
+            title,
+            origin,
+            encoding: None,
+            repaired: 0,
+            kept,
+            attached,
+            unread: Vec::new(),
+        }
     }
 }
 
@@ -255,7 +275,7 @@ impl Reading {
         bytes: Box<dyn Read + Send>,
         format: FileFormat,
         size: u64,
-    ) -> Result<(Text, Vec<Attachment>, u64), DocumentError> {
+    ) -> Result<(Text, Vec<Attachment>, Vec<LeftOut>), DocumentError> {
         let bytes = self.bytes(bytes, format, size)?;
         let FormatKind::Document(format) = format.kind else {
             let kept = self.fields.kept(&Record::new());
@@ -266,7 +286,7 @@ impl Reading {
                     (Structured::plain(text), encoding, repaired)
                 }
             };
-            return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new(), 0));
+            return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new(), Vec::new()));
         };
         let (bytes, encoding, repaired) = if format.is_text() {
             let declared = if format.declares_encoding() { decode::declared(&bytes) } else { None };

@@ -164,9 +164,11 @@ fn the_text_of_a_scanned_page_takes_its_place() {
     assert_eq!(scanner.texts(), expected.map(|(id, text)| (id.to_owned(), text.to_owned())));
     assert_eq!(scanner.runs(), 4);
     // Without a command, half of the pages decide.
-    scanner.run(&[]).expect(3).says(
+    let without = scanner.run(&[]).expect(3);
+    without.says(
         "docs/outlined.pdf: most of its pages are pictures without text, such as scans; read it with --ocr",
     );
+    without.says("; skipped: 2 pages without text");
     assert_eq!(scanner.texts(), [("mixed.pdf".to_owned(), "first third".to_owned())]);
 }
 

@@ -15,6 +15,7 @@ use super::attachment::Attachment;
 use super::{Extracted, html};
 use crate::error::ContentError;
 use crate::source::decode::{Charset, declared, decode, known_format};
+use crate::source::document::LeftOut;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, FileFormat, FormatKind, damaged, other_format};
 use crate::source::names::Names;
@@ -238,15 +239,15 @@ fn addresses(of: &Address) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the attachments of supported formats, and the number of the others. Formats of rows are not read, because nobody named
+/// Returns the attachments of supported formats, and notes the others. Formats of rows are not read, because nobody named
 /// the fields of their texts.
-fn attachments(message: &Message, wants_pictures: bool) -> (Vec<Attachment>, u64) {
+fn attachments(message: &Message, wants_pictures: bool) -> (Vec<Attachment>, Vec<LeftOut>) {
     let mut attachments = Vec::new();
-    let mut unread = 0;
+    let mut unread = Vec::new();
     let mut names = Names::default();
     for (number, part) in (1..).zip(message.attachments()).filter(|(_, part)| !is_cut(part)) {
         let Some(name) = file_name(part, number, wants_pictures) else {
-            unread += 1;
+            unread.push(LeftOut::Attachment);
             continue;
         };
         let content = match &part.body {

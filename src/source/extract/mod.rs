@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use attachment::Attachment;
 
 use crate::error::ContentError;
-use crate::source::document::{Limits, PagePart};
+use crate::source::document::{LeftOut, Limits, PagePart};
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged};
 use crate::source::picture::BlankPages;
@@ -45,8 +45,8 @@ pub struct Extracted {
     pub repaired: usize,
     /// The files inside the document that are documents of their own, such as the attachments of a mail.
     pub attachments: Vec<Attachment>,
-    /// Number of files inside the document that are not read.
-    pub unread: u64,
+    /// Why parts of the document are not read, once per part.
+    pub unread: Vec<LeftOut>,
 }
 
 /// Extracts the text of a document. The content of a text format, such as HTML, must be UTF-8. Hands pages without text to
@@ -74,7 +74,7 @@ pub fn extract(
             let read = if format == DocumentFormat::Html { html::html } else { html::xhtml };
             return read(text()?, page_part, wants_fields)?.within(limits);
         }
-        DocumentFormat::Pdf => pdf::pdf(content, wants_fields, scans)?,
+        DocumentFormat::Pdf => return pdf::pdf(content, wants_fields, scans)?.within(limits),
         DocumentFormat::Docx => return office::docx(content, limits, wants_fields)?.within(limits),
         DocumentFormat::Pptx => return office::pptx(content, limits, wants_fields)?.within(limits),
         DocumentFormat::Odt | DocumentFormat::Odp => {

@@ -24,8 +24,10 @@ use memchr::memmem;
 use self::annotations::Annotations;
 use self::glyphs::{Drawn, Painter};
 use self::paragraphs::PageParagraph;
+use super::Extracted;
 use crate::error::ContentError;
 use crate::source::decode::known_format;
+use crate::source::document::LeftOut;
 use crate::source::fields::Record;
 use crate::source::format::{DocumentFormat, damaged, other_format};
 use crate::source::picture::BlankPages;
@@ -51,7 +53,7 @@ pub fn pdf(
     bytes: &[u8],
     wants_fields: bool,
     mut scans: Option<&mut BlankPages>,
-) -> Result<(Structured, Record), ContentError> {
+) -> Result<Extracted, ContentError> {
     // A mail program or server may have put other bytes before the header.
     if memmem::find(&bytes[..bytes.len().min(1024)], b"%PDF-").is_none() {
         return Err(other_format(DocumentFormat::Pdf, format_of(bytes)));
@@ -103,7 +105,8 @@ pub fn pdf(
         return Err(ContentError::NoText);
     }
     let fields = if wants_fields { metadata::fields(&file) } else { Record::new() };
-    Ok((content, fields))
+    let unread = vec![LeftOut::Page; if scans.is_none() { blank } else { 0 }];
+    Ok(Extracted { content, fields, unread, ..Extracted::default() })
 }
 
 /// A page with its number, its paragraphs and its notes.
@@ -221,7 +224,7 @@ mod tests {
 
     /// Returns the text of a file.
     fn text(file: &[u8]) -> String {
-        pdf(file, false, None).unwrap().0.into_text()
+        pdf(file, false, None).unwrap().content.into_text()
     }
 
     #[test]
@@ -388,12 +391,12 @@ mod tests {
         let file = String::from_utf8(file).unwrap();
         let info = "/Info<</Title<FEFF5E74>/Author(Ada \\204 Bo)/Keywords( )/CreationDate(D:20240506070809+02'00')>>";
         let file = file.replace("trailer<<", &format!("trailer<<{info}"));
-        let (_, fields) = pdf(file.as_bytes(), true, None).unwrap();
+        let fields = pdf(file.as_bytes(), true, None).unwrap().fields;
         let expected = serde_json::json!(
             {"title": "年", "author": "Ada — Bo", "date": "2024-05-06T07:08:09+02:00", "language": "es-PE"}
         );
         assert_eq!(serde_json::Value::Object(fields), expected);
-        assert!(pdf(file.as_bytes(), false, None).unwrap().1.is_empty());
+        assert!(pdf(file.as_bytes(), false, None).unwrap().fields.is_empty());
     }
 
     #[test]
@@ -403,7 +406,7 @@ mod tests {
             "BT /F 20 Tf 12 TL 9 280 Td (Manual)Tj 0 -30 Td /F 9 Tf {body} 0 -30 Td /F 14 Tf (1. First steps)Tj 0 -30 Td /F 9 Tf \
              {body}{body} 0 -20 Td /F 14 Tf (Index . . . . 7)Tj 0 -20 Td (42)Tj ET"
         );
-        let (content, _) = pdf(&file(&content), false, None).unwrap();
+        let content = pdf(&file(&content), false, None).unwrap().content;
         let blocks = serde_json::to_value(&content).unwrap()["blocks"].to_string();
         let text = content.text();
         assert!(text.starts_with("Manual\nOrdinary"), "{text}");
