@@ -680,6 +680,7 @@ fn check_together(table: &[Bad], options: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn each_bad_file_in_a_folder_costs_itself_and_says_why() {
     let table = all();
     assert!(table.len() >= 65);
@@ -688,6 +689,7 @@ fn each_bad_file_in_a_folder_costs_itself_and_says_why() {
 
 /// Makes one build per file.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_bad_file_alone_leaves_the_old_output() {
     let table = all();
     let playground = folder(&table);
@@ -734,6 +736,7 @@ fn alone(playground: &Playground, bad: &Bad, old: &[u8]) -> Vec<String> {
 
 /// Odd files that are valid.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn what_is_odd_but_whole_is_read() {
     let playground = Playground::new();
     let nested =
@@ -818,6 +821,7 @@ const LEGACY: [(&str, &str); 5] = [
 
 /// The encoding of a file of rows is detected from the start of the file, which may end in the middle of a character.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn long_files_of_rows_are_decoded_wherever_a_character_stands() {
     let playground = Playground::new();
     for (name, text) in LEGACY {
@@ -835,6 +839,7 @@ fn long_files_of_rows_are_decoded_wherever_a_character_stands() {
 
 /// An invalid byte, or a character that is cut off at the end, does not change the detected encoding.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn damaged_legacy_text_is_never_taken_for_another_encoding() {
     let playground = folder(&[]);
     for (name, text) in LEGACY {
@@ -858,6 +863,7 @@ fn damaged_legacy_text_is_never_taken_for_another_encoding() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_encoding_that_was_named_and_does_not_fit_is_said() {
     let gbk = encoding_rs::GBK.encode(CHINESE).0.into_owned();
     let table = [
@@ -889,6 +895,7 @@ fn an_encoding_that_was_named_and_does_not_fit_is_said() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn broken_front_matter_is_said_where_it_is_kept() {
     let bomb: String = (1..30)
         .map(|n| format!("a{n}: &a{n} [*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0}]\n", n - 1))
@@ -913,6 +920,7 @@ fn broken_front_matter_is_said_where_it_is_kept() {
 
 /// A binary file on standard input is one failure. It is not one failure per line.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn standard_input_that_is_no_text_is_told_once() {
     let playground = Playground::new();
     for (bytes, says) in [
@@ -931,6 +939,7 @@ fn standard_input_that_is_no_text_is_told_once() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_same_id_in_two_files_is_given_once() {
     let playground = Playground::new();
     playground.write("docs/a.jsonl", "{\"id\":\"same\",\"text\":\"first\"}");
@@ -962,6 +971,7 @@ fn the_same_page(count: usize) -> Vec<u8> {
 
 /// The limit on the size of a document holds for every format.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn no_way_of_reading_takes_more_than_the_limit() {
     const SAYS: &str = "larger than 1048576 bytes; raise --max-document-mib, or split it";
     const SAYS_IN_TABLE: &str = "larger than 1048576 bytes (the rest of the file is not read); \
@@ -1027,6 +1037,7 @@ fn table(texts: &[&str]) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn what_expands_is_read_where_that_is_allowed() {
     let playground = Playground::new();
     let white = " ".repeat(32 << 20);
@@ -1065,6 +1076,7 @@ fn what_expands_is_read_where_that_is_allowed() {
 
 /// The line does not exceed the limit. Half of the line is a field that is not read, and half is white space.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_line_of_100_megabytes_is_a_line() {
     let playground = Playground::new();
     let half = 50_000_000;
@@ -1080,6 +1092,7 @@ fn a_line_of_100_megabytes_is_a_line() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn links_that_lead_nowhere_or_back_are_said() {
     let playground = folder(&[]);
     playground.write("docs/sub/deep/a.txt", "text");
@@ -1100,6 +1113,7 @@ fn links_that_lead_nowhere_or_back_are_said() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn what_this_user_may_not_read_is_said() {
     let files = ["text.txt", "page.pdf", "rows.jsonl", "rows.csv", "table.parquet", "packed.txt.gz"];
     let playground = folder(&[]);

@@ -34,6 +34,7 @@ fn rows(playground: &Playground, index: &str) -> Vec<Value> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn columns_say_where_a_chunk_stands() {
     let playground = Playground::new();
     playground.write("docs/handbook.md", handbook());
@@ -76,6 +77,7 @@ fn columns_say_where_a_chunk_stands() {
 
 /// `fixtures/provenance.jsonl` was not written by this tool. It holds where a person finds the words of a document.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn chunks_of_the_corpus_have_the_headings_and_pages_that_a_person_sees() {
     let playground = Playground::new();
     let corpus = repository("fixtures/corpus");
@@ -106,6 +108,7 @@ struct Place {
 
 /// After each edit, the index is that of a run from scratch, and few chunks are embedded.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_edit_embeds_few_chunks() {
     let playground = Playground::new();
     let paragraphs: Vec<String> =
@@ -145,6 +148,7 @@ fn an_edit_embeds_few_chunks() {
 
 /// The vectors of the chunks of a document with one row are a cache: whatever happens to the file, the output has the same bytes.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_vectors_of_chunks_are_kept_beside_the_output() {
     const STORE: &str = ".out.parquet.chunks";
     let playground = Playground::new();
@@ -190,6 +194,7 @@ fn the_vectors_of_chunks_are_kept_beside_the_output() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn another_heading_embeds_its_chunks_again_if_it_is_context() {
     let playground = Playground::new();
     let build = |more: &[&str]| {
@@ -210,6 +215,7 @@ fn another_heading_embeds_its_chunks_again_if_it_is_context() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn wrong_settings_are_refused() {
     let playground = Playground::new();
     playground.write("docs/a.txt", "text");
@@ -239,6 +245,7 @@ fn wrong_settings_are_refused() {
 
 /// Columns of documents have the same values if the vector is new, if the old file has the columns, and if it does not.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn documents_say_their_title_and_their_size() {
     let playground = Playground::new();
     playground.write("docs/a.md", handbook());

@@ -411,6 +411,7 @@ impl Night {
 
 /// A run is killed at any moment, up to four times in a row.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_killed_run_loses_no_output_and_no_vectors() {
     let nights = [Night::new(true), Night::new(false)];
     let mut random = Random(1);
@@ -459,6 +460,7 @@ fn a_killed_run_loses_no_output_and_no_vectors() {
 // Interrupted runs.
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_interrupted_run_says_so_and_the_next_run_resumes() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let playground = Playground::new();
@@ -491,6 +493,7 @@ fn an_interrupted_run_says_so_and_the_next_run_resumes() {
 
 /// The run has received no input, so it leaves no files.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_run_that_waits_for_its_input_can_be_interrupted() {
     let playground = Playground::new();
     let running = Running::start(&mut playground.command(&["build", "-", "-o", OUT]));
@@ -518,6 +521,7 @@ fn start_with_slow_page(playground: &Playground) -> Running {
 
 /// The signal goes to the whole process group, so workers get it too.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn no_document_fails_because_its_worker_got_the_signal() {
     let playground = Playground::new();
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
@@ -571,6 +575,7 @@ fn a_worker_that_the_signal_ends_at_its_start_is_started_again() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn workers_end_with_their_run() {
     let playground = Playground::new();
     for signal in [Signal::INT, Signal::KILL] {
@@ -590,6 +595,7 @@ fn workers_end_with_their_run() {
 /// A run that blocks while it writes to a stopped terminal or a pager does not see the signal. The first signal ends it
 /// within a few seconds, a second one at once.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_blocked_run_is_ended_by_a_signal() {
     const HEARS: Duration = Duration::from_secs(4);
     let playground = Playground::new();
@@ -630,6 +636,7 @@ fn a_blocked_run_is_ended_by_a_signal() {
 /// Both start together, or one while the other works. A reader sees a whole file at every moment; the run that cannot
 /// write names the process that does.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn one_of_two_runs_writes_and_the_other_names_it() {
     let playground = Playground::new();
     // The same texts in two orders: each run has nothing to embed and a new file to write.
@@ -695,6 +702,7 @@ fn snapshot(playground: &Playground) -> Vec<(String, u64, SystemTime, Vec<u8>)> 
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_second_run_does_not_disturb_the_first() {
     let playground = Playground::new();
     playground.write(OUT, &*OLD);
@@ -723,6 +731,7 @@ fn a_second_run_does_not_disturb_the_first() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_lock_file_of_a_dead_process_stops_no_run() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..COUNT));
@@ -761,6 +770,7 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_new_output_has_mode_and_owner_of_the_old_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
@@ -792,6 +802,7 @@ fn the_new_output_has_mode_and_owner_of_the_old_one() {
 
 /// Lock, journal and temporary file have the mode of the output, since they contain its texts or vectors.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn hidden_files_of_a_private_output_are_private() {
     let playground = Playground::new();
     playground.write(OUT, &*OLD);
@@ -807,6 +818,7 @@ fn hidden_files_of_a_private_output_are_private() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn links_to_the_output_stay_and_leftovers_of_dead_runs_are_removed() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
@@ -848,6 +860,7 @@ fn links_to_the_output_stay_and_leftovers_of_dead_runs_are_removed() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn leftovers_of_delta_and_report_are_removed_too() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
@@ -905,6 +918,7 @@ impl Tight {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn without_room_the_old_output_stays_and_the_next_run_succeeds() {
     let tight = Tight::new();
     let (out, delta) = (tight.new.len(), tight.delta.len());
@@ -945,6 +959,7 @@ fn write_bad(playground: &Playground) {
 
 /// If the report cannot be written, the run warns and keeps its exit code.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn without_room_for_the_report_the_index_is_written() {
     let playground = Playground::new();
     write_bad(&playground);
@@ -959,6 +974,7 @@ fn without_room_for_the_report_the_index_is_written() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_file_without_room_is_named_with_what_to_do() {
     let playground = Playground::new();
     write_bad(&playground);
@@ -1011,6 +1027,7 @@ fn fill(path: &Path, free_kib: u64) {
 
 /// Uses a small file system. Its last free pages go to the lock, the journal or the new file.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_run_on_a_full_disk_fails_and_succeeds_once_there_is_room() {
     let tight = Tight::new();
     let Tight { playground, .. } = &tight;
@@ -1063,6 +1080,7 @@ fn bound(playground: &Playground, arguments: &[&str]) -> Option<Command> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_output_folder_that_is_not_writable_is_named() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
@@ -1085,6 +1103,7 @@ fn an_output_folder_that_is_not_writable_is_named() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_read_only_output_is_replaced_even_after_a_kill() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..COUNT));
@@ -1101,6 +1120,7 @@ fn a_read_only_output_is_replaced_even_after_a_kill() {
 
 /// The tool compares contents, not modification times.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn wrong_modification_times_change_nothing() {
     let playground = Playground::new();
     let at = |name: &str, days: i64| {
@@ -1150,6 +1170,7 @@ const MEDDLES: [Meddle; 5] = [
 ];
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_output_that_another_program_changes_during_the_run_is_not_replaced() {
     let theirs = undisturbed(&lines("their", 0..COUNT));
     for (what, is_old, meddle) in MEDDLES {
@@ -1175,6 +1196,7 @@ fn an_output_that_another_program_changes_during_the_run_is_not_replaced() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_run_that_gets_the_lock_late_reads_what_the_other_run_wrote() {
     let playground = Playground::new();
     playground.write("in.jsonl", lines("new", 0..10));
@@ -1247,6 +1269,7 @@ fn flipped(mut bytes: Vec<u8>, at: usize) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn only_the_whole_records_of_a_damaged_journal_are_used() {
     let left = Left::new(&[]);
     let expected = undisturbed(&lines("new", 0..LEFT_COUNT));
@@ -1311,6 +1334,7 @@ fn only_the_whole_records_of_a_damaged_journal_are_used() {
 
 /// The second run appends behind the whole records of the first.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_journal_grows_from_run_to_run() {
     let left = Left::new(&[]);
     let Left { playground, whole, .. } = &left;
@@ -1323,6 +1347,7 @@ fn a_journal_grows_from_run_to_run() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_rebuild_resumes_only_from_the_journal_of_a_rebuild() {
     let expected = undisturbed(&lines("new", 0..LEFT_COUNT));
     let of_normal = Left::new(&[]);

@@ -73,6 +73,7 @@ fn shrunk() -> Playground {
 
 /// A read that fails says nothing about the content of the file.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_old_output_that_cannot_be_read_stays_and_the_run_fails() {
     let playground = shrunk();
     let before = fs::read(playground.path(OUT)).unwrap();
@@ -103,6 +104,7 @@ fn an_old_output_that_cannot_be_read_stays_and_the_run_fails() {
 
 /// An error while the run looks for a file is not taken for "there is no file".
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_output_that_cannot_be_looked_for_is_not_taken_for_absent() {
     let playground = Playground::new().with("docs.jsonl", lines(3));
     for (file, says) in
@@ -131,6 +133,7 @@ fn damage(playground: &Playground) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_guard_against_loss_holds_after_damage() {
     let playground = shrunk();
     let damaged = damage(&playground);
@@ -152,6 +155,7 @@ fn the_guard_against_loss_holds_after_damage() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn merge_and_pack_do_not_take_a_failed_read_for_damage_and_tell_of_damage() {
     let playground = Playground::new().with("docs.jsonl", lines(3));
     playground.run(&BUILD).expect(0);
@@ -202,6 +206,7 @@ fn ids(path: &Path) -> Vec<String> {
 
 /// What fails after the new file is in place cannot bring the old one back, so the run does not say that it is untouched.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_failure_after_the_new_file_is_in_place_is_told_as_such() {
     for (call, file, at, says) in [
         ("fsync", None, 2, "--delta delta.parquet: is in place, but its folder cannot be flushed to disk"),
@@ -227,6 +232,7 @@ fn a_failure_after_the_new_file_is_in_place_is_told_as_such() {
 
 /// A delta in place leads to the file that is in place, or there is none.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn no_delta_leads_to_a_file_that_was_never_put_in_place() {
     let playground = grown();
     let before = fs::read(playground.path(OUT)).unwrap();
@@ -241,6 +247,7 @@ fn no_delta_leads_to_a_file_that_was_never_put_in_place() {
 /// A run that is killed when its file is in place has told nobody of its delta. The next run keeps the delta, even if a run between
 /// them fails or is killed too.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_delta_of_a_killed_run_is_kept_until_a_run_tells_of_it() {
     let playground = grown();
     let killed = |call, file, at| {
@@ -265,6 +272,7 @@ fn the_delta_of_a_killed_run_is_kept_until_a_run_tells_of_it() {
 
 /// The delta of the last night has been applied. A killed run without changes must not leave it for another application.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_delta_of_an_earlier_night_is_not_taken_for_that_of_a_killed_run() {
     let playground = grown();
     playground.run(&NIGHT).expect(0);
@@ -277,6 +285,7 @@ fn the_delta_of_an_earlier_night_is_not_taken_for_that_of_a_killed_run() {
 
 /// A night needs the digest of the tokenizer, which is remembered. Only a text without a vector needs the tokenizer itself.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_night_without_changes_does_not_open_the_tokenizer() {
     let playground = Playground::new().with("docs.jsonl", lines(3));
     playground.run(&BUILD).expect(0);
@@ -297,6 +306,7 @@ fn a_night_without_changes_does_not_open_the_tokenizer() {
 
 /// A run without `--delta` between two runs with it takes no delta away that nobody has been told of.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_delta_of_a_killed_run_outlives_a_run_without_delta() {
     let playground = grown();
     let fault = Fault { call: "unlink", file: ".out.parquet.journal", at: 1, error: KILL };
@@ -318,6 +328,7 @@ fn the_delta_of_a_killed_run_outlives_a_run_without_delta() {
 
 /// The vectors of an interrupted run with another model are useless, and the user of a first build is told so.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn vectors_of_an_interrupted_run_that_cannot_be_used_are_said_to_be_dropped() {
     let playground = Playground::new().with("docs.jsonl", lines(3));
     let killed = |arguments: &[&str]| {

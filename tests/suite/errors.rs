@@ -317,6 +317,7 @@ fn model(playground: &Playground) {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn each_error_is_one_line_with_advice_and_leaves_the_old_output() {
     for case in CASES {
         let playground = Playground::new();
@@ -346,6 +347,7 @@ fn check_error(ran: &Ran, code: i32, says: &[&str], name: &str) {
 
 /// The limit sends SIGXFSZ too, which ends a process that does not handle it.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_full_disk_leaves_the_old_output() {
     let playground = Playground::new();
     let lines: String = (0..3000).map(|n| format!("{{\"text\":\"Document {n}\"}}\n")).collect();

@@ -68,6 +68,7 @@ fn ranking(dice: &mut Dice) -> Value {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn metrics_equal_those_of_trec_eval_and_scipy() {
     let mut dice = Dice(1);
     let rankings: Vec<Value> = (0..300).map(|_| ranking(&mut dice)).collect();
@@ -149,6 +150,7 @@ fn texts(playground: &Playground, file: &str, fields: &[&str]) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn figures_of_a_test_set_equal_those_of_trec_eval() {
     let playground = Playground::new();
     test_set(&playground);
@@ -188,6 +190,7 @@ fn figures_of_a_test_set_equal_those_of_trec_eval() {
 
 /// Loading this graph prints one warning, so the warnings count how often it was loaded.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_comparison_of_instructions_loads_the_model_once() {
     let playground = Playground::new();
     test_set(&playground);
@@ -204,6 +207,7 @@ fn a_comparison_of_instructions_loads_the_model_once() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_terminal_shows_progress_over_the_corpus() {
     const IN_TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
     let playground = Playground::new();
@@ -222,6 +226,7 @@ fn a_terminal_shows_progress_over_the_corpus() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn correlations_of_pairs_and_their_differences_equal_those_of_scipy() {
     let playground = Playground::new();
     let articles: Vec<Article> = json_lines("fixtures/expected.jsonl");
@@ -253,6 +258,7 @@ fn correlations_of_pairs_and_their_differences_equal_those_of_scipy() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn two_compared_setups_differ_only_in_the_compared_option() {
     let playground = Playground::new();
     test_set(&playground);
@@ -293,6 +299,7 @@ fn two_compared_setups_differ_only_in_the_compared_option() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn each_fault_of_a_test_set_is_reported_in_one_line() {
     let playground = Playground::new();
     let case = |name: &str, content: &str, arguments: &[&str], code: i32, parts: &[&str]| {
@@ -382,6 +389,7 @@ fn each_fault_of_a_test_set_is_reported_in_one_line() {
 
 /// Runs the blocks of docs/eval.md in order, in a folder that contains only a link to the corpus.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_commands_of_the_page_on_eval_work() {
     let playground = Playground::new();
     std::os::unix::fs::symlink(repository("fixtures/corpus"), playground.path("docs")).unwrap();

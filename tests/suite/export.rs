@@ -106,6 +106,7 @@ pub fn graphs(playground: &Playground, target: &str) -> BTreeMap<String, Vec<u8>
 
 /// The same weights give the same bytes, in one file or in several, with and without the start of their names.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_export_has_the_same_bytes_however_the_weights_are_stored() {
     let playground = Playground::new();
     let tensors = tiny();
@@ -139,6 +140,7 @@ fn an_export_has_the_same_bytes_however_the_weights_are_stored() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn weights_in_16_bits_give_the_export_of_the_same_numbers_in_32() {
     for kind in [Dtype::F16, Dtype::BF16] {
         let playground = Playground::new();
@@ -165,6 +167,7 @@ fn weights_in_16_bits_give_the_export_of_the_same_numbers_in_32() {
 
 /// Without a folder to write to, the model's own folder becomes a model folder.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_export_goes_beside_its_weights_unless_another_folder_is_named() {
     let playground = Playground::new();
     checkpoint(&playground, "model", &tiny());
@@ -181,6 +184,7 @@ fn an_export_goes_beside_its_weights_unless_another_folder_is_named() {
 
 /// Newer checkpoints have the base of the frequencies elsewhere.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_base_of_the_frequencies_is_read_from_rope_parameters_too() {
     let playground = Playground::new();
     for name in ["old", "new"] {
@@ -236,6 +240,7 @@ fn unfinished_data(playground: &Playground, target: &str) -> Vec<PathBuf> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_killed_export_leaves_nothing_half_made_and_the_next_run_cleans_up() {
     let playground = Playground::new();
     large(&playground);
@@ -272,6 +277,7 @@ fn a_killed_export_leaves_nothing_half_made_and_the_next_run_cleans_up() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_full_disk_leaves_the_old_export_in_place() {
     let playground = Playground::new();
     checkpoint(&playground, "model", &tiny());
@@ -284,6 +290,7 @@ fn a_full_disk_leaves_the_old_export_in_place() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_second_run_waits_for_the_first() {
     let playground = Playground::new();
     checkpoint(&playground, "model", &tiny());
@@ -447,6 +454,7 @@ fn a_weights_file_that_is_cut_off_is_refused() {
 
 /// The lists of words in options may have commas or spaces, and unknown words are refused.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn precisions_are_listed_with_commas_or_spaces() {
     let playground = Playground::new();
     checkpoint(&playground, "model", &tiny());

@@ -514,6 +514,7 @@ fn is_allowed(root: &Root) -> bool {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_fault_at_any_file_operation_leaves_the_old_output_or_the_new_one() {
     let root = Root::new();
     if !is_allowed(&root) {

@@ -67,6 +67,7 @@ fn made_here() -> impl Iterator<Item = &'static Export> {
 
 /// `scripts/test golden -- --nocapture` prints the table of docs/models.md.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn every_export_gives_the_golden_vectors_alone_and_in_batches() {
     let golden = shuffled(golden());
     println!("{:24} {:>12} {:>12} {:>12}  worst cosine", "export", "alone", "mixed", "equal");
@@ -141,6 +142,7 @@ fn batch(texts: &[Golden]) -> Batch {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn every_export_gives_the_golden_vectors_through_the_binary() {
     let texts: Vec<Golden> =
         shuffled(golden().into_iter().filter(|text| text.instruction.is_none()).collect());
@@ -173,6 +175,7 @@ fn the_tokenizer_gives_the_golden_ids() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn instructions_give_the_golden_vectors() {
     let texts: Vec<Golden> = golden().into_iter().filter(|text| text.instruction.is_some()).collect();
     assert!(!texts.is_empty());
@@ -194,6 +197,7 @@ fn instructions_give_the_golden_vectors() {
 /// Texts of several lengths share batches with the exports of `model export`, and their vectors have the same bits
 /// as without batches.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_vector_has_the_same_bits_in_any_batch() {
     let mixed = ["model.onnx", "model_int8.onnx"];
     for Export(file, ..) in made_here().filter(|Export(file, ..)| mixed.contains(file)) {
@@ -226,6 +230,7 @@ fn a_vector_has_the_same_bits_in_any_batch() {
 /// The keys and values of an instruction may be computed once or with each text. Both give the same vectors, for texts of
 /// one token and of hundreds of tokens, of equal lengths and padded.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
     for Export(file, ..) in made_here() {
         let model = open(our_exports(), file);
@@ -264,6 +269,7 @@ fn a_shared_prefix_gives_the_vectors_of_a_prefix_in_each_text() {
 
 /// A `tokenizer.json` that lacks the end token, truncates texts and pads them gives the same vectors.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_tokenizer_file_with_traps_gives_the_golden_vectors() {
     let playground = Playground::new();
     copy(&repository("fixtures/qwen3-tiny"), &playground.path("model"));
@@ -284,6 +290,7 @@ fn a_tokenizer_file_with_traps_gives_the_golden_vectors() {
 
 /// A model of Qwen3 gets last-token pooling, even if the folder has a pooling file that says otherwise.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_stray_pooling_file_beside_qwen3_is_ignored() {
     let playground = Playground::new();
     copy(&repository("fixtures/qwen3-tiny"), &playground.path("model"));
@@ -303,6 +310,7 @@ struct BertGolden {
 
 /// A model of another architecture is pooled as its pooling file says. The file is in `onnx/` or in the folder above.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn bert_gives_the_golden_vectors_with_both_poolings() {
     let texts: Vec<BertGolden> = json_lines("fixtures/golden/bert-tiny.jsonl");
     let playground = Playground::new();

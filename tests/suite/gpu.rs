@@ -43,6 +43,7 @@ fn texts() -> Vec<Golden> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn cuda_that_cannot_be_used_is_refused_in_one_line() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
@@ -77,6 +78,7 @@ fn cuda_that_cannot_be_used_is_refused_in_one_line() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn auto_uses_the_gpu_if_there_is_one() {
     let playground = Playground::new();
     playground.write("in.jsonl", jsonl(["hello"]));
@@ -88,6 +90,7 @@ fn auto_uses_the_gpu_if_there_is_one() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_gpu_gives_the_golden_vectors() {
     needs_gpu!();
     let playground = Playground::new();
@@ -108,6 +111,7 @@ fn a_gpu_gives_the_golden_vectors() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_graph_that_would_run_on_the_cpu_is_refused() {
     needs_gpu!();
     let playground = Playground::new();

@@ -31,6 +31,7 @@ fn wheel() -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_wheel_alone_downloads_exports_and_builds() {
     let playground = Playground::new();
     let environment = environment(&playground);

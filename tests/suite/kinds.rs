@@ -14,6 +14,7 @@ use crate::util::{Playground, corpus_summary, json_lines, repository, rows};
 
 /// `fixtures/expected.jsonl` was not written by this tool. It holds what a person reads in each document.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_corpus_gives_the_text_that_a_person_reads() {
     let playground = Playground::new();
     let corpus = repository("fixtures/corpus");
@@ -43,6 +44,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn tables_give_a_document_a_row() {
     let playground = Playground::new();
     playground.write(
@@ -89,6 +91,7 @@ fn tables_give_a_document_a_row() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_array_gives_a_document_an_element() {
     let playground = Playground::new();
     let array = "\u{FEFF} [\n  {\n    \"id\": \"a\", \"text\": \"one ] \\\" , [\", \"tags\": [1, [2]]\n  },\n\
@@ -120,6 +123,7 @@ fn an_array_gives_a_document_an_element() {
 
 /// A folder of documents often has configurations in JSON.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn json_that_is_no_list_of_documents_is_skipped_in_a_folder() {
     let playground = Playground::new();
     playground.write("docs/a.txt", "text");
@@ -142,6 +146,7 @@ fn json_that_is_no_list_of_documents_is_skipped_in_a_folder() {
 
 /// MySQL, PHP and others write a backslash before a quote inside a value.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn quotes_may_be_escaped_by_backslashes() {
     let playground = Playground::new();
     playground.write(
@@ -164,6 +169,7 @@ fn quotes_may_be_escaped_by_backslashes() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn lines_in_other_encodings_are_read() {
     let playground = Playground::new();
     playground.write(
@@ -195,6 +201,7 @@ fn batch(playground: &Playground) -> RecordBatch {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn kept_columns_have_the_types_of_their_values() {
     let playground = Playground::new();
     let mut lines = String::new();
@@ -235,6 +242,7 @@ fn kept_columns_have_the_types_of_their_values() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn every_kind_gives_what_it_has_to_keep() {
     let playground = Playground::new();
     playground.write("docs/a.md", "---\nlang: es\nyear: 2026\n---\nfrom Markdown");
@@ -264,6 +272,7 @@ fn every_kind_gives_what_it_has_to_keep() {
 /// An index of an earlier run in a folder of documents is skipped. Otherwise the rows of the index would bring back
 /// documents that were removed.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_index_is_not_read_unless_it_is_named() {
     let playground = Playground::new();
     playground.write("docs/a.md", "one");
@@ -281,6 +290,7 @@ fn an_index_is_not_read_unless_it_is_named() {
 
 /// If a file would take all memory, time or disk space, only that document fails. The other documents have rows.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn bounds_cost_a_document_not_the_run() {
     let playground = Playground::new();
     let bomb = vec![b' '; 64 << 20];

@@ -40,6 +40,7 @@ Term
 "#;
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn dialects_of_markdown_give_their_words() {
     let playground = Playground::new();
     let endings = ["md", "markdown", "mdx", "qmd", "Rmd"];
@@ -54,6 +55,7 @@ fn dialects_of_markdown_give_their_words() {
 
 /// What looks like a dialect and is code or prose loses nothing.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn code_and_prose_keep_what_looks_like_a_dialect() {
     let playground = Playground::new();
     let prose = "C++ has [[nodiscard]], a shell [[ -f x ]], and 100%% of a == b is {a: 1} for Map<K, V>.";
@@ -66,6 +68,7 @@ fn code_and_prose_keep_what_looks_like_a_dialect() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn markup_in_other_encodings_is_decoded() {
     let playground = Playground::new();
     let gbk = |text: &str| encoding_rs::GBK.encode(text).0.into_owned();
@@ -86,6 +89,7 @@ fn markup_in_other_encodings_is_decoded() {
 
 /// What documents say about themselves.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn titles_and_authors_are_kept() {
     let playground = Playground::new();
     for name in [
@@ -116,6 +120,7 @@ fn titles_and_authors_are_kept() {
 
 /// Source code is read as it is, if a pattern asks for it.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn source_code_is_read_as_it_is() {
     let playground = Playground::new();
     playground.write("docs/a.py", "def f(*args):\n    return [[1]]  # {% x %}\n");

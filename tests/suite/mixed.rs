@@ -170,6 +170,7 @@ const FILES: usize = 5000_usize.next_multiple_of(10 * MAKES.len());
 
 /// Every tenth file of each kind is damaged.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn five_thousand_mixed_files_are_read_and_each_damaged_one_is_named() {
     // The number of kinds has no factor with 10, so every tenth file is every tenth file of each kind.
     assert!(!MAKES.len().is_multiple_of(2) && !MAKES.len().is_multiple_of(5));

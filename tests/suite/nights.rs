@@ -387,6 +387,7 @@ proptest! {
 
     /// Also asserts that only new texts are embedded and that the delta turns each night's rows into the next night's.
     #[test]
+    #[ignore = "needs what scripts/test installs"]
     fn each_night_writes_the_bytes_of_a_run_from_scratch(
         start in prop::collection::vec((select(&NAMES), items()), 0..7),
         days in prop::collection::vec(prop::collection::vec(edit(), 0..4), 5),
@@ -437,6 +438,7 @@ proptest! {
 // Reuse of vectors.
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn documents_with_vectors_need_no_model() {
     let playground = Playground::new();
     for (at, name) in ["a.txt", "b.md", "c/d.txt", "e.txt"].into_iter().enumerate() {
@@ -473,6 +475,7 @@ fn documents_with_vectors_need_no_model() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn equal_texts_of_a_run_are_embedded_once() {
     let playground = Playground::new();
     let long = SENTENCES.join(" ").repeat(4);
@@ -492,6 +495,7 @@ fn equal_texts_of_a_run_are_embedded_once() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn other_settings_of_this_run_are_named_and_their_texts_are_embedded_again() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
@@ -538,6 +542,7 @@ fn other_settings_of_this_run_are_named_and_their_texts_are_embedded_again() {
 // Faults.
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn missing_inputs_leave_the_old_output_unless_an_option_allows_them() {
     struct Case {
         inputs: &'static [&'static str],
@@ -620,6 +625,7 @@ fn missing_inputs_leave_the_old_output_unless_an_option_allows_them() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_first_night_without_documents_makes_no_index_unless_an_option_allows_it() {
     let playground = Playground::new();
     fs::create_dir(playground.path("empty")).unwrap();
@@ -677,6 +683,7 @@ fn mend(playground: &Playground) {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn documents_that_cannot_be_read_today_keep_yesterdays_rows() {
     for settings in [&["--keep", "k"][..], &["--keep", "k", "--chunks", "--max-tokens", "20"]] {
         let playground = Playground::new();
@@ -753,6 +760,7 @@ fn small(playground: &Playground) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_damaged_index_is_rebuilt_and_a_copy_of_it_kept() {
     let playground = Playground::new();
     let whole = small(&playground);
@@ -797,6 +805,7 @@ fn a_damaged_index_is_rebuilt_and_a_copy_of_it_kept() {
 /// For a flipped bit anywhere, one of three things happens: the tool finds the damage and rebuilds the file; it refuses the
 /// file as another program's, or because its rows cannot be counted, and leaves it; or no row depends on the bit.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn one_flipped_bit_never_leads_to_wrong_rows() {
     let playground = Playground::new();
     let whole = small(&playground);
@@ -838,6 +847,7 @@ fn snapshot(playground: &Playground) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_dry_run_writes_nothing_and_predicts_what_the_run_does() {
     let playground = Playground::new();
     let dry = |more: &[&str]| {
@@ -920,6 +930,7 @@ fn shape(value: &Value) -> Value {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn every_outcome_has_a_report_and_a_json_log() {
     let playground = Playground::new();
     playground.write("docs/a.txt", "one");
@@ -1028,6 +1039,7 @@ const BROKEN: &str = "{\"id\":\"c1\",\"text\":\"row one\"}\n{\"id\n";
 
 /// On the second night the stale row is at the end of the file, so its neighbours no longer show where it belongs.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_row_that_cannot_be_read_for_two_nights_is_kept() {
     let playground = Playground::new();
     four_and_two_rows(&playground);
@@ -1040,6 +1052,7 @@ fn a_row_that_cannot_be_read_for_two_nights_is_kept() {
 
 /// The failure names the folder, with which the ids of its documents start.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_folder_that_cannot_be_read_for_two_nights_keeps_its_rows() {
     let playground = Playground::new();
     four_and_one_inside(&playground);
@@ -1051,6 +1064,7 @@ fn a_folder_that_cannot_be_read_for_two_nights_keeps_its_rows() {
 
 /// The stale row is out of order. This must not hide that a document elsewhere was deleted.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_stale_row_does_not_bring_back_a_document_deleted_elsewhere() {
     let playground = Playground::new();
     four_and_two_rows(&playground);
@@ -1065,6 +1079,7 @@ fn a_stale_row_does_not_bring_back_a_document_deleted_elsewhere() {
 
 /// The file can be read and has no text any more, so its row goes, although another file has a broken line.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_document_that_is_empty_today_loses_its_row() {
     let playground = Playground::new();
     playground
@@ -1087,6 +1102,7 @@ fn four_and_one_inside(playground: &Playground) {
 
 /// The failure of the second row must not bring back yesterday's row beside the new one.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_id_with_a_good_and_a_bad_row_occurs_once() {
     let playground = Playground::new();
     let good = "{\"id\":\"x\",\"text\":\"one\"}\n{\"id\":\"y\",\"text\":\"two\"}\n";
@@ -1099,6 +1115,7 @@ fn an_id_with_a_good_and_a_bad_row_occurs_once() {
 
 /// A chunk of the unreadable document is also in another document, so the tool could mistake it for a moved one.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_shared_chunk_does_not_cost_an_unreadable_document_its_rows() {
     let playground = Playground::new();
     let header = "This is the header that all of the letters share in this place.";
@@ -1121,6 +1138,7 @@ fn a_shared_chunk_does_not_cost_an_unreadable_document_its_rows() {
 
 /// The damaged file could have had documents, so the check for an empty root applies.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_empty_root_does_not_replace_a_damaged_index() {
     let playground = Playground::new();
     let whole = {
@@ -1136,6 +1154,7 @@ fn an_empty_root_does_not_replace_a_damaged_index() {
 
 /// Metadata that cannot be read is another version's, or damaged. The ids of such a file could be mistaken for documents'.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_index_of_chunks_with_unknown_metadata_is_rebuilt() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
@@ -1149,6 +1168,7 @@ fn an_index_of_chunks_with_unknown_metadata_is_rebuilt() {
 
 /// The metadata gives other dimensions than the vectors have. Reading by them would give rows wrong vectors.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn wrong_dimensions_in_the_metadata_do_not_mix_up_vectors() {
     let playground = Playground::new();
     playground.write("docs.jsonl", jsonl(SENTENCES));
@@ -1167,6 +1187,7 @@ fn wrong_dimensions_in_the_metadata_do_not_mix_up_vectors() {
 
 /// `--rebuild` does not change the settings, so yesterday's vector is still right.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_rebuild_keeps_the_rows_of_documents_that_cannot_be_read() {
     let playground = Playground::new();
     four_and_one_inside(&playground);
@@ -1177,6 +1198,7 @@ fn a_rebuild_keeps_the_rows_of_documents_that_cannot_be_read() {
 
 /// A file system that has lost the last writes returns zeros.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_index_of_zeros_counts_as_damaged_and_not_as_foreign() {
     let playground = Playground::new();
     let whole = small(&playground);
@@ -1194,6 +1216,7 @@ fn patched_start(whole: &[u8]) -> Vec<u8> {
 
 /// A wrong bit in a key of the metadata must not make the tool refuse its own file, since no later run could repair that.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_flipped_bit_in_a_metadata_key_counts_as_damage_and_not_as_foreign() {
     let playground = Playground::new();
     let whole = small(&playground);

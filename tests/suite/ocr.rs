@@ -104,6 +104,7 @@ fn likeness(expected: &str, text: &str) -> f64 {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn scans_in_two_languages_are_read_with_tesseract_and_only_once() {
     let listed = Command::new("tesseract").arg("--list-langs").output();
     let has_chinese = listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains("chi_sim"));
@@ -145,6 +146,7 @@ fn scans_in_two_languages_are_read_with_tesseract_and_only_once() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_text_of_a_scanned_page_takes_its_place() {
     let scanner = Scanner::new(WIDTH);
     let text = |text: &str| format!("BT /F 10 Tf 9 9 Td ({text}) Tj ET");
@@ -174,6 +176,7 @@ fn the_text_of_a_scanned_page_takes_its_place() {
 
 /// A scanner prints a page number, and a phone prints the name of a program.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_scan_with_a_stamp_is_a_scan() {
     let scanner = Scanner::new(WIDTH);
     let full = PICTURE.replace("50 0 0 50 9 9 cm", "72 0 0 72 0 0 cm");
@@ -189,6 +192,7 @@ fn a_scan_with_a_stamp_is_a_scan() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn pictures_that_are_attached_to_a_mail_are_documents() {
     let scanner = Scanner::new("tail -n +3");
     let part = |header: &str, text: &str| {
@@ -218,6 +222,7 @@ fn pictures_that_are_attached_to_a_mail_are_documents() {
 
 /// A night that forgets the option would lose all scans.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_index_with_scans_needs_the_option_again() {
     let scanner = Scanner::new("tail -n +3");
     scanner.0.write("docs/a.png", picture("a"));
@@ -234,6 +239,7 @@ fn an_index_with_scans_needs_the_option_again() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_filled_form_over_a_scan_keeps_both() {
     let scanner = Scanner::new(WIDTH);
     let form = String::from_utf8(pages(&[(72, PICTURE)])).unwrap();
@@ -244,6 +250,7 @@ fn a_filled_form_over_a_scan_keeps_both() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn picture_files_are_documents_only_with_a_command() {
     let scanner = Scanner::new("tail -n +3; printf '\\f'; echo \"$OMP_THREAD_LIMIT\"");
     for name in ["a.png", "b.JPG", "c.jpeg", "d.tif", "e.tiff", "f.webp", "g.bmp"] {
@@ -263,6 +270,7 @@ fn picture_files_are_documents_only_with_a_command() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_picture_is_read_once_per_command() {
     let scanner = Scanner::new(WIDTH);
     scanner.0.write("docs/scan.pdf", pages(&[(72, PICTURE), (144, PICTURE), (72, PICTURE)]));
@@ -301,6 +309,7 @@ fn a_picture_is_read_once_per_command() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_command_that_misbehaves_is_named_with_its_page() {
     let scan = pages(&[(72, "BT /F 10 Tf 9 9 Td (text) Tj ET"), (72, PICTURE)]);
     for (script, says) in [
@@ -354,6 +363,7 @@ fn a_command_that_misbehaves_is_named_with_its_page() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_interrupt_ends_the_command_too() {
     let scanner = Scanner::new("echo $$ > pid; cat > /dev/null; sleep 1000");
     scanner.0.write("docs/scan.pdf", pages(&[(72, PICTURE)]));
@@ -382,6 +392,7 @@ fn wait_for_id(file: &Path) -> Pid {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_page_is_drawn_within_the_limits_of_a_worker() {
     let scanner = Scanner::new(WIDTH);
     // A page of 5 by 5 metres, and one that is a line.

@@ -28,6 +28,7 @@ fn vectors(rows: Vec<Row>) -> Vec<Vec<f32>> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn documents_and_questions_get_the_prompts_of_the_model() {
     let plain = playground(&json!({"query": "", "document": ""}));
     let e5 = playground(&json!({"query": "query: ", "passage": "passage: "}));
@@ -63,6 +64,7 @@ fn documents_and_questions_get_the_prompts_of_the_model() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_instruction_has_the_form_of_the_models_prompt() {
     let of_query = |prompt: &str| playground(&json!({ "query": prompt, "document": "" }));
     let question = |prompt: &str| embedded(&of_query(prompt), &["--query", "hello"]);

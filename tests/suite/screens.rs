@@ -77,6 +77,7 @@ fn screens(playground: &Playground, arguments: &[&str], code: i32) -> String {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_screens_of_search() {
     let playground = playground();
     playground.write("questions.txt", "How do I return a station?\n显示屏怎么装电池？\n");
@@ -87,6 +88,7 @@ fn the_screens_of_search() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn words_of_the_question_are_bold_on_a_terminal_only() {
     let playground = playground();
     let arguments = ["search", "vectors.parquet", "How long does the battery last?", "-k", "1"];
@@ -109,12 +111,14 @@ fn words_of_the_question_are_bold_on_a_terminal_only() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_screen_of_inspect() {
     let playground = playground();
     insta::assert_snapshot!("inspect", screens(&playground, &["inspect", "vectors.parquet", "--verify"], 0));
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_screens_of_doctor() {
     let playground = playground();
     let doctor = ["doctor", "--device", "cpu", "--threads", "2"];
@@ -124,6 +128,7 @@ fn the_screens_of_doctor() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_screens_of_errors() {
     let playground = playground();
     let index = fs::read(playground.path("vectors.parquet")).unwrap();

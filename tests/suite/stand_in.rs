@@ -117,6 +117,7 @@ fn documents(playground: &Playground, count: usize) {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn graphs_run_on_the_gpu_or_are_refused() {
     let playground = Playground::new();
     documents(&playground, 5);
@@ -147,6 +148,7 @@ fn graphs_run_on_the_gpu_or_are_refused() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn batches_are_as_large_as_the_memory_allows() {
     let playground = Playground::new();
     let budget = |mib: &str| -> usize {
@@ -161,6 +163,7 @@ fn batches_are_as_large_as_the_memory_allows() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn only_limits_of_memory_and_kernels_make_batches_smaller() {
     let playground = Playground::new();
     documents(&playground, 5);
@@ -181,6 +184,7 @@ fn only_limits_of_memory_and_kernels_make_batches_smaller() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn too_little_memory_makes_batches_smaller_before_documents_fail() {
     let playground = Playground::new();
     documents(&playground, 2000);
@@ -205,6 +209,7 @@ fn too_little_memory_makes_batches_smaller_before_documents_fail() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_model_that_is_too_large_is_refused_in_one_line() {
     let playground = Playground::new();
     documents(&playground, 5);
@@ -216,6 +221,7 @@ fn a_model_that_is_too_large_is_refused_in_one_line() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn weights_are_exported_in_a_precision_that_suits_the_gpu() {
     let playground = Playground::new();
     documents(&playground, 5);
@@ -245,6 +251,7 @@ fn weights_are_exported_in_a_precision_that_suits_the_gpu() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn several_gpus_share_the_work() {
     let playground = Playground::new();
     documents(&playground, 2000);
@@ -264,6 +271,7 @@ fn several_gpus_share_the_work() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn cuda_may_be_in_python_packages_or_in_the_system() {
     let playground = Playground::new();
     documents(&playground, 5);
@@ -294,6 +302,7 @@ fn cuda_may_be_in_python_packages_or_in_the_system() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn faults_of_driver_and_libraries_are_reported_in_one_line() {
     let playground = Playground::new();
     documents(&playground, 5);

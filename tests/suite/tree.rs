@@ -143,6 +143,7 @@ fn build(playground: &Playground, more: &[&str]) -> Ran {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_ignore_file_that_is_no_file_is_said() {
     let playground =
         Playground::new().with("docs/a.txt", "text").with("patterns", "[the secret of this user");
@@ -176,6 +177,7 @@ fn an_ignore_file_that_is_no_file_is_said() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn an_ignore_file_is_bounded() {
     let playground = Playground::new().with("docs/a.txt", "text");
     let ignore = playground.path("docs/.qwen3ignore");

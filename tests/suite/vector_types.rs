@@ -32,6 +32,7 @@ fn bytes(playground: &Playground, name: &str) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn f32_is_the_default_and_leaves_no_trace() {
     let playground = with_texts();
     build(&playground, "default.parquet", &[]).expect(0);
@@ -41,6 +42,7 @@ fn f32_is_the_default_and_leaves_no_trace() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn each_type_has_its_size_and_is_near_to_f32() {
     let playground = with_texts();
     build(&playground, "f32.parquet", &[]).expect(0);
@@ -61,6 +63,7 @@ fn each_type_has_its_size_and_is_near_to_f32() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_wider_file_serves_a_narrower_run_and_not_the_other_way_round() {
     let playground = with_texts();
     for (from, before) in TYPES.iter().enumerate() {
@@ -89,6 +92,7 @@ fn a_wider_file_serves_a_narrower_run_and_not_the_other_way_round() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_forgotten_type_stops_the_run() {
     let playground = with_texts();
     build(&playground, OUT, &["--vector-type", "i8"]).expect(0);
@@ -99,6 +103,7 @@ fn a_forgotten_type_stops_the_run() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn all_commands_read_each_type() {
     let playground = with_texts();
     let question = "Parcel 7 is late.";
@@ -141,6 +146,7 @@ fn all_commands_read_each_type() {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn types_are_not_mixed() {
     let playground = with_texts();
     for (kind, shard) in [("f32", "0/2"), ("i8", "1/2")] {
@@ -153,6 +159,7 @@ fn types_are_not_mixed() {
 
 /// A night with chunks and fewer dimensions, whose rows come from the old file, from the model, and from a file of more dimensions.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn nights_of_each_type_write_the_bytes_of_a_run_from_scratch() {
     let playground = Playground::new();
     let handbook = fs::read_to_string(repository("fixtures/corpus/en/handbook/support-handbook.md")).unwrap();

@@ -25,6 +25,7 @@ fn assert_same(rows: &[Row], others: &[Row], what: &str) {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_vector_never_depends_on_its_neighbours() {
     let playground = Playground::new();
     mixed(&playground);
@@ -40,6 +41,7 @@ fn a_vector_never_depends_on_its_neighbours() {
 
 /// The check at load time warns only if a model cannot be batched.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_model_that_cannot_be_batched_gives_one_warning() {
     let playground = Playground::new();
     playground.write("a.txt", "text");
@@ -63,6 +65,7 @@ fn a_model_that_cannot_be_batched_gives_one_warning() {
 
 /// Compares bit by bit.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn vectors_with_fewer_dimensions_are_truncated_and_normalized() {
     let playground = Playground::new();
     mixed(&playground);
@@ -85,6 +88,7 @@ fn normalized(vector: &[f32]) -> Vec<f32> {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn a_document_vector_is_the_weighted_mean_of_its_chunks_which_make_up_its_text() {
     let playground = Playground::new();
     mixed(&playground);
@@ -113,6 +117,7 @@ fn a_document_vector_is_the_weighted_mean_of_its_chunks_which_make_up_its_text()
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn the_file_records_what_its_vectors_depend_on() {
     let playground = Playground::new();
     playground.write("a.txt", "text");
@@ -149,6 +154,7 @@ fn the_file_records_what_its_vectors_depend_on() {
 
 /// The digest of the weights covers external data.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn other_weights_in_external_data_change_the_fingerprint() {
     let playground = Playground::new();
     playground.write("a.txt", "text");
@@ -168,6 +174,7 @@ fn other_weights_in_external_data_change_the_fingerprint() {
 
 /// With ten times the documents, peak memory grows by at most a tenth plus 128 bytes per document, which reuse needs.
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn memory_does_not_grow_with_the_corpus() {
     let playground = Playground::new();
     let peak = |documents: usize| {

@@ -135,6 +135,7 @@ fn doctor(playground: &Playground) -> (String, String) {
 }
 
 #[test]
+#[ignore = "needs what scripts/test installs"]
 fn workers_can_open_neither_files_nor_sockets_and_an_old_kernel_is_named() {
     let playground = Playground::new();
     let detail = "processes that read documents can open neither files nor sockets";
