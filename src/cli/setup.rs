@@ -132,17 +132,23 @@ pub struct ReadingArguments {
 
     /// In folders, skip files and folders that match GLOB
     ///
-    /// GLOB is a pattern with the syntax of .gitignore. Repeat the option to give several patterns. A file .qwen3ignore at the
-    /// top of an input folder can list patterns for that folder.
+    /// GLOB is a pattern with the syntax of .gitignore. Repeat the option to give several patterns. A file .qwen3ignore can list
+    /// patterns for the folder that it stands in. Files .ignore and .gitignore count too, but .qwen3ignore overrules them.
     #[arg(long, value_name = "GLOB", help_heading = INPUT)]
     pub exclude: Vec<String>,
+
+    /// Read what .gitignore and .ignore exclude
+    ///
+    /// What a .qwen3ignore excludes is still skipped.
+    #[arg(long, help_heading = INPUT)]
+    pub no_ignore: bool,
 
     /// Read hidden files and folders too
     #[arg(long, help_heading = INPUT)]
     pub hidden: bool,
 
     /// Follow symlinks
-    #[arg(long, help_heading = INPUT)]
+    #[arg(long, help_heading = INPUT, hide_short_help = true)]
     pub follow: bool,
 
     /// Character encoding of files [default: detected]

@@ -6,7 +6,9 @@ use std::error::Error;
 use std::io;
 
 use crate::console::without_secrets;
-use crate::error::{ContentError, DocumentError, FieldRole, NoVector, RequestFailure, StoreError};
+use crate::error::{
+    ContentError, DocumentError, FieldRole, IgnoreFileError, NoVector, RequestFailure, StoreError,
+};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
 use crate::interrupt::Interrupted;
@@ -78,12 +80,15 @@ fn of_plain(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     cause.downcast_ref().map(|error| match error {
         TooFewDocuments::NoneInRoot { .. } => {
-            "check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
+            "check that it is mounted and filled and that no .gitignore excludes it (--no-ignore), or allow this with --allow-empty (the old output is untouched)"
         }
         TooFewDocuments::NoneYet { .. } => {
-            "check that it is mounted and filled, check --include, --exclude and .qwen3ignore, or allow an empty index with --allow-empty"
+            "check that it is mounted and filled, check --include, --exclude, .qwen3ignore and .gitignore (--no-ignore), or allow an empty index with --allow-empty"
         }
-        TooFewDocuments::MostGone { .. } => {
+        TooFewDocuments::MostGone { ignored: 1.., .. } => {
+            "check the inputs, read what is excluded with --no-ignore, or allow this with --allow-shrink (the old output is untouched)"
+        }
+        TooFewDocuments::MostGone { ignored: 0, .. } => {
             "check the inputs, or allow this with --allow-shrink (the old output is untouched)"
         }
         TooFewDocuments::FewerRows { .. } => {
@@ -96,6 +101,7 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
     let advice = match error {
         DocumentError::Unreadable(_) => "check that it exists and that this user may read it",
         DocumentError::NotAFile { .. } => "run again",
+        DocumentError::IgnoreFile(error) => of_ignore_file(error),
         DocumentError::Object(error) => return of_store(error),
         DocumentError::RestNotRead(cause) => return of_document(cause),
         DocumentError::Content(error) => of_content(error),
@@ -122,6 +128,15 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::Empty | DocumentError::Tokenizer(_) => return None,
     };
     Some(advice.into())
+}
+
+fn of_ignore_file(error: &IgnoreFileError) -> &'static str {
+    match error {
+        IgnoreFileError::NotAFile { .. } => "replace it by a file of patterns",
+        IgnoreFileError::TooLarge { .. } | IgnoreFileError::TooManyPatterns { .. } => "write fewer patterns",
+        IgnoreFileError::NotUtf8 => "save it as UTF-8",
+        IgnoreFileError::Line { .. } | IgnoreFileError::Patterns { .. } => "write patterns as in .gitignore",
+    }
 }
 
 fn of_content(error: &ContentError) -> &'static str {

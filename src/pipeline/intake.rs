@@ -45,6 +45,8 @@ pub enum ReadDocument {
     Unassigned(Failure),
     /// A file or folder that was skipped.
     LeftOut(LeftOut),
+    /// The digest of the path that a `.ignore` or `.gitignore` excludes. Every shard gets it, and the first one also gets the count.
+    Ignored(Digest),
     /// A root that contains no documents.
     Nothing(String),
 }
@@ -135,6 +137,10 @@ pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
             },
             Some(Found::LeftOut(why)) => {
                 read.extend(inputs.is_first().then_some(ReadDocument::LeftOut(why)));
+            }
+            Some(Found::Ignored(path)) => {
+                read.extend(inputs.is_first().then_some(ReadDocument::LeftOut(LeftOut::Excluded)));
+                read.push(ReadDocument::Ignored(Digest::of(path.as_bytes())));
             }
             Some(Found::Failed(failure)) => read.extend(failed(failure, inputs)),
             Some(Found::Nothing(root)) => read.push(ReadDocument::Nothing(root)),

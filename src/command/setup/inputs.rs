@@ -17,8 +17,9 @@ pub fn roots(
     may_be_missing: bool,
     stores: &mut Stores,
 ) -> anyhow::Result<Roots> {
-    let ReadingArguments { inputs, include, exclude, hidden, follow, .. } = arguments;
+    let ReadingArguments { inputs, include, exclude, hidden, follow, no_ignore, .. } = arguments;
     let filter = Filter::new(include, exclude, *hidden, *follow).map_err(|e| bad_pattern(&e))?;
+    let filter = filter.with_no_ignore(*no_ignore);
     let roots = Roots::anywhere(inputs, filter, may_be_missing, stores)?;
     Ok(roots.with_id_prefix(arguments.id_prefix))
 }
