@@ -100,6 +100,8 @@ pub enum DocumentError {
     FieldMissing {
         /// The names of the requested fields.
         field: String,
+        /// The names of the fields that are there.
+        fields: String,
     },
     /// A field has a value of the wrong type.
     #[error("field `{field}` is {found}, expected {expected}")]

@@ -14,15 +14,16 @@ mod setup;
 mod style;
 mod typo;
 
+use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Arg, ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::console::LogFormat;
+use crate::console::{Colors, LogFormat};
 
 pub use build::BuildArguments;
 pub use doctor::DoctorArguments;
@@ -74,13 +75,25 @@ pub struct Cli {
           help_heading = style::LOGGING, display_order = 900,
           value_parser = PossibleValuesParser::new(["text", "json"]).map(|name| log_format(&name)))]
     pub log_format: LogFormat,
+
+    /// Colors: auto, always or never
+    ///
+    /// `auto` uses colors on a terminal, unless the environment variable NO_COLOR is set.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true,
+          help_heading = style::LOGGING, display_order = 900, hide_short_help = true, alias = "colour",
+          value_parser = PossibleValuesParser::new(["auto", "always", "never"]).map(|name| style::colors(&name)))]
+    pub color: Colors,
 }
 
 impl Cli {
     /// Returns the arguments of this process. If the arguments ask for help or are wrong, prints the help or the error, and
     /// exits.
     pub fn from_command_line() -> Self {
-        Self::try_parse().unwrap_or_else(|mut error| {
+        // Wrong arguments and help have colors too, before the arguments are parsed.
+        let colors = style::colors_of(env::args_os().skip(1));
+        colors.apply();
+        let parsed = Self::command().color(style::of_clap(colors)).try_get_matches();
+        parsed.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|mut error| {
             typo::explain(&mut error);
             if error.use_stderr() {
                 // Every message begins with the name of the program. If stderr is closed, there is no place to report the error.
@@ -137,7 +150,7 @@ pub enum Command {
     ///
     /// The file has the columns id, text and vector. The next run updates the file, and embeds only texts that are new or have
     /// changed.
-    #[command(after_help = style::examples(build::EXAMPLES))]
+    #[command(alias = "index", after_help = style::examples(build::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(build::EXAMPLES, build::EXIT_CODES))]
     Build(Box<BuildArguments>),
     /// Join the Parquet files of several builds into one file
@@ -161,10 +174,10 @@ pub enum Command {
     #[command(after_long_help = style::examples_and_exit_codes(pack::EXAMPLES, pack::EXIT_CODES))]
     Pack(PackArguments),
     /// Find the rows of an index that are nearest to a question
-    #[command(after_help = style::examples(search::EXAMPLES))]
+    #[command(alias = "query", after_help = style::examples(search::EXAMPLES))]
     Search(Box<SearchArguments>),
     /// Embed texts from the arguments or from standard input
-    #[command(after_help = style::examples(embed::EXAMPLES))]
+    #[command(alias = "encode", after_help = style::examples(embed::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(embed::EXAMPLES, embed::EXIT_CODES))]
     Embed(Box<EmbedArguments>),
     /// Describe an index, and check its files

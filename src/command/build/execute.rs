@@ -77,7 +77,7 @@ pub fn execute(
     let wording = summary::wording(plan, outcome);
     if plan.job.is_dry {
         reporter.finish();
-        summary::print_plan(outcome, wording)?;
+        summary::print_plan(outcome, wording, arguments.json)?;
         return Ok(exit);
     }
     let written = publish(session, writer, journal, chunk_store, reporter, outcome)?;
