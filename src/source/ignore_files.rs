@@ -118,7 +118,7 @@ impl IgnoreFiles {
     /// An ignore file cannot be used.
     pub fn enter_prefix(&mut self, listing: &Listing, folder: &str) -> Result<(), Unusable> {
         self.push(folder.into(), self.kinds, &|name| {
-            listing.find(&format!("{folder}{name}")).map(Location::Object)
+            Ok(listing.find(&format!("{folder}{name}")).map(Location::Object))
         })
     }
 
@@ -126,13 +126,13 @@ impl IgnoreFiles {
         &mut self,
         folder: PathBuf,
         kinds: &[IgnoreFile],
-        find: &dyn Fn(&str) -> Option<Location>,
+        find: &dyn Fn(&str) -> Result<Option<Location>, Unusable>,
     ) -> Result<(), Unusable> {
         self.layers.retain(|layer| folder.starts_with(&layer.folder));
         let mut room = PATTERNS_MAX - self.layers.iter().map(|layer| layer.patterns()).sum::<usize>();
         let mut files = Vec::new();
         for &kind in kinds {
-            let Some(location) = find(kind.name()) else { continue };
+            let Some(location) = find(kind.name())? else { continue };
             let unusable = |cause| Unusable { path: location.name(), cause };
             let Some(patterns) = read(&location, kind.strictness(), room).map_err(unusable)? else {
                 continue;
@@ -191,16 +191,21 @@ fn in_repository(top: &Path) -> Result<Vec<&Path>, Unusable> {
     Ok(Vec::new())
 }
 
-fn in_folder(folder: &Path, name: &str, filter: &Filter) -> Option<Location> {
+fn in_folder(folder: &Path, name: &str, filter: &Filter) -> Result<Option<Location>, Unusable> {
     in_root(&folder.into(), name.into(), filter)
 }
 
-/// Returns the file, unless there is none. If that cannot be said, the file is returned, and opening it gives the error.
-fn in_root(root: &Arc<Path>, below: PathBuf, filter: &Filter) -> Option<Location> {
-    match fs::symlink_metadata(root.join(&below)) {
+/// Returns the file, or `None` if there is none.
+///
+/// # Errors
+/// It cannot be said whether there is one.
+fn in_root(root: &Arc<Path>, below: PathBuf, filter: &Filter) -> Result<Option<Location>, Unusable> {
+    let path = root.join(&below);
+    match fs::symlink_metadata(&path) {
         // No file of a folder that denies this can be opened, so each of its documents is a failure of its own.
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => None,
-        _ => Some(Location::File(LocalFile::below(root.clone(), below, filter.follow))),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+        Err(e) => Err(Unusable { path, cause: DocumentError::Unreadable(e) }),
+        Ok(_) => Ok(Some(Location::File(LocalFile::below(root.clone(), below, filter.follow)))),
     }
 }
 
