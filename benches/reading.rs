@@ -288,7 +288,7 @@ fn read(folder: &Path, mut take: impl FnMut(Option<Document>)) {
         match found {
             Found::Raw(raw) => take(raw.read(&reading).ok()),
             Found::Failed(_) => take(None),
-            Found::LeftOut(_) | Found::Nothing(_) => {}
+            Found::LeftOut(_) | Found::Ignored(_) | Found::Nothing(_) => {}
         }
     }
 }

@@ -22,6 +22,9 @@ pub enum DocumentError {
         /// The kind of file that the path names now.
         found: &'static str,
     },
+    /// An ignore file in the folder cannot be used, so the folder is not read.
+    #[error(transparent)]
+    IgnoreFile(#[from] IgnoreFileError),
     /// An object could not be read.
     #[error("{}", .0.cause)]
     Object(StoreError),
@@ -112,6 +115,8 @@ pub enum DocumentError {
     FieldMissing {
         /// The names of the requested fields.
         field: String,
+        /// The names of the fields that are there.
+        fields: String,
     },
     /// A field has a value of the wrong type.
     #[error("field `{field}` is {found}, expected {expected}")]
@@ -174,6 +179,46 @@ pub enum OcrError {
     /// The text is not UTF-8.
     #[error("wrote text that is not UTF-8")]
     NotUtf8,
+}
+
+/// The reason why an ignore file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IgnoreFileError {
+    /// The path names no ordinary file.
+    #[error("is {found}, not a file")]
+    NotAFile {
+        /// The kind of file that the path names.
+        found: &'static str,
+    },
+    /// The file has more bytes than allowed.
+    #[error("is larger than {} MiB", max >> 20)]
+    TooLarge {
+        /// The limit, in bytes.
+        max: u64,
+    },
+    /// The file, together with the ignore files of the folders above, has more patterns than allowed.
+    #[error("has more than {max} patterns, together with the folders above")]
+    TooManyPatterns {
+        /// The limit.
+        max: usize,
+    },
+    /// The file is not UTF-8.
+    #[error("is not UTF-8")]
+    NotUtf8,
+    /// A line is not a valid pattern. The message does not have the line, because it may be as long as a file.
+    #[error("line {line}: {cause}")]
+    Line {
+        /// The number of the line, counted from 1.
+        line: usize,
+        /// What is wrong with the pattern.
+        cause: String,
+    },
+    /// The patterns cannot be used together.
+    #[error("{cause}")]
+    Patterns {
+        /// What is wrong with the patterns.
+        cause: String,
+    },
 }
 
 /// The purpose of a field.

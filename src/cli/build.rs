@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::{ModelArguments, ReadingArguments};
-use super::style::{LIMITS, LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
+use super::style::{DIM_ALIASES, LIMITS, LOGGING, MODEL, NIGHTLY, OUTPUT, TEXT};
 use crate::index::VectorType;
 use crate::index::provenance::DocumentColumn;
 use crate::text::chunk::ChunkBy;
@@ -40,7 +40,7 @@ pub struct BuildArguments {
     ///
     /// Each vector is truncated to its first N dimensions and L2-normalized again. N is at least 32 and at most the number of
     /// dimensions of the model.
-    #[arg(long, value_name = "N", help_heading = OUTPUT)]
+    #[arg(long, value_name = "N", aliases = DIM_ALIASES, help_heading = OUTPUT)]
     pub dim: Option<usize>,
 
     /// Type of the vectors' numbers: f32, f16 or i8 [default: f32]
@@ -93,13 +93,13 @@ pub struct BuildArguments {
     /// Maximum tokens per row with --chunks [default: 256]
     ///
     /// N includes the end token and --context. The default is smaller if --max-tokens or the model is.
-    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT)]
+    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT, hide_short_help = true)]
     pub chunk_tokens: Option<usize>,
 
     /// Tokens that a chunk repeats from the chunk before
     ///
     /// Whole sentences, rows or lines of at most N tokens, but nothing from before a heading. Only with --chunk-by structure.
-    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT, hide_short_help = true)]
+    #[arg(long, value_name = "N", requires = "chunks", help_heading = TEXT, hide_short_help = true, alias = "chunk-overlap")]
     pub overlap: Option<usize>,
 
     /// What to embed in front of each chunk [default: title,headings]
@@ -157,6 +157,10 @@ pub struct BuildArguments {
     /// A dry run reads and counts the documents, and estimates the time to embed them.
     #[arg(long, conflicts_with = "delta", help_heading = OUTPUT)]
     pub dry_run: bool,
+
+    /// With --dry-run, print a JSON object
+    #[arg(long, requires = "dry_run", help_heading = OUTPUT, hide_short_help = true)]
+    pub json: bool,
 
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::setup::ModelArguments;
-use super::style::{INPUT, LIMITS, OUTPUT, TEXT};
+use super::style::{DIM_ALIASES, INPUT, LIMITS, OUTPUT, TEXT};
 
 pub const EXAMPLES: &str = "  \
   qwen3-index embed --query \"How do I return a station?\"
@@ -56,11 +56,15 @@ pub struct EmbedArguments {
           value_parser = PossibleValuesParser::new(["jsonl", "npy", "arrow"]).map(|name| vector_column(&name)))]
     pub format: VectorFormat,
 
+    /// Same as --format jsonl
+    #[arg(long, conflicts_with_all = ["format", "arrow"], help_heading = OUTPUT, hide_short_help = true)]
+    pub json: bool,
+
     /// Dimensions per vector [default: all]
     ///
     /// Each vector is truncated to its first N dimensions and L2-normalized again. N is at least 32 and at most the number of
     /// dimensions of the model.
-    #[arg(long, value_name = "N", help_heading = OUTPUT)]
+    #[arg(long, value_name = "N", aliases = DIM_ALIASES, help_heading = OUTPUT)]
     pub dim: Option<usize>,
 
     /// Maximum tokens per chunk [default: 2048]

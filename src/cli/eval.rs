@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 
 use super::setup::ModelArguments;
-use super::style::{self, COMPARISON, INPUT, OUTPUT, TEXT};
+use super::style::{self, COMPARISON, DIMS_ALIASES, INPUT, OUTPUT, TEXT};
 use crate::model::precision_choice::PrecisionChoice;
 
 pub const EXAMPLES: &str = "  \
@@ -112,7 +112,7 @@ pub struct SetupArguments {
     ///
     /// N is a number of dimensions. For each N, the vectors are truncated to their first N dimensions and L2-normalized again, and the results are printed.
     /// N is at least 32 and at most the number of dimensions of the model.
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = COMPARISON)]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', aliases = DIMS_ALIASES, help_heading = COMPARISON)]
     pub dims: Vec<usize>,
 
     /// Compare with another model

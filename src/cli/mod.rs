@@ -22,11 +22,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, Resettable, TypedValueParser};
-use clap::{Arg, ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::console::{Level, LogFormat, eprint_line};
+use crate::console::{Colors, Level, LogFormat, eprint_line};
 
 pub use build::BuildArguments;
 pub use doctor::DoctorArguments;
@@ -78,6 +78,14 @@ pub struct Cli {
           help_heading = style::LOGGING, display_order = 900,
           value_parser = PossibleValuesParser::new(["text", "json"]).map(|name| log_format(&name)))]
     pub log_format: LogFormat,
+
+    /// Colors: auto, always or never
+    ///
+    /// `auto` uses colors on a terminal, unless the environment variable NO_COLOR is set.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true,
+          help_heading = style::LOGGING, display_order = 900, hide_short_help = true, alias = "colour",
+          value_parser = PossibleValuesParser::new(["auto", "always", "never"]).map(|name| style::colors(&name)))]
+    pub color: Colors,
 }
 
 impl Cli {
@@ -87,9 +95,14 @@ impl Cli {
     /// The arguments ask for help, or are wrong. The help or the error has been printed, and the process has to end with this exit
     /// code.
     pub fn from_command_line() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
+        // Wrong arguments and help have colors too, before the arguments are parsed.
+        let colors = style::colors_of(env::args_os().skip(1));
+        colors.apply();
+        let command = || Self::command().color(style::of_clap(colors));
+        let parsed = command().try_get_matches();
+        parsed.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| {
             // Help says which variables there are.
-            let mut error = if error.use_stderr() { without_variables(error) } else { error };
+            let mut error = if error.use_stderr() { without_variables(command(), error) } else { error };
             typo::explain(&mut error);
             if error.use_stderr() && asks_for_json() {
                 let details = json!({"exit_code": error.exit_code()});
@@ -134,11 +147,11 @@ impl Cli {
 
 /// Returns an error about the command line without the options that environment variables set, because the usage in clap's error
 /// names these options as if they were required. An error about the value of a variable stays as it is.
-fn without_variables(error: clap::Error) -> clap::Error {
+fn without_variables(command: clap::Command, error: clap::Error) -> clap::Error {
     fn without(command: clap::Command) -> clap::Command {
         command.mut_args(|argument| argument.env(Resettable::Reset)).mut_subcommands(without)
     }
-    without(Cli::command()).try_get_matches().err().unwrap_or(error)
+    without(command).try_get_matches().err().unwrap_or(error)
 }
 
 /// Returns whether the arguments, which cannot be parsed, ask for messages in JSON.
@@ -178,7 +191,7 @@ pub enum Command {
     ///
     /// The file has the columns id, text and vector. The next run updates the file, and embeds only texts that are new or have
     /// changed.
-    #[command(after_help = style::examples(build::EXAMPLES))]
+    #[command(alias = "index", after_help = style::examples(build::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(build::EXAMPLES, build::EXIT_CODES))]
     Build(Box<BuildArguments>),
     /// Join the Parquet files of several builds into one file
@@ -202,10 +215,10 @@ pub enum Command {
     #[command(after_long_help = style::examples_and_exit_codes(pack::EXAMPLES, pack::EXIT_CODES))]
     Pack(PackArguments),
     /// Find the rows of an index that are nearest to a question
-    #[command(after_help = style::examples(search::EXAMPLES))]
+    #[command(alias = "query", after_help = style::examples(search::EXAMPLES))]
     Search(Box<SearchArguments>),
     /// Embed texts from the arguments or from standard input
-    #[command(after_help = style::examples(embed::EXAMPLES))]
+    #[command(alias = "encode", after_help = style::examples(embed::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(embed::EXAMPLES, embed::EXIT_CODES))]
     Embed(Box<EmbedArguments>),
     /// Describe an index, and check its files

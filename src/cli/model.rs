@@ -43,7 +43,11 @@ pub enum ModelCommand {
     #[command(after_help = style::examples(WHERE))]
     Where(NamedModel),
     /// List the models in the cache, and their exports
-    List,
+    List {
+        /// Print a JSON array
+        #[arg(long, help_heading = OUTPUT)]
+        json: bool,
+    },
     /// Make a folder that works on a machine without a network
     ///
     /// The folder contains this program, ONNX Runtime and a model. Copy the folder to the other machine, and run
@@ -124,4 +128,8 @@ pub struct NamedModel {
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = PrecisionChoice::from_str,
           conflicts_with = "model_file")]
     pub precision: PrecisionChoice,
+
+    /// Print a JSON object
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
 }

@@ -31,7 +31,7 @@ pub struct SearchArguments {
     pub questions: Option<PathBuf>,
 
     /// Rows to show per question
-    #[arg(short = 'k', long, value_name = "N", default_value = "10", help_heading = OUTPUT,
+    #[arg(short = 'k', long, value_name = "N", default_value = "10", aliases = ["top-k", "n-results", "limit"], help_heading = OUTPUT,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub top: u32,
 

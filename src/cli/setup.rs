@@ -22,7 +22,7 @@ pub struct ModelArguments {
     /// name on the Hugging Face hub is written owner/name or owner/name@revision, or hf:owner/name if a folder `owner` exists here.
     /// The default is the model that the index was made with, if there is an index. Otherwise it is the folder `model` beside this
     /// program or, if there is none, Qwen/Qwen3-Embedding-0.6B from the hub.
-    #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL")]
+    #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL", aliases = ["model-name", "model-path", "model-id"])]
     pub model: Option<PathBuf>,
 
     /// ONNX file of the model [default: model.onnx]
@@ -43,7 +43,7 @@ pub struct ModelArguments {
     /// Do not download the model
     ///
     /// If MODEL is a name on the Hugging Face hub, the model must already be in the cache.
-    #[arg(long)]
+    #[arg(long, alias = "local-files-only")]
     pub offline: bool,
 
     /// Hash the files of the model, even if they seem unchanged
@@ -97,7 +97,7 @@ pub struct ReadingArguments {
     ///
     /// The id is a string or an integer. `a.b` names field b of object a. The id of a row without this field is `file:line` in
     /// JSON Lines and `file:row` in other formats; in a spreadsheet it is `file#sheet:row`.
-    #[arg(long, value_name = "FIELD", default_value = "id", help_heading = TEXT)]
+    #[arg(long, value_name = "FIELD", default_value = "id", help_heading = TEXT, alias = "id-column")]
     pub id_field: String,
 
     /// Begin ids with the name of the input: auto, always or never
@@ -112,7 +112,7 @@ pub struct ReadingArguments {
     /// Field or column with the text
     ///
     /// Repeat the option to join several fields, such as a title and a body.
-    #[arg(long = "text-field", value_name = "FIELD", default_value = "text", help_heading = TEXT)]
+    #[arg(long = "text-field", alias = "text-column", value_name = "FIELD", default_value = "text", help_heading = TEXT)]
     pub text_fields: Vec<String>,
 
     /// Copy a field to a column of the output
@@ -132,17 +132,23 @@ pub struct ReadingArguments {
 
     /// In folders, skip files and folders that match GLOB
     ///
-    /// GLOB is a pattern with the syntax of .gitignore. Repeat the option to give several patterns. A file .qwen3ignore at the
-    /// top of an input folder can list patterns for that folder.
+    /// GLOB is a pattern with the syntax of .gitignore. Repeat the option to give several patterns. A file .qwen3ignore can list
+    /// patterns for the folder that it stands in. Files .ignore and .gitignore count too, but .qwen3ignore overrules them.
     #[arg(long, value_name = "GLOB", help_heading = INPUT)]
     pub exclude: Vec<String>,
+
+    /// Read what .gitignore and .ignore exclude
+    ///
+    /// What a .qwen3ignore excludes is still skipped.
+    #[arg(long, help_heading = INPUT)]
+    pub no_ignore: bool,
 
     /// Read hidden files and folders too
     #[arg(long, help_heading = INPUT)]
     pub hidden: bool,
 
     /// Follow symlinks
-    #[arg(long, help_heading = INPUT)]
+    #[arg(long, help_heading = INPUT, hide_short_help = true)]
     pub follow: bool,
 
     /// Character encoding of files [default: detected]

@@ -1,7 +1,12 @@
 //! The look of the help: colours, headings of options, and the sections at the end.
 
+use std::ffi::OsString;
+
+use clap::ColorChoice;
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
+
+use crate::console::Colors;
 
 /// Colours of help and of usage errors. clap uses colours only on a terminal.
 pub const STYLES: Styles = Styles::styled()
@@ -22,6 +27,10 @@ pub const NIGHTLY: &str = "Nightly";
 pub const LIMITS: &str = "Limits";
 pub const LOGGING: &str = "Logging and help";
 
+/// The names that other programs have for the number of dimensions.
+pub const DIM_ALIASES: [&str; 3] = ["dims", "dimensions", "truncate-dim"];
+pub const DIMS_ALIASES: [&str; 3] = ["dim", "dimensions", "truncate-dim"];
+
 /// Returns the section at the end of the short help: the examples.
 pub fn examples(examples: &str) -> String {
     let header = STYLES.get_header();
@@ -32,4 +41,34 @@ pub fn examples(examples: &str) -> String {
 pub fn examples_and_exit_codes(examples: &str, codes: &str) -> String {
     let header = STYLES.get_header();
     format!("{}\n\n{header}Exit codes:{header:#}\n{codes}", self::examples(examples))
+}
+
+/// Returns the value of the option `--color` with this name.
+pub fn colors(name: &str) -> Colors {
+    match name {
+        "always" => Colors::Always,
+        "never" => Colors::Never,
+        _ => Colors::Auto,
+    }
+}
+
+/// Looks for the option `--color` in arguments that are not parsed yet, and may be wrong.
+pub fn colors_of(arguments: impl Iterator<Item = OsString>) -> Colors {
+    let before_end: Vec<String> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .take_while(|argument| argument != "--")
+        .collect();
+    let value = before_end.iter().enumerate().rev().find_map(|(at, argument)| {
+        let rest = argument.strip_prefix("--color")?;
+        if rest.is_empty() { before_end.get(at + 1).map(String::as_str) } else { rest.strip_prefix('=') }
+    });
+    value.map_or(Colors::Auto, colors)
+}
+
+pub fn of_clap(colors: Colors) -> ColorChoice {
+    match colors {
+        Colors::Auto => ColorChoice::Auto,
+        Colors::Always => ColorChoice::Always,
+        Colors::Never => ColorChoice::Never,
+    }
 }

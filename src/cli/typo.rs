@@ -17,8 +17,10 @@ pub fn explain(error: &mut Error) {
 
 fn tip(word: &str) -> Option<&'static str> {
     Some(match word {
-        "query" | "ask" => "use 'search' to ask an index a question",
-        "index" | "update" => "use 'build' to make an index, and to update it",
+        "ask" => "use 'search' to ask an index a question",
+        "update" => "use 'build' to make an index, and to update it",
+        "--batch-size" => "use '--batch-tokens' to set the tokens per batch",
+        "--prompt" => "use '--instruction' to put an instruction before each text",
         "--chunk-size" => "use '--max-tokens' to set the tokens per chunk",
         "-v" => "use '-V' to print the version; '-q' prints fewer messages, and no option prints more",
         _ => return None,

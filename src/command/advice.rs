@@ -6,7 +6,9 @@ use std::error::Error;
 use std::io;
 
 use crate::console::without_secrets;
-use crate::error::{ContentError, DocumentError, FieldRole, NoVector, OcrError, RequestFailure, StoreError};
+use crate::error::{
+    ContentError, DocumentError, FieldRole, IgnoreFileError, NoVector, OcrError, RequestFailure, StoreError,
+};
 use crate::eval::{Layout, LayoutError};
 use crate::index::{JoinError, TooManyRows};
 use crate::interrupt::Interrupted;
@@ -78,12 +80,15 @@ fn of_plain(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     cause.downcast_ref().map(|error| match error {
         TooFewDocuments::NoneInRoot { .. } => {
-            "check that it is mounted and filled, or allow this with --allow-empty (the old output is untouched)"
+            "check that it is mounted and filled and that no .gitignore excludes it (--no-ignore), or allow this with --allow-empty (the old output is untouched)"
         }
         TooFewDocuments::NoneYet { .. } => {
-            "check that it is mounted and filled, check --include, --exclude and .qwen3ignore, or allow an empty index with --allow-empty"
+            "check that it is mounted and filled, check --include, --exclude, .qwen3ignore and .gitignore (--no-ignore), or allow an empty index with --allow-empty"
         }
-        TooFewDocuments::MostGone { .. } => {
+        TooFewDocuments::MostGone { ignored: 1.., .. } => {
+            "check the inputs, read what is excluded with --no-ignore, or allow this with --allow-shrink (the old output is untouched)"
+        }
+        TooFewDocuments::MostGone { ignored: 0, .. } => {
             "check the inputs, or allow this with --allow-shrink (the old output is untouched)"
         }
         TooFewDocuments::FewerRows { .. } => {
@@ -96,9 +101,10 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
     let advice = match error {
         DocumentError::Unreadable(_) => "check that it exists and that this user may read it",
         DocumentError::NotAFile { .. } => "run again",
+        DocumentError::IgnoreFile(error) => of_ignore_file(error),
         DocumentError::Object(error) => return of_store(error),
         DocumentError::RestNotRead(cause) => return of_document(cause),
-        DocumentError::Content(error) => of_content(error),
+        DocumentError::Content(error) => return Some(of_content(error)),
         DocumentError::TooSlow { .. } => "raise --max-document-seconds, or skip it with --exclude",
         DocumentError::Crashed { .. } => "it may be damaged: save it again, or skip it with --exclude",
         DocumentError::Ocr { cause: OcrError::TooSlow { .. }, .. } => {
@@ -116,7 +122,13 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
         DocumentError::NotJson(_) => {
             "each line or element must be an object like {\"id\": \"1\", \"text\": \"…\"}"
         }
-        DocumentError::FieldMissing { .. } => "name the right field with --text-field",
+        DocumentError::FieldMissing { field, fields } => {
+            let question =
+                similar(field, fields).map_or(String::new(), |name| format!("did you mean `{name}`? "));
+            return Some(
+                format!("name the right field with --text-field ({question}the fields are: {fields})").into(),
+            );
+        }
         DocumentError::FieldType { role: FieldRole::Id, .. } => "name another field with --id-field",
         DocumentError::FieldType { role: FieldRole::Text, .. } => "name another field with --text-field",
         DocumentError::DuplicateId { .. } => "give each document a different id",
@@ -128,8 +140,31 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
     Some(advice.into())
 }
 
-fn of_content(error: &ContentError) -> &'static str {
+/// Returns the name that is most similar to a wrong one, if it is similar enough. `names` has commas between the names.
+fn similar<'a>(wrong: &str, names: &'a str) -> Option<&'a str> {
+    // The limit of clap's suggestions.
+    const LEAST: f64 = 0.7;
+    let similarity = |name: &str| {
+        let wrong = wrong.split("` or `").map(str::to_lowercase);
+        wrong.map(|wrong| strsim::jaro(&wrong, &name.to_lowercase())).fold(0.0, f64::max)
+    };
+    let shown = names.strip_suffix(" more").and_then(|names| names.rsplit_once(" and "));
+    let names = shown.map_or(names, |(names, _)| names).split(", ");
+    let nearest = names.max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
+    nearest.filter(|name| similarity(name) > LEAST)
+}
+
+fn of_ignore_file(error: &IgnoreFileError) -> &'static str {
     match error {
+        IgnoreFileError::NotAFile { .. } => "replace it by a file of patterns",
+        IgnoreFileError::TooLarge { .. } | IgnoreFileError::TooManyPatterns { .. } => "write fewer patterns",
+        IgnoreFileError::NotUtf8 => "save it as UTF-8",
+        IgnoreFileError::Line { .. } | IgnoreFileError::Patterns { .. } => "write patterns as in .gitignore",
+    }
+}
+
+fn of_content(error: &ContentError) -> Advice {
+    let advice = match error {
         ContentError::TooLarge { .. } => "raise --max-document-mib, or split it",
         ContentError::Expands { .. } => "raise --max-expansion if you trust the file",
         ContentError::Damaged { .. } => "open it and save it again, or skip it with --exclude",
@@ -144,9 +179,15 @@ fn of_content(error: &ContentError) -> &'static str {
             "read it with --ocr, such as --ocr \"tesseract - -\", or skip it with --exclude"
         }
         ContentError::Scripted => "open it in a browser and save the page as it is shown",
-        ContentError::ColumnMissing { .. } => "name the right column with --text-field",
+        ContentError::ColumnMissing { column, columns } => match similar(column, columns) {
+            Some(name) => {
+                return format!("name the right column with --text-field (did you mean `{name}`?)").into();
+            }
+            None => "name the right column with --text-field",
+        },
         ContentError::FrontMatter { .. } => "correct the front matter, or run without --keep",
-    }
+    };
+    advice.into()
 }
 
 fn of_store(error: &StoreError) -> Option<Advice> {

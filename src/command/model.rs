@@ -1,10 +1,10 @@
 //! `model`: downloads, finds, lists, bundles and exports models. The cache is shared with Hugging Face's own tools.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::process::{Exit, listen, printed};
 use super::setup::locate::{self, DefaultGraph, download, repository};
@@ -21,8 +21,8 @@ use crate::model::{DeviceChoice, Precision, bundle, precision_choice};
 pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     match command {
-        ModelCommand::Pull(named) => printed(writeln!(out, "{}", pull(&named, format)?.display()))?,
-        ModelCommand::Where(named) => printed(writeln!(out, "{}", find(&named)?.display()))?,
+        ModelCommand::Pull(named) => printed(print_folder(&mut out, &named, &pull(&named, format)?))?,
+        ModelCommand::Where(named) => printed(print_folder(&mut out, &named, &find(&named)?))?,
         ModelCommand::Bundle(arguments) => {
             let model = locate::open(&arguments.model, DefaultGraph::Model, Some(format))?.model;
             // The machine of the bundle may have no network to get another tokenizer from.
@@ -39,7 +39,7 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
             listen(format, "finished exports are kept; run again for the others")?;
             export_all(&arguments, &mut out, format)?;
         }
-        ModelCommand::List => printed(list(&mut out)?)?,
+        ModelCommand::List { json } => printed(list(&mut out, json)?)?,
     }
     Ok(Exit::Done)
 }
@@ -78,6 +78,13 @@ fn find(named: &NamedModel) -> anyhow::Result<PathBuf> {
     })
 }
 
+fn print_folder(out: &mut impl Write, named: &NamedModel, folder: &Path) -> io::Result<()> {
+    match named.json {
+        true => writeln!(out, "{}", json!({"folder": folder.to_string_lossy()})),
+        false => writeln!(out, "{}", folder.display()),
+    }
+}
+
 /// Returns the name of the graph that the user chose.
 fn file(named: &NamedModel) -> Option<String> {
     named.model_file.clone().or_else(|| named.precision.file_name())
@@ -92,8 +99,20 @@ fn precision(named: &NamedModel) -> anyhow::Result<Precision> {
 }
 
 /// Prints the models in the cache and the exports that this tool has made of them.
-fn list(out: &mut impl Write) -> anyhow::Result<io::Result<()>> {
+fn list(out: &mut impl Write, json: bool) -> anyhow::Result<io::Result<()>> {
     let (models, exports) = (Hub::from_environment(true)?.list()?, ExportCache::from_environment()?.list());
+    if json {
+        let models = models.iter().map(|model| {
+            let CachedModel { id, revisions, commit, snapshot, files, bytes } = model;
+            json!({"kind": "model", "id": id, "commit": commit, "revisions": revisions, "files": files, "bytes": bytes,
+                   "folder": snapshot.to_string_lossy()})
+        });
+        let exports = exports.iter().map(|CachedExport { id, kind, folder, bytes }| {
+            json!({"kind": "export", "id": id.replacen("--", "/", 1), "export": kind, "bytes": bytes,
+                   "folder": folder.to_string_lossy()})
+        });
+        return Ok(writeln!(out, "{}", Value::Array(models.chain(exports).collect())));
+    }
     let print = || {
         for CachedModel { id, revisions, commit, snapshot, files, bytes } in models {
             let revision = if revisions.is_empty() { commit } else { revisions.join(", ") };

@@ -62,6 +62,7 @@ fn write(
             *documents.left_out.entry(why).or_default() += 1;
             Ok(())
         }
+        ReadDocument::Ignored(_) => Ok(()),
         ReadDocument::Nothing(root) => {
             reporter.warn(&format!("input {root}: has no documents"));
             Ok(())

@@ -1,50 +1,41 @@
 //! Writes lines for people to standard output: wrapped and styled on a terminal, unchanged in a file or a pipe. Only this
 //! module uses textwrap.
 
-use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 
 use textwrap::core::{Word, display_width};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
+use crate::console::Colors;
+
 /// The destination of standard output.
 #[derive(Debug, Clone, Copy)]
-pub enum Screen {
-    Terminal {
-        columns: usize,
-        /// Whether words may be bold.
-        has_bold: bool,
-    },
-    /// A file or another program.
-    Pipe,
+pub struct Screen {
+    /// The width of the terminal; `None` for a file or another program.
+    columns: Option<usize>,
+    /// Whether words may be bold.
+    has_bold: bool,
 }
 
 impl Screen {
     pub fn stdout() -> Self {
-        if !io::stdout().is_terminal() {
-            return Screen::Pipe;
-        }
-        let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
-        Screen::Terminal { columns: textwrap::termwidth(), has_bold: !is_set("NO_COLOR") && !is_dumb }
+        let columns = io::stdout().is_terminal().then(textwrap::termwidth);
+        Screen { columns, has_bold: Colors::are_on_stdout() }
     }
 
     pub fn is_terminal(self) -> bool {
-        matches!(self, Screen::Terminal { .. })
+        self.columns.is_some()
     }
 
     /// Returns the width of the terminal minus `taken`, in columns. Returns `None` if standard output is not a terminal.
     pub fn columns_beside(self, taken: usize) -> Option<usize> {
-        match self {
-            Screen::Terminal { columns, .. } => Some(columns.saturating_sub(taken)),
-            Screen::Pipe => None,
-        }
+        self.columns.map(|columns| columns.saturating_sub(taken))
     }
 
     /// Writes `head` and `text` as one paragraph. The second and later lines of the paragraph begin with `indent` spaces.
     pub fn write(self, out: &mut impl Write, head: &str, indent: usize, text: &str) -> io::Result<()> {
-        let Screen::Terminal { columns, .. } = self else { return writeln!(out, "{head}{text}") };
+        let Some(columns) = self.columns else { return writeln!(out, "{head}{text}") };
         let indent = " ".repeat(indent);
         let options = Options::new(columns).initial_indent(head).subsequent_indent(&indent);
         let options =
@@ -54,7 +45,7 @@ impl Screen {
 
     /// Makes parts of a text bold. `parts` has byte ranges in ascending order that do not overlap.
     pub fn mark(self, text: &str, parts: &[Range<usize>]) -> String {
-        if !matches!(self, Screen::Terminal { has_bold: true, .. }) {
+        if !self.has_bold {
             return text.to_owned();
         }
         let mut marked = String::with_capacity(text.len());
@@ -105,7 +96,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NARROW: Screen = Screen::Terminal { columns: 20, has_bold: true };
+    const NARROW: Screen = Screen { columns: Some(20), has_bold: true };
+    const PIPE: Screen = Screen { columns: None, has_bold: false };
 
     fn written(screen: Screen, head: &str, text: &str) -> String {
         let mut out = Vec::new();
@@ -116,7 +108,7 @@ mod tests {
     #[test]
     fn lines_are_wrapped_on_a_terminal_only() {
         let text = "The battery of the display lasts a year.";
-        assert_eq!(written(Screen::Pipe, "1.  ", text), format!("1.  {text}\n"));
+        assert_eq!(written(PIPE, "1.  ", text), format!("1.  {text}\n"));
         assert_eq!(written(NARROW, "1.  ", text), "1.  The battery of\n    the display\n    lasts a year.\n");
         // Each of these characters is two columns wide, and no line begins with a full stop.
         assert_eq!(written(NARROW, "1.  ", "显示屏电池可以用。一年"), "1.  显示屏电池可以\n    用。一年\n");
@@ -139,8 +131,8 @@ mod tests {
         let plain = marked.replace("\x1b[1m", "").replace("\x1b[0m", "");
         let wrapped = written(NARROW, "", &marked).replace("\x1b[1m", "").replace("\x1b[0m", "");
         assert_eq!(wrapped, written(NARROW, "", &plain));
-        assert_eq!(Screen::Pipe.mark(text, &[4..11, 20..24]), text);
-        assert_eq!(Screen::Terminal { columns: 20, has_bold: false }.mark(text, &[4..11, 20..24]), text);
+        assert_eq!(PIPE.mark(text, &[4..11, 20..24]), text);
+        assert_eq!(Screen { has_bold: false, ..NARROW }.mark(text, &[4..11, 20..24]), text);
     }
 
     #[test]
@@ -154,7 +146,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_is_wider_than_the_terminal(text in "([a-zé]{1,30}|[今天好。👍🏽/ -]){0,60}", columns in 10usize..90) {
-            let screen = Screen::Terminal { columns, has_bold: true };
+            let screen = Screen { columns: Some(columns), has_bold: true };
             for line in written(screen, "1.  ", &text).lines() {
                 prop_assert!(display_width(line) <= columns, "{line:?}");
             }

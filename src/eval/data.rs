@@ -215,7 +215,7 @@ impl TestRows<'_> {
                 }
                 Found::Failed(failure) => return Err(self.failed(failure)),
                 Found::Nothing(name) => return Err(self.layout.error(format!("{name}: is empty"))),
-                Found::LeftOut(_) => {}
+                Found::LeftOut(_) | Found::Ignored(_) => {}
             }
         }
         Ok(())

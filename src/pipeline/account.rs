@@ -1,10 +1,12 @@
 //! Counts documents, reports failures, and records which documents of the old file were found, lost or moved.
 
+use std::collections::HashSet;
+
 use anyhow::ensure;
 
 use super::job::{Job, OldOutput};
 use super::prepare::{PreparedDocument, Ready};
-use super::stale::Missing;
+use super::stale::{ID_SEPARATORS, Missing};
 use super::tally::Tally;
 use crate::console::Reporter;
 use crate::digest::Digest;
@@ -19,6 +21,8 @@ pub(super) struct Account<'a> {
     old: Option<(&'a Old, Missing)>,
     /// For each row of the old file, how many rows of the new file were found to have its text.
     texts: Vec<u32>,
+    /// The digests of the paths that a `.ignore` or `.gitignore` excludes. Empty if there is no old index.
+    ignored: HashSet<Digest>,
     /// The number of rows of all documents that have their vectors.
     rows: u64,
 }
@@ -45,12 +49,14 @@ pub enum TooFewDocuments {
         root: String,
     },
     /// More than half of the documents of the old output are gone.
-    #[error("{removed} of the {documents} documents of the old output are gone")]
+    #[error("{removed} of the {documents} documents of the old output are gone{}", because_ignored(*ignored))]
     MostGone {
         /// How many documents are gone.
         removed: usize,
         /// How many documents the old output has.
         documents: u32,
+        /// How many of the documents that are gone are excluded by a `.ignore` or `.gitignore`.
+        ignored: u64,
     },
     /// The old output is damaged, and has more than twice as many rows as the new one.
     #[error("the damaged old output has {before} rows, but the inputs have only {rows}")]
@@ -62,6 +68,13 @@ pub enum TooFewDocuments {
     },
 }
 
+fn because_ignored(ignored: u64) -> String {
+    match ignored {
+        0 => String::new(),
+        _ => format!(", {ignored} of them because a .gitignore or .ignore excludes them"),
+    }
+}
+
 impl<'a> Account<'a> {
     pub fn new(job: &'a Job, reporter: &'a Reporter, tally: &'a mut Tally) -> Self {
         let missing = |old: &'a Old| {
@@ -70,7 +83,15 @@ impl<'a> Account<'a> {
         };
         let rows = job.old.index().map_or(0, |old| old.file.rows() as usize);
         let texts = vec![0; rows];
-        Account { job, reporter, tally, old: job.old.index().map(missing), texts, rows: 0 }
+        Account {
+            job,
+            reporter,
+            tally,
+            old: job.old.index().map(missing),
+            texts,
+            ignored: HashSet::new(),
+            rows: 0,
+        }
     }
 
     /// Counts one outcome: a document, a failure, a skipped file or a root without documents. Returns the document if the outcome
@@ -105,6 +126,11 @@ impl<'a> Account<'a> {
                 self.reporter.failed(&failure);
             }
             PreparedDocument::LeftOut(why) => *self.tally.left_out.entry(why).or_default() += 1,
+            PreparedDocument::Ignored(path) => {
+                if self.old.is_some() {
+                    self.ignored.insert(path);
+                }
+            }
             PreparedDocument::Nothing(root) => {
                 ensure!(
                     self.job.allow_empty,
@@ -170,9 +196,13 @@ impl<'a> Account<'a> {
             Vec::new()
         };
         let (removed, documents) = (missing.removed(&stale), file.documents());
+        if !self.ignored.is_empty() {
+            let ids = file.document_ids(&missing.gone(&stale))?;
+            tally.ignored = ids.iter().filter(|id| is_ignored(id, &self.ignored)).count() as u64;
+        }
         ensure!(
             removed * 2 <= documents as usize || may_shrink,
-            TooFewDocuments::MostGone { removed, documents }
+            TooFewDocuments::MostGone { removed, documents, ignored: tally.ignored }
         );
         tally.stale = stale.len() as u64;
         let is_outdated = |&document: &u32| !old.has_vectors() || file.is_outdated(document);
@@ -206,4 +236,10 @@ impl<'a> Account<'a> {
             mark(missing, document);
         }
     }
+}
+
+/// Returns whether the id is a path in `ignored`, or the id of a document, row or section below such a path.
+fn is_ignored(id: &str, ignored: &HashSet<Digest>) -> bool {
+    let ends = id.match_indices(ID_SEPARATORS).map(|(end, _)| end).chain([id.len()]);
+    ends.into_iter().any(|end| ignored.contains(&Digest::of(&id.as_bytes()[..end])))
 }

@@ -45,6 +45,8 @@ pub enum ReadDocument {
     Unassigned(Failure),
     /// A file or folder that was skipped.
     LeftOut(LeftOut),
+    /// The digest of the path that a `.ignore` or `.gitignore` excludes. Every shard gets it, and the first one also gets the count.
+    Ignored(Digest),
     /// A root that contains no documents.
     Nothing(String),
 }
@@ -139,6 +141,10 @@ pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
             Some(Found::LeftOut(why)) => {
                 read.extend(inputs.is_first().then_some(ReadDocument::LeftOut(why)));
             }
+            Some(Found::Ignored(path)) => {
+                read.extend(inputs.is_first().then_some(ReadDocument::LeftOut(LeftOut::Excluded)));
+                read.push(ReadDocument::Ignored(Digest::of(path.as_bytes())));
+            }
             Some(Found::Failed(failure)) => read.extend(failed(failure, inputs)),
             Some(Found::Nothing(root)) => read.push(ReadDocument::Nothing(root)),
         }
@@ -146,8 +152,10 @@ pub(super) fn read_all(found: Found, inputs: Inputs) -> Vec<ReadDocument> {
     read
 }
 
-/// Reads a document. Returns it, unless it belongs to another shard, the files inside of it, and why other parts of it are not read.
-fn read_raw(raw: Raw, inputs: Inputs) -> Result<(Option<ReadDocument>, Vec<RawFile>, Vec<LeftOut>), Failure> {
+/// A document, unless it belongs to another shard, the files inside of it, and why other parts of it are not read.
+type Item = (Option<ReadDocument>, Vec<RawFile>, Vec<LeftOut>);
+
+fn read_raw(raw: Raw, inputs: Inputs) -> Result<Item, Failure> {
     if raw.id().is_some_and(|id| !inputs.have(Digest::of(id))) {
         return Ok((None, Vec::new(), Vec::new()));
     }

@@ -68,6 +68,8 @@ pub(super) enum PreparedDocument {
     /// A failure that names no document, in a shard after the first shard.
     Unassigned(Failure),
     LeftOut(LeftOut),
+    /// The digest of the path that a `.ignore` or `.gitignore` excludes.
+    Ignored(Digest),
     /// A root that contains no documents.
     Nothing(String),
 }
@@ -178,6 +180,7 @@ fn look_up(read: ReadDocument, job: &Job) -> LookedUp {
         ReadDocument::Failed(failure) => PreparedDocument::Failed(failure),
         ReadDocument::Unassigned(failure) => PreparedDocument::Unassigned(failure),
         ReadDocument::LeftOut(why) => PreparedDocument::LeftOut(why),
+        ReadDocument::Ignored(path) => PreparedDocument::Ignored(path),
         ReadDocument::Nothing(root) => PreparedDocument::Nothing(root),
     };
     LookedUp::Prepared(prepared)

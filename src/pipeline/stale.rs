@@ -133,6 +133,15 @@ impl Missing {
         self.fates.iter().all(|&fate| fate == Fate::Unseen) && moved * 2 > self.count as usize
     }
 
+    /// Returns the documents that the run has not seen under any id, without those in `stale`. Both are in ascending order.
+    pub fn gone(&self, stale: &[u32]) -> Vec<u32> {
+        let is_gone = |&document: &u32| {
+            let at = document as usize;
+            self.fates[at] == Fate::Unseen && !self.has_moved[at] && stale.binary_search(&document).is_err()
+        };
+        (0..self.count).filter(is_gone).collect()
+    }
+
     /// Returns the number of documents that were removed from the inputs. Such a document is not in the new file and not in
     /// `stale`.
     pub fn removed(&self, stale: &[u32]) -> usize {
@@ -158,10 +167,13 @@ impl Missing {
     }
 }
 
+/// The characters that may follow the path of a folder or file in the id of a document below it.
+pub const ID_SEPARATORS: [char; 3] = ['/', ':', '#'];
+
 /// Returns whether an id is the path, or the id of a file, a row or a section below the path. If a row has no id in the input, its
 /// id is `FILE:NUMBER`. A section of a file has the id `FILE#NAME`.
 fn is_below(id: &str, path: &str) -> bool {
-    id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '#']))
+    id.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(ID_SEPARATORS))
 }
 
 #[cfg(test)]

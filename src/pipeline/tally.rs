@@ -34,6 +34,9 @@ pub struct Tally {
     pub outdated: Vec<String>,
     /// Documents of the old output that are gone: neither the id nor the text is in the inputs any more.
     pub gone: u64,
+    /// Documents that are gone because a `.ignore` or `.gitignore` excludes them.
+    #[serde(skip)]
+    pub ignored: u64,
     /// Whether no document of the old output has its id any more, although most of the texts are still there.
     #[serde(skip)]
     pub all_ids_changed: bool,

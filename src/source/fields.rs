@@ -79,7 +79,9 @@ impl Fields {
             }
         }
         if texts.is_empty() {
-            return Err(DocumentError::FieldMissing { field: self.text.join("` or `") });
+            let fields: Vec<String> = record.keys().cloned().collect();
+            let field = self.text.join("` or `");
+            return Err(DocumentError::FieldMissing { field, fields: shortened(&fields) });
         }
         Ok(texts.join("\n"))
     }

@@ -1,24 +1,22 @@
 //! Selects files below a folder. The patterns for the selection have the syntax of `.gitignore`. No other module uses the
 //! crate `ignore`.
 
-use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use anyhow::{anyhow, ensure};
+use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::format::FileFormat;
-use super::local_file::LocalFile;
-use crate::error::DocumentError;
+use crate::error::IgnoreFileError;
 
-/// Name of a file of patterns at the top of a root. Files and folders that match a pattern are skipped.
-pub const IGNORE_FILE: &str = ".qwen3ignore";
-
-/// Maximum size of an [`IGNORE_FILE`], in bytes.
-const IGNORE_FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// Maximum number of patterns in an [`IGNORE_FILE`]. Compiled, a pattern needs about 10 KB of memory.
-const PATTERNS_MAX: usize = 10_000;
+/// What happens to a line of an ignore file that is no valid pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// The line is an error.
+    Strict,
+    /// The line matches nothing.
+    Lenient,
+}
 
 /// Patterns in the syntax of `.gitignore`: `*.md` matches at any depth, `/notes` matches only at the top, and `drafts/`
 /// matches only folders.
@@ -35,65 +33,35 @@ impl Patterns {
         Ok(Patterns(patterns))
     }
 
-    /// Reads the patterns of the [`IGNORE_FILE`] in a folder. If the folder has no such file, the returned patterns match
-    /// nothing. `follow` says whether the file may be a symlink.
+    /// Parses the content of an ignore file.
     ///
     /// # Errors
-    /// The errors of [`Patterns::read`]; the file cannot be opened, or is not an ordinary file.
-    pub fn of_folder(folder: &Path, follow: bool) -> anyhow::Result<Self> {
-        let file = LocalFile::below(folder.into(), IGNORE_FILE.into(), follow);
-        let name = file.path().display().to_string();
-        let unreadable = |e| anyhow::Error::new(DocumentError::Unreadable(e)).context(name.clone());
-        match file.open() {
-            Ok(file) => Patterns::read(&name, file),
-            Err(DocumentError::Unreadable(e)) if e.kind() == ErrorKind::NotFound => {
-                match file.path().symlink_metadata() {
-                    Err(e) if e.kind() == ErrorKind::NotFound => Patterns::none(),
-                    // A symlink to nothing: its patterns may be on a disk that is not mounted.
-                    Ok(_) => Err(unreadable(e)),
-                    Err(e) => Err(unreadable(e)),
-                }
-            }
-            Err(DocumentError::NotAFile { found }) => {
-                Err(anyhow!("{name}: is {found}, not a file; replace it by a file of patterns"))
-            }
-            Err(e) => Err(anyhow::Error::new(e).context(name)),
-        }
-    }
-
-    /// Returns patterns that match nothing.
-    pub fn none() -> anyhow::Result<Self> {
-        Ok(Patterns(builder().build()?))
-    }
-
-    /// Reads the content of an [`IGNORE_FILE`]. `name` is the name of the file in messages.
-    ///
-    /// # Errors
-    /// The file cannot be read, is too large, is not UTF-8 or has too many patterns, or a pattern is not valid.
-    pub fn read(name: &str, file: impl Read) -> anyhow::Result<Self> {
-        let mut bytes = Vec::new();
-        let read = file.take(IGNORE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
-        read.map_err(|e| anyhow::Error::new(DocumentError::from(e)).context(name.to_owned()))?;
-        ensure!(
-            bytes.len() as u64 <= IGNORE_FILE_BYTES_MAX,
-            "{name}: is larger than {} MiB; write fewer patterns",
-            IGNORE_FILE_BYTES_MAX >> 20
-        );
-        let text = String::from_utf8(bytes).map_err(|_| anyhow!("{name}: is not UTF-8; save it as UTF-8"))?;
-        let text = text.trim_start_matches('\u{feff}');
-        let is_pattern = |line: &&str| !line.is_empty() && !line.starts_with('#');
-        ensure!(
-            text.lines().filter(is_pattern).count() <= PATTERNS_MAX,
-            "{name}: has more than {PATTERNS_MAX} patterns; write fewer"
-        );
+    /// A pattern is not valid, and `strictness` does not leave it out.
+    pub fn of_file(text: &str, strictness: Strictness) -> Result<Self, IgnoreFileError> {
+        let is_strict = strictness == Strictness::Strict;
         let mut builder = builder();
-        let invalid = |place: &str, e: &ignore::Error| {
-            anyhow!("{name}: {place}{}; write patterns as in .gitignore", cause(e))
-        };
+        builder.allow_unclosed_class(!is_strict);
         for (at, line) in text.lines().enumerate() {
-            builder.add_line(None, line).map_err(|e| invalid(&format!("line {}: ", at + 1), &e))?;
+            match builder.add_line(None, line) {
+                Err(e) if is_strict => return Err(IgnoreFileError::Line { line: at + 1, cause: cause(&e) }),
+                _ => {}
+            }
         }
-        Ok(Patterns(builder.build().map_err(|e| invalid("", &e))?))
+        Ok(Patterns(builder.build().map_err(|e| IgnoreFileError::Patterns { cause: cause(&e) })?))
+    }
+
+    /// Returns the number of patterns.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether the patterns exclude a path. Returns `None` if no pattern matches it.
+    pub fn verdict(&self, path: &Path, is_folder: bool) -> Option<bool> {
+        match self.0.matched(path, is_folder) {
+            Match::Ignore(_) => Some(true),
+            Match::Whitelist(_) => Some(false),
+            Match::None => None,
+        }
     }
 
     fn matches(&self, below: &Path, is_folder: bool) -> bool {
@@ -151,6 +119,8 @@ pub struct Filter {
     pub hidden: bool,
     /// Whether symlinks are followed.
     pub follow: bool,
+    /// Whether `.ignore` and `.gitignore` are left unread.
+    pub no_ignore: bool,
     /// Whether pictures are read.
     pub pictures: bool,
 }
@@ -170,7 +140,7 @@ impl Filter {
         let has_include = !include.is_empty();
         let include = has_include.then(|| Patterns::of_list(PatternList::Include, include)).transpose()?;
         let exclude = Patterns::of_list(PatternList::Exclude, exclude)?;
-        Ok(Filter { include, exclude, hidden, follow, pictures: false })
+        Ok(Filter { include, exclude, hidden, follow, no_ignore: false, pictures: false })
     }
 
     /// Returns the format of a file that is read. Returns `None` for an unknown file extension.
@@ -178,10 +148,9 @@ impl Filter {
         FileFormat::of(path).or_else(|| FileFormat::picture(path).filter(|_| self.pictures))
     }
 
-    /// Returns whether an `--exclude` pattern or a pattern in `of_root` excludes a path. `of_root` contains the patterns of
-    /// the root's `.qwen3ignore`. `below` is the path, relative to the root.
-    pub fn excludes(&self, of_root: &Patterns, below: &Path, is_folder: bool) -> bool {
-        [&self.exclude, of_root].iter().any(|patterns| patterns.matches(below, is_folder))
+    /// Returns whether an `--exclude` pattern matches a path. `below` is the path, relative to the root.
+    pub fn excludes(&self, below: &Path, is_folder: bool) -> bool {
+        self.exclude.matches(below, is_folder)
     }
 
     /// Returns whether an `--include` pattern matches a file or a folder that contains the file. Returns `None` if there are

@@ -13,6 +13,8 @@ pub enum Found {
     Failed(Failure),
     /// A file or folder that is skipped, with the reason.
     LeftOut(LeftOut),
+    /// A file or folder that a `.ignore` or `.gitignore` excludes. Contains its path, as the ids of the documents there begin.
+    Ignored(String),
     /// The name of a root below which no document was found and no failure occurred. This is the final result of the root.
     Nothing(String),
 }

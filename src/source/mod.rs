@@ -13,6 +13,7 @@ mod filter;
 mod format;
 mod found;
 mod id;
+mod ignore_files;
 mod json;
 mod json_bytes;
 mod local_file;

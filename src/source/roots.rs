@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
-use super::filter::{Filter, IGNORE_FILE, Patterns};
+use super::filter::Filter;
 use super::format::{FileFormat, FormatKind};
 use super::found::Found;
 use super::id::{IdPrefix, id_below, id_of};
+use super::ignore_files::{IgnoreFiles, Unusable};
 use super::local_file::LocalFile;
 use super::location::Location;
 use super::raw::Reading;
@@ -32,8 +33,8 @@ const STDIN: &str = "-";
 enum Root {
     Stdin,
     File(Location, FileFormat),
-    /// A folder or a prefix, with the patterns of the [`IGNORE_FILE`] at its top.
-    Folder(Tree, Patterns),
+    /// A folder or a prefix, with the ignore files at its top.
+    Folder(Tree, IgnoreFiles),
     /// A root that does not exist. The caller allows missing roots.
     Missing(PathBuf),
 }
@@ -46,10 +47,11 @@ enum Tree {
 }
 
 impl Tree {
-    fn walk<'a>(&'a self, filter: &'a Filter, of_root: &'a Patterns) -> Box<dyn Iterator<Item = Entry> + 'a> {
+    fn walk<'a>(&'a self, filter: &'a Filter, at_top: &IgnoreFiles) -> Box<dyn Iterator<Item = Entry> + 'a> {
+        let ignore_files = at_top.clone();
         match self {
-            Tree::Folder(path) => Box::new(Walk::new(path, filter, of_root)),
-            Tree::Bucket(listing) => Box::new(Listed::new(listing, filter, of_root)),
+            Tree::Folder(path) => Box::new(Walk::new(path, filter, ignore_files)),
+            Tree::Bucket(listing) => Box::new(Listed::new(listing, filter, ignore_files)),
         }
     }
 
@@ -133,7 +135,7 @@ impl Roots {
     }
 
     /// Returns the total size of all files below the roots, in bytes, for the progress bar. Returns `None` if a root is
-    /// standard input. This function walks the folders, but opens no files.
+    /// standard input. This function walks the folders, but opens only ignore files.
     pub fn total_bytes(&self) -> Option<u64> {
         let of_entry = |entry| if let Entry::File(file) = entry { file.size } else { 0 };
         self.roots
@@ -142,7 +144,7 @@ impl Roots {
                 Root::Stdin => None,
                 Root::Missing(_) => Some(0),
                 Root::File(location, _) => Some(size(location)),
-                Root::Folder(tree, of_root) => Some(tree.walk(&self.filter, of_root).map(of_entry).sum()),
+                Root::Folder(tree, at_top) => Some(tree.walk(&self.filter, at_top).map(of_entry).sum()),
             })
             .sum()
     }
@@ -175,7 +177,8 @@ fn root(name: &Path, filter: &Filter) -> anyhow::Result<Root> {
     // The root is opened now, so that a missing read permission ends the run before any document is read.
     if metadata.is_dir() {
         fs::read_dir(name).map_err(|e| unreadable(e.into()))?;
-        return Ok(Root::Folder(Tree::Folder(path), Patterns::of_folder(name, filter.follow)?));
+        let ignore_files = IgnoreFiles::of_folder(name, filter).map_err(unusable)?;
+        return Ok(Root::Folder(Tree::Folder(path), ignore_files));
     }
     match filter.format(&path) {
         Some(format) if metadata.is_file() => {
@@ -185,6 +188,10 @@ fn root(name: &Path, filter: &Filter) -> anyhow::Result<Root> {
         }
         _ => Err(unknown_format(name).into()),
     }
+}
+
+fn unusable(Unusable { path, cause }: Unusable) -> anyhow::Error {
+    anyhow::Error::new(cause).context(path.display().to_string())
 }
 
 fn unknown_format(name: &Path) -> Usage {
@@ -218,11 +225,8 @@ fn root_in_bucket(
     }
     let listing = stores.list(url)?;
     if !listing.is_empty() || url.is_prefix() {
-        let patterns = match stores.object(&url.below(IGNORE_FILE))? {
-            Some(object) => Patterns::read(&object.url().to_string(), object.open())?,
-            None => Patterns::none()?,
-        };
-        return Ok(Root::Folder(Tree::Bucket(listing), patterns));
+        let ignore_files = IgnoreFiles::of_prefix(&listing, filter).map_err(unusable)?;
+        return Ok(Root::Folder(Tree::Bucket(listing), ignore_files));
     }
     if format.is_none() && stores.object(url)?.is_some() {
         return Err(unknown_format(&name).into());
@@ -264,10 +268,10 @@ impl<'a> Documents<'a> {
         match root {
             Root::Stdin => Documents::Of(rows::stdin(reading)),
             Root::Missing(_) => Documents::None,
-            Root::Folder(tree, of_root) => {
+            Root::Folder(tree, at_top) => {
                 let (name, path) = tree.name();
                 let (base, prefix) = if prefixed { (PathBuf::new(), name) } else { (path, String::new()) };
-                let walk = tree.walk(&roots.filter, of_root);
+                let walk = tree.walk(&roots.filter, at_top);
                 Documents::Folder { walk, base: base.into(), prefix, of_file: None, reading }
             }
             Root::File(location, format) => {
@@ -309,6 +313,7 @@ impl Iterator for Documents<'_> {
                         *of_file = Some(rows::documents(file, false, reading));
                     }
                     Entry::LeftOut(why) => return Some(Found::LeftOut(why)),
+                    Entry::Ignored(below) => return Some(Found::Ignored(id_below(prefix, &below))),
                     Entry::Failed(entry) => return Some(Found::Failed(failure(entry, prefix))),
                 }
             },
@@ -337,14 +342,14 @@ impl Iterator for WithNothing<'_> {
 
 /// Returns the failure for a file or folder that the walk cannot read. The ids of the root start with `prefix`.
 fn failure(entry: FailedEntry, prefix: &str) -> Failure {
-    let FailedEntry { below, path, cause } = entry;
+    let FailedEntry { below, path, is_folder, cause } = entry;
     let id = id_below(prefix, &below);
     let is_one_document = FileFormat::of(&below)
         .or_else(|| FileFormat::picture(&below))
         .is_some_and(|format| !matches!(format.kind, FormatKind::Rows(_)));
     // A folder may also have a name like `notes.txt`, so the name alone does not show that the path is one document. A
     // folder or a file of rows may contain many documents.
-    let lost = if is_one_document && !path.is_dir() {
+    let lost = if is_one_document && !is_folder {
         Lost::Document(id.into())
     } else if below.as_os_str().is_empty() {
         Lost::Unknown

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use walkdir::{DirEntry, WalkDir};
 
 use super::document::LeftOut;
-use super::filter::{Filter, Patterns};
+use super::filter::Filter;
 use super::format::FileFormat;
+use super::ignore_files::{IgnoreFile, IgnoreFiles, Unusable};
 use super::local_file::LocalFile;
 use super::location::Location;
 use crate::error::DocumentError;
@@ -29,6 +30,8 @@ pub struct File {
 pub enum Entry {
     File(File),
     LeftOut(LeftOut),
+    /// The path, relative to the root, of a file or folder that a `.ignore` or `.gitignore` excludes.
+    Ignored(PathBuf),
     Failed(FailedEntry),
 }
 
@@ -38,22 +41,29 @@ pub struct FailedEntry {
     pub below: PathBuf,
     /// The path including the root.
     pub path: PathBuf,
+    pub is_folder: bool,
     pub cause: DocumentError,
 }
 
 /// The rules for skipping files and folders below one root.
 struct Rules<'a> {
     filter: &'a Filter,
-    of_root: &'a Patterns,
+    ignore_files: IgnoreFiles,
 }
 
 impl Rules<'_> {
-    fn left_out_by_name(&self, below: &Path, is_folder: bool) -> Option<LeftOut> {
+    fn left_out_by_name(&self, below: &Path, is_folder: bool) -> Option<Entry> {
         let is_hidden = below.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if is_hidden && !self.filter.hidden {
-            return Some(LeftOut::Hidden);
+            return Some(Entry::LeftOut(LeftOut::Hidden));
         }
-        self.filter.excludes(self.of_root, below, is_folder).then_some(LeftOut::Excluded)
+        if self.filter.excludes(below, is_folder) {
+            return Some(Entry::LeftOut(LeftOut::Excluded));
+        }
+        Some(match self.ignore_files.excludes(below, is_folder)? {
+            IgnoreFile::Own => Entry::LeftOut(LeftOut::Excluded),
+            IgnoreFile::Search | IgnoreFile::Git => Entry::Ignored(below.to_owned()),
+        })
     }
 
     /// Returns the format of a file, or the reason why the file is skipped. The caller must check
@@ -76,11 +86,11 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(root: &Path, filter: &'a Filter, of_root: &'a Patterns) -> Self {
+    pub fn new(root: &Path, filter: &'a Filter, ignore_files: IgnoreFiles) -> Self {
         // The root `.` is stored as an empty path.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
-        Walk { root: start.into(), rules: Rules { filter, of_root }, entries }
+        Walk { root: start.into(), rules: Rules { filter, ignore_files }, entries }
     }
 
     /// Returns the result for an entry. Returns `None` for a folder that the walk enters.
@@ -88,14 +98,20 @@ impl<'a> Walk<'a> {
         let kind = entry.file_type();
         let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path()).to_owned();
         if entry.depth() > 0
-            && let Some(why) = self.rules.left_out_by_name(&below, kind.is_dir())
+            && let Some(left_out) = self.rules.left_out_by_name(&below, kind.is_dir())
         {
             if kind.is_dir() {
                 self.entries.skip_current_dir();
             }
-            return Some(Entry::LeftOut(why));
+            return Some(left_out);
         }
         if kind.is_dir() {
+            if entry.depth() > 0
+                && let Err(unusable) = self.rules.ignore_files.enter(&self.root, &below, self.rules.filter)
+            {
+                self.entries.skip_current_dir();
+                return Some(without_patterns(below, unusable));
+            }
             return None;
         }
         if kind.is_symlink() {
@@ -126,10 +142,8 @@ impl<'a> Walk<'a> {
     /// skipped because of its name, this function returns the reason for skipping instead.
     fn failed(&self, error: &walkdir::Error) -> Entry {
         let below = error.path().and_then(|path| path.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""));
-        match self.rules.left_out_by_name(below, false).filter(|_| error.depth() > 0) {
-            Some(why) => Entry::LeftOut(why),
-            None => failed(below.to_owned(), error),
-        }
+        let left_out = self.rules.left_out_by_name(below, false).filter(|_| error.depth() > 0);
+        left_out.unwrap_or_else(|| failed(below.to_owned(), error))
     }
 }
 
@@ -160,16 +174,24 @@ pub struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    pub fn new(listing: &'a Listing, filter: &'a Filter, of_root: &'a Patterns) -> Self {
-        Listed { listing, rules: Rules { filter, of_root }, at: 0, folder: "" }
+    pub fn new(listing: &'a Listing, filter: &'a Filter, ignore_files: IgnoreFiles) -> Self {
+        Listed { listing, rules: Rules { filter, ignore_files }, at: 0, folder: "" }
     }
 
-    /// Returns the outermost skipped folder on the path of a key, and the reason for skipping the folder. The path of the
-    /// folder ends in `/`.
-    fn left_out_folder(&self, key: &'a str) -> Option<(&'a str, LeftOut)> {
-        let is_new = |end: &usize| !self.folder.starts_with(&key[..=*end]);
+    /// Enters the folders on the path of a key that the walk is not in yet. Returns the outermost folder that is skipped, and the
+    /// entry for it. The path of the folder ends in `/`.
+    fn left_out_folder(&mut self, key: &'a str) -> Option<(&'a str, Entry)> {
+        let entered = self.folder;
+        let is_new = |end: &usize| !entered.starts_with(&key[..=*end]);
         let mut ends = key.match_indices('/').map(|(end, _)| end).filter(is_new);
-        ends.find_map(|end| Some((&key[..=end], self.rules.left_out_by_name(Path::new(&key[..end]), true)?)))
+        ends.find_map(|end| {
+            let (folder, below) = (&key[..=end], Path::new(&key[..end]));
+            let left_out = self.rules.left_out_by_name(below, true).or_else(|| {
+                let entered = self.rules.ignore_files.enter_prefix(self.listing, folder);
+                Some(without_patterns(below.to_owned(), entered.err()?))
+            });
+            Some((folder, left_out?))
+        })
     }
 }
 
@@ -182,27 +204,35 @@ impl Iterator for Listed<'_> {
             return None;
         }
         let key = self.listing.below(at);
-        if let Some((folder, why)) = self.left_out_folder(key) {
+        if let Some((folder, left_out)) = self.left_out_folder(key) {
             let inside =
                 (at..self.listing.len()).take_while(|&at| self.listing.below(at).starts_with(folder));
             self.at += inside.count();
-            return Some(Entry::LeftOut(why));
+            // The folders above the skipped one are entered.
+            let above = folder[..folder.len() - 1].rfind('/').map_or("", |end| &folder[..=end]);
+            self.folder = above;
+            return Some(left_out);
         }
         self.at += 1;
         self.folder = key.rfind('/').map_or("", |end| &key[..=end]);
         let below = PathBuf::from(key);
-        let format = match self.rules.left_out_by_name(&below, false) {
-            Some(why) => Err(why),
-            None => self.rules.format(&below),
-        };
+        if let Some(left_out) = self.rules.left_out_by_name(&below, false) {
+            return Some(left_out);
+        }
         let object = self.listing.object(at);
-        Some(match format {
+        Some(match self.rules.format(&below) {
             Ok(format) => {
                 Entry::File(File { size: object.bytes(), location: Location::Object(object), below, format })
             }
             Err(why) => Entry::LeftOut(why),
         })
     }
+}
+
+/// Returns the failure of a folder with an ignore file that cannot be used. The folder is not read, because it may have documents
+/// that the file excludes.
+fn without_patterns(below: PathBuf, Unusable { path, cause }: Unusable) -> Entry {
+    Entry::Failed(FailedEntry { below, path, is_folder: true, cause })
 }
 
 fn failed(below: PathBuf, error: &walkdir::Error) -> Entry {
@@ -212,5 +242,6 @@ fn failed(below: PathBuf, error: &walkdir::Error) -> Entry {
         (None, Some(e)) => DocumentError::Unreadable(io::Error::new(e.kind(), e.to_string())),
         (None, None) => DocumentError::Unreadable(io::Error::other(error.to_string())),
     };
-    Entry::Failed(FailedEntry { below, path, cause })
+    let is_folder = path.is_dir();
+    Entry::Failed(FailedEntry { below, path, is_folder, cause })
 }

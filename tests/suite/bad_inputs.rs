@@ -269,7 +269,8 @@ fn json_lines() -> Vec<Bad> {
         bad("id-bool.jsonl", r#"{"id":true,"text":"x"}"#, "field `id` is a boolean,").row(1),
         bad("id-object.jsonl", r#"{"id":{},"text":"x"}"#, "field `id` is an object,").row(1),
         bad("id-twice.jsonl", twice, "the id `d` is already used at docs/id-twice.jsonl:1, so this document is skipped;").row(2).good(&[("d", "x")]),
-        bad("no-text.jsonl", r#"{"id":"n","body":"x"}"#, "no field `text`; name the right field with --text-field").row(1),
+        bad("no-text.jsonl", r#"{"id":"n","body":"x"}"#, "no field `text`; name the right field with --text-field (the fields are: body, id)").row(1),
+        bad("other-text.jsonl", r#"{"id":"n","texts":"x"}"#, "no field `text`; name the right field with --text-field (did you mean `texts`? the fields are: id, texts)").row(1),
         bad("array-text.jsonl", r#"{"text":["x"]}"#, "field `text` is an array, expected a string;").row(1),
     ]
 }
@@ -285,7 +286,7 @@ fn tables() -> Vec<Bad> {
         bad("no-column.csv", "title,body\nx,y\n", "no column `text` (the columns are: title, body); name the right column with --text-field"),
         bad("wide.csv", columns.join(","), "no column `text` (the columns are: column 0, column 1, "),
         bad("no-header.csv", "one\ntwo\n", "no column `text` (the columns are: one);"),
-        bad("upper.csv", "ID,Text\n1,one\n", "no column `text` (the columns are: ID, Text);"),
+        bad("upper.csv", "ID,Text\n1,one\n", "no column `text` (the columns are: ID, Text); name the right column with --text-field (did you mean `Text`?)"),
         bad("bytes.csv", [b"text\n", CHINESE.as_bytes(), b"\n\xff\xfe\ntwo\n"].concat(), "cannot be decoded as UTF-8;").row(3).good(&[(":2", CHINESE), (":4", "two")]),
         bad("bytes-header.csv", [CHINESE.as_bytes(), b",te\xffxt\none,two\n"].concat(), "cannot be decoded as UTF-8"),
         bad("nul.csv", "text\none\0\n", BINARY),

@@ -628,7 +628,7 @@ impl Reader {
                 }
                 Found::Failed(failure) => results.push(Err(failure)),
                 Found::Nothing(_) => {}
-                Found::LeftOut(why) => panic!("left out: {why:?}"),
+                found => panic!("left out: {found:?}"),
             }
         }
         results

@@ -95,14 +95,44 @@ fn help_and_usage_errors_have_colours_only_where_they_are_shown() {
         assert!(is_coloured(&[("CLICOLOR_FORCE", "1")]), "{line}");
         assert!(!is_coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), "{line}");
     }
+    // The option overrules the variables, wherever it stands.
+    for line in [
+        "qwen3-index --color=WHEN build -h",
+        "qwen3-index build -h --color WHEN",
+        "qwen3-index build --nope --color=WHEN",
+        "qwen3-index build nowhere -o out.parquet --color WHEN",
+    ] {
+        for (when, variable) in [("always", "NO_COLOR"), ("never", "CLICOLOR_FORCE")] {
+            let Output { stdout, stderr, .. } = run(&line.replace("WHEN", when), &[(variable, "1")]);
+            assert_eq!([stdout, stderr].concat().contains(&0x1b), when == "always", "{line}: {when}");
+        }
+    }
+}
+
+#[test]
+fn words_of_other_programs_are_understood_but_not_shown() {
+    for line in [
+        "qwen3-index index docs -o out.parquet --dimensions 256 --text-column body --id-column key",
+        "qwen3-index build docs -o out.parquet --truncate-dim 256 --chunks --chunk-overlap 20",
+        "qwen3-index build docs -o out.parquet --model-name model --local-files-only",
+        "qwen3-index query vectors.parquet question --top-k 3",
+        "qwen3-index search vectors.parquet question --n-results 3",
+        "qwen3-index encode text --dims 256",
+        "qwen3-index eval retrieval my-test --truncate-dim 256",
+    ] {
+        let parsed = Cli::command().try_get_matches_from(line.split(' '));
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+    let shown = page();
+    for word in ["--dimensions", "--truncate-dim", "--top-k", "--n-results", "`qwen3-index index`"] {
+        assert!(!shown.contains(word), "{word}");
+    }
 }
 
 #[test]
 fn a_typo_is_answered_with_what_to_type() {
     for (line, wrong, tip) in [
-        ("qwen3-index query vectors.parquet question", "query", "use 'search' to ask"),
         ("qwen3-index ask vectors.parquet question", "ask", "use 'search' to ask"),
-        ("qwen3-index index docs -o vectors.parquet", "index", "use 'build' to make an index"),
         ("qwen3-index update docs -o vectors.parquet", "update", "use 'build' to make an index"),
         ("qwen3-index serch vectors.parquet question", "serch", "subcommand exists: 'search'"),
         ("qwen3-index build docs -o out.parquet --chunk-size 512", "--chunk-size", "use '--max-tokens'"),
@@ -110,9 +140,8 @@ fn a_typo_is_answered_with_what_to_type() {
         ("qwen3-index -v", "-v", "use '-V' to print the version"),
         ("qwen3-index build -v docs -o out.parquet", "-v", "use '-V' to print the version"),
         ("qwen3-index build docs --out out.parquet", "--out", "argument exists: '--output'"),
-        ("qwen3-index build docs -o out.parquet --dims 256", "--dims", "argument exists: '--dim'"),
-        ("qwen3-index eval retrieval my-test --dim 256", "--dim", "argument exists: '--dims'"),
-        ("qwen3-index search vectors.parquet question --top-k 3", "--top-k", "argument exists: '--top'"),
+        ("qwen3-index build docs -o out.parquet --batch-size 3", "--batch-size", "use '--batch-tokens'"),
+        ("qwen3-index embed text --prompt query", "--prompt", "use '--instruction'"),
     ] {
         let output = run(line, &[]);
         let stderr = String::from_utf8(output.stderr).unwrap();

@@ -401,6 +401,13 @@ fn a_model_is_downloaded_once_by_its_name() {
     ] {
         assert_eq!(run(&playground, &hub, arguments).expect(0).stdout.trim(), path);
     }
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let ran = run(&playground, &hub, &[arguments, &["--json"]].concat()).expect(0);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    assert_eq!(json(&["model", "where", "small/model"])["folder"], path.as_str());
+    let listed = &json(&["model", "list"])[0];
+    assert_eq!([&listed["kind"], &listed["id"], &listed["commit"]], ["model", "small/model", COMMIT]);
     let ran = run(&playground, &hub, &["model", "list"]).expect(0);
     assert!(
         ran.stdout.starts_with("small/model@main  ")

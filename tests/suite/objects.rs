@@ -334,6 +334,12 @@ fn a_tree_in_a_bucket_gives_the_rows_of_the_same_tree_on_disk() {
         ("z/drafts/x.txt", "a draft"),
         ("z/left.bin", "of another kind"),
         (".qwen3ignore", "drafts/\n"),
+        (".gitignore", "/out/\n"),
+        ("out/x.txt", "made by a program"),
+        ("a-b/.ignore", "no.txt\n"),
+        ("a-b/.qwen3ignore", "!/yes/no.txt\n"),
+        ("a-b/in/no.txt", "excluded"),
+        ("a-b/yes/no.txt", "taken back"),
         ("packed.parquet.gz", "of another kind"),
         ("empty.txt", ""),
     ] {

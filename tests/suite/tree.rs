@@ -1,5 +1,5 @@
-//! A folder that somebody else may write to: files that are replaced after the run found them, and a `.qwen3ignore` that is no
-//! ordinary file or is too large.
+//! A folder that somebody else may write to: files that are replaced after the run found them, and ignore files that are no
+//! ordinary files or are too large. What ignore files exclude, and what a night says about it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -190,7 +190,7 @@ fn an_ignore_file_is_bounded() {
     refused("is larger than 1 MiB; write fewer patterns");
     let patterns = |count: usize| (0..count).map(|n| format!("tmp/{n}/**/*.log\n")).collect::<String>();
     fs::write(&ignore, patterns(10_001)).unwrap();
-    refused("has more than 10000 patterns; write fewer");
+    refused("has more than 10000 patterns, together with the folders above; write fewer patterns");
     fs::write(&ignore, "# good\n*.log\na[b\n").unwrap();
     refused("line 3: ");
     fs::write(&ignore, [&b"*.log\n"[..], b"\xff\n"].concat()).unwrap();
@@ -214,4 +214,151 @@ fn an_ignore_file_that_this_user_may_not_read_is_said() {
     let ran = playground.output(&mut command, "").expect(1);
     mode(0o600);
     ran.says("error: docs/.qwen3ignore: cannot be read: Permission denied (os error 13)");
+}
+
+/// Returns the ids of the files below a folder, the failures there, and how often each other thing was found.
+fn found(playground: &Playground, root: &str, no_ignore: bool) -> Vec<String> {
+    let (root, reading) = (playground.path(root), reading());
+    let filter = Filter::new(&[], &[], false, false).unwrap().with_no_ignore(no_ignore);
+    let roots = Roots::new(&[root], filter, false).unwrap();
+    let named = |found| match found {
+        Found::Raw(raw) => raw.id().map(str::to_owned),
+        Found::Failed(failure) => {
+            let place = failure.place.replace(&*playground.path("").to_string_lossy(), "");
+            Some(format!("{place}: {} ({:?})", failure.cause, failure.lost))
+        }
+        _ => None,
+    };
+    let mut named: Vec<String> = roots.documents(&reading).filter_map(named).collect();
+    named.sort();
+    named
+}
+
+#[test]
+fn ignore_files_exclude_what_git_excludes() {
+    let playground = Playground::new()
+        .with("repo/.git/HEAD", "ref: refs/heads/main")
+        .with("repo/.gitignore", "/target/\nnode_modules\n*.tmp.md\n# a\n!keep.tmp.md\n[broken\n\\\n")
+        .with("repo/docs/.gitignore", "/generated/\n!found.tmp.md\n")
+        .with("repo/docs/deep/.gitignore", &b"/x.md\n\xff\n"[..])
+        .with("repo/docs/deep/.ignore", "!x.md\ny.md\n")
+        .with("repo/docs/other/.qwen3ignore", "*\n!z.tmp.md\n");
+    let files = [
+        "a.md",
+        "target/a.md",
+        "docs/a.md",
+        "docs/target/a.md",
+        "docs/a.tmp.md",
+        "docs/keep.tmp.md",
+        "docs/found.tmp.md",
+        "docs/generated/a.md",
+        "docs/generated/found.tmp.md",
+        "docs/node_modules/one/README.md",
+        "docs/deep/generated/a.md",
+        "docs/deep/x.md",
+        "docs/deep/y.md",
+        "docs/other/a.md",
+        "docs/other/z.tmp.md",
+        "x.md",
+    ];
+    for name in files {
+        playground.write(&format!("repo/{name}"), name);
+    }
+    let is_git = |command: &mut Command| {
+        command.current_dir(playground.path("repo")).output().is_ok_and(|output| output.status.success())
+    };
+    let whole = [
+        "a.md",
+        "docs/a.md",
+        "docs/deep/generated/a.md",
+        "docs/deep/x.md",
+        "docs/found.tmp.md",
+        "docs/keep.tmp.md",
+        "docs/other/z.tmp.md",
+        "docs/target/a.md",
+        "x.md",
+    ];
+    assert_eq!(found(&playground, "repo", false), whole);
+    // The repository's own file counts for a part of it too, and so does a path through a symlink.
+    let part: Vec<&str> = whole.iter().filter_map(|id| id.strip_prefix("docs/")).collect();
+    assert_eq!(found(&playground, "repo/docs", false), part);
+    symlink(playground.path("repo/docs"), playground.path("link")).unwrap();
+    assert_eq!(found(&playground, "link", false), part);
+    // What the user names is read, although the repository excludes it.
+    assert_eq!(found(&playground, "repo/target", false), ["a.md"]);
+    // `.qwen3ignore` counts in any case.
+    let all: Vec<&str> = files.into_iter().filter(|name| *name != "docs/other/a.md").collect();
+    let mut all = all.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    all.sort();
+    assert_eq!(found(&playground, "repo", true), all);
+    // Git itself, where it is installed, excludes the same files by the files of its own.
+    if !is_git(Command::new("git").args(["init", "--quiet"])) {
+        return skip("there is no git");
+    }
+    for file in ["docs/deep/.ignore", "docs/other/.qwen3ignore"] {
+        fs::remove_file(playground.path("repo").join(file)).unwrap();
+    }
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--others", "--exclude-standard", "*.md"]).current_dir(playground.path("repo"));
+    let output =
+        String::from_utf8(git.env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap().stdout).unwrap();
+    let mut listed: Vec<&str> = output.lines().collect();
+    listed.sort_unstable();
+    assert_eq!(found(&playground, "repo", false), listed);
+}
+
+#[test]
+fn an_ignore_file_that_cannot_be_used_costs_its_folder_only() {
+    let playground = Playground::new();
+    for name in ["a.md", "pipe/b.md", "link/c.md", "many/d.md", "more/e.md", "more/deep/f.md", "own/g.md"] {
+        playground.write(&format!("docs/{name}"), name);
+    }
+    // Git reads no link and no pipe either.
+    make_pipe(&playground.path("docs/pipe/.gitignore"));
+    playground.write("secret", "*.md");
+    symlink(playground.path("secret"), playground.path("docs/link/.gitignore")).unwrap();
+    let patterns = |count: usize| (0..count).map(|n| format!("tmp{n}\n")).collect::<String>();
+    playground.write("docs/many/.gitignore", "a".repeat((1 << 20) + 1));
+    playground.write("docs/more/.gitignore", patterns(6000));
+    playground.write("docs/more/deep/.ignore", patterns(4001));
+    playground.write("docs/own/.qwen3ignore", "a[b");
+    let expected = [
+        "a.md",
+        "docs/many/.gitignore: is larger than 1 MiB (Below(\"many\"))",
+        "docs/more/deep/.ignore: has more than 10000 patterns, together with the folders above (Below(\"more/deep\"))",
+        "docs/own/.qwen3ignore: line 1: unclosed character class; missing ']' (Below(\"own\"))",
+        "link/c.md",
+        "more/e.md",
+        "pipe/b.md",
+    ];
+    let mut read = found(&playground, "docs", false);
+    read.sort();
+    assert_eq!(read, expected);
+    assert_eq!(found(&playground, "docs", true).len(), 7);
+}
+
+#[test]
+#[ignore = "needs ONNX Runtime; scripts/test runs it"]
+fn a_night_says_which_documents_a_gitignore_takes_from_an_index() {
+    let playground = Playground::new().with("docs/a.md", "one").with("docs/b.md", "two");
+    for name in ["c", "d", "e"] {
+        playground.write(&format!("docs/out/{name}.md"), name);
+    }
+    build(&playground, &[]).expect(0).says("5 embedded");
+    playground.write("docs/.gitignore", "out/\n");
+    let ran = build(&playground, &[]).expect(1);
+    ran.says("3 of the 5 documents of the old output are gone, 3 of them because a .gitignore or .ignore excludes them; check the inputs, read what is excluded with --no-ignore, or allow this with --allow-shrink");
+    build(&playground, &["--no-ignore"]).expect(0).says("5 rows, as before");
+    // A folder whose patterns are unknown keeps its rows.
+    playground.write("docs/out/.gitignore", "a".repeat(2 << 20));
+    playground.write("docs/.gitignore", "");
+    build(&playground, &[]).expect(3).says("3 kept from the previous run");
+    fs::remove_file(playground.path("docs/out/.gitignore")).unwrap();
+    playground.write("docs/.gitignore", "/out/c.md\n");
+    fs::remove_file(playground.path("docs/b.md")).unwrap();
+    let ran = build(&playground, &[]).expect(0);
+    ran.says("warning: 1 document of the old output: excluded by a .gitignore or .ignore, so not in the new one; --no-ignore reads what these files exclude");
+    ran.says("3 documents: 0 embedded, 3 reused, 0 empty, 0 failed; skipped: 1 hidden, 1 excluded");
+    // The next night has nothing to say: these documents are in no index.
+    assert!(!build(&playground, &[]).expect(0).stderr.contains("warning"));
 }

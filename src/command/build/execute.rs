@@ -77,12 +77,18 @@ pub fn execute(
             "no document has its old id, so a delta replaces every row; with several inputs, ids begin with the name of the input: choose --id-prefix always or never to keep ids stable",
         );
     }
+    if documents.ignored > 0 {
+        let excluded = counted(documents.ignored, "document");
+        reporter.warn(&format!(
+            "{excluded} of the old output: excluded by a .gitignore or .ignore, so not in the new one; --no-ignore reads what these files exclude"
+        ));
+    }
     let is_well = !documents.have_failures() && !plan.job.old.is_damaged();
     let exit = if is_well { Exit::Done } else { Exit::Partial };
     let wording = summary::wording(plan, outcome);
     if plan.job.is_dry {
         reporter.finish();
-        summary::print_plan(outcome, wording)?;
+        summary::print_plan(outcome, wording, arguments.json)?;
         return Ok(exit);
     }
     let written = publish(session, writer, journal, chunk_store, reporter, outcome)?;

@@ -70,13 +70,22 @@ fn file_line(arguments: &BuildArguments, written: &Written, reporter: &Reporter)
     format!("{line}; took {}", human_elapsed(reporter.elapsed()))
 }
 
-/// Prints to standard output the work that a run without `--dry-run` would do.
+/// Prints to standard output the work that a run without `--dry-run` would do, for people or as JSON.
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn print_plan(outcome: &BuildOutcome, wording: TallyWording) -> io::Result<()> {
+pub fn print_plan(outcome: &BuildOutcome, wording: TallyWording, json: bool) -> io::Result<()> {
     let BuildOutcome { documents, work, .. } = outcome;
     let mut out = io::stdout().lock();
+    if json {
+        let plan = json!({
+            "documents": documents,
+            "chunks": work.chunks,
+            "tokens": work.tokens,
+            "tokens_per_second": work.tokens_per_second(),
+        });
+        return writeln!(out, "{plan}");
+    }
     write!(out, "{}", documents.summary(wording))?;
     if documents.gone > 0 {
         write!(out, "; {} gone from the inputs", HumanCount(documents.gone))?;

@@ -19,9 +19,9 @@ pub fn roots(
     may_be_missing: bool,
     stores: &mut Stores,
 ) -> anyhow::Result<Roots> {
-    let ReadingArguments { inputs, include, exclude, hidden, follow, .. } = arguments;
+    let ReadingArguments { inputs, include, exclude, hidden, follow, no_ignore, .. } = arguments;
     let mut filter = Filter::new(include, exclude, *hidden, *follow).map_err(|e| bad_pattern(&e))?;
-    filter.pictures = arguments.ocr.is_some();
+    (filter.no_ignore, filter.pictures) = (*no_ignore, arguments.ocr.is_some());
     let roots = Roots::anywhere(inputs, filter, may_be_missing, stores)?;
     Ok(roots.with_id_prefix(arguments.id_prefix))
 }

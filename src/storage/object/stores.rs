@@ -1,5 +1,6 @@
 //! The stores that a run uses, and the objects and listings that the run reads from them.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl Stores {
         let store = self.open(url)?;
         let mut objects = store.list(url)?;
         // The objects are sorted in the order of a walk over folders: `a/b` comes before `a.txt`.
-        objects.sort_unstable_by(|one, other| one.key.split('/').cmp(other.key.split('/')));
+        objects.sort_unstable_by(|one, other| in_walk(&one.key, &other.key));
         // Objects that represent folders are skipped: some programs make an empty object for each folder.
         let is_folder = |next: Option<&ListedObject>, object: &ListedObject| {
             let rest = next.and_then(|next| next.key.strip_prefix(&*object.key));
@@ -127,9 +128,20 @@ impl Listing {
         &self.objects[at].key
     }
 
+    /// Returns the object with this key, without the prefix.
+    pub fn find(&self, key: &str) -> Option<Object> {
+        let at = self.objects.binary_search_by(|object| in_walk(&object.key, key)).ok()?;
+        Some(self.object(at))
+    }
+
     /// Returns the object with this index.
     pub fn object(&self, at: usize) -> Object {
         let ListedObject { key, bytes } = &self.objects[at];
         Object { store: self.store.clone(), url: self.url.below(key).into(), bytes: *bytes }
     }
+}
+
+/// Compares two keys in the order of a walk over folders.
+fn in_walk(one: &str, other: &str) -> Ordering {
+    one.split('/').cmp(other.split('/'))
 }
