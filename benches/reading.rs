@@ -207,6 +207,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         quality: None,
         fingerprint,
         stale: 0,
+        outdated: Vec::new(),
         shard: None,
     };
     let mut writer = IndexWriter::new(&place, None, metadata, &columns());
@@ -238,7 +239,7 @@ fn build(scratch: &Path, folder: &Path, tokenizer: Tokenizer) {
         is_dry: false,
     };
     pipeline::run(&Arc::new(job), engine, &Arc::new(Reporter::new(true, LogFormat::Text))).unwrap();
-    writer.publish(None, 0).unwrap();
+    writer.publish(None, 0, Vec::new()).unwrap();
     journal.remove().unwrap();
 }
 
