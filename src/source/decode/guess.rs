@@ -274,7 +274,7 @@ impl Costs {
     /// Returns how much worse the words of ASCII letters fit this language than they fit the best language. In a text of many such
     /// words, words of another alphabet are improbable.
     fn of_plain_words(&self, words: &Words, letters: usize) -> usize {
-        if !matches!(self.language.script, Script::Latin | Script::Vietnamese) {
+        if !has_latin_letters(self.language) {
             return (1 + words.plain_total / letters.max(1)).ilog2() as usize * 69;
         }
         words.plain_cost(self.language) - words.plain_cost_min
@@ -349,7 +349,7 @@ impl<'a> Words<'a> {
         // code or in another language, so all together they count at most as much as the words that differ.
         let units = (evidence + 15).min(words.plain_total.div_ceil(2)).max(1);
         words.plain_per_unit = words.plain_total.div_ceil(units).max(1);
-        let latin = LANGUAGES.iter().filter(|language| language.script == Script::Latin);
+        let latin = LANGUAGES.iter().filter(|language| has_latin_letters(language));
         words.plain_cost_min = latin.map(|language| words.plain_cost(language)).min().unwrap_or_default();
         words
     }
@@ -365,6 +365,10 @@ impl<'a> Words<'a> {
         }
         self.plain.iter().zip(costs).map(|(count, cost)| count * cost).sum::<usize>() / self.plain_per_unit
     }
+}
+
+fn has_latin_letters(language: &Language) -> bool {
+    matches!(language.script, Script::Latin | Script::Vietnamese)
 }
 
 /// Returns whether an encoding makes words of a text. Returns `true` for encodings that are not among the candidates.
