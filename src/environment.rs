@@ -9,6 +9,11 @@ pub fn folder(name: &str) -> Option<PathBuf> {
     env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// Returns the folder for caches of this user; `None` if neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
+pub fn cache() -> Option<PathBuf> {
+    folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))
+}
+
 /// Returns the absolute paths in an environment variable with a list of folders, such as `PATH`.
 pub fn folders(name: &str) -> Vec<PathBuf> {
     let list = env::var_os(name).unwrap_or_default();

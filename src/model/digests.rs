@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::environment::folder;
+use crate::environment;
 
 /// The folder of the cache. Its version is raised when the digest of the same files becomes another one.
 const FOLDER: &str = "digests-v2";
@@ -54,8 +54,7 @@ struct Remembered {
 impl RememberedDigests {
     /// Returns the digests in the user's cache. If the environment names no cache, no digest is remembered.
     pub fn of_user() -> Self {
-        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-        RememberedDigests(cache.map(|cache| cache.join(env!("CARGO_PKG_NAME")).join(FOLDER)))
+        RememberedDigests(environment::cache().map(|cache| cache.join(env!("CARGO_PKG_NAME")).join(FOLDER)))
     }
 
     /// Returns no digests.

@@ -147,19 +147,9 @@ impl RawFile {
         let bytes = download.map_or_else(|| self.location.open(), |reader| Ok(reader));
         let read = bytes.and_then(|bytes| reading.file(bytes, self.format, self.size));
         match read.and_then(|(text, attachments, unread)| Ok((text, self.attached(attachments)?, unread))) {
-            Ok((Text { content, title, encoding, repaired, kept }, attached, unread)) => {
+            Ok((text, attached, unread)) => {
                 let origin = Origin { file: self.base, line: None };
-                Ok(Document {
-                    id: self.id,
-                    content,
-                    title,
-                    origin,
-                    encoding,
-                    repaired,
-                    kept,
-                    attached,
-                    unread,
-                })
+                Ok(Document { attached, unread, ..text.document(self.id, origin) })
             }
             Err(cause) => {
                 let place = self.location.to_string();
@@ -199,20 +189,7 @@ impl RawRow {
         let origin = Origin { file, line: Some(number) };
         let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
         match reading.row(&content, encoding) {
-            Ok((own, Text { content, title, encoding, repaired, kept })) => {
-                let (id, attached) = (id(own), Vec::new());
-                Ok(Document {
-                    id,
-                    content,
-                    title,
-                    origin,
-                    encoding,
-                    repaired,
-                    kept,
-                    attached,
-                    unread: Vec::new(),
-                })
-            }
+            Ok((own, text)) => Ok(text.document(id(own), origin)),
             Err(cause) => {
                 let own = reading.row_id(&content);
                 let lost = own.map_or(Lost::Unknown, |own| Lost::Document(id(own).into()));
@@ -227,18 +204,7 @@ impl RawSection {
         let RawSection { id, base, extracted: Extracted { content, fields, .. }, .. } = self;
         let origin = Origin { file: base, line: None };
         let (title, kept) = (title(&fields), reading.fields.kept(&fields));
-        let attached = Vec::new();
-        Document {
-            id,
-            content,
-            title,
-            origin,
-            encoding: None,
-            repaired: 0,
-            kept,
-            attached,
-            unread: Vec::new(),
-        }
+        Text { content, title, encoding: None, repaired: 0, kept }.document(id, origin)
     }
 }
 
@@ -268,8 +234,17 @@ struct Text {
     kept: Arc<[Value]>,
 }
 
+impl Text {
+    /// Returns a document with this text, without files inside of it.
+    fn document(self, id: String, origin: Origin) -> Document {
+        let Text { content, title, encoding, repaired, kept } = self;
+        let (attached, unread) = (Vec::new(), Vec::new());
+        Document { id, content, title, origin, encoding, repaired, kept, attached, unread }
+    }
+}
+
 impl Reading {
-    /// Returns the text of a file, the files inside of it, and how many other files inside of it are not read.
+    /// Returns the text of a file, the files inside of it, and why other parts of it are not read.
     fn file(
         &self,
         bytes: Box<dyn Read + Send>,
@@ -312,10 +287,7 @@ impl Reading {
         if !texts.is_empty() {
             extracted.content = extracted.content.with_pages(&texts);
         }
-        match self.limits.document_bytes {
-            max if extracted.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }.into()),
-            _ => Ok(extracted),
-        }
+        Ok(extracted.within(self.limits)?)
     }
 
     fn bytes(

@@ -3,14 +3,12 @@
 use std::env;
 use std::path::PathBuf;
 
-use crate::environment::folder;
+use crate::environment;
 
 /// Returns the folder that `HF_HOME` names, or else the default folder of Hugging Face's tools. Returns `None` if `HF_HOME` is unset
 /// or empty, and `XDG_CACHE_HOME` and `HOME` are not absolute paths.
 pub fn home() -> Option<PathBuf> {
-    path_variable("HF_HOME")
-        .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("huggingface")))
-        .or_else(|| Some(folder("HOME")?.join(".cache/huggingface")))
+    path_variable("HF_HOME").or_else(|| Some(environment::cache()?.join("huggingface")))
 }
 
 /// Returns the path in an environment variable of Hugging Face's tools, which may be relative as in these tools; `None` if the

@@ -63,43 +63,50 @@ pub fn extract(
     scans: Option<&mut BlankPages>,
 ) -> Result<Extracted, ContentError> {
     let text = || std::str::from_utf8(content).map_err(|e| damaged(format, format!("it is not UTF-8 ({e})")));
-    let (content, fields) = match format {
+    let extracted = match format {
         DocumentFormat::Markdown => {
             let (front_matter, body) = front_matter::split(text()?);
             let front_matter = front_matter.filter(|_| wants_fields);
             let fields = front_matter.map(|fields| fields.parse()).transpose()?.unwrap_or_default();
-            (markdown::markdown(body), fields)
+            (markdown::markdown(body), fields).into()
         }
         DocumentFormat::Html | DocumentFormat::Xhtml => {
             let read = if format == DocumentFormat::Html { html::html } else { html::xhtml };
-            return read(text()?, page_part, wants_fields)?.within(limits);
+            read(text()?, page_part, wants_fields)?
         }
-        DocumentFormat::Pdf => return pdf::pdf(content, wants_fields, scans)?.within(limits),
-        DocumentFormat::Docx => return office::docx(content, limits, wants_fields)?.within(limits),
-        DocumentFormat::Pptx => return office::pptx(content, limits, wants_fields)?.within(limits),
-        DocumentFormat::Odt | DocumentFormat::Odp => {
-            return office::odf(content, format, limits, wants_fields)?.within(limits);
-        }
-        DocumentFormat::Epub => return office::epub(content, limits, wants_fields)?.within(limits),
+        DocumentFormat::Pdf => pdf::pdf(content, wants_fields, scans)?,
+        DocumentFormat::Docx => office::docx(content, limits, wants_fields)?,
+        DocumentFormat::Pptx => office::pptx(content, limits, wants_fields)?,
+        DocumentFormat::Odt | DocumentFormat::Odp => office::odf(content, format, limits, wants_fields)?,
+        DocumentFormat::Epub => office::epub(content, limits, wants_fields)?,
         DocumentFormat::Rtf => {
             let rtf = rtf::rtf(content)?;
-            (rtf.content, if wants_fields { rtf.fields } else { Record::new() })
+            (rtf.content, if wants_fields { rtf.fields } else { Record::new() }).into()
         }
-        DocumentFormat::Eml => return mail::mail(content, wants_fields, scans.is_some())?.within(limits),
-        DocumentFormat::Notebook => notebook::notebook(text()?, wants_fields)?,
-        DocumentFormat::Subtitles => (subtitles::subtitles(text()?)?, Record::new()),
-        DocumentFormat::Xml => (xml::xml(text()?, limits, page_part)?, Record::new()),
-        DocumentFormat::AsciiDoc => asciidoc::asciidoc(text()?),
-        DocumentFormat::Latex => latex::latex(text()?),
-        DocumentFormat::Org => org::org(text()?),
-        DocumentFormat::ReStructuredText => (rst::rst(text()?), Record::new()),
+        DocumentFormat::Eml => mail::mail(content, wants_fields, scans.is_some())?,
+        DocumentFormat::Notebook => notebook::notebook(text()?, wants_fields)?.into(),
+        DocumentFormat::Subtitles => (subtitles::subtitles(text()?)?, Record::new()).into(),
+        DocumentFormat::Xml => (xml::xml(text()?, limits, page_part)?, Record::new()).into(),
+        DocumentFormat::AsciiDoc => asciidoc::asciidoc(text()?).into(),
+        DocumentFormat::Latex => latex::latex(text()?).into(),
+        DocumentFormat::Org => org::org(text()?).into(),
+        DocumentFormat::ReStructuredText => (rst::rst(text()?), Record::new()).into(),
     };
-    Extracted { content, fields, ..Extracted::default() }.within(limits)
+    extracted.within(limits)
+}
+
+impl From<(Structured, Record)> for Extracted {
+    fn from((content, fields): (Structured, Record)) -> Self {
+        Extracted { content, fields, ..Extracted::default() }
+    }
 }
 
 impl Extracted {
     /// Refuses a text that is larger than a document may be.
-    fn within(self, limits: Limits) -> Result<Extracted, ContentError> {
+    ///
+    /// # Errors
+    /// The text is too large.
+    pub fn within(self, limits: Limits) -> Result<Extracted, ContentError> {
         match limits.document_bytes {
             max if self.content.text().len() as u64 > max => Err(ContentError::TooLarge { max }),
             _ => Ok(self),

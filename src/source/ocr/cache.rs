@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 
 use super::command::TEXT_BYTES_MAX;
 use crate::digest::{Digest, hex};
-use crate::environment::folder;
+use crate::environment;
 use crate::source::local_file::LocalFile;
 
 /// Maximum size of the cache, in bytes. A page has about 3 KB of text.
@@ -43,8 +43,7 @@ pub struct TextCache {
 impl TextCache {
     /// Reads the path of the cache from the environment. The folder need not exist.
     pub fn from_environment() -> Self {
-        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-        Self::new(cache.map(|cache| cache.join(env!("CARGO_PKG_NAME")).join("ocr")))
+        Self::new(environment::cache().map(|cache| cache.join(env!("CARGO_PKG_NAME")).join("ocr")))
     }
 
     /// Returns the cache in a folder, which need not exist. Without a folder, nothing is remembered.

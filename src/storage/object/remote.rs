@@ -55,9 +55,7 @@ type FileStamp = (u64, u64, i64, i64);
 impl RemoteOutput {
     pub(super) fn new(store: Arc<Store>, url: Url) -> anyhow::Result<Self> {
         ensure!(!url.is_prefix(), Usage(format!("{url}: is a folder; name an object in it")));
-        let cache = environment::folder("XDG_CACHE_HOME");
-        let cache = cache.or_else(|| Some(environment::folder("HOME")?.join(".cache")));
-        let cache = cache.with_context(|| {
+        let cache = environment::cache().with_context(|| {
             format!("{url}: there is no folder for a local copy of the object; set XDG_CACHE_HOME or HOME to an absolute path")
         })?;
         let digest = hex(&blake3::hash(url.to_string().as_bytes()).as_bytes()[..16]);
