@@ -10,6 +10,7 @@ pub mod command; // turns the arguments into settings and runs the subcommand
 
 pub mod eval; // measures the quality of vectors on test sets
 pub mod pipeline; // runs the stages of a build on threads
+pub mod push; // brings a collection of Qdrant to the state of an index
 
 pub mod index; // reads, writes and searches Parquet files of vectors
 pub mod source; // finds and reads documents

@@ -8,6 +8,7 @@ mod inspect;
 mod merge;
 mod model;
 mod pack;
+mod push;
 mod read;
 mod search;
 mod setup;
@@ -36,6 +37,7 @@ pub use inspect::InspectArguments;
 pub use merge::MergeArguments;
 pub use model::{BundleArguments, ExportArguments, ModelCommand, NamedModel};
 pub use pack::PackArguments;
+pub use push::{PushCommand, QdrantArguments};
 pub use read::ReadArguments;
 pub use search::SearchArguments;
 pub use setup::{ModelArguments, ReadingArguments};
@@ -214,6 +216,9 @@ pub enum Command {
     #[command(after_help = style::examples(pack::EXAMPLES))]
     #[command(after_long_help = style::examples_and_exit_codes(pack::EXAMPLES, pack::EXIT_CODES))]
     Pack(PackArguments),
+    /// Copy an index into a database
+    #[command(subcommand, after_help = style::examples(push::EXAMPLES))]
+    Push(PushCommand),
     /// Find the rows of an index that are nearest to a question
     #[command(alias = "query", after_help = style::examples(search::EXAMPLES))]
     Search(Box<SearchArguments>),

@@ -15,6 +15,7 @@ use crate::interrupt::Interrupted;
 use crate::model::hub::{HubError, NotARepository};
 use crate::model::{BatchError, Device, DeviceError, GraphMissing};
 use crate::pipeline::TooFewDocuments;
+use crate::push::PushError;
 use crate::vector::embedder::OutOfMemory;
 
 const INSTALL_CUDA: &str =
@@ -55,6 +56,7 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Advice> {
         .or_else(|| cause.downcast_ref().map(of_missing_graph))
         .or_else(|| cause.downcast_ref().map(of_hub))
         .or_else(|| cause.downcast_ref().map(of_layout))
+        .or_else(|| cause.downcast_ref().map(of_push).map(Into::into))
         .or_else(|| of_plain(cause).map(Into::into))
 }
 
@@ -260,6 +262,20 @@ fn of_hub(error: &HubError) -> Advice {
             "check the network, {proxy_variable} and HF_ENDPOINT, or copy the model and name its folder with --model; a run with --offline does not ask the hub"
         )
         .into(),
+    }
+}
+
+fn of_push(error: &PushError) -> &'static str {
+    match error {
+        PushError::Key => "set QDRANT_API_KEY",
+        PushError::NoCollection => "push an index without --verify and --delta first",
+        PushError::Foreign | PushError::OtherVectors { .. } => "give another --collection",
+        PushError::NotOnDisk => "leave out --on-disk, or give another --collection",
+        PushError::NotQuantized => "leave out --quantize, or give another --collection",
+        PushError::OtherState { .. } => "name the index too, and it is compared as a whole",
+        PushError::Different { is_altered: false, .. } => "push the index again",
+        PushError::Different { is_altered: true, .. } => "delete the collection and push the index again",
+        PushError::DigestTaken { .. } => "build it without --keep _digest",
     }
 }
 

@@ -11,6 +11,7 @@ mod lines;
 mod merge;
 mod model;
 mod pack;
+mod push;
 mod process;
 mod read;
 mod search;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Merge(arguments) => merge::run(&arguments, cli.log_format),
         Command::Read(arguments) => read::run(&arguments, cli.log_format),
         Command::Pack(arguments) => pack::run(&arguments, cli.log_format),
+        Command::Push(command) => push::run(&command, cli.log_format),
         Command::Search(arguments) => search::run(&arguments, cli.log_format),
         Command::Embed(arguments) => embed::run(*arguments, cli.log_format),
         Command::Inspect(arguments) => inspect::run(&arguments),

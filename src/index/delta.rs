@@ -6,16 +6,14 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::KeyValue;
 
 use super::file::IndexFile;
-use super::footer::{FROM, TO, entry};
+use super::footer::{FROM, TO, entry, new_entry};
+use super::group_writer::GroupWriter;
 use super::metadata::Metadata;
 use super::schema::ID;
 use super::shared_file::SharedFile;
-use super::table::properties;
 use super::vector_column::SCALE;
 use crate::storage::place::{Place, Published};
 
@@ -110,8 +108,7 @@ pub fn write_delta(
     changes: &Changes,
 ) -> anyhow::Result<Published> {
     let schema = schema(new);
-    let mut writer =
-        ArrowWriter::try_new(place.temporary()?, schema.clone(), Some(properties(new.format().kind)?))?;
+    let mut writer = GroupWriter::new(place.temporary()?, schema.clone(), new.format().kind)?;
     let mut write = |batch: &RecordBatch, operation: &str| {
         let columns = schema.fields().iter().map(|field| -> ArrayRef {
             match (field.name().as_str(), batch.column_by_name(field.name())) {
@@ -129,12 +126,14 @@ pub fn write_delta(
     }
     new.batches(&changes.changed, |batch| write(&batch, "changed"))?;
     new.batches(&changes.added, |batch| write(&batch, "added"))?;
-    let mut entry = |key: &str, value| writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+    let mut entries = Vec::new();
+    let mut entry =
+        |key: &str, value: Option<String>| entries.extend(value.map(|value| new_entry(key, value)));
     entry(Metadata::KEY, new.metadata().map(serde_json::to_string).transpose()?);
     entry(SCALE, new.format().scale());
     entry(FROM, old.map(|old| old.content().to_owned()));
     entry(TO, Some(new.content().to_owned()));
-    let file = writer.into_inner().map_err(|e| place.cannot_write(&e))?;
+    let file = writer.finish(entries).map_err(|e| place.cannot_write(&e))?;
     place.publish(file)
 }
 

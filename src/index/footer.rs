@@ -1,9 +1,12 @@
-//! Reads the metadata that this tool writes into the footer of a Parquet file.
+//! The metadata that this tool writes into the footer of a Parquet file.
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::file::metadata::KeyValue;
 use serde_json::Value;
 
-use super::metadata::RowKind;
+use super::content::ContentDigest;
+use super::metadata::{Metadata, RowKind};
+use super::vector_column::SCALE;
 
 /// The metadata key under which a delta stores the content digest of the old index file.
 pub const FROM: &str = concat!(env!("CARGO_PKG_NAME"), ".from");
@@ -16,6 +19,20 @@ pub const TO: &str = concat!(env!("CARGO_PKG_NAME"), ".to");
 pub fn kind(metadata: &str) -> RowKind {
     let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
     serde_json::from_value(metadata["fingerprint"]["rows"].clone()).unwrap_or(RowKind::Documents)
+}
+
+/// Returns the metadata entries of an index file.
+pub fn index_entries(metadata: &Metadata, content: &str) -> anyhow::Result<Vec<KeyValue>> {
+    let mut entries = vec![
+        new_entry(Metadata::KEY, serde_json::to_string(metadata)?),
+        new_entry(ContentDigest::KEY, content.to_owned()),
+    ];
+    entries.extend(metadata.fingerprint.vectors().scale().map(|scale| new_entry(SCALE, scale)));
+    Ok(entries)
+}
+
+pub fn new_entry(key: &str, value: String) -> KeyValue {
+    KeyValue::new(key.to_owned(), Some(value))
 }
 
 /// Returns the value that the footer stores under a metadata key.

@@ -16,6 +16,8 @@ use tempfile::NamedTempFile;
 
 use super::content::{ContentDigest, RowDigests};
 use super::file::IndexFile;
+use super::footer::index_entries;
+use super::group_writer::properties;
 use super::kept::{self, KeptColumn};
 use super::metadata::Metadata;
 use super::part::{IndexFileError, Part, cannot_read_back};
@@ -23,7 +25,6 @@ use super::parts::Parts;
 use super::row_count::row_count;
 use super::schema::{COLUMNS, schema};
 use super::seal::SealWriter;
-use super::table::properties;
 use super::vector_column::VectorColumn;
 use crate::interrupt::{self, Interrupted};
 use crate::shard::Shard;
@@ -331,7 +332,7 @@ impl<'a> JoinWriter<'a> {
     }
 
     fn finish(mut self, metadata: &Metadata, content: &str) -> anyhow::Result<NamedTempFile> {
-        let entries = self.file.inner().entries(metadata, content)?;
+        let entries = self.file.inner().entries(index_entries(metadata, content)?);
         entries.into_iter().for_each(|entry| self.file.append_key_value_metadata(entry));
         let data_end = self.file.inner().written();
         let file = self.file.into_inner().map_err(|e| self.place.cannot_write(&e))?;

@@ -7,6 +7,7 @@ mod delta;
 mod file;
 mod flat_vectors;
 mod footer;
+mod group_writer;
 pub(crate) mod inspect; // figures and problems of an index
 mod join;
 mod kept;
@@ -18,6 +19,7 @@ pub mod provenance; // the columns that say where a chunk stands
 mod row;
 mod row_batch;
 mod row_count;
+mod row_file;
 mod schema;
 mod seal;
 pub(crate) mod search; // finds the rows that are nearest to questions
@@ -36,6 +38,7 @@ pub use parts::{Parts, RowAt};
 pub use row::{Row, RowId, Vector};
 pub use row_batch::RowBatch;
 pub use row_count::TooManyRows;
+pub use row_file::{FullRow, RowFile, RowPiece};
 pub use schema::{COLUMNS, DELTA, INDEX};
 
 pub use stream::{

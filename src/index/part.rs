@@ -47,6 +47,9 @@ pub enum IndexFileError {
     /// A delta: the changes between two index files, written by `--delta`.
     #[error("a delta")]
     Delta,
+    /// An index file, where a delta is wanted.
+    #[error("an index")]
+    Index,
     /// A damaged file, or a file that is not Parquet.
     #[error(transparent)]
     Damaged(Damage),
@@ -107,6 +110,36 @@ impl Part {
     /// # Errors
     /// [`IndexFileError`].
     pub fn open(path: &Path) -> Result<Self, IndexFileError> {
+        Part::open_as(path, |file, footer| {
+            match (entry(footer, Metadata::KEY), entry(footer, ContentDigest::KEY)) {
+                (Some(metadata), Some(content)) => Ok((metadata, content)),
+                (None, None) => Err(IndexFileError::Foreign),
+                _ if is_delta(footer) => Err(IndexFileError::Delta),
+                _ => {
+                    let cause = anyhow!("one of its metadata keys is missing");
+                    Err(IndexFileError::of(file, Some(footer), cause))
+                }
+            }
+        })
+    }
+
+    /// Opens a delta and checks its footer. The content digest is that of the new index file.
+    ///
+    /// # Errors
+    /// [`IndexFileError`].
+    pub(super) fn open_delta(path: &Path) -> Result<Self, IndexFileError> {
+        Part::open_as(path, |_, footer| {
+            let entries = entry(footer, Metadata::KEY).zip(entry(footer, footer::TO));
+            let is_index = entry(footer, ContentDigest::KEY).is_some();
+            entries.ok_or(if is_index { IndexFileError::Index } else { IndexFileError::Foreign })
+        })
+    }
+
+    /// Opens a file and checks its footer. `entries` returns the metadata and the content digest in the footer.
+    fn open_as(
+        path: &Path,
+        entries: impl FnOnce(&SharedFile, &ArrowReaderMetadata) -> Result<(String, String), IndexFileError>,
+    ) -> Result<Self, IndexFileError> {
         let file = SharedFile::open(path).map_err(|e| IndexFileError::Unreadable(e.into()))?;
         let opened = file.get().map_err(|e| IndexFileError::Unreadable(e.into()))?;
         let tail = check_start(&opened).and_then(|()| seal::check_tail(&opened));
@@ -116,12 +149,7 @@ impl Part {
         })?;
         let damaged = |e| IndexFileError::of(&file, Some(&footer), e);
         let seal = tail.and_then(|tail| Seal::new(tail, footer.metadata())).map_err(damaged)?;
-        let (metadata, content) = match (entry(&footer, Metadata::KEY), entry(&footer, ContentDigest::KEY)) {
-            (Some(metadata), Some(content)) => (metadata, content),
-            (None, None) => return Err(IndexFileError::Foreign),
-            _ if is_delta(&footer) => return Err(IndexFileError::Delta),
-            _ => return Err(damaged(anyhow!("one of its metadata keys is missing"))),
-        };
+        let (metadata, content) = entries(&file, &footer)?;
         let group_ends = check_types(footer.schema().fields()).and_then(|()| group_ends(&footer));
         let group_ends = group_ends.map_err(damaged)?;
         let (metadata, kind) = (serde_json::from_str(&metadata).ok(), footer::kind(&metadata));
@@ -160,6 +188,11 @@ impl Part {
     /// Returns whether a row is a document or a chunk.
     pub fn kind(&self) -> RowKind {
         self.kind
+    }
+
+    /// Returns the content digest of the old index file of a delta; `None` if there was no old file.
+    pub(super) fn delta_start(&self) -> Option<String> {
+        entry(&self.footer, footer::FROM)
     }
 
     /// Returns how the column `vector` is stored; `None` if this column is missing or has another type, or if its scale is missing.
@@ -217,10 +250,7 @@ impl Part {
         let context = self.metadata().map(|metadata| metadata.fingerprint.context).unwrap_or_default();
         let place = |name| names.iter().position(|&other| other == name);
         let (title, headings) = (place(TITLE), place(HEADINGS));
-        // The decoder may panic on a damaged page, so no page is decoded before its bytes are checked.
-        if let Some(seal) = &self.seal {
-            seal.check_group(&self.file.get()?, self.footer.metadata(), group)?;
-        }
+        self.check_group(group)?;
         for batch in self.reader(group, None, &[])? {
             let batch = self.batch(batch?)?;
             let kept = kept_values(&batch.batch, &names);
@@ -248,6 +278,13 @@ impl Part {
             }
         }
         Ok(rows)
+    }
+
+    /// Checks the bytes of a row group. The decoder may panic on a damaged page, so a caller that reads a whole file checks each
+    /// row group before it decodes the pages.
+    pub(super) fn check_group(&self, group: usize) -> anyhow::Result<()> {
+        let Some(seal) = &self.seal else { return Ok(()) };
+        seal.check_group(&self.file.get()?, self.footer.metadata(), group)
     }
 
     /// Converts a batch of rows of this file.

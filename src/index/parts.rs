@@ -212,7 +212,7 @@ impl Parts {
 }
 
 /// Returns the error for a file that was opened, but cannot be read. A file that the system cannot read need not be damaged.
-fn unreadable(path: &Path, part: &Part, what: &str, error: anyhow::Error) -> anyhow::Error {
+pub(super) fn unreadable(path: &Path, part: &Part, what: &str, error: anyhow::Error) -> anyhow::Error {
     let advice = if part.failure().is_some() { "" } else { "; build it again" };
     error.context(format!("index {}: {what}{advice}", path.display()))
 }
@@ -285,15 +285,28 @@ fn has_part_name(path: &Path) -> bool {
 /// Opens an index file. Returns `None` for a delta that was found in a folder, because a folder may contain both an index and a
 /// delta.
 fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
+    check_file(path)?;
+    match Part::open(path) {
+        Err(IndexFileError::Delta) if is_in_folder => Ok(None),
+        opened => usable(opened).map(Some),
+    }
+}
+
+/// Checks that a path names a file that can be opened.
+pub(super) fn check_file(path: &Path) -> anyhow::Result<()> {
     ensure!(!path.is_dir(), "is a folder; name this folder without a pattern, or name files in the folder");
     File::open(path).map_err(|e| anyhow!("cannot be opened: {e}; check the path"))?;
-    let opened = Part::open(path);
-    if is_in_folder && matches!(opened, Err(IndexFileError::Delta)) {
-        return Ok(None);
-    }
+    Ok(())
+}
+
+/// Explains why a file cannot be used, and checks that a file has the columns of its metadata.
+pub(super) fn usable(opened: Result<Part, IndexFileError>) -> anyhow::Result<Part> {
     let part = opened.map_err(|e| match e {
         IndexFileError::Delta => {
             anyhow!("is a delta, not an index; name the file that `qwen3-index build` wrote with -o")
+        }
+        IndexFileError::Index => {
+            anyhow!("is an index, not a delta; name the delta that `qwen3-index build` wrote")
         }
         IndexFileError::Foreign => {
             anyhow!("was not made by this tool; name a file that `qwen3-index build` wrote")
@@ -308,10 +321,10 @@ fn open(path: &Path, is_in_folder: bool) -> anyhow::Result<Option<Part>> {
         fingerprint.dim,
         fingerprint.vector_type
     );
-    Ok(Some(part))
+    Ok(part)
 }
 
-fn known(part: &Part) -> anyhow::Result<&Metadata> {
+pub(super) fn known(part: &Part) -> anyhow::Result<&Metadata> {
     part.metadata().context("was made by another version of this tool; build it again")
 }
 

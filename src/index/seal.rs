@@ -1,6 +1,6 @@
-//! Stores digests of all bytes of an index file in its footer, and checks these digests.
+//! Stores digests of all bytes of an index file or a delta in its footer, and checks these digests.
 //!
-//! An index file is the data, followed by the tail. The data are the first bytes of every Parquet file, and the pages of all row
+//! The file is the data, followed by the tail. The data are the first bytes of every Parquet file, and the pages of all row
 //! groups. The tail is the page index and the footer, up to the last byte of the file. The footer stores two kinds of digests:
 //!
 //! - One digest per row group, computed over the bytes as they are written, and checked before the pages are decoded.
@@ -16,10 +16,8 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use tempfile::NamedTempFile;
 
-use super::content::ContentDigest;
-use super::metadata::Metadata;
+use super::footer::new_entry;
 use super::shared_file::OpenFile;
-use super::vector_column::SCALE;
 use crate::digest::{Digest, hex};
 
 /// The metadata key under which a file stores the digests of its row groups, one after the other.
@@ -40,7 +38,7 @@ const READ_BYTES: u64 = 256 << 10;
 const CHANGED: &str = "its content has changed since it was written";
 const FOOTER_CHANGED: &str = "its footer has changed since it was written";
 
-/// Writes an index file, and computes the digests of its row groups.
+/// Writes a file, and computes the digests of its row groups.
 pub struct SealWriter {
     file: NamedTempFile,
     /// The bytes since the latest row group.
@@ -60,17 +58,12 @@ impl SealWriter {
         self.hasher = blake3::Hasher::new();
     }
 
-    /// Returns all metadata entries of the file. The last entry has zeros, which [`SealWriter::seal`] replaces.
-    pub fn entries(&self, metadata: &Metadata, content: &str) -> anyhow::Result<Vec<KeyValue>> {
-        let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), Some(value));
+    /// Returns all metadata entries of a file with the entries `entries`. The last entry has zeros, which [`SealWriter::seal`]
+    /// replaces.
+    pub fn entries(&self, mut entries: Vec<KeyValue>) -> Vec<KeyValue> {
         let groups = self.groups.iter().map(|group| hex(group.as_bytes())).collect();
-        let mut entries = vec![
-            entry(Metadata::KEY, serde_json::to_string(metadata)?),
-            entry(ContentDigest::KEY, content.to_owned()),
-        ];
-        entries.extend(metadata.fingerprint.vectors().scale().map(|scale| entry(SCALE, scale)));
-        entries.extend([entry(GROUPS, groups), entry(TAIL, "0".repeat(2 * DIGITS))]);
-        Ok(entries)
+        entries.extend([new_entry(GROUPS, groups), new_entry(TAIL, "0".repeat(2 * DIGITS))]);
+        entries
     }
 
     /// Stores the digest of the tail in a complete file with the metadata entries of [`SealWriter::entries`]. `data_end` is the

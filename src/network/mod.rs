@@ -1,9 +1,11 @@
-//! What the clients of the hub and of object storage share: certificates, proxies and the user agent. All requests of this program
+//! What the clients of the hub, of object storage and of Qdrant share: certificates, proxies, the user agent and retries. All requests of this program
 //! are sent with the library ureq.
 
 mod proxy;
+mod retry;
 
 pub use proxy::EndpointProxy;
+pub use retry::{Pauses, is_transient, is_transient_status, retry_after};
 
 use ureq::Agent;
 use ureq::config::ConfigBuilder;

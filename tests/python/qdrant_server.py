@@ -1,10 +1,11 @@
-"""Qdrant's engine in this process, behind the part of its REST API that scripts/integrations/to_qdrant.py and docs/qdrant.md need."""
+"""Qdrant's engine in this process, behind the part of its REST API that `push qdrant` and docs/qdrant.md need."""
 
 import importlib.metadata
 import json
 import os
 import tempfile
 import threading
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import qdrant_edge as edge
@@ -12,7 +13,7 @@ import qdrant_edge as edge
 ENGINE = "engine"
 
 
-# The client's local mode makes a transaction per point, which takes minutes on a disk, so collections are in memory.
+# The engine waits for the disk after each change.
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
@@ -24,10 +25,25 @@ class Server:
         # Answers to the next calls, in order: ENGINE for the engine's answer, status and headers, or None for no answer.
         self.answers = []
         self.calls, self.points_written = 0, 0
+        # The number of requests that write points until one hangs.
+        self.upserts_left = None
+        self.hangs, self.goes_on = threading.Event(), threading.Event()
         self.http = HTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"served": self}))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
         self.thread.start()
+
+    def hang_at_upsert(self, number):
+        """Makes one of the next requests that write points wait for `go_on`, and then fail."""
+        self.hangs.clear()
+        self.goes_on.clear()
+        self.upserts_left = number
+
+    def wait_until_hanging(self):
+        assert self.hangs.wait(60), "no request to write points came"
+
+    def go_on(self):
+        self.goes_on.set()
 
     def stop(self):
         self.http.shutdown()
@@ -144,14 +160,27 @@ class Handler(BaseHTTPRequestHandler):
             return instead and self.answer(*instead)
         if self.path == "/":
             return self.answer(200, {}, {"title": "qdrant", "version": importlib.metadata.version("qdrant-client")})
+        if (self.command, self.path.split("?")[0].rsplit("/", 1)[-1]) == ("PUT", "points") and self.is_last_upsert():
+            self.served.hangs.set()
+            self.served.goes_on.wait(60)
+            return None
         if self.served.key and self.headers.get("api-key") != self.served.key:
             return self.answer(401, {}, {"status": {"error": "Must provide an API key"}})
         return self.answer(200, {}, {"result": self.result(json.loads(body or "{}")), "status": "ok", "time": 0.0})
 
     do_GET = do_PUT = do_POST = do_PATCH = answer_call
 
+    def is_last_upsert(self):
+        if self.served.upserts_left is None:
+            return False
+        self.served.upserts_left -= 1
+        if self.served.upserts_left:
+            return False
+        self.served.upserts_left = None
+        return True
+
     def result(self, body):
-        _, _, name, rest = (self.path.split("?")[0] + "/").split("/", 3)
+        _, _, name, rest = (urllib.parse.unquote(self.path.split("?")[0]) + "/").split("/", 3)
         rest = "/" + rest.rstrip("/") if rest else ""
         collections = self.served.collections
         if rest == "/exists":

@@ -20,8 +20,7 @@ LEFT_OUT = {
     "QWEN3_INDEX_MODEL=": "belongs to cron",
     "0 2 * * *": "belongs to cron; tests/suite/nights.rs tests nights",
     "cp -rL": "needs a download from the hub",
-    "scripts/packages qdrant": "scripts/test has done it",
-    "PYTHONPATH=target/python/qdrant": "needs a server; tests/suite/qdrant.rs has one",
+    "qwen3-index push": "needs a server; tests/suite/qdrant.rs has one",
 }
 # Options that are replaced, since the tiny model has fewer dimensions.
 STANDS_FOR = {"--dim 256": "--dim 32"}

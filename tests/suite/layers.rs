@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 9] = [
     &["storage"],
     &["model"],
     &["index", "source"],
-    &["eval", "pipeline"],
+    &["eval", "pipeline", "push"],
     &["cli"],
     &["command"],
 ];

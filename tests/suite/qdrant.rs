@@ -1,4 +1,4 @@
-//! `scripts/integrations/to_qdrant.py` and docs/qdrant.md. This module prepares folders; `tests/python/qdrant.py` checks.
+//! `push qdrant` and docs/qdrant.md. This module prepares folders; `tests/python/qdrant.py` checks.
 
 use std::fs;
 use std::path::Path;
@@ -7,19 +7,16 @@ use serde_json::{Value, json};
 
 use crate::util::{self, Playground, repository};
 
-/// Enough rows for several batches of the script.
+/// Enough rows for several requests.
 const DOCUMENTS: usize = 600;
 
 const KEEP: [&str; 6] = ["--keep", "author", "--keep", "year", "--keep", "grade"];
 const CHUNKS: [&str; 3] = ["--chunks", "--max-tokens", "48"];
 
-fn tool() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_qwen3-index"))
-}
-
 fn check(name: &str, arguments: &[&Path]) {
     let mut python = util::python("qdrant");
-    python.arg(repository("tests/python/qdrant.py")).arg(name).args(arguments);
+    python.arg(repository("tests/python/qdrant.py")).arg(env!("CARGO_BIN_EXE_qwen3-index"));
+    python.arg(name).args(arguments);
     python.env("QWEN3_INDEX_MODEL", repository("fixtures/qwen3-tiny"));
     let output = python.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -94,6 +91,12 @@ fn a_loaded_collection_equals_the_file() {
 
 #[test]
 #[ignore = "needs what scripts/test installs"]
+fn chunks_of_an_old_release_say_their_place() {
+    check("old_chunks", &[&repository("fixtures/indexes/0.1.0/chunks.parquet")]);
+}
+
+#[test]
+#[ignore = "needs what scripts/test installs"]
 fn rounded_vectors_are_loaded_and_follow_a_delta() {
     for kind in ["f16", "i8"] {
         let night = a_night(&["--vector-type", kind], 8, 100);
@@ -150,7 +153,7 @@ fn qdrant_duckdb_and_search_find_the_same_rows() {
     playground.run(&["build", "in.jsonl", "-o", "out.parquet"]).expect(0);
     let questions: Vec<String> = (20_000..20_200).map(|number| words(number, 8)).collect();
     playground.write("questions.txt", questions.join("\n"));
-    check("agrees", &[&playground.path("out.parquet"), &playground.path("questions.txt"), tool()]);
+    check("agrees", &[&playground.path("out.parquet"), &playground.path("questions.txt")]);
 }
 
 #[test]
@@ -160,5 +163,5 @@ fn the_code_of_the_page_on_qdrant_works() {
     playground.write("docs/handbook.md", "---\nauthor: Ada\n---\nAll that there is to know.");
     playground.write("docs/other.md", "---\nauthor: Bob\n---\nSomething else.");
     playground.run(&["build", "docs", "-o", "vectors.parquet", "--keep", "author"]).expect(0);
-    check("page", &[&playground.path(""), tool()]);
+    check("page", &[&playground.path("")]);
 }

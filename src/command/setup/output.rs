@@ -135,7 +135,9 @@ pub fn not_replaceable(place: &Place, error: IndexFileError) -> anyhow::Error {
                 "{place}: cannot be read: {e:#}; check the disk and run again (the file is untouched)"
             );
         }
-        IndexFileError::Foreign | IndexFileError::Damaged(_) => "a Parquet file that this tool did not make",
+        IndexFileError::Foreign | IndexFileError::Index | IndexFileError::Damaged(_) => {
+            "a Parquet file that this tool did not make"
+        }
     };
     anyhow!("{place}: is {what}, and would be lost; choose another place with -o")
 }

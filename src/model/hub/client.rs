@@ -17,7 +17,7 @@ use super::environment::{home, path_variable};
 use super::error::HubError;
 use super::event::{OnProgress, Progress};
 use crate::interrupt::{self, Interrupted};
-use crate::network::{self, EndpointProxy};
+use crate::network::{self, EndpointProxy, Pauses, is_transient, is_transient_status, retry_after};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
@@ -26,15 +26,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The time limit for each wait for data: for the start of a response, and for every further piece of the response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The pause before each retry, in seconds. If the server names another pause, that pause is used instead.
-const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
-
-/// The longest pause before a retry, in seconds, even if the server names a longer pause.
-const PAUSE_MAX_SECONDS: u64 = 300;
-
-/// The beginning of the standard library's error for a host name that has no address.
-const NO_ADDRESS: &str = "failed to lookup address information";
 
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
@@ -282,13 +273,17 @@ impl Client {
         if status.is_success() || status.is_redirection() {
             return Ok(response);
         }
-        let retry_after =
-            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        if is_transient_status(status) {
+            let (cause, retry_after) =
+                (format!("{} answered {status}", self.endpoint), retry_after(&response));
+            return Err(RequestError::Transient {
+                cause,
+                unreachable_by: None,
+                retry_after,
+                has_progressed: false,
+            });
+        }
         Err(match status.as_u16() {
-            408 | 429 | 500.. => {
-                let cause = format!("{} answered {status}", self.endpoint);
-                RequestError::Transient { cause, unreachable_by: None, retry_after, has_progressed: false }
-            }
             401 | 403 => RequestError::Permanent(anyhow!(
                 "{url}: {status}: the model does not exist, or needs a token; check the name, accept the model's terms on its page, and set HF_TOKEN"
             )),
@@ -299,21 +294,13 @@ impl Client {
         })
     }
 
-    /// Returns the error for a request that got no response. A refused connection is a permanent error, because no server
-    /// listens at the address. A host without an address is a permanent error, because most often there is no network.
+    /// Returns the error for a request that got no response.
     fn unreachable(&self, error: &ureq::Error) -> RequestError {
-        let is_transient = match error {
-            ureq::Error::Timeout(_) => true,
-            ureq::Error::Io(e) => {
-                e.kind() != io::ErrorKind::ConnectionRefused && !e.to_string().starts_with(NO_ADDRESS)
-            }
-            _ => false,
-        };
         let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_for_endpoint);
         let through = proxy.map_or(String::new(), |proxy| format!(" through {proxy}"));
         let cause = format!("{} cannot be reached{through}: {error}", self.endpoint);
         let proxy_variable = proxy.map_or("HTTPS_PROXY", |proxy| proxy.variable);
-        if is_transient {
+        if is_transient(error) {
             let unreachable_by = Some(proxy_variable);
             return RequestError::Transient {
                 cause,
@@ -326,32 +313,31 @@ impl Client {
     }
 }
 
-/// Calls `attempt`, and repeats the call after each transient error. Waits for the next pause of [`PAUSES_SECONDS`] before each
-/// retry, and gives up when no pause is left. After an attempt that made progress, the pauses start again with the first pause.
+/// Calls `attempt`, and repeats the call after each transient error. Waits for the next of [`Pauses`] before each retry, and gives
+/// up when no pause is left. After an attempt that made progress, the pauses start again with the first pause.
 fn retry<T>(
     on_progress: OnProgress,
     mut attempt: impl FnMut(OnProgress) -> Result<T, RequestError>,
 ) -> anyhow::Result<T> {
-    let mut pauses = PAUSES_SECONDS.into_iter();
+    let mut pauses = Pauses::new();
     loop {
         let (cause, unreachable_by, retry_after) = match attempt(on_progress) {
             Ok(done) => return Ok(done),
             Err(RequestError::Permanent(error)) => return Err(error),
             Err(RequestError::Transient { cause, unreachable_by, retry_after, has_progressed }) => {
                 if has_progressed {
-                    pauses = PAUSES_SECONDS.into_iter();
+                    pauses = Pauses::new();
                 }
                 (cause, unreachable_by, retry_after)
             }
         };
-        let Some(pause) = pauses.next() else {
-            let cause = format!("{cause} ({} attempts)", PAUSES_SECONDS.len() + 1);
+        let Some(pause) = pauses.next(retry_after) else {
+            let cause = format!("{cause} ({} attempts)", Pauses::ATTEMPTS);
             match unreachable_by {
                 Some(proxy_variable) => bail!(HubError::Unreachable { cause, proxy_variable }),
                 None => bail!("{cause}; run again later, the downloaded part is kept"),
             }
         };
-        let pause = retry_after.unwrap_or(pause).min(PAUSE_MAX_SECONDS);
         on_progress(Progress::Waiting(format!("{cause}; trying again in {pause} s")));
         interrupt::sleep(Duration::from_secs(pause))?;
     }

@@ -1,0 +1,331 @@
+//! A collection of Qdrant, and the steps that bring it to the state of an index.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use ureq::http::Method;
+use uuid::Uuid;
+
+use super::error::PushError;
+use super::point::{DIGEST, QdrantPoint, point_id};
+use super::server::QdrantServer;
+use crate::console::counted;
+use crate::index::{FullRow, RowFile, RowPiece};
+
+/// The key of this program's metadata in a collection.
+const OURS: &str = env!("CARGO_PKG_NAME");
+
+/// What stands between the digests of two states.
+const BETWEEN: &str = "..";
+
+/// What stands for the state before the load of a whole index. No delta can start from it.
+const UNKNOWN: &str = "?";
+
+/// The settings that all rows of a collection must share: their names in the fingerprint, and in messages.
+const SHARED: [(&str, &str); 5] = [
+    ("model", "model"),
+    ("dim", "dimension"),
+    ("instruction", "instruction"),
+    ("prompt", "prompt"),
+    ("rows", "kind of rows"),
+];
+
+/// Limit on the points of a request.
+const REQUEST_POINTS: usize = 256;
+
+/// Limit on the points of a request, in bytes of JSON. A larger point is sent alone. Qdrant accepts 32 MiB by default.
+const REQUEST_BYTES: usize = 8 << 20;
+
+/// How a new collection stores its vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageOptions {
+    /// Whether the vectors are on disk instead of in memory.
+    pub on_disk: bool,
+    /// Whether 8-bit copies of the vectors are in memory, to be searched first.
+    pub quantize: bool,
+}
+
+/// What a collection's metadata says about it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct CollectionMetadata {
+    /// The settings that the vectors depend on.
+    fingerprint: Value,
+    /// The content digest of the index that the collection equals; while the collection is being changed, the digests before and
+    /// after with [`BETWEEN`] between them.
+    state: String,
+    options: StorageOptions,
+}
+
+/// What has changed in a collection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pushed {
+    /// The number of points that were sent.
+    pub written: u64,
+    /// The number of points that were deleted.
+    pub deleted: u64,
+}
+
+/// A collection that this program has made.
+pub struct QdrantCollection<'a> {
+    server: QdrantServer<'a>,
+    /// The path in the REST API.
+    path: String,
+    state: String,
+    options: StorageOptions,
+}
+
+/// A point as the server stores it.
+#[derive(Debug, Deserialize)]
+pub struct StoredPoint {
+    id: Value,
+    #[serde(default)]
+    pub payload: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub vector: Option<Vec<f32>>,
+}
+
+/// Which parts of points the server returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PointParts {
+    Digest,
+    All,
+}
+
+impl<'a> QdrantCollection<'a> {
+    /// Opens the collection for the rows of `file`. Makes the collection if it does not exist and `may_create` is true.
+    ///
+    /// # Errors
+    /// [`PushError`]; the server cannot be reached.
+    pub fn open(
+        server: QdrantServer<'a>,
+        name: &str,
+        file: &RowFile,
+        options: StorageOptions,
+        may_create: bool,
+    ) -> anyhow::Result<Self> {
+        if file.keeps(DIGEST) {
+            let file = file.path().display().to_string();
+            bail!(PushError::DigestTaken { file });
+        }
+        let path = format!("/collections/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let mut collection = QdrantCollection { server, path, state: String::new(), options };
+        let there: Value = collection.call(&Method::GET, "/exists", None)?;
+        if there["exists"] != true {
+            ensure!(may_create, PushError::NoCollection);
+            collection.create(file)?;
+        }
+        let found: Value = collection.call(&Method::GET, "", None)?;
+        let metadata = found["config"]["metadata"][OURS].clone();
+        let metadata: CollectionMetadata =
+            serde_json::from_value(metadata).map_err(|_| PushError::Foreign)?;
+        let wanted = serde_json::to_value(&file.metadata().fingerprint)?;
+        for (name, what) in SHARED {
+            let file = file.path().display().to_string();
+            ensure!(metadata.fingerprint[name] == wanted[name], PushError::OtherVectors { what, file });
+        }
+        let was_made_with = metadata.options;
+        ensure!(was_made_with.on_disk || !options.on_disk, PushError::NotOnDisk);
+        ensure!(was_made_with.quantize || !options.quantize, PushError::NotQuantized);
+        (collection.state, collection.options) = (metadata.state, metadata.options);
+        Ok(collection)
+    }
+
+    fn create(&mut self, file: &RowFile) -> anyhow::Result<()> {
+        let dim = file.metadata().fingerprint.dim;
+        let mut body = json!({
+            "vectors": {"size": dim, "distance": "Cosine", "on_disk": self.options.on_disk},
+            "metadata": self.metadata(file, ""),
+        });
+        if self.options.quantize {
+            // Qdrant keeps the original vectors beside these.
+            body["quantization_config"] = json!({"scalar": {"type": "int8", "always_ram": true}});
+        }
+        let _: Value = self.call(&Method::PUT, "", Some(&body))?;
+        Ok(())
+    }
+
+    fn metadata(&self, file: &RowFile, state: &str) -> Value {
+        json!({OURS: {"fingerprint": file.metadata().fingerprint, "state": state, "options": self.options}})
+    }
+
+    /// Makes the collection equal to an index. Calls `on_rows` with the number of rows of each piece that is done.
+    ///
+    /// # Errors
+    /// The file cannot be read, the server cannot be reached, or another program changes the collection.
+    pub fn load(&mut self, index: &RowFile, on_rows: &mut dyn FnMut(usize)) -> anyhow::Result<Pushed> {
+        let rows = u64::from(index.rows());
+        let mut pushed = Pushed::default();
+        self.mark(index, &format!("{UNKNOWN}{BETWEEN}{}", index.content()))?;
+        index.each(|piece| self.change(piece, &mut pushed, on_rows))?;
+        let count = self.count()?;
+        // Every row of the index has its point by now, so all further points have no row.
+        if count > rows {
+            pushed.deleted += self.delete_all_but(index)?;
+        }
+        let left = count.saturating_sub(pushed.deleted);
+        ensure!(left == rows, "has {left} points for {rows} rows; stop what else writes to it and run again");
+        self.mark(index, index.content())?;
+        Ok(pushed)
+    }
+
+    /// Applies a delta that starts from the state of the collection, or that was applied in part. Returns `None` if the delta starts
+    /// from another state. Calls `on_rows` with the number of rows of each piece that is done.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the server cannot be reached.
+    pub fn apply(
+        &mut self,
+        delta: &RowFile,
+        on_rows: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<Option<Pushed>> {
+        let (from, to) = (delta.start().unwrap_or_default(), delta.content());
+        let between = format!("{from}{BETWEEN}{to}");
+        let mut pushed = Pushed::default();
+        if self.state == to {
+            return Ok(Some(pushed));
+        }
+        if self.state != from && self.state != between {
+            return Ok(None);
+        }
+        self.mark(delta, &between)?;
+        delta.each(|piece| self.change(piece, &mut pushed, on_rows))?;
+        self.mark(delta, to)?;
+        Ok(Some(pushed))
+    }
+
+    /// Makes the points of some rows equal to the rows.
+    fn change(
+        &mut self,
+        piece: RowPiece,
+        pushed: &mut Pushed,
+        on_rows: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<()> {
+        let count = match piece {
+            RowPiece::Removed(rows) => {
+                let ids: Vec<Value> = rows.iter().map(|row| point_id(row).to_string().into()).collect();
+                pushed.deleted += self.delete(&ids)?;
+                rows.len()
+            }
+            RowPiece::Present(rows) => {
+                let count = rows.len();
+                pushed.written += self.put(points(rows)?)?;
+                count
+            }
+        };
+        on_rows(count);
+        Ok(())
+    }
+
+    /// Writes the points that the collection lacks or has with another digest. Returns how many.
+    fn put(&mut self, points: Vec<QdrantPoint>) -> anyhow::Result<u64> {
+        let there = self.stored(&points, PointParts::Digest)?;
+        let is_there = |point: &QdrantPoint| {
+            let payload = there.get(&point.id).and_then(|there| there.payload.as_ref());
+            payload.and_then(|payload| payload.get(DIGEST)) == point.digest()
+        };
+        let missing: Vec<QdrantPoint> = points.into_iter().filter(|point| !is_there(point)).collect();
+        let mut rest = &missing[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |point: &&QdrantPoint| {
+                bytes += point.bytes;
+                bytes <= REQUEST_BYTES
+            };
+            let count = rest.iter().take(REQUEST_POINTS).take_while(fits).count().max(1);
+            let (request, after) = rest.split_at(count);
+            let sent = self.call(&Method::PUT, "/points?wait=true", Some(&json!({"points": request})));
+            let _: Value = sent.with_context(|| {
+                let id = &request[0].payload["id"];
+                format!("{} from {id} on cannot be written", counted(count as u64, "point"))
+            })?;
+            rest = after;
+        }
+        Ok(missing.len() as u64)
+    }
+
+    /// Returns the points that the collection has under the ids of `points`.
+    pub fn stored(
+        &mut self,
+        points: &[QdrantPoint],
+        parts: PointParts,
+    ) -> anyhow::Result<HashMap<Uuid, StoredPoint>> {
+        let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
+        let (payload, vector) = match parts {
+            PointParts::Digest => (json!([DIGEST]), false),
+            PointParts::All => (json!(true), true),
+        };
+        let body = json!({"ids": ids, "with_payload": payload, "with_vector": vector});
+        let found: Vec<StoredPoint> = self.call(&Method::POST, "/points", Some(&body))?;
+        Ok(found.into_iter().filter_map(|point| Some((uuid_of(&point.id)?, point))).collect())
+    }
+
+    fn delete(&mut self, ids: &[Value]) -> anyhow::Result<u64> {
+        if !ids.is_empty() {
+            let body = json!({"points": ids});
+            let _: Value = self.call(&Method::POST, "/points/delete?wait=true", Some(&body))?;
+        }
+        Ok(ids.len() as u64)
+    }
+
+    /// Deletes all points that belong to no row of the file. Returns how many.
+    fn delete_all_but(&mut self, file: &RowFile) -> anyhow::Result<u64> {
+        #[derive(Deserialize)]
+        struct ScrollPage {
+            points: Vec<StoredPoint>,
+            next_page_offset: Option<Value>,
+        }
+        let mut kept = HashSet::new();
+        file.each_id(|row| _ = kept.insert(point_id(row)))?;
+        let (mut deleted, mut offset) = (0, None);
+        loop {
+            let body = json!({"limit": REQUEST_POINTS, "offset": offset, "with_payload": false, "with_vector": false});
+            let page: ScrollPage = self.call(&Method::POST, "/points/scroll", Some(&body))?;
+            let ids = page.points.into_iter().map(|point| point.id);
+            let surplus = ids.filter(|id| !uuid_of(id).is_some_and(|id| kept.contains(&id)));
+            deleted += self.delete(&surplus.collect::<Vec<_>>())?;
+            offset = page.next_page_offset;
+            if offset.is_none() {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    /// Returns the number of points.
+    pub fn count(&mut self) -> anyhow::Result<u64> {
+        let counted: Value = self.call(&Method::POST, "/points/count", Some(&json!({"exact": true})))?;
+        counted["count"].as_u64().context("the server did not count the points")
+    }
+
+    /// Records which index the collection equals, or between which two it is.
+    fn mark(&mut self, file: &RowFile, state: &str) -> anyhow::Result<()> {
+        let body = json!({"metadata": self.metadata(file, state)});
+        let _: Value = self.call(&Method::PATCH, "", Some(&body))?;
+        state.clone_into(&mut self.state);
+        Ok(())
+    }
+
+    fn call<T: DeserializeOwned>(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<T> {
+        let body = body.map(serde_json::to_vec).transpose()?.map(Bytes::from);
+        self.server.call(method, &format!("{}{path}", self.path), body.as_ref())
+    }
+}
+
+/// Returns the points of some rows.
+pub fn points(rows: Vec<FullRow>) -> anyhow::Result<Vec<QdrantPoint>> {
+    rows.into_iter().map(QdrantPoint::of).collect()
+}
+
+/// Returns the UUID of a point; `None` if the id is a number.
+fn uuid_of(id: &Value) -> Option<Uuid> {
+    id.as_str()?.parse().ok()
+}
