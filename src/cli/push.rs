@@ -11,7 +11,7 @@ pub const EXAMPLES: &str = "  \
 
 const QDRANT: &str = "  \
   qwen3-index push qdrant http://localhost:6333 vectors.parquet --collection docs
-  qwen3-index push qdrant http://localhost:6333 vectors.parquet --delta delta.parquet --collection docs
+  qwen3-index push qdrant http://localhost:6333 v.parquet --delta delta.parquet --collection docs
   qwen3-index push qdrant http://localhost:6333 vectors.parquet --collection docs --verify";
 
 const EXIT_CODES: &str = "  \

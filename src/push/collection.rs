@@ -35,8 +35,8 @@ const SHARED: [(&str, &str); 5] = [
     ("rows", "kind of rows"),
 ];
 
-/// Limit on the points of a request.
-const REQUEST_POINTS: usize = 256;
+/// Points per page when all points are listed.
+const PAGE_POINTS: usize = 256;
 
 /// Limit on the points of a request, in bytes of JSON. A larger point is sent alone. Qdrant accepts 32 MiB by default.
 const REQUEST_BYTES: usize = 8 << 20;
@@ -51,7 +51,7 @@ pub struct StorageOptions {
 }
 
 /// What a collection's metadata says about it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct CollectionMetadata {
     /// The settings that the vectors depend on.
     fingerprint: Value,
@@ -236,7 +236,7 @@ impl<'a> QdrantCollection<'a> {
                 bytes += point.bytes;
                 bytes <= REQUEST_BYTES
             };
-            let count = rest.iter().take(REQUEST_POINTS).take_while(fits).count().max(1);
+            let count = rest.iter().take_while(fits).count().max(1);
             let (request, after) = rest.split_at(count);
             let sent = self.call(&Method::PUT, "/points?wait=true", Some(&json!({"points": request})));
             let _: Value = sent.with_context(|| {
@@ -283,7 +283,8 @@ impl<'a> QdrantCollection<'a> {
         file.each_id(|row| _ = kept.insert(point_id(row)))?;
         let (mut deleted, mut offset) = (0, None);
         loop {
-            let body = json!({"limit": REQUEST_POINTS, "offset": offset, "with_payload": false, "with_vector": false});
+            let body =
+                json!({"limit": PAGE_POINTS, "offset": offset, "with_payload": false, "with_vector": false});
             let page: ScrollPage = self.call(&Method::POST, "/points/scroll", Some(&body))?;
             let ids = page.points.into_iter().map(|point| point.id);
             let surplus = ids.filter(|id| !uuid_of(id).is_some_and(|id| kept.contains(&id)));
