@@ -117,7 +117,7 @@ fn every_command_has_a_man_page() {
         assert!(page(&format!("qwen3-index-{command}")).contains(".SH SYNOPSIS"));
     }
     let mut below = 0;
-    for of in ["model", "eval"] {
+    for of in ["eval", "model", "push"] {
         let commands = self::commands(&playground, &[of]);
         commands.iter().for_each(|command| _ = page(&format!("qwen3-index-{of}-{command}")));
         below += commands.len();
