@@ -165,6 +165,9 @@ fn read_raw(raw: Raw, inputs: Inputs) -> Result<Item, Failure> {
     if !inputs.have(id) {
         return Ok((None, attached, unread));
     }
+    for why in &unread {
+        why.tell(|| (document.place(), why.reason().to_owned()));
+    }
     document.content = document.content.clean();
     if inputs.reading.wants_title && document.title.as_ref().is_none_or(String::is_empty) {
         document.title = document.content.first_heading().map(str::to_owned);

@@ -13,9 +13,10 @@ use super::report::{BuildOutcome, RowCounts};
 use super::session::Session;
 use super::summary;
 use crate::cli::BuildArguments;
-use crate::command::advice::explained_run;
+use crate::command::advice::{explained_run, known_fields};
 use crate::command::process::Exit;
-use crate::console::{HumanCount, Phase, Reporter, counted};
+use crate::command::setup::inputs;
+use crate::console::{HumanCount, Phase, Reporter, counted, debug};
 use crate::index::{IndexWriter, RowKind, Written};
 use crate::model::{CpuReason, LoadedModel};
 use crate::pipeline::journal::{Header, Journal, Useless};
@@ -45,6 +46,10 @@ pub fn execute(
     let header = Header::new(plan.metadata.fingerprint.model.clone(), plan.job.is_rebuild);
     let mut journal = open_journal(&session.place, &header, plan.job.is_dry)?;
     outcome.chunks_resumed = journal.resumed();
+    debug(|| {
+        let (path, vectors) = (session.place.sibling(JOURNAL), journal.resumed() as u64);
+        format!("journal {}: {} of an interrupted run", path.display(), counted(vectors, "vector"))
+    });
     if journal.resumed() > 0 {
         let count = HumanCount(journal.resumed() as u64);
         reporter.info(&format!("an earlier run was interrupted: resuming with its {count} vectors"));
@@ -62,6 +67,14 @@ pub fn execute(
     let place = session.place.clone();
     let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), &plan.job.columns);
     let has_store = plan.job.rows == RowKind::Documents && !plan.job.is_rebuild;
+    if !has_store {
+        debug(|| {
+            format!(
+                "chunk store: not used, {}",
+                if plan.job.is_rebuild { "because of --rebuild" } else { "because each row is a chunk" }
+            )
+        });
+    }
     let mut chunk_store = ChunkStore::new(place.sibling(CHUNK_STORE), header.model, has_store);
     run_stages(plan, model, &mut journal, &mut chunk_store, &mut writer, reporter, outcome)?;
     let documents = &outcome.documents;
@@ -77,6 +90,8 @@ pub fn execute(
             "no document has its old id, so a delta replaces every row; with several inputs, ids begin with the name of the input: choose --id-prefix always or never to keep ids stable",
         );
     }
+    let reading = &plan.job.reading;
+    inputs::about_ids(&arguments.reading, &reading.seen).iter().for_each(|warning| reporter.warn(warning));
     if documents.ignored > 0 {
         let excluded = counted(documents.ignored, "document");
         reporter.warn(&format!(
@@ -93,6 +108,13 @@ pub fn execute(
     }
     let written = publish(session, writer, journal, chunk_store, reporter, outcome)?;
     outcome.rows = Some(RowCounts::of(&written));
+    for column in &written.empty_columns {
+        let known = known_fields(column, &reading.seen.names());
+        let shard = arguments.reading.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
+        reporter.warn(&format!(
+            "--keep {column}: no document{shard} has this field, so the column is empty{known}"
+        ));
+    }
     summary::tell(arguments, outcome, &written, wording, reporter);
     Ok(if written.published.needs_attention { Exit::Partial } else { exit })
 }
