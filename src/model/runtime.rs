@@ -113,7 +113,7 @@ fn origin(device: &Device, library: &Path) -> &'static str {
     }
     let folders = folders(device);
     let found = folders.iter().find(|(folder, _)| library.parent() == Some(folder));
-    found.map_or("its place is known", |(_, origin)| origin)
+    found.map_or("it was found", |(_, origin)| origin)
 }
 
 /// The file name of the library without a version. Every file name of the library, with or without a version, begins with
@@ -185,7 +185,7 @@ fn folders(device: &Device) -> Vec<(PathBuf, &'static str)> {
     let groups: [(Vec<PathBuf>, _); 6] = [
         (beside, "it is beside this program"),
         (own, "it is in the Python environment of this program"),
-        (setup.collect(), "scripts/setup has installed it"),
+        (setup.collect(), "it is in the folder of scripts/setup"),
         (
             pythons().iter().flat_map(|root| capi(&root.join("lib"))).collect(),
             "it is in a Python environment",

@@ -210,12 +210,9 @@ impl<'a> Account<'a> {
         let (removed, documents) = (missing.removed(&stale), file.documents());
         if Detail::Documents.is_said() {
             for id in file.document_ids(&missing.gone(&stale))? {
-                trace(|| {
-                    (
-                        format!("{id}: gone from the inputs, so its rows are removed"),
-                        json!({"id": id, "gone": true}),
-                    )
-                });
+                let why = if is_ignored(&id, &self.ignored) { "excluded from" } else { "gone from" };
+                let line = format!("{id}: {why} the inputs, so its rows are removed");
+                trace(|| (line, json!({"id": id, "gone": true})));
             }
         }
         if !self.ignored.is_empty() {

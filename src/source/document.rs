@@ -159,8 +159,8 @@ impl LeftOut {
             LeftOut::OtherKind => "it is no document of a format that is read",
             LeftOut::Special => "it is a socket, a pipe or a device",
             LeftOut::Index => "this tool made it",
-            LeftOut::Attachment => "an attachment is of a format that is not read",
-            LeftOut::Page => "a page has pictures, but no text",
+            LeftOut::Attachment => "attachments of formats that are not read",
+            LeftOut::Page => "pages with pictures, but without text",
         }
     }
 

@@ -9,6 +9,11 @@ use crate::util::{Playground, Ran, cpu_library, repository};
 
 const BUILD: [&str; 4] = ["build", "docs", "-o", "out.parquet"];
 
+/// A mail with an attachment that is not read.
+const MAIL: &str = "From: a@b.c\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n\
+                    --x\r\nContent-Type: text/plain\r\n\r\nbody\r\n--x\r\nContent-Type: application/octet-stream\r\n\
+                    Content-Disposition: attachment; filename=a.exe\r\n\r\nMZ\r\n--x--\r\n";
+
 /// Returns the lines of stderr that begin with `debug:` or `trace:`, without the start that all have.
 fn said(ran: &Ran) -> Vec<&str> {
     let lines = ran.stderr.lines().filter_map(|line| line.strip_prefix("qwen3-index: "));
@@ -55,11 +60,11 @@ fn a_run_says_why_it_uses_this_model_and_this_runtime() {
     let (tiny, library) = (tiny.to_str().unwrap(), cpu_library());
     let ran = playground.run(&[&BUILD[..], &["-v", "--threads", "1"]].concat()).expect(0);
     ran.says(&format!("debug: model {tiny}: QWEN3_INDEX_MODEL names it; graph {tiny}/onnx/model.onnx: it is the default of the model"))
-        .says(&format!("debug: ONNX Runtime {}: scripts/setup has installed it", library.display()))
+        .says(&format!("debug: ONNX Runtime {}: it is in the folder of scripts/setup", library.display()))
         .says("debug: device CPU, 1 threads: ")
         .says("debug: batches of texts of any length, up to 1,536 tokens per batch: ")
         .says("debug: lock ./.out.parquet.lock: taken")
-        .says("debug: output out.parquet: does not exist yet, so every text is embedded");
+        .says("debug: output out.parquet: does not exist yet, so no vector can be reused");
     assert!(!ran.stderr.contains("trace:"), "-v is about the run{}", ran.story);
 
     let unnamed = |arguments: &[&str]| {
@@ -109,6 +114,7 @@ fn a_run_says_how_each_document_is_read_and_why_a_file_is_skipped() {
         ("docs/own/secret.txt", "secret".to_owned()),
         ("docs/data.json", r#"{"a": 1}"#.to_owned()),
         ("docs/a.bin", "binary".to_owned()),
+        ("docs/mail.eml", MAIL.to_owned()),
     ] {
         playground.write(name, content);
     }
@@ -128,6 +134,7 @@ fn a_run_says_how_each_document_is_read_and_why_a_file_is_skipped() {
     let origins = ["docs/copy.md", "docs/same.md"].map(|place| traced(&ran, place)["vectors"].clone());
     assert_eq!((&origins[0]["model"], &origins[1]["equal_text"]), (&json!(1), &json!(1)), "{origins:?}");
 
+    ran.says("docs/mail.eml: skipped: 1 part (attachments of formats that are not read)");
     let root = playground.path("docs").canonicalize().unwrap();
     for (name, why, reason) in [
         ("made.log", "excluded", format!("`*.log` in {}/.gitignore excludes it", root.display())),

@@ -68,12 +68,8 @@ pub fn execute(
     let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), &plan.job.columns);
     let has_store = plan.job.rows == RowKind::Documents && !plan.job.is_rebuild;
     if !has_store {
-        debug(|| {
-            format!(
-                "chunk store: not used, {}",
-                if plan.job.is_rebuild { "because of --rebuild" } else { "because each row is a chunk" }
-            )
-        });
+        let why = if plan.job.is_rebuild { "of --rebuild" } else { "each row is a chunk" };
+        debug(|| format!("chunk store: not used, because {why}"));
     }
     let mut chunk_store = ChunkStore::new(place.sibling(CHUNK_STORE), header.model, has_store);
     run_stages(plan, model, &mut journal, &mut chunk_store, &mut writer, reporter, outcome)?;
@@ -90,8 +86,8 @@ pub fn execute(
             "no document has its old id, so a delta replaces every row; with several inputs, ids begin with the name of the input: choose --id-prefix always or never to keep ids stable",
         );
     }
-    let reading = &plan.job.reading;
-    inputs::about_ids(&arguments.reading, &reading.seen).iter().for_each(|warning| reporter.warn(warning));
+    let about_ids = inputs::about_ids(&arguments.reading, &plan.job.reading.seen);
+    about_ids.iter().for_each(|warning| reporter.warn(warning));
     if documents.ignored > 0 {
         let excluded = counted(documents.ignored, "document");
         reporter.warn(&format!(
@@ -108,13 +104,7 @@ pub fn execute(
     }
     let written = publish(session, writer, journal, chunk_store, reporter, outcome)?;
     outcome.rows = Some(RowCounts::of(&written));
-    for column in &written.empty_columns {
-        let known = known_fields(column, &reading.seen.names());
-        let shard = arguments.reading.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
-        reporter.warn(&format!(
-            "--keep {column}: no document{shard} has this field, so the column is empty{known}"
-        ));
-    }
+    warn_of_empty_columns(&written, plan, reporter);
     summary::tell(arguments, outcome, &written, wording, reporter);
     Ok(if written.published.needs_attention { Exit::Partial } else { exit })
 }
@@ -126,6 +116,16 @@ fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<
         false => Journal::open(&path, header, place.sibling_options()),
     };
     journal.with_context(|| format!("{}: cannot be opened; remove the file if it is damaged", path.display()))
+}
+
+fn warn_of_empty_columns(written: &Written, plan: &BuildPlan, reporter: &Reporter) {
+    let shard = plan.job.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
+    for column in &written.empty_columns {
+        let known = known_fields(column, &plan.job.reading.seen.names());
+        reporter.warn(&format!(
+            "--keep {column}: no document{shard} has this field, so the column is empty{known}"
+        ));
+    }
 }
 
 /// Passes all documents through the pipeline to the writer.

@@ -135,7 +135,7 @@ impl Session {
         reporter: &Reporter,
     ) -> anyhow::Result<OldOutput<IndexFile>> {
         if !self.place.is_taken() {
-            debug(|| format!("{}: does not exist yet, so every text is embedded", self.place));
+            debug(|| format!("{}: does not exist yet, so no vector can be reused", self.place));
             return Ok(OldOutput::Absent);
         }
         match IndexFile::open(self.place.path()) {
