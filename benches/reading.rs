@@ -273,6 +273,7 @@ fn reading() -> Reading {
     let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
     Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
+        seen: Default::default(),
         encoding: None,
         wants_title: false,
         limits,

@@ -2,6 +2,7 @@
 
 mod build;
 mod doctor;
+mod early;
 mod embed;
 mod eval;
 mod inspect;
@@ -15,19 +16,18 @@ mod setup;
 mod style;
 mod typo;
 
-use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, Resettable, TypedValueParser};
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::console::{Colors, Level, LogFormat, eprint_line};
+use crate::console::{Colors, Detail, Level, LogFormat, eprint_line};
 
 pub use build::BuildArguments;
 pub use doctor::DoctorArguments;
@@ -73,6 +73,14 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
+    /// Say what is decided and why; -vv: per document too
+    ///
+    /// With -v, messages say which model, precision, device, runtime, proxy and cache are used and why, and what of the old output and
+    /// of an interrupted run is reused. With -vv, they also say how each document is read, where each of its vectors comes from, and
+    /// why a file is skipped. They begin with `debug:` and `trace:`.
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = style::LOGGING, display_order = 899)]
+    pub verbose: u8,
+
     /// Message format: text or json
     ///
     /// The option applies to messages on stderr. With json, each message is one JSON object on one line.
@@ -98,15 +106,18 @@ impl Cli {
     /// code.
     pub fn from_command_line() -> Result<Self, ExitCode> {
         // Wrong arguments and help have colors too, before the arguments are parsed.
-        let colors = style::colors_of(env::args_os().skip(1));
+        let colors =
+            early::value_of(&["--color", "--colour"]).map_or(Colors::Auto, |name| style::colors(&name));
         colors.apply();
         let command = || Self::command().color(style::of_clap(colors));
-        let parsed = command().try_get_matches();
-        parsed.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| {
+        let parsed = command().try_get_matches().and_then(|matches| loud_or_quiet(command(), matches));
+        let parsed = parsed.and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.inspect(|cli| cli.detail().apply(cli.log_format)).map_err(|error| {
             // Help says which variables there are.
             let mut error = if error.use_stderr() { without_variables(command(), error) } else { error };
             typo::explain(&mut error);
-            if error.use_stderr() && asks_for_json() {
+            let is_json = || early::value_of(&["--log-format"]).as_deref() == Some("json");
+            if error.use_stderr() && is_json() {
                 let details = json!({"exit_code": error.exit_code()});
                 eprint_line(LogFormat::Json, Level::Error, &in_one_line(&error), details);
             } else {
@@ -119,6 +130,14 @@ impl Cli {
             }
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
         })
+    }
+
+    fn detail(&self) -> Detail {
+        match self.verbose {
+            0 => Detail::Results,
+            1 => Detail::Decisions,
+            _ => Detail::Documents,
+        }
     }
 
     /// Returns the completion script of a shell.
@@ -156,11 +175,14 @@ fn without_variables(command: clap::Command, error: clap::Error) -> clap::Error 
     without(command).try_get_matches().err().unwrap_or(error)
 }
 
-/// Returns whether the arguments, which cannot be parsed, ask for messages in JSON.
-fn asks_for_json() -> bool {
-    let arguments: Vec<_> = env::args_os().collect();
-    let is_pair = |pair: &[OsString]| pair[0] == "--log-format" && pair[1] == "json";
-    arguments.windows(2).any(is_pair) || arguments.iter().any(|argument| argument == "--log-format=json")
+/// Refuses `--quiet` together with `--verbose`, which may stand on both sides of the subcommand.
+fn loud_or_quiet(mut command: clap::Command, matches: ArgMatches) -> Result<ArgMatches, clap::Error> {
+    let is_quiet = |(_, of): (&str, &ArgMatches)| matches!(of.try_get_one("quiet"), Ok(Some(true)));
+    if matches.get_count("verbose") > 0 && matches.subcommand().is_some_and(is_quiet) {
+        let why = "the argument '--quiet' cannot be used with '--verbose'";
+        return Err(command.error(ErrorKind::ArgumentConflict, why));
+    }
+    Ok(matches)
 }
 
 /// Returns the text of an error as one line, without the advice to read the help.

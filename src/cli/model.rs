@@ -71,6 +71,10 @@ pub struct BundleArguments {
     #[arg(value_name = "DIR", help_heading = OUTPUT)]
     pub folder: PathBuf,
 
+    /// Print a JSON object
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
     #[command(flatten)]
     #[allow(missing_docs)]
     pub model: ModelArguments,
@@ -102,6 +106,10 @@ pub struct ExportArguments {
     #[arg(long, value_name = "PRECISION", num_args = 1.., value_delimiter = ',', default_value = "fp32", help_heading = OUTPUT,
           value_parser = Precision::from_str)]
     pub precision: Vec<Precision>,
+
+    /// Print one JSON object per precision
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
 }
 
 /// A model of the hub.

@@ -25,6 +25,10 @@ pub struct ModelArguments {
     #[arg(long, env = "QWEN3_INDEX_MODEL", value_name = "MODEL", aliases = ["model-name", "model-path", "model-id"])]
     pub model: Option<PathBuf>,
 
+    /// Whether no model is named, and `model` is the one that the index was made with.
+    #[arg(skip)]
+    pub is_model_of_index: bool,
+
     /// ONNX file of the model [default: model.onnx]
     ///
     /// If there is an index, the default is the ONNX file that it was made with.
@@ -144,7 +148,7 @@ pub struct ReadingArguments {
     pub no_ignore: bool,
 
     /// Read hidden files and folders too
-    #[arg(long, help_heading = INPUT)]
+    #[arg(long, help_heading = INPUT, hide_short_help = true)]
     pub hidden: bool,
 
     /// Follow symlinks

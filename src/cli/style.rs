@@ -1,7 +1,5 @@
 //! The look of the help: colours, headings of options, and the sections at the end.
 
-use std::ffi::OsString;
-
 use clap::ColorChoice;
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
@@ -50,19 +48,6 @@ pub fn colors(name: &str) -> Colors {
         "never" => Colors::Never,
         _ => Colors::Auto,
     }
-}
-
-/// Looks for the option `--color` in arguments that are not parsed yet, and may be wrong.
-pub fn colors_of(arguments: impl Iterator<Item = OsString>) -> Colors {
-    let before_end: Vec<String> = arguments
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .take_while(|argument| argument != "--")
-        .collect();
-    let value = before_end.iter().enumerate().rev().find_map(|(at, argument)| {
-        let rest = argument.strip_prefix("--color")?;
-        if rest.is_empty() { before_end.get(at + 1).map(String::as_str) } else { rest.strip_prefix('=') }
-    });
-    value.map_or(Colors::Auto, colors)
 }
 
 pub fn of_clap(colors: Colors) -> ColorChoice {

@@ -22,7 +22,6 @@ fn tip(word: &str) -> Option<&'static str> {
         "--batch-size" => "use '--batch-tokens' to set the tokens per batch",
         "--prompt" => "use '--instruction' to put an instruction before each text",
         "--chunk-size" => "use '--max-tokens' to set the tokens per chunk",
-        "-v" => "use '-V' to print the version; '-q' prints fewer messages, and no option prints more",
         _ => return None,
     })
 }

@@ -16,6 +16,7 @@ use crate::model::hub::{HubError, NotARepository};
 use crate::model::{BatchError, Device, DeviceError, GraphMissing};
 use crate::pipeline::TooFewDocuments;
 use crate::push::PushError;
+use crate::source::shortened;
 use crate::vector::embedder::OutOfMemory;
 
 const INSTALL_CUDA: &str =
@@ -125,11 +126,8 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
             "each line or element must be an object like {\"id\": \"1\", \"text\": \"…\"}"
         }
         DocumentError::FieldMissing { field, fields } => {
-            let question =
-                similar(field, fields).map_or(String::new(), |name| format!("did you mean `{name}`? "));
-            return Some(
-                format!("name the right field with --text-field ({question}the fields are: {fields})").into(),
-            );
+            let known = known(field, split(fields), fields);
+            return Some(format!("name the right field with --text-field ({known})").into());
         }
         DocumentError::FieldType { role: FieldRole::Id, .. } => "name another field with --id-field",
         DocumentError::FieldType { role: FieldRole::Text, .. } => "name another field with --text-field",
@@ -142,16 +140,34 @@ fn of_document(error: &DocumentError) -> Option<Advice> {
     Some(advice.into())
 }
 
-/// Returns the name that is most similar to a wrong one, if it is similar enough. `names` has commas between the names.
-fn similar<'a>(wrong: &str, names: &'a str) -> Option<&'a str> {
+/// Returns the end of a message about a field that is not there: the most similar name and the names that are there. Returns nothing
+/// if none is known, or if the field is there and has no value.
+pub fn known_fields(wrong: &str, names: &[String]) -> String {
+    if names.is_empty() || names.iter().any(|name| name == wrong) {
+        return String::new();
+    }
+    format!(" ({})", known(wrong, names.iter().map(String::as_str), &shortened(names)))
+}
+
+fn known<'a>(wrong: &str, names: impl Iterator<Item = &'a str>, listed: &str) -> String {
+    let question = similar(wrong, names).map_or(String::new(), |name| format!("did you mean `{name}`? "));
+    format!("{question}the fields are: {listed}")
+}
+
+/// Splits a list of names with commas between them.
+fn split(names: &str) -> impl Iterator<Item = &str> {
+    let shown = names.strip_suffix(" more").and_then(|names| names.rsplit_once(" and "));
+    shown.map_or(names, |(names, _)| names).split(", ")
+}
+
+/// Returns the name that is most similar to a wrong one, if it is similar enough.
+fn similar<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // The limit of clap's suggestions.
     const LEAST: f64 = 0.7;
     let similarity = |name: &str| {
         let wrong = wrong.split("` or `").map(str::to_lowercase);
         wrong.map(|wrong| strsim::jaro(&wrong, &name.to_lowercase())).fold(0.0, f64::max)
     };
-    let shown = names.strip_suffix(" more").and_then(|names| names.rsplit_once(" and "));
-    let names = shown.map_or(names, |(names, _)| names).split(", ");
     let nearest = names.max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
     nearest.filter(|name| similarity(name) > LEAST)
 }
@@ -181,7 +197,7 @@ fn of_content(error: &ContentError) -> Advice {
             "read it with --ocr, such as --ocr \"tesseract - -\", or skip it with --exclude"
         }
         ContentError::Scripted => "open it in a browser and save the page as it is shown",
-        ContentError::ColumnMissing { column, columns } => match similar(column, columns) {
+        ContentError::ColumnMissing { column, columns } => match similar(column, split(columns)) {
             Some(name) => {
                 return format!("name the right column with --text-field (did you mean `{name}`?)").into();
             }

@@ -247,15 +247,10 @@ impl Findings {
     fn batching(&mut self, loaded: &LoadedModel) {
         let Some(embedder) = loaded.embedders.first() else { return };
         let batching = loaded.probe.map_or(Batching::Alone, |probe| probe.batching());
-        let how = match batching {
-            Batching::Rounded | Batching::AnyLengths => "batches of texts of any length",
-            Batching::EqualLengths => "batches of texts of equal length",
-            Batching::Alone => "batches of one text",
-        };
         let budget = HumanCount(embedder.batch_tokens() as u64);
         match loaded.batching_warning() {
             Some(warning) => self.warn("batching", warning),
-            None => self.ok("batching", format!("{how}, up to {budget} tokens per batch")),
+            None => self.ok("batching", format!("batches of {batching}, up to {budget} tokens per batch")),
         }
     }
 

@@ -29,7 +29,11 @@ pub fn run(command: ModelCommand, format: LogFormat) -> anyhow::Result<Exit> {
             model.tokenizer()?;
             listen(format, "the next run starts from scratch")?;
             let Bundle { bytes, warning } = bundle::make(&arguments.folder, &model)?;
-            printed(writeln!(out, "{}, {}", arguments.folder.display(), DecimalBytes(bytes)))?;
+            let folder = &arguments.folder;
+            printed(match arguments.json {
+                true => writeln!(out, "{}", json!({"folder": folder.to_string_lossy(), "bytes": bytes})),
+                false => writeln!(out, "{}, {}", folder.display(), DecimalBytes(bytes)),
+            })?;
             if let Some(warning) = warning {
                 eprint_line(format, Level::Warning, &warning, Value::Null);
                 return Ok(Exit::Partial);
@@ -131,7 +135,7 @@ fn list(out: &mut impl Write, json: bool) -> anyhow::Result<io::Result<()>> {
 
 /// Exports a model, and prints one line per precision: its name, its size and its file.
 fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogFormat) -> anyhow::Result<()> {
-    let ExportArguments { source, precision, folder } = arguments;
+    let ExportArguments { source, precision, folder, json } = arguments;
     let folder =
         folder.as_ref().or(Some(source).filter(|source| locate::is_here(source))).ok_or_else(|| {
             Usage(format!("{}: is no folder here; name the folder to write to, DIR, too", source.display()))
@@ -142,7 +146,10 @@ fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogForm
         // The bar would be on the line that is printed.
         shown.finish();
         let path = folder.join("onnx").join(made.precision.file_name());
-        print = writeln!(out, "{made}  {}", path.display());
+        print = match json {
+            true => writeln!(out, "{}", export_as_json(&made, &path)),
+            false => writeln!(out, "{made}  {}", path.display()),
+        };
     };
     let name = source.display().to_string();
     let done = locate::show_export(&name, Some(format), on_made, |on_event| {
@@ -150,4 +157,10 @@ fn export_all(arguments: &ExportArguments, out: &mut impl Write, format: LogForm
     });
     done?;
     printed(print)
+}
+
+fn export_as_json(made: &FinishedExport, path: &Path) -> Value {
+    let FinishedExport { precision, bytes, quality, kept } = made;
+    json!({"precision": precision.to_string(), "file": path.to_string_lossy(), "bytes": bytes, "quality": quality,
+           "kept_in_fp32": kept})
 }

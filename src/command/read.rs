@@ -7,7 +7,7 @@ use super::advice::explained;
 use super::process::{Exit, binary_output, printed};
 use super::setup::inputs;
 use crate::cli::ReadArguments;
-use crate::console::{LogFormat, Reporter};
+use crate::console::{LogFormat, Reporter, trace};
 use crate::error::{DocumentError, Failure, Lost};
 use crate::index::{BLOCKS, DocumentStream, ERROR};
 use crate::pipeline::{self, ReadDocument, Tally};
@@ -19,6 +19,7 @@ pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit>
     let mut stores = Stores::new(arguments.reading.endpoint.as_deref(), reporter.clone());
     let roots = inputs::roots(&arguments.reading, false, &mut stores)?;
     let reading = inputs::reading(&arguments.reading, &[ERROR, BLOCKS])?;
+    let seen = reading.seen.clone();
     let mut output = printed(DocumentStream::new(stdout, &reading.fields.keep))?;
     let mut documents = Tally::default();
     let mut groups = pipeline::read(roots, reading, arguments.reading.shard);
@@ -33,6 +34,7 @@ pub fn run(arguments: &ReadArguments, format: LogFormat) -> anyhow::Result<Exit>
         }
     }
     printed(output.finish())?;
+    inputs::about_ids(&arguments.reading, &seen).iter().for_each(|warning| reporter.warn(warning));
     reporter.info(&documents.read());
     Ok(if documents.failed == 0 { Exit::Done } else { Exit::Partial })
 }
@@ -45,6 +47,7 @@ fn write(
 ) -> io::Result<()> {
     match item {
         ReadDocument::Document(document, _) => {
+            trace(|| (format!("{}: {}", document.place(), document.told()), document.details()));
             documents.found(document.encoding);
             documents.repaired(&document, reporter);
             documents.empty += u64::from(document.content.text().is_empty());

@@ -25,6 +25,10 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
+    /// What happens to a document.
+    Trace,
+    /// What the run decides, and why.
+    Debug,
     /// Progress and results.
     Info,
     /// Something is wrong, but the run goes on.
@@ -43,6 +47,8 @@ impl Level {
     fn prefix(self) -> Option<(&'static str, Style)> {
         let style = Style::new().for_stderr();
         match self {
+            Level::Trace => Some(("trace:", style.dim())),
+            Level::Debug => Some(("debug:", style.dim())),
             Level::Info => None,
             Level::Warning => Some(("warning:", style.yellow())),
             Level::Failed => Some(("failed:", style.red())),

@@ -2,6 +2,7 @@
 //! chrono.
 
 mod color; // says when output has colors
+mod detail; // says what is decided and why
 mod line; // writes a message as one line on stderr
 mod number; // formats counts, sizes and times
 mod progress; // turns the counts of a run into words
@@ -11,6 +12,7 @@ mod transfer; // shows the progress of a download or an upload
 mod width; // fits a bar and words into the width of the terminal
 
 pub use color::Colors;
+pub use detail::{Detail, debug, trace};
 pub use line::{Level, LogFormat, eprint_line, shown};
 pub use number::{DecimalBytes, HumanCount, counted, human_elapsed, human_seconds, now, tokens_per_second};
 pub use progress::Phase;

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::detail::Detail;
 use super::line::{Level, LogFormat, eprint_line};
 use super::number::counted;
 use super::progress::{Phase, RunProgress};
@@ -85,7 +86,8 @@ impl Reporter {
     /// Makes a reporter. A `quiet` reporter writes only warnings and failures.
     pub fn new(quiet: bool, format: LogFormat) -> Self {
         let run = Arc::new(ShownRun { started: Instant::now(), progress: Mutex::default() });
-        let is_hidden = quiet || format == LogFormat::Json;
+        // A bar would not last long between many messages.
+        let is_hidden = quiet || format == LogFormat::Json || Detail::Decisions.is_said();
         let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(run.style(SPINNER));

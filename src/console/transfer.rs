@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::Value;
 
+use super::detail::Detail;
 use super::line::{Level, LogFormat, eprint_line, shown};
 use super::number::{DecimalBytes, human_seconds};
 use super::width::{bar_style, columns, fit_beside_bar, joined};
@@ -32,7 +33,7 @@ pub struct Transfer {
 impl Transfer {
     /// Prepares to show a transfer. Nothing is shown if `format` is `None`.
     pub fn new(doing: &'static str, format: Option<LogFormat>) -> Self {
-        let is_hidden = format != Some(LogFormat::Text);
+        let is_hidden = format != Some(LogFormat::Text) || Detail::Decisions.is_said();
         let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         // No bar is shown before the first file.

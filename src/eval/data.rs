@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
@@ -195,6 +196,7 @@ impl TestRows<'_> {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let reading = Reading {
             fields: Fields { id: "_id".to_owned(), text: owned(self.text), keep: owned(self.keep) },
+            seen: Arc::default(),
             encoding: None,
             wants_title: false,
             limits: LIMITS,

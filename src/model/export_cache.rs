@@ -15,6 +15,7 @@ use super::folder::{CONFIG, TOKENIZER};
 use super::hub::{home, path_variable};
 use super::precision::Precision;
 use super::weights_folder::WeightsFolder;
+use crate::console::debug;
 
 /// The version of the exports. It is raised when the exporter makes graphs of the same weights that return other vectors, so that
 /// old exports are not used any more.
@@ -69,6 +70,7 @@ impl ExportCache {
         on_event: OnExport,
     ) -> anyhow::Result<PathBuf> {
         if let Some(folder) = self.find(weights, precision) {
+            debug(|| format!("export {}: an earlier run has made it", folder.display()));
             return Ok(folder);
         }
         let folder = self.folder(weights, precision);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::device::DevicePrecision;
 use super::digests::{FilesState, RememberedDigests};
 use super::{export_digest, external};
+use crate::console::debug;
 use crate::interrupt;
 use crate::storage::found::is_file;
 use crate::vector::pool::Pooling;
@@ -81,6 +82,13 @@ pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<St
         }
         Ok(paths)
     };
+    if let Some(digest) = remembered.find(onnx) {
+        debug(|| format!("digest of {}: remembered from an earlier run", onnx.display()));
+        return Ok(digest);
+    }
+    debug(|| {
+        format!("digest of {}: computed, because no earlier run has read the same files", onnx.display())
+    });
     digest(onnx, remembered, files, |onnx, hasher| {
         let graph = fs::read(onnx).map_err(|e| cannot_read(onnx, &e))?;
         hasher.update_rayon(&export_digest::covered(&graph).unwrap_or(graph));
@@ -94,19 +102,19 @@ pub fn weights(onnx: &Path, remembered: &RememberedDigests) -> anyhow::Result<St
 /// # Errors
 /// The file cannot be read, or a signal has arrived.
 pub fn tokenizer(path: &Path, remembered: &RememberedDigests) -> anyhow::Result<String> {
-    digest(path, remembered, || Ok(vec![path.to_owned()]), hash)
+    match remembered.find(path) {
+        Some(digest) => Ok(digest),
+        None => digest(path, remembered, || Ok(vec![path.to_owned()]), hash),
+    }
 }
 
-/// Returns the BLAKE3 digest of some files, in their order. `first` is the first of them, which `hash_first` hashes.
+/// Computes the BLAKE3 digest of some files, in their order, and remembers it. `first` is the first of them, which `hash_first` hashes.
 fn digest(
     first: &Path,
     remembered: &RememberedDigests,
     files: impl FnOnce() -> anyhow::Result<Vec<PathBuf>>,
     hash_first: impl FnOnce(&Path, &mut blake3::Hasher) -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
-    if let Some(digest) = remembered.find(first) {
-        return Ok(digest);
-    }
     let paths = files()?;
     let state = FilesState::read(&paths);
     let mut hasher = blake3::Hasher::new();

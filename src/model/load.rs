@@ -24,6 +24,7 @@ use super::runtime;
 use super::session::{GraphSession, HeadDifference};
 use super::target::{ExecutionTarget, SessionOptions};
 use super::workload::{Preparation, Resources, Workload};
+use crate::console::{HumanCount, debug};
 use crate::text::tokenize::Tokenizer;
 use crate::vector::batch::Batching;
 use crate::vector::embedder::Embedder;
@@ -139,13 +140,15 @@ impl Model {
         preparation: Preparation,
         workload: WorkloadOf,
     ) -> anyhow::Result<LoadedModel> {
-        match &self.device {
+        let loaded = match &self.device {
             DeviceChoice::Only(device) => self.load_on(device, resources, preparation, workload),
             DeviceChoice::Auto => self.load_on_gpu(resources, preparation, workload).or_else(|error| {
                 let loaded = self.load_on(&Device::Cpu, resources, preparation, workload)?;
                 Ok(LoadedModel { cpu_reason: Some(error), ..loaded })
             }),
-        }
+        }?;
+        loaded.tell_choices(&self.device);
+        Ok(loaded)
     }
 
     /// Loads the model on the first GPU. This function fails if the longest text does not fit into GPU memory, because the CPU
@@ -425,6 +428,27 @@ impl LoadedModel {
             Device::Cpu | Device::OpenVino => parts.push(format!("{} threads", self.threads)),
         }
         parts.join(", ")
+    }
+
+    /// Says why the model runs on this device, and in which batches.
+    fn tell_choices(&self, choice: &DeviceChoice) {
+        debug(|| {
+            let why = match (choice, &self.cpu_reason) {
+                (DeviceChoice::Only(_), _) => "it is the only one asked for".to_owned(),
+                (DeviceChoice::Auto, None) => "the first GPU can be used".to_owned(),
+                (DeviceChoice::Auto, Some(reason)) => format!("no GPU can be used: {:#}", reason.error()),
+            };
+            format!("device {}: {why}", self.device())
+        });
+        debug(|| {
+            let Some((embedder, probe)) = self.embedders.first().zip(self.probe) else {
+                return "batches of one text: only one text is embedded".to_owned();
+            };
+            let (batching, tokens) = (embedder.batching(), self.workload.batch_tokens);
+            let tokens = HumanCount(tokens.unwrap_or_else(|| embedder.batch_tokens()) as u64);
+            let effect = if batching == Batching::Alone { probe.equal_lengths } else { probe.padded };
+            format!("batches of {batching}, up to {tokens} tokens per batch: {effect}")
+        });
     }
 
     /// Returns the reason why `--device auto` chose the CPU; `None` if the user named a device, or if the option chose a GPU.

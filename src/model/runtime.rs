@@ -13,6 +13,7 @@ use ort::logging::LogLevel;
 
 use super::cuda;
 use super::device::{Device, DeviceError};
+use crate::console::debug;
 use crate::environment;
 use crate::storage::found::is_file;
 
@@ -59,6 +60,7 @@ pub fn load(device: &Device, library: &Path) -> anyhow::Result<&'static Runtime>
         .map_err(|e| device.unusable(format!("ONNX Runtime {}: cannot start: {e}", library.display())))?;
     // ONNX Runtime's warnings help only authors of exporters, and this tool reports errors itself.
     environment.set_log_level(LogLevel::Fatal);
+    debug(|| format!("ONNX Runtime {}: {}", library.display(), origin(device, library)));
     let runtime = RUNTIME.get_or_init(|| Runtime { environment, library: library.to_owned() });
     // The library may be from another package that `pip install` has installed over the library for this device.
     ensure!(
@@ -95,13 +97,23 @@ pub fn find(device: &Device) -> anyhow::Result<PathBuf> {
     let folders = folders(device);
     let is_for_device =
         |folder: &Path| device.provider_library().is_none_or(|library| folder.join(library).is_file());
-    let mut fitting = folders.iter().filter(|folder| is_for_device(folder));
-    fitting.find_map(|folder| library_in(folder)).ok_or_else(|| {
-        let searched: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let mut fitting = folders.iter().filter(|(folder, _)| is_for_device(folder));
+    fitting.find_map(|(folder, _)| library_in(folder)).ok_or_else(|| {
+        let searched: Vec<String> = folders.iter().map(|(folder, _)| folder.display().to_string()).collect();
         let library = device.provider_library().unwrap_or(PREFIX);
         let cause = format!("ONNX Runtime is not installed: no {library} in {}", searched.join(", "));
         device.unusable(cause).into()
     })
+}
+
+/// Says where [`find`] has found a library.
+fn origin(device: &Device, library: &Path) -> &'static str {
+    if env::var_os("ORT_DYLIB_PATH").is_some_and(|path| !path.is_empty()) {
+        return "ORT_DYLIB_PATH names it";
+    }
+    let folders = folders(device);
+    let found = folders.iter().find(|(folder, _)| library.parent() == Some(folder));
+    found.map_or("it was found", |(_, origin)| origin)
 }
 
 /// The file name of the library without a version. Every file name of the library, with or without a version, begins with
@@ -157,24 +169,31 @@ fn is_library_or_license(name: &OsStr) -> bool {
     ["lib", "LICENSE", "ThirdParty"].iter().any(|start| name.to_string_lossy().starts_with(start))
 }
 
-fn folders(device: &Device) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
+/// Returns the folders to search, each with the words that say why a library there is found.
+fn folders(device: &Device) -> Vec<(PathBuf, &'static str)> {
     // `canonicalize` follows symlinks, because pipx and uv put a symlink to the program into a folder of `PATH`.
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
-    let mut above = program.ancestors().skip(1);
-    folders.extend(above.next().map(Path::to_owned));
+    let mut above = program.ancestors().skip(1).map(Path::to_owned);
+    let beside = above.next().into_iter().collect();
     // If this tool was installed from a wheel, the tool depends on the ONNX Runtime of the same Python environment. So this
     // environment is searched before all other Python environments.
-    folders.extend(above.next().iter().flat_map(|root| capi(&root.join("lib"))));
+    let own = above.next().map_or_else(Vec::new, |root| capi(&root.join("lib")));
     let data = environment::folder("XDG_DATA_HOME");
     let data = data.or_else(|| Some(environment::folder("HOME")?.join(".local/share")));
     let data = data.map(|data| data.join("qwen3-index"));
-    folders
-        .extend(data.iter().flat_map(|data| device.setup_folders().iter().map(|folder| data.join(folder))));
-    folders.extend(pythons().iter().flat_map(|root| capi(&root.join("lib"))));
-    folders.extend(environment::folders("LD_LIBRARY_PATH"));
-    folders.extend(SYSTEM.iter().map(PathBuf::from));
-    folders
+    let setup = data.iter().flat_map(|data| device.setup_folders().iter().map(|folder| data.join(folder)));
+    let groups: [(Vec<PathBuf>, _); 6] = [
+        (beside, "it is beside this program"),
+        (own, "it is in the Python environment of this program"),
+        (setup.collect(), "it is in the folder of scripts/setup"),
+        (
+            pythons().iter().flat_map(|root| capi(&root.join("lib"))).collect(),
+            "it is in a Python environment",
+        ),
+        (environment::folders("LD_LIBRARY_PATH"), "LD_LIBRARY_PATH names its folder"),
+        (SYSTEM.map(PathBuf::from).into(), "it is in a folder of the system"),
+    ];
+    groups.into_iter().flat_map(|(of, why)| of.into_iter().map(move |folder| (folder, why))).collect()
 }
 
 /// Returns the root folders of Python environments: the active environments, the environment of the first `python3` in `PATH`,

@@ -9,6 +9,8 @@ use anyhow::anyhow;
 use ureq::Proxy;
 use ureq::http::Uri;
 
+use crate::console::debug;
+
 const HTTPS_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const HTTP_VARIABLES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 const EXCEPTION_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
@@ -29,7 +31,12 @@ impl EndpointProxy {
     /// The value of the variable is not the address of a proxy.
     pub fn from_environment(endpoint: &str) -> anyhow::Result<Option<Self>> {
         let variables = if endpoint.starts_with("http:") { HTTP_VARIABLES } else { HTTPS_VARIABLES };
-        let Some((variable, address)) = first_set(&variables) else { return Ok(None) };
+        let Some((variable, address)) = first_set(&variables) else {
+            debug(|| {
+                format!("requests to {endpoint}: no proxy, because {} are not set", variables.join(", "))
+            });
+            return Ok(None);
+        };
         let exceptions = first_set(&EXCEPTION_VARIABLES).map_or(String::new(), |(_, hosts)| hosts);
         let proxy = Proxy::new(&address).and_then(|proxy| with_exceptions(&proxy, &exceptions));
         // The message leaves out the address, because the address may contain a password.
@@ -37,7 +44,12 @@ impl EndpointProxy {
             anyhow!("{variable}: is not the address of a proxy; write it as http://HOST:PORT")
         })?;
         let is_for_endpoint = !endpoint.parse().is_ok_and(|uri: Uri| proxy.is_no_proxy(&uri));
-        Ok(Some(EndpointProxy { proxy, variable, is_for_endpoint }))
+        let proxy = EndpointProxy { proxy, variable, is_for_endpoint };
+        debug(|| {
+            let except = if is_for_endpoint { "" } else { ", but NO_PROXY lists this host" };
+            format!("requests to {endpoint}: {proxy}{except}")
+        });
+        Ok(Some(proxy))
     }
 }
 

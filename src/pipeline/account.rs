@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 
 use anyhow::ensure;
+use serde_json::json;
 
 use super::job::{Job, OldOutput};
+use super::origins::NotReused;
 use super::prepare::{PreparedDocument, Ready};
 use super::stale::{ID_SEPARATORS, Missing};
 use super::tally::Tally;
-use crate::console::Reporter;
+use crate::console::{Detail, Reporter, trace};
 use crate::digest::Digest;
 use crate::error::{Failure, Lost, NoVector};
 use crate::index::{IndexFile, Old};
@@ -145,6 +147,16 @@ impl<'a> Account<'a> {
         Ok(None)
     }
 
+    /// Returns why the old file does not have all vectors of the document with this id; `None` if there is no old file.
+    pub fn not_reused(&self, id: Digest) -> Option<NotReused> {
+        let (old, _) = self.old.as_ref()?;
+        Some(match old.file.document(id) {
+            _ if self.job.is_rebuild || !old.has_vectors() => NotReused::OtherSettings,
+            None => NotReused::NewId,
+            Some(_) => NotReused::OtherText,
+        })
+    }
+
     /// Counts a document that has all its vectors. `is_new` says whether the model made at least one of the vectors for this
     /// document, and `rows` how many rows the document has.
     pub fn finish(&mut self, is_new: bool, rows: usize) {
@@ -196,6 +208,13 @@ impl<'a> Account<'a> {
             Vec::new()
         };
         let (removed, documents) = (missing.removed(&stale), file.documents());
+        if Detail::Documents.is_said() {
+            for id in file.document_ids(&missing.gone(&stale))? {
+                let why = if is_ignored(&id, &self.ignored) { "excluded from" } else { "gone from" };
+                let line = format!("{id}: {why} the inputs, so its rows are removed");
+                trace(|| (line, json!({"id": id, "gone": true})));
+            }
+        }
         if !self.ignored.is_empty() {
             let ids = file.document_ids(&missing.gone(&stale))?;
             tally.ignored = ids.iter().filter(|id| is_ignored(id, &self.ignored)).count() as u64;

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::journal::Journal;
 use super::record::{RecordFormat, is_whole};
+use crate::console::{counted, debug};
 use crate::digest::Digest;
 use crate::model::ModelFingerprint;
 use crate::vector::embedding::Embedding;
@@ -103,6 +104,13 @@ impl ChunkStore {
         journal: &mut Journal,
         temporary: impl FnOnce() -> anyhow::Result<NamedTempFile>,
     ) -> anyhow::Result<()> {
+        debug(|| {
+            let what = match self.split.len() as u64 {
+                0 => "unchanged, because no document was split into several chunks".to_owned(),
+                count => format!("written, because of {} in several chunks", counted(count, "document")),
+            };
+            format!("chunk store {}: {what}", self.path.display())
+        });
         if self.split.is_empty() {
             return Ok(());
         }
@@ -135,6 +143,15 @@ impl ChunkStore {
     fn records(&mut self) -> Option<&mut Records> {
         if let StoreFile::Unread = self.file {
             let records = File::open(&self.path).and_then(|file| Records::new(file, &self.header));
+            debug(|| {
+                let found = match &records {
+                    Ok(Some(records)) => counted(records.keys.len() as u64, "vector"),
+                    Ok(None) => "not used, because another model made its vectors".to_owned(),
+                    Err(e) if e.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
+                    Err(e) => format!("not used, because it cannot be read: {e}"),
+                };
+                format!("chunk store {}: {found}", self.path.display())
+            });
             self.file = records.ok().flatten().map_or(StoreFile::Absent, StoreFile::Read);
         }
         if let StoreFile::Read(records) = &mut self.file { Some(records) } else { None }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::prelude::*;
 
 use super::ahead::Ahead;
+use crate::console::counted;
 use crate::digest::Digest;
 use crate::error::{DocumentError, Failure, Lost};
 use crate::shard::Shard;
@@ -164,6 +165,12 @@ fn read_raw(raw: Raw, inputs: Inputs) -> Result<Item, Failure> {
     let id = Digest::of(&document.id);
     if !inputs.have(id) {
         return Ok((None, attached, unread));
+    }
+    // All of them have the same reason, because no mail has pages.
+    if let Some(why) = unread.first() {
+        why.tell(|| {
+            (document.place(), format!("{} ({})", counted(unread.len() as u64, "part"), why.reason()))
+        });
     }
     document.content = document.content.clean();
     if inputs.reading.wants_title && document.title.as_ref().is_none_or(String::is_empty) {

@@ -74,6 +74,8 @@ pub struct Journal {
     /// Number of records in the file. Two records may have the same digest.
     count: u32,
     resumed: usize,
+    /// Number of records that interrupted runs have written.
+    count_before: u32,
     /// How many vectors of an interrupted run the file has that this run cannot use, and why.
     useless: Option<(u64, Useless)>,
     output: Output,
@@ -121,6 +123,7 @@ impl Journal {
             records: HashMap::new(),
             count: 0,
             resumed: 0,
+            count_before: 0,
             useless: None,
             output: Output::ReadOnly,
         };
@@ -135,6 +138,11 @@ impl Journal {
     /// Returns how many vectors of the journal were made by interrupted runs.
     pub fn resumed(&self) -> usize {
         self.resumed
+    }
+
+    /// Returns whether an interrupted run has made the vector for this digest of a chunk's token ids.
+    pub fn is_resumed(&self, chunk: &Digest) -> bool {
+        self.records.get(chunk).is_some_and(|&number| number < self.count_before)
     }
 
     /// Returns how many vectors of an interrupted run the file has that this run cannot use, and why. They are removed when this run
@@ -268,7 +276,7 @@ impl Journal {
             self.records.insert(self.format.digest(&record, 0), self.count);
             self.count = next(self.count)?;
         }
-        self.resumed = self.records.len();
+        (self.resumed, self.count_before) = (self.records.len(), self.count);
         self.stored = Some(Stored { file: reader.into_inner(), header_bytes: line.len() as u64 });
         Ok(())
     }

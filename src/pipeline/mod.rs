@@ -24,6 +24,7 @@ mod flush; // writes a file that a thread flushes to disk
 mod intake;
 mod job;
 pub mod journal; // writes each vector to disk immediately
+mod origins; // where vectors come from
 mod pending; // documents that wait for vectors, in order
 mod prepare;
 mod queue; // embeds batches, on one thread per device

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::intake::{ReadDocument, SeenIds, groups, read_all};
 use super::job::{DocumentSize, Job};
-use crate::console::Reporter;
+use crate::console::{Reporter, trace};
 use crate::digest::Digest;
 use crate::error::{Failure, Lost};
 use crate::index::{IndexFile, RowKind};
@@ -170,7 +170,10 @@ fn prepare_group(
 fn look_up(read: ReadDocument, job: &Job) -> LookedUp {
     let prepared = match read {
         ReadDocument::Document(document, id) => match row_of(&document, id, job) {
-            _ if document.content.text().is_empty() => PreparedDocument::Empty(id),
+            _ if document.content.text().is_empty() => {
+                trace(|| (format!("{}: {}; empty", document.place(), document.told()), document.details()));
+                PreparedDocument::Empty(id)
+            }
             Some(row) => match known_size(row, job) {
                 Some(size) => of_old(document, id, row, size),
                 None => return LookedUp::Unsplit(document, id),

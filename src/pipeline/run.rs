@@ -15,13 +15,14 @@ use super::chunk_store::ChunkStore;
 use super::emit::{emit_stale, finish};
 use super::job::{Engine, Job};
 use super::journal::Journal;
+use super::origins::{VectorOrigins, told};
 use super::pending::{Pending, PendingChunk, PendingDocument, PendingVectors};
 use super::prepare::{self, PreparedChunk, PreparedDocument, Ready, VectorSource};
 use super::queue::{Outcome, Queue};
 use super::step::{Awaited, Devices, RowsState, State, Step};
 use super::tally::Work;
 use super::window::{Window, WindowSize};
-use crate::console::Reporter;
+use crate::console::{Reporter, debug, trace};
 use crate::digest::Digest;
 use crate::error::NoVector;
 use crate::index::{Row, Vector};
@@ -53,6 +54,7 @@ const TRIAL: Duration = Duration::from_secs(3);
 /// are gone, and the settings do not allow this. The failure of a single document is not an error: the run counts and reports the
 /// failure, and continues.
 pub fn run(job: &Arc<Job>, engine: Engine, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
+    debug(|| format!("documents are read by {} threads", rayon::current_num_threads()));
     let (sender, groups) = bounded(QUEUE_GROUPS);
     let producer = {
         let (job, reporter) = (job.clone(), reporter.clone());
@@ -95,6 +97,8 @@ struct Run<'a> {
     /// In a dry run, the digests of the token ids of all chunks that were put into a window. Equal chunks are planned only once,
     /// as in a real run.
     planned: HashSet<Digest>,
+    /// Where the vectors of all documents so far come from.
+    origins: VectorOrigins,
 }
 
 impl<'a> Run<'a> {
@@ -123,6 +127,7 @@ impl<'a> Run<'a> {
             pending: Pending::default(),
             are_rows_due: false,
             planned: HashSet::new(),
+            origins: VectorOrigins::default(),
         }
     }
 
@@ -144,6 +149,7 @@ impl<'a> Run<'a> {
             }
         }
         assert!(self.pending.is_empty(), "every document has come out");
+        debug(|| format!("vectors of chunks: {}", self.origins));
         if let Some(stale) = self.account.stale()? {
             emit_stale(&stale, self.job, self.reporter, self.chunk_store, self.sink)?;
         }
@@ -217,8 +223,10 @@ impl<'a> Run<'a> {
         self.window.add_document(ready.tokens(), ready.bytes());
         let Ready { document, id, content, .. } = ready;
         let mut is_new = false;
+        let mut origins = VectorOrigins::default();
         let vectors = match content {
             VectorSource::Old(row, size) => {
+                origins.old_output += 1;
                 self.account.has_text_of(row);
                 PendingVectors::Old(row, size)
             }
@@ -226,12 +234,17 @@ impl<'a> Run<'a> {
                 let mut chunks = Vec::with_capacity(prepared.len());
                 let mut missing = 0;
                 for PreparedChunk { place, encoding, digest, old } in prepared {
-                    let vector = self.find_vector(&digest, old)?;
-                    if vector.is_some() || self.is_done_dry(&digest) {
+                    let vector = self.find_vector(&digest, old, &mut origins)?;
+                    if vector.is_some() {
+                        self.reporter.not_needed(encoding.len());
+                    } else if self.is_done_dry(&digest) {
+                        origins.equal_text += 1;
                         self.reporter.not_needed(encoding.len());
                     } else {
                         let key = ChunkKey { document: self.pending.next_number(), chunk: chunks.len() };
-                        is_new |= self.want(key, digest, encoding);
+                        let is_first = self.want(key, digest, encoding);
+                        *(if is_first { &mut origins.model } else { &mut origins.equal_text }) += 1;
+                        is_new |= is_first;
                         missing += 1;
                     }
                     chunks.push(PendingChunk { place, digest, vector: vector.map(Ok) });
@@ -239,19 +252,32 @@ impl<'a> Run<'a> {
                 PendingVectors::Chunks { chunks, missing }
             }
         };
+        self.origins += origins;
+        trace(|| told(&document, &vectors, origins, self.account.not_reused(id)));
         let has_all = self.pending.push(PendingDocument { document, id, vectors, is_new });
         self.reporter.documents_done(usize::from(has_all));
         Ok(())
     }
 
-    /// Returns the vector of a chunk if the old file, the journal or the chunk store has the vector.
-    fn find_vector(&mut self, digest: &Digest, old: Option<u32>) -> anyhow::Result<Option<Vector>> {
+    /// Returns the vector of a chunk if the old file, the journal or the chunk store has the vector, and counts its origin.
+    fn find_vector(
+        &mut self,
+        digest: &Digest,
+        old: Option<u32>,
+        origins: &mut VectorOrigins,
+    ) -> anyhow::Result<Option<Vector>> {
         if let Some(row) = old {
+            origins.old_output += 1;
             self.account.has_text_of(row);
             return Ok(Some(Vector::Old(row)));
         }
-        let found = self.journal.get(digest).map_err(|e| self.journal.cannot_read(&e))?;
-        let found = found.or_else(|| self.chunk_store.get(digest));
+        if let Some(vector) = self.journal.get(digest).map_err(|e| self.journal.cannot_read(&e))? {
+            let is_resumed = self.journal.is_resumed(digest);
+            *(if is_resumed { &mut origins.interrupted_run } else { &mut origins.equal_text }) += 1;
+            return Ok(Some(Vector::New(vector)));
+        }
+        let found = self.chunk_store.get(digest);
+        origins.chunk_store += u64::from(found.is_some());
         Ok(found.map(Vector::New))
     }
 

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::error::NoVector;
-    use crate::source::{Document, Origin};
+    use crate::source::{Document, FormatKind, Origin};
     use crate::text::blocks::Structured;
     use crate::text::chunk::ChunkPlace;
     use crate::text::tokenize::Encoding;
@@ -304,6 +304,8 @@ mod tests {
                     content: Structured::default(),
                     title: None,
                     origin,
+                    format: FormatKind::Text,
+                    part: None,
                     encoding: None,
                     repaired: 0,
                     kept: Arc::new([]),

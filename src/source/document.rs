@@ -6,9 +6,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::format::FormatKind;
 use super::raw_file::RawFile;
+use crate::console::{trace, without_secrets};
 use crate::text::blocks::Structured;
 
 /// The limits that apply to each document.
@@ -25,6 +27,7 @@ pub struct Limits {
 
 /// The part of a web page that is the document.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PagePart {
     /// The main content. A page without a main content is read whole.
     #[default]
@@ -56,6 +59,10 @@ pub struct Document {
     pub title: Option<String>,
     /// The place of the document, for messages.
     pub origin: Origin,
+    /// The format of the file that the document is, or is a row of.
+    pub format: FormatKind,
+    /// The part of a web page that is the text; `None` for documents of other formats.
+    pub part: Option<PagePart>,
     /// The encoding that the text was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
     /// How many stray bytes were replaced or removed when the text was decoded.
@@ -73,6 +80,29 @@ impl Document {
     /// Returns the place of the document for messages: the path of the file, or `file:line` for a row.
     pub fn place(&self) -> String {
         self.origin.place(&self.id)
+    }
+
+    /// Says how the document was read: its format, its encoding, the part of a web page, and its title if the run needs it.
+    pub fn told(&self) -> String {
+        let part = self.part.map(|part| match part {
+            PagePart::Article => "main content",
+            PagePart::Whole => "whole page",
+        });
+        let title = self.title.as_ref().map(|title| format!(", title {title:?}"));
+        let words = [Some(self.format.name()), self.encoding_name(), part].into_iter().flatten();
+        words.collect::<Vec<_>>().join(", ") + &title.unwrap_or_default()
+    }
+
+    /// Returns what [`Document::told`] says, for programs.
+    pub fn details(&self) -> Value {
+        let place = self.place();
+        let (place, encoding) = (without_secrets(&place), self.encoding_name());
+        json!({"id": self.id, "place": place, "format": self.format.name(), "encoding": encoding, "part": self.part,
+               "title": self.title})
+    }
+
+    fn encoding_name(&self) -> Option<&'static str> {
+        self.encoding.or(self.format.is_text().then_some("UTF-8"))
     }
 }
 
@@ -117,4 +147,32 @@ pub enum LeftOut {
     Attachment,
     /// The page of a PDF file has pictures but no text, and the run has no program for OCR.
     Page,
+}
+
+impl LeftOut {
+    /// Returns the reason in words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            LeftOut::Hidden => "its name begins with a dot",
+            LeftOut::Link => "it is a symlink",
+            LeftOut::Excluded => "no pattern of the files to read matches it",
+            LeftOut::OtherKind => "it is no document of a format that is read",
+            LeftOut::Special => "it is a socket, a pipe or a device",
+            LeftOut::Index => "this tool made it",
+            LeftOut::Attachment => "attachments of formats that are not read",
+            LeftOut::Page => "pages with pictures, but without text",
+        }
+    }
+
+    /// Says that something is skipped, and why. `line` returns its place and the reason in words.
+    pub fn tell(self, line: impl FnOnce() -> (String, String)) {
+        trace(|| {
+            let (place, reason) = line();
+            let place = without_secrets(&place);
+            (
+                format!("{place}: skipped: {reason}"),
+                json!({"place": place, "skipped": self, "reason": reason}),
+            )
+        });
+    }
 }

@@ -122,7 +122,7 @@ pub fn bytes(record: &Record) -> usize {
 
 /// Joins column names with commas. If there are more than 12 columns, returns the first 12 names and says how many more
 /// columns there are.
-fn shortened(names: &[String]) -> String {
+pub fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 12;
     match names.len().checked_sub(SHOWN) {
         None | Some(0) => names.join(", "),

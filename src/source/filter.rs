@@ -55,11 +55,11 @@ impl Patterns {
         self.0.len()
     }
 
-    /// Returns whether the patterns exclude a path. Returns `None` if no pattern matches it.
-    pub fn verdict(&self, path: &Path, is_folder: bool) -> Option<bool> {
+    /// Returns whether the patterns exclude a path, and the pattern that decides. Returns `None` if no pattern matches it.
+    pub fn verdict(&self, path: &Path, is_folder: bool) -> Option<(bool, &str)> {
         match self.0.matched(path, is_folder) {
-            Match::Ignore(_) => Some(true),
-            Match::Whitelist(_) => Some(false),
+            Match::Ignore(pattern) => Some((true, pattern.original())),
+            Match::Whitelist(pattern) => Some((false, pattern.original())),
             Match::None => None,
         }
     }
@@ -148,9 +148,10 @@ impl Filter {
         FileFormat::of(path).or_else(|| FileFormat::picture(path).filter(|_| self.pictures))
     }
 
-    /// Returns whether an `--exclude` pattern matches a path. `below` is the path, relative to the root.
-    pub fn excludes(&self, below: &Path, is_folder: bool) -> bool {
-        self.exclude.matches(below, is_folder)
+    /// Returns the `--exclude` pattern that excludes a path. `below` is the path, relative to the root.
+    pub fn excludes(&self, below: &Path, is_folder: bool) -> Option<&str> {
+        let (excludes, pattern) = self.exclude.verdict(below, is_folder)?;
+        excludes.then_some(pattern)
     }
 
     /// Returns whether an `--include` pattern matches a file or a folder that contains the file. Returns `None` if there are

@@ -25,6 +25,28 @@ pub enum FormatKind {
     Rows(RowFormat),
 }
 
+impl FormatKind {
+    /// Returns the name of the format for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            FormatKind::Text => "text",
+            FormatKind::Document(format) => format.name(),
+            FormatKind::Picture => "picture",
+            FormatKind::Rows(format) => format.name(),
+        }
+    }
+
+    /// Returns whether a file in this format is decoded.
+    pub fn is_text(self) -> bool {
+        match self {
+            FormatKind::Text => true,
+            FormatKind::Document(format) => format.is_text(),
+            FormatKind::Picture => false,
+            FormatKind::Rows(format) => !matches!(format, RowFormat::Mbox | RowFormat::Collection(_)),
+        }
+    }
+}
+
 /// A file format with one document per file. The text must be extracted from the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DocumentFormat {
@@ -125,6 +147,18 @@ pub enum RowFormat {
 }
 
 impl RowFormat {
+    /// Returns the name of the format for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            RowFormat::Jsonl => "JSON Lines",
+            RowFormat::Json => "JSON",
+            RowFormat::Csv => "CSV",
+            RowFormat::Tsv => "TSV",
+            RowFormat::Mbox => "mailbox",
+            RowFormat::Collection(format) => format.name(),
+        }
+    }
+
     /// Returns whether a file may hold documents whose texts are in no named field.
     pub fn has_sections(self) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! The ignore files in the folders of a tree: `.qwen3ignore`, `.ignore` and `.gitignore`. Each excludes files and folders from the
 //! folder it stands in downwards.
 
+use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,19 @@ struct FolderPatterns {
     folder: PathBuf,
     /// The files that the folder has, in the order of [`IgnoreFile::ALL`].
     files: Vec<(IgnoreFile, Patterns)>,
+}
+
+/// A pattern of an ignore file that excludes a path.
+pub struct Excluding<'a> {
+    pub kind: IgnoreFile,
+    folder: &'a Path,
+    pattern: &'a str,
+}
+
+impl fmt::Display for Excluding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` in {} excludes it", self.pattern, self.folder.join(self.kind.name()).display())
+    }
 }
 
 /// The ignore files that count at one place of a walk.
@@ -146,18 +160,20 @@ impl IgnoreFiles {
         Ok(())
     }
 
-    /// Returns the kind of the ignore file that excludes a path. `below` is the path, relative to the root. As in Git, the last
-    /// pattern that matches decides, and a deeper file overrules those above it.
-    pub fn excludes(&self, below: &Path, is_folder: bool) -> Option<IgnoreFile> {
+    /// Returns the pattern that excludes a path. `below` is the path, relative to the root. As in Git, the last pattern that matches
+    /// decides, and a deeper file overrules those above it.
+    pub fn excludes(&self, below: &Path, is_folder: bool) -> Option<Excluding<'_>> {
         let path = self.top.join(below);
         let verdict = |kind| {
             self.layers.iter().rev().find_map(|layer| {
                 let (_, patterns) = layer.files.iter().find(|(there, _)| *there == kind)?;
-                patterns.verdict(path.strip_prefix(&layer.folder).ok()?, is_folder)
+                let (excludes, pattern) =
+                    patterns.verdict(path.strip_prefix(&layer.folder).ok()?, is_folder)?;
+                Some((excludes, Excluding { kind, folder: &layer.folder, pattern }))
             })
         };
-        let (kind, excludes) = IgnoreFile::ALL.into_iter().find_map(|kind| Some((kind, verdict(kind)?)))?;
-        excludes.then_some(kind)
+        let (excludes, excluding) = IgnoreFile::ALL.into_iter().find_map(verdict)?;
+        excludes.then_some(excluding)
     }
 }
 

@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::decode::{self, Charset, Decoded, decode};
-use super::document::{Document, LeftOut, Limits, Origin};
+use super::document::{Document, LeftOut, Limits, Origin, PagePart};
 use super::extract::Extracted;
 use super::extract::attachment::Attachment;
 use super::fields::{self, Fields, Parsed, Record};
@@ -18,6 +18,7 @@ use super::location::{Inside, Location};
 use super::ocr::Ocr;
 use super::picture::{Scans, Take};
 use super::raw_file::RawFile;
+use super::seen_fields::SeenFields;
 use super::worker::Workers;
 use crate::error::{ContentError, DocumentError, Failure, Lost};
 use crate::text::blocks::Structured;
@@ -52,6 +53,8 @@ pub struct RawRow {
     pub number: u64,
     /// The content of the row, as JSON or as a map from column names to values.
     pub content: RowContent,
+    /// The format of the file.
+    pub format: FormatKind,
     /// The encoding that the row was decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
     /// How many bytes of the file were read for this row, counted before decompression.
@@ -74,6 +77,8 @@ pub struct RawSection {
     pub id: String,
     /// The folder that the id is relative to.
     pub base: Arc<Path>,
+    /// The format of the file.
+    pub format: FormatKind,
     pub(super) extracted: Extracted,
     /// How many bytes of the file were read for this section, counted before decompression.
     pub progress: u64,
@@ -185,10 +190,10 @@ impl RawFile {
 
 impl RawRow {
     fn read(self, reading: &Reading) -> Result<Document, Failure> {
-        let RawRow { file_id, file, number, content, encoding, .. } = self;
+        let RawRow { file_id, file, number, content, format, encoding, .. } = self;
         let origin = Origin { file, line: Some(number) };
         let id = |own: Option<String>| own.unwrap_or_else(|| format!("{file_id}:{number}"));
-        match reading.row(&content, encoding) {
+        match reading.row(&content, format, encoding) {
             Ok((own, text)) => Ok(text.document(id(own), origin)),
             Err(cause) => {
                 let own = reading.row_id(&content);
@@ -201,10 +206,10 @@ impl RawRow {
 
 impl RawSection {
     fn read(self, reading: &Reading) -> Document {
-        let RawSection { id, base, extracted: Extracted { content, fields, .. }, .. } = self;
+        let RawSection { id, base, format, extracted: Extracted { content, fields, .. }, .. } = self;
         let origin = Origin { file: base, line: None };
-        let (title, kept) = (title(&fields), reading.fields.kept(&fields));
-        Text { content, title, encoding: None, repaired: 0, kept }.document(id, origin)
+        let (title, kept) = (title(&fields), reading.kept(&fields));
+        Text { content, title, format, part: None, encoding: None, repaired: 0, kept }.document(id, origin)
     }
 }
 
@@ -215,6 +220,8 @@ pub struct Reading {
     pub fields: Fields,
     /// The encoding of texts; `None` to detect the encoding of each file.
     pub encoding: Option<Charset>,
+    /// The fields that documents were found to have.
+    pub seen: Arc<SeenFields>,
     /// Whether the titles of documents are read.
     pub wants_title: bool,
     /// Limits on each document.
@@ -229,6 +236,8 @@ pub struct Reading {
 struct Text {
     content: Structured,
     title: Option<String>,
+    format: FormatKind,
+    part: Option<PagePart>,
     encoding: Option<&'static str>,
     repaired: usize,
     kept: Arc<[Value]>,
@@ -237,9 +246,9 @@ struct Text {
 impl Text {
     /// Returns a document with this text, without files inside of it.
     fn document(self, id: String, origin: Origin) -> Document {
-        let Text { content, title, encoding, repaired, kept } = self;
+        let Text { content, title, format, part, encoding, repaired, kept } = self;
         let (attached, unread) = (Vec::new(), Vec::new());
-        Document { id, content, title, origin, encoding, repaired, kept, attached, unread }
+        Document { id, content, title, origin, format, part, encoding, repaired, kept, attached, unread }
     }
 }
 
@@ -261,7 +270,9 @@ impl Reading {
                     (Structured::plain(text), encoding, repaired)
                 }
             };
-            return Ok((Text { content, title: None, encoding, repaired, kept }, Vec::new(), Vec::new()));
+            let (format, title, part) = (format.kind, None, None);
+            let text = Text { content, title, format, part, encoding, repaired, kept };
+            return Ok((text, Vec::new(), Vec::new()));
         };
         let (bytes, encoding, repaired) = if format.is_text() {
             let declared = if format.declares_encoding() { decode::declared(&bytes) } else { None };
@@ -270,10 +281,11 @@ impl Reading {
         } else {
             (bytes, None, 0)
         };
-        let Extracted { content, fields, repaired: in_parts, attachments, unread } =
+        let Extracted { content, fields, part, repaired: in_parts, attachments, unread } =
             self.extracted(format, &bytes)?;
-        let (title, kept) = (title(&fields), self.fields.kept(&fields));
-        let text = Text { content, title, encoding, repaired: repaired + in_parts, kept };
+        let (title, kept) = (title(&fields), self.kept(&fields));
+        let (format, repaired) = (FormatKind::Document(format), repaired + in_parts);
+        let text = Text { content, title, format, part, encoding, repaired, kept };
         Ok((text, attachments, unread))
     }
 
@@ -311,6 +323,7 @@ impl Reading {
     fn row(
         &self,
         content: &RowContent,
+        format: FormatKind,
         encoding: Option<&'static str>,
     ) -> Result<(Option<String>, Text), DocumentError> {
         // The decoder of a stream replaces invalid bytes by U+FFFD and continues. Therefore only the row with the invalid
@@ -322,11 +335,30 @@ impl Reading {
         if let Some(encoding) = encoding.filter(|_| is_damaged) {
             return Err(DocumentError::Undecodable { encoding });
         }
-        let Parsed { id, text, kept } = match content {
-            RowContent::Json(line) => self.fields.of(&json::parse(line)?)?,
-            RowContent::Record(record) => self.fields.of(record)?,
+        let parsed;
+        let record = match content {
+            RowContent::Json(line) => {
+                parsed = json::parse(line)?;
+                &parsed
+            }
+            RowContent::Record(record) => record,
         };
-        Ok((id, Text { content: Structured::plain(text), title: None, encoding, repaired: 0, kept }))
+        let Parsed { id, text, kept } = self.fields.of(record)?;
+        self.seen.row(id.is_some());
+        if id.is_none() || kept.iter().any(Value::is_null) {
+            self.seen.lacking(record);
+        }
+        let content = Structured::plain(text);
+        Ok((id, Text { content, title: None, format, part: None, encoding, repaired: 0, kept }))
+    }
+
+    /// Returns the kept values of a document that is no row.
+    fn kept(&self, fields: &Record) -> Arc<[Value]> {
+        let kept = self.fields.kept(fields);
+        if kept.iter().any(Value::is_null) {
+            self.seen.lacking(fields);
+        }
+        kept
     }
 
     /// Returns the id of a failed row. Returns `None` if the id cannot be read, and `Some(None)` if the row has no id.
@@ -356,6 +388,7 @@ impl Reading {
         let limits = Limits { document_bytes: 256 << 20, seconds: 60, expansion: 100 };
         Reading {
             fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
+            seen: Arc::default(),
             encoding: None,
             wants_title: false,
             limits,

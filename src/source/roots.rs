@@ -47,11 +47,17 @@ enum Tree {
 }
 
 impl Tree {
-    fn walk<'a>(&'a self, filter: &'a Filter, at_top: &IgnoreFiles) -> Box<dyn Iterator<Item = Entry> + 'a> {
-        let ignore_files = at_top.clone();
+    /// Walks over the tree. If `is_told`, says what is skipped and why.
+    fn walk<'a>(
+        &'a self,
+        filter: &'a Filter,
+        at_top: &IgnoreFiles,
+        is_told: bool,
+    ) -> Box<dyn Iterator<Item = Entry> + 'a> {
+        let (ignore_files, told) = (at_top.clone(), is_told.then(|| self.name().1));
         match self {
-            Tree::Folder(path) => Box::new(Walk::new(path, filter, ignore_files)),
-            Tree::Bucket(listing) => Box::new(Listed::new(listing, filter, ignore_files)),
+            Tree::Folder(path) => Box::new(Walk::new(path, filter, ignore_files, told)),
+            Tree::Bucket(listing) => Box::new(Listed::new(listing, filter, ignore_files, told)),
         }
     }
 
@@ -144,7 +150,9 @@ impl Roots {
                 Root::Stdin => None,
                 Root::Missing(_) => Some(0),
                 Root::File(location, _) => Some(size(location)),
-                Root::Folder(tree, at_top) => Some(tree.walk(&self.filter, at_top).map(of_entry).sum()),
+                Root::Folder(tree, at_top) => {
+                    Some(tree.walk(&self.filter, at_top, false).map(of_entry).sum())
+                }
             })
             .sum()
     }
@@ -271,7 +279,7 @@ impl<'a> Documents<'a> {
             Root::Folder(tree, at_top) => {
                 let (name, path) = tree.name();
                 let (base, prefix) = if prefixed { (PathBuf::new(), name) } else { (path, String::new()) };
-                let walk = tree.walk(&roots.filter, at_top);
+                let walk = tree.walk(&roots.filter, at_top, true);
                 Documents::Folder { walk, base: base.into(), prefix, of_file: None, reading }
             }
             Root::File(location, format) => {

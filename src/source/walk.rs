@@ -49,21 +49,37 @@ pub struct FailedEntry {
 struct Rules<'a> {
     filter: &'a Filter,
     ignore_files: IgnoreFiles,
+    /// The name of the root, to say what is skipped; `None` to say nothing.
+    told: Option<PathBuf>,
 }
 
 impl Rules<'_> {
     fn left_out_by_name(&self, below: &Path, is_folder: bool) -> Option<Entry> {
         let is_hidden = below.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if is_hidden && !self.filter.hidden {
-            return Some(Entry::LeftOut(LeftOut::Hidden));
+            return Some(self.left_out(below, LeftOut::Hidden));
         }
-        if self.filter.excludes(below, is_folder) {
+        if let Some(pattern) = self.filter.excludes(below, is_folder) {
+            self.tell(below, LeftOut::Excluded, || format!("the pattern `{pattern}` excludes it"));
             return Some(Entry::LeftOut(LeftOut::Excluded));
         }
-        Some(match self.ignore_files.excludes(below, is_folder)? {
+        let excluding = self.ignore_files.excludes(below, is_folder)?;
+        self.tell(below, LeftOut::Excluded, || excluding.to_string());
+        Some(match excluding.kind {
             IgnoreFile::Own => Entry::LeftOut(LeftOut::Excluded),
             IgnoreFile::Search | IgnoreFile::Git => Entry::Ignored(below.to_owned()),
         })
+    }
+
+    fn left_out(&self, below: &Path, why: LeftOut) -> Entry {
+        self.tell(below, why, || why.reason().to_owned());
+        Entry::LeftOut(why)
+    }
+
+    fn tell(&self, below: &Path, why: LeftOut, reason: impl FnOnce() -> String) {
+        if let Some(root) = &self.told {
+            why.tell(|| (root.join(below).display().to_string(), reason()));
+        }
     }
 
     /// Returns the format of a file, or the reason why the file is skipped. The caller must check
@@ -86,11 +102,12 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(root: &Path, filter: &'a Filter, ignore_files: IgnoreFiles) -> Self {
+    /// Begins the walk. Says what is skipped if `told` is the name of the root.
+    pub fn new(root: &Path, filter: &'a Filter, ignore_files: IgnoreFiles, told: Option<PathBuf>) -> Self {
         // The root `.` is stored as an empty path.
         let start = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let entries = WalkDir::new(start).sort_by_file_name().follow_links(filter.follow).into_iter();
-        Walk { root: start.into(), rules: Rules { filter, ignore_files }, entries }
+        Walk { root: start.into(), rules: Rules { filter, ignore_files, told }, entries }
     }
 
     /// Returns the result for an entry. Returns `None` for a folder that the walk enters.
@@ -115,14 +132,14 @@ impl<'a> Walk<'a> {
             return None;
         }
         if kind.is_symlink() {
-            return Some(Entry::LeftOut(LeftOut::Link));
+            return Some(self.rules.left_out(&below, LeftOut::Link));
         }
         if !kind.is_file() {
-            return Some(Entry::LeftOut(LeftOut::Special));
+            return Some(self.rules.left_out(&below, LeftOut::Special));
         }
         let format = match self.rules.format(&below) {
             Ok(format) => format,
-            Err(why) => return Some(Entry::LeftOut(why)),
+            Err(why) => return Some(self.rules.left_out(&below, why)),
         };
         match entry.metadata() {
             Ok(metadata) => {
@@ -174,8 +191,14 @@ pub struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    pub fn new(listing: &'a Listing, filter: &'a Filter, ignore_files: IgnoreFiles) -> Self {
-        Listed { listing, rules: Rules { filter, ignore_files }, at: 0, folder: "" }
+    /// Begins the walk. Says what is skipped if `told` is the URL of the prefix.
+    pub fn new(
+        listing: &'a Listing,
+        filter: &'a Filter,
+        ignore_files: IgnoreFiles,
+        told: Option<PathBuf>,
+    ) -> Self {
+        Listed { listing, rules: Rules { filter, ignore_files, told }, at: 0, folder: "" }
     }
 
     /// Enters the folders on the path of a key that the walk is not in yet. Returns the outermost folder that is skipped, and the
@@ -224,7 +247,7 @@ impl Iterator for Listed<'_> {
             Ok(format) => {
                 Entry::File(File { size: object.bytes(), location: Location::Object(object), below, format })
             }
-            Err(why) => Entry::LeftOut(why),
+            Err(why) => self.rules.left_out(&below, why),
         })
     }
 }

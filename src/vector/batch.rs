@@ -1,5 +1,7 @@
 //! Groups chunks into batches. The model embeds all chunks of a batch together. Pure.
 
+use std::fmt;
+
 use ndarray::Array2;
 
 use crate::text::tokenize::Encoding;
@@ -28,6 +30,16 @@ pub enum Batching {
     EqualLengths,
     /// Each text needs its own batch.
     Alone,
+}
+
+impl fmt::Display for Batching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Batching::Rounded | Batching::AnyLengths => "texts of any length",
+            Batching::EqualLengths => "texts of equal length",
+            Batching::Alone => "one text",
+        })
+    }
 }
 
 /// Chunks that the model embeds together. A batch is never empty.

@@ -170,7 +170,11 @@ fn the_commands_of_model_know_checkpoints() {
     assert!(lines[2].starts_with(&format!("small/model@{COMMIT}  ")), "{list}");
     assert!(lines[2].contains("  export in q8-v") && lines[3].trim() == folder.trim(), "{list}");
 
-    model(&["bundle", "there", "--model", "small/model", "--precision", "q8", "--device", "cpu"]).expect(0);
+    let bundle =
+        ["bundle", "there", "--model", "small/model", "--precision", "q8", "--device", "cpu", "--json"];
+    let made: Value = serde_json::from_str(&model(&bundle).expect(0).stdout).unwrap();
+    assert_eq!(made["folder"], "there");
+    assert!(made["bytes"].as_u64().is_some_and(|bytes| bytes > 1 << 20), "{made}");
     let mut bundled = Command::new(playground.path("there/qwen3-index"));
     bundled.args(["search", "out.parquet", "hello"]).env_clear().env("HOME", "/nonexistent");
     playground.output(bundled.current_dir(playground.path("")), "").expect(0);
@@ -449,8 +453,19 @@ fn an_export_takes_the_weights_of_a_repository_that_has_graphs_too() {
     assert!(!hub.requests().iter().any(|request| request.contains(".onnx")), "{:?}", hub.requests());
     let before = hub.requests().len();
     // The second run takes the weights from the cache.
-    run(&playground, &hub, &export).expect(0);
+    let ran = run(&playground, &hub, &[&export[..], &["f16", "--json", "-v"]].concat()).expect(0);
+    ran.says("debug: model small/model: is in the cache, so the hub is not asked");
     assert_eq!(hub.requests().len(), before, "{:?}", hub.requests());
+    let made: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (made, precision) in made.iter().zip(["q8", "f16"]) {
+        assert_eq!(made["precision"], precision);
+        assert_eq!(made["file"], format!("out/onnx/model_{precision}.onnx"));
+        assert!(
+            made["bytes"].as_u64() > Some(1000) && made["quality"]["mean"].as_f64() > Some(0.9),
+            "{made}"
+        );
+    }
+    assert_eq!(made.len(), 2);
     let hub = HubServer::start(HashMap::from(
         ["config.json", "tokenizer.json"].map(|name| (name.to_owned(), fixture(name))),
     ));

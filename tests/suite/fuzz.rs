@@ -598,6 +598,7 @@ impl Reader {
         Reader {
             reading: Reading {
                 fields: Fields { id: "id".into(), text: vec!["text".into()], keep },
+                seen: Default::default(),
                 encoding: None,
                 wants_title: false,
                 limits,

@@ -101,6 +101,7 @@ fn help_and_usage_errors_have_colours_only_where_they_are_shown() {
         "qwen3-index build -h --color WHEN",
         "qwen3-index build --nope --color=WHEN",
         "qwen3-index build nowhere -o out.parquet --color WHEN",
+        "qwen3-index build --nope --colour WHEN",
     ] {
         for (when, variable) in [("always", "NO_COLOR"), ("never", "CLICOLOR_FORCE")] {
             let Output { stdout, stderr, .. } = run(&line.replace("WHEN", when), &[(variable, "1")]);
@@ -137,8 +138,6 @@ fn a_typo_is_answered_with_what_to_type() {
         ("qwen3-index serch vectors.parquet question", "serch", "subcommand exists: 'search'"),
         ("qwen3-index build docs -o out.parquet --chunk-size 512", "--chunk-size", "use '--max-tokens'"),
         ("qwen3-index embed --chunk-size 512 text", "--chunk-size", "use '--max-tokens'"),
-        ("qwen3-index -v", "-v", "use '-V' to print the version"),
-        ("qwen3-index build -v docs -o out.parquet", "-v", "use '-V' to print the version"),
         ("qwen3-index build docs --out out.parquet", "--out", "argument exists: '--output'"),
         ("qwen3-index build docs -o out.parquet --batch-size 3", "--batch-size", "use '--batch-tokens'"),
         ("qwen3-index embed text --prompt query", "--prompt", "use '--instruction'"),
@@ -317,6 +316,9 @@ fn wrong_usage_is_one_line_of_json_if_the_log_is_json() {
             "{message}"
         );
     }
+    // After `--`, a word is no option.
+    let ran = Playground::new().run(&["build", "docs", "--", "--log-format", "json"]).expect(2);
+    assert!(ran.stderr.starts_with("qwen3-index: error: "), "{}", ran.story);
     // Help is for people.
     let help = Playground::new().run(&["--log-format", "json", "build", "--help"]).expect(0);
     assert!(help.stdout.contains("Usage: "), "{}", help.story);

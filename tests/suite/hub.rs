@@ -672,6 +672,32 @@ fn proxies_are_used_as_the_environment_says() {
     pull(&hub.url, &[("HTTPS_PROXY", http)]).expect(0);
     assert_eq!(proxy.take_requests(), Vec::<String>::new());
 
+    for (endpoint, variables, says) in [
+        (
+            far,
+            &[("HTTP_PROXY", with_name.as_str())][..],
+            format!("the proxy {} of HTTP_PROXY", proxy.address),
+        ),
+        (
+            &hub.url,
+            &[("HTTP_PROXY", http), ("NO_PROXY", "127.0.0.1")],
+            "but NO_PROXY lists this host".to_owned(),
+        ),
+        (
+            &hub.url,
+            &[],
+            "no proxy, because http_proxy, HTTP_PROXY, all_proxy, ALL_PROXY are not set".to_owned(),
+        ),
+    ] {
+        let playground = Playground::new();
+        let mut command = command(&playground, &hub, &["model", "pull", "small/model", "-v"]);
+        command.env("HF_ENDPOINT", endpoint).envs(variables.iter().copied());
+        let ran = playground.output(&mut command, "").expect(0);
+        let line = ran.stderr.lines().find(|line| line.contains("debug: requests to http://"));
+        assert!(line.is_some_and(|line| line.ends_with(&says)), "{says}{}", ran.story);
+    }
+    proxy.take_requests();
+
     // A proxy that cannot be reached, one that refuses, and a value that is no proxy's address.
     let refused = |endpoint: &str, variables: &[(&str, &str)], says: &str| {
         let ran = pull(endpoint, variables).expect(1);

@@ -9,8 +9,9 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
-use crate::make::{gzip, utf16le};
-use crate::util::{Playground, corpus_summary, json_lines, repository, rows};
+use crate::make::{gzip, utf16le, xlsx};
+use crate::sheets::row;
+use crate::util::{Playground, after, corpus_summary, json_lines, repository, rows};
 
 /// `fixtures/expected.jsonl` was not written by this tool. It holds what a person reads in each document.
 #[test]
@@ -198,6 +199,51 @@ fn batch(playground: &Playground) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let schema = reader.schema().clone();
     concat_batches(&schema, &reader.build().unwrap().map(Result::unwrap).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+#[ignore = "needs what scripts/test installs"]
+fn a_field_that_no_document_has_is_answered_with_those_that_are_there() {
+    let playground = Playground::new()
+        .with("a.jsonl", "{\"key\":1,\"text\":\"one\",\"author\":\"me\"}\n")
+        .with("a.csv", "key,text,author\n1,one,me\n")
+        .with("a.md", "---\nauthor: me\nkey: 1\n---\ntext")
+        .with("a.txt", "text");
+    let rows = row(1, &["key", "text", "author"]) + &row(2, &["1", "one", "me"]);
+    playground.write("a.xlsx", xlsx(&[("Rows", "", &rows)]));
+    playground.run(&["build", "a.csv", "-o", "a.parquet", "--keep", "author", "--keep", "key"]).expect(0);
+    let run = |input: &str, id: &str, keep: &str| {
+        playground
+            .run_anew(&["build", input, "-o", "out.parquet", "--id-field", id, "--keep", keep])
+            .expect(0)
+    };
+    for (input, fields) in [
+        ("a.jsonl", "author, key, text"),
+        ("a.csv", "author, key, text"),
+        ("a.parquet", "author, id, key, text, vector"),
+        ("a.xlsx", "author, key, text"),
+        ("a.md", "author, key"),
+    ] {
+        let ran = run(input, "kei", "autor");
+        ran.says(&format!("--keep autor: no document has this field, so the column is empty (did you mean `author`? the fields are: {fields})\n"));
+        let of_ids = format!(
+            "--id-field kei: no row has this field, so the id of a row is its file and number (did you mean `key`? the fields are: {fields})\n"
+        );
+        assert_eq!(
+            ran.stderr.contains(&of_ids),
+            input != "a.md",
+            "only a row has an id of its own{}",
+            ran.story
+        );
+        let right = run(input, "key", "author");
+        assert!(!right.stderr.contains("warning: "), "{}", right.story);
+    }
+    let ran = run("a.txt", "kei", "autor");
+    ran.says("so the column is empty\n");
+    assert!(!ran.stderr.contains("--id-field"), "{}", ran.story);
+    let mut read = after("exec >/dev/null", &playground.command(&["read", "a.csv", "--id-field", "kei"]));
+    let ran = playground.output(&mut read, "").expect(0);
+    ran.says("--id-field kei: no row has this field").says("did you mean `key`?");
 }
 
 #[test]

@@ -60,4 +60,5 @@ mod tree;
 mod util;
 mod vector_types;
 mod vectors;
+mod verbose;
 mod workers;

@@ -352,8 +352,17 @@ fn a_tree_in_a_bucket_gives_the_rows_of_the_same_tree_on_disk() {
     }
     let url = bucket.url("docs");
     for more in [&[][..], &["--hidden"], &["--include", "*.txt", "--exclude", "/zh"], &["--keep", "title"]] {
-        let there = bucket.build(&[&[url.as_str(), "-o", "there.parquet"], more].concat()).expect(0);
-        let here = playground.run_anew(&[&["build", "tree", "-o", "out.parquet"], more].concat()).expect(0);
+        let there = bucket.build(&[&[url.as_str(), "-o", "there.parquet", "-vv"], more].concat()).expect(0);
+        let here =
+            playground.run_anew(&[&["build", "tree", "-o", "out.parquet", "-vv"], more].concat()).expect(0);
+        let skipped = |ran: &Ran, root: &str| -> Vec<String> {
+            let lines = ran.stderr.lines().filter_map(|line| line.strip_prefix("qwen3-index: trace: "));
+            let names = lines.filter_map(|line| Some(line.strip_prefix(root)?.split_once(": skipped: ")?.0));
+            names.map(str::to_owned).collect()
+        };
+        let (in_bucket, on_disk) = (skipped(&there, &format!("{url}/")), skipped(&here, "tree/"));
+        assert_eq!(in_bucket, on_disk, "{}{}", there.story, here.story);
+        assert!(on_disk.contains(&"z/drafts".to_owned()) || more.contains(&"--include"), "{}", here.story);
         let summary =
             |ran: &Ran| ran.stderr.lines().find(|line| line.contains(" documents: ")).map(str::to_owned);
         assert_eq!(summary(&there), summary(&here), "{}{}", there.story, here.story);
@@ -412,8 +421,10 @@ fn a_night_embeds_and_uploads_only_changes() {
     // Nothing changed: only the documents are downloaded, nothing is uploaded, and no model is loaded.
     let etag = bucket.etag("index/out.parquet");
     bucket.line.set(|_| Fate::Passes);
-    let ran = bucket.build(&[&docs, "-o", &out]).expect(0);
-    ran.says("3 reused").says("3 rows, as before");
+    let ran = bucket.build(&[&docs, "-o", &out, "-v"]).expect(0);
+    ran.says("3 reused")
+        .says("3 rows, as before")
+        .says("is a copy of the object, so it is not downloaded again");
     assert!(!ran.stderr.contains("qwen3-index: model "), "{}", ran.story);
     assert!(!bucket.line.has_writes(), "{:?}", bucket.line.requests());
     let gets = |line: &Line| {

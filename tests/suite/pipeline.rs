@@ -161,6 +161,7 @@ pub fn reading() -> Reading {
     let limits = Limits { document_bytes: 1 << 20, seconds: 10, expansion: 100 };
     Reading {
         fields: Fields { id: "id".into(), text: vec!["text".into()], keep: Vec::new() },
+        seen: Default::default(),
         encoding: None,
         wants_title: false,
         limits,

@@ -21,7 +21,7 @@ const OUTPUTS: [&str; 4] = ["-o", "out.parquet", "--report", "report.json"];
 fn expect_no_secret(playground: &Playground, make: impl Fn() -> Command) {
     for format in ["text", "json"] {
         let mut command = make();
-        command.args(["--log-format", format]).env("XDG_CACHE_HOME", playground.path("cache"));
+        command.args(["-vv", "--log-format", format]).env("XDG_CACHE_HOME", playground.path("cache"));
         command
             .env("AWS_ACCESS_KEY_ID", "key")
             .env("AWS_SECRET_ACCESS_KEY", SECRET)

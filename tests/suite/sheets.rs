@@ -24,7 +24,7 @@ fn batch(playground: &Playground) -> RecordBatch {
 }
 
 /// Returns a row of inline texts and numbers. A value with a style is written as `STYLE:VALUE`, where the style is one of [`xlsx`].
-fn row(number: usize, values: &[&str]) -> String {
+pub fn row(number: usize, values: &[&str]) -> String {
     let cell = |(column, value): (char, &&str)| {
         let with_style =
             |style: &str, value: &str| format!("<c r=\"{column}{number}\" s=\"{style}\"><v>{value}</v></c>");

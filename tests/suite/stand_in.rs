@@ -131,7 +131,8 @@ fn graphs_run_on_the_gpu_or_are_refused() {
         assert!(all - on_gpu < 10 && all > 60, "{}", ran.story);
     }
     // Without --device, a GPU is used.
-    build(&playground, &[], &[]).expect(0).says("GPU 0 (CUDA), Stand-in 0, ");
+    let ran = build(&playground, &["-v"], &[]).expect(0);
+    ran.says("debug: device GPU 0 (CUDA), Stand-in 0, ").says(" nodes on the GPU: the first GPU can be used");
     // This graph takes one text at a time.
     let one = [&BUILD[..], &["--model-file", "model_batch1.onnx"], &CUDA].concat();
     run(&playground, &one, &[]).expect(0).says("GPU 0 (CUDA), Stand-in 0, ");
@@ -142,8 +143,8 @@ fn graphs_run_on_the_gpu_or_are_refused() {
         let tiny = [&BUILD[..], &["--model-file", file]].concat();
         let refused = run(&playground, &[&tiny[..], &CUDA].concat(), &[]).expect(1);
         refused.says(&format!("CUDA has no kernel for {heavy}, which would run on the CPU"));
-        let auto = run(&playground, &tiny, &[]).expect(0);
-        auto.says(" dimensions, CPU, ").says(heavy);
+        let auto = run(&playground, &[&tiny[..], &["-v"]].concat(), &[]).expect(0);
+        auto.says(" dimensions, CPU, ").says(" threads: no GPU can be used: ").says(heavy);
     }
 }
 

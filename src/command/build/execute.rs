@@ -13,9 +13,10 @@ use super::report::{BuildOutcome, RowCounts};
 use super::session::Session;
 use super::summary;
 use crate::cli::BuildArguments;
-use crate::command::advice::explained_run;
+use crate::command::advice::{explained_run, known_fields};
 use crate::command::process::Exit;
-use crate::console::{HumanCount, Phase, Reporter, counted};
+use crate::command::setup::inputs;
+use crate::console::{HumanCount, Phase, Reporter, counted, debug};
 use crate::index::{IndexWriter, RowKind, Written};
 use crate::model::{CpuReason, LoadedModel};
 use crate::pipeline::journal::{Header, Journal, Useless};
@@ -45,6 +46,10 @@ pub fn execute(
     let header = Header::new(plan.metadata.fingerprint.model.clone(), plan.job.is_rebuild);
     let mut journal = open_journal(&session.place, &header, plan.job.is_dry)?;
     outcome.chunks_resumed = journal.resumed();
+    debug(|| {
+        let (path, vectors) = (session.place.sibling(JOURNAL), journal.resumed() as u64);
+        format!("journal {}: {} of an interrupted run", path.display(), counted(vectors, "vector"))
+    });
     if journal.resumed() > 0 {
         let count = HumanCount(journal.resumed() as u64);
         reporter.info(&format!("an earlier run was interrupted: resuming with its {count} vectors"));
@@ -62,6 +67,10 @@ pub fn execute(
     let place = session.place.clone();
     let mut writer = IndexWriter::new(&place, plan.job.old.index(), plan.metadata.clone(), &plan.job.columns);
     let has_store = plan.job.rows == RowKind::Documents && !plan.job.is_rebuild;
+    if !has_store {
+        let why = if plan.job.is_rebuild { "of --rebuild" } else { "each row is a chunk" };
+        debug(|| format!("chunk store: not used, because {why}"));
+    }
     let mut chunk_store = ChunkStore::new(place.sibling(CHUNK_STORE), header.model, has_store);
     run_stages(plan, model, &mut journal, &mut chunk_store, &mut writer, reporter, outcome)?;
     let documents = &outcome.documents;
@@ -77,6 +86,8 @@ pub fn execute(
             "no document has its old id, so a delta replaces every row; with several inputs, ids begin with the name of the input: choose --id-prefix always or never to keep ids stable",
         );
     }
+    let about_ids = inputs::about_ids(&arguments.reading, &plan.job.reading.seen);
+    about_ids.iter().for_each(|warning| reporter.warn(warning));
     if documents.ignored > 0 {
         let excluded = counted(documents.ignored, "document");
         reporter.warn(&format!(
@@ -93,6 +104,7 @@ pub fn execute(
     }
     let written = publish(session, writer, journal, chunk_store, reporter, outcome)?;
     outcome.rows = Some(RowCounts::of(&written));
+    warn_of_empty_columns(&written, plan, reporter);
     summary::tell(arguments, outcome, &written, wording, reporter);
     Ok(if written.published.needs_attention { Exit::Partial } else { exit })
 }
@@ -104,6 +116,16 @@ fn open_journal(place: &Place, header: &Header, is_dry: bool) -> anyhow::Result<
         false => Journal::open(&path, header, place.sibling_options()),
     };
     journal.with_context(|| format!("{}: cannot be opened; remove the file if it is damaged", path.display()))
+}
+
+fn warn_of_empty_columns(written: &Written, plan: &BuildPlan, reporter: &Reporter) {
+    let shard = plan.job.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
+    for column in &written.empty_columns {
+        let known = known_fields(column, &plan.job.reading.seen.names());
+        reporter.warn(&format!(
+            "--keep {column}: no document{shard} has this field, so the column is empty{known}"
+        ));
+    }
 }
 
 /// Passes all documents through the pipeline to the writer.

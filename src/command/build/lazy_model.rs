@@ -11,7 +11,7 @@ use crate::cli::BuildArguments;
 use crate::command::process::TOOL;
 use crate::command::setup::locate::LocatedModel;
 use crate::command::setup::model;
-use crate::console::{Phase, Reporter};
+use crate::console::{Phase, Reporter, debug};
 use crate::index::Metadata;
 use crate::model::{LoadedModel, Model, ModelFingerprint, Preparation, Resources, Workload};
 use crate::pipeline::LoadTokenizer;
@@ -99,7 +99,13 @@ impl LazyModel {
         let batch_tokens = arguments.batch_tokens.map(|tokens| tokens as usize);
         let texts = Texts { model: Arc::new(model), prompt, max_tokens, option, batch_tokens };
         let state = match known {
-            Some(fingerprint) => ModelState::Known(fingerprint),
+            Some(fingerprint) => {
+                debug(|| {
+                    "model: is the one of the old output, so it is loaded only if a text has to be embedded"
+                        .to_owned()
+                });
+                ModelState::Known(fingerprint)
+            }
             None => {
                 reporter.enter(Phase::LoadingModel);
                 ModelState::Loaded(Box::new(load(&texts, &resources)?))

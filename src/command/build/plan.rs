@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use super::lazy_model::LazyModel;
 use crate::cli::BuildArguments;
 use crate::command::setup::{inputs, model};
-use crate::console::Reporter;
+use crate::console::{Reporter, counted, debug};
 use crate::error::Usage;
 use crate::index::provenance::{CHUNKS, DocumentColumn, MoreColumns, TOKENS};
 use crate::index::{
@@ -212,5 +212,19 @@ fn compared(file: IndexFile, now: &Fingerprint, is_rebuild: bool, reporter: &Rep
         (Some(_), Some(Effect::AllTexts)) => Reusable::StaleRows,
         _ => Reusable::Nothing,
     };
+    debug(|| {
+        let reused = match reusable {
+            _ if is_rebuild => "no vector is reused, because of --rebuild",
+            Reusable::File => "it was made with the same settings, so a text that it has keeps its vector",
+            Reusable::Vectors => "a text that it has keeps its vector",
+            Reusable::OneChunk(_) => "only a text of one chunk that it has keeps its vector",
+            Reusable::StaleRows => "no vector is reused, but the rows of documents that cannot be read stay",
+            Reusable::Nothing => "nothing of it is reused",
+        };
+        let tool = file.metadata().map_or("another version of this tool", |metadata| &metadata.tool);
+        let (rows, documents) =
+            (counted(file.rows().into(), "row"), counted(file.documents().into(), "document"));
+        format!("old output: {rows} of {documents}, made by {tool}; {reused}")
+    });
     Old { file, reusable }
 }

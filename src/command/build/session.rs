@@ -7,9 +7,9 @@ use anyhow::ensure;
 use crate::cli::BuildArguments;
 use crate::command::setup::output;
 use crate::command::setup::target::Target;
-use crate::console::{LogFormat, Reporter};
+use crate::console::{LogFormat, Reporter, counted, debug};
 use crate::index::{
-    DELTA, DeltaOutput, INDEX, IndexFile, IndexFileError, IndexWriter, Metadata, Part, Written,
+    Changes, DELTA, DeltaOutput, INDEX, IndexFile, IndexFileError, IndexWriter, Metadata, Part, Written,
 };
 use crate::pipeline::OldOutput;
 use crate::storage::lock::Lock;
@@ -51,6 +51,9 @@ impl Session {
         let needs_lock = !arguments.dry_run || output.is_object();
         let warn = |warning: &str| reporter.warn(warning);
         let lock = if needs_lock { output::lock(&output.place()?, &warn)? } else { None };
+        if !needs_lock {
+            debug(|| "lock: none, because a dry run writes nothing".to_owned());
+        }
         output.fetch(reporter.format())?;
         // Another run may have changed the file before this run took the lock.
         let place = output.place()?;
@@ -87,6 +90,11 @@ impl Session {
         let mut written = writer.publish(delta, stale, outdated);
         match &mut written {
             Ok(written) => {
+                if let Some(delta) = &self.delta {
+                    let Changes { added, changed, removed } = &written.changes;
+                    let rows = (added.len() + changed.len() + removed.len()) as u64;
+                    debug(|| format!("{delta}: {}", counted(rows, "row")));
+                }
                 if let (Some(unreported), None) = (unreported, &self.delta) {
                     self.keeps_note = written.content == unreported;
                     written.published.warnings.extend(about_unreported(self.keeps_note, written.is_new));
@@ -127,6 +135,7 @@ impl Session {
         reporter: &Reporter,
     ) -> anyhow::Result<OldOutput<IndexFile>> {
         if !self.place.is_taken() {
+            debug(|| format!("{}: does not exist yet, so no vector can be reused", self.place));
             return Ok(OldOutput::Absent);
         }
         match IndexFile::open(self.place.path()) {

@@ -30,10 +30,6 @@ pub fn tell(
     wording: TallyWording,
     reporter: &Reporter,
 ) {
-    let shard = arguments.reading.shard.map_or(String::new(), |shard| format!(" of shard {shard}"));
-    for column in &written.empty_columns {
-        reporter.warn(&format!("--keep {column}: no document{shard} has this field, so the column is empty"));
-    }
     written.published.warnings.iter().for_each(|warning| reporter.warn(warning));
     let mut details = outcome.documents.details();
     if let Value::Object(members) = &mut details {

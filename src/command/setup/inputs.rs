@@ -2,16 +2,22 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 
 use crate::cli::ReadingArguments;
+use crate::command::advice;
 use crate::error::Usage;
 use crate::index::COLUMNS;
 use crate::source::{
-    Charset, CommandError, Fields, Filter, Limits, Ocr, PatternError, PatternList, Reading, Roots, Workers,
+    Charset, CommandError, Fields, Filter, Limits, Ocr, PatternError, PatternList, Reading, Roots,
+    SeenFields, Workers,
 };
 use crate::storage::object::Stores;
+
+/// The field with the id, if the user names none.
+const DEFAULT_ID: &str = "id";
 
 /// Returns the roots of the documents. Checks that all inputs exist, unless `may_be_missing` is true.
 pub fn roots(
@@ -48,11 +54,21 @@ pub fn reading(arguments: &ReadingArguments, more: &[&str]) -> anyhow::Result<Re
             text: arguments.text_fields.clone(),
             keep: keep(&arguments.keep, more)?,
         },
+        seen: Arc::default(),
         encoding: arguments.encoding.as_deref().map(encoding).transpose()?,
         wants_title: false,
         workers: Workers::new(this_program()?, limits).with_page_part(arguments.html.unwrap_or_default()),
         ocr: arguments.ocr.as_deref().map(|command| ocr(command, limits)).transpose()?,
         limits,
+    })
+}
+
+/// Returns the warning if the user named a field with the id, and no row has it.
+pub fn about_ids(arguments: &ReadingArguments, seen: &SeenFields) -> Option<String> {
+    let field = &arguments.id_field;
+    (field != DEFAULT_ID && seen.lack_ids()).then(|| {
+        let known = advice::known_fields(field, &seen.names());
+        format!("--id-field {field}: no row has this field, so the id of a row is its file and number{known}")
     })
 }
 

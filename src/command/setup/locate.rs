@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use crate::cli::ModelArguments;
-use crate::console::{DecimalBytes, LogFormat, Transfer};
+use crate::console::{DecimalBytes, LogFormat, Transfer, debug};
 use crate::error::Usage;
 use crate::index::Metadata;
 use crate::model::export::{ExportEvent, FinishedExport, OnExport};
 use crate::model::export_cache::ExportCache;
 use crate::model::hub::{self, Hub, NotARepository, NotCached, OnProgress, Progress, Repository, Wanted};
+use crate::model::precision_choice::PrecisionChoice;
 use crate::model::weights_folder::WeightsFolder;
 use crate::model::{DeviceChoice, GraphMissing, Model, ModelFolder, Precision, bundle, precision_choice};
 use crate::storage::found::is_absent;
@@ -88,6 +89,7 @@ pub fn with_model_of(
     let mut arguments = arguments.clone();
     let Some(source) = metadata.and_then(|metadata| metadata.model.as_deref()) else { return Ok(arguments) };
     let is_path = !source.starts_with(hub::HUB);
+    let is_unnamed = arguments.model.is_none();
     match &arguments.model {
         Some(named) if is_path && Path::new(source).ends_with(named) && !is_here(named) => bail!(
             "model {}: is not here; the index was made with {source}; correct the path, or put {} before the name of a model of the hub",
@@ -103,6 +105,7 @@ pub fn with_model_of(
             "model {source}: the index was made with it, but it is not on this machine; name its place here with --model"
         ),
     }
+    arguments.is_model_of_index = is_unnamed && arguments.model.is_some();
     Ok(arguments)
 }
 
@@ -131,6 +134,47 @@ pub fn open_on_one(
 }
 
 fn open_on(
+    arguments: &ModelArguments,
+    device: DeviceChoice,
+    default: DefaultGraph,
+    format: Option<LogFormat>,
+) -> anyhow::Result<LocatedModel> {
+    let located = locate_on(arguments, device, default, format)?;
+    debug(|| {
+        let (source, onnx) = (&located.source, located.model.folder.onnx.display());
+        let (why_model, why_graph) = (why_model(arguments), why_graph(arguments, default, &located));
+        format!("model {source}: {why_model}; graph {onnx}: {why_graph}")
+    });
+    Ok(located)
+}
+
+/// Says why this model was chosen.
+fn why_model(arguments: &ModelArguments) -> &'static str {
+    match &arguments.model {
+        Some(_) if arguments.is_model_of_index => "none is named, and the index was made with it",
+        Some(model) if env::var_os("QWEN3_INDEX_MODEL").is_some_and(|named| named == **model) => {
+            "QWEN3_INDEX_MODEL names it"
+        }
+        Some(_) => "--model names it",
+        None if beside().is_some() => "none is named, and it is beside this program",
+        None => "none is named, and it is the default",
+    }
+}
+
+/// Says why this graph of the model was chosen.
+fn why_graph(arguments: &ModelArguments, default: DefaultGraph, located: &LocatedModel) -> &'static str {
+    let is_that = |file: &str| located.model.folder.onnx.ends_with(file);
+    match default {
+        _ if arguments.model_file.is_some() => "--model-file names it",
+        _ if arguments.precision != PrecisionChoice::Auto => "--precision names it",
+        DefaultGraph::Index(file) if is_that(file) => "the index was made with it",
+        DefaultGraph::OldOutput(file) if is_that(file) => "the old output was made with it",
+        _ if located.is_exported => "its precision suits the device",
+        _ => "it is the default of the model",
+    }
+}
+
+fn locate_on(
     arguments: &ModelArguments,
     device: DeviceChoice,
     default: DefaultGraph,

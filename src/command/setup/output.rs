@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 
 use crate::command::process::Exit;
-use crate::console::HumanCount;
+use crate::console::{HumanCount, debug};
 use crate::error::Usage;
 use crate::index::{INDEX, IndexFileError, Part};
 use crate::interrupt::Interrupted;
@@ -54,6 +54,7 @@ pub fn check_name(place: &Place, named: &Path, warn: &dyn Fn(&str)) {
 pub fn lock(place: &Place, warn: &dyn Fn(&str)) -> anyhow::Result<Option<Lock>> {
     match Lock::take(&place.sibling(LOCK), place.sibling_options()) {
         Ok(lock) => {
+            debug(|| format!("lock {}: taken", place.sibling(LOCK).display()));
             place.clean()?;
             Ok(Some(lock))
         }

@@ -9,6 +9,7 @@ use super::client::{self, Client};
 use super::error::{HubError, NotCached};
 use super::event::OnProgress;
 use super::repository::Repository;
+use crate::console::debug;
 use crate::model::fingerprint::external_data;
 use crate::model::folder::{
     CONFIG, GraphMissing, QWEN3, SETTINGS, TOKENIZER, architecture, graph_names, graphs,
@@ -96,7 +97,10 @@ impl Hub {
         on_progress: OnProgress,
     ) -> anyhow::Result<PathBuf> {
         match self.find(repository, wanted)? {
-            Some(snapshot) => Ok(snapshot),
+            Some(snapshot) => {
+                debug(|| format!("model {repository}: is in the cache, so the hub is not asked"));
+                Ok(snapshot)
+            }
             None if self.is_offline => {
                 bail!(NotCached { repository: repository.clone(), cache: self.cache.path().to_owned() })
             }

@@ -46,6 +46,8 @@ pub struct Sent {
     /// The part of the file that the documents are in, as it follows the id of the file in their ids: `#Prices` for the sheet
     /// `Prices`, and nothing in a file without parts.
     pub section: String,
+    /// The names of all columns of a table, before its first row.
+    pub columns: Vec<String>,
     pub members: Vec<Member>,
     /// How many bytes of the file have been read so far, or an estimate of that.
     pub consumed: u64,
@@ -74,6 +76,11 @@ impl<'a> Outbox<'a> {
         self.flush()?;
         self.group.section = name;
         Ok(())
+    }
+
+    /// Starts a table with these columns.
+    pub fn columns(&mut self, names: Vec<String>) {
+        self.group.columns = names;
     }
 
     /// Records how many bytes of the file have been read so far.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
+use std::mem;
 
 use parquet::basic::LogicalType;
 use parquet::file::metadata::KeyValue;
@@ -23,6 +24,8 @@ use crate::source::format::CollectionFormat;
 /// The rows of one file. Only the requested columns are decoded.
 pub struct ParquetTable {
     rows: RowIter<'static>,
+    /// Names of all columns.
+    header: Vec<String>,
     /// Names of the columns that contain UUIDs.
     uuids: HashSet<String>,
     bytes_max: u64,
@@ -60,6 +63,7 @@ impl ParquetTable {
         let rows = rows.project(Some(projection.map_err(no_columns)?)).map_err(no_columns)?;
         Ok(ParquetTable {
             rows,
+            header,
             uuids,
             bytes_max: limits.document_bytes,
             size,
@@ -99,6 +103,7 @@ impl ParquetTable {
 
 impl CollectionReader for ParquetTable {
     fn read(mut self: Box<Self>, outbox: &mut Outbox) -> io::Result<()> {
+        outbox.columns(mem::take(&mut self.header));
         for number in 1.. {
             let Some(row) = self.rows.next() else { break };
             let row = row.map_err(|e| damaged("its rows are damaged", e))?;

@@ -60,7 +60,7 @@ pub fn mail(bytes: &[u8], wants_fields: bool, wants_pictures: bool) -> Result<Ex
     text.append(&body);
     let fields = if wants_fields { fields(&message) } else { Record::new() };
     let (attachments, unread) = attachments(&message, wants_pictures);
-    Ok(Extracted { content: text.finish(), fields, attachments, unread, repaired: 0 })
+    Ok(Extracted { content: text.finish(), fields, attachments, unread, ..Extracted::default() })
 }
 
 /// Returns the text of a web page that is stored as a message with its pictures (MHTML).

@@ -41,6 +41,8 @@ pub struct Extracted {
     /// What the document says about itself, such as `title` and `author`: the front matter or the metadata. The record is
     /// empty if the document says nothing, or if the caller did not ask for it.
     pub fields: Record,
+    /// The part of a web page that is the text; `None` for other documents.
+    pub part: Option<PagePart>,
     /// How many stray bytes of the text were replaced or removed.
     pub repaired: usize,
     /// The files inside the document that are documents of their own, such as the attachments of a mail.

@@ -1,6 +1,7 @@
 //! Reads files that hold several documents and need a parser that a damaged file may crash. A worker reads such a file and
 //! sends the documents to this process.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::vec;
 
@@ -11,6 +12,7 @@ use crate::source::format::CollectionFormat;
 use crate::source::found::Found;
 use crate::source::location::Location;
 use crate::source::raw::{Reading, RowContent};
+use crate::source::seen_fields::SeenFields;
 use crate::source::worker::Worker;
 
 /// The documents of one file.
@@ -25,6 +27,7 @@ pub struct Members {
     /// The error that ended the reading of the file. It follows the documents of the final group.
     error: Option<DocumentError>,
     source: Source,
+    seen: Arc<SeenFields>,
     /// The number of the latest row of the section; `None` if the documents are no rows.
     row: Option<u64>,
 }
@@ -42,15 +45,16 @@ impl Members {
         let (worker, sent) = reading.workers.collection(&file, format, &reading.fields, is_root)?;
         // All documents of a Parquet file are rows.
         let row = (format == CollectionFormat::Parquet).then_some(0);
-        let members = Vec::new().into_iter();
-        let mut documents =
-            Members { worker: Some(worker), members, consumed: (0, 0), group: 0, error: None, source, row };
+        let (members, seen) = (Vec::new().into_iter(), reading.seen.clone());
+        let (worker, consumed) = (Some(worker), (0, 0));
+        let mut documents = Members { worker, members, consumed, group: 0, error: None, source, seen, row };
         documents.accept(sent);
         Ok(documents)
     }
 
     fn accept(&mut self, sent: Sent) {
-        let Sent { section, members, consumed, end } = sent;
+        let Sent { section, columns, members, consumed, end } = sent;
+        self.seen.columns(&columns);
         self.source.section(section);
         self.consumed = (self.consumed.1, consumed.max(self.consumed.1));
         self.group = members.len() as u64;

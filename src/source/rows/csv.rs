@@ -76,6 +76,7 @@ impl CsvRows {
         if header.is_empty() {
             return Ok(CsvRows { reader: None, source, columns: Vec::new(), number: 1, bytes_max });
         }
+        reading.seen.columns(&header);
         let columns =
             reading.fields.columns(&header)?.into_iter().filter(|&at| !header[..at].contains(&header[at]));
         let columns = columns.map(|index| {

@@ -83,13 +83,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::source::format::{FormatKind, RowFormat};
 
     #[test]
     fn every_line_is_a_document_or_a_failure_with_its_number() {
         let input = b"\xEF\xBB\xBF{\"id\":\"a\",\"text\":\"1\"}\r\n\n  \n{\"id\":7,\"text\":\"2\"}\n{\"text\":\"3\"}\n{\"text\":\"a line that is too long\"}\nnope".to_vec();
         let mut reading = Reading::for_test();
         reading.limits.document_bytes = 25;
-        let source = Source::new("f.jsonl".into(), Path::new("").into(), "f.jsonl".into());
+        let format = FormatKind::Rows(RowFormat::Jsonl);
+        let source = Source::new("f.jsonl".into(), Path::new("").into(), "f.jsonl".into(), format);
         let lines = JsonLines::new(Box::new(io::Cursor::new(input)), source, &reading);
         let found: Vec<String> = lines
             .map(|found| match found {

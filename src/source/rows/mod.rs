@@ -32,11 +32,16 @@ pub fn documents(file: RawFile, is_root: bool, reading: &Reading) -> RowIter {
     let place = file.location.to_string();
     let found = match rows_of(file, rows, is_root, reading) {
         Ok(rows) => return rows,
-        Err(DocumentError::Content(ContentError::OwnIndex)) => Found::LeftOut(LeftOut::Index),
-        Err(DocumentError::Content(ContentError::NoArray)) if !is_root => Found::LeftOut(LeftOut::OtherKind),
+        Err(DocumentError::Content(ContentError::OwnIndex)) => left_out(place, LeftOut::Index),
+        Err(DocumentError::Content(ContentError::NoArray)) if !is_root => left_out(place, LeftOut::OtherKind),
         Err(cause) => Found::Failed(Failure { place, cause, lost: Lost::Unknown }),
     };
     Box::new(iter::once(found))
+}
+
+fn left_out(place: String, why: LeftOut) -> Found {
+    why.tell(|| (place, why.reason().to_owned()));
+    Found::LeftOut(why)
 }
 
 /// Opens a file of rows.
@@ -49,7 +54,7 @@ fn rows_of(
     is_root: bool,
     reading: &Reading,
 ) -> Result<RowIter, DocumentError> {
-    let mut source = Source::new(file.location.name(), file.base.clone(), file.id.clone());
+    let mut source = Source::new(file.location.name(), file.base.clone(), file.id.clone(), file.format.kind);
     let content = |source: &mut Source| {
         let content = file.format.decompress(file.location.open()?, reading.limits.expansion)?;
         source.consumed = content.consumed();
@@ -75,7 +80,8 @@ fn rows_of(
 /// Reads JSON Lines from standard input.
 pub fn stdin(reading: &Reading) -> RowIter {
     const NAME: &str = "stdin";
-    let source = Source::new(NAME.into(), Path::new("").into(), NAME.to_owned());
+    let format = FormatKind::Rows(RowFormat::Jsonl);
+    let source = Source::new(NAME.into(), Path::new("").into(), NAME.to_owned(), format);
     match jsonl::JsonLines::open(io::stdin(), source, reading) {
         Ok(lines) => Box::new(lines),
         Err(cause) => {

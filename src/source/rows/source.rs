@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::error::{DocumentError, Failure, Lost};
 use crate::source::extract::Extracted;
+use crate::source::format::FormatKind;
 use crate::source::found::Found;
 use crate::source::raw::{Raw, RawRow, RawSection, RowContent};
 
@@ -24,6 +25,7 @@ pub struct Source {
     /// The path and the id of the file, each followed by the section.
     file: Arc<Path>,
     file_id: Arc<str>,
+    format: FormatKind,
     /// The encoding that the file is decoded from; `None` for UTF-8.
     pub encoding: Option<&'static str>,
     /// How many bytes of the file have been read so far, counted before decompression.
@@ -34,7 +36,7 @@ pub struct Source {
 
 impl Source {
     /// Returns the source of a file. `id` is the id of the file, which is relative to `base`.
-    pub fn new(name: PathBuf, base: Arc<Path>, id: String) -> Self {
+    pub fn new(name: PathBuf, base: Arc<Path>, id: String, format: FormatKind) -> Self {
         Source {
             base,
             section: String::new(),
@@ -42,6 +44,7 @@ impl Source {
             file_id: id.as_str().into(),
             name,
             id,
+            format,
             encoding: None,
             consumed: Arc::default(),
             reported: 0,
@@ -66,6 +69,7 @@ impl Source {
             file: self.file.clone(),
             number,
             content,
+            format: self.format,
             encoding: self.encoding,
             progress: self.progress(),
         }))
@@ -73,8 +77,8 @@ impl Source {
 
     /// Returns the current section as a document.
     pub fn document(&mut self, extracted: Extracted) -> Found {
-        let (id, base) = ((*self.file_id).to_owned(), self.base.clone());
-        Found::Raw(Raw::Section(RawSection { id, base, extracted, progress: self.progress() }))
+        let (id, base, format) = ((*self.file_id).to_owned(), self.base.clone(), self.format);
+        Found::Raw(Raw::Section(RawSection { id, base, format, extracted, progress: self.progress() }))
     }
 
     /// Returns the number of bytes that were read since the last call.

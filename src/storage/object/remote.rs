@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::store::{Reader, Store};
 use super::url::{Url, Version};
 use super::watch::UploadWatch;
-use crate::console::{LogFormat, Transfer};
+use crate::console::{LogFormat, Transfer, debug};
 use crate::digest::hex;
 use crate::environment;
 use crate::error::Usage;
@@ -109,7 +109,16 @@ impl RemoteOutput {
     /// The object cannot be read; the file cannot be written.
     pub fn fetch(&self, place: &Place, format: Option<LogFormat>) -> anyhow::Result<()> {
         self.abort_unfinished_upload(place)?;
-        if self.is_copy(place) {
+        let is_copy = self.is_copy(place);
+        debug(|| {
+            let why = match &self.found {
+                Some(_) if is_copy => "is a copy of the object, so it is not downloaded again",
+                Some(_) => "is no copy of the object, so it is downloaded",
+                None => "is not used, because there is no object yet",
+            };
+            format!("{}: {} {why}", self.url, self.path.display())
+        });
+        if is_copy {
             return Ok(());
         }
         match &self.found {

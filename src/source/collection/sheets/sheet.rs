@@ -179,6 +179,7 @@ impl Sheet<'_, '_> {
             SheetState::Document(grid) => grid.push(cells, BlockKind::TableRow),
             SheetState::Start(grid) => {
                 if let Some(columns) = columns(self.fields, &cells) {
+                    self.outbox.columns(header(&cells));
                     self.state = SheetState::Rows(columns);
                 } else if cells.len() == 1 {
                     grid.push(cells, BlockKind::Paragraph);
@@ -196,13 +197,17 @@ impl Sheet<'_, '_> {
 
 /// Returns the columns that are read if this row is a header with a text field.
 fn columns(fields: &Fields, cells: &[Cell]) -> Option<Vec<SheetColumn>> {
-    let header: Vec<String> = cells.iter().map(|cell| cell.shown.trim().to_owned()).collect();
+    let header = header(cells);
     let wanted = fields.columns(&header).ok()?.into_iter().filter(|&at| !header[..at].contains(&header[at]));
     let column = |at: usize| {
         let name = header[at].clone();
         SheetColumn { index: cells[at].column, is_text: fields.text.contains(&name), name }
     };
     Some(wanted.map(column).collect())
+}
+
+fn header(cells: &[Cell]) -> Vec<String> {
+    cells.iter().map(|cell| cell.shown.trim().to_owned()).collect()
 }
 
 fn record(columns: &[SheetColumn], cells: &[Cell]) -> Record {

@@ -41,20 +41,20 @@ const DOCUMENTATION: [&str; 13] = [
     "sphinx",
 ];
 
-/// Leaves out menus, comments, related pages and all else that surrounds the main content of a page.
-pub fn leave_out_surroundings(page: &mut Page) {
+/// Leaves out menus, comments, related pages and all else that surrounds the main content of a page. Returns whether a main content
+/// was found.
+pub fn leave_out_surroundings(page: &mut Page) -> bool {
     let declared = declared(page);
     let main = main_content(page);
     leave_out_labelled(page, declared, main);
     if let Some(main) = main {
         leave_out_around(page, main);
     }
-    if declared != Declared::Documentation
-        && leave_out_by_density(page, declared)
-        && declared == Declared::Article
-    {
+    let is_article = declared != Declared::Documentation && leave_out_by_density(page, declared);
+    if is_article && declared == Declared::Article {
         leave_out_lists_of_links(page);
     }
+    is_article || main.is_some()
 }
 
 fn declared(page: &Page) -> Declared {

@@ -67,9 +67,10 @@ fn parse(source: &str) -> RcDom {
 fn extract(dom: &RcDom, part: PagePart, wants_fields: bool) -> Result<Extracted, ContentError> {
     let mut page = Page::new(&dom.document);
     let scripted = scripted(&page);
-    if scripted.is_none() && part == PagePart::Article {
-        article::leave_out_surroundings(&mut page);
-    }
+    let has_main =
+        scripted.is_none() && part == PagePart::Article && article::leave_out_surroundings(&mut page);
+    // The text that a script would show is neither.
+    let part = scripted.is_none().then_some(if has_main { PagePart::Article } else { PagePart::Whole });
     let body = scripted.unwrap_or_else(|| write::write(&page));
     let has_script = || (0..page.len()).any(|at| page.name(at) == "script");
     if body.text().trim().is_empty() && has_script() {
@@ -79,7 +80,7 @@ fn extract(dom: &RcDom, part: PagePart, wants_fields: bool) -> Result<Extracted,
     content.block(BlockKind::Paragraph, &metadata::title(&page).unwrap_or_default());
     content.append(&body);
     let fields = if wants_fields { metadata::fields(&page) } else { Default::default() };
-    Ok(Extracted { content: content.finish(), fields, ..Extracted::default() })
+    Ok(Extracted { content: content.finish(), fields, part, ..Extracted::default() })
 }
 
 /// Returns the text of an article that the page does not show without its scripts: the longest one in JSON-LD, or else the longest
