@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::process::{Exit, listen};
 use crate::cli::{PushCommand, QdrantArguments};
-use crate::console::{HumanCount, Level, LogFormat, Transfer, counted, eprint_line};
+use crate::console::{HumanCount, Level, LogFormat, Transfer, counted, debug, eprint_line};
 use crate::index::RowFile;
 use crate::push::{PushError, Pushed, QdrantCollection, QdrantServer, StorageOptions};
 
@@ -71,7 +71,12 @@ fn bring(
 ) -> anyhow::Result<Pushed> {
     if let Some(delta) = delta {
         let leads_to = |index: &RowFile| index.content() == delta.content();
-        let applied = if index.is_none_or(leads_to) { collection.apply(delta, on_rows)? } else { None };
+        let applied = if index.is_none_or(leads_to) {
+            collection.apply(delta, on_rows)?
+        } else {
+            debug(|| format!("delta {}: does not lead to the index", delta.path().display()));
+            None
+        };
         match (applied, index) {
             (Some(pushed), _) => return Ok(pushed),
             (None, Some(_)) => {}

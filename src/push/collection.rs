@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::error::PushError;
 use super::point::{DIGEST, QdrantPoint, point_id};
 use super::server::QdrantServer;
-use crate::console::counted;
+use crate::console::{counted, debug};
 use crate::index::{FullRow, RowFile, RowPiece};
 
 /// The key of this program's metadata in a collection.
@@ -190,6 +190,7 @@ impl<'a> QdrantCollection<'a> {
             return Ok(Some(pushed));
         }
         if self.state != from && self.state != between {
+            debug(|| format!("delta: starts from state {from}, but the collection has state {}", self.state));
             return Ok(None);
         }
         self.mark(delta, &between)?;
