@@ -143,48 +143,65 @@ def follows(database):
 
 
 def survives(database):
-    """A run that is killed, or whose DuckDB is killed, leaves the old rows. Two runs at once do no harm."""
-    folder, stand_in = database.folder, database.folder / "bin"
+    """A run that is killed, or whose DuckDB is killed, leaves the old rows. A second run waits for the first."""
+    folder = database.folder
     database.put(vectors="old", delta="changes")
     database.create()
     database.run("load")
-    stand_in.mkdir(exist_ok=True)
-    (stand_in / "duckdb").write_text(
+    database.put(vectors="new")
+    # A `duckdb` that writes whole rows, but not all of them, and is killed. Or else it waits in between.
+    stand_in = folder / "bin/duckdb"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
         f"""#!/bin/sh
 [ "$1" = -f ] || exec {DUCKDB}/duckdb "$@"
-{DUCKDB}/duckdb "$@" | head -n 50
-touch {folder}/half
-[ -z "$WAITS" ] || sleep 60
-kill -9 $$
+if [ -z "$WAITS" ]; then
+    {DUCKDB}/duckdb "$@" | head -n 50
+    kill -9 $$
+fi
+touch {folder}/started
+while [ ! -e {folder}/go ]; do sleep 0.02; done
+exec {DUCKDB}/duckdb "$@"
 """
     )
-    (stand_in / "duckdb").chmod(0o755)
-    dying = {"PATH": f"{stand_in}:{database.server.environment['PATH']}"}
-    database.put(vectors="new")
+    stand_in.chmod(0o755)
+    with_stand_in = {"PATH": f"{stand_in.parent}:{database.server.environment['PATH']}"}
+
+    def start(name, **environment):
+        return subprocess.Popen(
+            ["psql", "-X", "-q", "-d", "search", "-f", folder / f"{name}.sql"],
+            env=database.server.environment | environment,
+            start_new_session=True,
+        )
+
+    def start_and_wait(name):
+        run = start(name, **with_stand_in, WAITS="1")
+        wait_until(lambda: (folder / "started").exists() or run.poll() is not None)
+        (folder / "started").unlink()
+        return run
+
     for name in ("load", "night"):
-        ran = database.run(name, code=3, environment=dying)
+        ran = database.run(name, code=3, environment=with_stand_in)
         assert "duckdb" in ran.stderr, ran
         database.expect("old")
-
-        (folder / "half").unlink()
-        command = [database.server.programs / "psql", "-X", "-d", "search", "-f", folder / f"{name}.sql"]
-        environment = database.server.environment | dying | {"WAITS": "1"}
-        with subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        ) as run:
-            while not (folder / "half").exists():
-                assert run.poll() is None
-                time.sleep(0.02)
-            os.killpg(run.pid, signal.SIGKILL)
+        run = start_and_wait(name)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
         database.expect("old")
 
-    command = ["psql", "-X", "-q", "-d", "search", "-f"]
-    both = [
-        subprocess.Popen([*command, folder / f"{name}.sql"], env=database.server.environment)
-        for name in ("night", "load")
-    ]
+    both = [start_and_wait("load"), start("load")]
+    wait_until(lambda: database.sql("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted") == ["t"])
+    (folder / "go").touch()
     assert [run.wait() for run in both] == [0, 0]
     database.expect("new")
+
+
+def wait_until(ready):
+    for _ in range(3000):
+        if ready():
+            return
+        time.sleep(0.02)
+    raise TimeoutError(ready)
 
 
 def refuses(database):
