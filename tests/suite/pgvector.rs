@@ -59,7 +59,7 @@ fn document(number: usize, night: usize) -> Value {
         13 => {}
         _ => document["author"] = json!(hostile(number + 1)),
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         document["year"] = json!(number);
     }
     document
@@ -140,10 +140,13 @@ fn postgresql_duckdb_and_search_find_the_same_rows() {
             |number| json!({"id": number.to_string(), "text": text(number), "author": "Ada", "year": 2000}),
         )),
     );
-    playground.run(&[&["build", "in.jsonl", "-o", "vectors.parquet"], &KEEP[..]].concat()).expect(0);
     let questions: Vec<String> = (3000..3050).map(text).collect();
     playground.write("questions.txt", questions.join("\n"));
-    check("agrees", "18", "vector", &playground, &[&playground.path("questions.txt"), tool()]);
+    for (kind, vectors) in [("f32", "vector"), ("i8", "halfvec")] {
+        let build = ["build", "in.jsonl", "-o", "vectors.parquet", "--vector-type", kind];
+        playground.run(&[&build, &KEEP[..]].concat()).expect(0);
+        check("agrees", "18", vectors, &playground, &[&playground.path("questions.txt"), tool()]);
+    }
 }
 
 #[test]
