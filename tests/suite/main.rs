@@ -38,6 +38,7 @@ mod objects;
 mod ocr;
 mod office;
 mod pages;
+mod pgvector;
 mod pipeline;
 mod prompts;
 mod qdrant;
