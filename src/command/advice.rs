@@ -283,14 +283,20 @@ fn of_hub(error: &HubError) -> Advice {
 
 fn of_push(error: &PushError) -> &'static str {
     match error {
-        PushError::Key => "set QDRANT_API_KEY",
+        PushError::Refused { status: 401 | 403, .. } => "check QDRANT_API_KEY and its rights",
+        PushError::Refused { status: 413, .. } => "raise max_request_size_mb of the server",
+        PushError::Refused { .. } => "check the URL and the server",
+        PushError::OldServer => "update the server",
+        PushError::OtherRun => "run again when that has ended",
         PushError::NoCollection => "push an index without --verify and --delta first",
         PushError::Foreign | PushError::OtherVectors { .. } => "give another --collection",
         PushError::NotOnDisk => "leave out --on-disk, or give another --collection",
         PushError::NotQuantized => "leave out --quantize, or give another --collection",
         PushError::OtherState { .. } => "name the index too, and it is compared as a whole",
-        PushError::Different { is_altered: false, .. } => "push the index again",
-        PushError::Different { is_altered: true, .. } => "delete the collection and push the index again",
+        PushError::Different { is_altered: false, .. } => "push the index again, without --delta",
+        PushError::Different { is_altered: true, .. } => {
+            "delete the collection, and push the index again, without --delta"
+        }
         PushError::DigestTaken { .. } => "build it without --keep _digest",
     }
 }

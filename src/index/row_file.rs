@@ -1,8 +1,10 @@
 //! Reads all rows of an index file, or all changes of a delta, for a copy of the index elsewhere.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use arrow::array::{AsArray, RecordBatch};
 use serde_json::{Map, Value};
 
@@ -13,7 +15,7 @@ use super::parts::{check_file, known, unreadable, usable};
 use super::row::RowId;
 use super::row_batch::kept_values;
 use super::schema::{ID, TEXT, VECTOR};
-use crate::interrupt;
+use crate::interrupt::{self, Interrupted};
 use crate::storage::object::Url;
 
 /// An index file or a delta whose footer has been read.
@@ -66,7 +68,10 @@ impl RowFile {
     ) -> anyhow::Result<Self> {
         let what = if is_delta { "delta" } else { "index" };
         Url::refuse(what, path)?;
-        let part = check_file(path).and_then(|()| usable(open(path)));
+        let part = check_file(path).and_then(|()| match open(path) {
+            Err(IndexFileError::Damaged(e)) if is_delta => Err(damaged_delta(&e)),
+            opened => usable(opened),
+        });
         let part = part.and_then(|part| Ok((known(&part)?.clone(), part)));
         let (metadata, part) = part.with_context(|| format!("{what} {}", path.display()))?;
         Ok(RowFile { path: path.to_owned(), part, metadata, is_delta })
@@ -105,6 +110,13 @@ impl RowFile {
     /// Returns whether the file has a column of this name beside its id, its text and its vector.
     pub fn keeps(&self, name: &str) -> bool {
         self.kept().contains(&name)
+    }
+
+    /// Returns the names of the kept columns, and their types.
+    pub fn kept_types(&self) -> BTreeMap<String, String> {
+        let kept = self.kept();
+        let fields = self.part.fields().iter().filter(|field| kept.contains(&field.name().as_str()));
+        fields.map(|field| (field.name().clone(), field.data_type().to_string())).collect()
     }
 
     /// Reads all rows in the order of the file, and passes them to `f` in pieces of at most 256 rows.
@@ -159,6 +171,9 @@ impl RowFile {
     }
 
     fn unreadable(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.is_delta && self.part.failure().is_none() && !error.is::<Interrupted>() {
+            return damaged_delta(&error).context(format!("delta {}", self.path.display()));
+        }
         unreadable(&self.path, &self.part, "cannot be read", error)
     }
 
@@ -188,6 +203,11 @@ impl RowFile {
             |name: &&str| ![ID, TEXT, VECTOR].contains(name) && !(self.is_delta && *name == OPERATION);
         self.part.fields().iter().map(|field| field.name().as_str()).filter(is_kept).collect()
     }
+}
+
+/// Returns the error for a delta with a wrong content. Another build makes another delta, so only the index helps.
+fn damaged_delta(cause: &dyn Display) -> anyhow::Error {
+    anyhow!("is damaged: {cause:#}; use the whole index instead")
 }
 
 /// Returns the column `id`, which is never null.

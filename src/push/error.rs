@@ -3,15 +3,26 @@
 /// The reason why a collection cannot be brought to the state of an index.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// The server wants another API key.
-    #[error("the API key is missing or not accepted")]
-    Key,
+    /// The server does not do what a request asks for.
+    #[error("the server answers {status}: {reason}")]
+    Refused {
+        /// The status of HTTP.
+        status: u16,
+        /// The reason that the server gives.
+        reason: String,
+    },
     /// A delta, or a comparison, needs a collection that exists.
     #[error("there is no such collection")]
     NoCollection,
     /// The metadata of the collection does not say what its vectors are.
-    #[error("was not made by this program, or its server is older than Qdrant 1.16")]
+    #[error("was not made by this program")]
     Foreign,
+    /// The server does not keep the metadata of a collection.
+    #[error("cannot be made, because the server is older than Qdrant 1.16")]
+    OldServer,
+    /// Another run has changed the collection meanwhile.
+    #[error("another run is changing it")]
+    OtherRun,
     /// The vectors of the collection cannot be compared with those of the file.
     #[error("has another {what} than {file}")]
     OtherVectors {

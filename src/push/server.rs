@@ -1,6 +1,5 @@
 //! Sends requests to Qdrant's REST API, and sends a request again that may succeed later.
 
-use std::io;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -21,8 +20,9 @@ const DEFAULT_PORT: u16 = 6333;
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time limit for each wait for data.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time limit for each wait: for the start of an answer, for every further piece of it, and until the server takes a piece of a
+/// request.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The largest answer, in bytes. The largest is that of a comparison: the payloads and vectors of 256 points.
 const ANSWER_MAX: u64 = 1 << 30;
@@ -33,7 +33,7 @@ pub struct QdrantServer<'a> {
     url: String,
     key: Option<String>,
     proxy: Option<EndpointProxy>,
-    /// Whether the server has answered before. If nothing has ever answered, no server is running.
+    /// Whether the server has answered before. If nothing has ever answered, most often no server is running.
     is_reached: bool,
     /// Receives the reason for each pause before a retry.
     on_wait: &'a dyn Fn(&str),
@@ -73,8 +73,9 @@ impl<'a> QdrantServer<'a> {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(READ_TIMEOUT))
-            .timeout_per_read(Some(READ_TIMEOUT))
+            .timeout_recv_response(Some(WAIT_TIMEOUT))
+            .timeout_per_read(Some(WAIT_TIMEOUT))
+            .timeout_per_write(Some(WAIT_TIMEOUT))
             .build();
         Ok(QdrantServer { agent: agent.into(), url, key, proxy, is_reached: false, on_wait })
     }
@@ -135,25 +136,20 @@ impl<'a> QdrantServer<'a> {
         });
         let (status, retry_after, body) =
             sent.map_err(|e| permanent(e.into()))?.map_err(|e| self.unreachable(&e))?;
-        match status {
-            status if status.is_success() => Ok(body),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(permanent(PushError::Key.into())),
-            status => Err(Failed {
-                error: anyhow!("the server answers {}: {}", status.as_u16(), reason(status, &body)),
-                is_transient: is_transient_status(status),
-                retry_after,
-            }),
+        if status.is_success() {
+            return Ok(body);
         }
+        let error = PushError::Refused { status: status.as_u16(), reason: reason(status, &body) };
+        Err(Failed { error: error.into(), is_transient: is_transient_status(status), retry_after })
     }
 
     /// Returns the error for a request that got no complete answer. A server that has answered before may be starting again.
     fn unreachable(&self, error: &ureq::Error) -> Failed {
-        let is_refused = matches!(error, ureq::Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused);
         let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_for_endpoint);
         let through = proxy.map_or(String::new(), |proxy| format!(" through {proxy}"));
         Failed {
             error: anyhow!("no answer{through}: {error}"),
-            is_transient: is_transient(error) || self.is_reached && is_refused,
+            is_transient: is_transient(error) || self.is_reached,
             retry_after: None,
         }
     }

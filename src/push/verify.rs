@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use serde_json::Value;
+
 use super::collection::{PointParts, QdrantCollection, StoredPoint, points};
 use super::error::PushError;
 use super::point::{DIGEST, QdrantPoint};
@@ -9,6 +11,9 @@ use crate::index::{RowFile, RowPiece};
 
 /// How far a component may be off: Qdrant normalizes vectors again, which changes their last bits.
 const ROUNDING: f32 = 1e-5;
+
+/// How far a float of a payload may be off, in proportion to it.
+const FLOAT_ROUNDING: f64 = 1e-14;
 
 /// About how many points are compared whole. Of all others, only the digest is compared.
 const SPOT_CHECKS: u32 = 1024;
@@ -75,8 +80,16 @@ impl QdrantCollection<'_> {
     }
 }
 
-fn digest(there: &StoredPoint) -> Option<&serde_json::Value> {
+fn digest(there: &StoredPoint) -> Option<&Value> {
     there.payload.as_ref()?.get(DIGEST)
+}
+
+/// Returns whether a value of a payload is that of the row. Qdrant may read a float with another last digit than was written.
+fn is_equal(there: &Value, own: &Value) -> bool {
+    match (there.as_f64(), own.as_f64()) {
+        (Some(one), Some(other)) if own.is_f64() => (one - other).abs() <= FLOAT_ROUNDING * other.abs(),
+        _ => there == own,
+    }
 }
 
 /// Returns whether a point equals its row.
@@ -85,5 +98,10 @@ fn is_alike(point: &QdrantPoint, there: &StoredPoint) -> bool {
     let is_near = |(one, other): (&f32, &f32)| (one - other).abs() <= ROUNDING;
     vector.len() == point.vector.len()
         && vector.iter().zip(&point.vector).all(is_near)
-        && there.payload.as_ref() == Some(&point.payload)
+        && there.payload.as_ref().is_some_and(|there| {
+            there.len() == point.payload.len()
+                && there
+                    .iter()
+                    .all(|(name, value)| point.payload.get(name).is_some_and(|own| is_equal(value, own)))
+        })
 }

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import qdrant_edge as edge
 
 ENGINE = "engine"
+# The engine does what is asked, and a gateway answers.
+ANSWER_LOST = "lost"
 
 
 # The engine waits for the disk after each change.
@@ -22,9 +24,10 @@ class Server:
 
     def __init__(self, key=None):
         self.key, self.collections = key, {}
-        # Answers to the next calls, in order: ENGINE for the engine's answer, status and headers, or None for no answer.
+        # Answers to the next calls, in order: ENGINE for the engine's answer, ANSWER_LOST, status and headers, or None for no answer.
         self.answers = []
         self.calls, self.points_written = 0, 0
+        self.keeps_metadata = True
         # The number of requests that write points until one hangs.
         self.upserts_left = None
         self.hangs, self.goes_on = threading.Event(), threading.Event()
@@ -50,8 +53,7 @@ class Server:
         self.http.server_close()
         self.thread.join()
         for collection in self.collections.values():
-            collection.shard.close()
-            collection.folder.cleanup()
+            collection.close()
 
 
 class Collection:
@@ -60,6 +62,10 @@ class Collection:
         vectors = edge.EdgeVectorParams(body["vectors"]["size"], getattr(edge.Distance, body["vectors"]["distance"]))
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.shard = edge.EdgeShard.create(self.folder.name, edge.EdgeConfig(vectors=vectors))
+
+    def close(self):
+        self.shard.close()
+        self.folder.cleanup()
 
     def info(self, _):
         config = {
@@ -151,11 +157,18 @@ CALLS = {
 }
 
 
+class Refusal(Exception):
+    """A request that Qdrant answers with a status and a reason."""
+
+
 class Handler(BaseHTTPRequestHandler):
     def answer_call(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.served.calls += 1
         instead = self.served.answers.pop(0) if self.served.answers else ENGINE
+        if instead == ANSWER_LOST:
+            self.result(json.loads(body or "{}"))
+            return self.answer(502, {"Retry-After": "0"})
         if instead != ENGINE:
             return instead and self.answer(*instead)
         if self.path == "/":
@@ -166,9 +179,14 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if self.served.key and self.headers.get("api-key") != self.served.key:
             return self.answer(401, {}, {"status": {"error": "Must provide an API key"}})
-        return self.answer(200, {}, {"result": self.result(json.loads(body or "{}")), "status": "ok", "time": 0.0})
+        try:
+            result = self.result(json.loads(body or "{}"))
+        except Refusal as refusal:
+            status, why = refusal.args
+            return self.answer(status, {}, {"status": {"error": why}})
+        return self.answer(200, {}, {"result": result, "status": "ok", "time": 0.0})
 
-    do_GET = do_PUT = do_POST = do_PATCH = answer_call
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer_call
 
     def is_last_upsert(self):
         if self.served.upserts_left is None:
@@ -186,7 +204,12 @@ class Handler(BaseHTTPRequestHandler):
         if rest == "/exists":
             return {"exists": name in collections}
         if (self.command, rest) == ("PUT", ""):
-            collections[name] = Collection(body)
+            if name in collections:
+                raise Refusal(409, f"Collection `{name}` already exists!")
+            collections[name] = Collection(body if self.served.keeps_metadata else body | {"metadata": None})
+            return True
+        if (self.command, rest) == ("DELETE", ""):
+            collections.pop(name).close()
             return True
         if (self.command, rest) == ("PUT", "/points"):
             self.served.points_written += len(body["points"])

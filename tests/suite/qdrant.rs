@@ -45,7 +45,7 @@ fn document(number: usize, text: String, author: &str) -> Value {
     let mut document =
         json!({"id": format!("a/é {number}#1.md"), "text": text, "author": author, "year": 1900 + number});
     if number.is_multiple_of(2) {
-        document["grade"] = json!(number as f64 / 8.0);
+        document["grade"] = json!(number as f64 / 11.0);
     }
     document
 }
@@ -116,6 +116,31 @@ fn an_applied_delta_equals_the_new_file() {
 #[ignore = "needs what scripts/test installs"]
 fn a_killed_load_resumes() {
     check("killed", &[&a_night_of_documents().path("")]);
+}
+
+#[test]
+#[ignore = "needs what scripts/test installs"]
+fn other_kept_columns_reach_the_collection() {
+    let playground = Playground::new();
+    let build = |field: &str| {
+        let lines = lines(
+            (0..20).map(|number| json!({"id": number.to_string(), "text": words(number, 4), field: number})),
+        );
+        playground.write("in.jsonl", lines);
+        let keep = ["build", "in.jsonl", "-o", "out.parquet", "--delta", "delta.parquet", "--keep", field];
+        playground.run(&keep).expect(0);
+    };
+    build("author");
+    fs::copy(playground.path("out.parquet"), playground.path("old.parquet")).unwrap();
+    build("writer");
+    fs::rename(playground.path("out.parquet"), playground.path("new.parquet")).unwrap();
+    check("other_columns", &[&playground.path("")]);
+}
+
+#[test]
+#[ignore = "needs what scripts/test installs"]
+fn two_loads_at_once_do_no_harm() {
+    check("overlaps", &[&a_night(&[], 8, 100).path("")]);
 }
 
 #[test]
