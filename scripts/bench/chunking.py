@@ -44,9 +44,9 @@ SETS = {
         "variants": [
             (256, "structure", *BOTH),
             (256, "length", *PLAIN), (256, "paragraphs", *PLAIN), (256, "structure", *PLAIN),
-            (512, "structure", *BOTH), (512, "length", *PLAIN), (512, "paragraphs", *PLAIN), (512, "structure", *PLAIN),
-            (128, "structure", *BOTH), (128, "length", *PLAIN),
-            (256, "length", *BOTH), (256, "structure", *BOTH, "--overlap", "32"),
+            (512, "structure", *BOTH), (512, "length", *PLAIN), (128, "structure", *BOTH), (128, "length", *PLAIN),
+            (256, "structure", *BOTH, "--overlap", "32"), (256, "length", *BOTH),
+            (512, "paragraphs", *PLAIN), (512, "structure", *PLAIN),
         ],
     },
 }
@@ -152,8 +152,10 @@ def measure(test, model, tokens, by, more):
     (test / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
     index = test / f"{docs}.parquet"
     rule = "length" if by == "length" else "structure"
-    # Chunks with the same text and context keep their vectors from the variant before.
+    # Chunks with the same text and context keep their vectors from the variant before. All settings are named, because a run that leaves
+    # out a setting of the run before stops.
     build = [TOOL, "build", test / docs, "-o", index, "--chunks", "--chunk-tokens", str(tokens), "--chunk-by", rule]
+    build += [] if "--overlap" in more else ["--overlap", "0"]
     subprocess.run([*build, *more, "--model", model, "-q"], check=True)
     command = [TOOL, "eval", "retrieval", test, "--index", index, "--model", model, "--json"]
     each = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["setups"][0]["each"]
