@@ -60,7 +60,7 @@ impl GroupWriter {
         for entry in self.writer.inner().entries(entries) {
             self.writer.append_key_value_metadata(entry);
         }
-        Ok(self.writer.into_inner()?.seal(data_end)?)
+        self.writer.into_inner()?.seal(data_end)
     }
 
     /// Takes the digest of a row group, if the writer has written one since the latest call.

@@ -199,8 +199,10 @@ impl RowFile {
     }
 
     fn kept(&self) -> Vec<&str> {
-        let is_kept =
-            |name: &&str| ![ID, TEXT, VECTOR].contains(name) && !(self.is_delta && *name == OPERATION);
+        let is_kept = |name: &&str| {
+            let is_own = [ID, TEXT, VECTOR].contains(name) || self.is_delta && *name == OPERATION;
+            !is_own
+        };
         self.part.fields().iter().map(|field| field.name().as_str()).filter(is_kept).collect()
     }
 }

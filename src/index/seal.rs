@@ -197,6 +197,7 @@ mod tests {
     use super::*;
     use crate::index::file::IndexFile;
     use crate::index::kept::KeptColumn;
+    use crate::index::metadata::Metadata;
     use crate::index::part::{IndexFileError, Part};
     use crate::index::row::RowId;
     use crate::index::shared_file::SharedFile;
