@@ -26,7 +26,8 @@ fn qdrant(arguments: &QdrantArguments, format: LogFormat) -> anyhow::Result<Exit
     let Some(file) = index.as_ref().or(delta.as_ref()) else { return Ok(Exit::Done) };
     listen(format, "run it again to go on")?;
     let key = env::var(KEY).ok().map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-    let shown = RefCell::new(Transfer::new("pushing", (!arguments.quiet).then_some(format)));
+    let doing = if arguments.verify { "comparing" } else { "pushing" };
+    let shown = RefCell::new(Transfer::new(doing, (!arguments.quiet).then_some(format)));
     let on_wait = |why: &str| shown.borrow().wait(why);
     let server = QdrantServer::new(&arguments.url, key, &on_wait)?;
     let place = format!("collection {} at {}", arguments.collection, server.url());
