@@ -1,19 +1,17 @@
 //! Compares two index files and writes a delta: a Parquet file with the rows that were added, changed or removed.
 
-use std::io;
 use std::sync::Arc;
 
 use anyhow::anyhow;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use super::file::IndexFile;
-use super::footer::{FROM, TO, entry, new_entry};
+use super::footer::{FROM, TO, new_entry};
 use super::group_writer::GroupWriter;
 use super::metadata::Metadata;
+use super::part::{IndexFileError, Part};
 use super::schema::ID;
-use super::shared_file::SharedFile;
 use super::vector_column::SCALE;
 use crate::storage::place::{Place, Published};
 
@@ -145,15 +143,16 @@ fn leads_to(place: &Place, file: &IndexFile) -> anyhow::Result<bool> {
     if !place.is_taken() {
         return Ok(false);
     }
-    let cannot_read = |e: &io::Error| anyhow!("{place}: cannot be read: {e}; check the disk and run again");
-    let delta = SharedFile::open(place.path()).map_err(|e| cannot_read(&e))?;
-    let opened = delta.get().map_err(|e| cannot_read(&e))?;
-    let footer = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::default());
-    if let Some(e) = delta.failure() {
-        return Err(cannot_read(e));
+    match Part::open_delta(place.path()) {
+        Ok(delta) => {
+            let content = file.content();
+            Ok(delta.content() == content && delta.delta_start().as_deref() != Some(content))
+        }
+        Err(IndexFileError::Unreadable(e)) => {
+            Err(anyhow!("{place}: cannot be read: {e}; check the disk and run again"))
+        }
+        Err(_) => Ok(false),
     }
-    let value = |key| footer.as_ref().ok().and_then(|footer| entry(footer, key));
-    Ok(value(TO).as_deref() == Some(file.content()) && value(FROM).as_deref() != Some(file.content()))
 }
 
 /// The place of a delta, and what a run remembers beside the output until it has ended.

@@ -20,8 +20,7 @@ const DEFAULT_PORT: u16 = 6333;
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time limit for each wait: for the start of an answer, for every further piece of it, and until the server takes a piece of a
-/// request.
+/// The time limit for each wait for the server.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The largest answer, in bytes. The largest is that of a comparison: the payloads and vectors of 256 points.
@@ -69,13 +68,9 @@ impl<'a> QdrantServer<'a> {
         });
         let Some(url) = parts else { bail!("{url}: is not a URL; write it as http://HOST:{DEFAULT_PORT}") };
         let proxy = EndpointProxy::from_environment(&url)?;
-        let agent = network::client(proxy.as_ref())
+        let agent = network::client(proxy.as_ref(), CONNECT_TIMEOUT, WAIT_TIMEOUT)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(WAIT_TIMEOUT))
-            .timeout_per_read(Some(WAIT_TIMEOUT))
-            .timeout_per_write(Some(WAIT_TIMEOUT))
             .build();
         Ok(QdrantServer { agent: agent.into(), url, key, proxy, is_reached: false, on_wait })
     }

@@ -24,8 +24,8 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The time limit for each wait for data: for the start of a response, and for every further piece of the response.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time limit for each wait for the server.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes per read of a download.
 const BLOCK: usize = 256 << 10;
@@ -101,11 +101,7 @@ impl Client {
             "HF_ENDPOINT: is not a URL; write it as https://host"
         );
         let proxy = EndpointProxy::from_environment(&endpoint)?;
-        let agent = network::client(proxy.as_ref())
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(READ_TIMEOUT))
-            .timeout_per_read(Some(READ_TIMEOUT))
-            .build();
+        let agent = network::client(proxy.as_ref(), CONNECT_TIMEOUT, WAIT_TIMEOUT).build();
         Ok(Client { agent: agent.into(), endpoint, proxy, token: token() })
     }
 

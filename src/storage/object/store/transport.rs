@@ -24,8 +24,7 @@ use crate::network::{self, EndpointProxy};
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time limit for each wait: for the start of an answer, for every further piece of the answer, and until the store takes a piece
-/// of a request.
+/// The time limit for each wait for the store.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The most simultaneous requests for blocks, for all objects together.
@@ -71,13 +70,9 @@ fn invalid(reason: String) -> Error {
 
 fn agent(proxy: Option<&EndpointProxy>, options: &ClientOptions) -> Agent {
     let is_on = |key| options.get_config_value(&key).is_some_and(|value| is_true(&value));
-    let mut config = network::client(proxy)
+    let mut config = network::client(proxy, CONNECT_TIMEOUT, WAIT_TIMEOUT)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(WAIT_TIMEOUT))
-        .timeout_per_read(Some(WAIT_TIMEOUT))
-        .timeout_per_write(Some(WAIT_TIMEOUT))
         .max_idle_connections(REQUESTS_MAX)
         .max_idle_connections_per_host(REQUESTS_MAX)
         .https_only(!is_on(ClientConfigKey::AllowHttp));
